@@ -1,0 +1,238 @@
+//! How a pool is to be.
+
+use std::sync::Arc;
+use std::thread;
+
+use nix::sys::signal::SigSet;
+use pool_ipc::Hub;
+
+use crate::bytes::Bytes;
+use crate::codec::Encoder;
+use crate::engine::{Engine, Initializer};
+use crate::error::{Error, ErrorKind, Result};
+use crate::feed::{encode_args, encode_error};
+use crate::launch::StartMethod;
+use crate::outcome;
+use crate::pool::Pool;
+use crate::scheduler::{Config, Scheduler};
+use crate::shared::Shared;
+use crate::supervisor::Supervisor;
+use crate::table;
+use crate::task::Task;
+
+/// Sets a pool up; from [`Pool::builder`].
+///
+/// | option | unless set |
+/// |---|---|
+/// | [`workers`](PoolBuilder::workers) | as many as CPUs that this process may use |
+/// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
+/// | [`initializer`](PoolBuilder::initializer) | none |
+/// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
+/// | [`max_pending`](PoolBuilder::max_pending) | no limit |
+/// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
+/// | [`name`](PoolBuilder::name) | `pool` |
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn pid() -> u32 { std::process::id() }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::builder().workers(2).max_tasks_per_worker(1).name("fresh").build()?;
+/// assert_ne!(pool.apply(pid::Task, ())?, pool.apply(pid::Task, ())?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    start_method: StartMethod,
+    initializer: Option<Result<Initializer>>,
+    max_tasks_per_worker: Option<u64>,
+    max_pending: Option<usize>,
+    restart_limit: u32,
+    name: String,
+}
+
+/// Workers that a pool may have. Each costs about 400 KiB of shared memory and one file descriptor.
+const WORKERS_MAX: usize = 4096;
+
+/// Bytes of a name that fit into a process's.
+const NAME_BYTES_MAX: usize = 10;
+
+impl PoolBuilder {
+    pub(crate) fn new() -> Self {
+        PoolBuilder {
+            workers: None,
+            start_method: StartMethod::default(),
+            initializer: None,
+            max_tasks_per_worker: None,
+            max_pending: None,
+            restart_limit: 3,
+            name: "pool".to_owned(),
+        }
+    }
+
+    /// How many worker processes there are, from 1 to 4096.
+    #[doc(alias = "processes")]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// How worker processes come to be.
+    #[doc(alias = "context")]
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.start_method = method;
+        self
+    }
+
+    /// A task that each worker runs once, before anything else. It returns `()`, or a `Result<(), E>`.
+    ///
+    /// If it fails or panics, the worker is started again, later and later; after [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool
+    /// is [`Broken`](ErrorKind::Broken), with that message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::OnceLock;
+    /// use pool_core::prelude::*;
+    ///
+    /// static GREETING: OnceLock<String> = OnceLock::new();
+    ///
+    /// #[pool_task]
+    /// fn prepare(greeting: &str) { GREETING.set(greeting.to_owned()).unwrap() }
+    ///
+    /// #[pool_task]
+    /// fn greet(name: &str) -> String { format!("{} {name}", GREETING.get().unwrap()) }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(2).initializer(prepare::Task, "hello").build()?;
+    /// assert_eq!(pool.apply(greet::Task, "world")?, "hello world");
+    /// # Ok(()) }
+    /// ```
+    pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
+        let _ = task;
+        let mut out = Encoder::to_vec(Vec::new());
+        let encoded = encode_args::<T>(&args, &mut out).map_err(|error| encode_error::<T>(&error));
+        self.initializer = Some(encoded.map(|()| Initializer {
+            task: T::entry().index(),
+            name: format!("{}::{}", T::entry().module(), T::entry().name()),
+            args: Bytes::from(out.finish().expect_err("it writes to a vector")),
+            check: |bytes| outcome::init::<T>(bytes),
+        }));
+        self
+    }
+
+    /// After so many items a worker is replaced by a fresh process. No item is lost by that. With 1, no task ever sees
+    /// what another has left behind.
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_worker(mut self, items: u64) -> Self {
+        self.max_tasks_per_worker = Some(items);
+        self
+    }
+
+    /// Items that may be pending; a submission waits until there are fewer. Bounds the memory of a producer that is faster than the workers.
+    pub fn max_pending(mut self, items: usize) -> Self {
+        self.max_pending = Some(items);
+        self
+    }
+
+    /// How many times in a row a worker may fail to start (or its initializer fail), before the pool is [`Broken`](ErrorKind::Broken).
+    /// Workers that die later, of their tasks, are always replaced.
+    pub fn restart_limit(mut self, failures: u32) -> Self {
+        self.restart_limit = failures;
+        self
+    }
+
+    /// A name for the pool's threads and processes, at most 10 bytes: `ps` shows the worker 3 of `img` as `img-3`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Makes the pool: all worker processes exist when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an option out of range, [`Encode`](ErrorKind::Encode) for the initializer's arguments,
+    /// [`Unsupported`](ErrorKind::Unsupported) if the start method is of no use here, [`System`](ErrorKind::System) if the system refuses a process or memory.
+    /// Then nothing is left behind.
+    pub fn build(self) -> Result<Pool> {
+        let workers = self.checked_workers()?;
+        let initializer = self.initializer.transpose()?;
+        table::fingerprint()?;
+        let (hub, hub_fd) = Hub::create().map_err(|error| {
+            Error::new(ErrorKind::System, format!("shared memory of the pool: {error}")).with_source(error)
+        })?;
+        let config = Config {
+            workers,
+            max_tasks_per_worker: self.max_tasks_per_worker,
+            restart_limit: self.restart_limit,
+        };
+        let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer);
+        let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
+        let shared = Shared::new(engine, hub, max_pending)?;
+        let mut supervisor = Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.name.clone());
+        supervisor.start()?;
+        // From here on the supervisor ends what it has started when it is dropped or the pool is.
+        let for_router = Arc::clone(&shared);
+        let router = spawn(format!("{}-router", self.name), move || for_router.route_for_nobody())?;
+        let supervisor = spawn(format!("{}-super", self.name), move || supervisor.run());
+        let supervisor = supervisor.inspect_err(|_| shared.supervisor_left())?;
+        Ok(Pool::from_parts(shared, vec![supervisor, router]))
+    }
+
+    fn checked_workers(&self) -> Result<usize> {
+        let refuse = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
+        let cpus = || thread::available_parallelism().map_or(1, usize::from);
+        match self.workers.unwrap_or_else(cpus) {
+            _ if self.max_tasks_per_worker == Some(0) => refuse("max_tasks_per_worker must be at least 1, and is 0".into()),
+            _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
+            _ if self.name.len() > NAME_BYTES_MAX || self.name.contains('\0') => {
+                let length = self.name.len();
+                refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
+            }
+            workers => PoolBuilder::check_workers(workers),
+        }
+    }
+
+    pub(crate) fn check_workers(workers: usize) -> Result<usize> {
+        let text = match workers {
+            0 => "a pool needs at least 1 worker, and 0 were asked for".to_owned(),
+            1..=WORKERS_MAX => return Ok(workers),
+            _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
+        };
+        Err(Error::new(ErrorKind::InvalidInput, text))
+    }
+}
+
+fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
+    let guarded = move || {
+        // Signals are for the program's own threads.
+        let _ = SigSet::all().thread_block();
+        body();
+    };
+    thread::Builder::new().name(name).spawn(guarded).map_err(|error| Error::system("starting a thread of the pool", error))
+}
+
+/// What an [initializer](PoolBuilder::initializer) may return: nothing, or a result whose error can be shown.
+pub trait Success {
+    #[doc(hidden)]
+    fn failure(self) -> Option<String>;
+}
+
+impl Success for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: std::fmt::Display> Success for std::result::Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}

@@ -1,0 +1,424 @@
+//! The shell around the scheduler: turns what lanes say into its events, and carries out its actions.
+//!
+//! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
+//! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in [`Engine::errands`].
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pool_ipc::Header;
+use pool_ipc::sys::monotonic_ns;
+
+use crate::bytes::{Bytes, Cut};
+use crate::error::{Error, ErrorKind};
+use crate::job::{Args, Part, Payload, Waiter};
+use crate::lane::{Lane, Reply};
+use crate::message::{Failure, LastWords, call};
+use crate::scheduler::{Action, JobId, Scheduler, State, Verdict, WorkerId};
+use crate::stats::Counts;
+
+/// The initializer: its call, and how to tell whether its reply means success.
+#[derive(Debug)]
+pub(crate) struct Initializer {
+    pub(crate) task: u32,
+    pub(crate) name: String,
+    pub(crate) args: Bytes,
+    pub(crate) check: fn(&[u8]) -> Result<(), String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) scheduler: Scheduler<Payload>,
+    desks: Vec<Desk>,
+    initializer: Option<Initializer>,
+    /// Why the latest worker that failed to start did.
+    cause: Option<Error>,
+    pub(crate) errands: Errands,
+    pub(crate) counts: Counts,
+}
+
+/// What the host keeps of a worker.
+#[derive(Debug, Default)]
+struct Desk {
+    lane: Option<Lane>,
+    incarnations: u32,
+    /// The initializer has not answered.
+    starting: bool,
+    /// How the process before ended, while its end is being settled.
+    death: Option<Death>,
+}
+
+#[derive(Clone, Debug)]
+struct Death {
+    pid: u32,
+    status: ExitStatus,
+    words: Option<Arc<LastWords>>,
+}
+
+/// What is to be done when the lock is free.
+#[derive(Debug, Default)]
+pub(crate) struct Errands {
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) launches: Vec<WorkerId>,
+    /// Something was settled: threads that wait for room or for the end look again.
+    pub(crate) progress: bool,
+}
+
+impl Errands {
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Errands> {
+        let is_empty = self.waiters.is_empty() && self.launches.is_empty() && !self.progress;
+        (!is_empty).then(|| std::mem::take(self))
+    }
+}
+
+impl Engine {
+    pub(crate) fn new(scheduler: Scheduler<Payload>, initializer: Option<Initializer>) -> Self {
+        Engine {
+            scheduler,
+            desks: Vec::new(),
+            initializer,
+            cause: None,
+            errands: Errands::default(),
+            counts: Counts::default(),
+        }
+    }
+
+    // ---- replies ---------------------------------------------------------------------------------------------------
+
+    /// Takes in all replies and sends what had no room.
+    pub(crate) fn route(&mut self) {
+        self.scheduler.set_now(monotonic_ns());
+        for worker in 0..self.desks.len() {
+            self.route_lane(worker);
+        }
+        self.act();
+    }
+
+    /// Whether [`Engine::route`] would find something.
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.lanes().any(Lane::has_news)
+    }
+
+    pub(crate) fn has_quiet_calls(&mut self) -> bool {
+        self.lanes().any(|lane| lane.has_quiet_calls())
+    }
+
+    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
+        self.desks.iter_mut().filter_map(|desk| desk.lane.as_mut())
+    }
+
+    fn lane(&mut self, worker: WorkerId) -> Option<&mut Lane> {
+        self.desks.get_mut(worker)?.lane.as_mut()
+    }
+
+    fn route_lane(&mut self, worker: WorkerId) {
+        loop {
+            let Some(lane) = self.lane(worker) else { return };
+            lane.pump();
+            match lane.next_reply() {
+                Ok(None) => {
+                    lane.wake();
+                    return;
+                }
+                Ok(Some(reply)) => {
+                    if self.take_in(worker, reply).is_err() {
+                        break;
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+        // Nothing further from there is believed; its process is killed and its job fails.
+        self.scheduler.misbehaved(worker);
+    }
+
+    fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), crate::scheduler::Violation> {
+        if self.desks[worker].starting {
+            self.started(worker, &reply);
+            return Ok(());
+        }
+        let Reply { seq, items, failed, last, elapsed, body } = reply;
+        let (job, first) = self.scheduler.addressee(worker, seq, items)?;
+        if items > 0 {
+            let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
+            self.deliver(job, Part { first, items, values });
+        }
+        self.scheduler.replied(worker, seq, items, last, elapsed);
+        Ok(())
+    }
+
+    /// The initializer has answered: values of no use or a failure, then the end of the call.
+    fn started(&mut self, worker: WorkerId, reply: &Reply) {
+        let verdict = match &self.initializer {
+            Some(initializer) if reply.items > 0 => {
+                let failure = if reply.failed {
+                    Err(postcard::from_bytes(&reply.body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
+                } else {
+                    (initializer.check)(&reply.body)
+                };
+                failure.map_err(|what| format!("the initializer `{}` {what}", initializer.name))
+            }
+            _ => Ok(()),
+        };
+        if let Err(message) = verdict {
+            self.cause = Some(Error::new(ErrorKind::Broken, message));
+            // It dies before it is ready, so it counts as one that could not be started.
+            self.lane(worker).expect("it has just spoken").kill();
+        } else if reply.last {
+            self.desks[worker].starting = false;
+            self.scheduler.ready(worker);
+        }
+    }
+
+    fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
+        let error = match postcard::from_bytes(body) {
+            Ok(Failure::Panicked(report)) => Error::panicked(report),
+            Ok(failure @ Failure::Decode(_)) => Error::new(ErrorKind::Decode, say(&failure)),
+            Ok(failure @ Failure::Encode(_)) => Error::new(ErrorKind::Encode, say(&failure)),
+            Err(_) => Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"),
+        };
+        let pid = self.lane(worker).map(|lane| lane.pid);
+        self.address(job, item, pid, error)
+    }
+
+    /// Says whose error it is.
+    fn address(&self, job: JobId, item: u64, pid: Option<u32>, error: Error) -> Error {
+        let error = match pid {
+            Some(pid) => error.in_worker(pid),
+            None => error,
+        };
+        match self.scheduler.payload(job) {
+            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map.then_some(item as usize)),
+            None => error,
+        }
+    }
+
+    fn deliver(&mut self, job: JobId, part: Part) {
+        let Some(payload) = self.scheduler.payload_mut(job) else { return };
+        payload.settled(part.first, part.items);
+        self.errands.progress = true;
+        self.counts.settled(part.items, part.values.is_ok());
+        self.errands.waiters.extend(payload.slot.deliver(part));
+    }
+
+    // ---- processes -------------------------------------------------------------------------------------------------
+
+    /// How many processes the worker has had, this coming one included.
+    pub(crate) fn next_incarnation(&mut self, worker: WorkerId) -> u32 {
+        if self.desks.len() <= worker {
+            self.desks.resize_with(worker + 1, Desk::default);
+        }
+        let desk = &mut self.desks[worker];
+        desk.incarnations += 1;
+        desk.incarnations - 1
+    }
+
+    /// There is a process at the other end of the lane.
+    pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
+        let (task, args) = match &self.initializer {
+            Some(initializer) => (initializer.task, initializer.args.clone()),
+            None => (call::NO_TASK, Bytes::EMPTY),
+        };
+        let count = u32::from(task != call::NO_TASK);
+        let (kind, seq) = (call::INIT, call::INIT_SEQ);
+        let header = Header { kind, seq, count, limit: count, extra: task, ..Header::default() };
+        lane.send(header, &args, || args.to_cut());
+        lane.wake();
+        self.counts.launched();
+        self.desks[worker].lane = Some(lane);
+        self.desks[worker].starting = true;
+        self.scheduler.launched(worker);
+        self.act();
+    }
+
+    /// There is none, and none was.
+    pub(crate) fn not_launched(&mut self, worker: WorkerId, error: Error) {
+        self.cause = Some(error);
+        self.scheduler.exited(worker, None);
+        self.act();
+    }
+
+    /// The worker's process is gone.
+    pub(crate) fn exited(&mut self, worker: WorkerId, pid: u32, status: ExitStatus) {
+        self.scheduler.set_now(monotonic_ns());
+        if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
+            return;
+        }
+        // What it had published counts.
+        self.route_lane(worker);
+        self.act();
+        let mut lane = self.desks[worker].lane.take().expect("looked at above");
+        let remains = lane.remains();
+        let words = lane.last_words().map(Arc::new);
+        if let Some((seq, settled)) = self.scheduler.front(worker)
+            && remains.begun == Some(seq)
+            && let finished = remains.finished.saturating_sub(settled)
+            && finished > 0
+            && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished)
+            && let Some(values) = lane.salvage(&remains)
+        {
+            self.deliver(job, Part { first, items: finished, values: Ok(values) });
+            self.scheduler.replied(worker, seq, finished, false, 0);
+        }
+        if self.desks[worker].starting && self.cause.is_none() {
+            let text = describe(status, words.as_deref());
+            self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
+        }
+        self.desks[worker].death = Some(Death { pid, status, words });
+        self.counts.exited(status);
+        self.scheduler.exited(worker, remains.begun);
+        self.act();
+        self.desks[worker].death = None;
+        self.errands.progress = true;
+    }
+
+    /// The processes that there are.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.desks.iter().filter_map(|desk| desk.lane.as_ref()).map(|lane| lane.pid).collect()
+    }
+
+    /// The worker whose process this is, for the end of all of them.
+    pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
+        self.desks.iter().enumerate().filter_map(|(worker, desk)| Some((worker, desk.lane.as_ref()?)))
+    }
+
+    // ---- actions ---------------------------------------------------------------------------------------------------
+
+    /// Carries out what the scheduler wants done.
+    pub(crate) fn act(&mut self) {
+        while let Some(action) = self.scheduler.next_action() {
+            self.perform(action);
+        }
+        self.lanes().for_each(Lane::wake);
+    }
+
+    fn perform(&mut self, action: Action<Payload>) {
+        match action {
+            Action::Send { worker, seq, job, first, items, quiet } => self.send(worker, seq, job, first, items, quiet),
+            Action::Recall { worker, seq, items, half } => {
+                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq, items, half));
+                self.scheduler.recalled(worker, seq, kept);
+            }
+            Action::Fail { worker, job, item, verdict } => {
+                let death = self.desks.get(worker).and_then(|desk| desk.death.clone());
+                let pid = death.as_ref().map(|death| death.pid);
+                let error = self.address(job, item, pid, self.verdict_error(verdict, death.as_ref()));
+                self.deliver(job, Part { first: item, items: 1, values: Err(error) });
+            }
+            Action::Finish { payload } => self.finish(&payload, None),
+            Action::Abort { payload, verdict } => {
+                let error = self.verdict_error(verdict, None).of_task(payload.entry);
+                self.finish(&payload, Some(error));
+            }
+            Action::Launch { worker } => self.errands.launches.push(worker),
+            Action::Kill { worker } => {
+                if let Some(lane) = self.lane(worker) {
+                    lane.kill();
+                }
+            }
+            Action::Quit { worker } => {
+                if let Some(lane) = self.lane(worker) {
+                    lane.send(Header { kind: call::QUIT, ..Header::default() }, &[], Cut::default);
+                }
+            }
+            Action::Probe { worker } => {
+                if let Some(lane) = self.lane(worker) {
+                    let (seq, since) = lane.running();
+                    self.scheduler.probed(worker, seq, since);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool) {
+        let Some(payload) = self.scheduler.payload_mut(job) else { return };
+        let mut flags = if payload.timed { call::TIMED } else { 0 };
+        flags |= if quiet { call::QUIET } else { 0 };
+        let extra = payload.entry.index();
+        let header = Header { kind: call::RUN, flags, seq, count: items, limit: items, extra, ..Header::default() };
+        let Some(lane) = self.desks[worker].lane.as_mut() else { return };
+        match &payload.args {
+            Args::One(bytes) => lane.send(header, bytes, || bytes.to_cut()),
+            Args::Many(_) => {
+                let cut = payload.cut(first, items).expect("what was fed and is not settled has arguments");
+                lane.send(header, &cut, || cut.clone());
+            }
+        }
+    }
+
+    fn finish(&mut self, payload: &Payload, rest: Option<Error>) {
+        self.errands.progress = true;
+        self.counts.finished();
+        self.errands.waiters.extend(payload.slot.finish(rest));
+    }
+
+    fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {
+        match (verdict, death) {
+            (Verdict::Died, Some(Death { status, words, .. })) => match words.as_deref() {
+                Some(LastWords::Panicked(report)) => {
+                    Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
+                }
+                Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
+                None => Error::worker_died(*status, None),
+            },
+            (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
+            (Verdict::TimedOut { limit, ran }, _) => {
+                let (limit, ran) = (Duration::from_nanos(limit), Duration::from_nanos(ran));
+                let text = format!("exceeded its limit of {limit:?} after {ran:.3?} and was killed");
+                Error::new(ErrorKind::TaskTimeout, text)
+            }
+            (Verdict::Protocol, _) => {
+                Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
+            }
+            (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
+            (Verdict::Terminated, _) => {
+                Error::new(ErrorKind::Terminated, "the pool was terminated before it was done")
+            }
+            (Verdict::Broken, _) => self.why_broken(),
+        }
+    }
+
+    /// The error of a pool whose workers could not be started.
+    pub(crate) fn why_broken(&self) -> Error {
+        let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
+        let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));
+        match &self.cause {
+            Some(cause) => error.with_source(cause.duplicate()),
+            None => error,
+        }
+    }
+
+    /// The error of a submission, if the pool takes none.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.scheduler.state() {
+            State::Open => Ok(()),
+            State::Closed => Err(Error::new(ErrorKind::Closed, "the pool is closed and takes no more jobs")),
+            State::Terminated => Err(Error::new(ErrorKind::Closed, "the pool was terminated and takes no more jobs")),
+            State::Broken => Err(self.why_broken()),
+        }
+    }
+}
+
+fn describe(status: ExitStatus, words: Option<&LastWords>) -> String {
+    match words {
+        Some(LastWords::Panicked(report)) => format!("panicked: {}", report.message),
+        _ => Error::worker_died(status, None).to_string(),
+    }
+}
+
+fn say(failure: &Failure) -> String {
+    match failure {
+        Failure::Panicked(report) => format!("panicked: {}", report.message),
+        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
+        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
+    }
+}
+
+/// A status as `wait` gave it.
+pub(crate) fn exit_status(raw: i32) -> ExitStatus {
+    ExitStatus::from_raw(raw)
+}

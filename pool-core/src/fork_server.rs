@@ -1,0 +1,237 @@
+//! The small process that forks workers.
+//!
+//! It is this program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one thread,
+//! so it may fork whenever it likes, and little memory, so a fork is cheap. It also reaps the workers, so the host's
+//! own children and signal settings do not matter. It ends, and its workers with it, when its host does.
+
+#![allow(unsafe_code)]
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::unistd::{Pid, setpgid};
+use pool_ipc::sys::pidfd_open;
+
+use crate::launch::{self, Control, MARKER, Side};
+use crate::message::{Greeting, Launch, Report, Role};
+use crate::signals;
+use crate::table;
+use crate::worker::{self, Worker};
+
+/// Runs before `main` in every process of a program that holds this crate, and returns at once in all but ours.
+///
+/// The linker gathers such entries of all crates (System V ABI, "Initialization and Termination Functions"); it keeps this one because
+/// [`is_in_executable`], which every pool calls, refers to it.
+#[used]
+#[unsafe(link_section = ".init_array")]
+static ENTRY: Constructor = enter;
+
+/// What glibc calls constructors with: as `main`, and the environment.
+type Constructor = extern "C" fn(i32, *const *const libc::c_char, *const *const libc::c_char);
+
+extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
+    let Some(nonce) = std::env::var_os(MARKER).and_then(|value| value.to_str()?.parse().ok()) else { return };
+    // A marker that somebody else has set changes nothing: there is no greeting with this number.
+    let Ok(control) = Control::from_stdin() else { return };
+    if control.peek::<Greeting>().is_none_or(|greeting| greeting.nonce != nonce) {
+        return;
+    }
+    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { return };
+    // SAFETY:
+    // - constructors run in a process of one thread, so nobody else reads the environment.
+    unsafe { std::env::remove_var(MARKER) };
+    signals::close_stdin();
+    run_other_constructors(argc, argv, envp);
+    if table::fingerprint().ok() != Some(greeting.fingerprint) {
+        signals::exit_now(EXIT_OTHER_PROGRAM);
+    }
+    let mut fds = fds.into_iter();
+    match (greeting.role, fds.next(), fds.next()) {
+        (Role::Server { host, name, spawn }, Some(hub), None) => {
+            serve(control, hub, host, &name, spawn.then_some(greeting.fingerprint))
+        }
+        (Role::Worker { worker, incarnation, server, name }, Some(lane), Some(hub)) => {
+            drop(control);
+            signals::prepare_worker(server, &name, worker);
+            worker::run(Worker::new(worker, incarnation), lane, hub)
+        }
+        _ => signals::exit_now(EXIT_OTHER_PROGRAM),
+    }
+}
+
+/// Exit code of a process that was greeted by a program with other tasks.
+const EXIT_OTHER_PROGRAM: i32 = 121;
+
+unsafe extern "C" {
+    /// The ends of the executable's table of constructors, made by the linker.
+    static __init_array_start: [usize; 0];
+    static __init_array_end: [usize; 0];
+}
+
+/// Runs the constructors behind ours, which `main` would find done: other crates register things in them.
+fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
+    let start = (&raw const __init_array_start).cast::<usize>();
+    let end = (&raw const __init_array_end).cast::<usize>();
+    let count = (end.addr() - start.addr()) / size_of::<usize>();
+    let mut is_behind = false;
+    for index in 0..count {
+        // SAFETY:
+        // - the linker's symbols enclose `count` words.
+        let word = unsafe { start.add(index).read() };
+        // 0 and -1 are padding by convention.
+        if is_behind && word != 0 && word != usize::MAX {
+            // SAFETY:
+            // - the words are functions of this type, which the C library would have called next, in this order.
+            let constructor = unsafe { std::mem::transmute::<usize, Constructor>(word) };
+            constructor(argc, argv, envp);
+        }
+        is_behind |= word == ENTRY as usize;
+    }
+}
+
+/// Whether a new process of this executable would run [`ENTRY`]: not if this code is in a shared library that it loads later.
+pub(crate) fn is_in_executable() -> bool {
+    let start = (&raw const __init_array_start).addr();
+    let end = (&raw const __init_array_end).addr();
+    (start..end).contains(&(&raw const ENTRY).addr()) && base_of((&raw const ENTRY).cast()) == base_of_executable()
+}
+
+/// Where the object (executable or library) that holds the address begins, see dladdr(3).
+fn base_of(address: *const libc::c_void) -> Option<usize> {
+    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY:
+    // - `dladdr` takes any address, and `info` is writable.
+    let found = unsafe { libc::dladdr(address, info.as_mut_ptr()) } != 0;
+    // SAFETY:
+    // - all zeroes are a valid `Dl_info`.
+    let info = unsafe { info.assume_init() };
+    found.then_some(info.dli_fbase.addr())
+}
+
+fn base_of_executable() -> Option<usize> {
+    // SAFETY:
+    // - `getauxval` has no preconditions; the entry point lies in the executable.
+    let entry = unsafe { libc::getauxval(libc::AT_ENTRY) };
+    base_of(std::ptr::without_provenance(entry as usize))
+}
+
+// ---- serving -------------------------------------------------------------------------------------------------------
+
+/// Serves the process `host` until it is gone or closes its end. With `spawn`, workers are executables of their own
+/// and are greeted with this fingerprint.
+pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, name: &str, spawn: Option<u64>) -> ! {
+    let server = std::process::id();
+    let Ok(children) = signals::prepare_server(name) else { signals::exit_now(1) };
+    // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
+    let host = pidfd_open(host).ok();
+    let _ = control.send(&Report::Serving, &[]);
+    let mut workers = Workers(Vec::new());
+    loop {
+        let mut fds =
+            vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+        fds.extend(host.as_ref().map(|host| PollFd::new(host.as_fd(), PollFlags::POLLIN)));
+        match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => signals::exit_now(1),
+        }
+        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
+        let (has_request, has_ended, host_has_ended) = (is_ready(0), is_ready(1), is_ready(2));
+        if host_has_ended {
+            workers.leave();
+        }
+        if has_ended {
+            while let Ok(Some(_)) = children.read_signal() {}
+            workers.reap(&control);
+        }
+        if has_request {
+            let Ok(Some((request, fds))) = control.receive::<Launch>() else { workers.leave() };
+            let Some(lane) = fds.into_iter().next() else { continue };
+            if workers.launch(&request, &control) == Side::Child {
+                // A worker knows its lane and the hub, and nothing of the server.
+                drop((control, children, host));
+                be_worker(&request, lane, hub, server, name, spawn)
+            }
+        }
+    }
+}
+
+/// The live workers: their numbers, and their processes, each of which leads a process group.
+struct Workers(Vec<(u32, Pid)>);
+
+impl Workers {
+    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks have
+    /// started does not, so it is killed.
+    fn leave(&self) -> ! {
+        for &(_, pid) in &self.0 {
+            let _ = killpg(pid, Signal::SIGKILL);
+        }
+        signals::exit_now(0)
+    }
+
+    /// Forks a worker and reports it. Returns in both processes.
+    fn launch(&mut self, request: &Launch, control: &Control) -> Side {
+        let worker = request.worker;
+        let refused = |errno| {
+            let _ = control.send(&Report::NotLaunched { worker, errno }, &[]);
+        };
+        let pid = match launch::fork() {
+            Ok(Side::Parent(pid)) => pid,
+            Ok(Side::Child) => return Side::Child,
+            Err(errno) => {
+                refused(errno as i32);
+                return Side::Parent(Pid::from_raw(0));
+            }
+        };
+        // The child does this, too: whoever comes first, the group exists before anybody kills it.
+        let _ = setpgid(pid, pid);
+        match pidfd_open(pid.as_raw() as u32) {
+            Ok(pidfd) => {
+                self.0.push((worker, pid));
+                let _ = control.send(&Report::Launched { worker, pid: pid.as_raw() as u32 }, &[pidfd.as_fd()]);
+            }
+            Err(error) => {
+                let _ = kill(pid, Signal::SIGKILL);
+                let _ = waitpid(pid, None);
+                refused(error.raw_os_error().unwrap_or_default());
+            }
+        }
+        Side::Parent(pid)
+    }
+
+    /// Reports the children that have ended.
+    fn reap(&mut self, control: &Control) {
+        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
+        // First only looked at: as long as it is not reaped, nobody else can have its number.
+        while let Ok(found) = waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+            let Some(pid) = found.pid() else { return };
+            // What its tasks have started and left behind goes with it.
+            let _ = killpg(pid, Signal::SIGKILL);
+            let status = match waitpid(pid, None) {
+                Ok(WaitStatus::Exited(_, code)) => code << 8,
+                Ok(WaitStatus::Signaled(_, signal, _)) => signal as i32,
+                _ => 0,
+            };
+            if let Some(at) = self.0.iter().position(|&(_, worker)| worker == pid) {
+                let (worker, pid) = self.0.swap_remove(at);
+                let _ = control.send(&Report::Exited { worker, pid: pid.as_raw() as u32, status }, &[]);
+            }
+        }
+    }
+}
+
+fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, name: &str, spawn: Option<u64>) -> ! {
+    let &Launch { worker, incarnation } = request;
+    signals::prepare_worker(server, name, worker);
+    if let Some(fingerprint) = spawn {
+        let role = Role::Worker { worker, incarnation, server, name: name.to_owned() };
+        launch::exec_worker(fingerprint, role, lane.as_fd(), hub.as_fd());
+        signals::exit_now(EXIT_NOT_STARTED)
+    }
+    worker::run(Worker::new(worker, incarnation), lane, hub)
+}
+
+/// Exit code of a worker whose executable could not be started; as a shell's.
+const EXIT_NOT_STARTED: i32 = 127;

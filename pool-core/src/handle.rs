@@ -1,0 +1,288 @@
+//! The handle of a job that was submitted without waiting.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::{Slot, Waiter};
+use crate::scheduler::JobId;
+use crate::shared::Shared;
+
+/// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
+/// ([`Pool::map_async`](crate::Pool::map_async)).
+///
+/// It always completes: in a value, or in an [`Error`] that says why there is none. That holds for a worker that dies, a pool that is terminated, and
+/// a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
+///
+/// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`], for any executor:
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// async fn sum(pool: &Pool) -> pool_core::Result<u64> {
+///     let (a, b) = (pool.apply_async(square::Task, 3)?, pool.apply_async(square::Task, 4)?);
+///     Ok(a.await? + b.await?)
+/// }
+/// # fn main() {}
+/// ```
+#[must_use = "dropping it loses the outcome, though the job goes on"]
+pub struct AsyncResult<R> {
+    shared: Arc<Shared>,
+    slot: Arc<Slot>,
+    job: Option<JobId>,
+    /// Makes the value of what the slot holds when it is finished.
+    collect: fn(&Slot) -> Result<R>,
+    taken: bool,
+}
+
+impl<R> AsyncResult<R> {
+    pub(crate) fn new(shared: Arc<Shared>, slot: Arc<Slot>, job: JobId, collect: fn(&Slot) -> Result<R>) -> Self {
+        AsyncResult { shared, slot, job: Some(job), collect, taken: false }
+    }
+
+    /// One whose outcome is known from the start.
+    pub(crate) fn settled(shared: Arc<Shared>, slot: Arc<Slot>, collect: fn(&Slot) -> Result<R>) -> Self {
+        AsyncResult { shared, slot, job: None, collect, taken: false }
+    }
+
+    /// Waits for the outcome and returns it.
+    ///
+    /// # Errors
+    ///
+    /// The job's own failure; see [`ErrorKind`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let job = pool.apply_async(square::Task, 10)?;
+    /// assert_eq!(job.get()?, 100);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "result")]
+    pub fn get(mut self) -> Result<R> {
+        self.wait();
+        self.collect()
+    }
+
+    /// Waits for the outcome for at most `limit` and returns it. A limit of zero only looks.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Timeout`] if there is no outcome yet. The job goes on and a later call can still succeed. Else as [`get`](AsyncResult::get).
+    /// Once it has returned an outcome, that is gone, and further calls are an [`ErrorKind::InvalidInput`] error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn nap(ms: u64) { std::thread::sleep(Duration::from_millis(ms)) }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let mut job = pool.apply_async(nap::Task, 200)?;
+    /// assert_eq!(job.get_timeout(Duration::ZERO).unwrap_err().kind(), ErrorKind::Timeout);
+    /// job.get_timeout(Duration::from_secs(60))?;
+    /// # Ok(()) }
+    /// ```
+    pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
+        if !self.wait_timeout(limit) {
+            return Err(Error::new(ErrorKind::Timeout, format!("no outcome after {limit:?}; the job goes on")));
+        }
+        self.collect()
+    }
+
+    /// Waits for the outcome.
+    pub fn wait(&self) {
+        self.wait_until(None);
+    }
+
+    /// Waits for the outcome for at most `limit`; whether there is one.
+    #[must_use]
+    pub fn wait_timeout(&self, limit: Duration) -> bool {
+        // A limit that no clock can hold is none.
+        self.wait_until(Instant::now().checked_add(limit))
+    }
+
+    fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
+        self.shared.wait(deadline, || self.slot.is_finished(), register)
+    }
+
+    /// Whether there is an outcome.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.slot.is_finished()
+    }
+
+    /// Whether the outcome is a value; `None` while there is none.
+    #[must_use]
+    pub fn successful(&self) -> Option<bool> {
+        self.ready().then(|| self.slot.is_success())
+    }
+
+    /// Ends the job now with [`ErrorKind::Cancelled`], unless it has an outcome: false then.
+    ///
+    /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not disturbed, except that one
+    /// which this worker began in that very moment may run a second time, elsewhere.
+    pub fn cancel(&self) -> bool {
+        let Some(job) = self.job else { return false };
+        !self.ready() && self.shared.with(|engine| engine.scheduler.cancel(job, true))
+    }
+
+    /// Calls `callback` once with the outcome, as soon as there is one.
+    ///
+    /// It runs in a thread of its own kind, which may take its time, block, panic, or use the pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let (sender, receiver) = std::sync::mpsc::channel();
+    /// pool.apply_async(square::Task, 5)?.on_done(move |result| sender.send(result).unwrap());
+    /// assert_eq!(receiver.recv().unwrap()?, 25);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "callback")]
+    #[doc(alias = "error_callback")]
+    pub fn on_done(self, callback: impl FnOnce(Result<R>) + Send + 'static)
+    where
+        R: 'static,
+    {
+        let AsyncResult { slot, collect, shared, .. } = self;
+        let from = Arc::clone(&slot);
+        let run = Waiter::Callback(Box::new(move || callback(collect(&from))));
+        if let Err(Waiter::Callback(run)) = slot.set_waiter(run) {
+            shared.callbacks.run(run);
+        }
+    }
+
+    fn collect(&mut self) -> Result<R> {
+        if std::mem::replace(&mut self.taken, true) {
+            return Err(Error::new(ErrorKind::InvalidInput, "the outcome has been taken already"));
+        }
+        (self.collect)(&self.slot)
+    }
+}
+
+impl<R> Future for AsyncResult<R> {
+    type Output = Result<R>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.slot.set_waiter(Waiter::Task(context.waker().clone())) {
+            Ok(()) => Poll::Pending,
+            Err(_) => Poll::Ready(self.collect()),
+        }
+    }
+}
+
+impl<R> fmt::Debug for AsyncResult<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AsyncResult").field("ready", &self.ready()).finish_non_exhaustive()
+    }
+}
+
+/// Waits until one of the jobs has an outcome, for at most `limit`, and returns its index.
+///
+/// `None` if the limit comes first, or if there are no jobs. Of several, it is the first. The jobs may be of different pools only if their number is small:
+/// each pool is then looked at in turn.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(2)?;
+/// let jobs = [pool.apply_async(nap::Task, 30_000)?, pool.apply_async(nap::Task, 1)?];
+/// assert_eq!(pool_core::wait_any(&jobs, None), Some(1));
+/// # Ok(()) }
+/// ```
+#[doc(alias = "wait")]
+pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    let find = || jobs.iter().position(AsyncResult::ready);
+    let shared = &jobs.first()?.shared;
+    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(&job.shared, shared));
+    while find().is_none() {
+        // The leader of one pool does not hear of another's replies, so it looks up from time to time.
+        let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
+        let until = [deadline, glance].into_iter().flatten().min();
+        let register = |thread: std::thread::Thread| {
+            for job in jobs {
+                let _ = job.slot.set_waiter(Waiter::Thread(thread.clone()));
+            }
+        };
+        shared.wait(until, || find().is_some(), register);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            break;
+        }
+    }
+    find()
+}
+
+/// How often the jobs of other pools are looked at.
+const GLANCE: Duration = Duration::from_millis(1);
+
+/// Iterates over the outcomes of the jobs as they come, each with the job's index.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(2)?;
+/// let jobs = [pool.apply_async(nap::Task, 300)?, pool.apply_async(nap::Task, 1)?];
+/// let order: Vec<usize> = pool_core::as_completed(jobs).map(|(index, _)| index).collect();
+/// assert_eq!(order, [1, 0]);
+/// # Ok(()) }
+/// ```
+pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsCompleted<R> {
+    let (indices, jobs) = jobs.into_iter().enumerate().unzip();
+    AsCompleted { indices, jobs }
+}
+
+/// Iterator over outcomes in the order in which they come; made by [`as_completed`].
+#[derive(Debug)]
+#[must_use = "iterators do nothing unless consumed"]
+pub struct AsCompleted<R> {
+    indices: Vec<usize>,
+    jobs: Vec<AsyncResult<R>>,
+}
+
+impl<R> Iterator for AsCompleted<R> {
+    type Item = (usize, Result<R>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let at = wait_any(&self.jobs, None)?;
+        Some((self.indices.swap_remove(at), self.jobs.swap_remove(at).get()))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.jobs.len(), Some(self.jobs.len()))
+    }
+}
+
+impl<R> ExactSizeIterator for AsCompleted<R> {}

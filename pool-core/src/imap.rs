@@ -1,0 +1,155 @@
+//! Maps whose results are iterated over as they come.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::feed::Feed;
+use crate::job::Part;
+use crate::outcome::decode;
+use crate::task::Task;
+
+/// Items that may be pulled and not yet handed out: enough to keep the workers busy, and all that an endless input costs.
+const WINDOW: u64 = 4096;
+
+/// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
+///
+/// The input is pulled as the results are: at most some thousand items ahead. A failed item is an `Err` at its place, and
+/// iteration goes on behind it. Dropping the iterator drops what no worker has begun.
+#[must_use = "dropping it cancels what has not begun"]
+pub struct Imap<T: Task, I>(Stream<T, I>);
+
+/// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
+///
+/// Otherwise as [`Imap`].
+#[must_use = "dropping it cancels what has not begun"]
+pub struct ImapUnordered<T: Task, I>(Stream<T, I>);
+
+struct Stream<T: Task, I> {
+    feed: Feed<T, I>,
+    is_ordered: bool,
+    ready: VecDeque<Result<T::Output>>,
+    /// Parts that have overtaken others.
+    early: Vec<Part>,
+    /// Items decoded.
+    decoded: u64,
+    /// Items handed out.
+    yielded: u64,
+    has_ended: bool,
+}
+
+impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
+    fn new(feed: Feed<T, I>, is_ordered: bool) -> Self {
+        let mut stream = Stream {
+            feed,
+            is_ordered,
+            ready: VecDeque::new(),
+            early: Vec::new(),
+            decoded: 0,
+            yielded: 0,
+            has_ended: false,
+        };
+        stream.feed.pull_to(WINDOW);
+        stream
+    }
+
+    fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
+        loop {
+            if let Some(result) = self.ready.pop_front() {
+                self.yielded += 1;
+                // In steps, so that blocks do not shrink to single items.
+                if self.feed.pulled() < self.yielded + WINDOW / 2 {
+                    self.feed.pull_to(self.yielded + WINDOW);
+                }
+                return Some(result);
+            }
+            if self.has_ended {
+                return None;
+            }
+            let is_finished = self.feed.slot.is_finished();
+            self.take_in();
+            if !self.ready.is_empty() {
+                continue;
+            }
+            if is_finished {
+                self.end();
+            } else if !self.feed.wait(deadline) {
+                return Some(Err(Error::new(ErrorKind::Timeout, "no result yet; the next call will wait for the same item")));
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        self.early.extend(self.feed.slot.take());
+        if self.is_ordered {
+            self.early.sort_unstable_by_key(|part| std::cmp::Reverse(part.first));
+        }
+        while self.early.last().is_some_and(|part| !self.is_ordered || part.first == self.decoded) {
+            let part = self.early.pop().expect("looked at above");
+            self.decoded += u64::from(part.items);
+            decode::<T>(part, true, |_, result| self.ready.push_back(result));
+        }
+    }
+
+    /// The job has ended: for items that will never come, there is the reason.
+    fn end(&mut self) {
+        self.has_ended = true;
+        let missing = self.feed.pulled().saturating_sub(self.decoded);
+        if let Some(why) = self.feed.slot.rest() {
+            let errors = missing.max(u64::from(self.feed.was_refused()));
+            self.ready.extend((0..errors).map(|_| Err(why.duplicate())));
+        } else if self.feed.was_refused() {
+            let text = "the pool was closed and joined before the rest of the input was pulled";
+            self.ready.extend((0..missing.max(1)).map(|_| Err(Error::new(ErrorKind::Closed, text))));
+        }
+        self.feed.resume_panic();
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        if self.has_ended {
+            return (self.ready.len(), Some(self.ready.len()));
+        }
+        let pending = (self.feed.pulled() - self.yielded) as usize;
+        let (least, most) = self.feed.size_hint();
+        (least.saturating_add(pending), most.and_then(|most| most.checked_add(pending)))
+    }
+}
+
+macro_rules! iterators {
+    ($($name:ident, $is_ordered:literal;)*) => {$(
+        impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
+            pub(crate) fn new(feed: Feed<T, I>) -> Self {
+                $name(Stream::new(feed, $is_ordered))
+            }
+
+            /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the next call waits for
+            /// the same result. A limit of zero only looks. `None` after the end.
+            pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<T::Output>> {
+                // A limit that no clock can hold is none.
+                self.0.next(Instant::now().checked_add(limit))
+            }
+        }
+
+        impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Iterator for $name<T, I> {
+            type Item = Result<T::Output>;
+
+            fn next(&mut self) -> Option<Self::Item> {
+                self.0.next(None)
+            }
+
+            fn size_hint(&self) -> (usize, Option<usize>) {
+                self.0.size_hint()
+            }
+        }
+
+        impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> std::iter::FusedIterator for $name<T, I> {}
+
+        impl<T: Task, I> fmt::Debug for $name<T, I> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).field("yielded", &self.0.yielded).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+iterators! { Imap, true; ImapUnordered, false; }

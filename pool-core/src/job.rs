@@ -1,0 +1,266 @@
+//! What a submission is made of: its arguments on the way out ([`Payload`]), its outcome on the way back ([`Slot`]).
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Waker;
+use std::thread::Thread;
+
+use crate::bytes::{Bytes, Cut};
+use crate::codec::FRAME;
+use crate::error::Error;
+use crate::table::Entry;
+
+/// The host's side of a job while it is not done.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) slot: Arc<Slot>,
+    pub(crate) entry: &'static Entry,
+    /// Each item has its index in errors; a single call has none.
+    pub(crate) is_map: bool,
+    pub(crate) timed: bool,
+    pub(crate) args: Args,
+}
+
+#[derive(Debug)]
+pub(crate) enum Args {
+    /// Of a single call.
+    One(Bytes),
+    /// Of the items of a map that are not settled, in order.
+    Many(VecDeque<Block>),
+}
+
+/// Encoded arguments of consecutive items.
+#[derive(Debug)]
+pub(crate) struct Block {
+    first: u64,
+    items: u32,
+    /// Items that are not settled.
+    left: u32,
+    /// Bytes of each item; `None` if each stands behind its length.
+    item_size: Option<usize>,
+    bytes: Arc<Vec<u8>>,
+    /// An item and where it begins: chunks are mostly cut one after the other.
+    cursor: (u32, usize),
+}
+
+impl Block {
+    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Vec<u8>) -> Self {
+        Block { first, items, left: items, item_size, bytes: Arc::new(bytes), cursor: (0, 0) }
+    }
+
+    fn holds(&self, item: u64) -> bool {
+        (self.first..self.first + u64::from(self.items)).contains(&item)
+    }
+
+    /// Where the item begins.
+    fn offset(&mut self, item: u32) -> usize {
+        if let Some(size) = self.item_size {
+            return item as usize * size;
+        }
+        if item < self.cursor.0 {
+            self.cursor = (0, 0);
+        }
+        let (mut at_item, mut at) = self.cursor;
+        while at_item < item {
+            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
+            at += FRAME + u32::from_le_bytes(frame) as usize;
+            at_item += 1;
+        }
+        self.cursor = (at_item, at);
+        at
+    }
+
+    fn cut(&mut self, item: u64, items: u32) -> Cut {
+        let item = (item - self.first) as u32;
+        let start = self.offset(item);
+        let end = self.offset(item + items);
+        Cut { bytes: Arc::clone(&self.bytes), range: start..end }
+    }
+}
+
+impl Payload {
+    /// The bytes of these items of a map, which were fed together.
+    pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
+        let Args::Many(blocks) = &mut self.args else { return None };
+        let block = blocks.iter_mut().find(|block| block.holds(first))?;
+        Some(block.cut(first, items))
+    }
+
+    /// These items are settled: their arguments can go when their block is through.
+    pub(crate) fn settled(&mut self, first: u64, items: u32) {
+        let Args::Many(blocks) = &mut self.args else { return };
+        let Some(at) = blocks.iter().position(|block| block.holds(first)) else { return };
+        blocks[at].left = blocks[at].left.saturating_sub(items);
+        if blocks[at].left == 0 {
+            blocks.remove(at);
+        }
+    }
+}
+
+/// Where outcomes arrive, and who waits for them.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    finished: AtomicBool,
+    fresh: AtomicBool,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    parts: Parts,
+    /// Why the items that have not been delivered never will be.
+    rest: Option<Error>,
+    waiter: Option<Waiter>,
+    /// Nobody will look any more.
+    abandoned: bool,
+}
+
+/// The outcome of consecutive items.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) first: u64,
+    pub(crate) items: u32,
+    pub(crate) values: Result<Bytes, Error>,
+}
+
+/// No allocation for the one part of a single call.
+#[derive(Debug, Default)]
+pub(crate) enum Parts {
+    #[default]
+    None,
+    One(Part),
+    Many(Vec<Part>),
+}
+
+impl Parts {
+    fn push(&mut self, part: Part) {
+        match std::mem::take(self) {
+            Parts::None => *self = Parts::One(part),
+            Parts::One(first) => *self = Parts::Many(vec![first, part]),
+            Parts::Many(mut parts) => {
+                parts.push(part);
+                *self = Parts::Many(parts);
+            }
+        }
+    }
+}
+
+impl IntoIterator for Parts {
+    type Item = Part;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Part>, std::vec::IntoIter<Part>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self {
+            Parts::None => None.into_iter().chain(Vec::new()),
+            Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
+            Parts::Many(parts) => None.into_iter().chain(parts),
+        }
+    }
+}
+
+/// To be told of an outcome.
+pub(crate) enum Waiter {
+    Thread(Thread),
+    Task(Waker),
+    /// Only when all is done.
+    Callback(Box<dyn FnOnce() + Send>),
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Waiter::Thread(_) => "Thread",
+            Waiter::Task(_) => "Task",
+            Waiter::Callback(_) => "Callback",
+        })
+    }
+}
+
+impl Slot {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Slot {
+            finished: AtomicBool::new(false),
+            fresh: AtomicBool::new(false),
+            inbox: Mutex::new(Inbox::default()),
+        })
+    }
+
+    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the outcome of some items. The waiter, if it is to be told now.
+    pub(crate) fn deliver(&self, part: Part) -> Option<Waiter> {
+        let mut inbox = self.inbox();
+        if inbox.abandoned {
+            return None;
+        }
+        inbox.parts.push(part);
+        self.fresh.store(true, Ordering::Release);
+        inbox.waiter.take_if(|waiter| matches!(waiter, Waiter::Thread(_)))
+    }
+
+    /// Nothing more will come; `rest` says why, if items are missing. This is the one place where a job ends.
+    pub(crate) fn finish(&self, rest: Option<Error>) -> Option<Waiter> {
+        let mut inbox = self.inbox();
+        inbox.rest = rest;
+        self.finished.store(true, Ordering::Release);
+        inbox.waiter.take()
+    }
+
+    /// Whether nothing more will come.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// Whether there is something to [take](Slot::take), or never will be.
+    pub(crate) fn has_news(&self) -> bool {
+        self.fresh.load(Ordering::Acquire) || self.is_finished()
+    }
+
+    /// What has arrived.
+    pub(crate) fn take(&self) -> Parts {
+        let mut inbox = self.inbox();
+        self.fresh.store(false, Ordering::Relaxed);
+        std::mem::take(&mut inbox.parts)
+    }
+
+    /// Why the items that were not delivered never will be.
+    pub(crate) fn rest(&self) -> Option<Error> {
+        self.inbox().rest.as_ref().map(Error::duplicate)
+    }
+
+    /// Whether all that has arrived are values, and nothing is missing.
+    pub(crate) fn is_success(&self) -> bool {
+        let inbox = self.inbox();
+        let all_values = match &inbox.parts {
+            Parts::None => true,
+            Parts::One(part) => part.values.is_ok(),
+            Parts::Many(parts) => parts.iter().all(|part| part.values.is_ok()),
+        };
+        inbox.rest.is_none() && all_values
+    }
+
+    /// Whoever is to be told next, in place of anybody before. Given back if there is nothing to wait for.
+    pub(crate) fn set_waiter(&self, waiter: Waiter) -> Result<(), Waiter> {
+        let mut inbox = self.inbox();
+        let news = match waiter {
+            Waiter::Thread(_) => self.has_news(),
+            Waiter::Task(_) | Waiter::Callback(_) => self.is_finished(),
+        };
+        if news {
+            return Err(waiter);
+        }
+        inbox.waiter = Some(waiter);
+        Ok(())
+    }
+
+    /// What arrives from now on is dropped.
+    pub(crate) fn abandon(&self) {
+        let mut inbox = self.inbox();
+        inbox.abandoned = true;
+        inbox.waiter = None;
+        inbox.parts = Parts::None;
+    }
+}

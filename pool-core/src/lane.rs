@@ -1,0 +1,235 @@
+//! One worker's process as the host sees it: its two rings, what was put into the one and has not come out of the other.
+//!
+//! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+
+use pool_ipc::sys::pidfd_send_signal;
+use pool_ipc::{Header, HostEnd, MORE};
+
+use crate::bytes::{Bytes, Cut};
+use crate::message::{LastWords, call, reply};
+
+/// Bytes of each ring: enough for some thousand small calls, little enough that a large payload streams through the
+/// caches. A message of any length passes, in pieces.
+pub(crate) const RING_BYTES: usize = 128 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Lane {
+    end: HostEnd,
+    pub(crate) pid: u32,
+    pidfd: OwnedFd,
+    /// Calls without a complete reply, oldest first.
+    sent: VecDeque<Sent>,
+    /// Calls for which the ring had no room.
+    outgoing: VecDeque<Outgoing>,
+    /// A reply that has come in part.
+    gathered: Vec<u8>,
+    /// Has been written to or read from since the worker was last looked at.
+    touched: bool,
+}
+
+#[derive(Debug)]
+struct Sent {
+    seq: u32,
+    items: u32,
+    quiet: bool,
+    /// Where its limit can be lowered: only if it went out in one record.
+    record: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Outgoing {
+    header: Header,
+    body: Cut,
+    sent: usize,
+}
+
+/// A reply that has arrived whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) seq: u32,
+    pub(crate) items: u32,
+    pub(crate) failed: bool,
+    pub(crate) last: bool,
+    pub(crate) elapsed: u64,
+    pub(crate) body: Bytes,
+}
+
+/// What a lane tells of a worker that is gone.
+#[derive(Debug)]
+pub(crate) struct Remains {
+    /// The chunk that it had begun.
+    pub(crate) begun: Option<u32>,
+    /// Items of that chunk that it had finished.
+    pub(crate) finished: u32,
+    draft_end: u32,
+}
+
+impl Lane {
+    pub(crate) fn new(end: HostEnd, pid: u32, pidfd: OwnedFd) -> Self {
+        Lane {
+            end,
+            pid,
+            pidfd,
+            sent: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            gathered: Vec::new(),
+            touched: false,
+        }
+    }
+
+    /// Sends a call; what does not fit now goes with [`Lane::pump`]. `share` gives the body once more, to keep.
+    #[inline]
+    pub(crate) fn send(&mut self, header: Header, body: &[u8], share: impl FnOnce() -> Cut) {
+        let is_run = header.kind == call::RUN;
+        let mut record = None;
+        if self.outgoing.is_empty() {
+            let fits = self.end.calls.room(body.len()).is_some_and(|room| room >= body.len());
+            let step = self.end.calls.send(&header, body, 0);
+            record = step.position.filter(|_| fits);
+            if !step.done {
+                self.outgoing.push_back(Outgoing { header, body: share(), sent: step.sent });
+            }
+        } else {
+            self.outgoing.push_back(Outgoing { header, body: share(), sent: 0 });
+        }
+        if is_run {
+            let quiet = header.flags & call::QUIET != 0;
+            self.sent.push_back(Sent { seq: header.seq, items: header.count, quiet, record });
+        }
+        self.touched = true;
+    }
+
+    /// Sends more of what had no room.
+    pub(crate) fn pump(&mut self) {
+        while let Some(front) = self.outgoing.front_mut() {
+            let step = self.end.calls.send(&front.header, &front.body, front.sent);
+            self.touched |= step.position.is_some();
+            front.sent = step.sent;
+            if !step.done {
+                return;
+            }
+            self.outgoing.pop_front();
+        }
+    }
+
+    /// Wakes the worker if it sleeps and there is something new for it.
+    #[inline]
+    pub(crate) fn wake(&mut self) {
+        if std::mem::take(&mut self.touched) {
+            self.end.wake_worker();
+        }
+    }
+
+    /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
+    #[inline]
+    pub(crate) fn has_news(&mut self) -> bool {
+        self.end.replies.has_news() || (!self.outgoing.is_empty() && self.end.calls.room(1).is_some_and(|room| room > 0))
+    }
+
+    /// Whether a call is out whose end the worker need not announce.
+    pub(crate) fn has_quiet_calls(&self) -> bool {
+        self.sent.iter().any(|sent| sent.quiet)
+    }
+
+    /// The next reply that is there whole.
+    ///
+    /// # Errors
+    ///
+    /// What the worker wrote is no reply; the lane is of no further use.
+    pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
+        loop {
+            let Some(record) = self.end.replies.peek()? else { return Ok(None) };
+            let header = record.header;
+            let body = if record.more() || !self.gathered.is_empty() {
+                self.end.replies.copy(&record, &mut self.gathered);
+                self.end.replies.release(&record);
+                self.touched = true;
+                if header.flags & MORE != 0 {
+                    continue;
+                }
+                Bytes::from(std::mem::take(&mut self.gathered))
+            } else {
+                let body = Bytes::filled(record.len, |to| self.end.replies.copy_range(&record, 0, to));
+                self.end.replies.release(&record);
+                self.touched = true;
+                body
+            };
+            let last = header.flags & reply::LAST != 0;
+            if last && self.sent.front().is_some_and(|sent| sent.seq == header.seq) {
+                self.sent.pop_front();
+            }
+            let failed = header.kind == reply::FAILED;
+            return Ok(Some(Reply { seq: header.seq, items: header.count, failed, last, elapsed: header.info, body }));
+        }
+    }
+
+    /// Takes back what the worker has not begun of a call, all or half of it. The items that it may still run.
+    pub(crate) fn recall(&mut self, seq: u32, items: u32, half: bool) -> u32 {
+        let Some(sent) = self.sent.iter().find(|sent| sent.seq == seq) else { return items };
+        if let Some(position) = sent.record {
+            let claimed = self.claimed(seq, items);
+            let limit = if half { claimed + (items - claimed) / 2 } else { 0 };
+            if !self.end.calls.revise(position, limit) {
+                return items;
+            }
+            return limit.max(self.claimed(seq, items));
+        }
+        // Not a byte of it may be out: then only its number goes, so that replies stay in step.
+        match self.outgoing.iter_mut().find(|outgoing| outgoing.header.seq == seq && outgoing.sent == 0) {
+            Some(outgoing) if outgoing.header.kind == call::RUN && !half => {
+                outgoing.header.limit = 0;
+                outgoing.body = Cut::default();
+                0
+            }
+            _ => items,
+        }
+    }
+
+    /// Items of the call that the worker says are its own.
+    fn claimed(&self, seq: u32, items: u32) -> u32 {
+        let progress = self.end.progress();
+        match progress.seq.wrapping_sub(seq) as i32 {
+            0 => progress.claimed.min(items),
+            1.. => items,
+            _ => 0,
+        }
+    }
+
+    /// The call that the worker runs and since when, by its own word.
+    pub(crate) fn running(&self) -> (u32, Option<u64>) {
+        let progress = self.end.progress();
+        (progress.seq, (progress.claimed > 0 && progress.since_ns > 0).then_some(progress.since_ns))
+    }
+
+    pub(crate) fn kill(&self) {
+        // It may be gone already, which is what we want.
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    pub(crate) fn pidfd(&self) -> &OwnedFd {
+        &self.pidfd
+    }
+
+    /// Of a worker that is gone, after its last reply was taken.
+    pub(crate) fn remains(&self) -> Remains {
+        let progress = self.end.progress();
+        Remains {
+            begun: (progress.claimed > 0).then_some(progress.seq),
+            finished: progress.item,
+            draft_end: progress.draft,
+        }
+    }
+
+    /// The values that it had finished and not published, if its notes make sense.
+    pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
+        let mut bytes = Vec::new();
+        self.end.salvage(remains.draft_end, &mut bytes).then(|| Bytes::from(bytes))
+    }
+
+    pub(crate) fn last_words(&self) -> Option<LastWords> {
+        postcard::from_bytes(&self.end.note()).ok()
+    }
+}

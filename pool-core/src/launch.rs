@@ -1,0 +1,268 @@
+//! Where processes are made: the fork server by its host, workers by the fork server. `fork` stands nowhere else.
+
+#![allow(unsafe_code)]
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+};
+use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::unistd::{ForkResult, Pid};
+use pool_ipc::sys::{pidfd_open, pidfd_send_signal};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::fork_server;
+use crate::message::{Greeting, Role};
+use crate::table;
+
+/// How worker processes come to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StartMethod {
+    /// A small process, started from this program's executable when the pool is made, forks the workers. They
+    /// begin with fresh memory: statics have their initial values, and nothing of `main` has run. Safe whatever threads and locks the
+    /// host has, and as fast for a host of many gigabytes as for a small one.
+    #[default]
+    ForkServer,
+    /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that has no other
+    /// thread at that moment, since a copy of a lock that another thread holds is never released;
+    /// anything else is an [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) error.
+    Fork,
+    /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not even the
+    /// layout of their address space.
+    Spawn,
+}
+
+/// What a forked process finds itself to be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Child,
+    Parent(Pid),
+}
+
+/// Forks the calling process. Safe to go on in the child only if this process has one thread; what the parent buffered must have been
+/// written, or both will write it.
+pub(crate) fn fork() -> nix::Result<Side> {
+    // SAFETY:
+    // - in a process of one thread, which the callers see to, the child may do whatever the parent may.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => Ok(Side::Child),
+        ForkResult::Parent { child } => Ok(Side::Parent(child)),
+    }
+}
+
+/// The variable that tells a new process to look for a greeting in its standard input.
+pub(crate) const MARKER: &str = "POOL_CORE_SERVE";
+
+/// Starts this program's executable once more, to do what the greeting says instead of running `main`.
+/// `socket` becomes its standard input. See proc(5) on `/proc/self/exe`, which is this executable even after its file was replaced.
+fn executable(nonce: u64, socket: OwnedFd) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg0("pool-server").env(MARKER, nonce.to_string()).stdin(Stdio::from(socket));
+    command
+}
+
+/// A number that a marker left over in the environment will not have.
+fn nonce() -> u64 {
+    pool_ipc::sys::monotonic_ns() ^ (u64::from(std::process::id()) << 40)
+}
+
+// ---- the fork server, from the host's side -------------------------------------------------------------------------
+
+/// The running fork server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) control: Control,
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl Server {
+    pub(crate) fn start(method: StartMethod, name: &str, hub: BorrowedFd<'_>) -> Result<Server> {
+        let fingerprint = table::fingerprint()?;
+        let host = std::process::id();
+        let (ours, theirs) = Control::pair()?;
+        if method == StartMethod::Fork {
+            return Server::fork(host, name, hub, ours, theirs);
+        }
+        if !fork_server::is_in_executable() {
+            let text = "the code of this pool is in a shared library, and a new process would not run it; \
+                use `StartMethod::Fork`";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let nonce = nonce();
+        let role = Role::Server { host, name: name.to_owned(), spawn: method == StartMethod::Spawn };
+        // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
+        ours.send(&Greeting { nonce, fingerprint, role }, &[hub])
+            .map_err(|error| Error::system("greeting the fork server", error))?;
+        let child = executable(nonce, theirs.0)
+            .spawn()
+            .map_err(|error| Error::system("starting the fork server, /proc/self/exe", error))?;
+        Server::adopt(Pid::from_raw(child.id() as i32), ours)
+    }
+
+    /// A copy of the host serves.
+    fn fork(host: u32, name: &str, hub: BorrowedFd<'_>, ours: Control, theirs: Control) -> Result<Server> {
+        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        if threads > 1 {
+            let text = format!(
+                "this process has {threads} threads, and a copy of it could wait for ever for a lock that another thread \
+                 holds; make the pool before the threads, or use `StartMethod::ForkServer`"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        let hub = hub.try_clone_to_owned().map_err(|error| Error::system("sharing memory with workers", error))?;
+        let _ = io::Write::flush(&mut io::stdout());
+        match fork().map_err(|error| Error::system("fork", error))? {
+            Side::Child => {
+                drop(ours);
+                fork_server::serve(theirs, hub, host, name, None)
+            }
+            Side::Parent(pid) => Server::adopt(pid, ours),
+        }
+    }
+
+    fn adopt(pid: Pid, control: Control) -> Result<Server> {
+        match pidfd_open(pid.as_raw() as u32) {
+            Ok(pidfd) => Ok(Server { control, pid, pidfd }),
+            Err(error) => {
+                // Without its descriptor there is no watching it, and it leaves when the socket closes.
+                drop(control);
+                let _ = waitpid(pid, None);
+                Err(Error::system("pidfd_open of the fork server", error))
+            }
+        }
+    }
+
+    /// Lets the server go: it ends its workers and itself as soon as its socket is closed.
+    pub(crate) fn stop(self) {
+        let Server { control, pid, pidfd } = self;
+        drop(control);
+        if !wait_readable(pidfd.as_fd(), GRACE_MS) {
+            let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+            wait_readable(pidfd.as_fd(), GRACE_MS);
+        }
+        // ECHILD: the host waits for any child, or ignores SIGCHLD, and somebody was quicker.
+        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+    }
+}
+
+/// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
+const GRACE_MS: u16 = 2000;
+
+/// Whether the descriptor becomes readable in time.
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, limit_ms: u16) -> bool {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    loop {
+        match poll(&mut fds, PollTimeout::from(limit_ms)) {
+            Err(nix::errno::Errno::EINTR) => {}
+            ready => return ready.is_ok_and(|ready| ready > 0),
+        }
+    }
+}
+
+// ---- workers, from the fork server's side --------------------------------------------------------------------------
+
+/// Starts an executable of its own for one worker, in a process that has just been forked.
+pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: BorrowedFd<'_>, hub: BorrowedFd<'_>) -> io::Error {
+    let nonce = nonce();
+    let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
+        ours.send(&Greeting { nonce, fingerprint, role }, &[lane, hub])?;
+        Ok(theirs.0)
+    });
+    match sent {
+        Ok(socket) => executable(nonce, socket).arg0("pool-worker").exec(),
+        Err(error) => error,
+    }
+}
+
+// ---- the control socket --------------------------------------------------------------------------------------------
+
+/// One end of a socket that keeps messages apart and carries descriptors, see unix(7).
+#[derive(Debug)]
+pub(crate) struct Control(OwnedFd);
+
+/// Longer than any message.
+const MESSAGE_BYTES_MAX: usize = 256;
+/// More descriptors than any message carries.
+const DESCRIPTORS_MAX: usize = 4;
+
+impl Control {
+    pub(crate) fn pair() -> Result<(Control, Control)> {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
+            .map_err(|error| Error::system("socketpair", error))?;
+        Ok((Control(one), Control(other)))
+    }
+
+    /// The socket that this process was started with as its standard input, moved out of the way.
+    pub(crate) fn from_stdin() -> io::Result<Control> {
+        let socket = io::stdin().as_fd().try_clone_to_owned()?;
+        Ok(Control(socket))
+    }
+
+    pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
+        let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let rights = [ControlMessage::ScmRights(&raw)];
+        let rights = if raw.is_empty() { &[][..] } else { &rights };
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], rights, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+
+    /// The next message if it is there already; it stays.
+    pub(crate) fn peek<M: DeserializeOwned>(&self) -> Option<M> {
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let length = nix::sys::socket::recv(self.0.as_raw_fd(), &mut bytes, flags).ok()?;
+        postcard::from_bytes(&bytes[..length]).ok()
+    }
+
+    /// The next message and its descriptors; `None` at the end, when the other side is gone.
+    pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
+        let mut space = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
+        let (length, fds) = loop {
+            let mut slices = [IoSliceMut::new(&mut bytes)];
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+                Err(nix::errno::Errno::EINTR) => {}
+                // The other side closed its end with messages unread.
+                Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
+                Err(error) => return Err(error.into()),
+                Ok(message) => {
+                    let rights = message.cmsgs()?.filter_map(|rights| match rights {
+                        ControlMessageOwned::ScmRights(fds) => Some(fds),
+                        _ => None,
+                    });
+                    // SAFETY:
+                    // - the kernel has just made these descriptors for this process, and nobody else knows them.
+                    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
+                    break (message.bytes, rights.flatten().map(own).collect());
+                }
+            }
+        };
+        if length == 0 {
+            return Ok(None);
+        }
+        let message = postcard::from_bytes(&bytes[..length]).map_err(io::Error::other)?;
+        Ok(Some((message, fds)))
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,94 @@
+//! A process pool: annotate a function, run it in worker processes.
+//!
+//! ```
+//! use pool_core::prelude::*;
+//!
+//! #[pool_task]
+//! fn square(x: u64) -> u64 { x * x }
+//!
+//! fn main() -> pool_core::Result<()> {
+//!     let pool = Pool::new(4)?;
+//!     assert_eq!(pool.apply(square::Task, 10)?, 100);
+//!     assert_eq!(pool.map(square::Task, 0..4)?, [0, 1, 4, 9]);
+//!     pool.close();
+//!     pool.join()
+//! }
+//! ```
+//!
+//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, whatever the way, fails alone, with an
+//! error that says why, and everything else goes on. The worker is replaced.
+//!
+//! # Concepts
+//!
+//! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function; `the_function::Task` is passed to the pool.
+//!   Arguments and results are whatever serde can serialize; `&str`, `&[u8]` and other references are lent.
+//! * A **job** is what is submitted: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items** ([`Pool::map`], [`Pool::imap`] and their like).
+//! * A **worker** is a process. It is made by a small fork server, which is this program's executable, started once more when the pool is made: nothing of `main` runs in it,
+//!   so there is nothing to set up, and statics have their initial values. [`StartMethod`] has other ways.
+//!
+//! # When things go wrong
+//!
+//! Every job ends exactly once, in a value or an [`Error`]. An error of an item of a map concerns this item only. A pool that
+//! is dropped leaves no process, thread or descriptor behind, and neither does a host that is killed.
+//!
+//! # Limits
+//!
+//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a shared library (except with [`StartMethod::Fork`]).
+//! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is enough).
+//! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker finds, unless
+//!   [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
+//! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
+//! * Two tasks of the same name in the same module path (in two function bodies, say) are refused when a pool is made.
+
+#![deny(unsafe_code)]
+
+mod builder;
+mod handle;
+mod imap;
+mod pool;
+mod stats;
+mod task;
+
+pub mod prelude;
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+
+// From a call to bytes, and back.
+mod bytes;
+mod codec;
+mod error;
+mod feed;
+mod job;
+mod outcome;
+mod table;
+
+// The host.
+mod callbacks;
+mod engine;
+mod lane;
+mod room;
+mod scheduler;
+mod shared;
+mod supervisor;
+
+// Other processes.
+mod fork_server;
+mod launch;
+mod message;
+mod panic;
+mod signals;
+mod worker;
+
+pub use crate::builder::{PoolBuilder, Success};
+pub use crate::error::{Error, ErrorKind, Result};
+pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};
+pub use crate::imap::{Imap, ImapUnordered};
+pub use crate::launch::StartMethod;
+pub use crate::pool::{Pool, PoolState};
+pub use crate::stats::Stats;
+pub use crate::table::{Entry, tasks};
+pub use crate::task::{Configured, Task};
+pub use crate::worker::{Worker, current_worker};
+#[doc(inline)]
+pub use pool_macros::pool_task;

@@ -1,0 +1,104 @@
+//! What host, fork server and workers say to each other: record kinds of a lane, and datagrams of the control socket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::panic::PanicReport;
+
+/// Kinds of the records in a call ring.
+pub(crate) mod call {
+    /// Run the initializer, the task `extra`, if it is not [`NO_TASK`]; the reply has the sequence number [`INIT_SEQ`].
+    pub(crate) const INIT: u16 = 1;
+    /// Run `count` items of the task `extra`, and none at or beyond `limit`.
+    pub(crate) const RUN: u16 = 2;
+    /// Leave.
+    pub(crate) const QUIT: u16 = 3;
+
+    /// Flag: note the time at which each item begins.
+    pub(crate) const TIMED: u16 = 1 << 1;
+    /// Flag: no need to wake the host for this one if more calls wait.
+    pub(crate) const QUIET: u16 = 1 << 2;
+
+    /// Stands for "no initializer".
+    pub(crate) const NO_TASK: u32 = u32::MAX;
+    /// The sequence number of the initializer.
+    pub(crate) const INIT_SEQ: u32 = u32::MAX;
+}
+
+/// Kinds of the records in a reply ring.
+pub(crate) mod reply {
+    /// The values of the next `count` items.
+    pub(crate) const VALUES: u16 = 1;
+    /// The next item has no value; the payload is a [`Failure`](super::Failure).
+    pub(crate) const FAILED: u16 = 2;
+
+    /// Flag: this ends the reply to a call; `info` is the time it took in nanoseconds.
+    pub(crate) const LAST: u16 = 1 << 1;
+}
+
+/// Why an item has no value although its worker lives.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    Panicked(PanicReport),
+    Decode(String),
+    Encode(String),
+}
+
+/// What a dying worker leaves in the note of its lane.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum LastWords {
+    Panicked(PanicReport),
+    StackOverflow,
+}
+
+impl LastWords {
+    /// [`LastWords::StackOverflow`] as bytes, for a signal handler, which cannot allocate.
+    pub(crate) const STACK_OVERFLOW: [u8; 1] = [1];
+}
+
+/// Host to fork server. The lane's file descriptor comes along.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Launch {
+    pub(crate) worker: u32,
+    pub(crate) incarnation: u32,
+}
+
+/// Fork server to host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Report {
+    /// The greeting was right; launches may come.
+    Serving,
+    /// The process exists; its pidfd comes along.
+    Launched { worker: u32, pid: u32 },
+    /// `fork` and the like gave `errno`.
+    NotLaunched { worker: u32, errno: i32 },
+    /// The process has been reaped; `status` is as `wait` gave it.
+    Exited { worker: u32, pid: u32, status: i32 },
+}
+
+/// The first datagram in the socket of a process that was made to serve.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Greeting {
+    /// The value of the marker in the environment.
+    pub(crate) nonce: u64,
+    /// [`crate::table::fingerprint`] of the host.
+    pub(crate) fingerprint: u64,
+    pub(crate) role: Role,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Role {
+    /// Fork (or spawn) workers for the host with this pid.
+    Server { host: u32, name: String, spawn: bool },
+    /// Be a worker; lane and hub come along.
+    Worker { worker: u32, incarnation: u32, server: u32, name: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_signal_handlers_bytes_are_the_enums() {
+        assert_eq!(postcard::to_allocvec(&LastWords::StackOverflow).unwrap(), LastWords::STACK_OVERFLOW);
+    }
+}

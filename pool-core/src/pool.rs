@@ -1,0 +1,468 @@
+//! The pool itself.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::builder::PoolBuilder;
+use crate::bytes::Bytes;
+use crate::codec::Encoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::feed::{Feed, encode_args, encode_error};
+use crate::handle::AsyncResult;
+use crate::imap::{Imap, ImapUnordered};
+use crate::job::{Args, Payload, Slot};
+use crate::outcome::{self, Gathered};
+use crate::scheduler::{State, Terms};
+use crate::shared::Shared;
+use crate::stats::Stats;
+use crate::task::Task;
+
+/// A fixed number of worker processes, and the jobs that wait for them.
+///
+/// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until nothing
+/// is left: no process, no thread, no descriptor.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(4)?;
+/// assert_eq!(pool.apply(square::Task, 10)?, 100);
+/// assert_eq!(pool.map(square::Task, 0..5)?, [0, 1, 4, 9, 16]);
+/// pool.close();
+/// pool.join()
+/// # }
+/// ```
+pub struct Pool {
+    shared: Arc<Shared>,
+    /// Of the supervisor and the router; taken by whoever waits for their end.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    /// A process that the host forks has this object, too, and none of its business.
+    owner: u32,
+}
+
+/// What a pool is doing; from [`Pool::state`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PoolState {
+    /// It takes jobs.
+    Open,
+    /// It takes no more jobs and finishes those that it has.
+    Closed,
+    /// It was terminated.
+    Terminated,
+    /// Its workers could not be started; it was terminated for that.
+    Broken,
+}
+
+/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
+const SUBMISSIONS_PER_ROUND: u64 = 32;
+
+impl Pool {
+    /// A pool of so many workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
+    pub fn new(workers: usize) -> Result<Pool> {
+        Pool::builder().workers(workers).build()
+    }
+
+    /// Sets a pool up option by option.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Pool {
+        Pool { shared, threads: Mutex::new(threads), owner: std::process::id() }
+    }
+
+    // ---- submitting ------------------------------------------------------------------------------------------------
+
+    /// Calls the task in a worker and waits for its result.
+    ///
+    /// # Errors
+    ///
+    /// The job's own failure (see [`ErrorKind`]); `Closed` if the pool takes no more jobs; `Encode` if the arguments cannot be
+    /// serialized; `InvalidInput` for an option out of range.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn add(a: u64, b: u64) -> u64 { a + b }
+    ///
+    /// #[pool_task]
+    /// fn fail() { panic!("on purpose") }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(add::Task, (1, 2))?, 3);
+    /// let error = pool.apply(fail::Task, ()).unwrap_err();
+    /// assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("on purpose")));
+    /// # Ok(()) }
+    /// ```
+    pub fn apply<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<T::Output> {
+        self.apply_async(task, args)?.get()
+    }
+
+    /// Submits a call of the task and returns its handle at once.
+    ///
+    /// It does not wait, unless the pool has a [`max_pending`](PoolBuilder::max_pending) and that is reached.
+    ///
+    /// # Errors
+    ///
+    /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle to say.
+    pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
+        let terms = terms(&task)?;
+        let mut inline = [0; 64];
+        let mut out = Encoder::new(&mut inline);
+        encode_args::<T>(&args, &mut out).map_err(|error| encode_error::<T>(&error))?;
+        let encoded = out.finish();
+        let bytes = encoded.map_or_else(Bytes::from, |length| Bytes::copy_of(&inline[..length]));
+        let slot = Slot::new();
+        let payload = Payload {
+            slot: Arc::clone(&slot),
+            entry: T::entry(),
+            is_map: false,
+            timed: terms.timeout.is_some(),
+            args: Args::One(bytes),
+        };
+        self.shared.wait_for_room();
+        let job = self.shared.with(|engine| {
+            engine.check_open()?;
+            let job = engine.scheduler.submit_one(terms, payload);
+            if engine.counts.submitted().is_multiple_of(SUBMISSIONS_PER_ROUND) {
+                engine.route();
+            }
+            Ok(job)
+        })?;
+        Ok(AsyncResult::new(Arc::clone(&self.shared), slot, job, outcome::one::<T>))
+    }
+
+    /// Calls the task for each item and returns the results in the order of the items.
+    ///
+    /// Items travel in chunks whose size follows from the measured time per item; [`Task::chunk_size`] fixes it. A task of several arguments
+    /// takes tuples. The iterator is pulled in this thread, so it may borrow.
+    ///
+    /// # Errors
+    ///
+    /// The failure of the failed item with the lowest index, after all the others have ended. For each item's own result there is
+    /// [`map_results`](Pool::map_results). Else as [`apply`](Pool::apply).
+    ///
+    /// # Panics
+    ///
+    /// With the iterator's own panic, after the items before it have ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn count_words(text: &str) -> usize { text.split_whitespace().count() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let text = String::from("to be\nor not to be");
+    /// assert_eq!(pool.map(count_words::Task, text.lines())?, [2, 4]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "starmap")]
+    pub fn map<'a, T: Task, I>(&self, task: T, items: I) -> Result<Vec<T::Output>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        self.map_gathered(task, items)?.into_values()
+    }
+
+    /// As [`map`](Pool::map), with a result for each item.
+    ///
+    /// # Errors
+    ///
+    /// Only those of the submission, as for [`apply_async`](Pool::apply_async).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn half(x: u64) -> u64 { assert!(x % 2 == 0, "{x} is odd"); x / 2 }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let results = Pool::new(2)?.map_results(half::Task, [2, 3, 4])?;
+    /// assert_eq!(results[0].as_ref().ok(), Some(&1));
+    /// assert_eq!(results[1].as_ref().unwrap_err().item(), Some(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn map_results<'a, T: Task, I>(&self, task: T, items: I) -> Result<Vec<Result<T::Output>>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        Ok(self.map_gathered(task, items)?.into_results())
+    }
+
+    fn map_gathered<'a, T: Task, I>(&self, task: T, items: I) -> Result<Gathered<T>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        let items = items.into_iter();
+        let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
+        let mut feed = Feed::<T, _>::open(&self.shared, terms(&task)?, items)?;
+        while !feed.has_ended() {
+            feed.pull_to(feed.pulled() + MAP_STRIDE);
+            gathered.take_in(&feed.slot);
+        }
+        while !feed.slot.is_finished() {
+            feed.wait(None);
+            gathered.take_in(&feed.slot);
+        }
+        gathered.finish(&feed.slot, feed.pulled());
+        feed.resume_panic();
+        Ok(gathered)
+    }
+
+    /// Submits the task for each item and returns one handle for all results.
+    ///
+    /// The items are all taken from the iterator before this returns.
+    ///
+    /// # Errors
+    ///
+    /// Those of the submission, as for [`apply_async`](Pool::apply_async).
+    ///
+    /// # Panics
+    ///
+    /// With the iterator's own panic; the items before it are cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let squares = pool.map_async(square::Task, [1, 2, 3])?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(squares.get()?, [1, 4, 9]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "starmap_async")]
+    pub fn map_async<'a, T: Task, I>(&self, task: T, items: I) -> Result<AsyncResult<Vec<T::Output>>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        let mut feed = Feed::<T, _>::open(&self.shared, terms(&task)?, items.into_iter())?;
+        feed.pull_to(u64::MAX);
+        feed.resume_panic();
+        let (slot, job) = feed.detach();
+        Ok(AsyncResult::new(Arc::clone(&self.shared), slot, job, outcome::all::<T>))
+    }
+
+    /// Calls the task for each item and iterates over the results in the order of the items, as they come.
+    ///
+    /// The input is pulled on demand, some thousand items ahead, so it may be endless.
+    ///
+    /// # Errors
+    ///
+    /// Those of the submission, as for [`apply_async`](Pool::apply_async). The iterator yields each item's own result. Of an input that was not pulled to its end
+    /// when the pool was closed *and joined*, the rest is a single `Closed` error.
+    ///
+    /// # Panics
+    ///
+    /// The iterator's `next` panics with the input's own panic, after the results of the items before it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let mut squares = pool.imap(square::Task, 0..)?;
+    /// assert_eq!(squares.next().transpose()?, Some(0));
+    /// assert_eq!(squares.next_timeout(Duration::from_secs(60)).transpose()?, Some(1));
+    /// # Ok(()) }
+    /// ```
+    pub fn imap<'a, T: Task, I>(&self, task: T, items: I) -> Result<Imap<T, I::IntoIter>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        Ok(Imap::new(Feed::open(&self.shared, Terms { lazy: true, ..terms(&task)? }, items.into_iter())?))
+    }
+
+    /// As [`imap`](Pool::imap), in the order in which results come.
+    ///
+    /// # Errors
+    ///
+    /// As [`imap`](Pool::imap).
+    ///
+    /// # Panics
+    ///
+    /// As [`imap`](Pool::imap).
+    pub fn imap_unordered<'a, T: Task, I>(&self, task: T, items: I) -> Result<ImapUnordered<T, I::IntoIter>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..terms(&task)? }, items.into_iter())?))
+    }
+
+    // ---- ending ----------------------------------------------------------------------------------------------------
+
+    /// Takes no more jobs. Those that were submitted go on, and workers leave when all are done. Closing twice is fine.
+    pub fn close(&self) {
+        self.shared.with(|engine| engine.scheduler.close());
+        self.shared.nudge();
+    }
+
+    /// Waits until all jobs are done and all workers have left. Results stay readable. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// `Running` if the pool was neither closed nor terminated; it goes on as before.
+    pub fn join(&self) -> Result<()> {
+        self.join_until(None).map(|_| ())
+    }
+
+    /// As [`join`](Pool::join), for at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `Running` as for [`join`](Pool::join), and `Timeout` if work is left; it goes on.
+    pub fn join_timeout(&self, limit: Duration) -> Result<()> {
+        if self.join_until(Instant::now().checked_add(limit))? {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {limit:?}; it goes on")))
+    }
+
+    fn join_until(&self, deadline: Option<Instant>) -> Result<bool> {
+        if self.state() == PoolState::Open {
+            return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
+        }
+        self.shared.with(|engine| engine.scheduler.seal_lazy());
+        self.shared.nudge();
+        let is_over = self.shared.wait_over(deadline);
+        if is_over {
+            self.join_threads();
+        }
+        Ok(is_over)
+    }
+
+    fn join_threads(&self) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // A waker that drops the pool may run in one of them.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+        self.shared.callbacks.close();
+    }
+
+    /// Ends everything now: workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results that
+    /// have come stay readable. Terminating twice is fine. [`join`](Pool::join) waits until the processes are gone.
+    pub fn terminate(&self) {
+        self.shared.with(|engine| engine.scheduler.terminate());
+        self.shared.nudge();
+    }
+
+    // ---- asking ----------------------------------------------------------------------------------------------------
+
+    /// What the pool is doing.
+    pub fn state(&self) -> PoolState {
+        self.shared.with(|engine| match engine.scheduler.state() {
+            State::Open => PoolState::Open,
+            State::Closed => PoolState::Closed,
+            State::Terminated => PoolState::Terminated,
+            State::Broken => PoolState::Broken,
+        })
+    }
+
+    /// How many workers the pool has, or is about to have.
+    pub fn workers(&self) -> usize {
+        self.shared.with(|engine| engine.scheduler.workers())
+    }
+
+    /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced.
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.shared.with(|engine| engine.pids())
+    }
+
+    /// What the pool has done so far.
+    pub fn stats(&self) -> Stats {
+        self.shared.with(|engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
+    }
+
+    /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what they run,
+    /// and what waited for them runs elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for 0 or more than 4096 workers, `Closed` if the pool is not open.
+    pub fn resize(&self, workers: usize) -> Result<()> {
+        PoolBuilder::check_workers(workers)?;
+        self.shared.with(|engine| {
+            engine.check_open()?;
+            engine.scheduler.resize(workers);
+            Ok(())
+        })
+    }
+}
+
+/// Items of a map that are taken in before results are looked at.
+const MAP_STRIDE: u64 = 1 << 16;
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.owner != std::process::id() {
+            return;
+        }
+        self.terminate();
+        let me = thread::current().id();
+        let is_inside = |thread: &JoinHandle<()>| thread.thread().id() == me;
+        if !self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_inside) {
+            self.shared.wait_over(None);
+        }
+        self.join_threads();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("state", &self.state()).field("workers", &self.workers()).finish_non_exhaustive()
+    }
+}
+
+/// What the task's options say of a job.
+fn terms<T: Task>(task: &T) -> Result<Terms> {
+    let options = task.options();
+    let refuse = |text| Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
+    if options.chunk_size == Some(0) {
+        return refuse("a chunk size must be at least 1, and is 0");
+    }
+    if options.timeout == Some(Duration::ZERO) {
+        return refuse("a time limit of zero leaves no time to run");
+    }
+    Ok(Terms {
+        task: T::entry().index(),
+        timeout: options.timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+        retries: options.retries.unwrap_or(0),
+        chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+        lazy: false,
+    })
+}
+
+const _: () = {
+    const fn check<T: Send + Sync>() {}
+    check::<Pool>();
+};

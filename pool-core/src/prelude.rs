@@ -1,0 +1,7 @@
+//! What a program that uses a pool needs: `use pool_core::prelude::*;`.
+
+pub use std::time::Duration;
+
+pub use crate::{
+    AsyncResult, Error, ErrorKind, Imap, ImapUnordered, Pool, PoolBuilder, StartMethod, Task, current_worker, pool_task,
+};

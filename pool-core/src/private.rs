@@ -1,0 +1,54 @@
+//! Not public API. Used by generated code.
+
+pub use crate::codec::{CodecError, Decode, Decoder, Encode, Encoder, Lent};
+pub use crate::codec::{Lump, LumpCodec, NoCodec, Plain, PlainCodec, SerdeCodec};
+pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
+pub use crate::table::{Entry, Info, TASKS};
+pub use crate::task::Options;
+pub use linkme;
+pub use serde;
+
+/// The codecs of the types that can be arguments; what is not among them is refused in these words.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot be an argument of a pool task",
+    label = "cannot travel to a worker process",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds",
+    note = "of the references inside of another type, only `&str` and `&[u8]` can be lent"
+)]
+pub trait Argument<T: ?Sized>: Encode<T> {}
+
+/// The codecs of the types that can be results; what is not among them is refused in these words.
+#[diagnostic::on_unimplemented(
+    message = "`{T}` cannot be the result of a pool task",
+    label = "cannot travel back from a worker process",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds"
+)]
+pub trait Outcome<T>: Encode<T> {}
+
+macro_rules! codecs {
+    ($($codec:ident),*) => {$(
+        #[diagnostic::do_not_recommend]
+        impl<T: ?Sized> Argument<T> for $codec where $codec: Encode<T> {}
+        #[diagnostic::do_not_recommend]
+        impl<T> Outcome<T> for $codec where $codec: Encode<T> {}
+    )*};
+}
+codecs!(PlainCodec, LumpCodec, SerdeCodec);
+
+/// The check of an argument's type, and the bytes of every such argument if they are always as many.
+#[inline]
+pub fn argument_size<T: ?Sized>(codec: &dyn Argument<T>) -> Option<usize> {
+    codec.size()
+}
+
+/// The check of the result's type, and the bytes of every result if they are always as many.
+#[inline]
+pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
+    codec.size()
+}
+
+/// The bytes of all arguments together.
+#[inline]
+pub fn total<const N: usize>(sizes: [Option<usize>; N]) -> Option<usize> {
+    sizes.into_iter().sum()
+}

@@ -1,0 +1,95 @@
+//! How much of a job goes to a worker at once, from the measured time per item.
+
+use super::Nanos;
+
+/// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a hundredth
+/// of it), short enough that workers finish close together.
+const CHUNK: Nanos = 200_000;
+
+/// Work that a worker should have before it, so that it never waits for the host.
+const AHEAD: Nanos = 200_000;
+
+/// Chunks that a worker holds at the least: the one it runs and the next. More would only be hard to take back.
+const DEPTH_MIN: usize = 2;
+/// Chunks that a worker holds at the most: 100 ns jobs stay ahead by 50 µs, about the time in which the host comes round.
+const DEPTH_MAX: usize = 512;
+
+/// Chunks shorter than this do not wake the host one by one.
+const SHORT: Nanos = 20_000;
+
+/// The time that an item of a task takes, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    /// Moving average of nanoseconds per item; 0 is unknown.
+    item: Nanos,
+}
+
+impl Pace {
+    /// Takes in that `items` took `elapsed`.
+    pub(crate) fn learn(&mut self, items: u32, elapsed: Nanos) {
+        let item = (elapsed / u64::from(items.max(1))).max(1);
+        self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
+    }
+
+    /// Time that `items` will take, if anything is known.
+    pub(crate) fn time(self, items: u32) -> Option<Nanos> {
+        (self.item > 0).then(|| self.item.saturating_mul(u64::from(items)))
+    }
+
+    /// Items of the next chunk, of a job with `queued` items waiting for `workers`.
+    ///
+    /// Until something is known a chunk is one item. Near the end chunks shrink with what is left (guided
+    /// self-scheduling: Polychronopoulos and Kuck, 1987).
+    pub(crate) fn chunk(self, queued: u64, open: bool, workers: usize) -> u32 {
+        if self.item == 0 {
+            return 1;
+        }
+        let by_time = (CHUNK / self.item).max(1);
+        let share = if open { queued } else { queued.div_ceil(2 * workers as u64) };
+        u32::try_from(by_time.min(share).max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Chunks of `items` that a worker may hold.
+    pub(crate) fn depth(self, items: u32) -> usize {
+        match self.time(items) {
+            None => DEPTH_MIN,
+            Some(time) => ((AHEAD / time.max(1)) as usize + 1).clamp(DEPTH_MIN, DEPTH_MAX),
+        }
+    }
+
+    /// Whether a chunk of `items` is too short for a wake-up of its own.
+    pub(crate) fn is_short(self, items: u32) -> bool {
+        self.time(items).is_some_and(|time| time < SHORT)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pace(item: Nanos) -> Pace {
+        let mut pace = Pace::default();
+        pace.learn(1, item);
+        pace
+    }
+
+    #[test]
+    fn a_million_additions_go_in_large_chunks_and_shrink_at_the_end() {
+        assert_eq!(pace(2).chunk(1_000_000, false, 2), 100_000);
+        assert_eq!(pace(2).chunk(40_000, false, 2), 10_000);
+        assert_eq!(pace(2).chunk(1, false, 2), 1);
+    }
+
+    #[test]
+    fn a_hundred_tasks_of_a_second_go_one_by_one() {
+        assert_eq!(pace(1_000_000_000).chunk(100, false, 2), 1);
+        assert_eq!(pace(1_000_000_000).depth(1), DEPTH_MIN);
+    }
+
+    #[test]
+    fn what_is_unknown_goes_one_by_one() {
+        assert_eq!(Pace::default().chunk(1_000_000, false, 2), 1);
+        assert_eq!(Pace::default().depth(1), DEPTH_MIN);
+        assert!(!Pace::default().is_short(1));
+    }
+}

@@ -1,0 +1,78 @@
+//! A vector of jobs with stable keys: a freed place is used again, and an old key never finds the new tenant.
+
+/// Names a job for as long as it lives, and nothing afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct JobId {
+    place: u32,
+    generation: u32,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    tenant: Option<T>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Slab<T> {
+    places: Vec<Place<T>>,
+    free: Vec<u32>,
+    /// The generation of a new place.
+    epoch: u32,
+}
+
+impl<T> Slab<T> {
+    pub(crate) fn new() -> Self {
+        Slab { places: Vec::new(), free: Vec::new(), epoch: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    pub(crate) fn insert(&mut self, tenant: T) -> JobId {
+        if let Some(place) = self.free.pop() {
+            let entry = &mut self.places[place as usize];
+            entry.tenant = Some(tenant);
+            return JobId { place, generation: entry.generation };
+        }
+        let place = u32::try_from(self.places.len()).expect("fewer than 2^32 jobs at once");
+        self.places.push(Place { generation: self.epoch, tenant: Some(tenant) });
+        JobId { place, generation: self.epoch }
+    }
+
+    pub(crate) fn get(&self, id: JobId) -> Option<&T> {
+        let entry = self.places.get(id.place as usize)?;
+        entry.tenant.as_ref().filter(|_| entry.generation == id.generation)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: JobId) -> Option<&mut T> {
+        let entry = self.places.get_mut(id.place as usize)?;
+        entry.tenant.as_mut().filter(|_| entry.generation == id.generation)
+    }
+
+    pub(crate) fn remove(&mut self, id: JobId) -> Option<T> {
+        let entry = self.places.get_mut(id.place as usize)?;
+        if entry.generation != id.generation {
+            return None;
+        }
+        let tenant = entry.tenant.take()?;
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(id.place);
+        if self.free.len() == self.places.len() && self.places.len() > KEEP {
+            // Every job is gone: give the memory of a burst back. Numbers start above all that were ever given.
+            self.epoch = self.places.iter().map(|place| place.generation).max().unwrap_or(0);
+            self.places = Vec::new();
+            self.free = Vec::new();
+        }
+        Some(tenant)
+    }
+
+    pub(crate) fn ids(&self) -> Vec<JobId> {
+        let live = self.places.iter().enumerate().filter(|(_, entry)| entry.tenant.is_some());
+        live.map(|(place, entry)| JobId { place: place as u32, generation: entry.generation }).collect()
+    }
+}
+
+/// Places kept when the slab runs empty.
+const KEEP: usize = 4096;

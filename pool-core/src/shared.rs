@@ -1,0 +1,271 @@
+//! What all threads of a pool share: the engine under its lock, and the places to wait.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use pool_ipc::{Hub, Patience, Sleeper};
+
+use crate::callbacks::Callbacks;
+use crate::engine::{Engine, Errands};
+use crate::error::{Error, Result};
+use crate::job::Waiter;
+use crate::room::{Place, Room};
+use crate::scheduler::Nanos;
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    engine: Mutex<Engine>,
+    pub(crate) hub: Hub,
+    room: Room,
+    pub(crate) callbacks: Arc<Callbacks>,
+    /// Items that may be unsettled before a submission waits.
+    pub(crate) max_pending: u64,
+    supervision: Mutex<Supervision>,
+    /// The last thread of the pool has ended, or something was settled while somebody waited for that.
+    ended: Condvar,
+    pub(crate) bell: EventFd,
+    /// The router may end.
+    pub(crate) is_over: AtomicBool,
+}
+
+/// Between the supervisor and all others.
+#[derive(Debug, Default)]
+struct Supervision {
+    launches: Vec<usize>,
+    /// When the supervisor will look at the clock again.
+    wakes_at: Option<Nanos>,
+    /// All processes are gone and the supervisor has left.
+    is_over: bool,
+    /// Threads that wait for pending jobs to become fewer.
+    crowd: Vec<Thread>,
+}
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64) -> Result<Arc<Self>> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        let bell = EventFd::from_flags(flags).map_err(|error| Error::system("eventfd", error))?;
+        Ok(Arc::new(Shared {
+            engine: Mutex::new(engine),
+            hub,
+            room: Room::default(),
+            callbacks: Arc::default(),
+            max_pending,
+            supervision: Mutex::default(),
+            ended: Condvar::new(),
+            bell,
+            is_over: AtomicBool::new(false),
+        }))
+    }
+
+    fn engine(&self) -> MutexGuard<'_, Engine> {
+        // Nothing under the lock runs code of the user's; if ours has panicked all the same, the others go on.
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn supervision(&self) -> MutexGuard<'_, Supervision> {
+        self.supervision.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the engine, then what follows from it.
+    pub(crate) fn with<R>(&self, body: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine();
+        let result = body(&mut engine);
+        engine.act();
+        let errands = engine.errands.take();
+        let wake_at = engine.scheduler.wake_at();
+        drop(engine);
+        self.run(errands, wake_at);
+        result
+    }
+
+    #[inline]
+    fn run(&self, errands: Option<Errands>, wake_at: Option<Nanos>) {
+        if errands.is_none() && wake_at.is_none() {
+            return;
+        }
+        let Errands { waiters, launches, progress } = errands.unwrap_or_default();
+        for waiter in waiters {
+            match waiter {
+                Waiter::Thread(thread) => thread.unpark(),
+                Waiter::Task(waker) => waker.wake(),
+                Waiter::Callback(callback) => self.callbacks.run(callback),
+            }
+        }
+        let has_launches = !launches.is_empty();
+        if has_launches || wake_at.is_some() || progress {
+            let mut supervision = self.supervision();
+            supervision.launches.extend(launches);
+            let is_early = wake_at.is_some_and(|at| supervision.wakes_at.is_none_or(|wakes_at| at < wakes_at));
+            if is_early {
+                supervision.wakes_at = wake_at;
+            }
+            if progress {
+                supervision.crowd.drain(..).for_each(|thread| thread.unpark());
+            }
+            drop(supervision);
+            if has_launches || is_early {
+                self.nudge();
+            }
+        }
+        if progress {
+            self.hub.ring(Sleeper::Caller);
+        }
+    }
+
+    /// Makes the supervisor look.
+    pub(crate) fn nudge(&self) {
+        // It can fail only if the supervisor has been told 2^64 times and not looked.
+        let _ = self.bell.write(1);
+    }
+
+    /// What the supervisor is to launch, and until when it may sleep.
+    pub(crate) fn supervisor_looks(&self) -> Vec<usize> {
+        let mut supervision = self.supervision();
+        supervision.wakes_at = None;
+        std::mem::take(&mut supervision.launches)
+    }
+
+    pub(crate) fn supervisor_sleeps_until(&self, wake_at: Option<Nanos>) {
+        self.supervision().wakes_at = wake_at;
+    }
+
+    pub(crate) fn supervisor_left(&self) {
+        self.supervision().is_over = true;
+        self.is_over.store(true, Ordering::Release);
+        self.hub.ring(Sleeper::Router);
+        self.ended.notify_all();
+    }
+
+    /// Waits for the end of the pool; false if the deadline comes first.
+    pub(crate) fn wait_over(&self, deadline: Option<Instant>) -> bool {
+        let mut supervision = self.supervision();
+        while !supervision.is_over {
+            supervision = match deadline {
+                None => self.ended.wait(supervision).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    self.ended.wait_timeout(supervision, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        true
+    }
+
+    // ---- waiting ---------------------------------------------------------------------------------------------------
+
+    /// Waits until `ready`; false if the deadline comes first. `register` has the thread unparked when it should look again.
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+        mut register: impl FnMut(Thread),
+    ) -> bool {
+        while !ready() {
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                // A last look, so that a wait of no time at all takes in what is there.
+                self.with(Engine::route);
+                return ready();
+            }
+            let place = self.room.enter(&self.hub);
+            match place {
+                Place::Leader => self.lead(deadline, &mut ready),
+                Place::Follower => {
+                    register(thread::current());
+                    if !ready() {
+                        park(deadline);
+                    }
+                }
+            }
+            if self.room.leave(place, &self.hub) {
+                // Replies that came before the workers knew that nobody leads any more.
+                let needs_router = self.with(|engine| {
+                    engine.route();
+                    engine.has_quiet_calls()
+                });
+                if needs_router {
+                    self.hub.ring(Sleeper::Router);
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes in everybody's replies until `ready` or the deadline.
+    fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool) {
+        let patience = Patience::default();
+        let mut nap = NAP_MIN;
+        loop {
+            let has_quiet_calls = self.with(|engine| {
+                engine.route();
+                engine.has_quiet_calls()
+            });
+            if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return;
+            }
+            if patience.wait(|| ready() || self.has_news_now()) {
+                nap = NAP_MIN;
+                continue;
+            }
+            let until = earlier(deadline, has_quiet_calls.then(|| Instant::now() + nap));
+            let rung = self.hub.wait(Sleeper::Caller, || ready() || self.engine().has_news(), until);
+            nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
+        }
+    }
+
+    /// As far as that can be seen without waiting for the lock.
+    fn has_news_now(&self) -> bool {
+        match self.engine.try_lock() {
+            Ok(mut engine) => engine.has_news(),
+            Err(TryLockError::Poisoned(engine)) => engine.into_inner().has_news(),
+            Err(TryLockError::WouldBlock) => false,
+        }
+    }
+
+    /// Takes replies in while nobody waits for any. The router thread's life.
+    pub(crate) fn route_for_nobody(&self) {
+        let mut nap = NAP_MIN;
+        let is_over = || self.is_over.load(Ordering::Acquire);
+        while !is_over() {
+            let has_quiet_calls = self.with(|engine| {
+                engine.route();
+                engine.has_quiet_calls()
+            });
+            let until = has_quiet_calls.then(|| Instant::now() + nap);
+            let rung = self.hub.wait(Sleeper::Router, || is_over() || self.engine().has_news(), until);
+            nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
+        }
+    }
+
+    /// Waits until fewer items are pending than the pool allows.
+    #[inline]
+    pub(crate) fn wait_for_room(&self) {
+        if self.max_pending < u64::MAX {
+            let has_room = || self.engine().scheduler.unsettled() < self.max_pending;
+            self.wait(None, has_room, |thread| self.supervision().crowd.push(thread));
+        }
+    }
+}
+
+/// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
+const NAP_MIN: Duration = Duration::from_millis(1);
+const NAP_MAX: Duration = Duration::from_millis(64);
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn park(deadline: Option<Instant>) {
+    match deadline {
+        None => thread::park(),
+        Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}

@@ -1,0 +1,150 @@
+//! What a served process does about signals, as `main` of a Rust program never ran in it.
+//!
+//! `std`'s start-up code ignores SIGPIPE and reports stack overflows; a process that a constructor took over has
+//! neither, so both are done here. See signal(7), sigaltstack(2), prctl(2), setpgid(2).
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{Pid, getppid, setpgid};
+use pool_ipc::Journal;
+
+/// Makes this process a good fork server; the descriptor becomes readable when a child has ended.
+pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
+    leave_the_terminal(&format!("{name}-serve"));
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_set_mask()?;
+    // A disposition of "ignore" is inherited, and would reap the children unseen.
+    set(Signal::SIGCHLD, SigHandler::SigDfl);
+    SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+}
+
+/// Makes this process a good worker: it dies with the fork server, the process `server`.
+pub(crate) fn prepare_worker(server: u32, name: &str, worker: u32) {
+    leave_the_terminal(&format!("{name}-{worker}"));
+    // The signal is tied to the thread that forked, which is the only one that the fork server has.
+    let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    // If the server had died before, nothing will come.
+    if armed.is_err() || getppid().as_raw() as u32 != server {
+        exit_now(1);
+    }
+    set(Signal::SIGCHLD, SigHandler::SigDfl);
+    let _ = SigSet::empty().thread_set_mask();
+}
+
+/// Neither Ctrl-C nor a closed terminal is for these processes: the host decides. A group of its own also lets
+/// everything that a task has started be killed with the worker.
+fn leave_the_terminal(name: &str) {
+    let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
+    if let Ok(name) = CString::new(name) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
+        set(signal, SigHandler::SigIgn);
+    }
+}
+
+fn set(signal: Signal, handler: SigHandler) {
+    // SAFETY:
+    // - the handler is the default one or none, so no code of ours runs in a signal's context.
+    let _ = unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty())) };
+}
+
+/// Ends the process without running what others have registered for its end.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY:
+    // - `_exit` has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+// ---- stack overflow ------------------------------------------------------------------------------------------------
+
+struct Watch {
+    journal: Journal,
+    words: &'static [u8],
+}
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
+static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// The kernel keeps this much below a stack free of other mappings.
+const GUARD_GAP: usize = 1 << 20;
+/// A frame larger than this is probed page by page, so a fault is no farther from the stack pointer.
+const FRAME_MAX: usize = 64 << 10;
+/// Enough for the handler below, which calls nothing.
+const HANDLER_STACK: usize = 64 << 10;
+
+/// Leaves `words` in the journal when this thread's stack overflows, before the process dies of it.
+pub(crate) fn note_stack_overflow(journal: Journal, words: &'static [u8]) {
+    let here = 0u8;
+    STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
+    let limit = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft.min(1 << 40));
+    STACK_BYTES.store(limit as usize, Ordering::Relaxed);
+    if WATCH.set(Watch { journal, words }).is_err() {
+        return;
+    }
+    let memory = Box::leak(vec![0u8; HANDLER_STACK].into_boxed_slice());
+    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK };
+    // SAFETY:
+    // - the memory is leaked, so it outlives every signal.
+    unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
+    let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
+    let action = SigAction::new(SigHandler::SigAction(on_fault), flags, SigSet::empty());
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+        // SAFETY:
+        // - `on_fault` does only what is async-signal-safe: loads, stores and `sigaction`.
+        let _ = unsafe { sigaction(signal, &action) };
+    }
+}
+
+extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY:
+    // - the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+    let info = unsafe { &*info };
+    // SAFETY:
+    // - a fault's signal fills the union's address.
+    let at = unsafe { info.si_addr() }.addr();
+    let top = STACK_TOP.load(Ordering::Relaxed);
+    let low = top.saturating_sub(STACK_BYTES.load(Ordering::Relaxed)).saturating_sub(GUARD_GAP);
+    let near_stack_pointer = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_MAX);
+    if (low..top).contains(&at)
+        && near_stack_pointer
+        && let Some(watch) = WATCH.get()
+    {
+        watch.journal.note(watch.words);
+    }
+    // Back to where it faulted, where it now dies of the signal.
+    if let Ok(signal) = Signal::try_from(signal) {
+        set(signal, SigHandler::SigDfl);
+    }
+}
+
+fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
+    // SAFETY:
+    // - the third argument of a SA_SIGINFO handler is a valid `ucontext_t`.
+    let context = unsafe { &*context.cast::<libc::ucontext_t>() };
+    #[cfg(target_arch = "x86_64")]
+    return usize::try_from(context.uc_mcontext.gregs[libc::REG_RSP as usize]).ok();
+    #[cfg(target_arch = "aarch64")]
+    return usize::try_from(context.uc_mcontext.sp).ok();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        let _ = context;
+        None
+    }
+}
+
+/// Replaces standard input by `/dev/null`: a worker that reads from the terminal would compete with its host.
+pub(crate) fn close_stdin() {
+    if let Ok(null) = std::fs::File::open("/dev/null") {
+        let _ = nix::unistd::dup2_stdin(&null);
+    }
+}

@@ -1,0 +1,223 @@
+//! The thread that minds the processes: launches, deaths, time limits, and the end of it all.
+//!
+//! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent), and on
+//! a bell that other threads ring when they have something for it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::time::TimeSpec;
+use pool_ipc::HostEnd;
+use pool_ipc::sys::monotonic_ns;
+
+use crate::engine::exit_status;
+use crate::error::{Error, ErrorKind, Result};
+use crate::lane::{Lane, RING_BYTES};
+use crate::launch::{Server, StartMethod, wait_readable};
+use crate::message::{Launch, Report};
+use crate::scheduler::WorkerId;
+use crate::shared::Shared;
+
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    method: StartMethod,
+    hub: OwnedFd,
+    name: String,
+    server: Option<Server>,
+    /// Lanes whose processes are being made.
+    launching: HashMap<WorkerId, HostEnd>,
+}
+
+/// Launches that may be under way at once: the socket's buffers are bounded, and the answers are read in between.
+const LAUNCHES_AHEAD: usize = 16;
+
+impl Supervisor {
+    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: OwnedFd, name: String) -> Self {
+        Supervisor { shared, method, hub, name, server: None, launching: HashMap::new() }
+    }
+
+    /// Starts the fork server and all workers.
+    ///
+    /// # Errors
+    ///
+    /// The first that went wrong. What had been started goes when the supervisor is dropped.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        self.server = Some(Server::start(self.method, &self.name, self.hub.as_fd())?);
+        match self.report()? {
+            Some((Report::Serving, _)) => {}
+            _ => {
+                let text = "the fork server did not come up: a new process of this program's executable ended before \
+                    it could serve";
+                return Err(Error::new(ErrorKind::Unsupported, text));
+            }
+        }
+        for worker in self.shared.supervisor_looks() {
+            self.launch(worker)?;
+            while self.launching.len() >= LAUNCHES_AHEAD {
+                self.await_launch()?;
+            }
+        }
+        while !self.launching.is_empty() {
+            self.await_launch()?;
+        }
+        Ok(())
+    }
+
+    fn await_launch(&mut self) -> Result<()> {
+        match self.report()? {
+            Some((Report::NotLaunched { errno, .. }, _)) => Err(launch_error(errno)),
+            Some((report, fds)) => {
+                self.handle(report, fds);
+                Ok(())
+            }
+            None => Err(Error::new(ErrorKind::System, "the fork server ended while it was starting workers")),
+        }
+    }
+
+    fn report(&self) -> Result<Option<(Report, Vec<OwnedFd>)>> {
+        let Some(server) = &self.server else { return Ok(None) };
+        server.control.receive().map_err(|error| Error::system("hearing from the fork server", error))
+    }
+
+    /// Does so until the pool is over.
+    pub(crate) fn run(mut self) {
+        while !self.shared.with(|engine| engine.scheduler.is_finished()) {
+            self.wait();
+            for worker in self.shared.supervisor_looks() {
+                if let Err(error) = self.launch(worker) {
+                    self.launching.remove(&worker);
+                    self.shared.with(|engine| engine.not_launched(worker, error));
+                }
+            }
+            let wake_at = self.shared.with(|engine| {
+                engine.route();
+                engine.scheduler.tick(monotonic_ns());
+                engine.act();
+                engine.scheduler.wake_at()
+            });
+            self.shared.supervisor_sleeps_until(wake_at);
+        }
+        self.stop_server();
+        self.shared.supervisor_left();
+    }
+
+    /// Sleeps until something is to be done, and takes in what the fork server says.
+    fn wait(&mut self) {
+        let wake_at = self.shared.with(|engine| engine.scheduler.wake_at());
+        let control = self.server.as_ref().map(|server| server.control.as_fd());
+        let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at);
+        if is_readable[0] {
+            let _ = self.shared.bell.read();
+        }
+        if is_readable[1] {
+            match self.report() {
+                Ok(Some((report, fds))) => self.handle(report, fds),
+                Ok(None) | Err(_) => self.server_died(),
+            }
+        }
+    }
+
+    fn launch(&mut self, worker: WorkerId) -> Result<()> {
+        if self.server.is_none() {
+            self.server = Some(self.start_again()?);
+        }
+        let (end, lane) = HostEnd::create(RING_BYTES, RING_BYTES).map_err(memory_error)?;
+        let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
+        let server = self.server.as_ref().expect("started above");
+        self.launching.insert(worker, end);
+        let request = Launch { worker: worker as u32, incarnation };
+        server.control.send(&request, &[lane.as_fd()]).map_err(|error| Error::system("asking for a worker", error))
+    }
+
+    fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
+        match report {
+            Report::Serving => {}
+            Report::Launched { worker, pid } => {
+                let end = self.launching.remove(&(worker as WorkerId));
+                if let (Some(end), Some(pidfd)) = (end, fds.into_iter().next()) {
+                    let lane = Lane::new(end, pid, pidfd);
+                    self.shared.with(|engine| engine.launched(worker as WorkerId, lane));
+                }
+            }
+            Report::NotLaunched { worker, errno } => {
+                self.launching.remove(&(worker as WorkerId));
+                self.shared.with(|engine| engine.not_launched(worker as WorkerId, launch_error(errno)));
+            }
+            Report::Exited { worker, pid, status } => {
+                self.shared.with(|engine| engine.exited(worker as WorkerId, pid, exit_status(status)));
+            }
+        }
+    }
+
+    /// The fork server is gone, and by the kernel's hand its workers with it.
+    fn server_died(&mut self) {
+        self.stop_server();
+        let lost: Vec<_> = self.shared.with(|engine| {
+            let lanes = engine.lanes_by_worker();
+            lanes.filter_map(|(worker, lane)| Some((worker, lane.pid, lane.pidfd().try_clone().ok()))).collect()
+        });
+        for (worker, pid, pidfd) in lost {
+            // What it published is settled only when it surely publishes no more.
+            if let Some(pidfd) = pidfd {
+                let _ = pool_ipc::sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
+                wait_readable(pidfd.as_fd(), DEATH_MS);
+            }
+            self.shared.with(|engine| engine.exited(worker, pid, exit_status(libc::SIGKILL)));
+        }
+        for (worker, _) in std::mem::take(&mut self.launching) {
+            let error = Error::new(ErrorKind::System, "the fork server died");
+            self.shared.with(|engine| engine.not_launched(worker, error));
+        }
+    }
+
+    fn start_again(&self) -> Result<Server> {
+        let server = Server::start(self.method, &self.name, self.hub.as_fd())?;
+        match server.control.receive() {
+            Ok(Some((Report::Serving, _))) => Ok(server),
+            _ => {
+                server.stop();
+                Err(Error::new(ErrorKind::System, "the fork server died and could not be started again"))
+            }
+        }
+    }
+
+    fn stop_server(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.stop();
+        }
+    }
+}
+
+/// A supervisor that never ran leaves nothing behind either.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop_server();
+    }
+}
+
+/// Milliseconds in which a killed process is gone, even a large one.
+const DEATH_MS: u16 = 10_000;
+
+/// Which of the descriptors have something, after one has or the time has come.
+fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<u64>) -> [bool; 2] {
+    let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+    let timeout = wake_at.map(|at| TimeSpec::from_duration(std::time::Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
+    let _ = nix::poll::ppoll(&mut polled, timeout, None);
+    let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
+    fds.map(|fd| fd.is_some() && results.next().unwrap_or(false))
+}
+
+fn launch_error(errno: i32) -> Error {
+    Error::system("fork of a worker", std::io::Error::from_raw_os_error(errno))
+}
+
+fn memory_error(error: pool_ipc::Error) -> Error {
+    let kind = match error {
+        pool_ipc::Error::FileLimit { .. } => ErrorKind::TooLarge,
+        _ => ErrorKind::System,
+    };
+    Error::new(kind, format!("shared memory for a worker: {error}")).with_source(error)
+}

@@ -1,0 +1,173 @@
+//! What `#[pool_task]` makes of a function: a [`Task`], its options, and its line in the dispatch table.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use crate::codec::{CodecError, Decoder, Encoder};
+use crate::table::Entry;
+
+/// A function that a pool can run in a worker process.
+///
+/// Annotate a function with [`#[pool_task]`](crate::pool_task) and pass its task, `the_function::Task`, to the pool.
+/// Options ride on the task, so every method of the pool takes them:
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(2)?;
+/// let patient = square::Task.timeout(Duration::from_secs(5)).retries(2);
+/// assert_eq!(pool.map(patient.chunk_size(10), 0..4)?, [0, 1, 4, 9]);
+/// # Ok(()) }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a pool task",
+    label = "not a pool task",
+    note = "annotate the function with `#[pool_task]` and pass its task, `the_function::Task`"
+)]
+pub trait Task: Copy + Send + Sync + 'static {
+    /// What a call takes. One argument: that type. Several: a tuple. None: `()`.
+    ///
+    /// The lifetime lets `&str`, `&[u8]` and other references be lent by the caller, and to the function.
+    type Args<'a>;
+
+    /// What the function returns.
+    type Output: Send + 'static;
+
+    #[doc(hidden)]
+    fn entry() -> &'static Entry;
+
+    /// The bytes of every set of arguments, if they are always as many.
+    #[doc(hidden)]
+    fn args_size() -> Option<usize>;
+
+    #[doc(hidden)]
+    fn encode_args(args: &Self::Args<'_>, out: &mut Encoder<'_>) -> Result<(), CodecError>;
+
+    /// Decodes the arguments, checks with [`Decoder::finish`] that nothing is left over, and calls the function.
+    #[doc(hidden)]
+    fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError>;
+
+    /// The bytes of every result, if they are always as many.
+    #[doc(hidden)]
+    fn output_size() -> Option<usize>;
+
+    #[doc(hidden)]
+    fn encode_output(output: &Self::Output, out: &mut Encoder<'_>) -> Result<(), CodecError>;
+
+    #[doc(hidden)]
+    fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError>;
+
+    /// The options in force: the attribute's, unless the call set its own.
+    #[doc(hidden)]
+    fn options(&self) -> Options {
+        Self::entry().options
+    }
+
+    /// This task with a limit on the time of each item, counted from its start in the worker.
+    ///
+    /// An item that takes longer is killed together with its worker, which is replaced, and fails with
+    /// [`ErrorKind::TaskTimeout`](crate::ErrorKind::TaskTimeout). All else goes on.
+    fn timeout(self, limit: Duration) -> Configured<Self> {
+        Configured::new(Options { timeout: Some(limit), ..self.options() })
+    }
+
+    /// This task with up to `retries` further attempts for an item whose worker died or was killed by a time limit.
+    ///
+    /// A panic is not retried, and neither is an error that the function returns.
+    fn retries(self, retries: u32) -> Configured<Self> {
+        Configured::new(Options { retries: Some(retries), ..self.options() })
+    }
+
+    /// This task with a fixed number of items per chunk of a map, in place of the measured one.
+    ///
+    /// Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
+    fn chunk_size(self, items: usize) -> Configured<Self> {
+        Configured::new(Options { chunk_size: Some(items), ..self.options() })
+    }
+}
+
+/// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and [`Task::chunk_size`].
+pub struct Configured<T> {
+    task: PhantomData<fn() -> T>,
+    options: Options,
+}
+
+impl<T> Configured<T> {
+    fn new(options: Options) -> Self {
+        Configured { task: PhantomData, options }
+    }
+}
+
+impl<T> Clone for Configured<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Configured<T> {}
+
+impl<T: Task> fmt::Debug for Configured<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Configured").field("task", &T::entry().name()).field("options", &self.options).finish()
+    }
+}
+
+impl<T: Task> Task for Configured<T> {
+    type Args<'a> = T::Args<'a>;
+    type Output = T::Output;
+
+    fn entry() -> &'static Entry {
+        T::entry()
+    }
+    fn args_size() -> Option<usize> {
+        T::args_size()
+    }
+    fn encode_args(args: &Self::Args<'_>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        T::encode_args(args, out)
+    }
+    fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
+        T::invoke(input)
+    }
+    fn output_size() -> Option<usize> {
+        T::output_size()
+    }
+    fn encode_output(output: &Self::Output, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        T::encode_output(output, out)
+    }
+    fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
+        T::decode_output(input)
+    }
+    fn options(&self) -> Options {
+        self.options
+    }
+}
+
+/// Options of a task, as its attribute or a call sets them; what is `None` is the pool's to say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) chunk_size: Option<usize>,
+}
+
+impl Options {
+    /// No option set.
+    pub const NONE: Options = Options { timeout: None, retries: None, chunk_size: None };
+
+    /// With the attribute's `timeout`.
+    #[must_use]
+    pub const fn with_timeout(self, nanoseconds: u64) -> Self {
+        Options { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
+    }
+
+    /// With the attribute's `retries`.
+    #[must_use]
+    pub const fn with_retries(self, retries: u32) -> Self {
+        Options { retries: Some(retries), ..self }
+    }
+}

@@ -1,0 +1,31 @@
+//! Results that borrow.
+
+use pool_core::pool_task;
+
+use std::borrow::Cow;
+
+#[pool_task]
+fn first_word(text: &str) -> &str {
+    //~                      ^^^^ return an owned value (`String` for `&str`): the result comes from another process
+    text.split(' ').next().unwrap_or_default()
+}
+
+#[pool_task]
+fn name() -> &'static str {
+    //~      ^^^^^^^^^^^^ return an owned value (`String` for `&str`): the result comes from another process
+    "name"
+}
+
+#[pool_task]
+fn inside(text: &str) -> Vec<&str> {
+    //~                      ^^^^ return an owned value
+    text.lines().collect()
+}
+
+#[pool_task]
+fn by_lifetime(text: &str) -> Cow<'_, str> {
+    //~                           ^^ return a value that borrows nothing: the result comes from another process
+    text.into()
+}
+
+fn main() {}

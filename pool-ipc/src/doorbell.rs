@@ -1,0 +1,80 @@
+//! Sleeping until a peer has news, without missing any: announce, re-check, sleep.
+//!
+#![doc = include_str!("doorbell.md")]
+
+use std::time::{Duration, Instant};
+
+use super::sync::{AtomicU32, Futex, Ordering, store_load_fence};
+
+/// The two words of one sleeper.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Doorbell<'a> {
+    /// Not 0 while the sleeper sleeps or is about to; written by the sleeper only.
+    pub(crate) asleep: &'a AtomicU32,
+    /// Written by the ringers.
+    pub(crate) bell: &'a Futex,
+}
+
+impl Doorbell<'_> {
+    /// Sleeps until `ready`, which must look at shared memory, or until the deadline. True if `ready` has been true.
+    ///
+    /// At most one thread may wait here at a time.
+    pub(crate) fn wait(self, mut ready: impl FnMut() -> bool, deadline: Option<Instant>) -> bool {
+        loop {
+            let heard = self.bell.heard(); // before the announcement: a ring after it must change what we sleep on
+            self.asleep.store(1, Ordering::Relaxed);
+            store_load_fence(); // SYNC BELL, with `ring`: our announcement before our look for news
+            let news = ready();
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if news || left == Some(Duration::ZERO) {
+                self.asleep.store(0, Ordering::Relaxed); // when this is seen late, somebody rings for nothing
+                return news;
+            }
+            self.bell.wait(heard, left);
+        }
+    }
+
+    /// Wakes the sleeper if it has announced itself; call it after publishing. True if that took a system call.
+    #[inline]
+    pub(crate) fn ring(self) -> bool {
+        store_load_fence(); // SYNC BELL, with `wait`: our news before our look for a sleeper
+        self.ring_after_fence()
+    }
+
+    /// [`Doorbell::ring`] for a caller that has put the fence between its news and here already.
+    #[inline]
+    fn ring_after_fence(self) -> bool {
+        let asleep = self.asleep.load(Ordering::Relaxed) != 0;
+        if asleep {
+            self.bell.ring();
+        }
+        asleep
+    }
+}
+
+/// Two sleepers of one process, of whom the ringers wake the one in charge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Switchboard<'a> {
+    /// Not 0 while the caller is in charge; written by the sleepers' process only.
+    pub(crate) led: &'a AtomicU32,
+    pub(crate) caller: Doorbell<'a>,
+    pub(crate) router: Doorbell<'a>,
+}
+
+impl Switchboard<'_> {
+    /// Whoever leaves the charge must look for news once more after this.
+    pub(crate) fn set_led(self, led: bool) {
+        self.led.store(u32::from(led), Ordering::Relaxed);
+        store_load_fence(); // SYNC LED, with `ring`: our leaving before our last look for news
+    }
+
+    /// Wakes whoever is in charge, if asleep; call it after publishing. True if that took a system call.
+    #[inline]
+    pub(crate) fn ring(self) -> bool {
+        store_load_fence(); // SYNC BELL and SYNC LED: our news before our look for who must hear of it
+        match self.led.load(Ordering::Relaxed) {
+            0 => self.router.ring_after_fence(),
+            _ => self.caller.ring_after_fence(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The two ends of a lane: a ring of calls to the worker, a ring of replies to the host.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use super::doorbell::Doorbell;
+use super::error::Error;
+use super::layout::{
+    CallPage, LANE_MAGIC, Label, PAGE_BYTES, RING_BYTES_MIN, ReplyPage, VERSION, lane_bytes, ring_fits,
+};
+use super::patience::Patience;
+use super::progress::{Journal, Progress};
+use super::region::{self, Access, Mapping};
+use super::ring::{Consumer, Producer};
+use super::shared::Shared;
+use super::sync::Ordering;
+
+/// The end of a lane that makes it, sends calls and outlives the other.
+#[derive(Debug)]
+pub struct HostEnd {
+    /// Calls, to the worker.
+    pub calls: Producer,
+    /// Replies, from the worker.
+    pub replies: Consumer,
+    ours: Shared<CallPage>,
+    theirs: Shared<ReplyPage>,
+}
+
+/// The end of a lane that carries calls out.
+#[derive(Debug)]
+pub struct WorkerEnd {
+    /// Calls, from the host.
+    pub calls: Consumer,
+    /// Replies, to the host.
+    pub replies: Producer,
+    /// What the host finds after a death.
+    pub journal: Journal,
+    /// What the worker sleeps by.
+    pub bell: WorkerBell,
+}
+
+/// The worker's side of its doorbell: apart from the rings, so that a worker can wait for room while it holds a call.
+#[derive(Debug)]
+pub struct WorkerBell {
+    ours: Shared<ReplyPage>,
+    theirs: Shared<CallPage>,
+}
+
+impl HostEnd {
+    /// Makes a lane with rings of these sizes, and the file descriptor (close-on-exec) by which the worker opens its
+    /// end.
+    ///
+    /// # Errors
+    /// [`Error::RingSize`], [`Error::PageSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
+    /// `ftruncate`, `fallocate` (`ENOSPC`: no memory), `fcntl` and `mmap`.
+    pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, OwnedFd), Error> {
+        for bytes in [call_bytes as u64, reply_bytes as u64] {
+            if !ring_fits(bytes) {
+                return Err(Error::RingSize { bytes });
+            }
+        }
+        let fd = region::create(c"pool-lane", lane_bytes(call_bytes, reply_bytes))?;
+        let call_half = Mapping::new(&fd, 0, PAGE_BYTES + call_bytes, Access::ReadWrite)?;
+        let reply_half = Mapping::new(&fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadOnly)?;
+        let ours = call_half.words::<CallPage>(0);
+        let theirs = reply_half.words::<ReplyPage>(0);
+        label(&ours.label.0, LANE_MAGIC, call_bytes, reply_bytes);
+        let host = HostEnd {
+            calls: Producer::new(
+                call_half.ring(PAGE_BYTES, call_bytes),
+                ours.part(|page| &page.tail.0),
+                theirs.part(|page| &page.head.0),
+            ),
+            replies: Consumer::new(
+                reply_half.ring(PAGE_BYTES, reply_bytes),
+                theirs.part(|page| &page.tail.0),
+                ours.part(|page| &page.head.0),
+            ),
+            ours,
+            theirs,
+        };
+        Ok((host, fd))
+    }
+
+    /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
+    /// replies, for which a worker with a full ring waits. True if that took a system call.
+    #[inline]
+    pub fn wake_worker(&self) -> bool {
+        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring()
+    }
+
+    /// How far the worker says that it is. Unchecked values.
+    pub fn progress(&self) -> Progress {
+        self.theirs.marks.read()
+    }
+
+    /// After the worker's death: appends what it had built of a record that it did not publish, up to `draft_end`,
+    /// that is [`Progress::draft`]. False, and nothing is appended, if that draft has been published or cannot be.
+    ///
+    /// Take all replies first: what precedes `draft_end` in published records is not appended.
+    pub fn salvage(&mut self, draft_end: u32, out: &mut Vec<u8>) -> bool {
+        self.replies.salvage(draft_end, out)
+    }
+
+    /// What the worker has left in [`Journal::note`]: at most [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes,
+    /// unchecked.
+    pub fn note(&self) -> Vec<u8> {
+        self.theirs.note.read()
+    }
+}
+
+impl WorkerEnd {
+    /// Opens the worker's end, which can be done once in a lane's life.
+    ///
+    /// # Errors
+    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if `fd` is not a
+    /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
+    pub fn open(fd: BorrowedFd<'_>) -> Result<WorkerEnd, Error> {
+        let (call_bytes, reply_bytes) = read_label(fd)?;
+        let call_half = Mapping::new(fd, 0, PAGE_BYTES + call_bytes, Access::ReadOnly)?;
+        let reply_half = Mapping::new(fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadWrite)?;
+        let ours = reply_half.words::<ReplyPage>(0);
+        let theirs = call_half.words::<CallPage>(0);
+        if ours.opened.0.swap(1, Ordering::AcqRel) != 0 {
+            return Err(Error::AlreadyOpen);
+        }
+        Ok(WorkerEnd {
+            calls: Consumer::new(
+                call_half.ring(PAGE_BYTES, call_bytes),
+                theirs.part(|page| &page.tail.0),
+                ours.part(|page| &page.head.0),
+            ),
+            replies: Producer::new(
+                reply_half.ring(PAGE_BYTES, reply_bytes),
+                ours.part(|page| &page.tail.0),
+                theirs.part(|page| &page.head.0),
+            ),
+            journal: Journal::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
+            bell: WorkerBell { ours, theirs },
+        })
+    }
+
+    /// [`Journal::claim`]
+    #[inline]
+    pub fn claim(&self, seq: u32, claimed: u32) {
+        self.journal.claim(seq, claimed);
+    }
+
+    /// [`Journal::begin_item`]
+    #[inline]
+    pub fn begin_item(&self, item: u32, draft: u32) {
+        self.journal.begin_item(item, draft);
+    }
+
+    /// [`Journal::stamp`]
+    #[inline]
+    pub fn stamp(&self, ns: u64) {
+        self.journal.stamp(ns);
+    }
+
+    /// [`Journal::note`]
+    pub fn note(&self, text: &[u8]) {
+        self.journal.note(text);
+    }
+
+    /// [`WorkerBell::wait_call`]
+    pub fn wait_call(&mut self, patience: Patience) {
+        self.bell.wait_call(&self.calls, patience);
+    }
+
+    /// [`WorkerBell::wait_room`]
+    pub fn wait_room(&mut self, want: usize, patience: Patience) {
+        self.bell.wait_room(&mut self.replies, want, patience);
+    }
+}
+
+impl WorkerBell {
+    /// Waits until there is a call to look at, in the ring of calls of the same lane.
+    ///
+    /// The end of the host is not seen from here: a worker must see to it that it dies with its host.
+    pub fn wait_call(&mut self, calls: &Consumer, patience: Patience) {
+        self.wait(patience, || calls.has_news());
+    }
+
+    /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, when the
+    /// ring's end is nearer than that, until all up to the end is free. A header fits afterwards in any case.
+    ///
+    /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
+    pub fn wait_room(&mut self, replies: &mut Producer, want: usize, patience: Patience) {
+        self.wait(patience, || replies.roomy(want));
+    }
+
+    #[inline]
+    fn wait(&mut self, patience: Patience, mut ready: impl FnMut() -> bool) {
+        if !patience.wait(&mut ready) {
+            let (asleep, bell) = (&self.ours.asleep.0, &self.theirs.bell.0);
+            Doorbell { asleep, bell }.wait(ready, None);
+        }
+    }
+}
+
+/// Says what the memory is.
+pub(super) fn label(label: &Label, magic: u64, call_bytes: usize, reply_bytes: usize) {
+    label.call_bytes.store(call_bytes as u64, Ordering::Relaxed);
+    label.reply_bytes.store(reply_bytes as u64, Ordering::Relaxed);
+    label.version.store(VERSION, Ordering::Relaxed);
+    label.magic.store(magic, Ordering::Release);
+}
+
+/// Checks that memory is what it should be and of our version.
+pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
+    let found = label.magic.load(Ordering::Relaxed);
+    if found != magic {
+        return Err(Error::Magic { found, expected: magic });
+    }
+    let found = label.version.load(Ordering::Relaxed);
+    if found != VERSION {
+        return Err(Error::Version { found, expected: VERSION });
+    }
+    Ok(())
+}
+
+/// The sizes of a lane's rings, checked against the memory's.
+fn read_label(fd: BorrowedFd<'_>) -> Result<(usize, usize), Error> {
+    let found = region::sealed_bytes(fd)?;
+    if found < PAGE_BYTES as u64 {
+        return Err(Error::Size { found, expected: lane_bytes(RING_BYTES_MIN, RING_BYTES_MIN) as u64 });
+    }
+    let page = Mapping::new(fd, 0, PAGE_BYTES, Access::ReadOnly)?.words::<CallPage>(0);
+    let label = &page.label.0;
+    check_label(label, LANE_MAGIC)?;
+    let size = |word: u64| -> Result<usize, Error> {
+        usize::try_from(word).ok().filter(|_| ring_fits(word)).ok_or(Error::RingSize { bytes: word })
+    };
+    let call_bytes = size(label.call_bytes.load(Ordering::Relaxed))?;
+    let reply_bytes = size(label.reply_bytes.load(Ordering::Relaxed))?;
+    let expected = lane_bytes(call_bytes, reply_bytes) as u64;
+    if found != expected {
+        return Err(Error::Size { found, expected });
+    }
+    Ok((call_bytes, reply_bytes))
+}

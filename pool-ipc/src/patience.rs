@@ -1,0 +1,67 @@
+//! How long to stay awake before going to sleep.
+
+use std::sync::LazyLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What to spend on staying awake while waiting: a few checks, then a bounded time of giving way to others. Only then
+/// does one announce that one sleeps, and sleep.
+///
+/// Measured round trips between two processes on machines with two CPUs: both awake 0.1–0.3 µs, `sched_yield`
+/// 0.8 µs, futex 7 µs when both are on one CPU and 80 µs when a sleeping CPU must be woken. So most replies to
+/// small calls arrive while their reader is still awake, and cost neither side a system call that wakes.
+/// Spinning is kept short because with more runnable processes than CPUs it is a disaster: it burns the very
+/// time slice in which the peer would have answered (50 µs of it turned round trips of 10 µs into 115 µs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// Checks with nothing but a pause between them.
+    pub spins: u32,
+    /// How long to go on checking with a `sched_yield` between checks.
+    pub yield_for: Duration,
+}
+
+impl Patience {
+    /// Goes to sleep at the first check that fails.
+    pub const NONE: Patience = Patience { spins: 0, yield_for: Duration::ZERO };
+
+    /// Checks until `ready` or until patience is at an end. True if `ready` has been true, whereupon it is not called
+    /// again.
+    #[inline]
+    pub fn wait(&self, mut ready: impl FnMut() -> bool) -> bool {
+        if ready() {
+            return true;
+        }
+        for _ in 0..self.spins {
+            std::hint::spin_loop();
+            if ready() {
+                return true;
+            }
+        }
+        if self.yield_for.is_zero() {
+            return false;
+        }
+        let start = Instant::now();
+        loop {
+            thread::yield_now();
+            if ready() {
+                return true;
+            }
+            if start.elapsed() >= self.yield_for {
+                return false;
+            }
+        }
+    }
+}
+
+impl Default for Patience {
+    /// 30 checks, about a microsecond (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of
+    /// giving way.
+    fn default() -> Patience {
+        // Asked once: the answer takes system calls and reads of files.
+        static SPINS: LazyLock<u32> = LazyLock::new(|| match thread::available_parallelism() {
+            Ok(cpus) if cpus.get() > 1 => 30,
+            _ => 0,
+        });
+        Patience { spins: *SPINS, yield_for: Duration::from_micros(20) }
+    }
+}

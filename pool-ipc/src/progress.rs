@@ -1,0 +1,123 @@
+//! How far the worker is, told in three words that cost it one store each.
+
+use super::note::Note;
+use super::shared::Shared;
+use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
+
+/// The worker's words as the host found them: unchecked values, each read on its own. They agree with one another once
+/// the worker is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// The message that the worker is at.
+    pub seq: u32,
+    /// How many of its items the worker has claimed.
+    pub claimed: u32,
+    /// The item that it has begun.
+    pub item: u32,
+    /// Where the results of the items before that one end, in the record that is not published yet: see
+    /// [`HostEnd::salvage`](crate::HostEnd::salvage).
+    pub draft: u32,
+    /// When it began, on the worker's `CLOCK_MONOTONIC`, in nanoseconds.
+    pub since_ns: u64,
+}
+
+/// The words themselves, in the worker's page.
+#[derive(Debug, Default)]
+#[repr(C, align(128))]
+pub(crate) struct Marks {
+    /// `{ seq: 32, claimed: 32 }`, from the high bits to the low: one word, so that they never disagree.
+    claim: AtomicU64,
+    /// `{ item: 32, draft: 32 }`
+    item: AtomicU64,
+    since_ns: AtomicU64,
+}
+
+const HIGH_SHIFT: u32 = 32;
+
+impl Marks {
+    #[inline]
+    pub(crate) fn claim(&self, seq: u32, claimed: u32) {
+        self.claim.store(pack(seq, claimed), Ordering::Relaxed);
+        // SYNC CLAIM, with `Producer::revise`: our claim before our look at the limit. The host stores the limit, then
+        // looks at the claim. With a fence on both sides at least one of the two sees what the other has written.
+        store_load_fence();
+    }
+
+    #[inline]
+    pub(crate) fn begin_item(&self, item: u32, draft: u32) {
+        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
+        // on x86.
+        self.item.store(pack(item, draft), publish_order());
+    }
+
+    #[inline]
+    pub(crate) fn stamp(&self, ns: u64) {
+        self.since_ns.store(ns, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Progress {
+        // The claim last, so that it is never older than the item found under it.
+        let since_ns = self.since_ns.load(Ordering::Relaxed);
+        let (item, draft) = unpack(self.item.load(Ordering::Relaxed));
+        fence(Ordering::Acquire); // SYNC DRAFT; a fence, since on read-only memory only Relaxed loads are allowed
+        let (seq, claimed) = unpack(self.claim.load(Ordering::Relaxed));
+        Progress { seq, claimed, item, draft, since_ns }
+    }
+}
+
+#[inline]
+fn pack(high: u32, low: u32) -> u64 {
+    u64::from(high) << HIGH_SHIFT | u64::from(low)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "takes a packed word apart")]
+fn unpack(word: u64) -> (u32, u32) {
+    ((word >> HIGH_SHIFT) as u32, word as u32)
+}
+
+/// The worker's pen for what the host reads after the worker's death, or before: progress and the last note.
+///
+/// Apart from the rings, so that it can be used while a record is under construction, and clonable, so that a
+/// panic hook or signal handler can hold one too. No method allocates, locks or makes a system call.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    marks: Shared<Marks>,
+    note: Shared<Note>,
+}
+
+impl Journal {
+    pub(super) fn new(marks: Shared<Marks>, note: Shared<Note>) -> Journal {
+        Journal { marks, note }
+    }
+
+    /// Says that the first `claimed` items of message `seq` are the worker's from now on.
+    ///
+    /// Look at the record's [`limit`](crate::Consumer::limit) *after* this: the host that lowers the limit
+    /// ([`Producer::revise`](crate::Producer::revise)) and then looks at
+    /// [`HostEnd::progress`](crate::HostEnd::progress) either finds this claim, or the worker finds the new limit, or
+    /// both.
+    #[inline]
+    pub fn claim(&self, seq: u32, claimed: u32) {
+        self.marks.claim(seq, claimed);
+    }
+
+    /// Says that `item` begins, and that the results of those before it end at `draft` in the record under
+    /// construction: [`Producer::draft_end`](crate::Producer::draft_end). One plain store.
+    #[inline]
+    pub fn begin_item(&self, item: u32, draft: u32) {
+        self.marks.begin_item(item, draft);
+    }
+
+    /// Says when the current work began; see [`monotonic_ns`](crate::sys::monotonic_ns).
+    #[inline]
+    pub fn stamp(&self, ns: u64) {
+        self.marks.stamp(ns);
+    }
+
+    /// Leaves a note for the host, cut to [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes, in place of an earlier one.
+    /// May be called in a signal handler.
+    pub fn note(&self, text: &[u8]) {
+        self.note.write(text);
+    }
+}

@@ -1,0 +1,253 @@
+//! Both ends of a lane, and a hub, in one process.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::super::layout::PAGE_BYTES;
+use super::super::{
+    Error, Header, HostEnd, Hub, HubWorker, Journal, NOTE_BYTES_MAX, Patience, Progress, Sleeper, WorkerEnd,
+};
+use super::super::{region, sys};
+
+const RING: usize = 4096;
+
+fn lane() -> Result<(HostEnd, WorkerEnd), Error> {
+    let (host, fd) = HostEnd::create(RING, RING)?;
+    let worker = WorkerEnd::open(fd.as_fd())?;
+    Ok((host, worker))
+}
+
+#[test]
+fn ends_can_be_moved_and_hubs_shared() {
+    fn moved<T: Send>() {}
+    fn shared<T: Send + Sync>() {}
+    moved::<HostEnd>();
+    moved::<WorkerEnd>();
+    shared::<Hub>();
+    shared::<HubWorker>();
+    shared::<Journal>();
+    shared::<Error>();
+}
+
+#[test]
+fn both_ends_see_what_the_other_says() -> Result<(), Error> {
+    let (mut host, mut worker) = lane()?;
+    worker.claim(7, 100);
+    worker.begin_item(3, 40);
+    worker.stamp(u64::MAX);
+    assert_eq!(host.progress(), Progress { seq: 7, claimed: 100, item: 3, draft: 40, since_ns: u64::MAX });
+
+    assert_eq!(host.note(), b"");
+    worker.note(b"killed by a bug, which is long");
+    worker.note(b"killed by a bug");
+    assert_eq!(host.note(), b"killed by a bug");
+    worker.note(&[b'x'; NOTE_BYTES_MAX + 1]);
+    assert_eq!(host.note(), [b'x'; NOTE_BYTES_MAX]);
+
+    worker.replies.spare(4)[..4].copy_from_slice(b"half");
+    let mut out = b">".to_vec();
+    let draft = worker.replies.draft_end(4);
+    assert!(host.salvage(draft, &mut out));
+    assert!(host.salvage(worker.replies.draft_end(0), &mut out));
+    assert_eq!(out, b">half");
+    assert!(!host.salvage(worker.replies.draft_end(RING - 31), &mut out));
+    assert!(!host.salvage(draft - 5, &mut out));
+    worker.replies.publish(&Header::default(), 4);
+    assert!(!host.salvage(draft, &mut out), "published, so no draft any more");
+    let reply = host.replies.peek()?.expect("published");
+    host.replies.release(&reply);
+    assert!(!host.salvage(draft, &mut out), "however much room there is");
+
+    assert!(!host.wake_worker(), "nobody sleeps");
+    assert!(host.calls.send(&Header::default(), b"call", 0).done);
+    worker.wait_call(Patience::NONE);
+    worker.wait_room(usize::MAX, Patience::NONE);
+    Ok(())
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_for_calls_and_for_room() -> Result<(), Error> {
+    let (mut host, mut worker) = lane()?;
+    let echo = thread::spawn(move || -> Result<(), Error> {
+        for _ in 0..100 {
+            worker.wait_call(Patience::NONE);
+            let call = worker.calls.peek()?.expect("waited for");
+            // Half the ring, so that the second reply has to wait for room.
+            let len = RING / 2 - 32;
+            worker.wait_room(len, Patience::NONE);
+            worker.replies.spare(len)[..len].fill(call.header.seq as u8);
+            worker.replies.publish(&call.header, len);
+            worker.calls.release(&call);
+        }
+        Ok(())
+    });
+    for seq in 0..100 {
+        while !host.calls.send(&Header { seq, ..Header::default() }, &[], 0).done {
+            thread::yield_now();
+        }
+        host.wake_worker();
+    }
+    for seq in 0..100 {
+        let reply = loop {
+            match host.replies.peek()? {
+                Some(reply) => break reply,
+                None => thread::yield_now(),
+            }
+        };
+        assert_eq!(reply.header.seq, seq);
+        host.replies.release(&reply);
+        host.wake_worker();
+    }
+    echo.join().expect("no panic")
+}
+
+#[test]
+fn an_end_keeps_its_memory() -> Result<(), Error> {
+    let (host, worker) = lane()?;
+    let (mut calls, mut replies) = (host.calls, worker.calls);
+    drop((host.replies, worker.replies));
+    assert!(calls.send(&Header::default(), b"still there", 0).done);
+    let record = replies.peek()?.expect("sent");
+    let mut out = Vec::new();
+    replies.copy(&record, &mut out);
+    assert_eq!(out, b"still there");
+    Ok(())
+}
+
+#[test]
+fn rings_of_other_sizes_are_refused() {
+    for bytes in [0, 1, 4095, 4097, 12288, 1 << 31, usize::MAX] {
+        for (call, reply) in [(bytes, RING), (RING, bytes)] {
+            let error = HostEnd::create(call, reply).expect_err("not a size for a ring");
+            assert!(matches!(error, Error::RingSize { bytes: found } if found == bytes as u64), "{error}");
+        }
+    }
+}
+
+fn open_error(fd: &OwnedFd) -> Error {
+    WorkerEnd::open(fd.as_fd()).expect_err("not to be opened")
+}
+
+#[test]
+fn memory_of_another_kind_is_refused() -> Result<(), Error> {
+    let (_host, fd) = HostEnd::create(RING, RING)?;
+    let _worker = WorkerEnd::open(fd.as_fd())?;
+    assert!(matches!(open_error(&fd), Error::AlreadyOpen));
+    assert!(matches!(HubWorker::open(fd.as_fd()), Err(Error::Size { found: 16384, expected: 8192 })));
+
+    let (_hub, fd) = Hub::create()?;
+    assert!(matches!(open_error(&fd), Error::Magic { .. }));
+    let small = region::create(c"small", 100)?;
+    assert!(matches!(open_error(&small), Error::Size { found: 100, .. }));
+
+    let unsealed = OwnedFd::from(File::open("/proc/self/exe").expect("we run"));
+    assert!(matches!(open_error(&unsealed), Error::System { call: "fcntl(F_GET_SEALS)", .. }));
+    let (reader, _writer) = std::io::pipe().expect("a pipe");
+    assert!(matches!(open_error(&reader.into()), Error::System { .. }));
+    Ok(())
+}
+
+#[test]
+fn a_label_that_does_not_fit_is_refused() -> Result<(), Error> {
+    let opened_with = |at: u64, value: u64| -> Result<Error, Error> {
+        let (_host, fd) = HostEnd::create(RING, RING)?;
+        let memory = File::from(fd);
+        memory.write_all_at(&value.to_ne_bytes(), at).expect("the memory can be written");
+        Ok(open_error(&memory.into()))
+    };
+    assert!(matches!(opened_with(0, 5)?, Error::Magic { found: 5, .. }));
+    assert!(matches!(opened_with(8, 5)?, Error::Version { found: 5, expected: 1 }));
+    assert!(matches!(opened_with(16, 5)?, Error::RingSize { bytes: 5 }));
+    assert!(matches!(opened_with(24, 1 << 40)?, Error::RingSize { .. }));
+    assert!(matches!(opened_with(24, 1 << 20)?, Error::Size { found: 16384, .. }));
+    Ok(())
+}
+
+#[test]
+fn unsealed_memory_is_refused() {
+    use nix::sys::memfd::{MFdFlags, memfd_create};
+    let fd = memfd_create(c"unsealed", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).expect("memfd");
+    assert!(matches!(open_error(&fd), Error::Seals { found: 0, .. }));
+}
+
+#[test]
+fn errors_read_well() {
+    let error = Error::FileLimit { needed: 139_264, limit: 65_536 };
+    assert_eq!(
+        error.to_string(),
+        "shared memory of 139264 bytes is past the file size limit of 65536 bytes (RLIMIT_FSIZE, ulimit -f)"
+    );
+    let error = Error::Corrupt { word: "tail", found: 77, bound: 4096 };
+    assert_eq!(error.to_string(), "the peer wrote 77 into tail, where the bound is 4096");
+}
+
+#[test]
+fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
+    let (hub, fd) = Hub::create()?;
+    let worker = HubWorker::open(fd.as_fd())?;
+    assert!(!worker.ring() && !hub.ring(Sleeper::Caller) && !hub.ring(Sleeper::Router), "nobody sleeps");
+    for (led, who) in [(true, Sleeper::Caller), (false, Sleeper::Router)] {
+        hub.set_led(led);
+        let news = super::word();
+        let seen = news.clone();
+        let order = super::super::sync::Ordering::Relaxed;
+        thread::scope(|scope| {
+            let sleeper = scope.spawn(|| hub.wait(who, || seen.load(order) == 1, None));
+            while !worker.ring() {
+                thread::yield_now(); // until it has announced itself
+            }
+            news.store(1, order);
+            worker.ring();
+            assert!(sleeper.join().expect("no panic"));
+        });
+    }
+    Ok(())
+}
+
+#[test]
+fn a_hub_waits_until_the_deadline_and_not_shorter() -> Result<(), Error> {
+    let (hub, _fd) = Hub::create()?;
+    let deadline = Instant::now() + Duration::from_millis(20);
+    assert!(!hub.wait(Sleeper::Caller, || false, Some(deadline)));
+    assert!(Instant::now() >= deadline);
+    assert!(hub.wait(Sleeper::Caller, || true, Some(deadline)), "news counts, however late");
+    Ok(())
+}
+
+#[test]
+fn the_layout_takes_what_it_says() -> Result<(), Error> {
+    let (_host, fd) = HostEnd::create(2 * RING, RING)?;
+    let bytes = region::sealed_bytes(fd.as_fd())?;
+    assert_eq!(bytes as usize, 2 * PAGE_BYTES + 3 * RING);
+    let file = File::from(fd);
+    assert!(file.set_len(bytes + 1).is_err() && file.set_len(bytes - 1).is_err(), "sealed");
+    Ok(())
+}
+
+#[test]
+fn patience_ends() {
+    let mut calls = 0;
+    let patience = Patience { spins: 5, yield_for: Duration::ZERO };
+    assert!(!patience.wait(|| {
+        calls += 1;
+        false
+    }));
+    assert_eq!(calls, 6);
+    assert!(Patience::NONE.wait(|| true) && !Patience::default().wait(|| false));
+}
+
+#[test]
+fn a_pidfd_stands_for_a_process() -> std::io::Result<()> {
+    let pidfd = sys::pidfd_open(std::process::id())?;
+    sys::pidfd_send_signal(pidfd.as_fd(), 0)?;
+    assert_eq!(sys::pidfd_open(0).expect_err("not a pid").raw_os_error(), Some(libc::EINVAL));
+    assert_eq!(
+        sys::pidfd_send_signal(pidfd.as_fd(), 999).expect_err("not a signal").raw_os_error(),
+        Some(libc::EINVAL)
+    );
+    assert!(sys::monotonic_ns() <= sys::monotonic_ns());
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! The models. Each is a use of the crate in small, and says which weakness it must find.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+use loom::model::Builder;
+use loom::thread;
+
+use super::doorbell::{Doorbell, Switchboard};
+use super::memory::Memory;
+use super::progress::Marks;
+use super::record::Header;
+use super::ring::{Consumer, Producer};
+use super::shared::Shared;
+use super::sync::{AtomicU32, AtomicU64, Futex, Ordering, Weakness, weaken};
+
+/// How often loom takes the CPU from a thread that could go on. Known bugs of this kind of code need two.
+const PREEMPTIONS: usize = 3;
+
+/// What loom says of bytes that two threads touch without order.
+const RACE: &str = "Causality violation";
+/// What it says when a sleeper is not woken.
+const NOT_WOKEN: &str = "deadlock";
+
+/// Runs a model as it is, where it must hold, and with each weakness given, where loom must say what is missed.
+fn check(model: fn(), missed: &[(Weakness, &str)]) {
+    let mut loom = Builder::new();
+    loom.preemption_bound = Some(PREEMPTIONS);
+    weaken(Weakness::None);
+    loom.check(model);
+    for &(weakness, complaint) in missed {
+        weaken(weakness);
+        let outcome = catch_unwind(AssertUnwindSafe(|| loom.check(model)));
+        weaken(Weakness::None);
+        let panic = outcome.expect_err("loom must miss something");
+        let message = panic.downcast_ref::<String>().map_or("", String::as_str);
+        assert!(message.contains(complaint), "{weakness:?}: {message}");
+    }
+}
+
+fn shared<T: Send + Sync + 'static>(value: T) -> Shared<T> {
+    let value = Arc::new(value);
+    let at = NonNull::from(&*value);
+    // SAFETY: the Arc keeps the value where it is.
+    unsafe { Shared::new(value, at) }
+}
+
+fn ring(capacity: usize) -> (Producer, Consumer) {
+    let memory = Memory::new(capacity);
+    let (tail, head) = (shared(AtomicU64::new(0)), shared(AtomicU64::new(0)));
+    let producer = Producer::new(memory.clone(), tail.clone(), head.clone());
+    (producer, Consumer::new(memory, tail, head))
+}
+
+/// The words of one sleeper.
+struct Bed {
+    asleep: AtomicU32,
+    bell: Futex,
+}
+
+impl Bed {
+    fn new() -> Arc<Bed> {
+        Arc::new(Bed { asleep: AtomicU32::new(0), bell: Futex::new() })
+    }
+
+    fn doorbell(&self) -> Doorbell<'_> {
+        Doorbell { asleep: &self.asleep, bell: &self.bell }
+    }
+}
+
+/// Three records through a ring for two, so that the third lies where the first was.
+#[test]
+fn records_arrive_whole() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(128);
+        let sender = thread::spawn(move || {
+            for seq in 1..=3 {
+                while producer.room(8).is_none_or(|room| room < 8) {
+                    thread::yield_now();
+                }
+                producer.spare(8)[..8].fill(seq as u8);
+                producer.publish(&Header { seq, info: u64::from(seq), ..Header::default() }, 8);
+            }
+        });
+        for seq in 1..=3 {
+            let record = loop {
+                match consumer.peek().expect("an honest peer") {
+                    Some(record) => break record,
+                    None => thread::yield_now(),
+                }
+            };
+            assert_eq!((record.len, record.header.seq, record.header.info), (8, seq, u64::from(seq)));
+            let mut bytes = Vec::new();
+            consumer.copy(&record, &mut bytes);
+            assert_eq!(bytes, [seq as u8; 8]);
+            consumer.release(&record);
+        }
+        sender.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}
+
+/// A message larger than the ring, which is sent as room comes free.
+#[test]
+fn long_messages_arrive_whole() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(64);
+        let sender = thread::spawn(move || {
+            let mut sent = 0;
+            loop {
+                let step = producer.send(&Header::default(), &[5; 40], sent);
+                sent = step.sent;
+                if step.done {
+                    break;
+                }
+                thread::yield_now();
+            }
+        });
+        let mut bytes = Vec::new();
+        loop {
+            let Some(record) = consumer.peek().expect("an honest peer") else {
+                thread::yield_now();
+                continue;
+            };
+            consumer.copy(&record, &mut bytes);
+            consumer.release(&record);
+            if !record.more() {
+                break;
+            }
+        }
+        assert_eq!(bytes, [5; 40]);
+        sender.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}
+
+/// A worker that goes to sleep between two calls: if one did not wake it, loom would report a deadlock.
+#[test]
+fn a_call_wakes_the_worker() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(128);
+        let bed = Bed::new();
+        let worker = thread::spawn({
+            let bed = Arc::clone(&bed);
+            move || {
+                for seq in 1..=2 {
+                    bed.doorbell().wait(|| consumer.has_news(), None);
+                    let record = consumer.peek().expect("an honest peer").expect("news");
+                    assert_eq!(record.header.seq, seq);
+                    consumer.release(&record);
+                }
+            }
+        });
+        for seq in 1..=2 {
+            producer.publish(&Header { seq, ..Header::default() }, 0);
+            bed.doorbell().ring();
+        }
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+}
+
+/// A worker that sleeps until the host has made room.
+#[test]
+fn room_wakes_the_worker() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(64);
+        let bed = Bed::new();
+        producer.publish(&Header::default(), 32);
+        let worker = thread::spawn({
+            let bed = Arc::clone(&bed);
+            move || {
+                bed.doorbell().wait(|| producer.roomy(1), None);
+                producer.spare(1)[0] = 1;
+                producer.publish(&Header::default(), 1);
+            }
+        });
+        let record = consumer.peek().expect("an honest peer").expect("sent before");
+        consumer.release(&record);
+        bed.doorbell().ring();
+        worker.join().unwrap();
+        assert!(consumer.has_news());
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+}
+
+/// Two workers that ring one sleeper.
+#[test]
+fn many_ringers_wake_one_sleeper() {
+    fn model() {
+        let bed = Bed::new();
+        let news = Arc::new(AtomicU32::new(0));
+        let ringers: Vec<_> = (0..2)
+            .map(|_| {
+                let (bed, news) = (Arc::clone(&bed), Arc::clone(&news));
+                thread::spawn(move || {
+                    news.fetch_add(1, Ordering::Relaxed);
+                    bed.doorbell().ring();
+                })
+            })
+            .collect();
+        bed.doorbell().wait(|| news.load(Ordering::Relaxed) == 2, None);
+        for ringer in ringers {
+            ringer.join().unwrap();
+        }
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+}
+
+/// A leader that stops leading, and looks once more, while a worker replies: leader or router must hear of it.
+#[test]
+fn a_reply_is_not_lost_between_leader_and_router() {
+    fn model() {
+        struct Office {
+            led: AtomicU32,
+            caller: Arc<Bed>,
+            router: Arc<Bed>,
+            news: AtomicU32,
+        }
+        impl Office {
+            fn switchboard(&self) -> Switchboard<'_> {
+                Switchboard { led: &self.led, caller: self.caller.doorbell(), router: self.router.doorbell() }
+            }
+            fn has_news(&self) -> bool {
+                self.news.load(Ordering::Relaxed) != 0
+            }
+        }
+        let led = AtomicU32::new(1);
+        let office = Arc::new(Office { led, caller: Bed::new(), router: Bed::new(), news: AtomicU32::new(0) });
+        let worker = thread::spawn({
+            let office = Arc::clone(&office);
+            move || {
+                office.news.store(1, Ordering::Relaxed);
+                office.switchboard().ring();
+            }
+        });
+        let router = thread::spawn({
+            let office = Arc::clone(&office);
+            move || office.router.doorbell().wait(|| office.has_news(), None)
+        });
+        office.switchboard().set_led(false);
+        if office.has_news() {
+            office.router.doorbell().ring();
+        }
+        router.join().unwrap();
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+}
+
+/// A host that takes items back while the worker takes them on: the host lowers the limit, then believes the claim;
+/// the worker claims, then obeys the limit. No item may be run by the worker and given to another.
+#[test]
+fn no_item_is_recalled_and_run() {
+    const ITEMS: u32 = 4;
+    const KEPT: u32 = 1;
+    fn model() {
+        let (mut producer, mut consumer) = ring(64);
+        let marks = shared(Marks::default());
+        let position = producer.publish(&Header { limit: ITEMS, ..Header::default() }, 0);
+        let worker = thread::spawn({
+            let marks = marks.clone();
+            move || {
+                let record = consumer.peek().expect("an honest peer").expect("sent before");
+                marks.claim(1, ITEMS);
+                consumer.limit(&record).min(ITEMS) // runs the items below this
+            }
+        });
+        assert!(producer.revise(position, KEPT));
+        let progress = marks.read();
+        let claimed = if progress.seq == 1 { progress.claimed } else { 0 };
+        let recalled_from = claimed.max(KEPT);
+        let run_below = worker.join().unwrap();
+        assert!(run_below <= recalled_from, "items up to {run_below} run, from {recalled_from} on recalled");
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, "recalled")]);
+}
+
+/// A host that reads a draft of which the worker has said that it is there; the worker goes on, or dies there.
+#[test]
+fn what_the_marks_count_can_be_salvaged() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(128);
+        let marks = shared(Marks::default());
+        let worker = thread::spawn({
+            let marks = marks.clone();
+            move || {
+                producer.spare(32)[..32].fill(7);
+                marks.begin_item(1, producer.draft_end(32));
+            }
+        });
+        let progress = marks.read();
+        let mut draft = Vec::new();
+        assert_eq!(consumer.salvage(progress.draft, &mut draft), progress.item == 1);
+        assert_eq!(draft, vec![7; 32 * progress.item as usize]);
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}

@@ -1,0 +1,82 @@
+//! The twin of `src/sync.rs`, and the means to weaken it.
+
+use std::cell::Cell;
+use std::time::Duration;
+
+pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use loom::sync::{Condvar, Mutex};
+
+/// What is left out, to see that loom misses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weakness {
+    None,
+    /// Bytes are handed over without Release.
+    RelaxedPublish,
+    /// They are taken without Acquire.
+    NoAcquireFence,
+    /// A store may pass a later load of another word.
+    NoStoreLoadFence,
+}
+
+thread_local! {
+    // Of the thread that runs a model: loom's threads are coroutines on it, so they see it, and other tests do not.
+    static WEAKNESS: Cell<Weakness> = const { Cell::new(Weakness::None) };
+}
+
+pub(crate) fn weaken(weakness: Weakness) {
+    WEAKNESS.set(weakness);
+}
+
+pub(crate) fn publish_order() -> Ordering {
+    match WEAKNESS.get() {
+        Weakness::RelaxedPublish => Ordering::Relaxed,
+        _ => Ordering::Release,
+    }
+}
+
+pub(crate) fn store_load_fence() {
+    match WEAKNESS.get() {
+        // What is left keeps the bytes right, so that only the order of store and load is missed.
+        Weakness::NoStoreLoadFence => loom::sync::atomic::fence(Ordering::AcqRel),
+        _ => loom::sync::atomic::fence(Ordering::SeqCst),
+    }
+}
+
+pub(crate) fn fence(order: Ordering) {
+    if WEAKNESS.get() != Weakness::NoAcquireFence || order != Ordering::Acquire {
+        loom::sync::atomic::fence(order);
+    }
+}
+
+/// The kernel's futex: it compares the word, and queues the sleeper, under a lock that a waker takes too.
+#[derive(Debug)]
+pub(crate) struct Futex {
+    word: AtomicU32,
+    bucket: Mutex<()>,
+    queue: Condvar,
+}
+
+impl Futex {
+    pub(crate) fn new() -> Futex {
+        Futex { word: AtomicU32::new(0), bucket: Mutex::new(()), queue: Condvar::new() }
+    }
+
+    pub(crate) fn heard(&self) -> u32 {
+        self.word.load(Ordering::Relaxed)
+    }
+
+    /// No time-outs: a model in which somebody is not woken ends in loom's report of a deadlock.
+    pub(crate) fn wait(&self, heard: u32, timeout: Option<Duration>) {
+        assert_eq!(timeout, None);
+        let bucket = self.bucket.lock().unwrap();
+        if self.word.load(Ordering::Relaxed) == heard {
+            drop(self.queue.wait(bucket).unwrap());
+        }
+    }
+
+    pub(crate) fn ring(&self) {
+        self.word.fetch_add(1, Ordering::Relaxed);
+        let _bucket = self.bucket.lock().unwrap();
+        self.queue.notify_all();
+    }
+}

@@ -1,0 +1,132 @@
+//! The options in the parentheses of `#[pool_task(...)]`.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::meta::ParseNestedMeta;
+use syn::parse::{Parse, Parser};
+use syn::{Error, LitInt, LitStr, Path, Result, Token};
+
+/// What the attribute says beside its name.
+pub(crate) struct Args {
+    /// The limit on the time of an item, in nanoseconds.
+    pub(crate) timeout: Option<u64>,
+    /// Further attempts after a worker's death.
+    pub(crate) retries: Option<u32>,
+    /// Where `pool-core` is found.
+    pub(crate) krate: Path,
+}
+
+impl Args {
+    /// Reads the options.
+    pub(crate) fn parse(tokens: TokenStream) -> Result<Args> {
+        let mut args = Args { timeout: None, retries: None, krate: syn::parse_quote!(::pool_core) };
+        let mut seen = Vec::new();
+        syn::meta::parser(|meta| args.option(&mut seen, &meta)).parse2(tokens)?;
+        Ok(args)
+    }
+
+    fn option(&mut self, seen: &mut Vec<String>, meta: &ParseNestedMeta<'_>) -> Result<()> {
+        let name = meta.path.to_token_stream().to_string();
+        if seen.contains(&name) {
+            return Err(meta.error(format!("`{name}` is given twice")));
+        }
+        match name.as_str() {
+            "timeout" => self.timeout = Some(timeout(meta)?),
+            "retries" => self.retries = Some(retries(meta)?),
+            "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
+            _ => {
+                return Err(meta.error(format!("unknown option `{name}`: there are `timeout`, `retries` and `crate`")));
+            }
+        }
+        seen.push(name);
+        Ok(())
+    }
+}
+
+const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or h";
+const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
+
+/// The literal behind `name =`, or an error on what stands there that shows the form.
+fn value<T: Parse>(meta: &ParseNestedMeta<'_>, form: &str) -> Result<T> {
+    if !meta.input.peek(Token![=]) {
+        return Err(meta.error(format!("write {form}")));
+    }
+    meta.value()?.parse().map_err(|error| Error::new(error.span(), format!("write {form}")))
+}
+
+fn wrong_form(literal: impl ToTokens, form: &str) -> Error {
+    Error::new_spanned(literal, format!("write {form}"))
+}
+
+fn timeout(meta: &ParseNestedMeta<'_>) -> Result<u64> {
+    let literal: LitStr = value(meta, TIMEOUT_FORM)?;
+    nanoseconds(&literal.value()).ok_or_else(|| wrong_form(&literal, TIMEOUT_FORM))
+}
+
+fn retries(meta: &ParseNestedMeta<'_>) -> Result<u32> {
+    let literal: LitInt = value(meta, RETRIES_FORM)?;
+    literal.base10_parse().map_err(|_| wrong_form(&literal, RETRIES_FORM))
+}
+
+/// The time in nanoseconds; `None` if it is not of the form, zero, or past 584 years.
+fn nanoseconds(text: &str) -> Option<u64> {
+    let unit_at = text.find(|c: char| c.is_ascii_alphabetic())?;
+    let (number, unit) = text.split_at(unit_at);
+    let unit = match unit {
+        "ms" => 1e6,
+        "s" => 1e9,
+        "m" => 60e9,
+        "h" => 3600e9,
+        _ => return None,
+    };
+    // Signs and spaces are no part of a time, though `f64` takes the former.
+    if !number.starts_with(|c: char| c.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds = (number.parse::<f64>().ok()? * unit).round();
+    // `u64::MAX as f64` is 2^64, one more than fits.
+    (nanoseconds >= 1.0 && nanoseconds < u64::MAX as f64).then_some(nanoseconds as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nanoseconds;
+
+    #[test]
+    fn times_with_units() {
+        let cases = [
+            ("500ms", 500_000_000),
+            ("2s", 2_000_000_000),
+            ("1.5s", 1_500_000_000),
+            ("2m", 120_000_000_000),
+            ("1h", 3_600_000_000_000),
+            ("0.001ms", 1_000),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(nanoseconds(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn not_times() {
+        let cases = [
+            "",
+            "2",
+            "s",
+            "0s",
+            "0.0000001ms",
+            "-1s",
+            "+1s",
+            "2 s",
+            " 2s",
+            "2s ",
+            "2 seconds",
+            "1e3s",
+            "infs",
+            "9e99h",
+        ];
+        for text in cases.into_iter().chain(["5200000h", ".5s", "1.5.5s", "2S", "µs"]) {
+            assert_eq!(nanoseconds(text), None, "{text}");
+        }
+    }
+}

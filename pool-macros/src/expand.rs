@@ -1,0 +1,211 @@
+//! What stands beside the function: the module with its `Task`, and the implementation that the pool runs.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::punctuated::Punctuated;
+use syn::{Ident, Token, Visibility};
+
+use crate::args::Args;
+use crate::item::Function;
+use crate::text;
+use crate::value::{self, Value};
+
+/// The items beside the function.
+pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
+    let module = module(function);
+    let implementation = implementation(function, args);
+    let conditions = function.shared_attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    let deprecated = function.shared_attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
+    let allow = deprecated.then(|| quote!(#[allow(deprecated)]));
+    quote! {
+        #module
+
+        #(#conditions)*
+        #allow
+        const _: () = {
+            #implementation
+        };
+    }
+}
+
+/// The module. It holds nothing but the task, since types of arguments may be private to where the function is.
+fn module(function: &Function) -> TokenStream {
+    let Function { vis, name, shared_attributes, .. } = function;
+    let plain_name = name.unraw();
+    let module_doc = format!("The task of [`{plain_name}`](fn@{plain_name}).");
+    let signature = format!("{plain_name}({}) -> {}", function.arguments_text(), text::of(&function.output.ty));
+    let task_doc = format!("`{signature}`, to be run by the workers of a pool.");
+    let summary = function.summary.as_ref().map(|summary| quote!(#[doc = ""] #[doc = #summary]));
+    let task_vis = one_module_deeper(vis);
+    // If there is another module of this name, the error is at the name.
+    let (place, _) = value::ends(name);
+    let keyword = Token![mod](place);
+    quote! {
+        #[doc = #module_doc]
+        #(#shared_attributes)*
+        #vis #keyword #name {
+            #[doc = #task_doc]
+            #summary
+            #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+            #task_vis struct Task;
+        }
+    }
+}
+
+/// The function's visibility, as it reads inside of a module beside the function.
+fn one_module_deeper(vis: &Visibility) -> TokenStream {
+    let Visibility::Restricted(restricted) = vis else {
+        return if matches!(vis, Visibility::Public(_)) { quote!(pub) } else { quote!(pub(super)) };
+    };
+    let path = &restricted.path;
+    match path.segments.first() {
+        Some(first) if first.ident == "self" => quote!(pub(super)),
+        Some(first) if first.ident == "super" => quote!(pub(in super::#path)),
+        _ => quote!(pub(in #path)),
+    }
+}
+
+fn implementation(function: &Function, args: &Args) -> TokenStream {
+    let Function { name, arguments, output, .. } = function;
+    let krate = &args.krate;
+    let private = glue!(#krate::__private);
+    let args_type = args_type(arguments);
+    let entry = entry(function, args, &private);
+    let args_functions = args_functions(name, arguments, &private);
+    let output_functions = output_functions(output, &private);
+    let output = &output.ty;
+    glue! {
+        use #private::{PickLump as _, PickNone as _, PickPlain as _, PickSerde as _};
+
+        #[automatically_derived]
+        impl #krate::Task for #name::Task {
+            #args_type
+            type Output = #output;
+
+            #[inline]
+            fn entry() -> &'static #private::Entry {
+                #entry
+                &ENTRY
+            }
+
+            #args_functions
+            #output_functions
+        }
+    }
+}
+
+fn args_type(arguments: &[(String, Value)]) -> TokenStream {
+    let types: Punctuated<_, Token![,]> = arguments.iter().map(|(_, value)| value.with_lifetime()).collect();
+    // Where rustc says that a type is less public than the task.
+    let (start, end) = value::ends(&types);
+    let semicolon = quote_spanned!(end=> ;);
+    let types = one_or_tuple(types);
+    quote_spanned!(start=> type Args<'a> = #types #semicolon)
+}
+
+/// One argument is itself, several are a tuple.
+fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
+    if items.len() == 1 { items.into_token_stream() } else { glue!((#items)) }
+}
+
+/// `args_size`, `encode_args` and `invoke`.
+fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
+    let variables: Vec<Ident> =
+        (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect();
+    let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
+
+    let sizes = each().map(|(value, _)| value.size(private, "argument_size"));
+    let encoded = each().map(|(value, variable)| value.encode(private, variable));
+    let decoded = each().map(|(value, variable)| value.decode(private, variable));
+    let passed = each().map(|(value, variable)| value.pass(variable));
+    let references = one_or_tuple(variables.iter().collect());
+    glue! {
+        #[inline]
+        fn args_size() -> ::core::option::Option<::core::primitive::usize> {
+            #private::total([#(#sizes),*])
+        }
+
+        #[inline]
+        fn encode_args(
+            args: &Self::Args<'_>,
+            out: &mut #private::Encoder<'_>,
+        ) -> ::core::result::Result<(), #private::CodecError> {
+            let #references = args;
+            #(#encoded?;)*
+            ::core::result::Result::Ok(())
+        }
+
+        #[inline]
+        fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
+            #(#decoded)*
+            #private::Decoder::finish(input)?;
+            ::core::result::Result::Ok(#name(#(#passed),*))
+        }
+    }
+}
+
+/// `output_size`, `encode_output` and `decode_output`.
+fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
+    let variable = Ident::new("output", Span::mixed_site());
+    let size = output.size(private, "output_size");
+    let encoded = output.encode(private, &variable);
+    let decoded = output.decode(private, &variable);
+    glue! {
+        #[inline]
+        fn output_size() -> ::core::option::Option<::core::primitive::usize> {
+            #size
+        }
+
+        #[inline]
+        fn encode_output(
+            #variable: &Self::Output,
+            out: &mut #private::Encoder<'_>,
+        ) -> ::core::result::Result<(), #private::CodecError> {
+            #encoded
+        }
+
+        #[inline]
+        fn decode_output(
+            mut input: #private::Decoder<'_>,
+        ) -> ::core::result::Result<Self::Output, #private::CodecError> {
+            #decoded
+            #private::Decoder::finish(input)?;
+            ::core::result::Result::Ok(#variable)
+        }
+    }
+}
+
+/// The line in the dispatch table.
+fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream {
+    let name = &function.name;
+    let plain_name = name.unraw().to_string();
+    let line = line(name.span());
+    let arguments = function.arguments_text();
+    let output = text::of(&function.output.ty);
+    let timeout = args.timeout.map(|nanoseconds| glue!(.with_timeout(#nanoseconds)));
+    let retries = args.retries.map(|retries| glue!(.with_retries(#retries)));
+    glue! {
+        #[#private::linkme::distributed_slice(#private::TASKS)]
+        #[linkme(crate = #private::linkme)]
+        static ENTRY: #private::Entry = #private::Entry::new::<#name::Task>(#private::Info {
+            name: #plain_name,
+            module: ::core::module_path!(),
+            file: ::core::file!(),
+            line: #line,
+            args: #arguments,
+            output: #output,
+            options: #private::Options::NONE #timeout #retries,
+        });
+    }
+}
+
+/// The line of the function's name, which `line!()` does not know: it gives the attribute's.
+fn line(name: Span) -> TokenStream {
+    // A name from within another macro may stand in another file than the one that `file!()` gives.
+    let in_this_file = name.unwrap().file() == Span::call_site().unwrap().file();
+    match u32::try_from(name.unwrap().line()) {
+        Ok(line @ 1..) if in_this_file => line.to_token_stream(),
+        _ => glue!(::core::line!()),
+    }
+}

@@ -1,0 +1,286 @@
+//! The function under the attribute: what the expansion needs of it, and why some cannot be tasks.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::visit::{self, Visit};
+use syn::{Attribute, Error, Expr, ExprLit, FnArg, Generics, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType};
+use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
+
+use crate::text;
+use crate::value::Value;
+
+/// More are hard to tell apart where the task is called, with a tuple.
+const ARGUMENTS_MAX: usize = 8;
+
+/// A function that can be a task.
+pub(crate) struct Function {
+    pub(crate) vis: Visibility,
+    pub(crate) name: Ident,
+    /// Names, `_` where there is none, and values.
+    pub(crate) arguments: Vec<(String, Value)>,
+    pub(crate) output: Value,
+    /// `#[cfg]`, `#[deprecated]` and `#[doc(hidden)]`, which must go where the function goes.
+    pub(crate) shared_attributes: Vec<Attribute>,
+    /// The first paragraph of its documentation.
+    pub(crate) summary: Option<String>,
+}
+
+impl Function {
+    /// Reads the item, or says all that is wrong with it.
+    pub(crate) fn parse(item: &TokenStream) -> Result<Function> {
+        let function: ItemFn = syn::parse2(item.clone()).map_err(|error| not_a_function(item, error))?;
+        let mut errors = Errors::default();
+        check_attributes(&function.attrs, &mut errors);
+        check_signature(&function.sig, &mut errors);
+        let arguments = check_arguments(&function.sig, &mut errors);
+        let output = check_output(&function.sig.output, &mut errors);
+        errors.finish()?;
+
+        let shared = |attribute: &&Attribute| {
+            let path = attribute.path();
+            path.is_ident("cfg") || path.is_ident("deprecated") || is_doc_hidden(attribute)
+        };
+        Ok(Function {
+            arguments,
+            output,
+            shared_attributes: function.attrs.iter().filter(shared).cloned().collect(),
+            summary: summary(&function.attrs),
+            vis: function.vis,
+            name: function.sig.ident,
+        })
+    }
+
+    /// The arguments as a person writes them.
+    pub(crate) fn arguments_text(&self) -> String {
+        let each = self.arguments.iter().map(|(name, value)| format!("{name}: {}", text::of(&value.ty)));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// All errors of an item, each on its own tokens.
+#[derive(Default)]
+struct Errors(Option<Error>);
+
+impl Errors {
+    fn push(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
+        let error = Error::new_spanned(tokens, message);
+        match &mut self.0 {
+            None => self.0 = Some(error),
+            Some(first) => first.combine(error),
+        }
+    }
+
+    fn finish(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
+
+fn not_a_function(item: &TokenStream, error: Error) -> Error {
+    let (keyword, what): (Span, &str) = match syn::parse2(item.clone()) {
+        Ok(Item::Struct(item)) => (item.struct_token.span, "a struct"),
+        Ok(Item::Enum(item)) => (item.enum_token.span, "an enum"),
+        Ok(Item::Union(item)) => (item.union_token.span, "a union"),
+        Ok(Item::Trait(item)) => (item.trait_token.span, "a trait"),
+        Ok(Item::Impl(item)) => (item.impl_token.span, "an impl block"),
+        Ok(Item::Mod(item)) => (item.mod_token.span, "a module"),
+        Ok(Item::Const(item)) => (item.const_token.span, "a constant"),
+        Ok(Item::Static(item)) => (item.static_token.span, "a static"),
+        Ok(Item::Type(item)) => (item.type_token.span, "a type alias"),
+        Ok(Item::Use(item)) => (item.use_token.span, "an import"),
+        Ok(Item::Verbatim(_)) | Err(_) => match syn::parse2::<syn::TraitItemFn>(item.clone()) {
+            // Of a trait or an `extern` block.
+            Ok(method) => return Error::new_spanned(method.sig, "a task is a function with a body"),
+            Err(_) => return error,
+        },
+        Ok(_) => (Span::call_site(), "this"),
+    };
+    Error::new(keyword, format!("`#[pool_task]` goes on a function, and {what} is none"))
+}
+
+fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
+    for attribute in attributes {
+        let Some(name) = attribute.path().segments.last() else { continue };
+        if name.ident == "pool_task" {
+            errors.push(attribute, "`#[pool_task]` is given twice");
+        } else if name.ident == "test" || name.ident == "bench" {
+            errors.push(attribute, "a test cannot be a task: write a function of its own and call it from the test");
+        }
+    }
+}
+
+fn check_signature(signature: &Signature, errors: &mut Errors) {
+    if signature.ident == "main" {
+        errors.push(&signature.ident, "`main` cannot be a task");
+    }
+    if let Some(asyncness) = &signature.asyncness {
+        errors.push(asyncness, "a worker runs plain functions: block on the future inside of a plain `fn`");
+    }
+    if let Safety::Unsafe(unsafety) = &signature.safety {
+        errors.push(unsafety, "an `unsafe` function cannot be a task: wrap it in a safe function");
+    }
+    if let Some(abi) = &signature.abi {
+        errors.push(abi, "an `extern` function cannot be a task: wrap it in a safe function");
+    }
+    if let Some(variadic) = &signature.variadic {
+        errors.push(variadic, "a task takes a fixed number of arguments");
+    }
+    check_generics(&signature.generics, errors);
+}
+
+fn check_generics(generics: &Generics, errors: &mut Errors) {
+    const GENERIC: &str =
+        "a task has one entry in the dispatch table: write a function with concrete types that calls this one";
+    let only_lifetimes = generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
+    if let (true, Some(GenericParam::Lifetime(param))) = (only_lifetimes, generics.params.first()) {
+        let name = &param.lifetime;
+        errors.push(generics, format!("elide the lifetime: write `&str` for `&{name} str` and `'_` for `{name}`"));
+    } else if !generics.params.is_empty() {
+        errors.push(generics, GENERIC);
+    } else if let Some(clause) = &generics.where_clause {
+        errors.push(clause, GENERIC);
+    }
+}
+
+fn check_arguments(signature: &Signature, errors: &mut Errors) -> Vec<(String, Value)> {
+    let mut arguments = Vec::new();
+    for (i, input) in signature.inputs.iter().enumerate() {
+        if i == ARGUMENTS_MAX {
+            let message =
+                format!("a task takes at most {ARGUMENTS_MAX} arguments: put several into a struct or a tuple");
+            errors.push(input, message);
+        }
+        match input {
+            FnArg::Receiver(receiver) => errors.push(
+                receiver,
+                "a method cannot be a task: write a free function that takes the value as its first argument",
+            ),
+            FnArg::Typed(argument) => arguments.push(check_argument(argument, errors)),
+        }
+    }
+    arguments
+}
+
+fn check_argument(argument: &PatType, errors: &mut Errors) -> (String, Value) {
+    for attribute in &argument.attrs {
+        if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
+            errors.push(attribute, "a task's arguments cannot depend on a `cfg`: put it on the function");
+        }
+    }
+    let name = match &*argument.pat {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => name.ident.unraw().to_string(),
+        Pat::Wild(_) => "_".to_owned(),
+        pattern => {
+            errors.push(pattern, "give the argument a name and take it apart in the body");
+            String::new()
+        }
+    };
+    Refused { errors, place: Place::Argument }.visit_type(&argument.ty);
+    (name, Value { ty: (*argument.ty).clone(), lent: lent(&argument.ty) })
+}
+
+fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
+    let ReturnType::Type(_, ty) = output else { return Value { ty: syn::parse_quote!(()), lent: None } };
+    if let Type::Never(never) = &**ty {
+        errors.push(never, "a task comes back to its caller: return `()`");
+    }
+    Refused { errors, place: Place::Output }.visit_type(ty);
+    Value { ty: (**ty).clone(), lent: None }
+}
+
+/// The referent of an argument that is decoded and then lent. `&[u8]` is not: bytes are lent where they lie.
+fn lent(ty: &Type) -> Option<Type> {
+    match ty {
+        Type::Group(group) => lent(&group.elem),
+        Type::Paren(paren) => lent(&paren.elem),
+        Type::Reference(reference) if !is_bytes(&reference.elem) => Some((*reference.elem).clone()),
+        _ => None,
+    }
+}
+
+fn is_bytes(ty: &Type) -> bool {
+    match ty {
+        Type::Group(group) => is_bytes(&group.elem),
+        Type::Paren(paren) => is_bytes(&paren.elem),
+        Type::Slice(slice) => matches!(&*slice.elem, Type::Path(elem) if elem.path.is_ident("u8")),
+        _ => false,
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Argument,
+    Output,
+}
+
+/// Looks through a type for what cannot travel.
+struct Refused<'e> {
+    errors: &'e mut Errors,
+    place: Place,
+}
+
+impl<'ast> Visit<'ast> for Refused<'_> {
+    fn visit_type_impl_trait(&mut self, ty: &'ast syn::TypeImplTrait) {
+        let (tokens, ty) = (ty, text::of(ty));
+        self.errors.push(tokens, format!("write a concrete type, such as `Vec<u64>`, in place of `{ty}`"));
+    }
+
+    fn visit_type_trait_object(&mut self, ty: &'ast syn::TypeTraitObject) {
+        let (tokens, ty) = (ty, text::of(ty));
+        let message = format!("write a concrete type, such as an enum or a `String`, in place of `{ty}`");
+        self.errors.push(tokens, message);
+    }
+
+    fn visit_type_ptr(&mut self, ty: &'ast syn::TypePtr) {
+        self.errors.push(ty, "a pointer means nothing in another process: pass what it points to");
+    }
+
+    fn visit_type_fn_ptr(&mut self, ty: &'ast syn::TypeFnPtr) {
+        self.errors.push(ty, "a function pointer means nothing in another process: pass an enum and match on it");
+    }
+
+    fn visit_type_reference(&mut self, ty: &'ast TypeReference) {
+        if self.place == Place::Output {
+            let message = "return an owned value (`String` for `&str`): the result comes from another process";
+            return self.errors.push(ty, message);
+        }
+        if ty.mutability.is_some() {
+            let message = "take the argument by value and return it: a worker's copy cannot be changed from here";
+            return self.errors.push(ty, message);
+        }
+        if ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {
+            let elided = TypeReference { lifetime: None, ..ty.clone() };
+            let message = format!("write `{}`: an argument is lent for the call only", text::of(elided));
+            return self.errors.push(ty, message);
+        }
+        visit::visit_type_reference(self, ty);
+    }
+
+    fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        // `Cow<'static, str>` owns what it holds once it has been decoded.
+        if self.place == Place::Output && lifetime.ident != "static" {
+            let message = "return a value that borrows nothing: the result comes from another process";
+            self.errors.push(lifetime, message);
+        }
+    }
+}
+
+fn is_doc_hidden(attribute: &Attribute) -> bool {
+    matches!(&attribute.meta, Meta::List(list) if list.path.is_ident("doc") && list.tokens.to_string() == "hidden")
+}
+
+/// The first paragraph of the documentation, for another place; without links, which might not resolve there.
+fn summary(attributes: &[Attribute]) -> Option<String> {
+    let mut text = String::new();
+    for attribute in attributes {
+        let Meta::NameValue(meta) = &attribute.meta else { continue };
+        if let (true, Expr::Lit(ExprLit { lit: Lit::Str(line), .. })) = (meta.path.is_ident("doc"), &meta.value) {
+            text.push_str(&line.value());
+            text.push('\n');
+        }
+    }
+    let lines = text.trim().lines().map(str::trim).take_while(|line| !line.is_empty());
+    let summary = lines.collect::<Vec<_>>().join("\n");
+    let plain = !summary.is_empty() && !summary.contains(['[', '#']) && !summary.contains("```");
+    plain.then_some(summary)
+}

@@ -1,0 +1,103 @@
+//! The `#[pool_task]` attribute of `pool-core`, which re-exports it: use it as `pool_core::pool_task`.
+//!
+//! The stages are files: `args` reads the options, `item` reads the function and says why it cannot be a task, `expand`
+//! writes what stands beside it, `value` how one argument or result travels. All else is in `pool_core::__private`.
+
+/// Tokens whose local variables are not those of the user, whatever their names.
+macro_rules! glue {
+    ($($tokens:tt)*) => { ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*) };
+}
+
+mod args;
+mod expand;
+mod item;
+mod text;
+mod value;
+
+use proc_macro::TokenStream;
+use proc_macro2::TokenStream as Tokens;
+
+use crate::args::Args;
+use crate::item::Function;
+
+/// Makes a function one that a pool can run in its worker processes.
+///
+/// The function stays as it is. Beside it comes a module of the same name with one type in it, the *task*, which is what
+/// the methods of a pool take:
+///
+/// ```ignore (pool-macros cannot depend on pool-core; the crate's first example is this one, tested)
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn count_words(text: &str) -> usize {
+///     text.split_whitespace().count()
+/// }
+///
+/// let pool = Pool::new(4)?;
+/// assert_eq!(pool.apply(count_words::Task, "one two")?, 2);
+/// assert_eq!(count_words("one two"), 2);
+/// ```
+///
+/// `use` of the function's name brings both. The task is as public as the function. A link to the function in
+/// documentation must say that it is meant and not the module: ``[`count_words()`]``.
+///
+/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`; so no two tasks of one module
+/// path may have the same name, which matters for those in the bodies of functions.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `timeout = "2s"` | the limit on the time of one item, in `ms`, `s`, `m` or `h`, with a fraction if need be; an item that takes longer is killed with its worker |
+/// | `retries = 3` | further attempts for an item whose worker died or was killed by the time limit |
+/// | `crate = path` | where to find pool-core if not at `::pool_core` |
+///
+/// A call can set its own: `count_words::Task.timeout(limit)`.
+///
+/// # Arguments
+///
+/// Up to eight. A call takes them as a tuple; one argument is just itself and none is `()`.
+///
+/// | argument | in the worker |
+/// |---|---|
+/// | `T` | decoded |
+/// | `&str`, `&[u8]`, `&Path` | lent from the memory where the job arrived, not copied |
+/// | `&[T]`, `&T` | decoded and lent; the caller keeps its own, and `T` need not be `Clone` |
+/// | `Option<&str>`, `(&str, u32)`, `Record<'_>` | decoded; the text within is lent |
+///
+/// Types must implement `serde::Serialize` and `serde::Deserialize`. Numbers, `bool`, `char`, arrays and tuples of these,
+/// and vectors and slices of all of them travel as plain bytes, without serde.
+///
+/// # What is refused
+///
+/// | no task | instead |
+/// |---|---|
+/// | type parameters, `const` parameters, `where` | a function with concrete types that calls this one |
+/// | `impl Trait`, `dyn Trait`, pointers | a concrete type; an enum for several |
+/// | named lifetimes, `&'static str` | `&str`; `Record<'_>` for a type with a lifetime |
+/// | `&mut T` | take the argument by value and return it |
+/// | a result that borrows | an owned one: `String` for `&str` |
+/// | `-> !` | `()` |
+/// | a method, with or without `self` | a free function that takes the value as its first argument |
+/// | `async fn` | block on the future in a plain `fn` |
+/// | `unsafe fn`, `extern fn` | a safe function around it |
+/// | a pattern as argument | a name, taken apart in the body |
+/// | more than eight arguments | a struct or a tuple for several of them |
+/// | `main`, tests | a function of its own, called from there |
+///
+/// Not refused by the attribute but by the compiler: a type that is less public than the function, and one with a
+/// `&'static str` within, since the bytes that it is decoded from do not live that long (`Cow<'static, str>` does).
+#[proc_macro_attribute]
+pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
+    let item = Tokens::from(item);
+    let beside = match (Args::parse(options.into()), Function::parse(&item)) {
+        (Ok(args), Ok(function)) => expand::expand(&function, &args),
+        (Ok(_), Err(error)) | (Err(error), Ok(_)) => error.into_compile_error(),
+        (Err(mut error), Err(more)) => {
+            error.combine(more);
+            error.into_compile_error()
+        }
+    };
+    // The item stays even if it cannot be a task, so that whatever else refers to it goes on.
+    Tokens::from_iter([item, beside]).into()
+}

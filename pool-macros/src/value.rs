@@ -1,0 +1,101 @@
+//! Arguments and results: how one travels, as tokens of the generated functions.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+use syn::visit_mut::{self, VisitMut};
+use syn::{Ident, Lifetime, Type, TypeReference};
+
+/// What travels: an argument, or the result.
+pub(crate) struct Value {
+    /// The type as it is written.
+    pub(crate) ty: Type,
+    /// Of a reference: what it refers to, if the worker decodes that and lends it to the function.
+    pub(crate) lent: Option<Type>,
+}
+
+impl Value {
+    /// The type with the lifetime of `Args<'a>` wherever it leaves one out.
+    pub(crate) fn with_lifetime(&self) -> Type {
+        let mut ty = self.ty.clone();
+        Elided.visit_type_mut(&mut ty);
+        ty
+    }
+
+    /// The bytes of every such value if they are always as many, from the `check` of `__private` that refuses types
+    /// without a codec.
+    pub(crate) fn size(&self, private: &TokenStream, check: &str) -> TokenStream {
+        let subject = self.subject();
+        let held = self.held(private);
+        // This argument begins and ends where the user's type does, so that rustc points at just that.
+        let (start, end) = ends(subject);
+        let check = Ident::new(check, start);
+        let no_arguments = quote_spanned!(end=> ());
+        let codec = quote_spanned!(start=> &(&&&#private::Probe::<#held>::new()).__pick #no_arguments);
+        quote_spanned!(start=> #private::#check::<#subject>(#codec))
+    }
+
+    /// Appends the value that `reference` refers to to `out`, and gives the `Result`.
+    pub(crate) fn encode(&self, private: &TokenStream, reference: &Ident) -> TokenStream {
+        let subject = self.subject();
+        let codec = self.codec(private);
+        let subject_reference = if self.lent.is_some() { glue!(*#reference) } else { glue!(#reference) };
+        glue!(#private::Encode::<#subject>::encode(&#codec, #subject_reference, out))
+    }
+
+    /// Takes the value off `input`, into a variable.
+    pub(crate) fn decode(&self, private: &TokenStream, variable: &Ident) -> TokenStream {
+        let held = self.held(private);
+        let codec = self.codec(private);
+        glue!(let #variable: #held = #private::Decode::decode(&#codec, &mut input)?;)
+    }
+
+    /// The decoded value as an argument of the function.
+    pub(crate) fn pass(&self, variable: &Ident) -> TokenStream {
+        match &self.lent {
+            Some(lent) => glue!(::core::borrow::Borrow::<#lent>::borrow(&#variable)),
+            None => variable.to_token_stream(),
+        }
+    }
+
+    /// The type that travels.
+    fn subject(&self) -> &Type {
+        self.lent.as_ref().unwrap_or(&self.ty)
+    }
+
+    /// The type that is decoded.
+    fn held(&self, private: &TokenStream) -> TokenStream {
+        match &self.lent {
+            Some(lent) => glue!(<#lent as #private::Lent>::Held<'_>),
+            None => self.ty.to_token_stream(),
+        }
+    }
+
+    /// The codec, which method look-up finds by the type.
+    fn codec(&self, private: &TokenStream) -> TokenStream {
+        let held = self.held(private);
+        glue!((&&&#private::Probe::<#held>::new()).__pick())
+    }
+}
+
+/// Where the user's tokens begin and end, for tokens of ours: what rustc has to say of these, it shows there.
+pub(crate) fn ends(tokens: impl ToTokens) -> (Span, Span) {
+    let mut places = tokens.to_token_stream().into_iter().map(|token| Span::mixed_site().located_at(token.span()));
+    let start = places.next().unwrap_or_else(Span::mixed_site);
+    (start, places.last().unwrap_or(start))
+}
+
+/// Gives elided lifetimes a name.
+struct Elided;
+
+impl VisitMut for Elided {
+    fn visit_type_reference_mut(&mut self, ty: &mut TypeReference) {
+        ty.lifetime.get_or_insert_with(|| Lifetime::new("'_", ty.and_token.span));
+        visit_mut::visit_type_reference_mut(self, ty);
+    }
+
+    fn visit_lifetime_mut(&mut self, lifetime: &mut Lifetime) {
+        if lifetime.ident == "_" {
+            *lifetime = Lifetime::new("'a", Span::mixed_site().located_at(lifetime.span()));
+        }
+    }
+}

@@ -307,6 +307,7 @@ impl Engine {
                 let pid = death.as_ref().map(|death| death.pid);
                 let error = self.address(job, item, pid, self.verdict_error(verdict, death.as_ref()));
                 self.deliver(job, Part { first: item, items: 1, values: Err(error) });
+                self.scheduler.failed(job);
             }
             Action::Finish { payload } => self.finish(&payload, None),
             Action::Abort { payload, verdict } => {

@@ -6,7 +6,7 @@
 //! A **job** is what was submitted: one item for a single call, many for a map. A **chunk** is a run of consecutive items
 //! of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the queue, or
 //! in one worker's `in_flight`. An item leaves either for good only through [`Scheduler::replied`] (a value or an error
-//! came back), [`Scheduler::fail`] (the worker died of it), or with its whole job (cancelled, terminated, broken).
+//! came back), [`Scheduler::failed`] (the worker died of it), or with its whole job (cancelled, terminated, broken).
 
 mod pace;
 #[cfg(test)]
@@ -73,7 +73,7 @@ pub(crate) enum Action<P> {
     Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool },
     /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with [`Scheduler::recalled`].
     Recall { worker: WorkerId, seq: u32, items: u32, half: bool },
-    /// Deliver the failure of one item.
+    /// Deliver the failure of one item, and say so with [`Scheduler::failed`].
     Fail { worker: WorkerId, job: JobId, item: u64, verdict: Verdict },
     /// Nothing more will be delivered to the job.
     Finish { payload: P },
@@ -487,6 +487,12 @@ impl<P> Scheduler<P> {
         self.finish_if_done(job);
     }
 
+    /// The failure of an item has been delivered.
+    pub(crate) fn failed(&mut self, job: JobId) {
+        self.settle(job, 1);
+        self.finish_if_done(job);
+    }
+
     /// What a [recall](Action::Recall) achieved: the worker may run `kept` items of the chunk, and none beyond.
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: u32, kept: u32) {
         let slot = &mut self.workers[worker];
@@ -754,12 +760,7 @@ impl<P> Scheduler<P> {
                 return;
             }
         }
-        self.fail(worker, id, item, verdict);
-    }
-
-    fn fail(&mut self, worker: WorkerId, job: JobId, item: u64, verdict: Verdict) {
-        self.actions.push_back(Action::Fail { worker, job, item, verdict });
-        self.settle(job, 1);
+        self.actions.push_back(Action::Fail { worker, job: id, item, verdict });
     }
 
     /// A worker has room again; it may have had its share.

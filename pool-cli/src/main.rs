@@ -1,2 +1,23 @@
-//! Stub.
-fn main() {}
+//! `pool-cli`: a walk through the pool for people who know Python's, and a parallel `sha256sum`.
+
+#![deny(unsafe_code)]
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+mod args;
+mod cmd;
+mod render;
+mod walk;
+
+fn main() -> ExitCode {
+    let failure = match cmd::run(args::Args::parse()) {
+        Ok(verdict) => return verdict.into(),
+        Err(failure) => failure,
+    };
+    if !failure.is_broken_pipe() {
+        render::complain(&failure.to_string());
+    }
+    failure.exit_code()
+}

@@ -6,11 +6,9 @@ use std::thread;
 use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
-use crate::bytes::Bytes;
-use crate::codec::Encoder;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{encode_args, encode_error};
+use crate::feed::encode_one;
 use crate::launch::StartMethod;
 use crate::outcome;
 use crate::pool::Pool;
@@ -116,12 +114,10 @@ impl PoolBuilder {
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
         let _ = task;
-        let mut out = Encoder::to_vec(Vec::new());
-        let encoded = encode_args::<T>(&args, &mut out).map_err(|error| encode_error::<T>(&error));
-        self.initializer = Some(encoded.map(|()| Initializer {
+        self.initializer = Some(encode_one::<T>(&args).map(|args| Initializer {
             task: T::entry().index(),
             name: format!("{}::{}", T::entry().module(), T::entry().name()),
-            args: Bytes::from(out.finish().expect_err("it writes to a vector")),
+            args,
             check: |bytes| outcome::init::<T>(bytes),
         }));
         self
@@ -168,11 +164,8 @@ impl PoolBuilder {
         let (hub, hub_fd) = Hub::create().map_err(|error| {
             Error::new(ErrorKind::System, format!("shared memory of the pool: {error}")).with_source(error)
         })?;
-        let config = Config {
-            workers,
-            max_tasks_per_worker: self.max_tasks_per_worker,
-            restart_limit: self.restart_limit,
-        };
+        let config =
+            Config { workers, max_tasks_per_worker: self.max_tasks_per_worker, restart_limit: self.restart_limit };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
         let shared = Shared::new(engine, hub, max_pending)?;
@@ -190,7 +183,9 @@ impl PoolBuilder {
         let refuse = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
         let cpus = || thread::available_parallelism().map_or(1, usize::from);
         match self.workers.unwrap_or_else(cpus) {
-            _ if self.max_tasks_per_worker == Some(0) => refuse("max_tasks_per_worker must be at least 1, and is 0".into()),
+            _ if self.max_tasks_per_worker == Some(0) => {
+                refuse("max_tasks_per_worker must be at least 1, and is 0".into())
+            }
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
             _ if self.name.len() > NAME_BYTES_MAX || self.name.contains('\0') => {
                 let length = self.name.len();
@@ -216,7 +211,10 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::J
         let _ = SigSet::all().thread_block();
         body();
     };
-    thread::Builder::new().name(name).spawn(guarded).map_err(|error| Error::system("starting a thread of the pool", error))
+    thread::Builder::new()
+        .name(name)
+        .spawn(guarded)
+        .map_err(|error| Error::system("starting a thread of the pool", error))
 }
 
 /// What an [initializer](PoolBuilder::initializer) may return: nothing, or a result whose error can be shown.

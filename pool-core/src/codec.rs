@@ -18,6 +18,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::plain::{Plain, stride, values_to_bytes};
+
 /// Why a value could not be encoded or decoded.
 #[derive(Debug)]
 pub struct CodecError(String);
@@ -25,11 +29,6 @@ pub struct CodecError(String);
 impl CodecError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
         CodecError(message.into())
-    }
-
-    #[cold]
-    fn truncated(wanted: usize, left: usize) -> Self {
-        CodecError(format!("{wanted} more bytes expected and {left} left"))
     }
 }
 
@@ -40,154 +39,6 @@ impl fmt::Display for CodecError {
 }
 
 impl std::error::Error for CodecError {}
-
-/// Writes into memory that exists already; what does not fit moves to a vector, all of it.
-#[derive(Debug)]
-pub struct Encoder<'b> {
-    fixed: &'b mut [u8],
-    at: usize,
-    spill: Vec<u8>,
-    spilled: bool,
-}
-
-impl<'b> Encoder<'b> {
-    /// Writes to `fixed` as long as all fits.
-    pub fn new(fixed: &'b mut [u8]) -> Self {
-        Encoder { fixed, at: 0, spill: Vec::new(), spilled: false }
-    }
-
-    /// Writes to a vector only.
-    pub fn to_vec(spill: Vec<u8>) -> Encoder<'static> {
-        Encoder { fixed: &mut [], at: 0, spill, spilled: true }
-    }
-
-    /// Bytes written so far.
-    pub(crate) fn len(&self) -> usize {
-        if self.spilled { self.spill.len() } else { self.at }
-    }
-
-    /// The bytes as a vector if they did not fit (or were never meant to), else how many stand in the memory given.
-    pub fn finish(self) -> Result<usize, Vec<u8>> {
-        if self.spilled { Err(self.spill) } else { Ok(self.at) }
-    }
-
-    /// Room for `n` bytes, to be written by the caller.
-    #[inline]
-    fn room(&mut self, n: usize) -> &mut [u8] {
-        if !self.spilled && n <= self.fixed.len() - self.at {
-            let start = self.at;
-            self.at += n;
-            return &mut self.fixed[start..start + n];
-        }
-        self.room_in_spill(n)
-    }
-
-    fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
-        if !self.spilled {
-            self.spilled = true;
-            self.spill.reserve(self.at + n);
-            self.spill.extend_from_slice(&self.fixed[..self.at]);
-        }
-        let start = self.spill.len();
-        self.spill.resize(start + n, 0);
-        &mut self.spill[start..]
-    }
-
-    #[inline]
-    fn put(&mut self, bytes: &[u8]) {
-        if self.spilled {
-            self.spill.extend_from_slice(bytes);
-        } else {
-            self.room(bytes.len()).copy_from_slice(bytes);
-        }
-    }
-
-    /// Writes what `body` writes behind its length (`u32`), so that a reader can skip or check it.
-    #[inline]
-    pub(crate) fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        let start = self.len();
-        self.put(&[0; FRAME]);
-        body(self)?;
-        let length = self.len() - start - FRAME;
-        let length = u32::try_from(length).map_err(|_| {
-            CodecError(format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX))
-        })?;
-        let bytes = if self.spilled { &mut self.spill[..] } else { &mut *self.fixed };
-        bytes[start..start + FRAME].copy_from_slice(&length.to_le_bytes());
-        Ok(())
-    }
-}
-
-/// Bytes of the length before a value of no fixed size.
-pub(crate) const FRAME: usize = size_of::<u32>();
-
-impl postcard::ser_flavors::Flavor for &mut Encoder<'_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.put(&[byte]);
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.put(bytes);
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
-/// Reads values from bytes, lending them where a type can borrow.
-#[derive(Debug)]
-pub struct Decoder<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Decoder<'a> {
-    /// Reads `bytes` from their start.
-    #[inline]
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Decoder { rest: bytes }
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    #[inline]
-    pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], CodecError> {
-        match self.rest.split_at_checked(n) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(CodecError::truncated(n, self.rest.len())),
-        }
-    }
-
-    /// The next value written with [`Encoder::framed`] (`size` is `None`) or of a fixed size.
-    #[inline]
-    pub(crate) fn item(&mut self, size: Option<usize>) -> Result<Decoder<'a>, CodecError> {
-        let n = match size {
-            Some(n) => n,
-            None => u32::from_bytes(self.take(FRAME)?).unwrap_or_default() as usize,
-        };
-        self.take(n).map(Decoder::new)
-    }
-
-    /// Everything has been read, or the value was not of the type expected.
-    #[inline]
-    pub fn finish(self) -> Result<(), CodecError> {
-        if self.rest.is_empty() {
-            return Ok(());
-        }
-        Err(CodecError(format!("{} bytes left over after the value", self.rest.len())))
-    }
-}
 
 /// Writes a `T`.
 pub trait Encode<T: ?Sized> {
@@ -201,114 +52,6 @@ pub trait Encode<T: ?Sized> {
 pub trait Decode<'a, T> {
     /// Takes the value off the front.
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError>;
-}
-
-/// A value whose bytes are itself: a fixed size, no padding, no pointer.
-pub trait Plain: Sized {
-    /// Its size in bytes.
-    const SIZE: usize;
-    /// Writes exactly `SIZE` bytes.
-    fn to_bytes(&self, bytes: &mut [u8]);
-    /// Reads exactly `SIZE` bytes; `None` if they are no such value.
-    fn from_bytes(bytes: &[u8]) -> Option<Self>;
-}
-
-macro_rules! plain_numbers {
-    ($($number:ty),*) => {$(
-        impl Plain for $number {
-            const SIZE: usize = size_of::<$number>();
-            #[inline]
-            fn to_bytes(&self, bytes: &mut [u8]) {
-                bytes.copy_from_slice(&self.to_le_bytes());
-            }
-            #[inline]
-            fn from_bytes(bytes: &[u8]) -> Option<Self> {
-                Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
-            }
-        }
-    )*};
-}
-plain_numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
-
-impl Plain for bool {
-    const SIZE: usize = 1;
-    #[inline]
-    fn to_bytes(&self, bytes: &mut [u8]) {
-        u8::from(*self).to_bytes(bytes);
-    }
-    #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0] => Some(false),
-            [1] => Some(true),
-            _ => None,
-        }
-    }
-}
-
-impl Plain for char {
-    const SIZE: usize = u32::SIZE;
-    #[inline]
-    fn to_bytes(&self, bytes: &mut [u8]) {
-        u32::from(*self).to_bytes(bytes);
-    }
-    #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        u32::from_bytes(bytes).and_then(char::from_u32)
-    }
-}
-
-impl<T: Plain, const N: usize> Plain for [T; N] {
-    const SIZE: usize = T::SIZE * N;
-    #[inline]
-    fn to_bytes(&self, bytes: &mut [u8]) {
-        if T::SIZE > 0 {
-            values_to_bytes(self, bytes);
-        }
-    }
-    #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::SIZE {
-            return None;
-        }
-        let mut valid = true;
-        let values = std::array::from_fn(|i| {
-            let value = T::from_bytes(&bytes[i * T::SIZE..(i + 1) * T::SIZE]);
-            valid &= value.is_some();
-            value
-        });
-        valid.then(|| values.map(|value| value.expect("each was checked")))
-    }
-}
-
-macro_rules! plain_tuples {
-    ($(($($name:ident)*))*) => {$(
-        impl<$($name: Plain),*> Plain for ($($name,)*) {
-            const SIZE: usize = 0 $(+ $name::SIZE)*;
-            #[inline]
-            #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
-            fn to_bytes(&self, bytes: &mut [u8]) {
-                let ($($name,)*) = self;
-                let mut at = 0;
-                $( $name.to_bytes(&mut bytes[at..at + $name::SIZE]); at += $name::SIZE; )*
-            }
-            #[inline]
-            #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
-            fn from_bytes(bytes: &[u8]) -> Option<Self> {
-                let mut at = 0;
-                $( let $name = $name::from_bytes(bytes.get(at..at + $name::SIZE)?)?; at += $name::SIZE; )*
-                Some(($($name,)*))
-            }
-        }
-    )*};
-}
-plain_tuples! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
-
-#[inline]
-fn values_to_bytes<T: Plain>(values: &[T], bytes: &mut [u8]) {
-    for (value, bytes) in values.iter().zip(bytes.chunks_exact_mut(stride::<T>())) {
-        value.to_bytes(&mut bytes[..T::SIZE]);
-    }
 }
 
 /// What the worker holds while it lends a `&Self` to a function: the bytes in place for text, else an owned value.
@@ -437,11 +180,6 @@ fn take_lump<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
 
 fn take_text<'a>(input: &mut Decoder<'a>) -> Result<&'a str, CodecError> {
     std::str::from_utf8(take_lump(input)?).map_err(|error| CodecError(error.to_string()))
-}
-
-/// Bytes from one value of a vector to the next: at least one, so that no length says more than its bytes.
-const fn stride<T: Plain>() -> usize {
-    if T::SIZE == 0 { 1 } else { T::SIZE }
 }
 
 impl<T: Plain> Encode<Vec<T>> for LumpCodec {

@@ -64,12 +64,14 @@ pub(crate) struct Errands {
     pub(crate) launches: Vec<WorkerId>,
     /// Something was settled: threads that wait for room or for the end look again.
     pub(crate) progress: bool,
+    /// A call went out whose end the router will not hear of at once.
+    pub(crate) quiet: bool,
 }
 
 impl Errands {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Errands> {
-        let is_empty = self.waiters.is_empty() && self.launches.is_empty() && !self.progress;
+        let is_empty = self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet;
         (!is_empty).then(|| std::mem::take(self))
     }
 }
@@ -338,7 +340,10 @@ impl Engine {
     fn send(&mut self, worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool) {
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
         let mut flags = if payload.timed { call::TIMED } else { 0 };
-        flags |= if quiet { call::QUIET } else { 0 };
+        if quiet {
+            flags |= call::QUIET;
+            self.errands.quiet = true;
+        }
         let extra = payload.entry.index();
         let header = Header { kind: call::RUN, flags, seq, count: items, limit: items, extra, ..Header::default() };
         let Some(lane) = self.desks[worker].lane.as_mut() else { return };
@@ -361,7 +366,8 @@ impl Engine {
         match (verdict, death) {
             (Verdict::Died, Some(Death { status, words, .. })) => match words.as_deref() {
                 Some(LastWords::Panicked(report)) => {
-                    Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
+                    Error::worker_died(*status, Some(&format!("panicked: {}", report.message)))
+                        .with_panic(report.clone())
                 }
                 Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
                 None => Error::worker_died(*status, None),
@@ -376,9 +382,7 @@ impl Engine {
                 Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
             }
             (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
-            (Verdict::Terminated, _) => {
-                Error::new(ErrorKind::Terminated, "the pool was terminated before it was done")
-            }
+            (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
             (Verdict::Broken, _) => self.why_broken(),
         }
     }

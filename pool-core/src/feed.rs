@@ -8,7 +8,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::codec::{CodecError, Encoder};
+use crate::bytes::Bytes;
+use crate::codec::CodecError;
+use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Args, Block, Part, Payload, Slot, Waiter};
 use crate::scheduler::{JobId, Terms};
@@ -36,6 +38,16 @@ enum Source {
     Panicked(Box<dyn Any + Send>),
 }
 
+/// Why a block goes off.
+enum Filled {
+    Enough,
+    Ended,
+    /// The item pulled last does not fit beside the others, so it goes alone.
+    Oversized(Vec<u8>),
+    /// The item pulled last goes nowhere.
+    Unencodable(CodecError),
+}
+
 /// A block that is being filled.
 #[derive(Default)]
 struct Draft {
@@ -45,7 +57,13 @@ struct Draft {
     used: usize,
     /// Items that will do.
     target: u32,
-    /// Items at which the clock is looked at next.
+    clock: Clock,
+}
+
+/// Tells when a block has waited long enough.
+#[derive(Default)]
+struct Clock {
+    /// Items at which the time is looked at next.
     check_at: u32,
     since: Option<Instant>,
 }
@@ -54,9 +72,26 @@ struct Draft {
 const BLOCK_BYTES: usize = 32 << 10;
 const BLOCK_BYTES_MIN: usize = 1 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
+/// Bytes expected of an item of no fixed size.
+const ITEM_BYTES: usize = 64;
 
 /// An item is not kept waiting for its block to fill for longer than this.
 const BLOCK_TIME: Duration = Duration::from_micros(100);
+
+impl Clock {
+    /// Whether a block of so many items should go. The time is read after 1, 2, 4, 8 ... items.
+    #[inline]
+    fn is_due(&mut self, items: u32) -> bool {
+        items > self.check_at && self.look(items)
+    }
+
+    fn look(&mut self, items: u32) -> bool {
+        self.check_at = 2 * items;
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        now - since > BLOCK_TIME
+    }
+}
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
@@ -74,7 +109,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             engine.counts.submitted();
             Ok::<_, Error>(engine.scheduler.submit(terms, payload))
         })?;
-        let block = Draft { target: 1, check_at: 1, ..Draft::default() };
+        let block = Draft { target: 1, ..Draft::default() };
         let source = Source::Flowing;
         let (shared, task) = (Arc::clone(shared), std::marker::PhantomData);
         Ok(Feed { shared, slot, job, items, pulled: 0, block, source, is_detached: false, task })
@@ -106,30 +141,60 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// Pulls until `count` items have been taken, or there are no more, and hands all of them over.
     pub(crate) fn pull_to(&mut self, count: u64) {
-        // One guard for the whole run: a panic of the iterator ends it.
         while self.pulled < count && !self.has_ended() {
-            let pulled = catch_unwind(AssertUnwindSafe(|| {
-                while self.pulled < count {
-                    let Some(args) = self.items.next() else { return true };
-                    self.pulled += 1;
-                    self.add(&args);
-                    if self.was_refused() {
-                        return false;
-                    }
+            if self.block.bytes.is_empty() {
+                self.begin_block();
+            }
+            let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
+            let index = self.pulled.saturating_sub(1);
+            match filled {
+                Ok(Filled::Enough) => self.flush(),
+                Ok(Filled::Oversized(bytes)) => {
+                    self.flush();
+                    self.hand_over(index, 1, bytes);
                 }
-                false
-            }));
-            match pulled {
-                Ok(false) => {}
-                Ok(true) => self.source = Source::Ended,
-                Err(payload) => self.source = Source::Panicked(payload),
+                Ok(Filled::Unencodable(error)) => {
+                    self.flush();
+                    let error = encode_error::<T>(&error).of_item(Some(index as usize));
+                    self.slot.deliver(Part { first: index, items: 1, values: Err(error) });
+                }
+                Ok(Filled::Ended) => {
+                    self.flush();
+                    self.source = Source::Ended;
+                }
+                Err(payload) => {
+                    self.flush();
+                    self.source = Source::Panicked(payload);
+                }
             }
         }
-        self.flush();
         if self.has_ended() {
             let job = self.job;
             self.shared.with(|engine| engine.scheduler.seal(job));
         }
+    }
+
+    /// Encodes items into the block until it should be handed over.
+    fn fill_block(&mut self, count: u64) -> Filled {
+        let Feed { items, pulled, block, .. } = self;
+        let start = block.used;
+        let mut out = Encoder::new(&mut block.bytes[start..]);
+        while block.items < block.target && *pulled < count {
+            let Some(args) = items.next() else { return Filled::Ended };
+            *pulled += 1;
+            match out.item(T::args_size(), |out| T::encode_args(&args, out)) {
+                Ok(None) => {
+                    block.items += 1;
+                    block.used = start + out.used();
+                }
+                Ok(Some(bytes)) => return Filled::Oversized(bytes),
+                Err(error) => return Filled::Unencodable(error),
+            }
+            if block.clock.is_due(block.items) {
+                break;
+            }
+        }
+        Filled::Enough
     }
 
     /// Goes on with the iterator's panic, if that is why it ended.
@@ -139,55 +204,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    fn add(&mut self, args: &T::Args<'_>) {
-        let index = self.pulled - 1;
-        if self.block.bytes.is_empty() {
-            self.begin_block(index);
-        }
-        let mut out = Encoder::new(&mut self.block.bytes[self.block.used..]);
-        let encoded = encode_args::<T>(args, &mut out);
-        match (encoded, out.finish()) {
-            (Ok(()), Ok(bytes)) => {
-                self.block.used += bytes;
-                self.block.items += 1;
-                if self.block.items >= self.block.target || self.is_due() {
-                    self.flush();
-                }
-            }
-            (Ok(()), Err(bytes)) => {
-                // It does not fit beside the others, so it goes alone.
-                self.flush();
-                self.hand_over(index, 1, bytes);
-            }
-            (Err(error), _) => {
-                self.flush();
-                let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.slot.deliver(Part { first: index, items: 1, values: Err(error) });
-            }
-        }
-    }
-
-    fn begin_block(&mut self, first: u64) {
-        let size = T::args_size().unwrap_or(BLOCK_BYTES_MIN).max(1);
-        let bytes = (size * self.block.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES);
-        self.block = Draft { first, bytes: vec![0; bytes], target: self.block.target, ..Draft::default() };
-        self.block.check_at = 1;
-    }
-
-    /// Whether the block has waited long enough. The clock is read after 1, 2, 4, 8 ... items.
-    fn is_due(&mut self) -> bool {
-        if self.block.items < self.block.check_at {
-            return false;
-        }
-        self.block.check_at *= 2;
-        let now = Instant::now();
-        let is_late = self.block.since.is_some_and(|since| now - since > BLOCK_TIME);
-        self.block.since.get_or_insert(now);
-        is_late
+    fn begin_block(&mut self) {
+        let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
+        let target = self.block.target;
+        let bytes = vec![0; (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES)];
+        self.block = Draft { first: self.pulled, bytes, target, ..Draft::default() };
     }
 
     fn flush(&mut self) {
-        let Draft { first, items, mut bytes, used, target, since, .. } = std::mem::take(&mut self.block);
+        let Draft { first, items, mut bytes, used, target, .. } = std::mem::take(&mut self.block);
         self.block.target = target;
         if items == 0 {
             return;
@@ -195,7 +220,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         if items >= target {
             self.block.target = (target * 2).min(BLOCK_ITEMS_MAX);
         }
-        self.block.since = since;
         bytes.truncate(used);
         self.hand_over(first, items, bytes);
     }
@@ -236,16 +260,21 @@ impl<T: Task, I> Drop for Feed<T, I> {
     }
 }
 
-/// Writes the arguments of one item, behind their length unless that is always the same.
-#[inline]
-pub(crate) fn encode_args<T: Task>(args: &T::Args<'_>, out: &mut Encoder<'_>) -> std::result::Result<(), CodecError> {
-    match T::args_size() {
-        Some(_) => T::encode_args(args, out),
-        None => out.framed(|out| T::encode_args(args, out)),
+/// The arguments of a single call.
+pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
+    let mut short = [0; 64];
+    let mut out = Encoder::new(&mut short);
+    match out.item(T::args_size(), |out| T::encode_args(args, out)) {
+        Ok(None) => {
+            let used = out.used();
+            Ok(Bytes::copy_of(&short[..used]))
+        }
+        Ok(Some(bytes)) => Ok(Bytes::from(bytes)),
+        Err(error) => Err(encode_error::<T>(&error)),
     }
 }
 
-pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
+fn encode_error<T: Task>(error: &CodecError) -> Error {
     let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
     Error::new(ErrorKind::Encode, text).of_task(T::entry())
 }

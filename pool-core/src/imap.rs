@@ -75,7 +75,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             if is_finished {
                 self.end();
             } else if !self.feed.wait(deadline) {
-                return Some(Err(Error::new(ErrorKind::Timeout, "no result yet; the next call will wait for the same item")));
+                return Some(Err(Error::new(
+                    ErrorKind::Timeout,
+                    "no result yet; the next call will wait for the same item",
+                )));
             }
         }
     }

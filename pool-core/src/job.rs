@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::thread::Thread;
 
 use crate::bytes::{Bytes, Cut};
-use crate::codec::FRAME;
+use crate::encoder::FRAME;
 use crate::error::Error;
 use crate::table::Entry;
 

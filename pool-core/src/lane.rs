@@ -26,6 +26,8 @@ pub(crate) struct Lane {
     outgoing: VecDeque<Outgoing>,
     /// A reply that has come in part.
     gathered: Vec<u8>,
+    /// How many of them are quiet.
+    quiet: usize,
     /// Has been written to or read from since the worker was last looked at.
     touched: bool,
 }
@@ -33,7 +35,6 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 struct Sent {
     seq: u32,
-    items: u32,
     quiet: bool,
     /// Where its limit can be lowered: only if it went out in one record.
     record: Option<u64>,
@@ -75,6 +76,7 @@ impl Lane {
             pidfd,
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
+            quiet: 0,
             gathered: Vec::new(),
             touched: false,
         }
@@ -97,7 +99,8 @@ impl Lane {
         }
         if is_run {
             let quiet = header.flags & call::QUIET != 0;
-            self.sent.push_back(Sent { seq: header.seq, items: header.count, quiet, record });
+            self.quiet += usize::from(quiet);
+            self.sent.push_back(Sent { seq: header.seq, quiet, record });
         }
         self.touched = true;
     }
@@ -126,12 +129,13 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        self.end.replies.has_news() || (!self.outgoing.is_empty() && self.end.calls.room(1).is_some_and(|room| room > 0))
+        self.end.replies.has_news()
+            || (!self.outgoing.is_empty() && self.end.calls.room(1).is_some_and(|room| room > 0))
     }
 
     /// Whether a call is out whose end the worker need not announce.
     pub(crate) fn has_quiet_calls(&self) -> bool {
-        self.sent.iter().any(|sent| sent.quiet)
+        self.quiet > 0
     }
 
     /// The next reply that is there whole.
@@ -158,8 +162,8 @@ impl Lane {
                 body
             };
             let last = header.flags & reply::LAST != 0;
-            if last && self.sent.front().is_some_and(|sent| sent.seq == header.seq) {
-                self.sent.pop_front();
+            if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
+                self.quiet -= usize::from(sent.quiet);
             }
             let failed = header.kind == reply::FAILED;
             return Ok(Some(Reply { seq: header.seq, items: header.count, failed, last, elapsed: header.info, body }));

@@ -49,18 +49,21 @@ mod pool;
 mod stats;
 mod task;
 
-pub mod prelude;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+pub mod prelude;
 
 // From a call to bytes, and back.
 mod bytes;
 mod codec;
+mod decoder;
+mod encoder;
 mod error;
 mod feed;
 mod job;
 mod outcome;
+mod plain;
 mod table;
 
 // The host.

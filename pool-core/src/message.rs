@@ -15,7 +15,7 @@ pub(crate) mod call {
 
     /// Flag: note the time at which each item begins.
     pub(crate) const TIMED: u16 = 1 << 1;
-    /// Flag: no need to wake the host for this one if more calls wait.
+    /// Flag: this is expected to be short and nobody waits for it, so the router need not be woken at once when it is done.
     pub(crate) const QUIET: u16 = 1 << 2;
 
     /// Stands for "no initializer".

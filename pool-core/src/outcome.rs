@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::codec::Decoder;
+use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Part, Slot};
 use crate::panic;
@@ -73,7 +73,8 @@ impl<T: Task> Gathered<T> {
         self.take_in(slot);
         if let Some(why) = slot.rest() {
             // The job ended early, and there are gaps.
-            let missing = |items: std::ops::Range<u64>| items.map(|item| (item, why.duplicate().of_item(Some(item as usize))));
+            let missing =
+                |items: std::ops::Range<u64>| items.map(|item| (item, why.duplicate().of_item(Some(item as usize))));
             while let Some(part) = self.early.pop() {
                 self.errors.extend(missing(self.next..part.first));
                 self.add(part);
@@ -122,7 +123,10 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64
         let caught = catch_unwind(AssertUnwindSafe(|| {
             for item in &mut items {
                 let value = input.item(T::output_size()).and_then(T::decode_output);
-                each(item, value.map_err(|error| undecodable::<T>(&error.to_string(), is_map.then_some(item as usize))));
+                each(
+                    item,
+                    value.map_err(|error| undecodable::<T>(&error.to_string(), is_map.then_some(item as usize))),
+                );
             }
         }));
         if let Err(payload) = caught {

@@ -6,10 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::builder::PoolBuilder;
-use crate::bytes::Bytes;
-use crate::codec::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{Feed, encode_args, encode_error};
+use crate::feed::{Feed, encode_one};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::{Args, Payload, Slot};
@@ -111,7 +109,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn apply<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<T::Output> {
-        self.apply_async(task, args)?.get()
+        self.submit(Terms { urgent: true, ..terms(&task)? }, task, args)?.get()
     }
 
     /// Submits a call of the task and returns its handle at once.
@@ -122,20 +120,14 @@ impl Pool {
     ///
     /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle to say.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
-        let terms = terms(&task)?;
-        let mut inline = [0; 64];
-        let mut out = Encoder::new(&mut inline);
-        encode_args::<T>(&args, &mut out).map_err(|error| encode_error::<T>(&error))?;
-        let encoded = out.finish();
-        let bytes = encoded.map_or_else(Bytes::from, |length| Bytes::copy_of(&inline[..length]));
+        self.submit(terms(&task)?, task, args)
+    }
+
+    fn submit<T: Task>(&self, terms: Terms, _: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
+        let args = Args::One(encode_one::<T>(&args)?);
         let slot = Slot::new();
-        let payload = Payload {
-            slot: Arc::clone(&slot),
-            entry: T::entry(),
-            is_map: false,
-            timed: terms.timeout.is_some(),
-            args: Args::One(bytes),
-        };
+        let payload =
+            Payload { slot: Arc::clone(&slot), entry: T::entry(), is_map: false, timed: terms.timeout.is_some(), args };
         self.shared.wait_for_room();
         let job = self.shared.with(|engine| {
             engine.check_open()?;
@@ -458,6 +450,7 @@ fn terms<T: Task>(task: &T) -> Result<Terms> {
         timeout: options.timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
         retries: options.retries.unwrap_or(0),
         chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+        urgent: false,
         lazy: false,
     })
 }

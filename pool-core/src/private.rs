@@ -1,8 +1,11 @@
 //! Not public API. Used by generated code.
 
-pub use crate::codec::{CodecError, Decode, Decoder, Encode, Encoder, Lent};
-pub use crate::codec::{Lump, LumpCodec, NoCodec, Plain, PlainCodec, SerdeCodec};
+pub use crate::codec::{CodecError, Decode, Encode, Lent};
+pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
+pub use crate::decoder::Decoder;
+pub use crate::encoder::Encoder;
+pub use crate::plain::Plain;
 pub use crate::table::{Entry, Info, TASKS};
 pub use crate::task::Options;
 pub use linkme;

@@ -48,6 +48,8 @@ pub(crate) struct Terms {
     pub(crate) timeout: Option<Nanos>,
     pub(crate) retries: u32,
     pub(crate) chunk_size: Option<u32>,
+    /// Somebody waits for its end from the start.
+    pub(crate) urgent: bool,
     /// Its items come as its results are taken, so nobody can wait for it to be complete.
     pub(crate) lazy: bool,
 }
@@ -58,7 +60,10 @@ pub(crate) enum Verdict {
     /// Its worker died while it ran.
     Died,
     /// Its worker was killed since the item had run for `ran` of its `limit`.
-    TimedOut { limit: Nanos, ran: Nanos },
+    TimedOut {
+        limit: Nanos,
+        ran: Nanos,
+    },
     /// Its worker was killed since it wrote nonsense.
     Protocol,
     Cancelled,
@@ -157,10 +162,16 @@ enum Phase {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doom {
-    Timeout { seq: u32, limit: Nanos, ran: Nanos },
+    Timeout {
+        seq: u32,
+        limit: Nanos,
+        ran: Nanos,
+    },
     Protocol,
     /// The chunk `seq` was cancelled.
-    Cancelled { seq: u32 },
+    Cancelled {
+        seq: u32,
+    },
     /// The pool was terminated.
     Unwanted,
 }
@@ -708,11 +719,15 @@ impl<P> Scheduler<P> {
     }
 
     fn finish_if_done(&mut self, id: JobId) {
-        let Some(job) = self.jobs.get(id) else { return };
-        if job.unsettled > 0 || job.in_flight > 0 || job.open {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if job.unsettled > 0 || job.open {
             return;
         }
-        let payload = self.jobs.remove(id).and_then(|job| job.payload);
+        // A chunk that was taken back may still be out, as a number that its worker has to pass; nobody waits for that.
+        let payload = job.payload.take();
+        if job.in_flight == 0 {
+            self.jobs.remove(id);
+        }
         self.actions.extend(payload.map(|payload| Action::Finish { payload }));
         self.wind_down();
     }
@@ -847,12 +862,12 @@ impl<P> Scheduler<P> {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
+        let is_urgent = job.terms.urgent;
         let slot = &mut self.workers[worker];
         let seq = slot.next_seq;
         slot.next_seq = seq.wrapping_add(1);
         slot.served += u64::from(range.items);
-        // A worker with little before it will soon need more, so every few of even the shortest chunks wake the host.
-        let quiet = slot.in_flight.len() >= 2 && !seq.is_multiple_of(WAKE_EVERY) && pace.is_short(range.items);
+        let quiet = !is_urgent && !seq.is_multiple_of(WAKE_EVERY) && pace.is_short(range.items);
         slot.in_flight.push_back(Sent { seq, range, settled: 0, recalling: false });
         if slot.in_flight.len() == 1 {
             slot.heard = self.now;
@@ -864,7 +879,8 @@ impl<P> Scheduler<P> {
 
     /// Nothing waits. If a worker idles while another has more than it has begun, some of that is taken back.
     fn rebalance(&mut self) {
-        if self.unsettled == 0 || !self.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty())
+        if self.unsettled == 0
+            || !self.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty())
         {
             return;
         }

@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     /// The last thread of the pool has ended, or something was settled while somebody waited for that.
     ended: Condvar,
     pub(crate) bell: EventFd,
+    /// The router sleeps until it is rung.
+    router_dozes: AtomicBool,
     /// The router may end.
     pub(crate) is_over: AtomicBool,
 }
@@ -56,6 +58,7 @@ impl Shared {
             supervision: Mutex::default(),
             ended: Condvar::new(),
             bell,
+            router_dozes: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
         }))
     }
@@ -86,7 +89,7 @@ impl Shared {
         if errands.is_none() && wake_at.is_none() {
             return;
         }
-        let Errands { waiters, launches, progress } = errands.unwrap_or_default();
+        let Errands { waiters, launches, progress, quiet } = errands.unwrap_or_default();
         for waiter in waiters {
             match waiter {
                 Waiter::Thread(thread) => thread.unpark(),
@@ -112,6 +115,11 @@ impl Shared {
         }
         if progress {
             self.hub.ring(Sleeper::Caller);
+        }
+        if quiet && self.router_dozes.load(Ordering::Relaxed) {
+            // Lest it sleep until it is rung: from now on it looks up from time to time.
+            self.router_dozes.store(false, Ordering::Relaxed);
+            self.hub.ring(Sleeper::Router);
         }
     }
 
@@ -184,13 +192,7 @@ impl Shared {
             }
             if self.room.leave(place, &self.hub) {
                 // Replies that came before the workers knew that nobody leads any more.
-                let needs_router = self.with(|engine| {
-                    engine.route();
-                    engine.has_quiet_calls()
-                });
-                if needs_router {
-                    self.hub.ring(Sleeper::Router);
-                }
+                self.with(Engine::route);
             }
         }
         true
@@ -232,12 +234,16 @@ impl Shared {
         let mut nap = NAP_MIN;
         let is_over = || self.is_over.load(Ordering::Acquire);
         while !is_over() {
-            let has_quiet_calls = self.with(|engine| {
+            let dozes = self.with(|engine| {
                 engine.route();
-                engine.has_quiet_calls()
+                let dozes = !engine.has_quiet_calls();
+                self.router_dozes.store(dozes, Ordering::Relaxed);
+                dozes
             });
-            let until = has_quiet_calls.then(|| Instant::now() + nap);
-            let rung = self.hub.wait(Sleeper::Router, || is_over() || self.engine().has_news(), until);
+            let until = (!dozes).then(|| Instant::now() + nap);
+            let is_wanted = || dozes && !self.router_dozes.load(Ordering::Relaxed);
+            let ready = || is_over() || is_wanted() || self.engine().has_news();
+            let rung = self.hub.wait(Sleeper::Router, ready, until);
             nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
     }

@@ -54,6 +54,9 @@ impl Supervisor {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         }
+        self.shared.with(|_| ());
+        // The scheduler has wanted them from the start; this has it say so.
+        self.shared.with(|_| ());
         for worker in self.shared.supervisor_looks() {
             self.launch(worker)?;
             while self.launching.len() >= LAUNCHES_AHEAD {
@@ -174,6 +177,10 @@ impl Supervisor {
     }
 
     fn start_again(&self) -> Result<Server> {
+        if self.method == StartMethod::Fork {
+            let text = "the fork server died, and only a process without other threads can be forked to replace it";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         let server = Server::start(self.method, &self.name, self.hub.as_fd())?;
         match server.control.receive() {
             Ok(Some((Report::Serving, _))) => Ok(server),
@@ -204,7 +211,8 @@ const DEATH_MS: u16 = 10_000;
 /// Which of the descriptors have something, after one has or the time has come.
 fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<u64>) -> [bool; 2] {
     let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    let timeout = wake_at.map(|at| TimeSpec::from_duration(std::time::Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
+    let timeout =
+        wake_at.map(|at| TimeSpec::from_duration(std::time::Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
     let _ = nix::poll::ppoll(&mut polled, timeout, None);
     let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
     fds.map(|fd| fd.is_some() && results.next().unwrap_or(false))

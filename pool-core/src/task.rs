@@ -4,7 +4,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use crate::codec::{CodecError, Decoder, Encoder};
+use crate::codec::CodecError;
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::table::Entry;
 
 /// A function that a pool can run in a worker process.

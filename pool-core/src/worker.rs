@@ -10,7 +10,8 @@ use std::sync::OnceLock;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell, WorkerEnd};
 
-use crate::codec::{Decoder, Encoder};
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
 use crate::message::{Failure, LastWords, call, reply};
 use crate::panic;
 use crate::signals;
@@ -84,10 +85,16 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd) -> ! {
             journal.note(&words);
         }
     });
+    signals::mark_copies();
     let mut long = Vec::new();
+    let mut owes_ring = false;
     loop {
-        let Ok(call) = next_call(&mut end, &hub, &mut long) else { leave(EXIT_BAD_LANE) };
+        let Ok(call) = next_call(&mut end, &hub, &mut long, &mut owes_ring) else { leave(EXIT_BAD_LANE) };
         let header = call.record.header;
+        if header.flags & call::QUIET == 0 && std::mem::take(&mut owes_ring) {
+            // This one may take its time.
+            hub.ring();
+        }
         if header.kind == call::QUIT {
             leave(0);
         }
@@ -95,8 +102,11 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd) -> ! {
         if !call.is_long {
             end.calls.release(&call.record);
         }
-        if header.flags & call::QUIET == 0 || !end.calls.has_news() {
+        if header.flags & call::QUIET == 0 {
+            owes_ring = false;
             hub.ring();
+        } else if !hub.ring_leader() {
+            owes_ring = true;
         }
     }
 }
@@ -124,17 +134,25 @@ struct Call {
     is_long: bool,
 }
 
-fn next_call(end: &mut WorkerEnd, hub: &HubWorker, long: &mut Vec<u8>) -> Result<Call, pool_ipc::Error> {
+fn next_call(
+    end: &mut WorkerEnd,
+    hub: &HubWorker,
+    long: &mut Vec<u8>,
+    owes_ring: &mut bool,
+) -> Result<Call, pool_ipc::Error> {
     long.clear();
     let mut first = None;
     loop {
         let Some(record) = end.calls.peek()? else {
             flush();
-            if first.is_some() {
-                // The host has more to send, and there is room now.
-                hub.ring();
+            // A host that is about to send more need not be woken for what is done. One that has more of this very call to
+            // send waits for the room that there is now.
+            if !Patience::default().wait(|| end.calls.has_news()) || first.is_some() {
+                if std::mem::take(owes_ring) || first.is_some() {
+                    hub.ring();
+                }
+                end.wait_call(Patience::NONE);
             }
-            end.wait_call(Patience::default());
             continue;
         };
         if first.is_none() && !record.more() {
@@ -223,23 +241,60 @@ const PIECE: usize = 16 << 10;
 /// Runs the items of a chunk: the code of each task, made for its types.
 pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
-        let Err(payload) = catch_unwind(AssertUnwindSafe(|| {
-            while chunk.next < chunk.claimed {
-                chunk.note_item();
-                match chunk.input.item(T::args_size()).and_then(T::invoke) {
-                    Ok(output) => chunk.put::<T>(&output),
-                    Err(error) => chunk.fail(&Failure::Decode(error.to_string())),
-                }
-                chunk.next += 1;
+        match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
+            Ok(None) => continue,
+            Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes),
+            Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
+            Err(payload) => {
+                let report = panic::caught(payload);
+                chunk.journal.note(&[]);
+                chunk.fail(&Failure::Panicked(report));
             }
-        })) else {
-            continue;
-        };
-        let report = panic::caught(payload);
-        chunk.journal.note(&[]);
-        chunk.fail(&Failure::Panicked(report));
+        }
         chunk.next += 1;
     }
+}
+
+/// What an item came to that is not a value beside the others.
+enum Odd {
+    /// A value that does not fit there.
+    Long(Vec<u8>),
+    Failed(Failure),
+}
+
+/// Runs claimed items as long as their values fit into one record.
+#[inline]
+fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
+    chunk.make_room();
+    let Chunk { replies, journal, input, next, drafted, draft_bytes, .. } = chunk;
+    let (begun, timed) = (*draft_bytes, chunk.timed);
+    let draft_start = replies.draft_end(begun);
+    let claimed = chunk.claimed;
+    let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
+    while *next < claimed && *draft_bytes < PIECE {
+        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
+        if timed {
+            journal.stamp(monotonic_ns());
+        }
+        let output = match input.item(T::args_size()).and_then(T::invoke) {
+            Ok(output) => output,
+            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+        };
+        if signals::is_copy() {
+            // A process that the task forked must not answer in the worker's place.
+            signals::exit_now(0);
+        }
+        match out.item(T::output_size(), |out| T::encode_output(&output, out)) {
+            Ok(None) => {
+                *drafted += 1;
+                *draft_bytes = begun + out.used();
+                *next += 1;
+            }
+            Ok(Some(bytes)) => return Some(Odd::Long(bytes)),
+            Err(error) => return Some(Odd::Failed(Failure::Encode(error.to_string()))),
+        }
+    }
+    None
 }
 
 impl Chunk<'_> {
@@ -273,26 +328,13 @@ impl Chunk<'_> {
         }
     }
 
-    #[inline]
-    fn put<T: Task>(&mut self, output: &T::Output) {
+    /// Sees to it that the next value can be drafted.
+    fn make_room(&mut self) {
         if self.draft_bytes >= PIECE {
             self.publish(false);
         }
-        let has_room = self.replies.room(self.draft_bytes + MARGIN).is_some();
-        let spare = self.replies.spare(0).get_mut(self.draft_bytes..);
-        let mut out = Encoder::new(spare.unwrap_or_default());
-        let encoded = match T::output_size() {
-            Some(_) => T::encode_output(output, &mut out),
-            None => out.framed(|out| T::encode_output(output, out)),
-        };
-        match (encoded, out.finish()) {
-            (Ok(()), Ok(bytes)) if has_room => {
-                self.draft_bytes += bytes;
-                self.drafted += 1;
-            }
-            (Ok(()), Ok(_)) => self.put_long(&[]),
-            (Ok(()), Err(bytes)) => self.put_long(&bytes),
-            (Err(error), _) => self.fail(&Failure::Encode(error.to_string())),
+        while self.replies.room(self.draft_bytes + MARGIN).is_none() {
+            self.wait_room();
         }
     }
 
@@ -306,6 +348,9 @@ impl Chunk<'_> {
     /// The item has no value.
     #[cold]
     fn fail(&mut self, failure: &Failure) {
+        if signals::is_copy() {
+            signals::exit_now(0);
+        }
         self.publish_draft();
         let bytes = postcard::to_allocvec(failure).unwrap_or_default();
         self.send(reply::FAILED, &bytes);

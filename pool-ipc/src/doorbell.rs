@@ -77,4 +77,15 @@ impl Switchboard<'_> {
             _ => self.caller.ring_after_fence(),
         }
     }
+
+    /// As [`ring`](Switchboard::ring) if the caller is in charge; else nothing, and false: the router is still to be rung.
+    #[inline]
+    pub(crate) fn ring_caller(self) -> bool {
+        store_load_fence(); // SYNC BELL and SYNC LED: as in `ring`
+        let is_led = self.led.load(Ordering::Relaxed) != 0;
+        if is_led {
+            self.caller.ring_after_fence();
+        }
+        is_led
+    }
 }

@@ -115,4 +115,10 @@ impl HubWorker {
     pub fn ring(&self) -> bool {
         self.0.switchboard().ring()
     }
+
+    /// As [`ring`](HubWorker::ring), but lets the router sleep: false if it is the router's turn, which is still to be rung.
+    #[inline]
+    pub fn ring_leader(&self) -> bool {
+        self.0.switchboard().ring_caller()
+    }
 }

@@ -1,1 +1,18 @@
-//! Stub.
+//! What the end-to-end tests share: how a check becomes a process of its own, what it must not leave behind, and
+//! tasks that behave well or badly.
+//!
+//! ```text
+//!  it (libtest-mimic)      one process, a thread per running trial: starts the next one, watches its time
+//!   └─ it --run NAME ...   the trial: one thread, the check, then the leak checks
+//!       └─ fork server, workers, and for some checks a host of its own (`it --run NAME ... host`)
+//! ```
+
+pub mod capture;
+pub mod gate;
+pub mod host;
+pub mod leaks;
+pub mod panics;
+pub mod procs;
+pub mod tasks;
+pub mod trial;
+pub mod watchdog;

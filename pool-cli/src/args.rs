@@ -1,0 +1,99 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// A process pool at work: a walk through it for people who know Python's, and a parallel sha256sum
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// Worker processes, at least 1 [default: 4 for demo, as many as CPUs for hash]
+    #[arg(short, long, value_name = "N", global = true, value_parser = workers)]
+    pub(crate) workers: Option<usize>,
+
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Walk through what Python's multiprocessing.Pool does, and a bit beyond
+    ///
+    /// Each step shows the Python line that it stands for, what is expected and what happens, and says "ok" or "DIFFERS".
+    /// It takes a few seconds. The exit code is 1 if any step differs.
+    #[command(after_help = DEMO_EXAMPLES)]
+    Demo,
+
+    /// Print the SHA-256 of every file below the paths, as sha256sum does
+    ///
+    /// The lines are those of `find PATH… -type f` given to sha256sum, sorted by the bytes of the path, so `sha256sum -c`
+    /// checks them. A symbolic link is followed if it is given as a PATH, and passed over below one. What cannot be read,
+    /// or is neither a file nor a directory, is reported on stderr; the rest is still hashed, and the exit code is 1.
+    #[command(after_help = HASH_EXAMPLES)]
+    Hash {
+        /// Files, and directories to look through
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+    },
+
+    /// List the tasks of this program: the functions that worker processes can run
+    #[command(after_help = TASKS_EXAMPLES)]
+    Tasks,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  pool-cli demo                         see what the pool does, step by step
+  pool-cli hash src > SUMS              hash every file below src
+  sha256sum --check SUMS                … and check them with coreutils
+  pool-cli tasks                        list the functions that workers can run
+  pool-cli help hash                    more about one command
+
+Exit codes: 0 all well, 1 something differed or failed, 2 wrong usage.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  pool-cli demo
+  pool-cli demo --workers 2
+  NO_COLOR=1 pool-cli demo | less";
+
+const HASH_EXAMPLES: &str = "\
+Examples:
+  pool-cli hash ~/music > SUMS          every file below ~/music, with a progress bar
+  sha256sum --check --quiet SUMS        check them with coreutils
+  pool-cli hash --workers 8 /usr/lib    with eight worker processes
+  pool-cli hash -- -odd ./-             names that begin with a dash";
+
+const TASKS_EXAMPLES: &str = "\
+Examples:
+  pool-cli tasks
+  pool-cli tasks | grep sha256";
+
+/// The pool would refuse 0, too, but only the commands that make one.
+fn workers(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("a pool needs at least 1 worker".to_owned()),
+        Ok(workers) => Ok(workers),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn workers_may_stand_on_either_side_of_the_command() {
+        for line in [["pool-cli", "--workers", "3", "demo"], ["pool-cli", "demo", "--workers", "3"]] {
+            assert_eq!(Args::try_parse_from(line).unwrap().workers, Some(3), "{line:?}");
+        }
+    }
+}

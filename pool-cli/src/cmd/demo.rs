@@ -1,0 +1,30 @@
+//! `demo`: what Python's pools do, line by line, done by this one.
+
+use std::io;
+
+use super::{Failure, Verdict};
+use crate::render::Paint;
+use stage::Stage;
+
+mod failures;
+mod lifecycle;
+mod results;
+mod stage;
+mod tasks;
+
+/// Workers unless the command line says otherwise, as in `Pool(4)`.
+pub(super) const WORKERS: usize = 4;
+
+pub(super) fn run(workers: usize) -> Result<Verdict, Failure> {
+    // Before anything is shown: the number may be one that no pool takes.
+    let pool = super::pool(Some(workers), "demo")?;
+    let mut out = io::stdout().lock();
+    let mut stage = Stage::new(&mut out, Paint::for_stdout());
+    stage.note(
+        "Python's multiprocessing.Pool, line by line. What slept for seconds sleeps for tenths of seconds here.",
+    )?;
+    lifecycle::show(&mut stage, pool)?;
+    results::show(&mut stage, workers)?;
+    failures::show(&mut stage, workers)?;
+    Ok(Verdict::all_well_if(stage.summary()?))
+}

@@ -1,0 +1,133 @@
+//! `hash`: a parallel `sha256sum`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Stdout, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use pool_core::{ErrorKind, pool_task};
+use sha2::{Digest, Sha256};
+
+use super::{Failure, Verdict};
+use crate::render;
+use crate::walk::{Found, Walk};
+
+/// The SHA-256 of the file, or why there is none.
+#[pool_task]
+fn sha256(path: &OsStr) -> Result<[u8; 32], String> {
+    digest(Path::new(path)).map_err(|error| render::reason(&error))
+}
+
+/// Bytes read at once: enough to make system calls cheap, and little enough to stay in a CPU's nearest cache.
+const BUFFER: usize = 32 << 10;
+
+fn digest(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = [0; BUFFER];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(length) => hasher.update(&buffer[..length]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, Failure> {
+    let pool = super::pool(workers, "hash")?;
+    let Walk { files, failures } = Walk::through(paths);
+    let mut screen = Screen::new(&files);
+    for (path, error) in &failures {
+        screen.complain_of(path, &render::reason(error));
+    }
+    let mut sums = pool.imap(sha256::Task, files.iter().map(|file| file.location().as_os_str()))?;
+    for file in &files {
+        let sum = match sums.next_timeout(Duration::ZERO) {
+            // There is time to show what has been held back.
+            Some(Err(error)) if error.kind() == ErrorKind::Timeout => {
+                screen.flush()?;
+                sums.next()
+            }
+            sum => sum,
+        };
+        match sum.expect("each file has a result") {
+            Ok(Ok(sum)) => screen.checksum(&sum, &file.path)?,
+            Ok(Err(reason)) => screen.complain_of(&file.path, &reason),
+            Err(error) if concerns_one_file(error.kind()) => screen.complain_of(&file.path, &error.to_string()),
+            Err(error) => return Err(error.into()),
+        }
+        screen.bar.inc(file.bytes);
+    }
+    screen.flush()?;
+    Ok(Verdict::all_well_if(screen.complaints == 0))
+}
+
+/// Whether the other files still have a chance.
+fn concerns_one_file(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::Broken | ErrorKind::Closed | ErrorKind::Terminated | ErrorKind::System)
+}
+
+/// Checksums on standard output, complaints on standard error, and between them the bar, if standard error is a terminal.
+struct Screen {
+    out: Stdout,
+    /// Lines that have not been written.
+    held: Vec<u8>,
+    /// Both would share the terminal.
+    bar_in_the_way: bool,
+    bar: ProgressBar,
+    complaints: u64,
+}
+
+/// Bytes of lines held back before they are written: some hundred lines for one system call.
+const HELD_MAX: usize = 32 << 10;
+
+/// How often the bar is drawn even if nothing has changed: its clock shall run while a large file is read.
+const TICK: Duration = Duration::from_millis(200);
+
+impl Screen {
+    fn new(files: &[Found]) -> Self {
+        let bar = if io::stderr().is_terminal() { bar(files) } else { ProgressBar::hidden() };
+        let out = io::stdout();
+        let bar_in_the_way = !bar.is_hidden() && out.is_terminal();
+        Screen { out, held: Vec::new(), bar_in_the_way, bar, complaints: 0 }
+    }
+
+    fn checksum(&mut self, sum: &[u8], path: &Path) -> io::Result<()> {
+        render::push_checksum(&mut self.held, sum, path);
+        if self.held.len() < HELD_MAX { Ok(()) } else { self.flush() }
+    }
+
+    fn complain_of(&mut self, path: &Path, reason: &str) {
+        self.complaints += 1;
+        self.bar.suspend(|| render::complain_of(path, reason));
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        let mut write = || self.out.write_all(&self.held).and_then(|()| self.out.flush());
+        if self.bar_in_the_way { self.bar.suspend(write) } else { write() }?;
+        self.held.clear();
+        Ok(())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(files: &[Found]) -> ProgressBar {
+    let bytes = files.iter().map(|file| file.bytes).sum();
+    let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+    let template = "{elapsed:>4} [{wide_bar}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    bar.set_style(ProgressStyle::with_template(template).expect("it is written above").progress_chars("=> "));
+    bar.enable_steady_tick(TICK);
+    bar
+}

@@ -1,0 +1,21 @@
+//! `tasks`: the dispatch table.
+
+use std::io::{self, Write};
+
+use super::{Failure, Verdict};
+use crate::render;
+
+const HEADINGS: [&str; 5] = ["TASK", "ARGUMENTS", "RESULT", "MODULE", "DEFINED AT"];
+
+pub(super) fn run() -> Result<Verdict, Failure> {
+    let tasks = pool_core::tasks();
+    let rows = tasks.iter().map(|task| {
+        let place = format!("{}:{}", task.file(), task.line());
+        [task.name(), task.args(), task.output(), task.module(), &place].map(str::to_owned)
+    });
+    let table = render::table(&HEADINGS.map(str::to_owned), &rows.collect::<Vec<_>>());
+    let mut out = io::stdout().lock();
+    out.write_all(table.as_bytes())?;
+    out.flush()?;
+    Ok(Verdict::AllWell)
+}

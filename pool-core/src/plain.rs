@@ -1,0 +1,114 @@
+//! Values that are their bytes: numbers, and arrays and tuples of them.
+
+/// A value whose bytes are itself: a fixed size, no padding, no pointer.
+pub trait Plain: Sized {
+    /// Its size in bytes.
+    const SIZE: usize;
+    /// Writes exactly `SIZE` bytes.
+    fn to_bytes(&self, bytes: &mut [u8]);
+    /// Reads exactly `SIZE` bytes; `None` if they are no such value.
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+macro_rules! plain_numbers {
+    ($($number:ty),*) => {$(
+        impl Plain for $number {
+            const SIZE: usize = size_of::<$number>();
+            #[inline]
+            fn to_bytes(&self, bytes: &mut [u8]) {
+                bytes.copy_from_slice(&self.to_le_bytes());
+            }
+            #[inline]
+            fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
+            }
+        }
+    )*};
+}
+plain_numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+
+impl Plain for bool {
+    const SIZE: usize = 1;
+    #[inline]
+    fn to_bytes(&self, bytes: &mut [u8]) {
+        u8::from(*self).to_bytes(bytes);
+    }
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+}
+
+impl Plain for char {
+    const SIZE: usize = u32::SIZE;
+    #[inline]
+    fn to_bytes(&self, bytes: &mut [u8]) {
+        u32::from(*self).to_bytes(bytes);
+    }
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        u32::from_bytes(bytes).and_then(char::from_u32)
+    }
+}
+
+impl<T: Plain, const N: usize> Plain for [T; N] {
+    const SIZE: usize = T::SIZE * N;
+    #[inline]
+    fn to_bytes(&self, bytes: &mut [u8]) {
+        if T::SIZE > 0 {
+            values_to_bytes(self, bytes);
+        }
+    }
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != Self::SIZE {
+            return None;
+        }
+        let mut valid = true;
+        let values = std::array::from_fn(|i| {
+            let value = T::from_bytes(&bytes[i * T::SIZE..(i + 1) * T::SIZE]);
+            valid &= value.is_some();
+            value
+        });
+        valid.then(|| values.map(|value| value.expect("each was checked")))
+    }
+}
+
+macro_rules! plain_tuples {
+    ($(($($name:ident)*))*) => {$(
+        impl<$($name: Plain),*> Plain for ($($name,)*) {
+            const SIZE: usize = 0 $(+ $name::SIZE)*;
+            #[inline]
+            #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
+            fn to_bytes(&self, bytes: &mut [u8]) {
+                let ($($name,)*) = self;
+                let mut at = 0;
+                $( $name.to_bytes(&mut bytes[at..at + $name::SIZE]); at += $name::SIZE; )*
+            }
+            #[inline]
+            #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
+            fn from_bytes(bytes: &[u8]) -> Option<Self> {
+                let mut at = 0;
+                $( let $name = $name::from_bytes(bytes.get(at..at + $name::SIZE)?)?; at += $name::SIZE; )*
+                Some(($($name,)*))
+            }
+        }
+    )*};
+}
+plain_tuples! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
+
+#[inline]
+pub(crate) fn values_to_bytes<T: Plain>(values: &[T], bytes: &mut [u8]) {
+    for (value, bytes) in values.iter().zip(bytes.chunks_exact_mut(stride::<T>())) {
+        value.to_bytes(&mut bytes[..T::SIZE]);
+    }
+}
+
+/// Bytes from one value of a vector to the next: at least one, so that no length says more than its bytes.
+pub(crate) const fn stride<T: Plain>() -> usize {
+    if T::SIZE == 0 { 1 } else { T::SIZE }
+}

@@ -1,0 +1,359 @@
+//! Seeded simulation of the scheduler: one number decides what callers ask, what workers do, who dies when and how time
+//! passes. After every step the scheduler is compared with books that were kept apart from it.
+//!
+//! `POOL_SEEDS=100000 cargo test -p pool-core --lib simulation` tries more seeds; a failure names the seed, and
+//! `POOL_SEED=… cargo test -p pool-core --lib simulation::replay -- --nocapture` shows all that happened with it.
+
+mod books;
+mod plan;
+mod process;
+mod shell;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use self::plan::{Plan, Rng};
+use self::process::Reply;
+use self::shell::World;
+use super::{State, Terms, WorkerId};
+
+/// Faults of the shell that the simulation must notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Plant {
+    /// A reply is dropped.
+    LosesReply,
+    /// What a dead worker had finished is delivered twice.
+    SalvagesTwice,
+    /// A recall is reported as done and the worker is not told.
+    FeignsRecall,
+    /// What a dead worker had not begun is taken for answered.
+    ForgetsUnstarted,
+    /// A death is blamed on a chunk that was not begun.
+    BlamesTheNext,
+    /// That a launch has failed is not passed on.
+    ForgetsLaunch,
+    /// Nothing is ever due.
+    ForgetsTime,
+    /// The scheduler is not told how much a worker may have.
+    ForgetsShare,
+    /// The scheduler is not told when to give up starting workers.
+    RestartsForever,
+    /// The scheduler believes that an item may be tried once less than it may.
+    RetriesLess,
+    /// The scheduler believes that an item may be tried more often than it may.
+    RetriesMore,
+}
+
+// ---- the steps -------------------------------------------------------------------------------------------------------
+
+impl World {
+    /// Something happens.
+    fn step(&mut self) {
+        match self.rng.below(100) {
+            0..45 => {
+                let worker = self.rng.index(self.desks.len());
+                let steps = self.rng.up_to(30);
+                (0..steps).for_each(|_| _ = self.work(worker));
+            }
+            45..60 => self.route(),
+            60..70 => self.pass_time(),
+            70..76 => self.launch_one(),
+            76..82 => self.bury_one(),
+            82..85 => self.signals_arrive(),
+            85..88 => self.accidents(),
+            _ => self.call(),
+        }
+        self.check();
+    }
+
+    /// A process goes on by one step.
+    fn work(&mut self, worker: WorkerId) -> bool {
+        let World { desks, books, plan, rng, .. } = self;
+        desks[worker].process.as_mut().is_some_and(|process| process.step(books, plan, rng))
+    }
+
+    fn pass_time(&mut self) {
+        let now = self.books.now;
+        let next = self.next_event().unwrap_or(now).max(now);
+        self.books.now = match self.rng.below(4) {
+            0 => now + self.rng.up_to(5_000),
+            1 => next + self.rng.pick(&[1, 1_000, 10_000_000, 10_000_000_000]),
+            _ => next,
+        };
+        if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) || self.rng.permille(50) {
+            self.tick();
+        }
+    }
+
+    fn launch_one(&mut self) {
+        let workers: Vec<_> = (0..self.desks.len()).filter(|&worker| self.desks[worker].launching).collect();
+        if workers.is_empty() {
+            return;
+        }
+        let worker = self.rng.pick(&workers);
+        if self.rng.permille(self.plan.launch_fails) { self.not_launched(worker) } else { self.launched(worker) }
+    }
+
+    fn dead(&self) -> Vec<WorkerId> {
+        let is_dead = |&worker: &WorkerId| self.desks[worker].process.as_ref().is_some_and(|process| process.dead);
+        (0..self.desks.len()).filter(is_dead).collect()
+    }
+
+    fn bury_one(&mut self) {
+        let dead = self.dead();
+        if !dead.is_empty() {
+            let worker = self.rng.pick(&dead);
+            self.bury(worker);
+        }
+    }
+
+    /// Who was killed is dead from now on.
+    fn signals_arrive(&mut self) {
+        for process in self.desks.iter_mut().filter_map(|desk| desk.process.as_mut()) {
+            process.dead |= process.doomed;
+        }
+    }
+
+    /// Processes are killed by others, or write nonsense; the fork server dies, and all with it.
+    fn accidents(&mut self) {
+        let all_die = self.rng.permille(self.plan.all_die);
+        for worker in 0..self.desks.len() {
+            let (dies, raves) = (self.plan.process_dies, self.plan.writes_nonsense);
+            let (dies, raves) = (all_die || self.rng.permille(dies), self.rng.permille(raves));
+            if let Some(process) = self.process(worker).filter(|process| !process.dead) {
+                process.dead = dies;
+                if raves && !process.is_starting() {
+                    process.replies.push_back(Reply::Nonsense);
+                }
+            } else if all_die && self.desks[worker].launching {
+                self.not_launched(worker);
+            }
+        }
+    }
+
+    // ---- callers ---------------------------------------------------------------------------------------------------
+
+    fn call(&mut self) {
+        self.scheduler.set_now(self.books.now);
+        let is_open = self.scheduler.state() == State::Open;
+        let has_room = is_open && self.books.unsettled() < 300;
+        match self.rng.below(1000) {
+            roll if roll < self.plan.ends_early => {
+                if self.rng.permille(500) {
+                    self.scheduler.close()
+                } else {
+                    self.scheduler.terminate()
+                }
+            }
+            roll if roll < 10 + self.plan.cancels => self.cancel(),
+            roll if roll < 10 + self.plan.cancels + self.plan.resizes => {
+                if is_open {
+                    let workers = self.rng.up_to(8) as usize;
+                    self.trace(|| format!("resize to {workers}"));
+                    self.desks.resize_with(workers.max(self.desks.len()), Default::default);
+                    self.scheduler.resize(workers);
+                }
+            }
+            0..300 => (0..self.rng.up_to(5)).filter(|_| has_room).for_each(|_| self.submit_one()),
+            300..500 if has_room => {
+                let (terms, job) = self.new_job();
+                self.ids.push(self.scheduler.submit(terms, job));
+                self.feed(job);
+            }
+            300..750 => {
+                let open = self.books.open_jobs();
+                if has_room && !open.is_empty() {
+                    let job = self.rng.pick(&open);
+                    self.feed(job);
+                }
+            }
+            750..980 => {
+                let open = self.books.open_jobs();
+                if !open.is_empty() {
+                    let job = self.rng.pick(&open);
+                    self.seal(job);
+                }
+            }
+            _ => self.seal_lazy(),
+        }
+        self.act();
+    }
+
+    /// The books' terms are what was asked for; the scheduler may have been told something else.
+    fn new_job(&mut self) -> (Terms, usize) {
+        let mut terms = self.plan.terms(&mut self.rng);
+        let job = self.books.submit(terms);
+        if self.errs(Plant::RetriesLess) {
+            terms.retries = terms.retries.saturating_sub(1);
+        } else if self.errs(Plant::RetriesMore) {
+            terms.retries += 1;
+        }
+        self.trace(|| format!("job {job}: {terms:?}"));
+        (terms, job)
+    }
+
+    fn submit_one(&mut self) {
+        let (terms, job) = self.new_job();
+        self.books.feed(job, 0, 1);
+        self.books.jobs[job].open = false;
+        let id = self.scheduler.submit_one(terms, job);
+        self.ids.push(id);
+        self.act();
+    }
+
+    fn feed(&mut self, job: usize) {
+        let items = self.rng.pick(&[0, 1, 3, 10, 60]);
+        let items = if items > 0 { self.rng.up_to(items) as u32 } else { 0 };
+        let first = self.books.jobs[job].end + self.rng.below(3);
+        self.trace(|| format!("job {job}: items {first} +{items}"));
+        self.books.feed(job, first, items);
+        assert!(self.scheduler.feed(self.ids[job], first, items), "an open job takes items");
+        self.act();
+    }
+
+    fn seal(&mut self, job: usize) {
+        self.trace(|| format!("job {job}: sealed"));
+        self.books.jobs[job].open = false;
+        self.scheduler.seal(self.ids[job]);
+        self.act();
+    }
+
+    fn seal_lazy(&mut self) {
+        self.trace(|| "lazy jobs: sealed".to_owned());
+        self.books.jobs.iter_mut().filter(|job| job.terms.lazy).for_each(|job| job.open = false);
+        self.scheduler.seal_lazy();
+        self.act();
+    }
+
+    fn cancel(&mut self) {
+        if self.ids.is_empty() {
+            return;
+        }
+        let live = self.books.live_jobs();
+        let any = self.rng.index(self.ids.len());
+        let job = if live.is_empty() || self.rng.permille(100) { any } else { self.rng.pick(&live) };
+        let running = self.rng.permille(500);
+        self.trace(|| format!("job {job}: cancelled, running: {running}"));
+        self.books.jobs[job].cancelled = true;
+        let has_ended = self.books.jobs[job].ended;
+        assert_ne!(self.scheduler.cancel(self.ids[job], running), has_ended, "what is live can be cancelled");
+        self.act();
+    }
+
+    // ---- the end ---------------------------------------------------------------------------------------------------
+
+    /// From now on only items kill workers. All jobs come to an end, then the pool does.
+    fn wind_up(&mut self) {
+        self.plan.launch_fails = 0;
+        self.plan.initializer_dies = 0;
+        self.trace(|| "the end begins".to_owned());
+        if self.rng.permille(500) {
+            self.scheduler.close();
+            self.act();
+        }
+        self.seal_lazy();
+        for job in self.books.open_jobs() {
+            self.seal(job);
+        }
+        if self.rng.permille(900) {
+            self.run_until("all jobs have ended", |world| world.books.live_jobs().is_empty());
+        } else {
+            self.scheduler.terminate();
+            self.act();
+        }
+        self.scheduler.close();
+        self.act();
+        self.run_until("the pool is finished", |world| world.scheduler.is_finished());
+        self.books.all_ended();
+    }
+
+    /// Everybody does what he can, in rounds, until `is_done`.
+    fn run_until(&mut self, goal: &str, is_done: impl Fn(&World) -> bool) {
+        // Most rounds end one item; some only start a worker, or let a time limit pass.
+        let rounds = 1000 + 100 * self.books.unsettled();
+        for _ in 0..rounds {
+            if is_done(self) {
+                return;
+            }
+            let mut goes_on = false;
+            for worker in 0..self.desks.len() {
+                if self.desks[worker].launching {
+                    self.launched(worker);
+                    goes_on = true;
+                }
+                while self.work(worker) {
+                    goes_on = true;
+                }
+            }
+            self.signals_arrive();
+            self.route();
+            for worker in self.dead() {
+                self.bury(worker);
+                goes_on = true;
+            }
+            if !goes_on {
+                let next = self.next_event();
+                self.books.now = next.unwrap_or_else(|| panic!("stuck before {goal}")).max(self.books.now);
+            }
+            if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {
+                self.tick();
+            }
+            self.check();
+        }
+        assert!(is_done(self), "not after {rounds} rounds: {goal}");
+    }
+}
+
+fn simulate(seed: u64, plant: Option<Plant>, is_traced: bool) {
+    let mut rng = Rng(seed);
+    let plan = Plan::new(&mut rng);
+    let mut world = World::new(plan, rng, plant, is_traced);
+    world.trace(|| format!("{:?}", world.plan));
+    world.act();
+    (0..world.plan.steps).for_each(|_| world.step());
+    world.wind_up();
+}
+
+// ---- the tests -------------------------------------------------------------------------------------------------------
+
+/// The first seed; the others follow.
+const FIRST_SEED: u64 = 0x5eed_0000;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is no number: {text}")))
+}
+
+#[test]
+fn seeded_schedules() {
+    for seed in (FIRST_SEED..).take(number("POOL_SEEDS").unwrap_or(1000) as usize) {
+        if let Err(panic) = catch_unwind(|| simulate(seed, None, false)) {
+            eprintln!("POOL_SEED={seed} cargo test -p pool-core --lib simulation::replay -- --nocapture");
+            resume_unwind(panic);
+        }
+    }
+}
+
+#[test]
+fn replay() {
+    if let Some(seed) = number("POOL_SEED") {
+        simulate(seed, None, true);
+    }
+}
+
+/// A fault goes unnoticed with no more than so many seeds.
+const PATIENCE: u64 = 500;
+
+fn finds(plant: Plant) {
+    let goes_well = |seed| catch_unwind(AssertUnwindSafe(|| simulate(seed, Some(plant), false))).is_ok();
+    let unnoticed = (FIRST_SEED..FIRST_SEED + PATIENCE).take_while(|&seed| goes_well(seed)).count();
+    eprintln!("{plant:?}: {unnoticed} seeds in vain");
+    assert!(unnoticed < PATIENCE as usize, "{plant:?} goes unnoticed");
+}
+
+#[test]
+fn planted_faults_are_found() {
+    use Plant::*;
+    let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
+    let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, RetriesLess, RetriesMore];
+    deliveries.into_iter().chain(limits).for_each(finds);
+}

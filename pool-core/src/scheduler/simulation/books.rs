@@ -1,0 +1,316 @@
+//! What really happened, written down apart from the scheduler, and the invariants that compare the two.
+
+use std::collections::BTreeMap;
+
+use super::plan::Plan;
+use crate::scheduler::{Nanos, Range, Scheduler, State, Terms, Verdict};
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    pub(super) jobs: Vec<JobBook>,
+    pub(super) processes: Vec<ProcessBook>,
+    pub(super) now: Nanos,
+    unsettled: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct JobBook {
+    pub(super) terms: Terms,
+    pub(super) open: bool,
+    pub(super) ended: bool,
+    pub(super) cancelled: bool,
+    /// Beyond the last item.
+    pub(super) end: u64,
+    items: BTreeMap<u64, Item>,
+    unsettled: u64,
+}
+
+#[derive(Debug, Default)]
+struct Item {
+    settled: bool,
+    /// Runs that came to their end.
+    ran: u32,
+    /// The latest run: the process, and since when.
+    run: Option<(usize, Nanos)>,
+    /// Processes that died while it was its turn.
+    costs: u32,
+    /// Of these, the ones that it killed itself.
+    kills: u32,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct ProcessBook {
+    /// Gone, and the scheduler is about to be told.
+    pub(super) buried: bool,
+    pub(super) killed: bool,
+    pub(super) told_to_leave: bool,
+    pub(super) ready: bool,
+    pub(super) spoke_nonsense: bool,
+    next_seq: u32,
+    /// Items sent and not taken back.
+    pub(super) share: u64,
+    begun: u64,
+}
+
+// ---- what happens ----------------------------------------------------------------------------------------------------
+
+impl Books {
+    pub(super) fn submit(&mut self, terms: Terms) -> usize {
+        let items = BTreeMap::new();
+        self.jobs.push(JobBook { terms, open: true, ended: false, cancelled: false, end: 0, items, unsettled: 0 });
+        self.jobs.len() - 1
+    }
+
+    pub(super) fn feed(&mut self, job: usize, first: u64, items: u32) {
+        let book = &mut self.jobs[job];
+        book.items.extend((first..first + u64::from(items)).map(|item| (item, Item::default())));
+        book.end = first + u64::from(items);
+        book.unsettled += u64::from(items);
+        self.unsettled += u64::from(items);
+    }
+
+    pub(super) fn unsettled(&self) -> u64 {
+        self.unsettled
+    }
+
+    pub(super) fn open_jobs(&self) -> Vec<usize> {
+        (0..self.jobs.len()).filter(|&job| self.jobs[job].open).collect()
+    }
+
+    pub(super) fn live_jobs(&self) -> Vec<usize> {
+        (0..self.jobs.len()).filter(|&job| !self.jobs[job].ended).collect()
+    }
+
+    fn item(&mut self, job: usize, item: u64) -> &mut Item {
+        self.jobs[job].items.get_mut(&item).expect("nothing is run or settled that was not accepted")
+    }
+
+    pub(super) fn begin(&mut self, process: usize, job: usize, item: u64, share: Option<u64>) {
+        self.runs_once(job, item);
+        self.processes[process].begun += 1;
+        let begun = self.processes[process].begun;
+        assert!(share.is_none_or(|share| begun <= share), "a process has begun {begun} items of {share:?}");
+        let now = self.now;
+        self.item(job, item).run = Some((process, now));
+    }
+
+    pub(super) fn ran(&mut self, job: usize, item: u64) {
+        self.item(job, item).ran += 1;
+    }
+
+    pub(super) fn cost(&mut self, job: usize, item: u64) {
+        if let Some(item) = self.jobs[job].items.get_mut(&item) {
+            item.costs += 1;
+        }
+    }
+
+    pub(super) fn value(&mut self, job: usize, item: u64) {
+        self.is_real(job, item);
+        self.settles_once(job, item);
+    }
+
+    pub(super) fn fail(&mut self, job: usize, item: u64, verdict: Verdict) {
+        self.is_due(job, item, verdict);
+        self.settles_once(job, item);
+    }
+
+    pub(super) fn finish(&mut self, job: usize) {
+        self.ends_once(job);
+        self.is_complete(job);
+    }
+
+    pub(super) fn abort(&mut self, job: usize, verdict: Verdict, state: State) {
+        self.ends_once(job);
+        self.is_called_for(job, verdict, state);
+        let book = &mut self.jobs[job];
+        book.open = false;
+        self.unsettled -= std::mem::take(&mut book.unsettled);
+    }
+}
+
+// ---- invariants, checked as things happen ----------------------------------------------------------------------------
+
+impl Books {
+    /// An item is settled once, and not after its job has ended.
+    fn settles_once(&mut self, job: usize, item: u64) {
+        assert!(!self.jobs[job].ended, "item {item} of job {job}, which has ended, is settled");
+        let settled = std::mem::replace(&mut self.item(job, item).settled, true);
+        assert!(!settled, "item {item} of job {job} is settled twice");
+        self.jobs[job].unsettled -= 1;
+        self.unsettled -= 1;
+    }
+
+    /// What is delivered as the outcome of a run stems from a run that came to its end.
+    fn is_real(&mut self, job: usize, item: u64) {
+        assert!(self.item(job, item).ran > 0, "item {item} of job {job} has a value and was never run");
+    }
+
+    /// An item fails only when more workers have died of it than its retries allow, and for the reason given.
+    fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
+        let (now, terms) = (self.now, self.jobs[job].terms);
+        let entry = self.item(job, item);
+        let costs = entry.costs;
+        assert!(costs > terms.retries, "{verdict:?} after {costs} deaths: item {item} of job {job}, {terms:?}");
+        if let Verdict::TimedOut { limit, ran } = verdict {
+            assert_eq!(terms.timeout, Some(limit));
+            let really = entry.run.map(|(_, since)| now - since);
+            assert!(ran >= limit && really >= Some(limit), "ran {really:?}, not {ran}: item {item} of job {job}");
+        }
+    }
+
+    /// An item is begun again only after the process that had begun it is gone.
+    fn runs_once(&mut self, job: usize, item: u64) {
+        let run = self.item(job, item).run;
+        let buried = run.is_none_or(|(process, _)| self.processes[process].buried);
+        assert!(buried, "item {item} of job {job} is run again while its first run may still count");
+        assert!(!self.item(job, item).settled, "item {item} of job {job} is run after it was settled");
+    }
+
+    /// An item that kills its worker again and again is given up.
+    pub(super) fn kills_few(&mut self, job: usize, item: u64) {
+        let retries = self.jobs[job].terms.retries;
+        let entry = self.item(job, item);
+        entry.kills += 1;
+        assert!(entry.kills <= retries + 1, "item {item} of job {job} has killed {} workers", entry.kills);
+    }
+
+    /// A job ends once.
+    fn ends_once(&mut self, job: usize) {
+        assert!(!std::mem::replace(&mut self.jobs[job].ended, true), "job {job} ends twice");
+    }
+
+    /// A job that finishes has all its items, and no more can come.
+    fn is_complete(&self, job: usize) {
+        let book = &self.jobs[job];
+        assert!(!book.open, "job {job} is finished while it is open");
+        assert!(book.items.values().all(|item| item.settled), "job {job} is finished without some items");
+    }
+
+    /// A job is aborted only for a reason that there is.
+    fn is_called_for(&self, job: usize, verdict: Verdict, state: State) {
+        let called_for = match verdict {
+            Verdict::Cancelled => self.jobs[job].cancelled,
+            Verdict::Terminated => state == State::Terminated,
+            Verdict::Broken => state == State::Broken,
+            _ => false,
+        };
+        assert!(called_for, "job {job} is aborted as {verdict:?} while the pool is {state:?}");
+    }
+
+    /// Chunks go to a process that is there and stays, are numbered without gaps, and keep to its share.
+    pub(super) fn sends_well(&mut self, process: Option<usize>, seq: u32, items: u32, max: Option<u64>) {
+        let book = &mut self.processes[process.expect("a chunk goes to a process that is there")];
+        assert!(!book.killed && !book.told_to_leave, "a chunk goes to a worker that is to leave");
+        assert_eq!(seq, book.next_seq, "numbers are consecutive");
+        assert!(items > 0, "an empty chunk");
+        book.next_seq += 1;
+        book.share += u64::from(items);
+        assert!(max.is_none_or(|max| book.share <= max), "{} items for a worker that may have {max:?}", book.share);
+    }
+
+    /// At the end nothing is left of any job.
+    pub(super) fn all_ended(&self) {
+        assert_eq!(self.live_jobs(), [], "a job never ended");
+        assert_eq!(self.unsettled, 0);
+    }
+}
+
+// ---- invariants, checked after every step ----------------------------------------------------------------------------
+
+/// What the shell knows of a worker's place.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) process: Option<usize>,
+    pub(super) launching: bool,
+    /// Processes in a row that ended before they were ready, of themselves.
+    pub(super) failures: u32,
+}
+
+pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, places: &[Place]) {
+    counts_agree(scheduler, books);
+    each_item_is_in_one_place(scheduler, books);
+    counters_are_true(scheduler);
+    no_hands_are_idle(scheduler);
+    places_are_manned(scheduler, places);
+    breaks_when_it_must(scheduler, plan, places);
+    finished_is_empty(scheduler, books, places);
+}
+
+/// The scheduler counts the same items as unsettled as the books.
+fn counts_agree(scheduler: &Scheduler<usize>, books: &Books) {
+    assert_eq!(scheduler.unsettled(), books.unsettled());
+    for job in scheduler.jobs.ids() {
+        let Some(&payload) = scheduler.payload(job) else { continue };
+        assert_eq!(scheduler.jobs.get(job).map(|job| job.unsettled), Some(books.jobs[payload].unsettled));
+    }
+}
+
+/// Every unsettled item waits in the queue or is with one worker.
+fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
+    let sent = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).map(|sent| {
+        let Range { job, first, items } = sent.range;
+        Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
+    });
+    let ranges = scheduler.queue.iter().copied().chain(sent).filter(|range| range.items > 0);
+    let mut ranges: Vec<_> = ranges
+        .filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.first + u64::from(range.items))))
+        .collect();
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "items in two places: {pair:?}");
+    }
+    let placed: u64 = ranges.iter().map(|(_, first, end)| end - first).sum();
+    assert_eq!(placed, books.unsettled(), "items are in no place, or settled ones still in one");
+    let (_, first, end) = ranges.first().copied().unwrap_or_default();
+    let settled =
+        ranges.first().map(|&(job, ..)| books.jobs[job].items.range(first..end).filter(|(_, item)| item.settled));
+    assert_eq!(settled.map_or(0, Iterator::count), 0, "a settled item is to be run");
+}
+
+/// What a job counts of its items is so.
+fn counters_are_true(scheduler: &Scheduler<usize>) {
+    for id in scheduler.jobs.ids() {
+        let job = scheduler.jobs.get(id).expect("its id was listed");
+        let in_flight = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).filter(|sent| sent.range.job == id);
+        assert_eq!(job.in_flight as usize, in_flight.count());
+        let queued = scheduler.queue.iter().filter(|range| range.job == id).map(|range| u64::from(range.items)).sum();
+        assert!(job.payload.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
+    }
+}
+
+/// No worker is idle while items wait.
+fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
+    let waiting = scheduler.queue.iter().any(|range| scheduler.payload(range.job).is_some());
+    let idle = scheduler.workers.iter().position(|slot| slot.takes_work() && slot.in_flight.is_empty());
+    assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
+}
+
+/// While the pool is open or has work, every worker has a process, or one is on its way, or the clock will see to it.
+fn places_are_manned(scheduler: &Scheduler<usize>, places: &[Place]) {
+    if scheduler.state() != State::Open && (scheduler.state() != State::Closed || scheduler.unsettled() == 0) {
+        return;
+    }
+    for (worker, place) in places.iter().enumerate().take(scheduler.workers()) {
+        let backs_off = place.failures > 0 && scheduler.wake_at().is_some();
+        assert!(place.process.is_some() || place.launching || backs_off, "worker {worker} was not replaced");
+    }
+}
+
+/// The pool is broken when a worker could not be started more often than allowed, and only then.
+fn breaks_when_it_must(scheduler: &Scheduler<usize>, plan: &Plan, places: &[Place]) {
+    let hopeless = places.iter().any(|place| place.failures > plan.restart_limit);
+    match scheduler.state() {
+        State::Open | State::Closed => assert!(!hopeless, "workers are started again without limit"),
+        State::Broken => assert!(hopeless, "the pool is broken without need"),
+        State::Terminated => {}
+    }
+}
+
+/// When the pool is finished there is nobody and nothing left.
+fn finished_is_empty(scheduler: &Scheduler<usize>, books: &Books, places: &[Place]) {
+    if scheduler.is_finished() {
+        assert!(!places.iter().any(|place| place.process.is_some() || place.launching), "finished with workers");
+        books.all_ended();
+        assert_eq!(scheduler.jobs.len(), 0);
+    }
+}

@@ -1,0 +1,107 @@
+//! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
+
+use crate::scheduler::{Config, Nanos, Terms};
+
+/// SplitMix64 (Steele, Lea and Flood, 2014).
+#[derive(Clone, Debug)]
+pub(super) struct Rng(pub(super) u64);
+
+impl Rng {
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    pub(super) fn up_to(&mut self, most: u64) -> u64 {
+        1 + self.below(most)
+    }
+
+    pub(super) fn index(&mut self, len: usize) -> usize {
+        self.below(len as u64) as usize
+    }
+
+    pub(super) fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.index(choices.len())]
+    }
+
+    pub(super) fn permille(&mut self, chance: u64) -> bool {
+        self.below(1000) < chance
+    }
+}
+
+/// Chances are in thousandths.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    pub(super) workers: usize,
+    pub(super) max_tasks_per_worker: Option<u64>,
+    pub(super) restart_limit: u32,
+    /// The usual time of an item of each task.
+    pub(super) tasks: Vec<Nanos>,
+    pub(super) steps: u64,
+    pub(super) launch_fails: u64,
+    pub(super) initializer_dies: u64,
+    pub(super) item_crashes: u64,
+    pub(super) item_hangs: u64,
+    pub(super) item_errs: u64,
+    pub(super) process_dies: u64,
+    pub(super) all_die: u64,
+    pub(super) writes_nonsense: u64,
+    pub(super) is_long: u64,
+    pub(super) publishes: u64,
+    pub(super) salvage_fails: u64,
+    pub(super) ends_early: u64,
+    pub(super) cancels: u64,
+    pub(super) resizes: u64,
+}
+
+impl Plan {
+    pub(super) fn new(rng: &mut Rng) -> Self {
+        let tasks = rng.up_to(4);
+        Plan {
+            workers: rng.up_to(8) as usize,
+            max_tasks_per_worker: rng.pick(&[None, None, None, Some(1), Some(3), Some(20)]),
+            restart_limit: rng.pick(&[0, 1, 3, 10]),
+            tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
+            steps: 50 + rng.below(350),
+            launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
+            initializer_dies: rng.pick(&[0, 0, 0, 20, 300]),
+            item_crashes: rng.pick(&[0, 0, 10, 100, 500]),
+            item_hangs: rng.pick(&[0, 10, 200]),
+            item_errs: rng.pick(&[0, 50, 300]),
+            process_dies: rng.pick(&[0, 0, 5, 50, 200]),
+            all_die: rng.pick(&[0, 0, 0, 5]),
+            writes_nonsense: rng.pick(&[0, 0, 0, 10]),
+            is_long: rng.pick(&[0, 50, 500]),
+            publishes: rng.pick(&[0, 50, 500]),
+            salvage_fails: rng.pick(&[0, 0, 200]),
+            ends_early: rng.pick(&[0, 0, 1, 5]),
+            cancels: rng.pick(&[0, 10, 60]),
+            resizes: rng.pick(&[0, 0, 10, 40]),
+        }
+    }
+
+    pub(super) fn config(&self) -> Config {
+        let Plan { workers, max_tasks_per_worker, restart_limit, .. } = *self;
+        Config { workers, max_tasks_per_worker, restart_limit }
+    }
+
+    pub(super) fn terms(&self, rng: &mut Rng) -> Terms {
+        let task = rng.index(self.tasks.len());
+        let usual = self.tasks[task];
+        Terms {
+            task: task as u32,
+            timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]),
+            retries: rng.pick(&[0, 0, 1, 3]),
+            chunk_size: rng.pick(&[None, None, Some(1), Some(2), Some(5), Some(40)]),
+            urgent: rng.permille(200),
+            lazy: rng.permille(200),
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! A worker process in small steps, as `worker.rs` goes: its ring of calls, its replies, its notes.
+
+use std::collections::VecDeque;
+
+use super::books::Books;
+use super::plan::{Plan, Rng};
+use crate::scheduler::Nanos;
+
+#[derive(Debug)]
+pub(super) struct Process {
+    /// Its place in the books.
+    pub(super) id: usize,
+    pub(super) calls: VecDeque<Call>,
+    pub(super) replies: VecDeque<Reply>,
+    pub(super) notes: Notes,
+    /// The call in front is being answered.
+    pub(super) run: Option<Run>,
+    /// Until when the initializer runs.
+    starts: Option<Nanos>,
+    /// A signal is on its way to it.
+    pub(super) doomed: bool,
+    pub(super) dead: bool,
+    /// The item that killed it.
+    pub(super) killer: Option<(usize, u64)>,
+}
+
+#[derive(Debug)]
+pub(super) enum Call {
+    Run(Chunk),
+    Quit,
+}
+
+#[derive(Debug)]
+pub(super) struct Chunk {
+    pub(super) seq: u32,
+    pub(super) job: usize,
+    pub(super) first: u64,
+    pub(super) count: u32,
+    pub(super) limit: u32,
+    pub(super) timeout: Option<Nanos>,
+    pub(super) usual: Nanos,
+    /// It came in one record, whose limit can be lowered.
+    pub(super) in_one: bool,
+    /// It is in the ring.
+    pub(super) is_out: bool,
+    /// What the scheduler believes that it may run.
+    pub(super) kept: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Reply {
+    Ready,
+    NotReady,
+    /// About the items from `first` of `job`; of a call that has an answer already: nonsense.
+    Items {
+        seq: u32,
+        job: usize,
+        first: u64,
+        items: u32,
+        last: bool,
+        elapsed: Nanos,
+    },
+    Nonsense,
+}
+
+/// The words that the host sees: see `pool_ipc::Progress`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Notes {
+    pub(super) seq: u32,
+    pub(super) claimed: u32,
+    pub(super) item: u32,
+    pub(super) since: Nanos,
+}
+
+#[derive(Debug)]
+pub(super) struct Run {
+    items: u32,
+    pub(super) next: u32,
+    claimed: u32,
+    pub(super) published: u32,
+    drafted: u32,
+    begun: Nanos,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Between,
+    /// It has said what it claims, and not looked at the limit.
+    Claiming {
+        claimed: u32,
+    },
+    Item {
+        until: Nanos,
+        fate: Fate,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Value,
+    Error,
+    Crash,
+}
+
+const INIT_SEQ: u32 = u32::MAX;
+
+impl Process {
+    pub(super) fn new(id: usize, now: Nanos, rng: &mut Rng) -> Self {
+        Process {
+            id,
+            calls: VecDeque::new(),
+            replies: VecDeque::new(),
+            notes: Notes { seq: INIT_SEQ, claimed: 0, item: 0, since: 0 },
+            run: None,
+            starts: Some(now + rng.pick(&[0, 100_000, 50_000_000])),
+            doomed: false,
+            dead: false,
+            killer: None,
+        }
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        self.starts.is_some()
+    }
+
+    /// When it goes on, if that is a matter of time.
+    pub(super) fn wakes_at(&self) -> Option<Nanos> {
+        let until = match (&self.run, self.starts) {
+            _ if self.dead => None,
+            (_, Some(until)) => Some(until),
+            (Some(Run { stage: Stage::Item { until, .. }, .. }), _) => Some(*until),
+            _ => None,
+        };
+        until.filter(|&until| until < Nanos::MAX)
+    }
+
+    /// Goes on by one step; false if it waits.
+    pub(super) fn step(&mut self, books: &mut Books, plan: &Plan, rng: &mut Rng) -> bool {
+        if self.dead {
+            return false;
+        }
+        if let Some(until) = self.starts {
+            return until <= books.now && self.start(plan, rng);
+        }
+        let Some(mut run) = self.run.take() else { return self.take_call(books.now) };
+        let Some(Call::Run(chunk)) = self.calls.front() else { unreachable!("it is being answered") };
+        let item = chunk.first + u64::from(run.next);
+        match run.stage {
+            Stage::Between if run.next < run.claimed => {
+                books.begin(self.id, chunk.job, item, plan.max_tasks_per_worker);
+                self.notes.item = run.next;
+                self.notes.since = books.now;
+                run.stage = fate(chunk, books.now, plan, rng);
+            }
+            Stage::Between => {
+                let block = run.claimed.min(run.items / 16).max(1);
+                let claimed = run.items.min(run.claimed + block);
+                if claimed == run.claimed {
+                    self.publish(run, true, books.now);
+                    return true;
+                }
+                (self.notes.seq, self.notes.claimed) = (chunk.seq, claimed);
+                run.stage = Stage::Claiming { claimed };
+            }
+            Stage::Claiming { claimed } => {
+                if chunk.in_one {
+                    run.items = run.items.min(chunk.limit);
+                }
+                run.claimed = claimed.min(run.items);
+                run.stage = Stage::Between;
+                if run.next >= run.claimed {
+                    self.publish(run, true, books.now);
+                    return true;
+                }
+            }
+            Stage::Item { until, .. } if books.now < until => {
+                self.run = Some(run);
+                return false;
+            }
+            Stage::Item { fate: Fate::Crash, .. } => {
+                (self.dead, self.killer) = (true, Some((chunk.job, item)));
+            }
+            Stage::Item { fate, .. } => {
+                books.ran(chunk.job, item);
+                run.drafted += 1;
+                run.next += 1;
+                run.stage = Stage::Between;
+                if fate == Fate::Error || rng.permille(plan.publishes) {
+                    self.publish(run, false, books.now);
+                    return true;
+                }
+            }
+        }
+        self.run = Some(run);
+        true
+    }
+
+    fn start(&mut self, plan: &Plan, rng: &mut Rng) -> bool {
+        self.starts = None;
+        let dies = rng.permille(plan.initializer_dies);
+        if dies && rng.permille(500) {
+            self.dead = true;
+        } else {
+            self.replies.push_back(if dies { Reply::NotReady } else { Reply::Ready });
+        }
+        true
+    }
+
+    fn take_call(&mut self, now: Nanos) -> bool {
+        match self.calls.front() {
+            Some(Call::Quit) => self.dead = true,
+            Some(Call::Run(chunk)) if chunk.is_out => {
+                (self.notes.item, self.notes.since) = (0, now);
+                let items = chunk.count.min(chunk.limit);
+                let stage = Stage::Between;
+                self.run = Some(Run { items, next: 0, claimed: 0, published: 0, drafted: 0, begun: now, stage });
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn publish(&mut self, mut run: Run, last: bool, now: Nanos) {
+        let Some(Call::Run(Chunk { seq, job, first, .. })) = self.calls.front() else { unreachable!("as in `step`") };
+        let items = std::mem::take(&mut run.drafted);
+        let (seq, job, first) = (*seq, *job, first + u64::from(run.published));
+        run.published += items;
+        self.replies.push_back(Reply::Items { seq, job, first, items, last, elapsed: now - run.begun });
+        if last {
+            self.calls.pop_front();
+        } else {
+            self.run = Some(run);
+        }
+    }
+}
+
+fn fate(chunk: &Chunk, now: Nanos, plan: &Plan, rng: &mut Rng) -> Stage {
+    let fate = match rng.below(1000) {
+        roll if roll < plan.item_crashes => Fate::Crash,
+        roll if roll < plan.item_crashes + plan.item_errs => Fate::Error,
+        _ => Fate::Value,
+    };
+    let hangs = chunk.timeout.is_some() && rng.permille(plan.item_hangs);
+    let until = if hangs { Nanos::MAX } else { now + rng.up_to(2 * chunk.usual) };
+    Stage::Item { until, fate }
+}

@@ -1,0 +1,329 @@
+//! The shell between the scheduler and the processes, as `engine.rs` and `lane.rs` are, and the faults it can be given.
+
+use super::Plant;
+use super::books::{self, Books, Place};
+use super::plan::{Plan, Rng};
+use super::process::{Call, Chunk, Process, Reply};
+use crate::scheduler::{Action, JobId, Nanos, Scheduler, State, WorkerId};
+
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) scheduler: Scheduler<usize>,
+    pub(super) books: Books,
+    pub(super) plan: Plan,
+    pub(super) rng: Rng,
+    pub(super) desks: Vec<Desk>,
+    pub(super) ids: Vec<JobId>,
+    plant: Option<Plant>,
+    is_traced: bool,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    pub(super) process: Option<Process>,
+    pub(super) launching: bool,
+    failures: u32,
+}
+
+impl World {
+    pub(super) fn new(plan: Plan, rng: Rng, plant: Option<Plant>, is_traced: bool) -> Self {
+        let mut config = plan.config();
+        match plant {
+            Some(Plant::ForgetsShare) => config.max_tasks_per_worker = None,
+            Some(Plant::RestartsForever) => config.restart_limit = u32::MAX,
+            _ => {}
+        }
+        let desks = (0..config.workers).map(|_| Desk::default()).collect();
+        let tasks = plan.tasks.len();
+        let scheduler = Scheduler::new(config, tasks);
+        let books = Books::default();
+        World { scheduler, books, plan, rng, desks, ids: Vec::new(), plant, is_traced }
+    }
+
+    /// Whether the planted fault shows this time.
+    pub(super) fn errs(&mut self, plant: Plant) -> bool {
+        self.plant == Some(plant) && self.rng.permille(500)
+    }
+
+    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            eprintln!("{:>14} {}", self.books.now, what());
+        }
+    }
+
+    pub(super) fn check(&self) {
+        let place = |desk: &Desk| Place {
+            process: desk.process.as_ref().map(|process| process.id),
+            launching: desk.launching,
+            failures: desk.failures,
+        };
+        let places: Vec<_> = self.desks.iter().map(place).collect();
+        books::check(&self.scheduler, &self.books, &self.plan, &places);
+    }
+
+    pub(super) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
+        self.desks.get_mut(worker)?.process.as_mut()
+    }
+
+    // ---- replies ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn route(&mut self) {
+        self.scheduler.set_now(self.books.now);
+        (0..self.desks.len()).for_each(|worker| self.route_lane(worker));
+        self.act();
+    }
+
+    fn route_lane(&mut self, worker: WorkerId) {
+        let all_out = self.rng.permille(700);
+        let Some(process) = self.process(worker) else { return };
+        for call in &mut process.calls {
+            if let Call::Run(chunk) = call {
+                chunk.is_out |= all_out;
+            }
+        }
+        while let Some(reply) = self.process(worker).and_then(|process| process.replies.pop_front()) {
+            self.trace(|| format!("{worker} says {reply:?}"));
+            self.take_in(worker, reply);
+        }
+    }
+
+    fn take_in(&mut self, worker: WorkerId, reply: Reply) {
+        match reply {
+            Reply::Ready => {
+                let process = self.process(worker).expect("it has just spoken").id;
+                self.books.processes[process].ready = true;
+                self.desks[worker].failures = 0;
+                self.scheduler.ready(worker);
+            }
+            Reply::NotReady => self.process(worker).expect("it has just spoken").doomed = true,
+            Reply::Nonsense => {
+                let front = self.scheduler.front(worker).map_or(0, |(seq, _)| seq);
+                let (seq, items) = self.rng.pick(&[(front, u32::MAX), (front + 7, 1)]);
+                assert!(self.scheduler.addressee(worker, seq, items).is_err(), "nonsense is taken for an answer");
+                let process = self.process(worker).expect("it has just spoken").id;
+                self.books.processes[process].spoke_nonsense = true;
+                self.scheduler.misbehaved(worker);
+            }
+            Reply::Items { seq, job, first, items, last, elapsed } => {
+                if self.errs(Plant::LosesReply) {
+                    return;
+                }
+                let Ok((id, at)) = self.scheduler.addressee(worker, seq, items) else {
+                    let is_over = matches!(self.scheduler.state(), State::Terminated | State::Broken);
+                    assert!(is_over, "the answer of an honest worker is refused");
+                    return self.scheduler.misbehaved(worker);
+                };
+                self.deliver(id, job, first, at, items);
+                self.scheduler.replied(worker, seq, items, last, elapsed);
+            }
+        }
+    }
+
+    /// `first` is what the worker means, `at` what the scheduler takes it for.
+    fn deliver(&mut self, id: JobId, job: usize, first: u64, at: u64, items: u32) {
+        let Some(&payload) = self.scheduler.payload(id) else { return };
+        assert_eq!((payload, at), (job, first), "the answer is taken for another item's");
+        (at..at + u64::from(items)).for_each(|item| self.books.value(job, item));
+    }
+
+    // ---- processes -------------------------------------------------------------------------------------------------
+
+    pub(super) fn launched(&mut self, worker: WorkerId) {
+        self.scheduler.set_now(self.books.now);
+        let process = Process::new(self.books.processes.len(), self.books.now, &mut self.rng);
+        self.books.processes.push(books::ProcessBook::default());
+        self.desks[worker] = Desk { process: Some(process), launching: false, ..self.desks[worker] };
+        self.scheduler.launched(worker);
+        self.act();
+    }
+
+    pub(super) fn not_launched(&mut self, worker: WorkerId) {
+        self.scheduler.set_now(self.books.now);
+        self.desks[worker].launching = false;
+        if self.errs(Plant::ForgetsLaunch) {
+            return;
+        }
+        self.desks[worker].failures += 1;
+        self.scheduler.exited(worker, None);
+        self.act();
+    }
+
+    /// Tells the scheduler of a process that is gone.
+    pub(super) fn bury(&mut self, worker: WorkerId) {
+        self.trace(|| format!("{worker} is gone"));
+        self.scheduler.set_now(self.books.now);
+        self.route_lane(worker);
+        self.act();
+        let process = self.desks[worker].process.take().expect("the caller has looked");
+        let begun = (process.notes.claimed > 0).then_some(process.notes.seq);
+        let salvaged = self.salvage(worker, &process, begun);
+        self.note_costs(worker, &process, begun);
+        let book = &mut self.books.processes[process.id];
+        book.buried = true;
+        if !book.ready && !book.killed && !book.told_to_leave {
+            self.desks[worker].failures += 1;
+        }
+        if let Some((job, item)) = process.killer.filter(|_| salvaged && !book.killed) {
+            self.books.kills_few(job, item);
+        }
+        if self.errs(Plant::ForgetsUnstarted) {
+            while let Some((seq, _)) = self.scheduler.front(worker).filter(|(seq, _)| Some(*seq) != begun) {
+                let items = (0..).find(|&items| self.scheduler.addressee(worker, seq, items + 1).is_err());
+                self.scheduler.replied(worker, seq, items.unwrap_or(0), true, 1);
+            }
+        }
+        let blames = self.errs(Plant::BlamesTheNext);
+        let front = self.scheduler.front(worker).map(|(seq, _)| seq);
+        self.scheduler.exited(worker, if blames { front } else { begun });
+        self.act();
+    }
+
+    /// Delivers what the process had finished and not published; false if that cannot be read.
+    fn salvage(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) -> bool {
+        let Some((seq, settled)) = self.scheduler.front(worker).filter(|(seq, _)| begun == Some(*seq)) else {
+            return true;
+        };
+        let finished = process.notes.item.saturating_sub(settled);
+        let Some(Call::Run(chunk)) = process.calls.front() else { return true };
+        let Ok((id, at)) = self.scheduler.addressee(worker, seq, finished) else { return false };
+        if finished == 0 {
+            return true;
+        }
+        if self.rng.permille(self.plan.salvage_fails) {
+            return false;
+        }
+        let (job, first) = (chunk.job, chunk.first + u64::from(settled));
+        self.deliver(id, job, first, at, finished);
+        if self.errs(Plant::SalvagesTwice) {
+            self.deliver(id, job, first, at, finished);
+        }
+        self.scheduler.replied(worker, seq, finished, false, 0);
+        true
+    }
+
+    /// The items that the process may have died of: those that it had begun and not answered, and the next one if it had
+    /// just answered the one before.
+    fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) {
+        if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front()) {
+            let is_blamed = begun == Some(chunk.seq) || self.books.processes[process.id].spoke_nonsense;
+            let items = chunk.first + u64::from(run.published)..=chunk.first + u64::from(run.next);
+            items.filter(|_| is_blamed).for_each(|item| self.books.cost(chunk.job, item));
+        } else if self.books.processes[process.id].spoke_nonsense
+            && let Some((seq, _)) = self.scheduler.front(worker)
+            && let Ok((id, item)) = self.scheduler.addressee(worker, seq, 0)
+            && let Some(&job) = self.scheduler.payload(id)
+        {
+            self.books.cost(job, item);
+        }
+    }
+
+    pub(super) fn tick(&mut self) {
+        if self.plant == Some(Plant::ForgetsTime) {
+            return self.scheduler.set_now(self.books.now);
+        }
+        self.scheduler.tick(self.books.now);
+        self.act();
+    }
+
+    // ---- actions ---------------------------------------------------------------------------------------------------
+
+    pub(super) fn act(&mut self) {
+        while let Some(action) = self.scheduler.next_action() {
+            self.trace(|| format!("  {action:?}"));
+            self.perform(action);
+        }
+    }
+
+    fn perform(&mut self, action: Action<usize>) {
+        match action {
+            Action::Send { worker, seq, job, first, items, quiet: _ } => self.send(worker, seq, job, first, items),
+            Action::Recall { worker, seq, items, half } => {
+                let kept = self.recall(worker, seq, items, half);
+                self.trace(|| format!("  kept {kept} of {items}"));
+                self.scheduler.recalled(worker, seq, kept);
+            }
+            Action::Fail { worker: _, job: id, item, verdict } => {
+                if let Some(&job) = self.scheduler.payload(id) {
+                    self.books.fail(job, item, verdict);
+                }
+                self.scheduler.failed(id);
+            }
+            Action::Finish { payload } => self.books.finish(payload),
+            Action::Abort { payload, verdict } => self.books.abort(payload, verdict, self.scheduler.state()),
+            Action::Launch { worker } => {
+                let desk = &mut self.desks[worker];
+                assert!(desk.process.is_none() && !desk.launching, "worker {worker} is launched while it is there");
+                desk.launching = true;
+            }
+            Action::Kill { worker } => {
+                let process = self.process(worker).expect("who is killed is there");
+                process.doomed = true;
+                let id = process.id;
+                assert!(!std::mem::replace(&mut self.books.processes[id].killed, true), "killed twice");
+            }
+            Action::Quit { worker } => {
+                let process = self.process(worker).expect("who is to leave is there");
+                process.calls.push_back(Call::Quit);
+                let id = process.id;
+                let again = std::mem::replace(&mut self.books.processes[id].told_to_leave, true);
+                assert!(!again && !self.books.processes[id].killed, "told to leave twice, or when killed");
+            }
+            Action::Probe { worker } => {
+                if let Some(notes) = self.process(worker).map(|process| process.notes) {
+                    let since = (notes.claimed > 0 && notes.since > 0).then_some(notes.since);
+                    self.scheduler.probed(worker, notes.seq, since);
+                }
+            }
+        }
+    }
+
+    fn send(&mut self, worker: WorkerId, seq: u32, id: JobId, first: u64, items: u32) {
+        let max = self.plan.max_tasks_per_worker;
+        self.books.sends_well(self.desks[worker].process.as_ref().map(|process| process.id), seq, items, max);
+        let job = *self.scheduler.payload(id).expect("nothing is sent of a job that has ended");
+        let terms = self.books.jobs[job].terms;
+        let in_one = !self.rng.permille(self.plan.is_long);
+        let process = self.desks[worker].process.as_mut().expect("looked at above");
+        let is_out = in_one && process.calls.iter().all(|call| matches!(call, Call::Run(Chunk { is_out: true, .. })));
+        let usual = self.plan.tasks[terms.task as usize];
+        let (count, timeout) = (items, terms.timeout);
+        let chunk = Chunk { seq, job, first, count, limit: items, timeout, usual, in_one, is_out, kept: items };
+        process.calls.push_back(Call::Run(chunk));
+    }
+
+    /// Takes back what the worker has not begun, as `Lane::recall` does; what it keeps.
+    fn recall(&mut self, worker: WorkerId, seq: u32, items: u32, half: bool) -> u32 {
+        let feigns = self.errs(Plant::FeignsRecall);
+        let Some(process) = self.desks[worker].process.as_mut() else { return items };
+        let notes = process.notes;
+        let claimed = match notes.seq.wrapping_sub(seq) as i32 {
+            0 => notes.claimed.min(items),
+            1.. => items,
+            _ => 0,
+        };
+        let chunk = process.calls.iter_mut().find_map(|call| match call {
+            Call::Run(chunk) if chunk.seq == seq => Some(chunk),
+            _ => None,
+        });
+        let Some(chunk) = chunk else { return items };
+        let limit = if half { claimed + (items - claimed) / 2 } else { 0 };
+        if !chunk.in_one && (chunk.is_out || half) {
+            return items;
+        }
+        if !feigns {
+            chunk.limit = limit;
+        }
+        let kept = limit.max(claimed);
+        if kept < chunk.kept {
+            self.books.processes[process.id].share -= u64::from(chunk.kept - kept);
+            chunk.kept = kept;
+        }
+        kept
+    }
+
+    /// The next moment at which something happens by itself.
+    pub(super) fn next_event(&self) -> Option<Nanos> {
+        let processes = self.desks.iter().filter_map(|desk| desk.process.as_ref());
+        processes.filter_map(Process::wakes_at).chain(self.scheduler.wake_at()).min()
+    }
+}

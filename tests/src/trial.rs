@@ -1,0 +1,175 @@
+//! Checks, and the trials that they become: each check × start method × number of workers.
+
+use std::any::type_name;
+use std::fmt;
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+use pool_core::{Pool, PoolBuilder, StartMethod};
+
+use crate::leaks::Snapshot;
+use crate::tasks::square;
+use crate::watchdog;
+
+/// The pool that a check is to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// How workers are started.
+    pub method: StartMethod,
+    /// How many there are.
+    pub workers: usize,
+}
+
+impl Setup {
+    /// A builder with this method and number of workers.
+    pub fn builder(&self) -> PoolBuilder {
+        Pool::builder().start_method(self.method).workers(self.workers)
+    }
+
+    /// A pool without any further option.
+    pub fn pool(&self) -> Pool {
+        self.builder().build().expect("an ordinary pool can be made")
+    }
+
+    /// The same method with another number of workers.
+    pub fn with_workers(&self, workers: usize) -> Setup {
+        Setup { workers, ..*self }
+    }
+
+    /// As command line arguments.
+    pub(crate) fn to_args(self) -> [String; 2] {
+        [method_name(self.method).to_owned(), self.workers.to_string()]
+    }
+
+    fn from_args(method: &str, workers: &str) -> Setup {
+        let method = METHODS.into_iter().find(|known| method_name(*known) == method).expect("a method's name");
+        Setup { method, workers: workers.parse().expect("a number of workers") }
+    }
+}
+
+const METHODS: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn];
+
+fn method_name(method: StartMethod) -> &'static str {
+    match method {
+        StartMethod::ForkServer => "fork_server",
+        StartMethod::Fork => "fork",
+        StartMethod::Spawn => "spawn",
+        _ => unreachable!("the tests know all methods"),
+    }
+}
+
+/// One behaviour that is checked, and the setups in which it is.
+pub struct Check {
+    name: &'static str,
+    run: Box<dyn Fn(&Setup) + Send + Sync>,
+    methods: Vec<StartMethod>,
+    workers: Vec<usize>,
+}
+
+impl fmt::Debug for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Check").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A check in every setup: all start methods × 1, 2 and 5 workers.
+pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
+    Check { name: name_of(&run), run: Box::new(run), methods: METHODS.to_vec(), workers: vec![1, 2, 5] }
+}
+
+/// A check for each start method, with two workers.
+pub fn each_method<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
+    everywhere(run).workers(&[2])
+}
+
+/// A check for the fork server only, with two workers.
+pub fn once<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
+    everywhere(run).workers(&[2]).methods(&[StartMethod::ForkServer])
+}
+
+/// No check, but the `main` of a [`Host`](crate::host::Host) that a check starts.
+pub fn program<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
+    everywhere(run).workers(&[])
+}
+
+impl Check {
+    /// With these numbers of workers.
+    #[must_use]
+    pub fn workers(self, workers: &[usize]) -> Check {
+        Check { workers: workers.to_vec(), ..self }
+    }
+
+    /// With these start methods.
+    #[must_use]
+    pub fn methods(self, methods: &[StartMethod]) -> Check {
+        Check { methods: methods.to_vec(), ..self }
+    }
+
+    fn trials(&self) -> impl Iterator<Item = Trial> {
+        let name = self.name;
+        let setups =
+            self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
+        setups.map(move |setup| {
+            let [method, workers] = setup.to_args();
+            let run = move || watchdog::run(&trial_args(name, setup)).map_err(Into::into);
+            Trial::test(format!("{name}/{method}/{workers}"), run)
+        })
+    }
+}
+
+/// A check's name is its function's path without the crate.
+pub(crate) fn name_of<F>(_: &F) -> &'static str {
+    let path = type_name::<F>();
+    path.split_once("::").map_or(path, |(_, name)| name)
+}
+
+/// The argument that makes this executable run one check in place of the list.
+const RUN: &str = "--run";
+/// Makes it a host: nothing is looked at afterwards.
+const HOST: &str = "host";
+
+fn trial_args(name: &str, setup: Setup) -> Vec<String> {
+    let [method, workers] = setup.to_args();
+    vec![RUN.to_owned(), name.to_owned(), method, workers]
+}
+
+pub(crate) fn host_args(name: &str, setup: Setup) -> Vec<String> {
+    let mut args = trial_args(name, setup);
+    args.push(HOST.to_owned());
+    args
+}
+
+/// The `main` of the test program: runs the trials that the command line selects, or is one.
+pub fn main(checks: &[Check]) -> ExitCode {
+    let args: Vec<_> = std::env::args().collect();
+    if args.get(1).is_some_and(|arg| arg == RUN) {
+        let check = checks.iter().find(|check| check.name == args[2]).expect("a check of this name");
+        let setup = Setup::from_args(&args[3], &args[4]);
+        if args.len() > 5 {
+            (check.run)(&setup);
+        } else {
+            run_trial(check, &setup);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let mut arguments = Arguments::from_args();
+    // Trials sleep more than they compute.
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.test_threads.get_or_insert(cpus + 1);
+    libtest_mimic::run(&arguments, checks.iter().flat_map(Check::trials).collect()).exit_code()
+}
+
+/// Runs the check in the main thread, which is the only one, and looks at what it has left behind.
+fn run_trial(check: &Check, setup: &Setup) {
+    watchdog::lead_a_session();
+    let before = Snapshot::take();
+    (check.run)(setup);
+    before.assert_restored();
+    // Ordinary work and an ordinary shutdown still succeed.
+    let pool = setup.with_workers(2).pool();
+    assert_eq!(pool.map(square::Task, 0..100).expect("a map"), (0..100).map(|x| x * x).collect::<Vec<_>>());
+    pool.close();
+    pool.join().expect("an ordinary end");
+    drop(pool);
+    before.assert_restored();
+}

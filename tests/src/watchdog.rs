@@ -1,0 +1,78 @@
+//! Runs a trial in a process of its own and ends it, and all that it has started, when it takes too long.
+
+use std::fmt::Write;
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, setsid};
+
+use crate::capture::Capture;
+use crate::procs;
+
+/// Far more than any trial takes, on a machine that has other things to do.
+const LIMIT: Duration = Duration::from_secs(90);
+
+const GLANCE: Duration = Duration::from_millis(5);
+
+/// Makes this process the leader of a session, to which then all its descendants belong, whoever their parent is.
+pub(crate) fn lead_a_session() {
+    setsid().expect("a trial has just been started and leads no group");
+    // Whoever interrupts the tests interrupts this one, too.
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("a valid signal");
+}
+
+/// Runs this executable with these arguments.
+///
+/// # Errors
+///
+/// What it has said, if it failed, took too long, or wrote to its standard error.
+pub(crate) fn run(args: &[String]) -> Result<(), String> {
+    let (stdout, stderr) = (Capture::new(), Capture::new());
+    let mut child = Command::new("/proc/self/exe")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(stdout.stdio())
+        .stderr(stderr.stdio())
+        .spawn()
+        .map_err(|error| format!("starting the trial: {error}"))?;
+    let session = child.id();
+    let deadline = Instant::now() + LIMIT;
+    let ended = loop {
+        match child.try_wait().expect("it is our child") {
+            Some(status) => break Ok(status),
+            None if Instant::now() > deadline => break Err(describe_processes(session)),
+            None => sleep(GLANCE),
+        }
+    };
+    // The trial itself complains of what it leaves behind; here nothing may survive in any case.
+    for process in procs::of_session(session) {
+        let _ = kill(Pid::from_raw(process.pid as i32), Signal::SIGKILL);
+    }
+    let _ = child.wait();
+    verdict(ended, &stdout.text(), &stderr.text())
+}
+
+fn verdict(ended: Result<ExitStatus, String>, stdout: &str, stderr: &str) -> Result<(), String> {
+    let what = match ended {
+        Ok(status) if status.success() && stderr.is_empty() => return Ok(()),
+        Ok(status) if status.success() => "passed, but wrote to its standard error".to_owned(),
+        Ok(status) => format!("ended by {status}"),
+        Err(processes) => format!("hung for {LIMIT:?}:\n{processes}"),
+    };
+    Err(format!("{what}\n--- stdout ---\n{stdout}--- stderr ---\n{stderr}"))
+}
+
+/// Each thread of each process and where in the kernel it waits.
+fn describe_processes(session: u32) -> String {
+    let mut text = String::new();
+    for process in procs::of_session(session) {
+        let _ = writeln!(text, "{process:?}");
+        for task in std::fs::read_dir(format!("/proc/{}/task", process.pid)).into_iter().flatten().flatten() {
+            let read = |file: &str| std::fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let _ = writeln!(text, "    {} {} {}", task.file_name().display(), read("comm").trim(), read("wchan"));
+        }
+    }
+    text
+}

@@ -1,0 +1,17 @@
+//! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
+
+mod calls;
+mod handles;
+mod maps;
+mod walk_through;
+
+use std::process::ExitCode;
+
+// Its tasks are looked for, though most of the checks name none of them.
+use tasks_lib as _;
+use tests::trial;
+
+fn main() -> ExitCode {
+    let checks = [walk_through::checks(), calls::checks(), maps::checks(), handles::checks()];
+    trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
+}

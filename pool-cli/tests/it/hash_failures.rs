@@ -55,10 +55,10 @@ fn standard_input() {
     expect_complaint(&Tree::new("dash"), "-", "-", reason);
 }
 
-/// A file that exists and can be opened, and whose reading fails, even for root: the memory of a process at address 0.
+/// A file that exists and can be opened, and whose reading fails, even for root: memory at address 0.
 #[test]
 fn a_file_whose_reading_fails_in_the_worker() {
-    expect_complaint(&Tree::new("memory"), "/proc/1/mem", "/proc/1/mem", &reading_fails("/proc/1/mem"));
+    expect_complaint(&Tree::new("memory"), "/proc/self/mem", "/proc/self/mem", &reading_fails("/proc/self/mem"));
 }
 
 /// Why reading the file fails here.

@@ -291,8 +291,8 @@ impl World {
                 goes_on = true;
             }
             if !goes_on {
-                let next = self.next_event();
-                self.books.now = next.unwrap_or_else(|| panic!("stuck before {goal}")).max(self.books.now);
+                let next = self.next_event().unwrap_or_else(|| panic!("stuck before {goal}"));
+                self.books.now = self.books.now.max(next) + self.rng.pick(&[0, 10_000, 10_000_000]);
             }
             if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {
                 self.tick();

@@ -79,8 +79,11 @@ fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *co
     let mut is_behind = false;
     for index in 0..count {
         // SAFETY:
-        // - the linker's symbols enclose `count` words.
-        let word = unsafe { start.add(index).read() };
+        // - the linker's symbols enclose `count` words, so this is within them.
+        let at = unsafe { start.add(index) };
+        // SAFETY:
+        // - as above, and nobody writes there.
+        let word = unsafe { at.read() };
         // 0 and -1 are padding by convention.
         if is_behind && word != 0 && word != usize::MAX {
             // SAFETY:

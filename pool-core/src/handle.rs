@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Slot, Waiter};
+use crate::job::{Arrivals, Slot, Waiter};
 use crate::scheduler::JobId;
 use crate::shared::Shared;
 
@@ -36,7 +36,7 @@ use crate::shared::Shared;
 pub struct AsyncResult<R> {
     shared: Arc<Shared>,
     slot: Arc<Slot>,
-    job: Option<JobId>,
+    job: JobId,
     /// Makes the value of what the slot holds when it is finished.
     collect: fn(&Slot) -> Result<R>,
     taken: bool,
@@ -44,12 +44,7 @@ pub struct AsyncResult<R> {
 
 impl<R> AsyncResult<R> {
     pub(crate) fn new(shared: Arc<Shared>, slot: Arc<Slot>, job: JobId, collect: fn(&Slot) -> Result<R>) -> Self {
-        AsyncResult { shared, slot, job: Some(job), collect, taken: false }
-    }
-
-    /// One whose outcome is known from the start.
-    pub(crate) fn settled(shared: Arc<Shared>, slot: Arc<Slot>, collect: fn(&Slot) -> Result<R>) -> Self {
-        AsyncResult { shared, slot, job: None, collect, taken: false }
+        AsyncResult { shared, slot, job, collect, taken: false }
     }
 
     /// Waits for the outcome and returns it.
@@ -137,8 +132,7 @@ impl<R> AsyncResult<R> {
     /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not disturbed, except that one
     /// which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
-        let Some(job) = self.job else { return false };
-        !self.ready() && self.shared.with(|engine| engine.scheduler.cancel(job, true))
+        !self.ready() && self.shared.with(|engine| engine.scheduler.cancel(self.job, true))
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -239,9 +233,6 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
     find()
 }
 
-/// How often the jobs of other pools are looked at.
-const GLANCE: Duration = Duration::from_millis(1);
-
 /// Iterates over the outcomes of the jobs as they come, each with the job's index.
 ///
 /// # Examples
@@ -260,29 +251,53 @@ const GLANCE: Duration = Duration::from_millis(1);
 /// # Ok(()) }
 /// ```
 pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsCompleted<R> {
-    let (indices, jobs) = jobs.into_iter().enumerate().unzip();
-    AsCompleted { indices, jobs }
+    let arrivals = Arc::new(Arrivals::default());
+    let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
+    for (index, job) in jobs.iter().flatten().enumerate() {
+        if job.slot.set_waiter(Waiter::OneOf(Arc::clone(&arrivals), index)).is_err() {
+            arrivals.push(index);
+        }
+    }
+    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(&job.shared));
+    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
+    AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, arrivals }
 }
 
 /// Iterator over outcomes in the order in which they come; made by [`as_completed`].
 #[derive(Debug)]
 #[must_use = "iterators do nothing unless consumed"]
 pub struct AsCompleted<R> {
-    indices: Vec<usize>,
-    jobs: Vec<AsyncResult<R>>,
+    jobs: Vec<Option<AsyncResult<R>>>,
+    left: usize,
+    /// All jobs before this one have been handed out.
+    first: usize,
+    is_one_pool: bool,
+    arrivals: Arc<Arrivals>,
 }
 
 impl<R> Iterator for AsCompleted<R> {
     type Item = (usize, Result<R>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let at = wait_any(&self.jobs, None)?;
-        Some((self.indices.swap_remove(at), self.jobs.swap_remove(at).get()))
+        loop {
+            if let Some(index) = self.arrivals.pop() {
+                self.left -= 1;
+                return self.jobs[index].take().map(|job| (index, job.get()));
+            }
+            self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
+            let job = self.jobs[self.first].as_ref()?;
+            // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
+            let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
+            job.shared.wait(glance, || !self.arrivals.is_empty(), |thread| self.arrivals.set_thread(thread));
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.jobs.len(), Some(self.jobs.len()))
+        (self.left, Some(self.left))
     }
 }
 
 impl<R> ExactSizeIterator for AsCompleted<R> {}
+
+/// How often other pools than the one that is waited in are looked at.
+const GLANCE: Duration = Duration::from_millis(5);

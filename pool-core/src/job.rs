@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
@@ -163,6 +163,8 @@ impl IntoIterator for Parts {
 pub(crate) enum Waiter {
     Thread(Thread),
     Task(Waker),
+    /// One of several jobs, known by this number there.
+    OneOf(Arc<Arrivals>, usize),
     /// Only when all is done.
     Callback(Box<dyn FnOnce() + Send>),
 }
@@ -172,6 +174,7 @@ impl std::fmt::Debug for Waiter {
         f.write_str(match self {
             Waiter::Thread(_) => "Thread",
             Waiter::Task(_) => "Task",
+            Waiter::OneOf(..) => "OneOf",
             Waiter::Callback(_) => "Callback",
         })
     }
@@ -186,7 +189,7 @@ impl Slot {
         })
     }
 
-    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -247,7 +250,7 @@ impl Slot {
         let mut inbox = self.inbox();
         let news = match waiter {
             Waiter::Thread(_) => self.has_news(),
-            Waiter::Task(_) | Waiter::Callback(_) => self.is_finished(),
+            Waiter::Task(_) | Waiter::OneOf(..) | Waiter::Callback(_) => self.is_finished(),
         };
         if news {
             return Err(waiter);
@@ -262,5 +265,37 @@ impl Slot {
         inbox.abandoned = true;
         inbox.waiter = None;
         inbox.parts = Parts::None;
+    }
+}
+
+/// Numbers of jobs in the order in which these finish, and the thread that waits for the next.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    state: Mutex<(VecDeque<usize>, Option<Thread>)>,
+}
+
+impl Arrivals {
+    fn state(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Thread>)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, number: usize) {
+        let mut state = self.state();
+        state.0.push_back(number);
+        if let Some(thread) = state.1.take() {
+            thread.unpark();
+        }
+    }
+
+    pub(crate) fn pop(&self) -> Option<usize> {
+        self.state().0.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state().0.is_empty()
+    }
+
+    pub(crate) fn set_thread(&self, thread: Thread) {
+        self.state().1 = Some(thread);
     }
 }

@@ -32,7 +32,7 @@ pub enum StartMethod {
     ForkServer,
     /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that has no other
     /// thread at that moment, since a copy of a lock that another thread holds is never released;
-    /// anything else is an [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) error.
+    /// anything else is an [`ErrorKind::Unsupported`] error.
     Fork,
     /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not even the
     /// layout of their address space.

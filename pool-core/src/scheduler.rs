@@ -123,6 +123,7 @@ struct Job<P> {
     /// Chunks with workers.
     in_flight: u32,
     /// Items that have cost a worker, and how often.
+    #[expect(clippy::box_collection, reason = "few jobs have any, and there may be ten million jobs")]
     attempts: Option<Box<HashMap<u64, u32>>>,
 }
 
@@ -219,6 +220,11 @@ impl Worker {
     fn takes_work(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }
+
+    /// The newest chunk of which something is left: one that was taken back whole keeps its place until it is answered.
+    fn last_with_items(&self) -> Option<(usize, &Sent)> {
+        self.in_flight.iter().enumerate().rev().find(|(_, sent)| sent.range.items > sent.settled)
+    }
 }
 
 #[derive(Debug)]
@@ -266,11 +272,6 @@ impl<P> Scheduler<P> {
     /// Items accepted and not settled.
     pub(crate) fn unsettled(&self) -> u64 {
         self.unsettled
-    }
-
-    /// Items that no worker has.
-    pub(crate) fn is_queue_empty(&self) -> bool {
-        self.queue.is_empty()
     }
 
     /// Every worker has gone and none will come.
@@ -886,8 +887,8 @@ impl<P> Scheduler<P> {
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
         for (worker, slot) in self.workers.iter().enumerate() {
-            let Some(sent) = slot.in_flight.back() else { continue };
-            let fresh = sent.settled == 0 && slot.in_flight.len() > 1;
+            let Some((at, sent)) = slot.last_with_items() else { continue };
+            let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
             if sent.recalling || !(fresh || items > 1) || !slot.takes_work() {
                 continue;
@@ -907,8 +908,9 @@ impl<P> Scheduler<P> {
             return;
         }
         let slot = &mut self.workers[worker];
-        let half = slot.in_flight.len() == 1;
-        let sent = slot.in_flight.back_mut().expect("it has something");
+        let (at, _) = slot.last_with_items().expect("it was chosen for that");
+        let half = at == 0;
+        let sent = &mut slot.in_flight[at];
         sent.recalling = true;
         let (seq, items) = (sent.seq, sent.range.items);
         self.actions.push_back(Action::Recall { worker, seq, items, half });

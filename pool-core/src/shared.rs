@@ -94,6 +94,7 @@ impl Shared {
             match waiter {
                 Waiter::Thread(thread) => thread.unpark(),
                 Waiter::Task(waker) => waker.wake(),
+                Waiter::OneOf(arrivals, number) => arrivals.push(number),
                 Waiter::Callback(callback) => self.callbacks.run(callback),
             }
         }

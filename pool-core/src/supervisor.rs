@@ -160,7 +160,7 @@ impl Supervisor {
         self.stop_server();
         let lost: Vec<_> = self.shared.with(|engine| {
             let lanes = engine.lanes_by_worker();
-            lanes.filter_map(|(worker, lane)| Some((worker, lane.pid, lane.pidfd().try_clone().ok()))).collect()
+            lanes.map(|(worker, lane)| (worker, lane.pid, lane.pidfd().try_clone().ok())).collect()
         });
         for (worker, pid, pidfd) in lost {
             // What it published is settled only when it surely publishes no more.

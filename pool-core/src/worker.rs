@@ -207,7 +207,7 @@ fn answer(end: &mut WorkerEnd, hub: &HubWorker, call: &Call, long: &[u8]) {
 }
 
 /// The items of a call that is being answered.
-pub struct Chunk<'w> {
+pub(crate) struct Chunk<'w> {
     calls: &'w Consumer,
     replies: &'w mut Producer,
     journal: &'w Journal,

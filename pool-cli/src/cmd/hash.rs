@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pool_core::{ErrorKind, pool_task};
+use pool_core::{ErrorKind, Task, pool_task};
 use sha2::{Digest, Sha256};
 
 use super::{Failure, Verdict};
@@ -44,7 +44,9 @@ pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, 
     for (path, error) in &failures {
         screen.complain_of(path, &render::reason(error));
     }
-    let mut sums = pool.imap(sha256::Task, files.iter().map(|file| file.location().as_os_str()))?;
+    // One file at a time: a large one may follow a thousand small ones, and nothing shall wait behind it.
+    let task = sha256::Task.chunk_size(1);
+    let mut sums = pool.imap(task, files.iter().map(|file| file.location().as_os_str()))?;
     for file in &files {
         let sum = match sums.next_timeout(Duration::ZERO) {
             // There is time to show what has been held back.
@@ -60,7 +62,7 @@ pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, 
             Err(error) if concerns_one_file(error.kind()) => screen.complain_of(&file.path, &error.to_string()),
             Err(error) => return Err(error.into()),
         }
-        screen.bar.inc(file.bytes);
+        screen.advance(file);
     }
     screen.flush()?;
     Ok(Verdict::all_well_if(screen.complaints == 0))
@@ -80,6 +82,9 @@ struct Screen {
     bar_in_the_way: bool,
     bar: ProgressBar,
     complaints: u64,
+    /// Files that are done, well or not.
+    done: usize,
+    files: usize,
 }
 
 /// Bytes of lines held back before they are written: some hundred lines for one system call.
@@ -93,7 +98,7 @@ impl Screen {
         let bar = if io::stderr().is_terminal() { bar(files) } else { ProgressBar::hidden() };
         let out = io::stdout();
         let bar_in_the_way = !bar.is_hidden() && out.is_terminal();
-        Screen { out, held: Vec::new(), bar_in_the_way, bar, complaints: 0 }
+        Screen { out, held: Vec::new(), bar_in_the_way, bar, complaints: 0, done: 0, files: files.len() }
     }
 
     fn checksum(&mut self, sum: &[u8], path: &Path) -> io::Result<()> {
@@ -104,6 +109,14 @@ impl Screen {
     fn complain_of(&mut self, path: &Path, reason: &str) {
         self.complaints += 1;
         self.bar.suspend(|| render::complain_of(path, reason));
+    }
+
+    fn advance(&mut self, file: &Found) {
+        self.done += 1;
+        if !self.bar.is_hidden() {
+            self.bar.set_message(format!("{} of {} files", self.done, self.files));
+            self.bar.inc(file.bytes);
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -126,8 +139,10 @@ impl Drop for Screen {
 fn bar(files: &[Found]) -> ProgressBar {
     let bytes = files.iter().map(|file| file.bytes).sum();
     let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-    let template = "{elapsed:>4} [{wide_bar}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+    // Without an estimate of the time left: it would be wrong by much, as a file counts only when it is done.
+    let template = "{elapsed:>4} [{wide_bar}] {bytes} of {total_bytes}, {msg}";
     bar.set_style(ProgressStyle::with_template(template).expect("it is written above").progress_chars("=> "));
+    bar.set_message(format!("0 of {} files", files.len()));
     bar.enable_steady_tick(TICK);
     bar
 }

@@ -243,6 +243,7 @@ impl World {
 
     /// From now on only items kill workers. All jobs come to an end, then the pool does.
     fn wind_up(&mut self) {
+        self.plan.has_room = 1000;
         self.plan.launch_fails = 0;
         self.plan.initializer_dies = 0;
         self.trace(|| "the end begins".to_owned());
@@ -275,6 +276,7 @@ impl World {
                 return;
             }
             let mut goes_on = false;
+            self.route();
             for worker in 0..self.desks.len() {
                 if self.desks[worker].launching {
                     self.launched(worker);
@@ -285,13 +287,14 @@ impl World {
                 }
             }
             self.signals_arrive();
-            self.route();
             for worker in self.dead() {
                 self.bury(worker);
                 goes_on = true;
             }
             if !goes_on {
-                let next = self.next_event().unwrap_or_else(|| panic!("stuck before {goal}"));
+                let next = self
+                    .next_event()
+                    .unwrap_or_else(|| panic!("stuck before {goal}; jobs left: {:?}", self.books.live_jobs()));
                 self.books.now = self.books.now.max(next) + self.rng.pick(&[0, 10_000, 10_000_000]);
             }
             if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {

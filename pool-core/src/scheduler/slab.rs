@@ -26,10 +26,6 @@ impl<T> Slab<T> {
         Slab { places: Vec::new(), free: Vec::new(), epoch: 0 }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.places.len() - self.free.len()
-    }
-
     pub(crate) fn insert(&mut self, tenant: T) -> JobId {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.places[place as usize];

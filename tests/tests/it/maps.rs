@@ -201,15 +201,15 @@ fn an_imap_that_nobody_pulls_does_not_hold_up_the_end_of_the_pool(setup: &Setup)
 fn items_behind_a_long_one_run_elsewhere(setup: &Setup) {
     let pool = setup.pool();
     // The first time nothing is known of the task's pace, the second time it is known to be short.
-    for chunk_size in [None, None, Some(10), Some(200)] {
+    for (round, chunk_size) in [None, None, Some(10), Some(200)].into_iter().enumerate() {
         let items = std::iter::once(1000).chain(std::iter::repeat_n(0, 199));
         let pids = match chunk_size {
             None => pool.map(nap_where::Task, items).unwrap(),
             Some(size) => pool.map(nap_where::Task.chunk_size(size), items).unwrap(),
         };
         let (long, short) = pids.split_first().unwrap();
-        let beside = short.iter().filter(|pid| *pid == long).count();
-        assert_eq!(beside, 0, "of the short items waited for the long one, with chunk size {chunk_size:?}");
+        let beside: Vec<_> = (1..).zip(short).filter(|(_, pid)| *pid == long).map(|(item, _)| item).collect();
+        assert_eq!(beside, [0; 0], "waited for the long item in round {round}, with chunk size {chunk_size:?}");
     }
 }
 

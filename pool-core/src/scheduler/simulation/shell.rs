@@ -36,7 +36,7 @@ impl World {
         let desks = (0..config.workers).map(|_| Desk::default()).collect();
         let tasks = plan.tasks.len();
         let scheduler = Scheduler::new(config, tasks);
-        let books = Books::default();
+        let books = Books::new();
         World { scheduler, books, plan, rng, desks, ids: Vec::new(), plant, is_traced }
     }
 
@@ -74,7 +74,7 @@ impl World {
     }
 
     fn route_lane(&mut self, worker: WorkerId) {
-        let all_out = self.rng.permille(700);
+        let all_out = self.rng.permille(self.plan.has_room);
         let Some(process) = self.process(worker) else { return };
         for call in &mut process.calls {
             if let Call::Run(chunk) = call {

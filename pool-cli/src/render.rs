@@ -109,6 +109,12 @@ impl Paint {
         Paint { is_on: io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb }
     }
 
+    /// None, whatever the tests write to.
+    #[cfg(test)]
+    pub(crate) fn off() -> Self {
+        Paint { is_on: false }
+    }
+
     pub(crate) fn text(self, style: Style, text: impl fmt::Display) -> String {
         if self.is_on { format!("\x1b[{}m{text}\x1b[0m", style as u8) } else { text.to_string() }
     }
@@ -151,7 +157,7 @@ mod tests {
 
     #[test]
     fn paint_that_is_off_leaves_no_trace() {
-        assert_eq!(Paint { is_on: false }.text(Style::Red, "x"), "x");
+        assert_eq!(Paint::off().text(Style::Red, "x"), "x");
         assert_eq!(Paint { is_on: true }.text(Style::Red, "x"), "\x1b[31mx\x1b[0m");
     }
 }

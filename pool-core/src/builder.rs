@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
@@ -10,13 +11,14 @@ use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::encode_one;
 use crate::launch::StartMethod;
+use crate::limits::Settings;
 use crate::outcome;
 use crate::pool::Pool;
 use crate::scheduler::{Config, Scheduler};
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
 use crate::table;
-use crate::task::Task;
+use crate::task::{Options, Task};
 
 /// Sets a pool up; from [`Pool::builder`].
 ///
@@ -27,6 +29,9 @@ use crate::task::Task;
 /// | [`initializer`](PoolBuilder::initializer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
 /// | [`max_pending`](PoolBuilder::max_pending) | no limit |
+/// | [`task_timeout`](PoolBuilder::task_timeout), [`retries`](PoolBuilder::retries) | no limit, none |
+/// | [`memory_limit`](PoolBuilder::memory_limit), [`max_worker_rss`](PoolBuilder::max_worker_rss) | no limit |
+/// | [`pin_cpus`](PoolBuilder::pin_cpus) | no |
 /// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
 /// | [`name`](PoolBuilder::name) | `pool` |
 ///
@@ -52,7 +57,8 @@ pub struct PoolBuilder {
     max_tasks_per_worker: Option<u64>,
     max_pending: Option<usize>,
     restart_limit: u32,
-    name: String,
+    defaults: Options,
+    settings: Settings,
 }
 
 /// Workers that a pool may have. Each costs about 400 KiB of shared memory and one file descriptor.
@@ -70,7 +76,8 @@ impl PoolBuilder {
             max_tasks_per_worker: None,
             max_pending: None,
             restart_limit: 3,
-            name: "pool".to_owned(),
+            defaults: Options::NONE,
+            settings: Settings { name: "pool".to_owned(), ..Settings::default() },
         }
     }
 
@@ -144,9 +151,41 @@ impl PoolBuilder {
         self
     }
 
+    /// How long an item may run, for tasks that do not say so themselves; see [`Task::timeout`].
+    pub fn task_timeout(mut self, limit: Duration) -> Self {
+        self.defaults.timeout = Some(limit);
+        self
+    }
+
+    /// How many more attempts an item gets whose worker died or was killed by a time limit, for tasks that do not say so themselves; see [`Task::retries`].
+    pub fn retries(mut self, retries: u32) -> Self {
+        self.defaults.retries = Some(retries);
+        self
+    }
+
+    /// Bytes that each worker may allocate beyond what it starts with (its private writable memory: RLIMIT_DATA in getrlimit(2)). An allocation that goes past it
+    /// fails, and a task that cannot do without ends in [`MemoryLimit`](ErrorKind::MemoryLimit).
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.settings.memory_limit = Some(bytes);
+        self
+    }
+
+    /// A worker whose resident memory has grown past so many bytes is replaced by a fresh process, between two jobs: for tasks
+    /// that leak. No item is lost by that.
+    pub fn max_worker_rss(mut self, bytes: u64) -> Self {
+        self.settings.max_rss = Some(bytes);
+        self
+    }
+
+    /// Gives each worker one CPU of those that this process may use, in turn.
+    pub fn pin_cpus(mut self, pin: bool) -> Self {
+        self.settings.pin_cpus = pin;
+        self
+    }
+
     /// A name for the pool's threads and processes, at most 10 bytes: `ps` shows the worker 3 of `img` as `img-3`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
+        self.settings.name = name.into();
         self
     }
 
@@ -166,15 +205,15 @@ impl PoolBuilder {
         })?;
         let config =
             Config { workers, max_tasks_per_worker: self.max_tasks_per_worker, restart_limit: self.restart_limit };
-        let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer);
+        let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
-        let shared = Shared::new(engine, hub, max_pending)?;
-        let mut supervisor = Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.name.clone());
+        let shared = Shared::new(engine, hub, max_pending, self.defaults)?;
+        let mut supervisor = Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.settings.clone());
         supervisor.start()?;
         // From here on the supervisor ends what it has started when it is dropped or the pool is.
         let for_router = Arc::clone(&shared);
-        let router = spawn(format!("{}-router", self.name), move || for_router.route_for_nobody())?;
-        let supervisor = spawn(format!("{}-super", self.name), move || supervisor.run());
+        let router = spawn(format!("{}-router", self.settings.name), move || for_router.route_for_nobody())?;
+        let supervisor = spawn(format!("{}-super", self.settings.name), move || supervisor.run());
         let supervisor = supervisor.inspect_err(|_| shared.supervisor_left())?;
         Ok(Pool::from_parts(shared, vec![supervisor, router]))
     }
@@ -187,8 +226,8 @@ impl PoolBuilder {
                 refuse("max_tasks_per_worker must be at least 1, and is 0".into())
             }
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
-            _ if self.name.len() > NAME_BYTES_MAX || self.name.contains('\0') => {
-                let length = self.name.len();
+            _ if self.settings.name.len() > NAME_BYTES_MAX || self.settings.name.contains('\0') => {
+                let length = self.settings.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
             }
             workers => PoolBuilder::check_workers(workers),

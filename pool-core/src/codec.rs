@@ -3,7 +3,7 @@
 //! | way | for | bytes |
 //! |---|---|---|
 //! | plain | numbers, `bool`, `char`, `()`, arrays and tuples of these | as they are, little end first, fixed size |
-//! | lump | `Vec` and slice of plain values, `String`, `&str` | `u64` length in bytes, then the bytes |
+//! | lump | `Vec` and slice of plain values, `String`, `&str`, `&Path` | `u64` length in bytes, then the bytes |
 //! | serde | everything else that serde knows | postcard |
 //!
 //! The choice is made by autoref specialization on the concrete type: method look-up tries [`Probe`] behind three, two and one
@@ -14,7 +14,8 @@ use std::borrow::Borrow;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
 use std::marker::PhantomData;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +90,8 @@ impl<T: Plain> Lump for Vec<T> {}
 impl Lump for String {}
 impl Lump for &str {}
 impl Lump for &[u8] {}
+impl Lump for &Path {}
+impl Lump for PathBuf {}
 
 /// Stands for a type while a codec is picked for it.
 #[derive(Debug)]
@@ -217,19 +220,53 @@ impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
 }
 
 macro_rules! encode_lump_of_bytes {
-    ($($type:ty),*) => {$(
+    ($($type:ty, $as_bytes:expr;)*) => {$(
         impl Encode<$type> for LumpCodec {
             fn size(&self) -> Option<usize> {
                 None
             }
             fn encode(&self, value: &$type, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-                put_lump(value.len(), out).copy_from_slice(AsRef::<[u8]>::as_ref(value));
+                let bytes: &[u8] = $as_bytes(value);
+                put_lump(bytes.len(), out).copy_from_slice(bytes);
                 Ok(())
             }
         }
     )*};
 }
-encode_lump_of_bytes!(String, str, &str, &[u8]);
+encode_lump_of_bytes! {
+    String, String::as_bytes;
+    str, str::as_bytes;
+    &str, lent_text;
+    &[u8], lent_bytes;
+    Path, path_bytes;
+    PathBuf, path_bytes;
+}
+
+fn lent_text<'v>(text: &'v &str) -> &'v [u8] {
+    text.as_bytes()
+}
+
+fn lent_bytes<'v>(bytes: &'v &[u8]) -> &'v [u8] {
+    bytes
+}
+
+/// Paths are whatever bytes the system has; serde would refuse those that are not UTF-8.
+fn path_bytes(path: &Path) -> &[u8] {
+    path.as_os_str().as_bytes()
+}
+
+impl<'a> Decode<'a, &'a Path> for LumpCodec {
+    fn decode(&self, input: &mut Decoder<'a>) -> Result<&'a Path, CodecError> {
+        take_lump(input).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
+    }
+}
+
+impl<'a> Decode<'a, PathBuf> for LumpCodec {
+    fn decode(&self, input: &mut Decoder<'a>) -> Result<PathBuf, CodecError> {
+        let path: &Path = self.decode(input)?;
+        Ok(path.to_owned())
+    }
+}
 
 impl<'a> Decode<'a, String> for LumpCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<String, CodecError> {

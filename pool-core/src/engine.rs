@@ -33,6 +33,8 @@ pub(crate) struct Engine {
     pub(crate) scheduler: Scheduler<Payload>,
     desks: Vec<Desk>,
     initializer: Option<Initializer>,
+    /// Bytes that a worker may have.
+    memory_limit: Option<u64>,
     /// Why the latest worker that failed to start did.
     cause: Option<Error>,
     pub(crate) errands: Errands,
@@ -77,11 +79,16 @@ impl Errands {
 }
 
 impl Engine {
-    pub(crate) fn new(scheduler: Scheduler<Payload>, initializer: Option<Initializer>) -> Self {
+    pub(crate) fn new(
+        scheduler: Scheduler<Payload>,
+        initializer: Option<Initializer>,
+        memory_limit: Option<u64>,
+    ) -> Self {
         Engine {
             scheduler,
             desks: Vec::new(),
             initializer,
+            memory_limit,
             cause: None,
             errands: Errands::default(),
             counts: Counts::default(),
@@ -142,13 +149,16 @@ impl Engine {
             self.started(worker, &reply);
             return Ok(());
         }
-        let Reply { seq, items, failed, last, elapsed, body } = reply;
+        let Reply { seq, items, failed, last, worn, elapsed, body } = reply;
         let (job, first) = self.scheduler.addressee(worker, seq, items)?;
         if items > 0 {
             let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
             self.deliver(job, Part { first, items, values });
         }
         self.scheduler.replied(worker, seq, items, last, elapsed);
+        if worn {
+            self.scheduler.wore_out(worker);
+        }
         Ok(())
     }
 
@@ -339,13 +349,11 @@ impl Engine {
     #[inline]
     fn send(&mut self, worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool) {
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
-        let mut flags = if payload.timed { call::TIMED } else { 0 };
-        if quiet {
-            flags |= call::QUIET;
-            self.errands.quiet = true;
-        }
+        let flags = if quiet { call::QUIET } else { 0 };
+        self.errands.quiet |= quiet;
+        let info = payload.time_limit;
         let extra = payload.entry.index();
-        let header = Header { kind: call::RUN, flags, seq, count: items, limit: items, extra, ..Header::default() };
+        let header = Header { kind: call::RUN, flags, seq, count: items, limit: items, extra, info };
         let Some(lane) = self.desks[worker].lane.as_mut() else { return };
         match &payload.args {
             Args::One(bytes) => lane.send(header, bytes, || bytes.to_cut()),
@@ -370,6 +378,7 @@ impl Engine {
                         .with_panic(report.clone())
                 }
                 Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
+                Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
                 None => Error::worker_died(*status, None),
             },
             (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
@@ -411,7 +420,9 @@ impl Engine {
 fn describe(status: ExitStatus, words: Option<&LastWords>) -> String {
     match words {
         Some(LastWords::Panicked(report)) => format!("panicked: {}", report.message),
-        _ => Error::worker_died(status, None).to_string(),
+        Some(LastWords::StackOverflow) => "stack overflow".to_owned(),
+        Some(LastWords::MemoryLimit) => "it needed more than its memory limit".to_owned(),
+        None => Error::worker_died(status, None).to_string(),
     }
 }
 

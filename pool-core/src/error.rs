@@ -125,6 +125,14 @@ impl Error {
         error
     }
 
+    /// Of a worker that died when an allocation failed.
+    pub(crate) fn out_of_memory(status: ExitStatus, limit: Option<u64>) -> Self {
+        let limit = limit.map_or_else(|| "a limit".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        let mut error = Error::worker_died(status, Some(&format!("needed more than {limit}")));
+        error.0.kind = ErrorKind::MemoryLimit;
+        error
+    }
+
     #[must_use]
     pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
         self.0.source = Some(std::sync::Arc::new(source));

@@ -101,7 +101,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             slot: Arc::clone(&slot),
             entry: T::entry(),
             is_map: true,
-            timed: terms.timeout.is_some(),
+            time_limit: terms.timeout.unwrap_or(0),
             args: Args::Many(Default::default()),
         };
         let job = shared.with(|engine| {
@@ -208,7 +208,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
         let target = self.block.target;
         let bytes = vec![0; (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES)];
-        self.block = Draft { first: self.pulled, bytes, target, ..Draft::default() };
+        // The first item's own pull counts: behind a slow one comes another slow one.
+        let clock = Clock { check_at: 0, since: Some(Instant::now()) };
+        self.block = Draft { first: self.pulled, bytes, target, clock, ..Draft::default() };
     }
 
     fn flush(&mut self) {

@@ -16,6 +16,7 @@ use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
 use crate::launch::{self, Control, MARKER, Side};
+use crate::limits::Settings;
 use crate::message::{Greeting, Launch, Report, Role};
 use crate::signals;
 use crate::table;
@@ -50,13 +51,13 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     }
     let mut fds = fds.into_iter();
     match (greeting.role, fds.next(), fds.next()) {
-        (Role::Server { host, name, spawn }, Some(hub), None) => {
-            serve(control, hub, host, &name, spawn.then_some(greeting.fingerprint))
+        (Role::Server { host, spawn, settings }, Some(hub), None) => {
+            serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
-        (Role::Worker { worker, incarnation, server, name }, Some(lane), Some(hub)) => {
+        (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub)) => {
             drop(control);
-            signals::prepare_worker(server, &name, worker);
-            worker::run(Worker::new(worker, incarnation), lane, hub)
+            signals::prepare_worker(server, &settings.name, worker);
+            worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
         }
         _ => signals::exit_now(EXIT_OTHER_PROGRAM),
     }
@@ -125,9 +126,9 @@ fn base_of_executable() -> Option<usize> {
 
 /// Serves the process `host` until it is gone or closes its end. With `spawn`, workers are executables of their own
 /// and are greeted with this fingerprint.
-pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, name: &str, spawn: Option<u64>) -> ! {
+pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let server = std::process::id();
-    let Ok(children) = signals::prepare_server(name) else { signals::exit_now(1) };
+    let Ok(children) = signals::prepare_server(&settings.name) else { signals::exit_now(1) };
     // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
     let host = pidfd_open(host).ok();
     let _ = control.send(&Report::Serving, &[]);
@@ -155,7 +156,7 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, name: &str, spawn
             if workers.launch(&request, &control) == Side::Child {
                 // A worker knows its lane and the hub, and nothing of the server.
                 drop((control, children, host));
-                be_worker(&request, lane, hub, server, name, spawn)
+                be_worker(&request, lane, hub, server, settings, spawn)
             }
         }
     }
@@ -225,15 +226,15 @@ impl Workers {
     }
 }
 
-fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, name: &str, spawn: Option<u64>) -> ! {
+fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let &Launch { worker, incarnation } = request;
-    signals::prepare_worker(server, name, worker);
+    signals::prepare_worker(server, &settings.name, worker);
     if let Some(fingerprint) = spawn {
-        let role = Role::Worker { worker, incarnation, server, name: name.to_owned() };
+        let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
         launch::exec_worker(fingerprint, role, lane.as_fd(), hub.as_fd());
         signals::exit_now(EXIT_NOT_STARTED)
     }
-    worker::run(Worker::new(worker, incarnation), lane, hub)
+    worker::run(Worker::new(worker, incarnation), lane, hub, settings)
 }
 
 /// Exit code of a worker whose executable could not be started; as a shell's.

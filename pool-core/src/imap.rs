@@ -104,7 +104,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             self.ready.extend((0..errors).map(|_| Err(why.duplicate())));
         } else if self.feed.was_refused() {
             let text = "the pool was closed and joined before the rest of the input was pulled";
-            self.ready.extend((0..missing.max(1)).map(|_| Err(Error::new(ErrorKind::Closed, text))));
+            self.ready.push_back(Err(Error::new(ErrorKind::Closed, text)));
         }
         self.feed.resume_panic();
     }
@@ -114,8 +114,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             return (self.ready.len(), Some(self.ready.len()));
         }
         let pending = (self.feed.pulled() - self.yielded) as usize;
-        let (least, most) = self.feed.size_hint();
-        (least.saturating_add(pending), most.and_then(|most| most.checked_add(pending)))
+        let (_, most) = self.feed.size_hint();
+        // More will come, unless the pool is closed and joined before.
+        (self.ready.len(), most.and_then(|most| most.checked_add(pending)))
     }
 }
 

@@ -18,7 +18,8 @@ pub(crate) struct Payload {
     pub(crate) entry: &'static Entry,
     /// Each item has its index in errors; a single call has none.
     pub(crate) is_map: bool,
-    pub(crate) timed: bool,
+    /// Nanoseconds that each item may take, or 0.
+    pub(crate) time_limit: u64,
     pub(crate) args: Args,
 }
 

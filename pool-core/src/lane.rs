@@ -54,6 +54,7 @@ pub(crate) struct Reply {
     pub(crate) items: u32,
     pub(crate) failed: bool,
     pub(crate) last: bool,
+    pub(crate) worn: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Bytes,
 }
@@ -166,7 +167,9 @@ impl Lane {
                 self.quiet -= usize::from(sent.quiet);
             }
             let failed = header.kind == reply::FAILED;
-            return Ok(Some(Reply { seq: header.seq, items: header.count, failed, last, elapsed: header.info, body }));
+            let worn = header.flags & reply::WORN != 0;
+            let (seq, items, elapsed) = (header.seq, header.count, header.info);
+            return Ok(Some(Reply { seq, items, failed, last, worn, elapsed, body }));
         }
     }
 

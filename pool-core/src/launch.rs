@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::fork_server;
+use crate::limits::Settings;
 use crate::message::{Greeting, Role};
 use crate::table;
 
@@ -84,12 +85,12 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(method: StartMethod, name: &str, hub: BorrowedFd<'_>) -> Result<Server> {
+    pub(crate) fn start(method: StartMethod, settings: &Settings, hub: BorrowedFd<'_>) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair()?;
         if method == StartMethod::Fork {
-            return Server::fork(host, name, hub, ours, theirs);
+            return Server::fork(host, settings, hub, ours, theirs);
         }
         if !fork_server::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
@@ -97,7 +98,7 @@ impl Server {
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
         let nonce = nonce();
-        let role = Role::Server { host, name: name.to_owned(), spawn: method == StartMethod::Spawn };
+        let role = Role::Server { host, spawn: method == StartMethod::Spawn, settings: settings.clone() };
         // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
         ours.send(&Greeting { nonce, fingerprint, role }, &[hub])
             .map_err(|error| Error::system("greeting the fork server", error))?;
@@ -108,7 +109,7 @@ impl Server {
     }
 
     /// A copy of the host serves.
-    fn fork(host: u32, name: &str, hub: BorrowedFd<'_>, ours: Control, theirs: Control) -> Result<Server> {
+    fn fork(host: u32, settings: &Settings, hub: BorrowedFd<'_>, ours: Control, theirs: Control) -> Result<Server> {
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
             let text = format!(
@@ -122,7 +123,7 @@ impl Server {
         match fork().map_err(|error| Error::system("fork", error))? {
             Side::Child => {
                 drop(ours);
-                fork_server::serve(theirs, hub, host, name, None)
+                fork_server::serve(theirs, hub, host, settings, None)
             }
             Side::Parent(pid) => Server::adopt(pid, ours),
         }

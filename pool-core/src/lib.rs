@@ -78,6 +78,7 @@ mod supervisor;
 // Other processes.
 mod fork_server;
 mod launch;
+mod limits;
 mod message;
 mod panic;
 mod signals;

@@ -2,21 +2,20 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::Settings;
 use crate::panic::PanicReport;
 
 /// Kinds of the records in a call ring.
 pub(crate) mod call {
     /// Run the initializer, the task `extra`, if it is not [`NO_TASK`]; the reply has the sequence number [`INIT_SEQ`].
     pub(crate) const INIT: u16 = 1;
-    /// Run `count` items of the task `extra`, and none at or beyond `limit`.
+    /// Run `count` items of the task `extra`, and none at or beyond `limit`; `info` is the time limit of each in nanoseconds, or 0.
     pub(crate) const RUN: u16 = 2;
     /// Leave.
     pub(crate) const QUIT: u16 = 3;
 
-    /// Flag: note the time at which each item begins.
-    pub(crate) const TIMED: u16 = 1 << 1;
     /// Flag: this is expected to be short and nobody waits for it, so the router need not be woken at once when it is done.
-    pub(crate) const QUIET: u16 = 1 << 2;
+    pub(crate) const QUIET: u16 = 1 << 1;
 
     /// Stands for "no initializer".
     pub(crate) const NO_TASK: u32 = u32::MAX;
@@ -33,6 +32,8 @@ pub(crate) mod reply {
 
     /// Flag: this ends the reply to a call; `info` is the time it took in nanoseconds.
     pub(crate) const LAST: u16 = 1 << 1;
+    /// Flag: the worker has grown too large and should be replaced.
+    pub(crate) const WORN: u16 = 1 << 2;
 }
 
 /// Why an item has no value although its worker lives.
@@ -48,11 +49,14 @@ pub(crate) enum Failure {
 pub(crate) enum LastWords {
     Panicked(PanicReport),
     StackOverflow,
+    MemoryLimit,
 }
 
 impl LastWords {
     /// [`LastWords::StackOverflow`] as bytes, for a signal handler, which cannot allocate.
     pub(crate) const STACK_OVERFLOW: [u8; 1] = [1];
+    /// [`LastWords::MemoryLimit`] likewise.
+    pub(crate) const MEMORY_LIMIT: [u8; 1] = [2];
 }
 
 /// Host to fork server. The lane's file descriptor comes along.
@@ -88,9 +92,9 @@ pub(crate) struct Greeting {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Fork (or spawn) workers for the host with this pid.
-    Server { host: u32, name: String, spawn: bool },
+    Server { host: u32, spawn: bool, settings: Settings },
     /// Be a worker; lane and hub come along.
-    Worker { worker: u32, incarnation: u32, server: u32, name: String },
+    Worker { worker: u32, incarnation: u32, server: u32, settings: Settings },
 }
 
 #[cfg(test)]
@@ -100,5 +104,6 @@ mod tests {
     #[test]
     fn the_signal_handlers_bytes_are_the_enums() {
         assert_eq!(postcard::to_allocvec(&LastWords::StackOverflow).unwrap(), LastWords::STACK_OVERFLOW);
+        assert_eq!(postcard::to_allocvec(&LastWords::MemoryLimit).unwrap(), LastWords::MEMORY_LIMIT);
     }
 }

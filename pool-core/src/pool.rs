@@ -109,7 +109,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn apply<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<T::Output> {
-        self.submit(Terms { urgent: true, ..terms(&task)? }, task, args)?.get()
+        self.submit(Terms { urgent: true, ..self.terms(&task)? }, task, args)?.get()
     }
 
     /// Submits a call of the task and returns its handle at once.
@@ -120,14 +120,19 @@ impl Pool {
     ///
     /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle to say.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
-        self.submit(terms(&task)?, task, args)
+        self.submit(self.terms(&task)?, task, args)
     }
 
     fn submit<T: Task>(&self, terms: Terms, _: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         let args = Args::One(encode_one::<T>(&args)?);
         let slot = Slot::new();
-        let payload =
-            Payload { slot: Arc::clone(&slot), entry: T::entry(), is_map: false, timed: terms.timeout.is_some(), args };
+        let payload = Payload {
+            slot: Arc::clone(&slot),
+            entry: T::entry(),
+            is_map: false,
+            time_limit: terms.timeout.unwrap_or(0),
+            args,
+        };
         self.shared.wait_for_room();
         let job = self.shared.with(|engine| {
             engine.check_open()?;
@@ -207,7 +212,7 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
-        let mut feed = Feed::<T, _>::open(&self.shared, terms(&task)?, items)?;
+        let mut feed = Feed::<T, _>::open(&self.shared, self.terms(&task)?, items)?;
         while !feed.has_ended() {
             feed.pull_to(feed.pulled() + MAP_STRIDE);
             gathered.take_in(&feed.slot);
@@ -252,7 +257,7 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        let mut feed = Feed::<T, _>::open(&self.shared, terms(&task)?, items.into_iter())?;
+        let mut feed = Feed::<T, _>::open(&self.shared, self.terms(&task)?, items.into_iter())?;
         feed.pull_to(u64::MAX);
         feed.resume_panic();
         let (slot, job) = feed.detach();
@@ -289,7 +294,7 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(Imap::new(Feed::open(&self.shared, Terms { lazy: true, ..terms(&task)? }, items.into_iter())?))
+        Ok(Imap::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
     }
 
     /// As [`imap`](Pool::imap), in the order in which results come.
@@ -305,7 +310,30 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..terms(&task)? }, items.into_iter())?))
+        Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
+    }
+
+    /// What the task's options, and where they are silent the pool's, say of a job.
+    fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
+        let (options, defaults) = (task.options(), self.shared.defaults);
+        let refuse = |text| Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
+        if options.chunk_size == Some(0) {
+            return refuse("a chunk size must be at least 1, and is 0");
+        }
+        if options.timeout == Some(Duration::ZERO) {
+            return refuse("a time limit of zero leaves no time to run");
+        }
+        Ok(Terms {
+            task: T::entry().index(),
+            timeout: options
+                .timeout
+                .or(defaults.timeout)
+                .map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+            retries: options.retries.or(defaults.retries).unwrap_or(0),
+            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            urgent: false,
+            lazy: false,
+        })
     }
 
     // ---- ending ----------------------------------------------------------------------------------------------------
@@ -433,26 +461,6 @@ impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("state", &self.state()).field("workers", &self.workers()).finish_non_exhaustive()
     }
-}
-
-/// What the task's options say of a job.
-fn terms<T: Task>(task: &T) -> Result<Terms> {
-    let options = task.options();
-    let refuse = |text| Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
-    if options.chunk_size == Some(0) {
-        return refuse("a chunk size must be at least 1, and is 0");
-    }
-    if options.timeout == Some(Duration::ZERO) {
-        return refuse("a time limit of zero leaves no time to run");
-    }
-    Ok(Terms {
-        task: T::entry().index(),
-        timeout: options.timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
-        retries: options.retries.unwrap_or(0),
-        chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
-        urgent: false,
-        lazy: false,
-    })
 }
 
 const _: () = {

@@ -522,6 +522,12 @@ impl<P> Scheduler<P> {
         self.dispatch();
     }
 
+    /// The process has grown too large: it leaves after what it runs, and a fresh one comes.
+    pub(crate) fn wore_out(&mut self, worker: WorkerId) {
+        self.recall_unstarted(worker);
+        self.quit(worker);
+    }
+
     /// The process has written nonsense.
     pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
         self.doom(worker, Doom::Protocol);

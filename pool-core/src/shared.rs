@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::job::Waiter;
 use crate::room::{Place, Room};
 use crate::scheduler::Nanos;
+use crate::task::Options;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) callbacks: Arc<Callbacks>,
     /// Items that may be unsettled before a submission waits.
     pub(crate) max_pending: u64,
+    /// Options of tasks that set none.
+    pub(crate) defaults: Options,
     supervision: Mutex<Supervision>,
     /// The last thread of the pool has ended, or something was settled while somebody waited for that.
     ended: Condvar,
@@ -46,7 +49,7 @@ struct Supervision {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64) -> Result<Arc<Self>> {
+    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64, defaults: Options) -> Result<Arc<Self>> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         let bell = EventFd::from_flags(flags).map_err(|error| Error::system("eventfd", error))?;
         Ok(Arc::new(Shared {
@@ -55,6 +58,7 @@ impl Shared {
             room: Room::default(),
             callbacks: Arc::default(),
             max_pending,
+            defaults,
             supervision: Mutex::default(),
             ended: Condvar::new(),
             bell,

@@ -9,11 +9,15 @@ use std::ffi::CString;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::Journal;
+
+use crate::limits::has_memory_limit;
+use crate::message::LastWords;
 
 /// Makes this process a good fork server; the descriptor becomes readable when a child has ended.
 pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
@@ -82,14 +86,9 @@ pub(crate) fn is_copy() -> bool {
     IS_COPY.load(Ordering::Relaxed)
 }
 
-// ---- stack overflow ------------------------------------------------------------------------------------------------
+// ---- last words ------------------------------------------------------------------------------------------------
 
-struct Watch {
-    journal: Journal,
-    words: &'static [u8],
-}
-
-static WATCH: OnceLock<Watch> = OnceLock::new();
+static JOURNAL: OnceLock<Journal> = OnceLock::new();
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
@@ -100,13 +99,14 @@ const FRAME_MAX: usize = 64 << 10;
 /// Enough for the handler below, which calls nothing.
 const HANDLER_STACK: usize = 64 << 10;
 
-/// Leaves `words` in the journal when this thread's stack overflows, before the process dies of it.
-pub(crate) fn note_stack_overflow(journal: Journal, words: &'static [u8]) {
+/// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the stack or of the memory
+/// allowed.
+pub(crate) fn note_deaths(journal: Journal) {
     let here = 0u8;
     STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft.min(1 << 40));
     STACK_BYTES.store(limit as usize, Ordering::Relaxed);
-    if WATCH.set(Watch { journal, words }).is_err() {
+    if JOURNAL.set(journal).is_err() {
         return;
     }
     let memory = Box::leak(vec![0u8; HANDLER_STACK].into_boxed_slice());
@@ -115,15 +115,37 @@ pub(crate) fn note_stack_overflow(journal: Journal, words: &'static [u8]) {
     // - the memory is leaked, so it outlives every signal.
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
     let flags = SaFlags::SA_SIGINFO | SaFlags::SA_ONSTACK;
-    let action = SigAction::new(SigHandler::SigAction(on_fault), flags, SigSet::empty());
-    for signal in [Signal::SIGSEGV, Signal::SIGBUS] {
+    let action = SigAction::new(SigHandler::SigAction(on_death), flags, SigSet::empty());
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT] {
         // SAFETY:
-        // - `on_fault` does only what is async-signal-safe: loads, stores and `sigaction`.
+        // - `on_death` does only what is async-signal-safe: loads, stores and `sigaction`.
         let _ = unsafe { sigaction(signal, &action) };
     }
 }
 
-extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    let words: Option<&[u8]> = if is_stack_overflow(signal, info, context) {
+        Some(&LastWords::STACK_OVERFLOW)
+    } else if has_memory_limit() && Errno::last() == Errno::ENOMEM {
+        // Rust aborts when an allocation fails, C++ does likewise, and C dereferences the null pointer; each time the
+        // allocator's error is the last that there was.
+        Some(&LastWords::MEMORY_LIMIT)
+    } else {
+        None
+    };
+    if let (Some(journal), Some(words)) = (JOURNAL.get(), words) {
+        journal.note(words);
+    }
+    // Back to where it was raised, where it now kills: faults again, and `abort` raises again.
+    if let Ok(signal) = Signal::try_from(signal) {
+        set(signal, SigHandler::SigDfl);
+    }
+}
+
+fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut libc::c_void) -> bool {
+    if signal == libc::SIGABRT {
+        return false;
+    }
     // SAFETY:
     // - the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
     let info = unsafe { &*info };
@@ -132,17 +154,8 @@ extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     let at = unsafe { info.si_addr() }.addr();
     let top = STACK_TOP.load(Ordering::Relaxed);
     let low = top.saturating_sub(STACK_BYTES.load(Ordering::Relaxed)).saturating_sub(GUARD_GAP);
-    let near_stack_pointer = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_MAX);
-    if (low..top).contains(&at)
-        && near_stack_pointer
-        && let Some(watch) = WATCH.get()
-    {
-        watch.journal.note(watch.words);
-    }
-    // Back to where it faulted, where it now dies of the signal.
-    if let Ok(signal) = Signal::try_from(signal) {
-        set(signal, SigHandler::SigDfl);
-    }
+    let is_near = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_MAX);
+    (low..top).contains(&at) && is_near
 }
 
 fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {

@@ -16,6 +16,7 @@ use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{Lane, RING_BYTES};
 use crate::launch::{Server, StartMethod, wait_readable};
+use crate::limits::Settings;
 use crate::message::{Launch, Report};
 use crate::scheduler::WorkerId;
 use crate::shared::Shared;
@@ -25,7 +26,7 @@ pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     method: StartMethod,
     hub: OwnedFd,
-    name: String,
+    settings: Settings,
     server: Option<Server>,
     /// Lanes whose processes are being made.
     launching: HashMap<WorkerId, HostEnd>,
@@ -35,8 +36,8 @@ pub(crate) struct Supervisor {
 const LAUNCHES_AHEAD: usize = 16;
 
 impl Supervisor {
-    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: OwnedFd, name: String) -> Self {
-        Supervisor { shared, method, hub, name, server: None, launching: HashMap::new() }
+    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: OwnedFd, settings: Settings) -> Self {
+        Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new() }
     }
 
     /// Starts the fork server and all workers.
@@ -45,7 +46,7 @@ impl Supervisor {
     ///
     /// The first that went wrong. What had been started goes when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(Server::start(self.method, &self.name, self.hub.as_fd())?);
+        self.server = Some(Server::start(self.method, &self.settings, self.hub.as_fd())?);
         match self.report()? {
             Some((Report::Serving, _)) => {}
             _ => {
@@ -181,7 +182,7 @@ impl Supervisor {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let server = Server::start(self.method, &self.name, self.hub.as_fd())?;
+        let server = Server::start(self.method, &self.settings, self.hub.as_fd())?;
         match server.control.receive() {
             Ok(Some((Report::Serving, _))) => Ok(server),
             _ => {

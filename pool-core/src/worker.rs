@@ -6,12 +6,15 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell, WorkerEnd};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::limits::{RssWatch, Settings};
 use crate::message::{Failure, LastWords, call, reply};
 use crate::panic;
 use crate::signals;
@@ -45,6 +48,30 @@ impl Worker {
     pub fn pid(&self) -> u32 {
         self.pid
     }
+
+    /// When the item that it runs will be killed, if its task has a [time limit](crate::Task::timeout): a task that
+    /// looks can stop in time and return what it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool_core::prelude::*;
+    /// use std::time::Instant;
+    ///
+    /// #[pool_task]
+    /// fn best_effort() -> u64 {
+    ///     let deadline = pool_core::current_worker().and_then(|worker| worker.deadline()).unwrap();
+    ///     (0..).take_while(|_| Instant::now() + Duration::from_millis(900) < deadline).count() as u64
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// assert!(Pool::new(1)?.apply(best_effort::Task.timeout(Duration::from_secs(1)), ())? > 0);
+    /// # Ok(()) }
+    /// ```
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadline = DEADLINE.load(Ordering::Relaxed);
+        (deadline > 0).then(|| Instant::now() + Duration::from_nanos(deadline.saturating_sub(monotonic_ns())))
+    }
 }
 
 static CURRENT: OnceLock<Worker> = OnceLock::new();
@@ -70,13 +97,16 @@ pub fn current_worker() -> Option<Worker> {
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd) -> ! {
+pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settings) -> ! {
     let _ = CURRENT.set(worker);
-    let Ok(mut end) = WorkerEnd::open(lane.as_fd()) else { leave(EXIT_BAD_LANE) };
-    let Ok(hub) = HubWorker::open(hub.as_fd()) else { leave(EXIT_BAD_LANE) };
-    drop(lane);
+    let opened = (WorkerEnd::open(lane.as_fd()), HubWorker::open(hub.as_fd()));
+    let (Ok(mut end), Ok(hub_worker)) = opened else { leave(EXIT_BAD_LANE) };
+    drop((lane, hub));
+    let hub = hub_worker;
+    settings.apply(worker.id as u32);
+    let mut rss = RssWatch::new(settings);
     let journal = end.journal.clone();
-    signals::note_stack_overflow(journal.clone(), &LastWords::STACK_OVERFLOW);
+    signals::note_deaths(journal.clone());
     panic::report_panics_of_this_thread(move |report| {
         let mut report = report.clone();
         report.backtrace = None;
@@ -98,7 +128,7 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd) -> ! {
         if header.kind == call::QUIT {
             leave(0);
         }
-        answer(&mut end, &hub, &call, &long);
+        answer(&mut end, &hub, &mut rss, &call, &long);
         if !call.is_long {
             end.calls.release(&call.record);
         }
@@ -168,7 +198,7 @@ fn next_call(
     }
 }
 
-fn answer(end: &mut WorkerEnd, hub: &HubWorker, call: &Call, long: &[u8]) {
+fn answer(end: &mut WorkerEnd, hub: &HubWorker, rss: &mut Option<RssWatch>, call: &Call, long: &[u8]) {
     let header = call.record.header;
     let WorkerEnd { calls, replies, journal, bell } = end;
     let bytes = if call.is_long {
@@ -193,17 +223,21 @@ fn answer(end: &mut WorkerEnd, hub: &HubWorker, call: &Call, long: &[u8]) {
         input: Decoder::new(bytes),
         drafted: 0,
         draft_bytes: 0,
-        timed: header.flags & call::TIMED != 0,
+        limit: header.info,
         begun: monotonic_ns(),
     };
     if header.kind == call::INIT && header.extra == call::NO_TASK {
         chunk.items = 0;
     } else if let Some(entry) = TASKS.get(header.extra as usize) {
         // What was noted about the chunk before must not be taken for this one's.
+        DEADLINE.store(0, Ordering::Relaxed);
         chunk.note_item();
         (entry.run)(&mut chunk);
     }
-    chunk.publish(true);
+    let now = monotonic_ns();
+    let worn = rss.as_mut().is_some_and(|rss| rss.is_past(now));
+    let flags = reply::LAST | if worn { reply::WORN } else { 0 };
+    chunk.publish(flags, now - chunk.begun);
 }
 
 /// The items of a call that is being answered.
@@ -225,7 +259,8 @@ pub(crate) struct Chunk<'w> {
     /// Values in the record under construction.
     drafted: u32,
     draft_bytes: usize,
-    timed: bool,
+    /// Nanoseconds that each item may take, or 0.
+    limit: u64,
     begun: u64,
 }
 
@@ -255,6 +290,19 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     }
 }
 
+/// Notes, if there is a limit, when the item begins and when it must be through.
+#[inline]
+fn stamp(journal: &Journal, limit: u64) {
+    if limit > 0 {
+        let now = monotonic_ns();
+        journal.stamp(now);
+        DEADLINE.store(now.saturating_add(limit), Ordering::Relaxed);
+    }
+}
+
+/// When the current item will be killed, on the monotonic clock; 0 if never.
+static DEADLINE: AtomicU64 = AtomicU64::new(0);
+
 /// What an item came to that is not a value beside the others.
 enum Odd {
     /// A value that does not fit there.
@@ -267,15 +315,13 @@ enum Odd {
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
     let Chunk { replies, journal, input, next, drafted, draft_bytes, .. } = chunk;
-    let (begun, timed) = (*draft_bytes, chunk.timed);
+    let (begun, limit) = (*draft_bytes, chunk.limit);
     let draft_start = replies.draft_end(begun);
     let claimed = chunk.claimed;
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
     while *next < claimed && *draft_bytes < PIECE {
         journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
-        if timed {
-            journal.stamp(monotonic_ns());
-        }
+        stamp(journal, limit);
         let output = match input.item(T::args_size()).and_then(T::invoke) {
             Ok(output) => output,
             Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
@@ -323,15 +369,13 @@ impl Chunk<'_> {
     #[inline]
     fn note_item(&self) {
         self.journal.begin_item(self.next, self.replies.draft_end(self.draft_bytes));
-        if self.timed {
-            self.journal.stamp(monotonic_ns());
-        }
+        stamp(self.journal, self.limit);
     }
 
     /// Sees to it that the next value can be drafted.
     fn make_room(&mut self) {
         if self.draft_bytes >= PIECE {
-            self.publish(false);
+            self.publish(0, 0);
         }
         while self.replies.room(self.draft_bytes + MARGIN).is_none() {
             self.wait_room();
@@ -358,26 +402,26 @@ impl Chunk<'_> {
 
     fn publish_draft(&mut self) {
         if self.drafted > 0 {
-            self.publish(false);
+            self.publish(0, 0);
         }
     }
 
     /// Makes the drafted values visible to the host.
-    fn publish(&mut self, last: bool) {
+    fn publish(&mut self, flags: u16, info: u64) {
         while self.replies.room(0).is_none() {
             self.wait_room();
         }
-        let (flags, info) = if last { (reply::LAST, monotonic_ns() - self.begun) } else { (0, 0) };
         let (seq, count) = (self.seq, self.drafted);
         let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
-        if last {
+        let is_last = flags & reply::LAST != 0;
+        if is_last {
             // Before the host can know the call as answered.
             flush();
         }
         self.replies.publish(&header, self.draft_bytes);
         self.drafted = 0;
         self.draft_bytes = 0;
-        if !last {
+        if !is_last {
             self.hub.ring();
         }
     }

@@ -7,6 +7,7 @@
 //!       └─ fork server, workers, and for some checks a host of its own (`it --run NAME ... host`)
 //! ```
 
+pub mod bomb;
 pub mod capture;
 pub mod gate;
 pub mod host;

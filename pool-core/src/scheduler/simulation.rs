@@ -272,11 +272,11 @@ impl World {
         // Most rounds end one item; some only start a worker, or let a time limit pass.
         let rounds = 1000 + 100 * self.books.unsettled();
         for _ in 0..rounds {
+            self.route();
             if is_done(self) {
                 return;
             }
             let mut goes_on = false;
-            self.route();
             for worker in 0..self.desks.len() {
                 if self.desks[worker].launching {
                     self.launched(worker);
@@ -292,9 +292,7 @@ impl World {
                 goes_on = true;
             }
             if !goes_on {
-                let next = self
-                    .next_event()
-                    .unwrap_or_else(|| panic!("stuck before {goal}; jobs left: {:?}", self.books.live_jobs()));
+                let next = self.next_event().unwrap_or_else(|| panic!("stuck before {goal}"));
                 self.books.now = self.books.now.max(next) + self.rng.pick(&[0, 10_000, 10_000_000]);
             }
             if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {

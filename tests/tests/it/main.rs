@@ -1,8 +1,10 @@
 //! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
 
 mod calls;
+mod crashes;
 mod handles;
 mod maps;
+mod values;
 mod walk_through;
 
 use std::process::ExitCode;
@@ -12,6 +14,13 @@ use tasks_lib as _;
 use tests::trial;
 
 fn main() -> ExitCode {
-    let checks = [walk_through::checks(), calls::checks(), maps::checks(), handles::checks()];
+    let checks = [
+        walk_through::checks(),
+        calls::checks(),
+        maps::checks(),
+        handles::checks(),
+        values::checks(),
+        crashes::checks(),
+    ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -111,7 +111,7 @@ mod tests {
 
     fn show(body: impl FnOnce() -> Result<Seen>) -> (bool, String) {
         let mut out = Vec::new();
-        let mut stage = Stage::new(&mut out, Paint::for_stdout());
+        let mut stage = Stage::new(&mut out, Paint::off());
         stage.step(Step { title: "A step", python: "pass", expected: "nothing" }, body).unwrap();
         let is_all_well = stage.summary().unwrap();
         (is_all_well, String::from_utf8(out).unwrap())

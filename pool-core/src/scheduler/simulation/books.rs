@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use crate::scheduler::{Nanos, Range, Scheduler, State, Terms, Verdict};
+use crate::scheduler::{Nanos, Phase, Range, SILENCE, Scheduler, State, Terms, Verdict};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
     pub(super) jobs: Vec<JobBook>,
     pub(super) processes: Vec<ProcessBook>,
     pub(super) now: Nanos,
+    /// Whose end is being settled, or was.
+    pub(super) buried_last: Option<usize>,
     unsettled: u64,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct ProcessBook {
     pub(super) told_to_leave: bool,
     pub(super) ready: bool,
     pub(super) spoke_nonsense: bool,
+    /// An item of it was found to be over its limit.
+    pub(super) was_slow: bool,
     next_seq: u32,
     /// Items sent and not taken back.
     pub(super) share: u64,
@@ -151,15 +155,20 @@ impl Books {
     }
 
     /// An item fails only when more workers have died of it than its retries allow, and for the reason given.
+    ///
+    /// A process that is killed by the clock may end its item before the signal arrives: then the next one is taken for it.
     fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
-        let (now, terms) = (self.now, self.jobs[job].terms);
-        let entry = self.item(job, item);
-        let costs = entry.costs;
+        let terms = self.jobs[job].terms;
+        let costs = self.item(job, item).costs;
         assert!(costs > terms.retries, "{verdict:?} after {costs} deaths: item {item} of job {job}, {terms:?}");
-        if let Verdict::TimedOut { limit, ran } = verdict {
-            assert_eq!(terms.timeout, Some(limit));
-            let really = entry.run.map(|(_, since)| now - since);
-            assert!(ran >= limit && really >= Some(limit), "ran {really:?}, not {ran}: item {item} of job {job}");
+        let process = self.buried_last.expect("it died of something");
+        match verdict {
+            Verdict::TimedOut { limit, ran } => {
+                assert!(terms.timeout == Some(limit) && ran >= limit, "{verdict:?} of {terms:?}");
+                assert!(self.processes[process].was_slow, "{verdict:?}, and no item of {process} took so long");
+            }
+            Verdict::Protocol => assert!(self.processes[process].spoke_nonsense),
+            _ => assert_eq!(verdict, Verdict::Died),
         }
     }
 
@@ -236,6 +245,8 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
     each_item_is_in_one_place(scheduler, books);
     counters_are_true(scheduler);
     no_hands_are_idle(scheduler);
+    nobody_has_room(scheduler);
+    clock_is_set(scheduler);
     places_are_manned(scheduler, places);
     breaks_when_it_must(scheduler, plan, places);
     finished_is_empty(scheduler, books, places);
@@ -290,15 +301,49 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }
 
+/// Whatever fills a worker's share: while items wait, nobody who may have more has room for them.
+fn nobody_has_room(scheduler: &Scheduler<usize>) {
+    let Some(range) = scheduler.queue.iter().find(|range| scheduler.payload(range.job).is_some()) else { return };
+    let job = scheduler.jobs.get(range.job).expect("it has a payload");
+    let pace = scheduler.paces[job.terms.task as usize];
+    let want = job.terms.chunk_size.unwrap_or_else(|| pace.chunk(job.queued, job.open, scheduler.config.workers));
+    let roomy = scheduler.roomiest(pace.depth(want.min(range.items)));
+    assert_eq!(roomy, None, "a worker has room for what waits: {range:?}");
+}
+
 /// While the pool is open or has work, every worker has a process, or one is on its way, or the clock will see to it.
 fn places_are_manned(scheduler: &Scheduler<usize>, places: &[Place]) {
     if scheduler.state() != State::Open && (scheduler.state() != State::Closed || scheduler.unsettled() == 0) {
         return;
     }
     for (worker, place) in places.iter().enumerate().take(scheduler.workers()) {
-        let backs_off = place.failures > 0 && scheduler.wake_at().is_some();
+        let backs_off = matches!(scheduler.workers[worker].phase, Phase::BackingOff(_));
         assert!(place.process.is_some() || place.launching || backs_off, "worker {worker} was not replaced");
     }
+}
+
+/// Who runs an item with a time limit is watched, and the clock is set for it and for those who back off.
+fn clock_is_set(scheduler: &Scheduler<usize>) {
+    for slot in &scheduler.workers {
+        let front = slot.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
+        let is_timed = front.is_some_and(|job| job.terms.timeout.is_some());
+        let due = match slot.phase {
+            Phase::BackingOff(until) => until,
+            Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => slot.deadline.expect("its item has a limit"),
+            _ => continue,
+        };
+        assert!(scheduler.wake_at().is_some_and(|at| at <= due), "due at {due}: {slot:?}");
+    }
+}
+
+/// Once the clock has ticked, nobody is idle while items wait behind a worker that has been silent for long.
+pub(super) fn idle_help_the_silent(scheduler: &Scheduler<usize>) {
+    let has_idle = scheduler.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty());
+    let slots = scheduler.workers.iter().filter(|slot| slot.takes_work() && scheduler.now - slot.heard >= SILENCE);
+    let mut behind = slots.flat_map(|slot| slot.in_flight.iter().skip(1));
+    let waits =
+        behind.find(|sent| sent.range.items > 0 && !sent.recalling && scheduler.payload(sent.range.job).is_some());
+    assert!(!has_idle || waits.is_none(), "a worker is idle while {waits:?} waits behind another item");
 }
 
 /// The pool is broken when a worker could not be started more often than allowed, and only then.

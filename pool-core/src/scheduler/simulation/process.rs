@@ -135,6 +135,14 @@ impl Process {
         until.filter(|&until| until < Nanos::MAX)
     }
 
+    /// Whether its latest item has had more than its time, as the process itself knows.
+    pub(super) fn is_slow(&self, now: Nanos) -> bool {
+        match (&self.run, self.calls.front()) {
+            (Some(_), Some(Call::Run(chunk))) => chunk.timeout.is_some_and(|limit| now - self.notes.since >= limit),
+            _ => false,
+        }
+    }
+
     /// Goes on by one step; false if it waits.
     pub(super) fn step(&mut self, books: &mut Books, plan: &Plan, rng: &mut Rng) -> bool {
         if self.dead {

@@ -158,6 +158,7 @@ impl World {
         let begun = (process.notes.claimed > 0).then_some(process.notes.seq);
         let salvaged = self.salvage(worker, &process, begun);
         self.note_costs(worker, &process, begun);
+        self.books.buried_last = Some(process.id);
         let book = &mut self.books.processes[process.id];
         book.buried = true;
         if !book.ready && !book.killed && !book.told_to_leave {
@@ -223,6 +224,7 @@ impl World {
         }
         self.scheduler.tick(self.books.now);
         self.act();
+        books::idle_help_the_silent(&self.scheduler);
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -269,7 +271,10 @@ impl World {
                 assert!(!again && !self.books.processes[id].killed, "told to leave twice, or when killed");
             }
             Action::Probe { worker } => {
-                if let Some(notes) = self.process(worker).map(|process| process.notes) {
+                let now = self.books.now;
+                if let Some(process) = self.process(worker) {
+                    let (id, notes, is_slow) = (process.id, process.notes, process.is_slow(now));
+                    self.books.processes[id].was_slow |= is_slow;
                     let since = (notes.claimed > 0 && notes.since > 0).then_some(notes.since);
                     self.scheduler.probed(worker, notes.seq, since);
                 }

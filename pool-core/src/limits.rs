@@ -1,0 +1,101 @@
+//! What a worker process is held to: memory, CPUs, and its turn when memory runs out.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::{Pid, SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
+
+/// What the builder says of every worker of a pool.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// The pool's.
+    pub(crate) name: String,
+    /// Bytes that it may have beyond what it starts with.
+    pub(crate) memory_limit: Option<u64>,
+    /// Bytes of resident memory after which it is replaced.
+    pub(crate) max_rss: Option<u64>,
+    /// Each worker has one CPU.
+    pub(crate) pin_cpus: bool,
+}
+
+/// When the kernel must kill something, let it be a worker and not its host: see proc_pid_oom_score_adj(5).
+const OOM_SCORE_ADD: i32 = 300;
+const OOM_SCORE_MAX: i32 = 1000;
+
+static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
+
+impl Settings {
+    /// Holds this process, the worker of this number, to them. What the system does not allow is left out.
+    pub(crate) fn apply(&self, worker: u32) {
+        let score: Option<i32> = fs::read_to_string(OOM_SCORE).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(score) = score {
+            let _ = fs::write(OOM_SCORE, (score + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string());
+        }
+        if self.pin_cpus {
+            let _ = pin(worker as usize);
+        }
+        if let Some(limit) = self.memory_limit {
+            let now = status_bytes("VmData:").unwrap_or(0);
+            // Private writable memory of any kind, since Linux 4.7: see RLIMIT_DATA in getrlimit(2).
+            let limit = now.saturating_add(limit);
+            let is_set = setrlimit(Resource::RLIMIT_DATA, limit, limit).is_ok();
+            HAS_MEMORY_LIMIT.store(is_set, Ordering::Relaxed);
+        }
+    }
+}
+
+const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// Whether a failed allocation is likely to be the limit's doing. Async-signal-safe.
+pub(crate) fn has_memory_limit() -> bool {
+    HAS_MEMORY_LIMIT.load(Ordering::Relaxed)
+}
+
+/// Puts the worker on the CPU of its number, among those that this process may use.
+fn pin(worker: usize) -> nix::Result<()> {
+    let me = Pid::from_raw(0);
+    let allowed = sched_getaffinity(me)?;
+    let cpus: Vec<_> = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
+    let mut mine = CpuSet::new();
+    mine.set(cpus[worker % cpus.len().max(1)])?;
+    sched_setaffinity(me, &mine)
+}
+
+/// A line of proc_pid_status(5), which says kB and means KiB.
+fn status_bytes(line: &str) -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let value = status.lines().find_map(|text| text.strip_prefix(line))?;
+    value.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
+}
+
+/// Looks from time to time whether the worker has grown past its limit.
+#[derive(Debug)]
+pub(crate) struct RssWatch {
+    max: u64,
+    page: u64,
+    next_look: u64,
+}
+
+/// Nanoseconds between two looks, each of which costs some microseconds.
+const LOOK_EVERY: u64 = 5_000_000;
+
+impl RssWatch {
+    pub(crate) fn new(settings: &Settings) -> Option<Self> {
+        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as u64;
+        settings.max_rss.map(|max| RssWatch { max, page, next_look: 0 })
+    }
+
+    /// Whether it has, as seen at the time `now`.
+    pub(crate) fn is_past(&mut self, now: u64) -> bool {
+        if now < self.next_look {
+            return false;
+        }
+        self.next_look = now + LOOK_EVERY;
+        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+        let resident: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
+        resident.is_some_and(|pages| pages * self.page > self.max)
+    }
+}

@@ -1,0 +1,315 @@
+//! Tasks that end their worker, or try to: what the error says, and that nobody else is hurt.
+
+use pool_core::Error;
+use pool_core::prelude::*;
+use tests::bomb::{Bomb, Effect, Phase, carry};
+use tests::procs::{descendants, eventually, is_alive};
+use tests::tasks::{Way, crash, square};
+use tests::trial::{Check, Setup, each_method, everywhere};
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        everywhere(a_call_that_crashes_says_how),
+        everywhere(an_item_that_crashes_fails_alone),
+        each_method(an_item_that_crashes_in_a_chunk_fails_alone),
+        each_method(many_items_crash_and_all_others_are_right),
+        each_method(a_crash_while_a_value_travels_costs_one_item),
+        each_method(a_panic_in_the_drop_of_a_result_costs_nothing),
+        each_method(a_remote_panic_keeps_its_message_place_task_and_pid),
+        each_method(a_remote_panic_has_a_backtrace_if_the_environment_says_so),
+        each_method(odd_panics_are_still_errors),
+        each_method(what_a_task_has_started_dies_with_its_worker),
+        each_method(the_copy_that_a_task_forks_takes_no_jobs),
+        each_method(a_task_may_close_all_descriptors),
+        each_method(a_task_that_scribbles_over_shared_memory_fails_alone),
+    ]
+}
+
+/// What is to be known of an error of a task that went this way.
+fn assert_tells(error: &Error, way: Way, task: &str, item: Option<usize>) {
+    let kind = if way == Way::Panic { ErrorKind::Panicked } else { ErrorKind::WorkerDied };
+    assert_eq!(error.kind(), kind, "{way:?}: {error}");
+    assert_eq!(error.item(), item);
+    assert!(error.task().unwrap().ends_with(task), "{error}");
+    let pid = error.worker_pid().expect("a worker's pid");
+    let text = error.to_string();
+    assert!(text.contains(task) && text.contains(&format!("worker {pid}")), "{text}");
+    assert!(item.is_none_or(|item| text.contains(&format!("item {item}"))), "{text}");
+    assert!(text.ends_with(way.text()), "{text}");
+    let status = error.exit_status();
+    assert_eq!(status.and_then(|status| status.code()), way.code(), "{text}");
+    let signal = status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
+    assert_eq!(signal, way.signal(), "{text}");
+}
+
+fn a_call_that_crashes_says_how(setup: &Setup) {
+    let pool = setup.pool();
+    for way in Way::ALL {
+        let pids = pool.worker_pids();
+        let others: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
+        let crashing = pool.apply_async(crash::Task, Some(way)).unwrap();
+        let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
+        let error = crashing.get().unwrap_err();
+        assert_tells(&error, way, "tasks::crash", None);
+        assert!(setup.workers > 1 || pids == [error.worker_pid().unwrap()]);
+        for (x, job) in (0..10).chain(0..10).zip(others.into_iter().chain(behind)) {
+            assert_eq!(job.get().unwrap(), x * x);
+        }
+        assert!(eventually(|| pool.worker_pids().len() == setup.workers), "no replacement after {way:?}");
+    }
+    assert_eq!(pool.stats().items_failed, Way::ALL.len() as u64);
+    assert!(pool.stats().workers_died >= 6, "{:?}", pool.stats());
+}
+
+fn fails_alone(pool: &Pool, task: impl Task<Args<'static> = Option<Way>, Output = u32>, way: Way) {
+    let items = (0..100).map(|item| (item == 42).then_some(way));
+    let results = pool.map_results(task, items).unwrap();
+    assert_eq!(results.len(), 100);
+    for (item, result) in results.into_iter().enumerate() {
+        match result {
+            Ok(value) => assert!(value == 7 && item != 42),
+            Err(error) => {
+                assert_eq!(item, 42, "{error}");
+                assert_tells(&error, way, "tasks::crash", Some(42));
+            }
+        }
+    }
+}
+
+fn an_item_that_crashes_fails_alone(setup: &Setup) {
+    let pool = setup.pool();
+    Way::ALL.into_iter().for_each(|way| fails_alone(&pool, crash::Task, way));
+}
+
+fn an_item_that_crashes_in_a_chunk_fails_alone(setup: &Setup) {
+    let pool = setup.pool();
+    for way in Way::ALL {
+        fails_alone(&pool, crash::Task.chunk_size(100), way);
+        fails_alone(&pool, crash::Task.chunk_size(7), way);
+    }
+}
+
+fn many_items_crash_and_all_others_are_right(setup: &Setup) {
+    let pool = setup.pool();
+    let way_of = |item: usize| (item % 10 == 3).then(|| Way::ALL[item / 10 % Way::ALL.len()]);
+    let mut results = pool.imap(crash::Task, (0..200).map(way_of)).unwrap();
+    for item in 0..200 {
+        match (results.next().unwrap(), way_of(item)) {
+            (Ok(value), None) => assert_eq!(value, 7),
+            (Err(error), Some(way)) => assert_tells(&error, way, "tasks::crash", Some(item)),
+            (result, way) => panic!("item {item}, {way:?}: {result:?}"),
+        }
+    }
+    assert!(results.next().is_none());
+}
+
+fn a_crash_while_a_value_travels_costs_one_item(setup: &Setup) {
+    let pool = setup.pool();
+    for phase in [Phase::DecodeArgs, Phase::DropArgs, Phase::EncodeResult] {
+        for way in [Way::Panic, Way::ExitThree, Way::Abort, Way::Kill] {
+            let items = (0..20).map(|item| if item == 9 { Bomb::new(phase, Effect::Crash(way)) } else { Bomb::DUD });
+            for (item, result) in pool.map_results(carry::Task.chunk_size(20), items).unwrap().into_iter().enumerate() {
+                assert_eq!(result.is_ok(), item != 9, "item {item}, {phase:?}, {way:?}: {result:?}");
+                result.err().inspect(|error| assert_tells(error, way, "bomb::carry", Some(9)));
+            }
+            let error = pool.apply(carry::Task, Bomb::new(phase, Effect::Crash(way))).unwrap_err();
+            assert_tells(&error, way, "bomb::carry", None);
+        }
+    }
+    // The result has been encoded when it is dropped; whether it has been sent is a matter of timing.
+    for way in [Way::ExitThree, Way::Abort, Way::Kill] {
+        let make = || Bomb::new(Phase::DropResult, Effect::Crash(way));
+        let items = (0..20).map(|item| if item == 9 { make() } else { Bomb::DUD });
+        for (item, result) in pool.map_results(carry::Task.chunk_size(20), items).unwrap().into_iter().enumerate() {
+            assert!(item == 9 || result.is_ok(), "item {item}, {way:?}: {result:?}");
+            result.err().inspect(|error| assert_tells(error, way, "bomb::carry", Some(9)));
+        }
+        if let Err(error) = pool.apply(carry::Task, make()) {
+            assert_tells(&error, way, "bomb::carry", None);
+        }
+    }
+    assert_eq!(pool.map(square::Task, 0..3).unwrap(), [0, 1, 4]);
+}
+
+fn a_panic_in_the_drop_of_a_result_costs_nothing(setup: &Setup) {
+    let pool = setup.pool();
+    let pids = pool.worker_pids();
+    let make = || Bomb::new(Phase::DropResult, Effect::Crash(Way::Panic));
+    for _ in 0..5 {
+        // The value was there, or its drop is what failed; either way there is one outcome for each item.
+        let results = pool.map_results(carry::Task.chunk_size(10), (0..10).map(|_| make())).unwrap();
+        assert_eq!(results.len(), 10);
+        assert!(results.iter().flat_map(|result| result.as_ref().err()).all(|e| e.kind() == ErrorKind::Panicked));
+        let single = pool.apply(carry::Task, make());
+        assert!(single.is_ok() || single.is_err_and(|error| error.kind() == ErrorKind::Panicked));
+        let items = (0..10).map(|item| if item == 4 { make() } else { Bomb::DUD });
+        let results = pool.map_results(carry::Task.chunk_size(10), items).unwrap();
+        let failed: Vec<_> = (0..10).filter(|item| results[*item].is_err()).collect();
+        assert!(failed.is_empty() || failed == [4], "{failed:?}");
+    }
+    assert_eq!(pool.worker_pids(), pids);
+}
+
+const LINE: u32 = line!() + 4;
+
+#[pool_task]
+fn explode(text: &str) {
+    panic!("{text} is too much");
+}
+
+fn a_remote_panic_keeps_its_message_place_task_and_pid(setup: &Setup) {
+    // SAFETY:
+    // - this process has one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "0") };
+    let pool = setup.pool();
+    let pids = pool.worker_pids();
+    let error = pool.apply(explode::Task, "this").unwrap_err();
+    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("this is too much")));
+    assert_eq!(error.task(), Some("it::crashes::explode"));
+    assert!(pids.contains(&error.worker_pid().unwrap()));
+    assert!(error.location().unwrap().ends_with(&format!("crashes.rs:{LINE}:5")), "{:?}", error.location());
+    assert_eq!((error.backtrace(), error.exit_status().is_none()), (None, true));
+    let (pid, place) = (error.worker_pid().unwrap(), error.location().unwrap());
+    let text = format!("task `it::crashes::explode`, worker {pid}: panicked at {place}: this is too much");
+    assert_eq!(error.to_string(), text);
+    // A long message arrives whole.
+    let long = "x".repeat(300_000);
+    assert_eq!(pool.apply(explode::Task, &long).unwrap_err().panic_message().unwrap().len(), long.len() + 12);
+    assert_eq!(pool.worker_pids(), pids);
+}
+
+fn a_remote_panic_has_a_backtrace_if_the_environment_says_so(setup: &Setup) {
+    // SAFETY:
+    // - this process has one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "1") };
+    let pool = setup.pool();
+    let error = pool.apply(explode::Task, "this").unwrap_err();
+    assert!(error.backtrace().unwrap().contains("explode"), "{:?}", error.backtrace());
+}
+
+#[pool_task]
+fn panic_with_a_number() {
+    std::panic::panic_any(42_u64);
+}
+
+/// Panics when it is dropped.
+struct Grenade;
+
+impl Drop for Grenade {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+#[pool_task]
+fn panic_with_a_grenade() {
+    std::panic::panic_any(Grenade);
+}
+
+#[pool_task]
+fn panic_while_panicking() {
+    let _grenade = Grenade;
+    panic!("first");
+}
+
+fn odd_panics_are_still_errors(setup: &Setup) {
+    let pool = setup.pool();
+    for _ in 0..3 {
+        let error = pool.apply(panic_with_a_number::Task, ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+        let error = pool.apply(panic_with_a_grenade::Task, ()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
+        assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    }
+    // That one is beyond catching.
+    let error = pool.apply(panic_while_panicking::Task, ()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    assert!(error.panic_message().is_some() && error.to_string().contains("SIGABRT"), "{error}");
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+}
+
+#[pool_task]
+fn start_a_sleeper(and_die: bool) -> u32 {
+    let sleeper = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+    assert!(!and_die, "{}", std::process::exit(sleeper.id() as i32 % 100));
+    sleeper.id()
+}
+
+fn what_a_task_has_started_dies_with_its_worker(setup: &Setup) {
+    let pool = setup.pool();
+    let sleeper = pool.apply(start_a_sleeper::Task, false).unwrap();
+    assert!(is_alive(sleeper));
+    let _ = pool.apply(start_a_sleeper::Task, true).unwrap_err();
+    let is_sleeper = |name: &str| name == "sleep";
+    assert!(eventually(|| descendants().iter().filter(|process| is_sleeper(&process.name)).count() == 1));
+    drop(pool);
+    assert!(eventually(|| !is_alive(sleeper)), "it outlived its worker");
+}
+
+#[pool_task]
+fn fork_and_return() -> u32 {
+    // SAFETY:
+    // - the worker has one thread.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Parent { child } => child.as_raw() as u32,
+        nix::unistd::ForkResult::Child => std::process::id(),
+    }
+}
+
+fn the_copy_that_a_task_forks_takes_no_jobs(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let copy = pool.apply(fork_and_return::Task, ()).unwrap();
+    assert_ne!(copy, pool.worker_pids()[0]);
+    for _ in 0..10 {
+        let pids = pool.map(tests::tasks::pid::Task, [(); 50]).unwrap();
+        assert!(!pids.contains(&copy), "the copy took a job");
+    }
+    drop(pool);
+    assert!(eventually(|| !is_alive(copy)));
+}
+
+#[pool_task]
+fn close_everything() {
+    // SAFETY:
+    // - it breaks whatever owns a descriptor, which is what this is for; the worker uses none of them afterwards.
+    unsafe { libc::close_range(0, u32::MAX, 0) };
+}
+
+fn a_task_may_close_all_descriptors(setup: &Setup) {
+    let pool = setup.pool();
+    for _ in 0..3 {
+        pool.apply(close_everything::Task, ()).unwrap();
+    }
+    assert_eq!(pool.map(square::Task, 0..1000).unwrap().len(), 1000);
+}
+
+/// Fills every writable shared mapping of this process.
+#[pool_task]
+fn scribble() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let mut bytes = 0;
+    for line in maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("memfd:")) {
+        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [start, end] = [start, end].map(|address| usize::from_str_radix(address, 16).unwrap());
+        let memory = std::ptr::with_exposed_provenance_mut::<u8>(start);
+        // SAFETY:
+        // - the memory is mapped and writable; that others share it is what this is for.
+        unsafe { memory.write_bytes(0xA5, end - start) };
+        bytes += end - start;
+    }
+    bytes
+}
+
+fn a_task_that_scribbles_over_shared_memory_fails_alone(setup: &Setup) {
+    let pool = setup.pool();
+    for _ in 0..3 {
+        let before: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
+        let scribbling = pool.apply_async(scribble::Task, ()).unwrap();
+        let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
+        let error = scribbling.get().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::WorkerDied), "{error}");
+        for (x, job) in (0..10).chain(0..10).zip(before.into_iter().chain(behind)) {
+            assert_eq!(job.get().unwrap(), x * x);
+        }
+    }
+}

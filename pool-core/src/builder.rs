@@ -31,6 +31,7 @@ use crate::task::{Options, Task};
 /// | [`max_pending`](PoolBuilder::max_pending) | no limit |
 /// | [`task_timeout`](PoolBuilder::task_timeout), [`retries`](PoolBuilder::retries) | no limit, none |
 /// | [`memory_limit`](PoolBuilder::memory_limit), [`max_worker_rss`](PoolBuilder::max_worker_rss) | no limit |
+/// | [`idle_timeout`](PoolBuilder::idle_timeout) | workers stay |
 /// | [`pin_cpus`](PoolBuilder::pin_cpus) | no |
 /// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
 /// | [`name`](PoolBuilder::name) | `pool` |
@@ -56,6 +57,7 @@ pub struct PoolBuilder {
     initializer: Option<Result<Initializer>>,
     max_tasks_per_worker: Option<u64>,
     max_pending: Option<usize>,
+    idle_timeout: Option<Duration>,
     restart_limit: u32,
     defaults: Options,
     settings: Settings,
@@ -75,6 +77,7 @@ impl PoolBuilder {
             initializer: None,
             max_tasks_per_worker: None,
             max_pending: None,
+            idle_timeout: None,
             restart_limit: 3,
             defaults: Options::NONE,
             settings: Settings { name: "pool".to_owned(), ..Settings::default() },
@@ -177,6 +180,12 @@ impl PoolBuilder {
         self
     }
 
+    /// A worker that has had nothing to do for so long leaves, and comes back when there is work. A pool that is seldom used costs no memory meanwhile.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.idle_timeout = Some(limit);
+        self
+    }
+
     /// Gives each worker one CPU of those that this process may use, in turn.
     pub fn pin_cpus(mut self, pin: bool) -> Self {
         self.settings.pin_cpus = pin;
@@ -203,8 +212,12 @@ impl PoolBuilder {
         let (hub, hub_fd) = Hub::create().map_err(|error| {
             Error::new(ErrorKind::System, format!("shared memory of the pool: {error}")).with_source(error)
         })?;
-        let config =
-            Config { workers, max_tasks_per_worker: self.max_tasks_per_worker, restart_limit: self.restart_limit };
+        let config = Config {
+            workers,
+            max_tasks_per_worker: self.max_tasks_per_worker,
+            restart_limit: self.restart_limit,
+            idle_timeout: self.idle_timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+        };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
         let shared = Shared::new(engine, hub, max_pending, self.defaults)?;

@@ -39,6 +39,8 @@ pub(crate) struct Config {
     pub(crate) workers: usize,
     pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) restart_limit: u32,
+    /// How long a worker may have nothing to do before it leaves until it is needed.
+    pub(crate) idle_timeout: Option<Nanos>,
 }
 
 /// What was asked of one job.
@@ -149,6 +151,8 @@ struct Sent {
 enum Phase {
     /// No process and none wanted.
     Vacant,
+    /// No process until there is work for one.
+    Resting,
     /// To be launched again at this time.
     BackingOff(Nanos),
     Launching,
@@ -157,6 +161,8 @@ enum Phase {
     Ready,
     /// Told to leave.
     Leaving,
+    /// Told to leave for want of work.
+    Retiring,
     /// Killed by us, for this reason.
     Doomed(Doom),
 }
@@ -221,9 +227,10 @@ impl Worker {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
-    /// The newest chunk of which something is left: one that was taken back whole keeps its place until it is answered.
-    fn last_with_items(&self) -> Option<(usize, &Sent)> {
-        self.in_flight.iter().enumerate().rev().find(|(_, sent)| sent.range.items > sent.settled)
+    /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
+    /// answered, and one that could not be taken back is not asked for again.
+    fn last_to_recall(&self) -> Option<(usize, &Sent)> {
+        self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)
     }
 }
 
@@ -276,7 +283,8 @@ impl<P> Scheduler<P> {
 
     /// Every worker has gone and none will come.
     pub(crate) fn is_finished(&self) -> bool {
-        self.state != State::Open && self.workers.iter().all(|worker| worker.phase == Phase::Vacant)
+        self.state != State::Open
+            && self.workers.iter().all(|worker| matches!(worker.phase, Phase::Vacant | Phase::Resting))
     }
 
     /// The pool as it should be; [`Scheduler::resize`] changes it.
@@ -421,7 +429,7 @@ impl<P> Scheduler<P> {
                 if phase == Phase::Vacant {
                     self.launch(worker);
                 }
-            } else if matches!(phase, Phase::BackingOff(_)) {
+            } else if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
                 self.workers[worker].phase = Phase::Vacant;
             } else if matches!(phase, Phase::Starting | Phase::Ready) {
                 self.recall_unstarted(worker);
@@ -461,6 +469,7 @@ impl<P> Scheduler<P> {
         }
         self.full = false;
         self.dispatch();
+        self.retire_if_idle(worker);
     }
 
     /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them.
@@ -511,6 +520,8 @@ impl<P> Scheduler<P> {
         let Some(sent) = slot.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
         let kept = kept.max(sent.settled);
         if kept >= sent.range.items {
+            // Whoever idles is given something else.
+            self.dispatch();
             return;
         }
         let range =
@@ -591,6 +602,7 @@ impl<P> Scheduler<P> {
             match self.workers[worker].phase {
                 Phase::BackingOff(until) if until <= now => self.launch(worker),
                 Phase::BackingOff(until) => self.wake_by(until),
+                Phase::Ready => self.retire_if_idle(worker),
                 _ => {}
             }
             if let Some(deadline) = self.workers[worker].deadline {
@@ -628,7 +640,7 @@ impl<P> Scheduler<P> {
 
     fn doom(&mut self, worker: WorkerId, doom: Doom) {
         let slot = &mut self.workers[worker];
-        if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving) {
+        if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
             slot.phase = Phase::Doomed(doom);
             slot.deadline = None;
             // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way.
@@ -642,6 +654,31 @@ impl<P> Scheduler<P> {
         if slot.takes_work() {
             slot.phase = Phase::Leaving;
             self.actions.push_back(Action::Quit { worker });
+        }
+    }
+
+    /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to do now.
+    fn retire_if_idle(&mut self, worker: WorkerId) {
+        let Some(limit) = self.config.idle_timeout else { return };
+        let slot = &mut self.workers[worker];
+        if slot.phase != Phase::Ready || !slot.in_flight.is_empty() {
+            return;
+        }
+        let until = slot.heard.saturating_add(limit);
+        if until > self.now {
+            self.wake_by(until);
+            return;
+        }
+        slot.phase = Phase::Retiring;
+        self.actions.push_back(Action::Quit { worker });
+    }
+
+    /// There is more to do than idle workers can take: one that rests is called back.
+    fn call_back(&mut self) {
+        if self.config.idle_timeout.is_some()
+            && let Some(worker) = self.workers.iter().position(|slot| slot.phase == Phase::Resting)
+        {
+            self.launch(worker);
         }
     }
 
@@ -661,6 +698,8 @@ impl<P> Scheduler<P> {
                 slot.phase = Phase::BackingOff(until);
                 self.wake_by(until);
             }
+        } else if wanted && phase == Phase::Retiring {
+            slot.phase = Phase::Resting;
         } else if wanted {
             self.launch(worker);
         }
@@ -797,6 +836,7 @@ impl<P> Scheduler<P> {
             self.watch(worker, job);
         }
         self.dispatch();
+        self.retire_if_idle(worker);
     }
 
     /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.
@@ -832,8 +872,12 @@ impl<P> Scheduler<P> {
             let items = want.min(range.items);
             let Some(worker) = self.roomiest(pace.depth(items)) else {
                 self.full = true;
+                self.call_back();
                 return;
             };
+            if !self.workers[worker].in_flight.is_empty() {
+                self.call_back();
+            }
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
             self.send(worker, Range { items, ..range }, pace);
@@ -893,10 +937,10 @@ impl<P> Scheduler<P> {
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
         for (worker, slot) in self.workers.iter().enumerate() {
-            let Some((at, sent)) = slot.last_with_items() else { continue };
+            let Some((at, sent)) = slot.last_to_recall() else { continue };
             let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
-            if sent.recalling || !(fresh || items > 1) || !slot.takes_work() {
+            if !(fresh || items > 1) || !slot.takes_work() {
                 continue;
             }
             let Some(job) = self.jobs.get(sent.range.job) else { continue };
@@ -914,7 +958,7 @@ impl<P> Scheduler<P> {
             return;
         }
         let slot = &mut self.workers[worker];
-        let (at, _) = slot.last_with_items().expect("it was chosen for that");
+        let (at, _) = slot.last_to_recall().expect("it was chosen for that");
         let half = at == 0;
         let sent = &mut slot.in_flight[at];
         sent.recalling = true;

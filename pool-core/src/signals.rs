@@ -96,7 +96,7 @@ static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 const GUARD_GAP: usize = 1 << 20;
 /// A frame larger than this is probed page by page, so a fault is no farther from the stack pointer.
 const FRAME_MAX: usize = 64 << 10;
-/// Enough for the handler below, which calls nothing.
+/// Enough for the handler below, even if it unwinds.
 const HANDLER_STACK: usize = 64 << 10;
 
 /// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the stack or of the memory
@@ -126,9 +126,9 @@ pub(crate) fn note_deaths(journal: Journal) {
 extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let words: Option<&[u8]> = if is_stack_overflow(signal, info, context) {
         Some(&LastWords::STACK_OVERFLOW)
-    } else if has_memory_limit() && Errno::last() == Errno::ENOMEM {
-        // Rust aborts when an allocation fails, C++ does likewise, and C dereferences the null pointer; each time the
-        // allocator's error is the last that there was.
+    } else if has_memory_limit() && (Errno::last() == Errno::ENOMEM || signal == libc::SIGABRT && is_in_alloc_error()) {
+        // C++ aborts when an allocation fails, and C dereferences the null pointer; the allocator's error is the last that
+        // there was. Rust aborts, too, but prints first, which may leave another error behind.
         Some(&LastWords::MEMORY_LIMIT)
     } else {
         None
@@ -156,6 +156,36 @@ fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut li
     let low = top.saturating_sub(STACK_BYTES.load(Ordering::Relaxed)).saturating_sub(GUARD_GAP);
     let is_near = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_MAX);
     (low..top).contains(&at) && is_near
+}
+
+/// Whether this thread is in `handle_alloc_error`.
+///
+/// Unwinding is not async-signal-safe in general. Here it follows an `abort` of this thread, which holds none of the locks
+/// that it needs then.
+fn is_in_alloc_error() -> bool {
+    unsafe extern "C" {
+        fn _Unwind_Backtrace(
+            frame: extern "C" fn(*mut libc::c_void, *mut libc::c_void) -> i32,
+            argument: *mut libc::c_void,
+        ) -> i32;
+        fn _Unwind_GetRegionStart(context: *mut libc::c_void) -> usize;
+    }
+    extern "C" fn look(context: *mut libc::c_void, found: *mut libc::c_void) -> i32 {
+        // SAFETY:
+        // - the unwinder passes a valid context.
+        let start = unsafe { _Unwind_GetRegionStart(context) };
+        if start == std::alloc::handle_alloc_error as *const () as usize {
+            // SAFETY:
+            // - the argument is the `bool` below.
+            unsafe { found.cast::<bool>().write(true) };
+        }
+        0
+    }
+    let mut found = false;
+    // SAFETY:
+    // - `look` is of the type that the Itanium C++ ABI wants, and `found` outlives the walk.
+    unsafe { _Unwind_Backtrace(look, (&raw mut found).cast()) };
+    found
 }
 
 fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {

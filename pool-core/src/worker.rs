@@ -330,7 +330,10 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
-        match out.item(T::output_size(), |out| T::encode_output(&output, out)) {
+        let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
+        // Before the value counts: should this panic, that is the item's one outcome.
+        drop(output);
+        match encoded {
             Ok(None) => {
                 *drafted += 1;
                 *draft_bytes = begun + out.used();

@@ -64,6 +64,7 @@ pub struct Check {
     run: Box<dyn Fn(&Setup) + Send + Sync>,
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
+    noisy: bool,
 }
 
 impl fmt::Debug for Check {
@@ -74,7 +75,7 @@ impl fmt::Debug for Check {
 
 /// A check in every setup: all start methods × 1, 2 and 5 workers.
 pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
-    Check { name: name_of(&run), run: Box::new(run), methods: METHODS.to_vec(), workers: vec![1, 2, 5] }
+    Check { name: name_of(&run), run: Box::new(run), methods: METHODS.to_vec(), workers: vec![1, 2, 5], noisy: false }
 }
 
 /// A check for each start method, with two workers.
@@ -105,13 +106,19 @@ impl Check {
         Check { methods: methods.to_vec(), ..self }
     }
 
+    /// It may write to standard error.
+    #[must_use]
+    pub fn noisy(self) -> Check {
+        Check { noisy: true, ..self }
+    }
+
     fn trials(&self) -> impl Iterator<Item = Trial> {
-        let name = self.name;
+        let Check { name, noisy, .. } = *self;
         let setups =
             self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();
-            let run = move || watchdog::run(&trial_args(name, setup)).map_err(Into::into);
+            let run = move || watchdog::run(&trial_args(name, setup), noisy).map_err(Into::into);
             Trial::test(format!("{name}/{method}/{workers}"), run)
         })
     }

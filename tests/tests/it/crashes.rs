@@ -18,10 +18,11 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_remote_panic_keeps_its_message_place_task_and_pid),
         each_method(a_remote_panic_has_a_backtrace_if_the_environment_says_so),
         each_method(odd_panics_are_still_errors),
+        each_method(a_panic_while_panicking_keeps_its_message).noisy(),
         each_method(what_a_task_has_started_dies_with_its_worker),
         each_method(the_copy_that_a_task_forks_takes_no_jobs),
         each_method(a_task_may_close_all_descriptors),
-        each_method(a_task_that_scribbles_over_shared_memory_fails_alone),
+        each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
     ]
 }
 
@@ -221,7 +222,10 @@ fn odd_panics_are_still_errors(setup: &Setup) {
         assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
         assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     }
-    // That one is beyond catching.
+}
+
+fn a_panic_while_panicking_keeps_its_message(setup: &Setup) {
+    let pool = setup.pool();
     let error = pool.apply(panic_while_panicking::Task, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
     assert!(error.panic_message().is_some() && error.to_string().contains("SIGABRT"), "{error}");
@@ -237,11 +241,10 @@ fn start_a_sleeper(and_die: bool) -> u32 {
 
 fn what_a_task_has_started_dies_with_its_worker(setup: &Setup) {
     let pool = setup.pool();
+    let _ = pool.apply(start_a_sleeper::Task, true).unwrap_err();
+    assert!(eventually(|| descendants().iter().all(|process| process.name != "sleep")), "{:?}", descendants());
     let sleeper = pool.apply(start_a_sleeper::Task, false).unwrap();
     assert!(is_alive(sleeper));
-    let _ = pool.apply(start_a_sleeper::Task, true).unwrap_err();
-    let is_sleeper = |name: &str| name == "sleep";
-    assert!(eventually(|| descendants().iter().filter(|process| is_sleeper(&process.name)).count() == 1));
     drop(pool);
     assert!(eventually(|| !is_alive(sleeper)), "it outlived its worker");
 }
@@ -297,17 +300,21 @@ fn scribble() -> usize {
         unsafe { memory.write_bytes(0xA5, end - start) };
         bytes += end - start;
     }
+    std::thread::sleep(Duration::from_millis(20));
     bytes
 }
 
-fn a_task_that_scribbles_over_shared_memory_fails_alone(setup: &Setup) {
+fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
     let pool = setup.pool();
     for _ in 0..3 {
         let before: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
         let scribbling = pool.apply_async(scribble::Task, ()).unwrap();
         let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-        let error = scribbling.get().unwrap_err();
-        assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::WorkerDied), "{error}");
+        // Unless its host has looked meanwhile, what it writes in the end is as it should be.
+        match scribbling.get() {
+            Ok(bytes) => assert!(bytes > 128 << 10),
+            Err(error) => assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::WorkerDied), "{error}"),
+        }
         for (x, job) in (0..10).chain(0..10).zip(before.into_iter().chain(behind)) {
             assert_eq!(job.get().unwrap(), x * x);
         }

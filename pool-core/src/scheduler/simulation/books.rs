@@ -245,7 +245,6 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
     each_item_is_in_one_place(scheduler, books);
     counters_are_true(scheduler);
     no_hands_are_idle(scheduler);
-    nobody_has_room(scheduler);
     clock_is_set(scheduler);
     places_are_manned(scheduler, places);
     breaks_when_it_must(scheduler, plan, places);
@@ -301,24 +300,14 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }
 
-/// Whatever fills a worker's share: while items wait, nobody who may have more has room for them.
-fn nobody_has_room(scheduler: &Scheduler<usize>) {
-    let Some(range) = scheduler.queue.iter().find(|range| scheduler.payload(range.job).is_some()) else { return };
-    let job = scheduler.jobs.get(range.job).expect("it has a payload");
-    let pace = scheduler.paces[job.terms.task as usize];
-    let want = job.terms.chunk_size.unwrap_or_else(|| pace.chunk(job.queued, job.open, scheduler.config.workers));
-    let roomy = scheduler.roomiest(pace.depth(want.min(range.items)));
-    assert_eq!(roomy, None, "a worker has room for what waits: {range:?}");
-}
-
 /// While the pool is open or has work, every worker has a process, or one is on its way, or the clock will see to it.
 fn places_are_manned(scheduler: &Scheduler<usize>, places: &[Place]) {
     if scheduler.state() != State::Open && (scheduler.state() != State::Closed || scheduler.unsettled() == 0) {
         return;
     }
     for (worker, place) in places.iter().enumerate().take(scheduler.workers()) {
-        let backs_off = matches!(scheduler.workers[worker].phase, Phase::BackingOff(_));
-        assert!(place.process.is_some() || place.launching || backs_off, "worker {worker} was not replaced");
+        let waits = matches!(scheduler.workers[worker].phase, Phase::BackingOff(_) | Phase::Resting);
+        assert!(place.process.is_some() || place.launching || waits, "worker {worker} was not replaced");
     }
 }
 

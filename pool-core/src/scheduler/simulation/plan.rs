@@ -42,6 +42,7 @@ pub(super) struct Plan {
     pub(super) workers: usize,
     pub(super) max_tasks_per_worker: Option<u64>,
     pub(super) restart_limit: u32,
+    pub(super) idle_timeout: Option<Nanos>,
     /// The usual time of an item of each task.
     pub(super) tasks: Vec<Nanos>,
     pub(super) steps: u64,
@@ -56,6 +57,7 @@ pub(super) struct Plan {
     pub(super) is_long: u64,
     pub(super) has_room: u64,
     pub(super) publishes: u64,
+    pub(super) wears_out: u64,
     pub(super) salvage_fails: u64,
     pub(super) ends_early: u64,
     pub(super) cancels: u64,
@@ -69,6 +71,7 @@ impl Plan {
             workers: rng.up_to(8) as usize,
             max_tasks_per_worker: rng.pick(&[None, None, None, Some(1), Some(3), Some(20)]),
             restart_limit: rng.pick(&[0, 1, 3, 10]),
+            idle_timeout: rng.pick(&[None, None, Some(0), Some(100_000), Some(50_000_000)]),
             tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
             steps: 50 + rng.below(350),
             launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
@@ -82,6 +85,7 @@ impl Plan {
             is_long: rng.pick(&[0, 50, 500]),
             has_room: rng.pick(&[100, 700]),
             publishes: rng.pick(&[0, 50, 500]),
+            wears_out: rng.pick(&[0, 0, 20]),
             salvage_fails: rng.pick(&[0, 0, 200]),
             ends_early: rng.pick(&[0, 0, 1, 5]),
             cancels: rng.pick(&[0, 10, 60]),
@@ -91,7 +95,7 @@ impl Plan {
 
     pub(super) fn config(&self) -> Config {
         let Plan { workers, max_tasks_per_worker, restart_limit, .. } = *self;
-        Config { workers, max_tasks_per_worker, restart_limit }
+        Config { workers, max_tasks_per_worker, restart_limit, idle_timeout: None }
     }
 
     pub(super) fn terms(&self, rng: &mut Rng) -> Terms {

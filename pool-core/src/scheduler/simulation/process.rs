@@ -58,6 +58,7 @@ pub(super) enum Reply {
         first: u64,
         items: u32,
         last: bool,
+        worn: bool,
         elapsed: Nanos,
     },
     Nonsense,
@@ -165,7 +166,7 @@ impl Process {
                 let block = run.claimed.min(run.items / 16).max(1);
                 let claimed = run.items.min(run.claimed + block);
                 if claimed == run.claimed {
-                    self.publish(run, true, books.now);
+                    self.publish(run, true, books.now, rng.permille(plan.wears_out));
                     return true;
                 }
                 (self.notes.seq, self.notes.claimed) = (chunk.seq, claimed);
@@ -178,7 +179,7 @@ impl Process {
                 run.claimed = claimed.min(run.items);
                 run.stage = Stage::Between;
                 if run.next >= run.claimed {
-                    self.publish(run, true, books.now);
+                    self.publish(run, true, books.now, rng.permille(plan.wears_out));
                     return true;
                 }
             }
@@ -195,7 +196,7 @@ impl Process {
                 run.next += 1;
                 run.stage = Stage::Between;
                 if fate == Fate::Error || rng.permille(plan.publishes) {
-                    self.publish(run, false, books.now);
+                    self.publish(run, false, books.now, false);
                     return true;
                 }
             }
@@ -229,12 +230,12 @@ impl Process {
         true
     }
 
-    fn publish(&mut self, mut run: Run, last: bool, now: Nanos) {
+    fn publish(&mut self, mut run: Run, last: bool, now: Nanos, worn: bool) {
         let Some(Call::Run(Chunk { seq, job, first, .. })) = self.calls.front() else { unreachable!("as in `step`") };
         let items = std::mem::take(&mut run.drafted);
         let (seq, job, first) = (*seq, *job, first + u64::from(run.published));
         run.published += items;
-        self.replies.push_back(Reply::Items { seq, job, first, items, last, elapsed: now - run.begun });
+        self.replies.push_back(Reply::Items { seq, job, first, items, last, worn, elapsed: now - run.begun });
         if last {
             self.calls.pop_front();
         } else {

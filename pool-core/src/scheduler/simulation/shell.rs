@@ -104,7 +104,7 @@ impl World {
                 self.books.processes[process].spoke_nonsense = true;
                 self.scheduler.misbehaved(worker);
             }
-            Reply::Items { seq, job, first, items, last, elapsed } => {
+            Reply::Items { seq, job, first, items, last, worn, elapsed } => {
                 if self.errs(Plant::LosesReply) {
                     return;
                 }
@@ -115,6 +115,9 @@ impl World {
                 };
                 self.deliver(id, job, first, at, items);
                 self.scheduler.replied(worker, seq, items, last, elapsed);
+                if worn {
+                    self.scheduler.wore_out(worker);
+                }
             }
         }
     }

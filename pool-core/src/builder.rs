@@ -217,6 +217,7 @@ impl PoolBuilder {
             max_tasks_per_worker: self.max_tasks_per_worker,
             restart_limit: self.restart_limit,
             idle_timeout: self.idle_timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+            has_initializer: initializer.is_some(),
         };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);

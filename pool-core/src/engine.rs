@@ -48,6 +48,8 @@ struct Desk {
     incarnations: u32,
     /// The initializer has not answered.
     starting: bool,
+    /// It has answered, and it had failed; the process is being killed.
+    refused: bool,
     /// How the process before ended, while its end is being settled.
     death: Option<Death>,
 }
@@ -164,6 +166,9 @@ impl Engine {
 
     /// The initializer has answered: values of no use or a failure, then the end of the call.
     fn started(&mut self, worker: WorkerId, reply: &Reply) {
+        if self.desks[worker].refused {
+            return;
+        }
         let verdict = match &self.initializer {
             Some(initializer) if reply.items > 0 => {
                 let failure = if reply.failed {
@@ -178,6 +183,7 @@ impl Engine {
         if let Err(message) = verdict {
             self.cause = Some(Error::new(ErrorKind::Broken, message));
             // It dies before it is ready, so it counts as one that could not be started.
+            self.desks[worker].refused = true;
             self.lane(worker).expect("it has just spoken").kill();
         } else if reply.last {
             self.desks[worker].starting = false;
@@ -242,6 +248,7 @@ impl Engine {
         self.counts.launched();
         self.desks[worker].lane = Some(lane);
         self.desks[worker].starting = true;
+        self.desks[worker].refused = false;
         self.scheduler.launched(worker);
         self.act();
     }
@@ -275,7 +282,7 @@ impl Engine {
             self.deliver(job, Part { first, items: finished, values: Ok(values) });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
-        if self.desks[worker].starting && self.cause.is_none() {
+        if self.desks[worker].starting && !self.desks[worker].refused {
             let text = describe(status, words.as_deref());
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }

@@ -79,6 +79,7 @@ mod supervisor;
 mod fork_server;
 mod launch;
 mod limits;
+mod lineage;
 mod message;
 mod panic;
 mod signals;

@@ -11,6 +11,7 @@ use crate::feed::{Feed, encode_one};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::{Args, Payload, Slot};
+use crate::lineage::Lineage;
 use crate::outcome::{self, Gathered};
 use crate::scheduler::{State, Terms};
 use crate::shared::Shared;
@@ -43,7 +44,7 @@ pub struct Pool {
     /// Of the supervisor and the router; taken by whoever waits for their end.
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// A process that the host forks has this object, too, and none of its business.
-    owner: u32,
+    owner: Lineage,
 }
 
 /// What a pool is doing; from [`Pool::state`].
@@ -79,7 +80,7 @@ impl Pool {
     }
 
     pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Pool {
-        Pool { shared, threads: Mutex::new(threads), owner: std::process::id() }
+        Pool { shared, threads: Mutex::new(threads), owner: Lineage::here() }
     }
 
     // ---- submitting ------------------------------------------------------------------------------------------------
@@ -313,8 +314,17 @@ impl Pool {
         Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
     }
 
+    /// A process that the host forked has the pool's object, but not its workers.
+    fn check_owner(&self) -> Result<()> {
+        if self.owner.is_here() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "the pool belongs to the process that made it, of which this is a copy"))
+    }
+
     /// What the task's options, and where they are silent the pool's, say of a job.
     fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
+        self.check_owner()?;
         let (options, defaults) = (task.options(), self.shared.defaults);
         let refuse = |text| Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
         if options.chunk_size == Some(0) {
@@ -444,7 +454,7 @@ const MAP_STRIDE: u64 = 1 << 16;
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.owner != std::process::id() {
+        if !self.owner.is_surely_here() {
             return;
         }
         self.terminate();

@@ -41,6 +41,8 @@ pub(crate) struct Config {
     pub(crate) restart_limit: u32,
     /// How long a worker may have nothing to do before it leaves until it is needed.
     pub(crate) idle_timeout: Option<Nanos>,
+    /// Workers run something first that may fail, and take no work before.
+    pub(crate) has_initializer: bool,
 }
 
 /// What was asked of one job.
@@ -890,6 +892,9 @@ impl<P> Scheduler<P> {
         let mut best = None;
         for (worker, slot) in self.workers.iter().enumerate() {
             if !slot.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| slot.served >= max) {
+                continue;
+            }
+            if slot.phase == Phase::Starting && self.config.has_initializer {
                 continue;
             }
             let load = 2 * slot.in_flight.len() + usize::from(slot.phase == Phase::Starting);

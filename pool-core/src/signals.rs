@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -66,24 +66,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY:
     // - `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
-}
-
-static IS_COPY: AtomicBool = AtomicBool::new(false);
-
-/// From here on, a process that this one forks knows itself for a [copy](is_copy), see pthread_atfork(3).
-pub(crate) fn mark_copies() {
-    extern "C" fn in_child() {
-        IS_COPY.store(true, Ordering::Relaxed);
-    }
-    // SAFETY:
-    // - the handler only stores an atomic, which is allowed in a forked child.
-    unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-}
-
-/// Whether this process was forked by a task: then it has a worker's memory and none of its business.
-#[inline]
-pub(crate) fn is_copy() -> bool {
-    IS_COPY.load(Ordering::Relaxed)
 }
 
 // ---- last words ------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record,
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::limits::{RssWatch, Settings};
+use crate::lineage::Lineage;
 use crate::message::{Failure, LastWords, call, reply};
 use crate::panic;
 use crate::signals;
@@ -107,7 +108,11 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
     let mut rss = RssWatch::new(settings);
     let journal = end.journal.clone();
     signals::note_deaths(journal.clone());
+    let me = Lineage::here();
     panic::report_panics_of_this_thread(move |report| {
+        if !me.is_here() {
+            return; // the journal is not a copy's
+        }
         let mut report = report.clone();
         report.backtrace = None;
         report.message.truncate(report.message.floor_char_boundary(NOTE_TEXT_MAX));
@@ -115,7 +120,6 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
             journal.note(&words);
         }
     });
-    signals::mark_copies();
     let mut long = Vec::new();
     let mut owes_ring = false;
     loop {
@@ -128,7 +132,7 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
         if header.kind == call::QUIT {
             leave(0);
         }
-        answer(&mut end, &hub, &mut rss, &call, &long);
+        answer(&mut end, &hub, me, &mut rss, &call, &long);
         if !call.is_long {
             end.calls.release(&call.record);
         }
@@ -198,7 +202,7 @@ fn next_call(
     }
 }
 
-fn answer(end: &mut WorkerEnd, hub: &HubWorker, rss: &mut Option<RssWatch>, call: &Call, long: &[u8]) {
+fn answer(end: &mut WorkerEnd, hub: &HubWorker, me: Lineage, rss: &mut Option<RssWatch>, call: &Call, long: &[u8]) {
     let header = call.record.header;
     let WorkerEnd { calls, replies, journal, bell } = end;
     let bytes = if call.is_long {
@@ -223,6 +227,7 @@ fn answer(end: &mut WorkerEnd, hub: &HubWorker, rss: &mut Option<RssWatch>, call
         input: Decoder::new(bytes),
         drafted: 0,
         draft_bytes: 0,
+        me,
         limit: header.info,
         begun: monotonic_ns(),
     };
@@ -259,6 +264,8 @@ pub(crate) struct Chunk<'w> {
     /// Values in the record under construction.
     drafted: u32,
     draft_bytes: usize,
+    /// This process, and not one that a task forked.
+    me: Lineage,
     /// Nanoseconds that each item may take, or 0.
     limit: u64,
     begun: u64,
@@ -315,7 +322,7 @@ enum Odd {
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
     let Chunk { replies, journal, input, next, drafted, draft_bytes, .. } = chunk;
-    let (begun, limit) = (*draft_bytes, chunk.limit);
+    let (begun, limit, me) = (*draft_bytes, chunk.limit, chunk.me);
     let draft_start = replies.draft_end(begun);
     let claimed = chunk.claimed;
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
@@ -326,7 +333,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
             Ok(output) => output,
             Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
         };
-        if signals::is_copy() {
+        if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
@@ -395,7 +402,7 @@ impl Chunk<'_> {
     /// The item has no value.
     #[cold]
     fn fail(&mut self, failure: &Failure) {
-        if signals::is_copy() {
+        if !self.me.is_here() {
             signals::exit_now(0);
         }
         self.publish_draft();

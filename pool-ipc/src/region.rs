@@ -3,12 +3,12 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
-use std::mem::{align_of, size_of};
+use std::mem::{ManuallyDrop, align_of, size_of};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -86,9 +86,23 @@ pub(crate) fn sealed_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
 }
 
 /// A part of shared memory, mapped. Unmapped when the last ring or word in it is dropped.
+///
+/// A process that this one forks does not get it (MADV_DONTFORK in madvise(2)): a copy of a host or of a worker can neither
+/// read nor damage what the others say to each other.
 #[derive(Debug)]
 pub(crate) struct Mapping {
-    raw: MmapRaw,
+    raw: ManuallyDrop<MmapRaw>,
+    owner: u32,
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // In a forked copy there is nothing to unmap, and something else may lie at the address.
+        if self.owner == std::process::id() {
+            // SAFETY: dropped once, here.
+            unsafe { ManuallyDrop::drop(&mut self.raw) };
+        }
+    }
 }
 
 impl Mapping {
@@ -105,7 +119,8 @@ impl Mapping {
             Access::ReadWrite => options.map_raw(&fd),
         };
         let raw = raw.map_err(|source| Error::system("mmap", source))?;
-        Ok(Arc::new(Mapping { raw }))
+        raw.advise(Advice::DontFork).map_err(|source| Error::system("madvise", source))?;
+        Ok(Arc::new(Mapping { raw: ManuallyDrop::new(raw), owner: std::process::id() }))
     }
 
     /// The shared words at `offset`.

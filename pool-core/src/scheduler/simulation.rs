@@ -48,7 +48,7 @@ enum Plant {
 impl World {
     /// Something happens.
     fn step(&mut self) {
-        match self.rng.below(100) {
+        match self.rng.below(88 + self.plan.calls) {
             0..45 => {
                 let worker = self.rng.index(self.desks.len());
                 let steps = self.rng.up_to(30);
@@ -135,7 +135,7 @@ impl World {
     fn call(&mut self) {
         self.scheduler.set_now(self.books.now);
         let is_open = self.scheduler.state() == State::Open;
-        let has_room = is_open && self.books.unsettled() < 300;
+        let has_room = self.books.unsettled() < 300;
         match self.rng.below(1000) {
             roll if roll < self.plan.ends_early => {
                 if self.rng.permille(500) {
@@ -153,8 +153,8 @@ impl World {
                     self.scheduler.resize(workers);
                 }
             }
-            0..300 => (0..self.rng.up_to(5)).filter(|_| has_room).for_each(|_| self.submit_one()),
-            300..500 if has_room => {
+            0..300 => (0..self.rng.up_to(5)).filter(|_| is_open && has_room).for_each(|_| self.submit_one()),
+            300..500 if is_open && has_room => {
                 let (terms, job) = self.new_job();
                 self.ids.push(self.scheduler.submit(terms, job));
                 self.feed(job);
@@ -251,6 +251,10 @@ impl World {
             self.scheduler.close();
             self.act();
         }
+        if self.rng.permille(500) {
+            // Nobody calls for a while, and jobs stay open.
+            _ = (0..100).try_for_each(|_| self.round());
+        }
         self.seal_lazy();
         for job in self.books.open_jobs() {
             self.seal(job);
@@ -267,40 +271,46 @@ impl World {
         self.books.all_ended();
     }
 
-    /// Everybody does what he can, in rounds, until `is_done`.
     fn run_until(&mut self, goal: &str, is_done: impl Fn(&World) -> bool) {
         // Most rounds end one item; some only start a worker, or let a time limit pass.
         let rounds = 1000 + 100 * self.books.unsettled();
         for _ in 0..rounds {
-            self.route();
             if is_done(self) {
                 return;
             }
-            let mut goes_on = false;
-            for worker in 0..self.desks.len() {
-                if self.desks[worker].launching {
-                    self.launched(worker);
-                    goes_on = true;
-                }
-                while self.work(worker) {
-                    goes_on = true;
-                }
-            }
-            self.signals_arrive();
-            for worker in self.dead() {
-                self.bury(worker);
-                goes_on = true;
-            }
-            if !goes_on {
-                let next = self.next_event().unwrap_or_else(|| panic!("stuck before {goal}"));
-                self.books.now = self.books.now.max(next) + self.rng.pick(&[0, 10_000, 10_000_000]);
-            }
-            if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {
-                self.tick();
-            }
-            self.check();
+            let went_on = self.round().is_some();
+            assert!(went_on || is_done(self), "stuck before {goal}");
         }
         assert!(is_done(self), "not after {rounds} rounds: {goal}");
+    }
+
+    /// Everybody does what he can, or else time passes; nothing if nobody waits for that either.
+    fn round(&mut self) -> Option<()> {
+        self.route();
+        let mut goes_on = false;
+        for worker in 0..self.desks.len() {
+            if self.desks[worker].launching {
+                self.launched(worker);
+                goes_on = true;
+            }
+            while self.work(worker) {
+                goes_on = true;
+            }
+        }
+        self.signals_arrive();
+        for worker in self.dead() {
+            self.bury(worker);
+            goes_on = true;
+        }
+        self.check();
+        if !goes_on {
+            self.books.now = self.next_event()?.max(self.books.now) + self.rng.pick(&[0, 10_000, 10_000_000]);
+        }
+        if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {
+            self.tick();
+        }
+        self.check();
+        Some(())
     }
 }
 

@@ -46,6 +46,8 @@ pub(super) struct Plan {
     /// The usual time of an item of each task.
     pub(super) tasks: Vec<Nanos>,
     pub(super) steps: u64,
+    /// What callers do, for 88 steps of others.
+    pub(super) calls: u64,
     pub(super) launch_fails: u64,
     pub(super) initializer_dies: u64,
     pub(super) item_crashes: u64,
@@ -74,6 +76,7 @@ impl Plan {
             idle_timeout: rng.pick(&[None, None, Some(0), Some(100_000), Some(50_000_000)]),
             tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
             steps: 50 + rng.below(350),
+            calls: rng.pick(&[2, 5, 12]),
             launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
             initializer_dies: rng.pick(&[0, 0, 0, 20, 300]),
             item_crashes: rng.pick(&[0, 0, 10, 100, 500]),
@@ -94,8 +97,8 @@ impl Plan {
     }
 
     pub(super) fn config(&self) -> Config {
-        let Plan { workers, max_tasks_per_worker, restart_limit, .. } = *self;
-        Config { workers, max_tasks_per_worker, restart_limit, idle_timeout: None }
+        let Plan { workers, max_tasks_per_worker, restart_limit, idle_timeout, .. } = *self;
+        Config { workers, max_tasks_per_worker, restart_limit, idle_timeout, has_initializer: false }
     }
 
     pub(super) fn terms(&self, rng: &mut Rng) -> Terms {

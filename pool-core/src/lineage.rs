@@ -1,0 +1,43 @@
+//! Tells a process from the copies that it forks, which have all its memory.
+
+#![allow(unsafe_code)]
+
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Forks between the first process of the program and this one.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+/// One process among its forefathers and copies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lineage {
+    forks: u32,
+    pid: u32,
+}
+
+impl Lineage {
+    /// This process.
+    pub(crate) fn here() -> Self {
+        extern "C" fn in_child() {
+            FORKS.fetch_add(1, Ordering::Relaxed);
+        }
+        static WATCH: Once = Once::new();
+        WATCH.call_once(|| {
+            // SAFETY:
+            // - the handler only changes an atomic, which is allowed in a forked child, see pthread_atfork(3).
+            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+        });
+        Lineage { forks: FORKS.load(Ordering::Relaxed), pid: std::process::id() }
+    }
+
+    /// Whether this is that process, and not a copy made with `fork`. A plain load.
+    #[inline]
+    pub(crate) fn is_here(self) -> bool {
+        FORKS.load(Ordering::Relaxed) == self.forks
+    }
+
+    /// Likewise, and not a copy made in any other way either. A system call.
+    pub(crate) fn is_surely_here(self) -> bool {
+        self.pid == std::process::id()
+    }
+}

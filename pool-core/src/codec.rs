@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::plain::{Plain, stride, values_to_bytes};
+use crate::plain::{Plain, stride};
 
 /// Why a value could not be encoded or decoded.
 #[derive(Debug)]
@@ -171,9 +171,8 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
     }
 }
 
-fn put_lump<'o>(length: usize, out: &'o mut Encoder<'_>) -> &'o mut [u8] {
-    out.put(&(length as u64).to_le_bytes());
-    out.room(length)
+fn put_length(bytes: usize, out: &mut Encoder<'_>) {
+    out.put(&(bytes as u64).to_le_bytes());
 }
 
 fn take_lump<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
@@ -199,7 +198,8 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        values_to_bytes(value, put_lump(value.len() * stride::<T>(), out));
+        put_length(value.len() * stride::<T>(), out);
+        T::append(value, out);
         Ok(())
     }
 }
@@ -207,15 +207,8 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
 impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<Vec<T>, CodecError> {
         let bytes = take_lump(input)?;
-        let bad = || CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>()));
-        if !bytes.len().is_multiple_of(stride::<T>()) {
-            return Err(bad());
-        }
-        let mut values = Vec::with_capacity(bytes.len() / stride::<T>());
-        for bytes in bytes.chunks_exact(stride::<T>()) {
-            values.push(T::from_bytes(&bytes[..T::SIZE]).ok_or_else(bad)?);
-        }
-        Ok(values)
+        T::vec_from_bytes(bytes)
+            .ok_or_else(|| CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
     }
 }
 
@@ -227,7 +220,8 @@ macro_rules! encode_lump_of_bytes {
             }
             fn encode(&self, value: &$type, out: &mut Encoder<'_>) -> Result<(), CodecError> {
                 let bytes: &[u8] = $as_bytes(value);
-                put_lump(bytes.len(), out).copy_from_slice(bytes);
+                put_length(bytes.len(), out);
+                out.put(bytes);
                 Ok(())
             }
         }

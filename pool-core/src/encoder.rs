@@ -97,14 +97,20 @@ impl<'b> Encoder<'b> {
         self.room_in_spill(n)
     }
 
+    /// The vector for the current item, which is about to get `n` more bytes.
     #[cold]
-    fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
+    fn spill(&mut self, n: usize) -> &mut Vec<u8> {
         let written = &self.fixed[self.start..self.at];
-        let spill = self.spill.get_or_insert_with(|| {
+        self.spill.get_or_insert_with(|| {
             let mut spill = Vec::with_capacity(written.len() + n);
             spill.extend_from_slice(written);
             spill
-        });
+        })
+    }
+
+    #[cold]
+    fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
+        let spill = self.spill(n);
         let start = spill.len();
         spill.resize(start + n, 0);
         &mut spill[start..]
@@ -112,9 +118,10 @@ impl<'b> Encoder<'b> {
 
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        match &mut self.spill {
-            Some(spill) => spill.extend_from_slice(bytes),
-            None => self.room(bytes.len()).copy_from_slice(bytes),
+        if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
+            self.room(bytes.len()).copy_from_slice(bytes);
+        } else {
+            self.spill(bytes.len()).extend_from_slice(bytes);
         }
     }
 }

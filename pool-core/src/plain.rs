@@ -1,5 +1,7 @@
 //! Values that are their bytes: numbers, and arrays and tuples of them.
 
+use crate::encoder::Encoder;
+
 /// A value whose bytes are itself: a fixed size, no padding, no pointer.
 pub trait Plain: Sized {
     /// Its size in bytes.
@@ -8,6 +10,15 @@ pub trait Plain: Sized {
     fn to_bytes(&self, bytes: &mut [u8]);
     /// Reads exactly `SIZE` bytes; `None` if they are no such value.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
+
+    /// Writes many, [`stride`] bytes apart.
+    fn append(values: &[Self], out: &mut Encoder<'_>) {
+        values_to_bytes(values, out.room(values.len() * stride::<Self>()));
+    }
+    /// Reads many, [`stride`] bytes apart; `None` if the bytes are no such values.
+    fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
+        bytes.chunks(stride::<Self>()).map(|bytes| Self::from_bytes(bytes.get(..Self::SIZE)?)).collect()
+    }
 }
 
 macro_rules! plain_numbers {
@@ -22,10 +33,33 @@ macro_rules! plain_numbers {
             fn from_bytes(bytes: &[u8]) -> Option<Self> {
                 Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
             }
+            // Without an `Option` for each, which makes a memcpy of it.
+            fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
+                let (values, rest) = bytes.as_chunks();
+                rest.is_empty().then(|| values.iter().copied().map(<$number>::from_le_bytes).collect())
+            }
         }
     )*};
 }
-plain_numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+plain_numbers!(u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+
+impl Plain for u8 {
+    const SIZE: usize = 1;
+    #[inline]
+    fn to_bytes(&self, bytes: &mut [u8]) {
+        bytes.copy_from_slice(&[*self]);
+    }
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.first().copied()
+    }
+    fn append(values: &[Self], out: &mut Encoder<'_>) {
+        out.put(values);
+    }
+    fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
+        Some(bytes.to_vec())
+    }
+}
 
 impl Plain for bool {
     const SIZE: usize = 1;

@@ -181,6 +181,8 @@ enum Doom {
     Cancelled {
         seq: u32,
     },
+    /// It wrote nonsense before it was ready: as good as one that could not be started.
+    Unfit,
     /// The pool was terminated.
     Unwanted,
 }
@@ -191,7 +193,7 @@ impl Doom {
         match self {
             Doom::Timeout { seq: guilty, .. } | Doom::Cancelled { seq: guilty } => guilty == seq,
             Doom::Protocol => true,
-            Doom::Unwanted => false,
+            Doom::Unfit | Doom::Unwanted => false,
         }
     }
 }
@@ -285,8 +287,7 @@ impl<P> Scheduler<P> {
 
     /// Every worker has gone and none will come.
     pub(crate) fn is_finished(&self) -> bool {
-        self.state != State::Open
-            && self.workers.iter().all(|worker| matches!(worker.phase, Phase::Vacant | Phase::Resting))
+        self.state != State::Open && self.workers.iter().all(|worker| worker.phase == Phase::Vacant)
     }
 
     /// The pool as it should be; [`Scheduler::resize`] changes it.
@@ -543,7 +544,8 @@ impl<P> Scheduler<P> {
 
     /// The process has written nonsense.
     pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
-        self.doom(worker, Doom::Protocol);
+        let is_starting = self.workers[worker].phase == Phase::Starting;
+        self.doom(worker, if is_starting { Doom::Unfit } else { Doom::Protocol });
     }
 
     /// The process is gone, and everything that it had published has been [taken in](Scheduler::replied).
@@ -688,7 +690,7 @@ impl<P> Scheduler<P> {
     fn replace(&mut self, worker: WorkerId, phase: Phase) {
         let wanted = worker < self.config.workers && (self.state == State::Open || self.has_work());
         let slot = &mut self.workers[worker];
-        if matches!(phase, Phase::Launching | Phase::Starting) {
+        if matches!(phase, Phase::Launching | Phase::Starting | Phase::Doomed(Doom::Unfit)) {
             slot.failures += 1;
             if slot.failures > self.config.restart_limit {
                 self.end(State::Broken, Verdict::Broken);
@@ -718,10 +720,17 @@ impl<P> Scheduler<P> {
             return;
         }
         for worker in 0..self.workers.len() {
-            if let Phase::BackingOff(_) = self.workers[worker].phase {
-                self.workers[worker].phase = Phase::Vacant;
-            }
+            self.vacate(worker);
             self.quit(worker);
+        }
+    }
+
+    /// Nobody will be started in a place where there is nobody.
+    fn vacate(&mut self, worker: WorkerId) {
+        if let Phase::BackingOff(_) | Phase::Resting = self.workers[worker].phase {
+            self.workers[worker].phase = Phase::Vacant;
+            // No process ends with it, so nothing else might make the shell see that the pool is finished.
+            self.wake_by(self.now);
         }
     }
 
@@ -737,9 +746,7 @@ impl<P> Scheduler<P> {
         self.queue.clear();
         for worker in 0..self.workers.len() {
             self.workers[worker].in_flight.clear();
-            if let Phase::BackingOff(_) = self.workers[worker].phase {
-                self.workers[worker].phase = Phase::Vacant;
-            }
+            self.vacate(worker);
             self.doom(worker, Doom::Unwanted);
         }
     }

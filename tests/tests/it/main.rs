@@ -2,8 +2,12 @@
 
 mod calls;
 mod crashes;
+mod deaths;
 mod handles;
+mod initializer;
+mod limits;
 mod maps;
+mod time_limits;
 mod values;
 mod walk_through;
 
@@ -21,6 +25,10 @@ fn main() -> ExitCode {
         handles::checks(),
         values::checks(),
         crashes::checks(),
+        initializer::checks(),
+        deaths::checks(),
+        time_limits::checks(),
+        limits::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -48,6 +48,8 @@ pub(super) struct ProcessBook {
     pub(super) told_to_leave: bool,
     pub(super) ready: bool,
     pub(super) spoke_nonsense: bool,
+    /// It did so before it was ready.
+    pub(super) is_unfit: bool,
     /// An item of it was found to be over its limit.
     pub(super) was_slow: bool,
     next_seq: u32,

@@ -121,10 +121,6 @@ impl Process {
         }
     }
 
-    pub(super) fn is_starting(&self) -> bool {
-        self.starts.is_some()
-    }
-
     /// When it goes on, if that is a matter of time.
     pub(super) fn wakes_at(&self) -> Option<Nanos> {
         let until = match (&self.run, self.starts) {

@@ -101,7 +101,9 @@ impl World {
                 let (seq, items) = self.rng.pick(&[(front, u32::MAX), (front + 7, 1)]);
                 assert!(self.scheduler.addressee(worker, seq, items).is_err(), "nonsense is taken for an answer");
                 let process = self.process(worker).expect("it has just spoken").id;
-                self.books.processes[process].spoke_nonsense = true;
+                let book = &mut self.books.processes[process];
+                book.spoke_nonsense = true;
+                book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave;
                 self.scheduler.misbehaved(worker);
             }
             Reply::Items { seq, job, first, items, last, worn, elapsed } => {
@@ -164,7 +166,7 @@ impl World {
         self.books.buried_last = Some(process.id);
         let book = &mut self.books.processes[process.id];
         book.buried = true;
-        if !book.ready && !book.killed && !book.told_to_leave {
+        if book.is_unfit || !book.ready && !book.killed && !book.told_to_leave {
             self.desks[worker].failures += 1;
         }
         if let Some((job, item)) = process.killer.filter(|_| salvaged && !book.killed) {

@@ -1,0 +1,136 @@
+//! What each worker runs before its first task, and what happens when that does not work.
+
+use std::sync::OnceLock;
+
+use pool_core::PoolState;
+use pool_core::prelude::*;
+use tests::gate::{Gate, count};
+use tests::procs::{eventually, kill_9};
+use tests::tasks::{Way, pid, square};
+use tests::trial::{Check, Setup, each_method, everywhere};
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        everywhere(the_initializer_runs_once_in_each_worker_before_its_first_task),
+        each_method(a_replacement_runs_the_initializer_too),
+        each_method(an_initializer_that_fails_breaks_the_pool_with_its_message),
+        each_method(an_initializer_that_panics_breaks_the_pool_with_its_message),
+        each_method(an_initializer_that_crashes_breaks_the_pool),
+        each_method(an_initializer_that_fails_at_first_breaks_nothing),
+        each_method(an_initializer_that_returns_ok_is_fine),
+    ]
+}
+
+static GREETING: OnceLock<String> = OnceLock::new();
+
+#[pool_task]
+fn prepare(greeting: &str, calls: &str) {
+    GREETING.set(greeting.to_owned()).expect("it is called once in each process");
+    count(calls);
+}
+
+#[pool_task]
+fn greet(name: &str) -> (String, u32) {
+    let greeting = GREETING.get().expect("the initializer was called before");
+    (format!("{greeting} {name}"), std::process::id())
+}
+
+fn the_initializer_runs_once_in_each_worker_before_its_first_task(setup: &Setup) {
+    let calls = Gate::new();
+    let pool = setup.builder().initializer(prepare::Task, ("Hello", calls.path())).build().unwrap();
+    let pids = pool.worker_pids();
+    for (text, pid) in pool.map(greet::Task, ["world"; 100]).unwrap() {
+        assert_eq!(text, "Hello world");
+        assert!(pids.contains(&pid));
+    }
+    assert!(eventually(|| calls.count() == setup.workers));
+    assert_eq!(pool.stats().items_succeeded, 100);
+}
+
+fn a_replacement_runs_the_initializer_too(setup: &Setup) {
+    let calls = Gate::new();
+    let builder = setup.builder().initializer(prepare::Task, ("Hello", calls.path()));
+    let pool = builder.max_tasks_per_worker(1).build().unwrap();
+    for _ in 0..5 {
+        assert_eq!(pool.apply(greet::Task, "again").unwrap().0, "Hello again");
+    }
+    assert!(calls.count() >= 5);
+}
+
+#[pool_task]
+fn refuse(calls: &str) -> Result<(), String> {
+    Err(format!("no license, call {}", count(calls)))
+}
+
+#[pool_task]
+fn panic_at_once(calls: &str) {
+    panic!("no ground under call {}", count(calls));
+}
+
+#[pool_task]
+fn crash_at_once(calls: &str, way: Way) {
+    count(calls);
+    way.go();
+}
+
+/// Everything ends in `Broken`, after a few calls of the initializer.
+fn assert_breaks(pool: &Pool, calls: &Gate, setup: &Setup, text: &str) {
+    let jobs: Vec<_> = (0..10).filter_map(|x| pool.apply_async(square::Task, x).ok()).collect();
+    for job in jobs {
+        let error = job.get().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
+        assert!(error.to_string().contains(text), "{error}");
+    }
+    assert!(eventually(|| pool.state() == PoolState::Broken));
+    let error = pool.apply(square::Task, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken);
+    assert!(error.to_string().contains(text), "{error}");
+    pool.close();
+    pool.join().unwrap();
+    assert!(calls.count() <= 4 * setup.workers, "a storm of {} starts", calls.count());
+}
+
+fn an_initializer_that_fails_breaks_the_pool_with_its_message(setup: &Setup) {
+    let calls = Gate::new();
+    let pool = setup.builder().initializer(refuse::Task, calls.path()).build().unwrap();
+    assert_breaks(&pool, &calls, setup, "initializer::refuse` failed: no license, call ");
+}
+
+fn an_initializer_that_panics_breaks_the_pool_with_its_message(setup: &Setup) {
+    let calls = Gate::new();
+    let pool = setup.builder().initializer(panic_at_once::Task, calls.path()).build().unwrap();
+    assert_breaks(&pool, &calls, setup, "initializer::panic_at_once` panicked: no ground under call ");
+}
+
+fn an_initializer_that_crashes_breaks_the_pool(setup: &Setup) {
+    for way in [Way::ExitZero, Way::ExitThree, Way::Abort, Way::Kill] {
+        let calls = Gate::new();
+        let pool = setup.builder().initializer(crash_at_once::Task, (calls.path(), way)).build().unwrap();
+        assert_breaks(&pool, &calls, setup, way.text());
+        drop(pool);
+        assert!(eventually(|| tests::leaks::threads().len() == 1));
+    }
+}
+
+#[pool_task]
+fn refuse_twice(calls: &str) -> Result<(), String> {
+    if count(calls) < 2 { Err("not yet".to_owned()) } else { Ok(()) }
+}
+
+fn an_initializer_that_fails_at_first_breaks_nothing(setup: &Setup) {
+    let calls = Gate::new();
+    let pool = setup.builder().initializer(refuse_twice::Task, calls.path()).build().unwrap();
+    assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+    assert_eq!(pool.state(), PoolState::Open);
+}
+
+#[pool_task]
+fn agree() -> Result<(), String> {
+    Ok(())
+}
+
+fn an_initializer_that_returns_ok_is_fine(setup: &Setup) {
+    let pool = setup.builder().initializer(agree::Task, ()).build().unwrap();
+    kill_9(pool.worker_pids()[0]);
+    assert_eq!(pool.map(pid::Task, [(); 50]).unwrap().len(), 50);
+}

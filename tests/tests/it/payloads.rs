@@ -1,0 +1,132 @@
+//! Arguments and results of all sizes, in both directions at once.
+
+use std::thread;
+
+use pool_core::prelude::*;
+use tests::procs::{eventually, kill_9};
+use tests::tasks::{Way, echo, square};
+use tests::trial::{Check, Setup, each_method, everywhere};
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        everywhere(payloads_of_all_sizes_pass_in_both_directions_at_once),
+        each_method(a_huge_payload_passes),
+        each_method(payloads_pass_while_workers_are_killed).workers(&[1, 2, 5]),
+        each_method(a_task_that_dies_before_it_has_read_its_payload_fails_alone),
+        each_method(results_that_are_never_collected_hold_nobody_up),
+        each_method(large_payloads_and_a_terminate_do_not_hang),
+    ]
+}
+
+/// The bytes of each of a worker's two rings.
+const RING: usize = 128 << 10;
+
+/// Nothing, a byte, about as much as a ring holds, and far more.
+const SIZES: [usize; 9] = [0, 1, 1000, RING / 2, RING - 1, RING, RING + 1, 10 * RING, 8 << 20];
+
+/// Bytes that tell where they belong.
+fn payload(seed: usize, size: usize) -> Vec<u8> {
+    (0..size).map(|at| (seed + at + at / 251) as u8).collect()
+}
+
+#[pool_task]
+fn echo_borrowed(bytes: &[u8]) -> Vec<u8> {
+    bytes.to_vec()
+}
+
+fn payloads_of_all_sizes_pass_in_both_directions_at_once(setup: &Setup) {
+    let pool = setup.pool();
+    let payloads: Vec<_> = SIZES.into_iter().enumerate().map(|(seed, size)| payload(seed, size)).collect();
+    // All are on their way before the first comes back.
+    let one: Vec<_> = payloads.iter().map(|bytes| pool.apply_async(echo::Task, bytes.clone()).unwrap()).collect();
+    let other: Vec<_> = payloads.iter().rev().map(|bytes| pool.apply_async(echo_borrowed::Task, bytes).unwrap()).collect();
+    let map = pool.map(echo_borrowed::Task, payloads.iter().map(Vec::as_slice)).unwrap();
+    assert!(map == payloads);
+    for (job, sent) in one.into_iter().zip(&payloads) {
+        assert!(job.get().unwrap() == *sent);
+    }
+    for (job, sent) in other.into_iter().zip(payloads.iter().rev()) {
+        assert!(job.get().unwrap() == *sent);
+    }
+    // Lengths around the ring's, one after the other, so that records wrap at every place.
+    for size in (RING - 40..RING + 40).step_by(7) {
+        let sent = payload(size, size);
+        assert!(pool.apply(echo_borrowed::Task, &sent).unwrap() == sent);
+    }
+}
+
+fn a_huge_payload_passes(setup: &Setup) {
+    let pool = setup.pool();
+    let sent = payload(3, 64 << 20);
+    let small = pool.map_async(square::Task, 0..1000).unwrap();
+    assert!(pool.apply(echo_borrowed::Task, &sent).unwrap() == sent);
+    assert_eq!(small.get().unwrap().len(), 1000);
+}
+
+fn payloads_pass_while_workers_are_killed(setup: &Setup) {
+    let pool = setup.pool();
+    let sizes = || SIZES.into_iter().cycle().take(45).enumerate();
+    let kills = 5;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for round in 0..kills {
+                assert!(eventually(|| !pool.worker_pids().is_empty()));
+                if let Some(pid) = pool.worker_pids().get(round % setup.workers) {
+                    kill_9(*pid);
+                }
+                thread::sleep(Duration::from_millis(15));
+            }
+        });
+        let jobs: Vec<_> = sizes().map(|(seed, size)| pool.apply_async(echo::Task, payload(seed, size)).unwrap()).collect();
+        let mut deaths = 0;
+        for (job, (seed, size)) in jobs.into_iter().zip(sizes()) {
+            match job.get() {
+                Ok(bytes) => assert!(bytes == payload(seed, size), "payload {seed} of {size} bytes came back as {}", bytes.len()),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+                    deaths += 1;
+                }
+            }
+        }
+        assert!(deaths <= kills);
+    });
+    assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+}
+
+#[pool_task]
+fn die_with(bytes: &[u8], way: Way) -> usize {
+    std::hint::black_box(bytes);
+    way.go()
+}
+
+fn a_task_that_dies_before_it_has_read_its_payload_fails_alone(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let sent = payload(1, 10 * RING);
+    for way in [Way::ExitThree, Way::Kill] {
+        let before = pool.apply_async(echo_borrowed::Task, &sent).unwrap();
+        let dying = pool.apply_async(die_with::Task, (&sent, way)).unwrap();
+        let behind = pool.apply_async(echo_borrowed::Task, &sent).unwrap();
+        assert!(before.get().unwrap() == sent && behind.get().unwrap() == sent);
+        assert_eq!(dying.get().unwrap_err().kind(), ErrorKind::WorkerDied);
+    }
+}
+
+fn results_that_are_never_collected_hold_nobody_up(setup: &Setup) {
+    let pool = setup.pool();
+    let sent = payload(1, 4 * RING);
+    let forgotten: Vec<_> = (0..50).map(|_| pool.apply_async(echo_borrowed::Task, &sent).unwrap()).collect();
+    assert!(eventually(|| pool.stats().items_pending == 0), "nobody takes replies in");
+    assert!(forgotten.iter().all(AsyncResult::ready));
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+}
+
+fn large_payloads_and_a_terminate_do_not_hang(setup: &Setup) {
+    let pool = setup.pool();
+    let sent = payload(1, 8 << 20);
+    let jobs: Vec<_> = (0..6).map(|_| pool.apply_async(echo_borrowed::Task, &sent).unwrap()).collect();
+    pool.terminate();
+    for job in jobs {
+        assert!(job.get().map_or_else(|error| error.kind() == ErrorKind::Terminated, |bytes| bytes == sent));
+    }
+    pool.join().unwrap();
+}

@@ -1,42 +1,31 @@
-//! The program around the pool: how it may end, and what else it may be doing.
+//! How the program around the pool may end: whatever it is, nothing is left.
 
-use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use std::thread;
+
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use pool_core::prelude::*;
-use std::io::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use tests::host::{Host, say, say_pids};
-use tests::procs::{self, descendants, eventually, is_alive, kill_9};
-use tests::tasks::{Way, crash, nap, pid, square};
+use tests::procs::{self, descendants, eventually, is_alive};
+use tests::tasks::{nap, square};
 use tests::trial::{Check, Setup, each_method, everywhere, program};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        everywhere(a_host_that_is_killed_takes_everything_along),
+        everywhere(a_busy_host_that_is_killed_takes_everything_along),
+        everywhere(an_idle_host_that_is_killed_takes_everything_along),
         each_method(a_host_that_is_killed_takes_stopped_workers_along),
+        each_method(a_host_that_is_killed_takes_along_what_tasks_have_started),
         each_method(a_host_that_exits_without_join_leaves_nothing),
         each_method(a_host_that_forgets_its_pool_leaves_nothing),
         each_method(a_host_that_panics_leaves_nothing_and_exits_with_101),
         each_method(a_host_that_aborts_leaves_nothing),
         each_method(ctrl_c_is_for_the_host_to_decide),
         each_method(a_host_that_dies_of_ctrl_c_takes_everything_along),
-        each_method(a_copy_of_the_host_may_drop_its_pool),
-        each_method(a_copy_of_the_host_does_not_hold_up_the_end),
-        each_method(a_copy_of_the_host_does_not_outlive_it_with_workers),
-        each_method(workers_outlive_the_thread_that_made_the_pool)
-            .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
-        each_method(fork_is_refused_in_a_host_with_threads).methods(&[StartMethod::Fork]),
-        each_method(a_host_may_ignore_sigchld),
-        each_method(a_host_may_reap_every_child),
-        each_method(a_host_may_block_all_signals),
-        each_method(a_host_may_have_closed_its_standard_streams),
-        each_method(the_hosts_own_children_are_left_alone),
-        each_method(a_host_that_was_stopped_goes_on),
-        everywhere(threads_and_locks_of_the_host_hang_nothing),
+        each_method(a_copy_of_a_killed_host_does_not_keep_the_workers),
         program(busy),
         program(idle),
+        program(starts_sleepers),
         program(exits_without_join),
         program(forgets_its_pool),
         program(panics),
@@ -46,51 +35,201 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-// ---- ends ----------------------------------------------------------------------------------------------------------
-
-/// Makes a pool and says its workers' pids.
+/// Makes a pool, submits long tasks and says the workers' pids.
 fn start(setup: &Setup) -> Pool {
     let pool = setup.pool();
+    drop(pool.map_async(nap::Task, vec![30_000; 100]).unwrap());
     say_pids(&pool.worker_pids());
     pool
 }
 
-fn wait_for_the_end() -> ! {
+/// Waits for the end of the host, and of all that it has started. Its exit code, or minus the signal.
+fn end(host: Host, pids: &[u32]) -> (i32, String) {
+    let (status, stderr) = host.wait();
+    assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))), "workers are left: {:?}", descendants());
+    assert!(eventually(|| descendants().is_empty()), "processes are left: {:?}", descendants());
+    let code = status.code().or(std::os::unix::process::ExitStatusExt::signal(&status).map(|signal| -signal));
+    (code.expect("a code or a signal"), stderr)
+}
+
+fn killed(mut host: Host, setup: &Setup) {
+    let pids = host.pids();
+    assert_eq!(pids.len(), setup.workers);
+    assert!(pids.iter().all(|pid| is_alive(*pid)));
+    host.signal(Signal::SIGKILL);
+    assert_eq!(end(host, &pids), (-libc::SIGKILL, String::new()));
+}
+
+fn busy(setup: &Setup) {
+    let pool = start(setup);
+    let _ = pool.apply(nap::Task, 30_000);
+}
+
+fn a_busy_host_that_is_killed_takes_everything_along(setup: &Setup) {
+    killed(Host::start(busy, setup), setup);
+}
+
+fn idle(setup: &Setup) {
+    let pool = setup.pool();
+    assert_eq!(pool.apply(square::Task, 2).unwrap(), 4);
+    say_pids(&pool.worker_pids());
     loop {
         thread::park();
     }
 }
 
-fn busy(setup: &Setup) {
-    let pool = start(setup);
-    drop(pool.map_async(nap::Task, vec![30_000; 100]).unwrap());
-    let _ = pool.apply(nap::Task, 30_000);
+fn an_idle_host_that_is_killed_takes_everything_along(setup: &Setup) {
+    killed(Host::start(idle, setup), setup);
 }
 
-fn idle(setup: &Setup) {
-    let pool = start(setup);
-    assert_eq!(pool.apply(square::Task, 2).unwrap(), 4);
-    say("idle");
-    wait_for_the_end();
-}
-
-/// Nothing is left but this process.
-fn assert_all_gone(pids: &[u32]) {
-    assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))), "workers are left: {:?}", descendants());
-    assert!(eventually(|| descendants().is_empty()), "processes are left: {:?}", descendants());
-}
-
-fn a_host_that_is_killed_takes_everything_along(setup: &Setup) {
-    for program in [busy, idle] {
-        let mut host = Host::start(program, setup);
+fn a_host_that_is_killed_takes_stopped_workers_along(setup: &Setup) {
+    for host in [Host::start(busy, setup), Host::start(idle, setup)] {
+        let mut host = host;
         let pids = host.pids();
-        assert_eq!(pids.len(), setup.workers);
-        assert!(pids.iter().all(|pid| is_alive(*pid)));
-        if program as fn(&Setup) == idle as fn(&Setup) {
-            assert_eq!(host.line(), "idle");
-        }
+        pids.iter().for_each(|pid| procs::signal(*pid, Signal::SIGSTOP));
         host.signal(Signal::SIGKILL);
-        assert_eq!(host.wait().1, "");
-        assert_all_gone(&pids);
+        assert_eq!(end_of_one(host, &pids), -libc::SIGKILL);
     }
+}
+
+/// As [`end`], beside another host.
+fn end_of_one(host: Host, pids: &[u32]) -> i32 {
+    let (status, _) = host.wait();
+    assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))), "workers are left: {:?}", descendants());
+    -std::os::unix::process::ExitStatusExt::signal(&status).expect("a signal")
+}
+
+#[pool_task]
+fn start_a_sleeper() -> u32 {
+    std::process::Command::new("sleep").arg("600").spawn().unwrap().id()
+}
+
+fn starts_sleepers(setup: &Setup) {
+    let pool = setup.pool();
+    say_pids(&pool.map(start_a_sleeper::Task, vec![(); setup.workers]).unwrap());
+    loop {
+        thread::park();
+    }
+}
+
+fn a_host_that_is_killed_takes_along_what_tasks_have_started(setup: &Setup) {
+    killed(Host::start(starts_sleepers, setup), setup);
+}
+
+fn exits_without_join(setup: &Setup) {
+    let _pool = start(setup);
+    std::process::exit(5);
+}
+
+fn a_host_that_exits_without_join_leaves_nothing(setup: &Setup) {
+    let mut host = Host::start(exits_without_join, setup);
+    let pids = host.pids();
+    assert_eq!(end(host, &pids), (5, String::new()));
+}
+
+fn forgets_its_pool(setup: &Setup) {
+    std::mem::forget(start(setup));
+}
+
+fn a_host_that_forgets_its_pool_leaves_nothing(setup: &Setup) {
+    let mut host = Host::start(forgets_its_pool, setup);
+    let pids = host.pids();
+    assert_eq!(end(host, &pids), (0, String::new()));
+}
+
+fn panics(setup: &Setup) {
+    let _pool = start(setup);
+    panic!("the host has had enough");
+}
+
+fn a_host_that_panics_leaves_nothing_and_exits_with_101(setup: &Setup) {
+    let mut host = Host::start(panics, setup);
+    let pids = host.pids();
+    let (code, stderr) = end(host, &pids);
+    assert_eq!(code, 101);
+    assert_eq!(stderr.matches("panicked at").count(), 1, "{stderr}");
+    assert!(stderr.contains("the host has had enough"), "{stderr}");
+}
+
+fn aborts(setup: &Setup) {
+    let _pool = start(setup);
+    std::process::abort();
+}
+
+fn a_host_that_aborts_leaves_nothing(setup: &Setup) {
+    let mut host = Host::start(aborts, setup);
+    let pids = host.pids();
+    assert_eq!(end(host, &pids), (-libc::SIGABRT, String::new()));
+}
+
+// ---- Ctrl-C --------------------------------------------------------------------------------------------------------
+
+/// What a terminal does: the signal goes to the host's process group. Then to each worker itself.
+fn interrupt(host: &Host, pids: &[u32]) {
+    kill(Pid::from_raw(-(host.pid() as i32)), Signal::SIGINT).unwrap();
+    pids.iter().for_each(|pid| procs::signal(*pid, Signal::SIGINT));
+}
+
+fn survives_ctrl_c(setup: &Setup) {
+    // SAFETY:
+    // - no handler of ours runs.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigIgn) }.unwrap();
+    let pool = setup.pool();
+    let pids = pool.worker_pids();
+    let naps = pool.map_async(nap::Task, [100; 20]).unwrap();
+    say_pids(&pids);
+    assert_eq!(naps.get().unwrap(), [100; 20]);
+    assert_eq!(pool.worker_pids(), pids);
+    say("all naps were taken");
+}
+
+fn ctrl_c_is_for_the_host_to_decide(setup: &Setup) {
+    let mut host = Host::start(survives_ctrl_c, setup);
+    let pids = host.pids();
+    for _ in 0..5 {
+        interrupt(&host, &pids);
+        nap(20);
+    }
+    assert_eq!(host.line(), "all naps were taken");
+    assert_eq!(end(host, &pids), (0, String::new()));
+}
+
+fn a_host_that_dies_of_ctrl_c_takes_everything_along(setup: &Setup) {
+    let mut host = Host::start(busy, setup);
+    let pids = host.pids();
+    interrupt(&host, &pids);
+    assert_eq!(end(host, &pids), (-libc::SIGINT, String::new()));
+}
+
+// ---- copies --------------------------------------------------------------------------------------------------------
+
+/// Has forked a process that lives on and holds copies of all descriptors.
+fn has_a_copy(setup: &Setup) {
+    let _pool = start(setup);
+    // SAFETY:
+    // - the child only sleeps and leaves.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            thread::sleep(Duration::from_secs(60));
+            // SAFETY:
+            // - `_exit` has no preconditions.
+            unsafe { libc::_exit(0) }
+        }
+        nix::unistd::ForkResult::Parent { child } => say(child),
+    }
+    loop {
+        thread::park();
+    }
+}
+
+fn a_copy_of_a_killed_host_does_not_keep_the_workers(setup: &Setup) {
+    let mut host = Host::start(has_a_copy, setup);
+    let pids = host.pids();
+    let copy: u32 = host.line().parse().unwrap();
+    host.signal(Signal::SIGKILL);
+    assert_eq!(end_of_one(host, &pids), -libc::SIGKILL);
+    let others = || descendants().into_iter().filter(|process| process.pid != copy).collect::<Vec<_>>();
+    assert!(eventually(|| others().is_empty()), "{:?}", others());
+    assert!(is_alive(copy));
+    procs::kill_9(copy);
 }

@@ -4,9 +4,13 @@ mod calls;
 mod crashes;
 mod deaths;
 mod handles;
+mod hosts;
 mod initializer;
 mod limits;
 mod maps;
+mod payloads;
+mod programs;
+mod surroundings;
 mod time_limits;
 mod values;
 mod walk_through;
@@ -29,6 +33,10 @@ fn main() -> ExitCode {
         deaths::checks(),
         time_limits::checks(),
         limits::checks(),
+        payloads::checks(),
+        hosts::checks(),
+        surroundings::checks(),
+        programs::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
 }

@@ -26,7 +26,10 @@ const SIZES: [usize; 9] = [0, 1, 1000, RING / 2, RING - 1, RING, RING + 1, 10 * 
 
 /// Bytes that tell where they belong.
 fn payload(seed: usize, size: usize) -> Vec<u8> {
-    (0..size).map(|at| (seed + at + at / 251) as u8).collect()
+    let pattern: Vec<_> = (0..251).map(|at| (seed + at) as u8).collect();
+    let mut bytes = pattern.repeat(size / pattern.len() + 1);
+    bytes.truncate(size);
+    bytes
 }
 
 #[pool_task]
@@ -39,7 +42,8 @@ fn payloads_of_all_sizes_pass_in_both_directions_at_once(setup: &Setup) {
     let payloads: Vec<_> = SIZES.into_iter().enumerate().map(|(seed, size)| payload(seed, size)).collect();
     // All are on their way before the first comes back.
     let one: Vec<_> = payloads.iter().map(|bytes| pool.apply_async(echo::Task, bytes.clone()).unwrap()).collect();
-    let other: Vec<_> = payloads.iter().rev().map(|bytes| pool.apply_async(echo_borrowed::Task, bytes).unwrap()).collect();
+    let other: Vec<_> =
+        payloads.iter().rev().map(|bytes| pool.apply_async(echo_borrowed::Task, bytes).unwrap()).collect();
     let map = pool.map(echo_borrowed::Task, payloads.iter().map(Vec::as_slice)).unwrap();
     assert!(map == payloads);
     for (job, sent) in one.into_iter().zip(&payloads) {
@@ -64,7 +68,8 @@ fn a_huge_payload_passes(setup: &Setup) {
 }
 
 fn payloads_pass_while_workers_are_killed(setup: &Setup) {
-    let pool = setup.pool();
+    // Some may be killed before they are ready.
+    let pool = setup.builder().restart_limit(100).build().unwrap();
     let sizes = || SIZES.into_iter().cycle().take(45).enumerate();
     let kills = 5;
     thread::scope(|scope| {
@@ -77,11 +82,14 @@ fn payloads_pass_while_workers_are_killed(setup: &Setup) {
                 thread::sleep(Duration::from_millis(15));
             }
         });
-        let jobs: Vec<_> = sizes().map(|(seed, size)| pool.apply_async(echo::Task, payload(seed, size)).unwrap()).collect();
+        let jobs: Vec<_> =
+            sizes().map(|(seed, size)| pool.apply_async(echo::Task, payload(seed, size)).unwrap()).collect();
         let mut deaths = 0;
         for (job, (seed, size)) in jobs.into_iter().zip(sizes()) {
             match job.get() {
-                Ok(bytes) => assert!(bytes == payload(seed, size), "payload {seed} of {size} bytes came back as {}", bytes.len()),
+                Ok(bytes) => {
+                    assert!(bytes == payload(seed, size), "payload {seed} of {size} bytes came back as {}", bytes.len())
+                }
                 Err(error) => {
                     assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
                     deaths += 1;

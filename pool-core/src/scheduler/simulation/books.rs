@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use crate::scheduler::{Nanos, Phase, Range, SILENCE, Scheduler, State, Terms, Verdict};
+use crate::scheduler::{Nanos, Phase, Range, SILENCE, Scheduler, State, Terms, Verdict, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -48,7 +48,10 @@ pub(super) struct ProcessBook {
     pub(super) told_to_leave: bool,
     pub(super) ready: bool,
     pub(super) spoke_nonsense: bool,
-    /// It did so before it was ready.
+    /// Nothing else was known against it then.
+    pub(super) dies_of_nonsense: bool,
+    pub(super) is_worn: bool,
+    /// It wrote nonsense before it was ready.
     pub(super) is_unfit: bool,
     /// An item of it was found to be over its limit.
     pub(super) was_slow: bool,
@@ -247,6 +250,7 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
     each_item_is_in_one_place(scheduler, books);
     counters_are_true(scheduler);
     no_hands_are_idle(scheduler);
+    nobody_is_surplus(scheduler);
     clock_is_set(scheduler);
     places_are_manned(scheduler, places);
     breaks_when_it_must(scheduler, plan, places);
@@ -313,6 +317,12 @@ fn places_are_manned(scheduler: &Scheduler<usize>, places: &[Place]) {
     }
 }
 
+/// Nobody takes work in a place that there should not be.
+fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
+    let surplus = scheduler.workers.iter().skip(scheduler.workers()).find(|slot| slot.takes_work());
+    assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
+}
+
 /// Who runs an item with a time limit is watched, and the clock is set for it and for those who back off.
 fn clock_is_set(scheduler: &Scheduler<usize>) {
     for slot in &scheduler.workers {
@@ -325,6 +335,14 @@ fn clock_is_set(scheduler: &Scheduler<usize>) {
         };
         assert!(scheduler.wake_at().is_some_and(|at| at <= due), "due at {due}: {slot:?}");
     }
+}
+
+/// A worker is told to leave only if it is one too many, has had its share, or is worn out or idle.
+pub(super) fn leaves_for_a_reason(scheduler: &Scheduler<usize>, plan: &Plan, worker: WorkerId, process: &ProcessBook) {
+    let is_surplus = worker >= scheduler.workers() || scheduler.state() == State::Closed;
+    let has_its_share = plan.max_tasks_per_worker.is_some_and(|max| process.share >= max);
+    let is_idle = plan.idle_timeout.is_some() && scheduler.front(worker).is_none();
+    assert!(is_surplus || has_its_share || process.is_worn || is_idle, "{worker} is told to leave: {process:?}");
 }
 
 /// Once the clock has ticked, nobody is idle while items wait behind a worker that has been silent for long.

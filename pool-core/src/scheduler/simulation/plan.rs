@@ -84,7 +84,7 @@ impl Plan {
             item_errs: rng.pick(&[0, 50, 300]),
             process_dies: rng.pick(&[0, 0, 5, 50, 200]),
             all_die: rng.pick(&[0, 0, 0, 5]),
-            writes_nonsense: rng.pick(&[0, 0, 0, 10]),
+            writes_nonsense: rng.pick(&[0, 0, 10, 100]),
             is_long: rng.pick(&[0, 50, 500]),
             has_room: rng.pick(&[100, 700]),
             publishes: rng.pick(&[0, 50, 500]),

@@ -185,6 +185,9 @@ impl Process {
             }
             Stage::Item { fate: Fate::Crash, .. } => {
                 (self.dead, self.killer) = (true, Some((chunk.job, item)));
+                if rng.permille(5 * plan.writes_nonsense) {
+                    self.replies.push_back(Reply::Nonsense);
+                }
             }
             Stage::Item { fate, .. } => {
                 books.ran(chunk.job, item);

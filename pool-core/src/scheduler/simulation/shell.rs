@@ -103,6 +103,7 @@ impl World {
                 let process = self.process(worker).expect("it has just spoken").id;
                 let book = &mut self.books.processes[process];
                 book.spoke_nonsense = true;
+                book.dies_of_nonsense |= !book.killed;
                 book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave;
                 self.scheduler.misbehaved(worker);
             }
@@ -118,6 +119,8 @@ impl World {
                 self.deliver(id, job, first, at, items);
                 self.scheduler.replied(worker, seq, items, last, elapsed);
                 if worn {
+                    let process = self.process(worker).expect("it has just spoken").id;
+                    self.books.processes[process].is_worn = true;
                     self.scheduler.wore_out(worker);
                 }
             }
@@ -169,7 +172,7 @@ impl World {
         if book.is_unfit || !book.ready && !book.killed && !book.told_to_leave {
             self.desks[worker].failures += 1;
         }
-        if let Some((job, item)) = process.killer.filter(|_| salvaged && !book.killed) {
+        if let Some((job, item)) = process.killer.filter(|_| salvaged && (!book.killed || book.dies_of_nonsense)) {
             self.books.kills_few(job, item);
         }
         if self.errs(Plant::ForgetsUnstarted) {
@@ -272,6 +275,7 @@ impl World {
                 let process = self.process(worker).expect("who is to leave is there");
                 process.calls.push_back(Call::Quit);
                 let id = process.id;
+                books::leaves_for_a_reason(&self.scheduler, &self.plan, worker, &self.books.processes[id]);
                 let again = std::mem::replace(&mut self.books.processes[id].told_to_leave, true);
                 assert!(!again && !self.books.processes[id].killed, "told to leave twice, or when killed");
             }

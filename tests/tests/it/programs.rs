@@ -1,0 +1,33 @@
+//! Programs in which a pool must find its tasks, however they were built.
+
+use std::path::Path;
+use std::process::Command;
+
+use tests::trial::{Check, Setup, once};
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![once(an_example_finds_its_tasks_and_those_of_a_library), once(a_release_with_fat_lto_finds_all_tasks)]
+}
+
+/// Builds and runs the example that checks what tasks it has.
+fn run_example(options: &[&str], target: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["run", "--quiet", "--package", "tasks_lib", "--example", "linked", "--target-dir"]).arg(target);
+    let output = cargo.args(options).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty());
+}
+
+/// A place beside the other builds, so that only the first run takes its time.
+fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn an_example_finds_its_tasks_and_those_of_a_library(_: &Setup) {
+    run_example(&[], &scratch().join("example"));
+}
+
+fn a_release_with_fat_lto_finds_all_tasks(_: &Setup) {
+    let options = ["--release", "--config", "profile.release.lto='fat'", "--config", "profile.release.codegen-units=1"];
+    run_example(&options, &scratch().join("lto"));
+}

@@ -152,7 +152,7 @@ impl Engine {
             return Ok(());
         }
         let Reply { seq, items, failed, last, worn, elapsed, body } = reply;
-        let (job, first) = self.scheduler.addressee(worker, seq, items)?;
+        let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
         if items > 0 {
             let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
             self.deliver(job, Part { first, items, values });
@@ -276,7 +276,7 @@ impl Engine {
             && remains.begun == Some(seq)
             && let finished = remains.finished.saturating_sub(settled)
             && finished > 0
-            && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished)
+            && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished, false)
             && let Some(values) = lane.salvage(&remains)
         {
             self.deliver(job, Part { first, items: finished, values: Ok(values) });

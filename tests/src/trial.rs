@@ -3,13 +3,14 @@
 use std::any::type_name;
 use std::fmt;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use pool_core::{Pool, PoolBuilder, StartMethod};
 
 use crate::leaks::Snapshot;
 use crate::tasks::square;
-use crate::watchdog;
+use crate::watchdog::{self, Terms};
 
 /// The pool that a check is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ pub struct Check {
     run: Box<dyn Fn(&Setup) + Send + Sync>,
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
-    noisy: bool,
+    terms: Terms,
 }
 
 impl fmt::Debug for Check {
@@ -75,7 +76,13 @@ impl fmt::Debug for Check {
 
 /// A check in every setup: all start methods × 1, 2 and 5 workers.
 pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
-    Check { name: name_of(&run), run: Box::new(run), methods: METHODS.to_vec(), workers: vec![1, 2, 5], noisy: false }
+    Check {
+        name: name_of(&run),
+        run: Box::new(run),
+        methods: METHODS.to_vec(),
+        workers: vec![1, 2, 5],
+        terms: Terms::default(),
+    }
 }
 
 /// A check for each start method, with two workers.
@@ -109,16 +116,22 @@ impl Check {
     /// It may write to standard error.
     #[must_use]
     pub fn noisy(self) -> Check {
-        Check { noisy: true, ..self }
+        Check { terms: Terms { noisy: true, ..self.terms }, ..self }
+    }
+
+    /// It may take so long.
+    #[must_use]
+    pub fn patience(self, limit: Duration) -> Check {
+        Check { terms: Terms { limit, ..self.terms }, ..self }
     }
 
     fn trials(&self) -> impl Iterator<Item = Trial> {
-        let Check { name, noisy, .. } = *self;
+        let Check { name, terms, .. } = *self;
         let setups =
             self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();
-            let run = move || watchdog::run(&trial_args(name, setup), noisy).map_err(Into::into);
+            let run = move || watchdog::run(&trial_args(name, setup), terms).map_err(Into::into);
             Trial::test(format!("{name}/{method}/{workers}"), run)
         })
     }

@@ -11,8 +11,21 @@ use nix::unistd::{Pid, setsid};
 use crate::capture::Capture;
 use crate::procs;
 
-/// Far more than any trial takes, on a machine that has other things to do.
-const LIMIT: Duration = Duration::from_secs(90);
+/// What a trial may do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// Write to standard error.
+    pub(crate) noisy: bool,
+    /// Take so long.
+    pub(crate) limit: Duration,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        // Far more than any trial takes, even on a machine that has other things to do.
+        Terms { noisy: false, limit: Duration::from_secs(90) }
+    }
+}
 
 const GLANCE: Duration = Duration::from_millis(5);
 
@@ -27,8 +40,8 @@ pub(crate) fn lead_a_session() {
 ///
 /// # Errors
 ///
-/// What it has said, if it failed, took too long, or wrote to its standard error without being `noisy`.
-pub(crate) fn run(args: &[String], noisy: bool) -> Result<(), String> {
+/// What it has said, if it failed, took too long, or wrote to its standard error without leave to.
+pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
     let (stdout, stderr) = (Capture::new(), Capture::new());
     let mut child = Command::new("/proc/self/exe")
         .args(args)
@@ -38,7 +51,7 @@ pub(crate) fn run(args: &[String], noisy: bool) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("starting the trial: {error}"))?;
     let session = child.id();
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + terms.limit;
     let ended = loop {
         match child.try_wait().expect("it is our child") {
             Some(status) => break Ok(status),
@@ -51,15 +64,15 @@ pub(crate) fn run(args: &[String], noisy: bool) -> Result<(), String> {
         let _ = kill(Pid::from_raw(process.pid as i32), Signal::SIGKILL);
     }
     let _ = child.wait();
-    verdict(ended, noisy, &stdout.text(), &stderr.text())
+    verdict(ended, terms, &stdout.text(), &stderr.text())
 }
 
-fn verdict(ended: Result<ExitStatus, String>, noisy: bool, stdout: &str, stderr: &str) -> Result<(), String> {
+fn verdict(ended: Result<ExitStatus, String>, terms: Terms, stdout: &str, stderr: &str) -> Result<(), String> {
     let what = match ended {
-        Ok(status) if status.success() && (noisy || stderr.is_empty()) => return Ok(()),
+        Ok(status) if status.success() && (terms.noisy || stderr.is_empty()) => return Ok(()),
         Ok(status) if status.success() => "passed, but wrote to its standard error".to_owned(),
         Ok(status) => format!("ended by {status}"),
-        Err(processes) => format!("hung for {LIMIT:?}:\n{processes}"),
+        Err(processes) => format!("hung for {:?}:\n{processes}", terms.limit),
     };
     Err(format!("{what}\n--- stdout ---\n{stdout}--- stderr ---\n{stderr}"))
 }

@@ -307,6 +307,9 @@ fn scribble() -> usize {
 fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
     let pool = setup.pool();
     for _ in 0..3 {
+        // A worker that does so before it was heard of counts as one that could not be started.
+        assert!(eventually(|| pool.worker_pids().len() == setup.workers));
+        tests::tasks::nap(50);
         let before: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
         let scribbling = pool.apply_async(scribble::Task, ()).unwrap();
         let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();

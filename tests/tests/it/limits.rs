@@ -35,6 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_task_past_its_memory_limit_fails_alone).noisy(),
         each_method(a_worker_that_has_grown_too_large_is_replaced),
         each_method(idle_workers_leave_and_come_back),
+        each_method(each_worker_may_have_a_cpu_of_its_own),
     ]
 }
 
@@ -212,9 +213,13 @@ fn stats_count_what_happened(setup: &Setup) {
 fn the_name_is_that_of_threads_and_processes(setup: &Setup) {
     let pool = setup.builder().name("img").build().unwrap();
     assert_eq!(pool.apply(square::Task, 1).unwrap(), 1);
-    let mut names: Vec<_> = descendants().into_iter().map(|process| process.name).collect();
-    names.sort_unstable();
-    assert_eq!(names, ["img-0", "img-1", "img-serve"]);
+    let names = || {
+        let mut names: Vec<_> = descendants().into_iter().map(|process| process.name).collect();
+        names.sort_unstable();
+        names
+    };
+    // Each process gives itself its name.
+    assert!(eventually(|| names() == ["img-0", "img-1", "img-serve"]), "{:?}", names());
     assert!(threads().iter().filter(|name| name.starts_with("img-")).count() >= 2, "{:?}", threads());
 }
 
@@ -345,4 +350,16 @@ fn idle_workers_leave_and_come_back(setup: &Setup) {
     }
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     assert_eq!(pool.stats().workers_died, 0);
+}
+
+#[pool_task]
+fn usable_cpus() -> usize {
+    thread::available_parallelism().map_or(0, usize::from)
+}
+
+fn each_worker_may_have_a_cpu_of_its_own(setup: &Setup) {
+    let of_host = usable_cpus();
+    let pool = setup.builder().pin_cpus(true).build().unwrap();
+    assert_eq!(pool.map(usable_cpus::Task, [(); 10]).unwrap(), [1; 10]);
+    assert_eq!(usable_cpus(), of_host);
 }

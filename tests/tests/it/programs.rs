@@ -2,11 +2,17 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use tests::trial::{Check, Setup, once};
 
 pub(crate) fn checks() -> Vec<Check> {
-    vec![once(an_example_finds_its_tasks_and_those_of_a_library), once(a_release_with_fat_lto_finds_all_tasks)]
+    // The first time, everything is compiled.
+    let patience = Duration::from_secs(600);
+    vec![
+        once(an_example_finds_its_tasks_and_those_of_a_library).patience(patience),
+        once(a_release_with_fat_lto_finds_all_tasks).patience(patience),
+    ]
 }
 
 /// Builds and runs the example that checks what tasks it has.

@@ -17,6 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_time_limit_may_stand_in_the_attribute),
         each_method(a_time_limit_may_be_the_pools),
         each_method(a_time_limit_of_zero_is_refused),
+        each_method(a_task_may_know_its_time_limit),
         everywhere(a_task_that_dies_the_first_times_succeeds_with_retries),
         each_method(retries_that_do_not_suffice_end_in_the_last_death),
         each_method(a_time_limit_and_retries_go_together),
@@ -123,6 +124,20 @@ fn a_time_limit_of_zero_is_refused(setup: &Setup) {
     let error = pool.apply(nap::Task.timeout(Duration::ZERO), 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(pool.apply(nap::Task.timeout(Duration::MAX), 1).unwrap(), 1);
+}
+
+#[pool_task]
+fn time_left() -> Option<Duration> {
+    current_worker()?.deadline().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+}
+
+fn a_task_may_know_its_time_limit(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let limit = Duration::from_secs(1000);
+    let left = pool.apply(time_left::Task.timeout(limit), ()).unwrap().unwrap();
+    assert!(left <= limit && left > limit / 2, "{left:?}");
+    assert_eq!(pool.apply(time_left::Task, ()).unwrap(), None);
+    assert!(pool.map(time_left::Task.timeout(limit), [(); 10]).unwrap().iter().all(Option::is_some));
 }
 
 #[pool_task]

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::plan::Plan;
-use crate::scheduler::{Nanos, Phase, Range, SILENCE, Scheduler, State, Terms, Verdict, WorkerId};
+use crate::scheduler::dispatch::SILENCE;
+use crate::scheduler::{Nanos, Phase, Range, Scheduler, State, Terms, Verdict, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {

@@ -99,7 +99,10 @@ impl World {
             Reply::Nonsense => {
                 let front = self.scheduler.front(worker).map_or(0, |(seq, _)| seq);
                 let (seq, items) = self.rng.pick(&[(front, u32::MAX), (front + 7, 1)]);
-                assert!(self.scheduler.addressee(worker, seq, items).is_err(), "nonsense is taken for an answer");
+                assert!(
+                    self.scheduler.addressee(worker, seq, items, false).is_err(),
+                    "nonsense is taken for an answer"
+                );
                 let process = self.process(worker).expect("it has just spoken").id;
                 let book = &mut self.books.processes[process];
                 book.spoke_nonsense = true;
@@ -111,7 +114,7 @@ impl World {
                 if self.errs(Plant::LosesReply) {
                     return;
                 }
-                let Ok((id, at)) = self.scheduler.addressee(worker, seq, items) else {
+                let Ok((id, at)) = self.scheduler.addressee(worker, seq, items, last) else {
                     let is_over = matches!(self.scheduler.state(), State::Terminated | State::Broken);
                     assert!(is_over, "the answer of an honest worker is refused");
                     return self.scheduler.misbehaved(worker);
@@ -177,7 +180,7 @@ impl World {
         }
         if self.errs(Plant::ForgetsUnstarted) {
             while let Some((seq, _)) = self.scheduler.front(worker).filter(|(seq, _)| Some(*seq) != begun) {
-                let items = (0..).find(|&items| self.scheduler.addressee(worker, seq, items + 1).is_err());
+                let items = (0..).find(|&items| self.scheduler.addressee(worker, seq, items + 1, false).is_err());
                 self.scheduler.replied(worker, seq, items.unwrap_or(0), true, 1);
             }
         }
@@ -194,7 +197,7 @@ impl World {
         };
         let finished = process.notes.item.saturating_sub(settled);
         let Some(Call::Run(chunk)) = process.calls.front() else { return true };
-        let Ok((id, at)) = self.scheduler.addressee(worker, seq, finished) else { return false };
+        let Ok((id, at)) = self.scheduler.addressee(worker, seq, finished, false) else { return false };
         if finished == 0 {
             return true;
         }
@@ -219,7 +222,7 @@ impl World {
             items.filter(|_| is_blamed).for_each(|item| self.books.cost(chunk.job, item));
         } else if self.books.processes[process.id].spoke_nonsense
             && let Some((seq, _)) = self.scheduler.front(worker)
-            && let Ok((id, item)) = self.scheduler.addressee(worker, seq, 0)
+            && let Ok((id, item)) = self.scheduler.addressee(worker, seq, 0, false)
             && let Some(&job) = self.scheduler.payload(id)
         {
             self.books.cost(job, item);
@@ -238,7 +241,10 @@ impl World {
     // ---- actions ---------------------------------------------------------------------------------------------------
 
     pub(super) fn act(&mut self) {
+        let mut actions = 0;
         while let Some(action) = self.scheduler.next_action() {
+            actions += 1;
+            assert!(actions < 10_000, "the scheduler does not come to rest");
             self.trace(|| format!("  {action:?}"));
             self.perform(action);
         }

@@ -1,0 +1,57 @@
+//! What time brings: starts that were put off, limits that are reached, workers that idle.
+
+use super::{Action, Doom, Nanos, Phase, Scheduler, WorkerId};
+
+impl<P> Scheduler<P> {
+    /// Sets the time, so that what happens next is dated.
+    #[inline]
+    pub(crate) fn set_now(&mut self, now: Nanos) {
+        self.now = now;
+    }
+
+    /// When [`Scheduler::tick`] is wanted next.
+    pub(crate) fn wake_at(&self) -> Option<Nanos> {
+        self.wake_at
+    }
+
+    /// Does what is due.
+    pub(crate) fn tick(&mut self, now: Nanos) {
+        self.now = now;
+        self.wake_at = None;
+        for worker in 0..self.workers.len() {
+            match self.workers[worker].phase {
+                Phase::BackingOff(until) if until <= now => self.launch(worker),
+                Phase::BackingOff(until) => self.wake_by(until),
+                Phase::Ready => self.retire_if_idle(worker),
+                _ => {}
+            }
+            if let Some(deadline) = self.workers[worker].deadline {
+                if deadline <= now {
+                    self.actions.push_back(Action::Probe { worker });
+                } else {
+                    self.wake_by(deadline);
+                }
+            }
+        }
+        self.dispatch();
+    }
+
+    /// The worker runs an item of the chunk `seq` since `since`, or has not begun it.
+    pub(crate) fn probed(&mut self, worker: WorkerId, seq: u32, since: Option<Nanos>) {
+        let Some(sent) = self.workers[worker].in_flight.front() else { return };
+        let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
+        let begun = since.filter(|_| sent.seq == seq).unwrap_or(self.now);
+        let ran = self.now.saturating_sub(begun);
+        if ran >= limit {
+            self.doom(worker, Doom::Timeout { seq, limit, ran });
+        } else {
+            let deadline = begun.saturating_add(limit);
+            self.workers[worker].deadline = Some(deadline);
+            self.wake_by(deadline);
+        }
+    }
+
+    pub(super) fn wake_by(&mut self, at: Nanos) {
+        self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at)));
+    }
+}

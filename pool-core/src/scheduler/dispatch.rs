@@ -1,0 +1,177 @@
+//! Who runs what: handing the queue out, and taking back what is better off elsewhere.
+
+use super::pace::Pace;
+use super::{Action, JobId, Nanos, Phase, Range, Scheduler, Sent, WorkerId};
+
+/// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
+const RECALL_MIN: Nanos = 50_000;
+/// ... or if the busy worker has been silent for this long, whatever was expected of it.
+pub(super) const SILENCE: Nanos = 1_000_000;
+
+/// Of the chunks too short to wake the host, one in so many does.
+const WAKE_EVERY: u32 = 32;
+
+impl<P> Scheduler<P> {
+    /// Hands the queue out to workers with room.
+    pub(super) fn dispatch(&mut self) {
+        while !self.full {
+            let Some(range) = self.queue.front().copied() else {
+                self.rebalance();
+                return;
+            };
+            let Some(job) = self.jobs.get(range.job).filter(|job| job.payload.is_some()) else {
+                self.queue.pop_front();
+                continue;
+            };
+            let terms = job.terms;
+            let pace = self.paces[terms.task as usize];
+            let want = match terms.chunk_size {
+                Some(items) => items,
+                None => pace.chunk(job.queued, job.open, self.config.workers),
+            };
+            let items = want.min(range.items);
+            let Some(worker) = self.roomiest(pace.depth(items)) else {
+                self.full = true;
+                self.call_back();
+                return;
+            };
+            if !self.workers[worker].in_flight.is_empty() {
+                self.call_back();
+            }
+            let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
+            let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
+            self.send(worker, Range { items, ..range }, pace);
+        }
+    }
+
+    /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting one,
+    /// and the first of equals, whose caches are warm and which may not have gone to sleep yet.
+    fn roomiest(&self, depth: usize) -> Option<WorkerId> {
+        let mut best = None;
+        for (worker, slot) in self.workers.iter().enumerate() {
+            if !slot.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| slot.served >= max) {
+                continue;
+            }
+            if slot.phase == Phase::Starting && self.config.has_initializer {
+                continue;
+            }
+            let load = 2 * slot.in_flight.len() + usize::from(slot.phase == Phase::Starting);
+            if load == 0 {
+                return Some(worker);
+            }
+            if slot.in_flight.len() < depth && best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, worker));
+            }
+        }
+        best.map(|(_, worker)| worker)
+    }
+
+    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace) {
+        let front = self.queue.front_mut().expect("the range stems from it");
+        front.first += u64::from(range.items);
+        front.items -= range.items;
+        if front.items == 0 {
+            self.queue.pop_front();
+        }
+        let job = self.jobs.get_mut(range.job).expect("checked by the caller");
+        job.queued -= u64::from(range.items);
+        job.in_flight += 1;
+        let is_urgent = job.terms.urgent;
+        let slot = &mut self.workers[worker];
+        let seq = slot.next_seq;
+        slot.next_seq = seq.wrapping_add(1);
+        slot.served += u64::from(range.items);
+        let quiet = !is_urgent && !seq.is_multiple_of(WAKE_EVERY) && pace.is_short(range.items);
+        slot.in_flight.push_back(Sent { seq, range, settled: 0, recalling: false, was_recalled: false });
+        if slot.in_flight.len() == 1 {
+            slot.heard = self.now;
+            self.watch(worker, range.job);
+        }
+        let Range { job, first, items } = range;
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, quiet });
+    }
+
+    /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.
+    pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
+        if let Some(limit) = self.jobs.get(job).and_then(|job| job.terms.timeout) {
+            let deadline = self.now.saturating_add(limit);
+            self.workers[worker].deadline = Some(deadline);
+            self.wake_by(deadline);
+        }
+    }
+
+    /// There is more to do than idle workers can take: one that rests is called back.
+    pub(super) fn call_back(&mut self) {
+        if self.config.idle_timeout.is_some()
+            && let Some(worker) = self.workers.iter().position(|slot| slot.phase == Phase::Resting)
+        {
+            self.launch(worker);
+        }
+    }
+
+    /// Nothing waits. If a worker idles while another has more than it has begun, some of that is taken back.
+    fn rebalance(&mut self) {
+        if self.unsettled == 0
+            || !self.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty())
+        {
+            return;
+        }
+        let mut best: Option<(Nanos, WorkerId)> = None;
+        for (worker, slot) in self.workers.iter().enumerate() {
+            let Some((at, sent)) = slot.last_to_recall() else { continue };
+            let fresh = sent.settled == 0 && at > 0;
+            let items = sent.range.items - sent.settled;
+            if !(fresh || items > 1) || !slot.takes_work() {
+                continue;
+            }
+            let Some(job) = self.jobs.get(sent.range.job) else { continue };
+            let pace = self.paces[job.terms.task as usize];
+            let waiting: u32 = slot.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
+            let silence = self.now.saturating_sub(slot.heard);
+            let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= SILENCE { silence } else { 0 });
+            if best.is_none_or(|(most, _)| work > most) {
+                best = Some((work, worker));
+            }
+        }
+        let Some((work, worker)) = best else { return };
+        if work < RECALL_MIN {
+            self.wake_by(self.now.saturating_add(SILENCE));
+            return;
+        }
+        let slot = &mut self.workers[worker];
+        let (at, _) = slot.last_to_recall().expect("it was chosen for that");
+        let half = at == 0;
+        let sent = &mut slot.in_flight[at];
+        sent.ask_back();
+        let (seq, items) = (sent.seq, sent.range.items);
+        self.actions.push_back(Action::Recall { worker, seq, items, half });
+    }
+
+    /// What a [recall](Action::Recall) achieved: the worker may run `kept` items of the chunk, and none beyond.
+    pub(crate) fn recalled(&mut self, worker: WorkerId, seq: u32, kept: u32) {
+        let slot = &mut self.workers[worker];
+        let Some(sent) = slot.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
+        let kept = kept.max(sent.settled);
+        if kept >= sent.range.items {
+            // Whoever idles is given something else.
+            self.dispatch();
+            return;
+        }
+        let range =
+            Range { job: sent.range.job, first: sent.range.first + u64::from(kept), items: sent.range.items - kept };
+        sent.range.items = kept;
+        sent.recalling = false;
+        slot.served = slot.served.saturating_sub(u64::from(range.items));
+        self.requeue(range);
+        self.dispatch();
+    }
+
+    /// Takes back all that the worker has not begun.
+    pub(super) fn recall_unstarted(&mut self, worker: WorkerId) {
+        for sent in self.workers[worker].in_flight.iter_mut().filter(|sent| !sent.recalling) {
+            sent.ask_back();
+            let (seq, items) = (sent.seq, sent.range.items);
+            self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+        }
+    }
+}

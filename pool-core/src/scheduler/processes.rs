@@ -1,0 +1,207 @@
+//! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
+
+use super::{Action, Doom, JobId, Nanos, Phase, Range, Scheduler, State, Verdict, WorkerId};
+
+/// Wait before a worker that failed to start is started again; doubles with each failure in a row.
+const BACK_OFF: Nanos = 10_000_000;
+const BACK_OFF_DOUBLINGS_MAX: u32 = 7;
+
+impl<P> Scheduler<P> {
+    /// There is a process.
+    pub(crate) fn launched(&mut self, worker: WorkerId) {
+        let slot = &mut self.workers[worker];
+        if slot.phase == Phase::Launching {
+            slot.phase = Phase::Starting;
+            slot.heard = self.now;
+        }
+        if self.state == State::Terminated || self.state == State::Broken {
+            self.doom(worker, Doom::Unwanted);
+        } else if worker >= self.config.workers {
+            self.quit(worker);
+        }
+        self.full = false;
+        self.dispatch();
+        self.wind_down();
+    }
+
+    /// The process has run its initializer.
+    pub(crate) fn ready(&mut self, worker: WorkerId) {
+        let slot = &mut self.workers[worker];
+        slot.failures = 0;
+        slot.heard = self.now;
+        if slot.phase == Phase::Starting {
+            slot.phase = Phase::Ready;
+        }
+        self.full = false;
+        self.dispatch();
+        self.retire_if_idle(worker);
+    }
+
+    /// The process has grown too large: it leaves after what it runs, and a fresh one comes.
+    pub(crate) fn wore_out(&mut self, worker: WorkerId) {
+        self.recall_unstarted(worker);
+        self.quit(worker);
+    }
+
+    /// The process has written nonsense.
+    pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
+        let is_starting = self.workers[worker].phase == Phase::Starting;
+        self.doom(worker, if is_starting { Doom::Unfit } else { Doom::Protocol });
+    }
+
+    /// The process is gone, and everything that it had published has been [taken in](Scheduler::replied).
+    /// By its own notes it had begun the chunk `progress`.
+    pub(crate) fn exited(&mut self, worker: WorkerId, progress: Option<u32>) {
+        let slot = &mut self.workers[worker];
+        let phase = slot.phase;
+        let lost = std::mem::take(&mut slot.in_flight);
+        slot.phase = Phase::Vacant;
+        slot.served = 0;
+        slot.next_seq = 0;
+        slot.deadline = None;
+        slot.idle_deaths += 1;
+        if self.state == State::Terminated || self.state == State::Broken {
+            return;
+        }
+        // Newest first, each to the front of the queue, so that they end up in their old order.
+        for (at, mut sent) in lost.into_iter().enumerate().rev() {
+            self.in_flight_ended(sent.range.job);
+            // The chunk that we killed it for is to blame, if any is; else the one that it had begun.
+            let blamed = match phase {
+                Phase::Doomed(doom) => doom.is_about(sent.seq),
+                _ => progress == Some(sent.seq),
+            };
+            if at > 0 || !blamed {
+                self.give_back(&sent);
+                self.finish_if_done(sent.range.job);
+                continue;
+            }
+            self.workers[worker].idle_deaths = 0;
+            // The items before the one that it was in have been salvaged, so that is the first one without an answer,
+            // whatever a worker that scribbled may say.
+            let item = sent.range.first + u64::from(sent.settled);
+            if sent.settled < sent.range.items {
+                sent.settled += 1;
+                self.give_back(&sent);
+                self.charge(worker, sent.range.job, item, phase);
+            }
+            self.finish_if_done(sent.range.job);
+        }
+        self.replace(worker, phase);
+        self.full = false;
+        self.dispatch();
+        self.wind_down();
+    }
+
+    /// An item has cost a worker: it is tried again if its terms allow, else it fails.
+    pub(super) fn charge(&mut self, worker: WorkerId, id: JobId, item: u64, phase: Phase) {
+        let verdict = match phase {
+            Phase::Doomed(Doom::Timeout { limit, ran, .. }) => Verdict::TimedOut { limit, ran },
+            Phase::Doomed(Doom::Protocol) => Verdict::Protocol,
+            _ => Verdict::Died,
+        };
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        if job.terms.retries > 0 {
+            let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
+            *attempts += 1;
+            if *attempts <= job.terms.retries {
+                self.requeue(Range { job: id, first: item, items: 1 });
+                return;
+            }
+        }
+        self.actions.push_back(Action::Fail { worker, job: id, item, verdict });
+    }
+
+    /// Starts the worker again after a pause that doubles with each time in a row.
+    fn back_off(&mut self, worker: WorkerId, times: u32) {
+        let pause = BACK_OFF << (times - 1).min(BACK_OFF_DOUBLINGS_MAX);
+        let until = self.now.saturating_add(pause);
+        self.workers[worker].phase = Phase::BackingOff(until);
+        self.wake_by(until);
+    }
+
+    /// Starts a successor of a worker that ended in `phase`, if one is wanted.
+    fn replace(&mut self, worker: WorkerId, phase: Phase) {
+        let wanted = worker < self.config.workers && (self.state == State::Open || self.has_work());
+        let slot = &mut self.workers[worker];
+        if matches!(phase, Phase::Launching | Phase::Starting | Phase::Doomed(Doom::Unfit)) {
+            slot.failures += 1;
+            if slot.failures > self.config.restart_limit {
+                self.end(State::Broken, Verdict::Broken);
+                return;
+            }
+            let failures = slot.failures;
+            if wanted {
+                self.back_off(worker, failures);
+            }
+        } else if wanted && phase == Phase::Ready && slot.idle_deaths > 1 {
+            // Somebody kills it, or its initializer left something deadly behind. It may be started for ever, but slowly.
+            let deaths = slot.idle_deaths - 1;
+            self.back_off(worker, deaths);
+        } else if wanted && phase == Phase::Retiring {
+            slot.phase = Phase::Resting;
+        } else if wanted {
+            self.launch(worker);
+        }
+    }
+
+    pub(super) fn launch(&mut self, worker: WorkerId) {
+        self.workers[worker].phase = Phase::Launching;
+        self.actions.push_back(Action::Launch { worker });
+    }
+
+    pub(super) fn quit(&mut self, worker: WorkerId) {
+        let slot = &mut self.workers[worker];
+        if slot.takes_work() {
+            slot.phase = Phase::Leaving;
+            self.actions.push_back(Action::Quit { worker });
+        }
+    }
+
+    pub(super) fn doom(&mut self, worker: WorkerId, doom: Doom) {
+        let slot = &mut self.workers[worker];
+        if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
+            slot.phase = Phase::Doomed(doom);
+            slot.deadline = None;
+            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way.
+            self.recall_unstarted(worker);
+            self.actions.push_back(Action::Kill { worker });
+        }
+    }
+
+    /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to do now.
+    pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
+        let Some(limit) = self.config.idle_timeout else { return };
+        let slot = &mut self.workers[worker];
+        if slot.phase != Phase::Ready || !slot.in_flight.is_empty() {
+            return;
+        }
+        let until = slot.heard.saturating_add(limit);
+        if until > self.now {
+            self.wake_by(until);
+            return;
+        }
+        slot.phase = Phase::Retiring;
+        self.actions.push_back(Action::Quit { worker });
+    }
+
+    /// Nobody will be started in a place where there is nobody.
+    pub(super) fn vacate(&mut self, worker: WorkerId) {
+        if let Phase::BackingOff(_) | Phase::Resting = self.workers[worker].phase {
+            self.workers[worker].phase = Phase::Vacant;
+            // No process ends with it, so nothing else might make the shell see that the pool is finished.
+            self.wake_by(self.now);
+        }
+    }
+
+    /// Sends the workers home when a closed pool has nothing left to do.
+    pub(super) fn wind_down(&mut self) {
+        if self.state != State::Closed || self.has_work() {
+            return;
+        }
+        for worker in 0..self.workers.len() {
+            self.vacate(worker);
+            self.quit(worker);
+        }
+    }
+}

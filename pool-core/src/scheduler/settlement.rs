@@ -1,0 +1,119 @@
+//! What replies mean: whose items they settle, what is left, and when a job is done.
+
+use super::{Action, JobId, Nanos, Range, Scheduler, Sent, Violation, WorkerId};
+
+impl<P> Scheduler<P> {
+    /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them. With `last`, the
+    /// worker says that it is through with the chunk, which must be true unless some of it was asked back.
+    pub(crate) fn addressee(
+        &self,
+        worker: WorkerId,
+        seq: u32,
+        items: u32,
+        last: bool,
+    ) -> Result<(JobId, u64), Violation> {
+        let sent = self.workers[worker].in_flight.front().filter(|sent| sent.seq == seq).ok_or(Violation)?;
+        let end = sent.settled.checked_add(items).ok_or(Violation)?;
+        if end > sent.range.items || (last && end < sent.range.items && !sent.was_recalled) {
+            return Err(Violation);
+        }
+        Ok((sent.range.job, sent.range.first + u64::from(sent.settled)))
+    }
+
+    /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the chunk,
+    /// having spent `elapsed` on it. The reply must have an [addressee](Scheduler::addressee).
+    pub(crate) fn replied(&mut self, worker: WorkerId, seq: u32, items: u32, last: bool, elapsed: Nanos) {
+        let now = self.now;
+        let slot = &mut self.workers[worker];
+        slot.heard = now;
+        let sent = slot.in_flight.front_mut().expect("the reply has an addressee");
+        debug_assert_eq!(sent.seq, seq);
+        sent.settled += items;
+        let job = sent.range.job;
+        self.settle(job, u64::from(items));
+        if last {
+            let slot = &mut self.workers[worker];
+            let sent = slot.in_flight.pop_front().expect("it was there above");
+            slot.deadline = None;
+            slot.idle_deaths = 0;
+            if sent.settled > 0
+                && let Some(job) = self.jobs.get(job)
+            {
+                self.paces[job.terms.task as usize].learn(sent.settled, elapsed);
+            }
+            self.chunk_ended(&sent);
+            self.after_chunk(worker);
+        }
+        self.finish_if_done(job);
+    }
+
+    /// The failure of an item has been delivered.
+    pub(crate) fn failed(&mut self, job: JobId) {
+        self.settle(job, 1);
+        self.finish_if_done(job);
+    }
+
+    /// A worker has room again; it may have had its share.
+    fn after_chunk(&mut self, worker: WorkerId) {
+        self.full = false;
+        let spent = self.config.max_tasks_per_worker.is_some_and(|max| self.workers[worker].served >= max);
+        if spent && self.workers[worker].in_flight.is_empty() {
+            self.quit(worker);
+        }
+        if let Some(sent) = self.workers[worker].in_flight.front() {
+            let job = sent.range.job;
+            self.watch(worker, job);
+        }
+        self.dispatch();
+        self.retire_if_idle(worker);
+    }
+
+    /// `items` of the job have been answered.
+    pub(super) fn settle(&mut self, id: JobId, items: u64) {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        debug_assert!(job.unsettled >= items);
+        job.unsettled -= items;
+        self.unsettled -= items;
+    }
+
+    pub(super) fn finish_if_done(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if job.unsettled > 0 || job.open {
+            return;
+        }
+        // A chunk that was taken back may still be out, as a number that its worker has to pass; nobody waits for that.
+        let payload = job.payload.take();
+        if job.in_flight == 0 {
+            self.jobs.remove(id);
+        }
+        self.actions.extend(payload.map(|payload| Action::Finish { payload }));
+        self.wind_down();
+    }
+
+    pub(super) fn in_flight_ended(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.in_flight -= 1;
+        }
+    }
+
+    /// A worker is through with a chunk; what it left of it waits again.
+    fn chunk_ended(&mut self, sent: &Sent) {
+        self.in_flight_ended(sent.range.job);
+        self.give_back(sent);
+    }
+
+    pub(super) fn give_back(&mut self, sent: &Sent) {
+        let left = sent.range.items - sent.settled;
+        if left > 0 {
+            let first = sent.range.first + u64::from(sent.settled);
+            self.requeue(Range { job: sent.range.job, first, items: left });
+        }
+    }
+
+    pub(super) fn requeue(&mut self, range: Range) {
+        if let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) {
+            job.queued += u64::from(range.items);
+            self.queue.push_front(range);
+        }
+    }
+}

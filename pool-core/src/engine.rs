@@ -282,7 +282,9 @@ impl Engine {
             self.deliver(job, Part { first, items: finished, values: Ok(values) });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
-        if self.desks[worker].starting && !self.desks[worker].refused {
+        // One that is killed since the pool ends is no reason for the end.
+        let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
+        if self.desks[worker].starting && !self.desks[worker].refused && is_going {
             let text = describe(status, words.as_deref());
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }

@@ -197,8 +197,9 @@ impl Doom {
     fn is_about(self, seq: u32) -> bool {
         match self {
             Doom::Timeout { seq: guilty, .. } | Doom::Cancelled { seq: guilty } => guilty == seq,
-            Doom::Protocol => true,
-            Doom::Unfit | Doom::Unwanted => false,
+            // It may have done its mischief before it was heard of; were it not to blame, it would do so again elsewhere.
+            Doom::Protocol | Doom::Unfit => true,
+            Doom::Unwanted => false,
         }
     }
 }

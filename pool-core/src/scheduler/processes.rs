@@ -63,6 +63,8 @@ impl<P> Scheduler<P> {
         if self.state == State::Terminated || self.state == State::Broken {
             return;
         }
+        // One that was taken back whole may still stand before the one that it was at.
+        let front = lost.iter().position(|sent| sent.settled < sent.range.items).unwrap_or(0);
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
             self.in_flight_ended(sent.range.job);
@@ -71,7 +73,7 @@ impl<P> Scheduler<P> {
                 Phase::Doomed(doom) => doom.is_about(sent.seq),
                 _ => progress == Some(sent.seq),
             };
-            if at > 0 || !blamed {
+            if at != front || !blamed {
                 self.give_back(&sent);
                 self.finish_if_done(sent.range.job);
                 continue;
@@ -97,7 +99,7 @@ impl<P> Scheduler<P> {
     pub(super) fn charge(&mut self, worker: WorkerId, id: JobId, item: u64, phase: Phase) {
         let verdict = match phase {
             Phase::Doomed(Doom::Timeout { limit, ran, .. }) => Verdict::TimedOut { limit, ran },
-            Phase::Doomed(Doom::Protocol) => Verdict::Protocol,
+            Phase::Doomed(Doom::Protocol | Doom::Unfit) => Verdict::Protocol,
             _ => Verdict::Died,
         };
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };

@@ -49,7 +49,7 @@ pub(super) struct ProcessBook {
     pub(super) told_to_leave: bool,
     pub(super) ready: bool,
     pub(super) spoke_nonsense: bool,
-    /// Nothing else was known against it then.
+    /// It had died in an item by then, and nothing else was known against it.
     pub(super) dies_of_nonsense: bool,
     pub(super) is_worn: bool,
     /// It wrote nonsense before it was ready.

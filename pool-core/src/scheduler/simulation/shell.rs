@@ -103,10 +103,11 @@ impl World {
                     self.scheduler.addressee(worker, seq, items, false).is_err(),
                     "nonsense is taken for an answer"
                 );
-                let process = self.process(worker).expect("it has just spoken").id;
-                let book = &mut self.books.processes[process];
+                let process = self.process(worker).expect("it has just spoken");
+                let (id, is_dead) = (process.id, process.killer.is_some());
+                let book = &mut self.books.processes[id];
                 book.spoke_nonsense = true;
-                book.dies_of_nonsense |= !book.killed;
+                book.dies_of_nonsense |= is_dead && !book.killed;
                 book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave;
                 self.scheduler.misbehaved(worker);
             }
@@ -214,19 +215,25 @@ impl World {
     }
 
     /// The items that the process may have died of: those that it had begun and not answered, and the next one if it had
-    /// just answered the one before.
+    /// just answered the one before. Of one that wrote nonsense nothing is believed, so it may be the first without an answer.
     fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) {
-        if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front()) {
-            let is_blamed = begun == Some(chunk.seq) || self.books.processes[process.id].spoke_nonsense;
-            let items = chunk.first + u64::from(run.published)..=chunk.first + u64::from(run.next);
-            items.filter(|_| is_blamed).for_each(|item| self.books.cost(chunk.job, item));
-        } else if self.books.processes[process.id].spoke_nonsense
-            && let Some((seq, _)) = self.scheduler.front(worker)
-            && let Ok((id, item)) = self.scheduler.addressee(worker, seq, 0, false)
-            && let Some(&job) = self.scheduler.payload(id)
+        let mut suspects = Vec::new();
+        if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front())
+            && begun == Some(chunk.seq)
         {
-            self.books.cost(job, item);
+            let items = chunk.first + u64::from(run.published)..=chunk.first + u64::from(run.next);
+            suspects.extend(items.map(|item| (chunk.job, item)));
         }
+        let mut in_flight = self.scheduler.workers[worker].in_flight.iter();
+        if self.books.processes[process.id].spoke_nonsense
+            && let Some(sent) = in_flight.find(|sent| sent.settled < sent.range.items)
+            && let Some(&job) = self.scheduler.payload(sent.range.job)
+        {
+            suspects.push((job, sent.range.first + u64::from(sent.settled)));
+        }
+        suspects.sort_unstable();
+        suspects.dedup();
+        suspects.into_iter().for_each(|(job, item)| self.books.cost(job, item));
     }
 
     pub(super) fn tick(&mut self) {

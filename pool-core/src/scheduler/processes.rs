@@ -165,8 +165,11 @@ impl<P> Scheduler<P> {
         if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
             slot.phase = Phase::Doomed(doom);
             slot.deadline = None;
-            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way.
-            self.recall_unstarted(worker);
+            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way. One that
+            // writes nonsense is not asked what that is: it would disown what it runs, which would do the same elsewhere.
+            if !matches!(doom, Doom::Protocol | Doom::Unfit) {
+                self.recall_unstarted(worker);
+            }
             self.actions.push_back(Action::Kill { worker });
         }
     }

@@ -288,7 +288,8 @@ fn a_task_may_close_all_descriptors(setup: &Setup) {
 
 /// Fills every writable shared mapping of this process.
 #[pool_task]
-fn scribble() -> usize {
+fn scribble(calls: &str) -> usize {
+    tests::gate::count(calls);
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let mut bytes = 0;
     for line in maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("memfd:")) {
@@ -307,7 +308,8 @@ fn scribble() -> usize {
 fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
     let pool = setup.pool();
     for _ in 0..5 {
-        let scribbling = pool.apply_async(scribble::Task, ()).unwrap();
+        let calls = tests::gate::Gate::new();
+        let scribbling = pool.apply_async(scribble::Task, calls.path()).unwrap();
         let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
         // Unless its host has looked meanwhile, what it writes in the end is as it should be.
         match scribbling.get() {
@@ -317,5 +319,6 @@ fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
         for (x, job) in (0..).zip(behind) {
             assert_eq!(job.get().unwrap(), x * x);
         }
+        assert_eq!(calls.count(), 1, "it ran again elsewhere");
     }
 }

@@ -76,6 +76,7 @@ mod shared;
 mod supervisor;
 
 // Other processes.
+mod chunk;
 mod fork_server;
 mod launch;
 mod limits;

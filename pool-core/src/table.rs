@@ -8,9 +8,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::chunk::{Chunk, run_chunk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::{Options, Task};
-use crate::worker::Chunk;
 
 /// Every task of the program.
 #[linkme::distributed_slice]
@@ -49,7 +49,7 @@ impl Entry {
     pub const fn new<T: Task>(info: Info) -> Self {
         let id = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
         let signature = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.args), "->"), info.output);
-        Entry { info, id, signature, options: info.options, run: crate::worker::run_chunk::<T> }
+        Entry { info, id, signature, options: info.options, run: run_chunk::<T> }
     }
 
     /// The function's name.

@@ -43,7 +43,7 @@ enum Plant {
     RetriesMore,
 }
 
-// ---- the steps -------------------------------------------------------------------------------------------------------
+// ---- the steps ------------------------------------------------------------------------------------------------------
 
 impl World {
     /// Something happens.
@@ -215,6 +215,7 @@ impl World {
         self.books.jobs[job].open = false;
         self.scheduler.seal(self.ids[job]);
         self.act();
+        books::end_is_noticed(&self.scheduler);
     }
 
     fn seal_lazy(&mut self) {
@@ -237,6 +238,9 @@ impl World {
         let has_ended = self.books.jobs[job].ended;
         assert_ne!(self.scheduler.cancel(self.ids[job], running), has_ended, "what is live can be cancelled");
         self.act();
+        if !has_ended {
+            books::end_is_noticed(&self.scheduler);
+        }
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------------
@@ -324,7 +328,7 @@ fn simulate(seed: u64, plant: Option<Plant>, is_traced: bool) {
     world.wind_up();
 }
 
-// ---- the tests -------------------------------------------------------------------------------------------------------
+// ---- the tests ------------------------------------------------------------------------------------------------------
 
 /// The first seed; the others follow.
 const FIRST_SEED: u64 = 0x5eed_0000;

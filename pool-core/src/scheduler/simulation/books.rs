@@ -62,7 +62,7 @@ pub(super) struct ProcessBook {
     begun: u64,
 }
 
-// ---- what happens ----------------------------------------------------------------------------------------------------
+// ---- what happens ---------------------------------------------------------------------------------------------------
 
 impl Books {
     pub(super) fn new() -> Self {
@@ -143,7 +143,7 @@ impl Books {
     }
 }
 
-// ---- invariants, checked as things happen ----------------------------------------------------------------------------
+// ---- invariants, checked as things happen ---------------------------------------------------------------------------
 
 impl Books {
     /// An item is settled once, and not after its job has ended.
@@ -162,7 +162,8 @@ impl Books {
 
     /// An item fails only when more workers have died of it than its retries allow, and for the reason given.
     ///
-    /// A process that is killed by the clock may end its item before the signal arrives: then the next one is taken for it.
+    /// A process that is killed by the clock may end its item before the signal arrives: then the next one is taken for
+    /// it.
     fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
         let terms = self.jobs[job].terms;
         let costs = self.item(job, item).costs;
@@ -235,7 +236,7 @@ impl Books {
     }
 }
 
-// ---- invariants, checked after every step ----------------------------------------------------------------------------
+// ---- invariants, checked after every step ---------------------------------------------------------------------------
 
 /// What the shell knows of a worker's place.
 #[derive(Clone, Copy, Debug, Default)]
@@ -344,6 +345,11 @@ pub(super) fn leaves_for_a_reason(scheduler: &Scheduler<usize>, plan: &Plan, wor
     let has_its_share = plan.max_tasks_per_worker.is_some_and(|max| process.share >= max);
     let is_idle = plan.idle_timeout.is_some() && scheduler.front(worker).is_none();
     assert!(is_surplus || has_its_share || process.is_worn || is_idle, "{worker} is told to leave: {process:?}");
+}
+
+/// If a caller's doing ends the pool, the clock is set: no process ends with it that the shell would hear of.
+pub(super) fn end_is_noticed(scheduler: &Scheduler<usize>) {
+    assert!(!scheduler.is_finished() || scheduler.wake_at().is_some(), "nobody notices that the pool is finished");
 }
 
 /// Once the clock has ticked, nobody is idle while items wait behind a worker that has been silent for long.

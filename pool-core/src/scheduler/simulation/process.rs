@@ -20,6 +20,8 @@ pub(super) struct Process {
     /// A signal is on its way to it.
     pub(super) doomed: bool,
     pub(super) dead: bool,
+    /// Its replies cannot be read any more.
+    pub(super) is_garbled: bool,
     /// The item that killed it.
     pub(super) killer: Option<(usize, u64)>,
 }
@@ -117,6 +119,7 @@ impl Process {
             starts: Some(now + rng.pick(&[0, 100_000, 50_000_000])),
             doomed: false,
             dead: false,
+            is_garbled: false,
             killer: None,
         }
     }

@@ -81,7 +81,9 @@ impl World {
                 chunk.is_out |= all_out;
             }
         }
-        while let Some(reply) = self.process(worker).and_then(|process| process.replies.pop_front()) {
+        while let Some(process) = self.process(worker).filter(|process| !process.is_garbled)
+            && let Some(reply) = process.replies.pop_front()
+        {
             self.trace(|| format!("{worker} says {reply:?}"));
             self.take_in(worker, reply);
         }
@@ -103,7 +105,9 @@ impl World {
                     self.scheduler.addressee(worker, seq, items, false).is_err(),
                     "nonsense is taken for an answer"
                 );
+                let is_garbled = self.rng.permille(500);
                 let process = self.process(worker).expect("it has just spoken");
+                process.is_garbled = is_garbled;
                 let (id, is_dead) = (process.id, process.killer.is_some());
                 let book = &mut self.books.processes[id];
                 book.spoke_nonsense = true;
@@ -202,7 +206,7 @@ impl World {
         if finished == 0 {
             return true;
         }
-        if self.rng.permille(self.plan.salvage_fails) {
+        if process.is_garbled || self.rng.permille(self.plan.salvage_fails) {
             return false;
         }
         let (job, first) = (chunk.job, chunk.first + u64::from(settled));
@@ -214,8 +218,9 @@ impl World {
         true
     }
 
-    /// The items that the process may have died of: those that it had begun and not answered, and the next one if it had
-    /// just answered the one before. Of one that wrote nonsense nothing is believed, so it may be the first without an answer.
+    /// The items that the process may have died of: those that it had begun and not answered, and the next one if it
+    /// had just answered the one before. Of one that wrote nonsense nothing is believed: it may be the first without
+    /// an answer.
     fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) {
         let mut suspects = Vec::new();
         if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front())

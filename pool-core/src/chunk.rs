@@ -1,0 +1,271 @@
+//! The items of one call, as a worker runs them and answers.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pool_ipc::sys::monotonic_ns;
+use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell};
+
+use crate::decoder::Decoder;
+use crate::encoder::Encoder;
+use crate::lineage::Lineage;
+use crate::message::{Failure, reply};
+use crate::panic;
+use crate::signals;
+use crate::task::Task;
+use crate::worker::flush;
+
+/// What a chunk needs of its worker.
+pub(crate) struct Link<'w> {
+    pub(crate) calls: &'w Consumer,
+    pub(crate) replies: &'w mut Producer,
+    pub(crate) journal: &'w Journal,
+    pub(crate) bell: &'w mut WorkerBell,
+    pub(crate) hub: &'w HubWorker,
+    /// This process, and not one that a task forked.
+    pub(crate) me: Lineage,
+}
+
+/// The items of a call that is being answered.
+pub(crate) struct Chunk<'w> {
+    link: Link<'w>,
+    /// Where the host may lower the limit, unless the call came in several records.
+    record: Option<Record>,
+    seq: u32,
+    items: u32,
+    /// The item that is run.
+    next: u32,
+    /// Items that the host cannot take back any more.
+    claimed: u32,
+    input: Decoder<'w>,
+    /// Values in the record under construction.
+    drafted: u32,
+    draft_bytes: usize,
+    /// Nanoseconds that each item may take, or 0.
+    limit: u64,
+    begun: u64,
+}
+
+impl std::fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunk").field("seq", &self.seq).field("items", &self.items).finish_non_exhaustive()
+    }
+}
+
+/// Values are published at the latest when they come to so many bytes, so that the host can take them in meanwhile.
+const PIECE: usize = 16 << 10;
+
+/// Runs the items of a chunk: the code of each task, made for its types.
+pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
+    while chunk.claim() {
+        match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
+            Ok(None) => continue,
+            Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes),
+            Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
+            Err(payload) => {
+                let report = panic::caught(payload);
+                chunk.link.journal.note(&[]);
+                chunk.fail(&Failure::Panicked(report));
+            }
+        }
+        chunk.next += 1;
+    }
+}
+
+/// Notes, if there is a limit, when the item begins and when it must be through.
+#[inline]
+fn stamp(journal: &Journal, limit: u64) {
+    if limit > 0 {
+        let now = monotonic_ns();
+        journal.stamp(now);
+        DEADLINE.store(now.saturating_add(limit), Ordering::Relaxed);
+    }
+}
+
+/// See [`deadline`].
+static DEADLINE: AtomicU64 = AtomicU64::new(0);
+
+/// When the current item will be killed, on the monotonic clock; 0 if never.
+pub(crate) fn deadline() -> u64 {
+    DEADLINE.load(Ordering::Relaxed)
+}
+
+/// What an item came to that is not a value beside the others.
+enum Odd {
+    /// A value that does not fit there.
+    Long(Vec<u8>),
+    Failed(Failure),
+}
+
+/// Runs claimed items as long as their values fit into one record.
+#[inline]
+fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
+    chunk.make_room();
+    let (limit, claimed) = (chunk.limit, chunk.claimed);
+    let Chunk { link, input, next, drafted, draft_bytes, .. } = chunk;
+    let Link { replies, journal, me, .. } = link;
+    let begun = *draft_bytes;
+    let draft_start = replies.draft_end(begun);
+    let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
+    while *next < claimed && *draft_bytes < PIECE {
+        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
+        stamp(journal, limit);
+        let output = match input.item(T::args_size()).and_then(T::invoke) {
+            Ok(output) => output,
+            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+        };
+        if !me.is_here() {
+            // A process that the task forked must not answer in the worker's place.
+            signals::exit_now(0);
+        }
+        let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
+        // Before the value counts: should this panic, that is the item's one outcome.
+        drop(output);
+        match encoded {
+            Ok(None) => {
+                *drafted += 1;
+                *draft_bytes = begun + out.used();
+                *next += 1;
+            }
+            Ok(Some(bytes)) => return Some(Odd::Long(bytes)),
+            Err(error) => return Some(Odd::Failed(Failure::Encode(error.to_string()))),
+        }
+    }
+    None
+}
+
+impl<'w> Chunk<'w> {
+    pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, bytes: &'w [u8]) -> Self {
+        Chunk {
+            link,
+            record,
+            seq: header.seq,
+            items: header.count.min(header.limit),
+            next: 0,
+            claimed: 0,
+            input: Decoder::new(bytes),
+            drafted: 0,
+            draft_bytes: 0,
+            limit: header.info,
+            begun: monotonic_ns(),
+        }
+    }
+
+    /// Runs the items with `run`, the task's [`run_chunk`].
+    pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
+        // What was noted about the chunk before must not be taken for this one's.
+        DEADLINE.store(0, Ordering::Relaxed);
+        self.note_item();
+        run(self);
+    }
+
+    /// Says that the call is answered, with further flags.
+    pub(crate) fn end(mut self, now: u64, flags: u16) {
+        self.publish(reply::LAST | flags, now - self.begun);
+    }
+
+    /// Makes some more items this worker's for good; false if there are none, or none are left to it.
+    ///
+    /// A block is a sixteenth of the chunk, and the first ones are smaller: what stands behind a slow item in its block
+    /// has to wait for it.
+    fn claim(&mut self) -> bool {
+        if self.next < self.claimed {
+            return true;
+        }
+        let block = self.claimed.min(self.items / 16).max(1);
+        let claimed = self.items.min(self.claimed + block);
+        if claimed == self.claimed {
+            return false;
+        }
+        self.link.journal.claim(self.seq, claimed);
+        if let Some(record) = &self.record {
+            self.items = self.items.min(self.link.calls.limit(record));
+        }
+        self.claimed = claimed.min(self.items);
+        self.next < self.claimed
+    }
+
+    /// Tells the host, should it ask: all values before this item's end where the draft ends.
+    #[inline]
+    fn note_item(&self) {
+        self.link.journal.begin_item(self.next, self.link.replies.draft_end(self.draft_bytes));
+        stamp(self.link.journal, self.limit);
+    }
+
+    /// Sees to it that the next value can be drafted.
+    fn make_room(&mut self) {
+        if self.draft_bytes >= PIECE {
+            self.publish(0, 0);
+        }
+        while self.link.replies.room(self.draft_bytes + MARGIN).is_none() {
+            self.wait_room();
+        }
+    }
+
+    /// A value that does not fit beside the draft.
+    #[cold]
+    fn put_long(&mut self, bytes: &[u8]) {
+        self.publish_draft();
+        self.send(reply::VALUES, bytes);
+    }
+
+    /// The item has no value.
+    #[cold]
+    fn fail(&mut self, failure: &Failure) {
+        if !self.link.me.is_here() {
+            signals::exit_now(0);
+        }
+        self.publish_draft();
+        let bytes = postcard::to_allocvec(failure).unwrap_or_default();
+        self.send(reply::FAILED, &bytes);
+    }
+
+    fn publish_draft(&mut self) {
+        if self.drafted > 0 {
+            self.publish(0, 0);
+        }
+    }
+
+    /// Makes the drafted values visible to the host.
+    fn publish(&mut self, flags: u16, info: u64) {
+        while self.link.replies.room(0).is_none() {
+            self.wait_room();
+        }
+        let (seq, count) = (self.seq, self.drafted);
+        let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
+        let is_last = flags & reply::LAST != 0;
+        if is_last {
+            // Before the host can know the call as answered.
+            flush();
+        }
+        self.link.replies.publish(&header, self.draft_bytes);
+        self.drafted = 0;
+        self.draft_bytes = 0;
+        if !is_last {
+            self.link.hub.ring();
+        }
+    }
+
+    /// Sends the answer to one item in as many records as it takes.
+    fn send(&mut self, kind: u16, bytes: &[u8]) {
+        let header = Header { kind, seq: self.seq, count: 1, ..Header::default() };
+        let mut sent = 0;
+        loop {
+            let step = self.link.replies.send(&header, bytes, sent);
+            sent = step.sent;
+            self.link.hub.ring();
+            if step.done {
+                return;
+            }
+            self.wait_room();
+        }
+    }
+
+    fn wait_room(&mut self) {
+        self.link.hub.ring();
+        self.link.bell.wait_room(self.link.replies, MARGIN, Patience::default());
+    }
+}
+
+/// Free bytes below which the reply ring is looked at again.
+const MARGIN: usize = 64;

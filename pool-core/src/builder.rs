@@ -100,8 +100,9 @@ impl PoolBuilder {
 
     /// A task that each worker runs once, before anything else. It returns `()`, or a `Result<(), E>`.
     ///
-    /// If it fails or panics, the worker is started again, later and later; after [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool
-    /// is [`Broken`](ErrorKind::Broken), with that message.
+    /// If it fails or panics, the worker is started again, later and later; after
+    /// [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool is [`Broken`](ErrorKind::Broken), with
+    /// that message.
     ///
     /// # Examples
     ///
@@ -141,14 +142,15 @@ impl PoolBuilder {
         self
     }
 
-    /// Items that may be pending; a submission waits until there are fewer. Bounds the memory of a producer that is faster than the workers.
+    /// Items that may be pending; a submission waits until there are fewer. Bounds the memory of a producer that is
+    /// faster than the workers.
     pub fn max_pending(mut self, items: usize) -> Self {
         self.max_pending = Some(items);
         self
     }
 
-    /// How many times in a row a worker may fail to start (or its initializer fail), before the pool is [`Broken`](ErrorKind::Broken).
-    /// Workers that die later, of their tasks, are always replaced.
+    /// How many times in a row a worker may fail to start (or its initializer fail), before the pool is
+    /// [`Broken`](ErrorKind::Broken). Workers that die later, of their tasks, are always replaced.
     pub fn restart_limit(mut self, failures: u32) -> Self {
         self.restart_limit = failures;
         self
@@ -160,27 +162,30 @@ impl PoolBuilder {
         self
     }
 
-    /// How many more attempts an item gets whose worker died or was killed by a time limit, for tasks that do not say so themselves; see [`Task::retries`].
+    /// How many more attempts an item gets whose worker died or was killed by a time limit, for tasks that do not say
+    /// so themselves; see [`Task::retries`].
     pub fn retries(mut self, retries: u32) -> Self {
         self.defaults.retries = Some(retries);
         self
     }
 
-    /// Bytes that each worker may allocate beyond what it starts with (its private writable memory: RLIMIT_DATA in getrlimit(2)). An allocation that goes past it
-    /// fails, and a task that cannot do without ends in [`MemoryLimit`](ErrorKind::MemoryLimit).
+    /// Bytes that each worker may allocate beyond what it starts with (its private writable memory: RLIMIT_DATA in
+    /// getrlimit(2)). An allocation that goes past it fails, and a task that cannot do without ends in
+    /// [`MemoryLimit`](ErrorKind::MemoryLimit).
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.settings.memory_limit = Some(bytes);
         self
     }
 
-    /// A worker whose resident memory has grown past so many bytes is replaced by a fresh process, between two jobs: for tasks
-    /// that leak. No item is lost by that.
+    /// A worker whose resident memory has grown past so many bytes is replaced by a fresh process, between two jobs:
+    /// for tasks that leak. No item is lost by that.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.settings.max_rss = Some(bytes);
         self
     }
 
-    /// A worker that has had nothing to do for so long leaves, and comes back when there is work. A pool that is seldom used costs no memory meanwhile.
+    /// A worker that has had nothing to do for so long leaves, and comes back when there is work. A pool that is seldom
+    /// used costs no memory meanwhile.
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.idle_timeout = Some(limit);
         self
@@ -202,9 +207,9 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidInput`](ErrorKind::InvalidInput) for an option out of range, [`Encode`](ErrorKind::Encode) for the initializer's arguments,
-    /// [`Unsupported`](ErrorKind::Unsupported) if the start method is of no use here, [`System`](ErrorKind::System) if the system refuses a process or memory.
-    /// Then nothing is left behind.
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for an option out of range, [`Encode`](ErrorKind::Encode) for the
+    /// initializer's arguments, [`Unsupported`](ErrorKind::Unsupported) if the start method is of no use here,
+    /// [`System`](ErrorKind::System) if the system refuses a process or memory. Then nothing is left behind.
     pub fn build(self) -> Result<Pool> {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;

@@ -6,9 +6,10 @@
 //! | lump | `Vec` and slice of plain values, `String`, `&str`, `&Path` | `u64` length in bytes, then the bytes |
 //! | serde | everything else that serde knows | postcard |
 //!
-//! The choice is made by autoref specialization on the concrete type: method look-up tries [`Probe`] behind three, two and one
-//! references, then none, and the first that has a `__pick` wins (David Tolnay, "Autoref-based stable specialization").
-//! A type that is none of these gets [`NoCodec`], so that the macro's one check can say so in our words.
+//! The choice is made by autoref specialization on the concrete type: method look-up tries [`Probe`] behind three, two
+//! and one references, then none, and the first that has a `__pick` wins (David Tolnay, "Autoref-based stable
+//! specialization"). A type that is none of these gets [`NoCodec`], so that the macro's one check can say so in our
+//! words.
 
 use std::borrow::Borrow;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -119,7 +120,8 @@ macro_rules! pickers {
         /// The codec of this rank.
         #[derive(Clone, Copy, Debug)]
         pub struct $codec;
-        /// Picks it where the type allows, under a name that no trait of the user has; the lifetime is that of the bytes, for types that borrow.
+        /// Picks it where the type allows, under a name that no trait of the user has; the lifetime is that of the
+        /// bytes, for types that borrow.
         pub trait $picker<'a> {
             /// The codec.
             #[inline]

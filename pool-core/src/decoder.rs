@@ -28,7 +28,8 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The next value written with [`Encoder::item`](crate::encoder::Encoder::item) (`size` is `None`) or of a fixed size.
+    /// The next value written with [`Encoder::item`](crate::encoder::Encoder::item) (`size` is `None`) or of a fixed
+    /// size.
     #[inline]
     pub(crate) fn item(&mut self, size: Option<usize>) -> Result<Decoder<'a>, CodecError> {
         let n = match size {

@@ -2,7 +2,8 @@
 
 use crate::codec::CodecError;
 
-/// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector of its own.
+/// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector
+/// of its own.
 #[derive(Debug)]
 pub struct Encoder<'b> {
     fixed: &'b mut [u8],
@@ -43,9 +44,11 @@ impl<'b> Encoder<'b> {
         self.at
     }
 
-    /// Writes one value with `body`, behind its length (`u32`) unless all have the same `size`, so that a reader can skip it.
+    /// Writes one value with `body`, behind its length (`u32`) unless all have the same `size`, so that a reader can
+    /// skip it.
     ///
-    /// If it does not fit, it comes back as a vector, and as if it had not been written; likewise if it cannot be encoded.
+    /// If it does not fit, it comes back as a vector, and as if it had not been written; likewise if it cannot be
+    /// encoded.
     ///
     /// # Errors
     ///

@@ -1,7 +1,8 @@
 //! The shell around the scheduler: turns what lanes say into its events, and carries out its actions.
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
-//! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in [`Engine::errands`].
+//! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
+//! [`Engine::errands`].
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

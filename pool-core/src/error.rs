@@ -1,4 +1,5 @@
-//! One error type, as `std::io::Error`: a [`kind`](Error::kind) to match on, the facts of the case, and a text for people.
+//! One error type, as `std::io::Error`: a [`kind`](Error::kind) to match on, the facts of the case, and a text for
+//! people.
 
 use std::error::Error as StdError;
 use std::fmt;

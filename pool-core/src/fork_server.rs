@@ -1,8 +1,8 @@
 //! The small process that forks workers.
 //!
-//! It is this program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one thread,
-//! so it may fork whenever it likes, and little memory, so a fork is cheap. It also reaps the workers, so the host's
-//! own children and signal settings do not matter. It ends, and its workers with it, when its host does.
+//! It is this program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one
+//! thread, so it may fork whenever it likes, and little memory, so a fork is cheap. It also reaps the workers, so the
+//! host's own children and signal settings do not matter. It ends, and its workers with it, when its host does.
 
 #![allow(unsafe_code)]
 
@@ -24,8 +24,8 @@ use crate::worker::{self, Worker};
 
 /// Runs before `main` in every process of a program that holds this crate, and returns at once in all but ours.
 ///
-/// The linker gathers such entries of all crates (System V ABI, "Initialization and Termination Functions"); it keeps this one because
-/// [`is_in_executable`], which every pool calls, refers to it.
+/// The linker gathers such entries of all crates (System V ABI, "Initialization and Termination Functions"); it keeps
+/// this one because [`is_in_executable`], which every pool calls, refers to it.
 #[used]
 #[unsafe(link_section = ".init_array")]
 static ENTRY: Constructor = enter;
@@ -96,7 +96,8 @@ fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *co
     }
 }
 
-/// Whether a new process of this executable would run [`ENTRY`]: not if this code is in a shared library that it loads later.
+/// Whether a new process of this executable would run [`ENTRY`]: not if this code is in a shared library that it loads
+/// later.
 pub(crate) fn is_in_executable() -> bool {
     let start = (&raw const __init_array_start).addr();
     let end = (&raw const __init_array_end).addr();
@@ -166,8 +167,8 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
 struct Workers(Vec<(u32, Pid)>);
 
 impl Workers {
-    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks have
-    /// started does not, so it is killed.
+    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks
+    /// have started does not, so it is killed.
     fn leave(&self) -> ! {
         for &(_, pid) in &self.0 {
             let _ = killpg(pid, Signal::SIGKILL);

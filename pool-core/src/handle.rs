@@ -15,8 +15,8 @@ use crate::shared::Shared;
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
 /// ([`Pool::map_async`](crate::Pool::map_async)).
 ///
-/// It always completes: in a value, or in an [`Error`] that says why there is none. That holds for a worker that dies, a pool that is terminated, and
-/// a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
+/// It always completes: in a value, or in an [`Error`] that says why there is none. That holds for a worker that dies,
+/// a pool that is terminated, and a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
 ///
 /// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`], for any executor:
 ///
@@ -75,8 +75,9 @@ impl<R> AsyncResult<R> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] if there is no outcome yet. The job goes on and a later call can still succeed. Else as [`get`](AsyncResult::get).
-    /// Once it has returned an outcome, that is gone, and further calls are an [`ErrorKind::InvalidInput`] error.
+    /// [`ErrorKind::Timeout`] if there is no outcome yet. The job goes on and a later call can still succeed. Else as
+    /// [`get`](AsyncResult::get). Once it has returned an outcome, that is gone, and further calls are an
+    /// [`ErrorKind::InvalidInput`] error.
     ///
     /// # Examples
     ///
@@ -129,8 +130,8 @@ impl<R> AsyncResult<R> {
 
     /// Ends the job now with [`ErrorKind::Cancelled`], unless it has an outcome: false then.
     ///
-    /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not disturbed, except that one
-    /// which this worker began in that very moment may run a second time, elsewhere.
+    /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not
+    /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
         !self.ready() && self.shared.with(|engine| engine.scheduler.cancel(self.job, true))
     }
@@ -193,8 +194,8 @@ impl<R> fmt::Debug for AsyncResult<R> {
 
 /// Waits until one of the jobs has an outcome, for at most `limit`, and returns its index.
 ///
-/// `None` if the limit comes first, or if there are no jobs. Of several, it is the first. The jobs may be of different pools only if their number is small:
-/// each pool is then looked at in turn.
+/// `None` if the limit comes first, or if there are no jobs. Of several, it is the first. The jobs may be of different
+/// pools only if their number is small: each pool is then looked at in turn.
 ///
 /// # Examples
 ///

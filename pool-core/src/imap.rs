@@ -10,13 +10,14 @@ use crate::job::Part;
 use crate::outcome::decode;
 use crate::task::Task;
 
-/// Items that may be pulled and not yet handed out: enough to keep the workers busy, and all that an endless input costs.
+/// Items that may be pulled and not yet handed out: enough to keep the workers busy, and all that an endless input
+/// costs.
 const WINDOW: u64 = 4096;
 
 /// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
 ///
-/// The input is pulled as the results are: at most some thousand items ahead. A failed item is an `Err` at its place, and
-/// iteration goes on behind it. Dropping the iterator drops what no worker has begun.
+/// The input is pulled as the results are: at most some thousand items ahead. A failed item is an `Err` at its place,
+/// and iteration goes on behind it. Dropping the iterator drops what no worker has begun.
 #[must_use = "dropping it cancels what has not begun"]
 pub struct Imap<T: Task, I>(Stream<T, I>);
 
@@ -127,8 +128,8 @@ macro_rules! iterators {
                 $name(Stream::new(feed, $is_ordered))
             }
 
-            /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the next call waits for
-            /// the same result. A limit of zero only looks. `None` after the end.
+            /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the
+            /// next call waits for the same result. A limit of zero only looks. `None` after the end.
             pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<T::Output>> {
                 // A limit that no clock can hold is none.
                 self.0.next(Instant::now().checked_add(limit))

@@ -1,4 +1,5 @@
-//! One worker's process as the host sees it: its two rings, what was put into the one and has not come out of the other.
+//! One worker's process as the host sees it: its two rings, what was put into the one and has not come out of the
+//! other.
 //!
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 

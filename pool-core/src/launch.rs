@@ -26,17 +26,17 @@ use crate::table;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
-    /// A small process, started from this program's executable when the pool is made, forks the workers. They
-    /// begin with fresh memory: statics have their initial values, and nothing of `main` has run. Safe whatever threads and locks the
-    /// host has, and as fast for a host of many gigabytes as for a small one.
+    /// A small process, started from this program's executable when the pool is made, forks the workers. They begin
+    /// with fresh memory: statics have their initial values, and nothing of `main` has run. Safe whatever threads and
+    /// locks the host has, and as fast for a host of many gigabytes as for a small one.
     #[default]
     ForkServer,
-    /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that has no other
-    /// thread at that moment, since a copy of a lock that another thread holds is never released;
-    /// anything else is an [`ErrorKind::Unsupported`] error.
+    /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that
+    /// has no other thread at that moment, since a copy of a lock that another thread holds is never released; anything
+    /// else is an [`ErrorKind::Unsupported`] error.
     Fork,
-    /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not even the
-    /// layout of their address space.
+    /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not
+    /// even the layout of their address space.
     Spawn,
 }
 
@@ -47,8 +47,8 @@ pub(crate) enum Side {
     Parent(Pid),
 }
 
-/// Forks the calling process. Safe to go on in the child only if this process has one thread; what the parent buffered must have been
-/// written, or both will write it.
+/// Forks the calling process. Safe to go on in the child only if this process has one thread; what the parent buffered
+/// must have been written, or both will write it.
 pub(crate) fn fork() -> nix::Result<Side> {
     // SAFETY:
     // - in a process of one thread, which the callers see to, the child may do whatever the parent may.
@@ -61,8 +61,8 @@ pub(crate) fn fork() -> nix::Result<Side> {
 /// The variable that tells a new process to look for a greeting in its standard input.
 pub(crate) const MARKER: &str = "POOL_CORE_SERVE";
 
-/// Starts this program's executable once more, to do what the greeting says instead of running `main`.
-/// `socket` becomes its standard input. See proc(5) on `/proc/self/exe`, which is this executable even after its file was replaced.
+/// Starts this program's executable once more, to do what the greeting says instead of running `main`. `socket` becomes
+/// its standard input. See proc(5) on `/proc/self/exe`, which is this executable even after its file was replaced.
 fn executable(nonce: u64, socket: OwnedFd) -> Command {
     let mut command = Command::new("/proc/self/exe");
     command.arg0("pool-server").env(MARKER, nonce.to_string()).stdin(Stdio::from(socket));

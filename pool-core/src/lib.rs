@@ -15,28 +15,33 @@
 //! }
 //! ```
 //!
-//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, whatever the way, fails alone, with an
-//! error that says why, and everything else goes on. The worker is replaced.
+//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, whatever the way, fails alone,
+//! with an error that says why, and everything else goes on. The worker is replaced.
 //!
 //! # Concepts
 //!
-//! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function; `the_function::Task` is passed to the pool.
-//!   Arguments and results are whatever serde can serialize; `&str`, `&[u8]` and other references are lent.
-//! * A **job** is what is submitted: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items** ([`Pool::map`], [`Pool::imap`] and their like).
-//! * A **worker** is a process. It is made by a small fork server, which is this program's executable, started once more when the pool is made: nothing of `main` runs in it,
-//!   so there is nothing to set up, and statics have their initial values. [`StartMethod`] has other ways.
+//! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function;
+//!   `the_function::Task` is passed to the pool. Arguments and results are whatever serde can serialize; `&str`,
+//!   `&[u8]` and other references are lent.
+//! * A **job** is what is submitted: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items**
+//!   ([`Pool::map`], [`Pool::imap`] and their like).
+//! * A **worker** is a process. It is made by a small fork server, which is this program's executable, started once
+//!   more when the pool is made: nothing of `main` runs in it, so there is nothing to set up, and statics have their
+//!   initial values. [`StartMethod`] has other ways.
 //!
 //! # When things go wrong
 //!
-//! Every job ends exactly once, in a value or an [`Error`]. An error of an item of a map concerns this item only. A pool that
-//! is dropped leaves no process, thread or descriptor behind, and neither does a host that is killed.
+//! Every job ends exactly once, in a value or an [`Error`]. An error of an item of a map concerns this item only. A
+//! pool that is dropped leaves no process, thread or descriptor behind, and neither does a host that is killed.
 //!
 //! # Limits
 //!
-//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a shared library (except with [`StartMethod::Fork`]).
-//! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is enough).
-//! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker finds, unless
-//!   [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
+//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a shared library
+//!   (except with [`StartMethod::Fork`]).
+//! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is
+//!   enough).
+//! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker
+//!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
 //! * Two tasks of the same name in the same module path (in two function bodies, say) are refused when a pool is made.
 

@@ -9,12 +9,14 @@ use crate::panic::PanicReport;
 pub(crate) mod call {
     /// Run the initializer, the task `extra`, if it is not [`NO_TASK`]; the reply has the sequence number [`INIT_SEQ`].
     pub(crate) const INIT: u16 = 1;
-    /// Run `count` items of the task `extra`, and none at or beyond `limit`; `info` is the time limit of each in nanoseconds, or 0.
+    /// Run `count` items of the task `extra`, and none at or beyond `limit`; `info` is the time limit of each in
+    /// nanoseconds, or 0.
     pub(crate) const RUN: u16 = 2;
     /// Leave.
     pub(crate) const QUIT: u16 = 3;
 
-    /// Flag: this is expected to be short and nobody waits for it, so the router need not be woken at once when it is done.
+    /// Flag: this is expected to be short and nobody waits for it, so the router need not be woken at once when it is
+    /// done.
     pub(crate) const QUIET: u16 = 1 << 1;
 
     /// Stands for "no initializer".

@@ -20,8 +20,8 @@ use crate::task::Task;
 
 /// A fixed number of worker processes, and the jobs that wait for them.
 ///
-/// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until nothing
-/// is left: no process, no thread, no descriptor.
+/// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until
+/// nothing is left: no process, no thread, no descriptor.
 ///
 /// # Examples
 ///
@@ -89,8 +89,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// The job's own failure (see [`ErrorKind`]); `Closed` if the pool takes no more jobs; `Encode` if the arguments cannot be
-    /// serialized; `InvalidInput` for an option out of range.
+    /// The job's own failure (see [`ErrorKind`]); `Closed` if the pool takes no more jobs; `Encode` if the arguments
+    /// cannot be serialized; `InvalidInput` for an option out of range.
     ///
     /// # Examples
     ///
@@ -119,7 +119,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle to say.
+    /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle
+    /// to say.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         self.submit(self.terms(&task)?, task, args)
     }
@@ -148,13 +149,13 @@ impl Pool {
 
     /// Calls the task for each item and returns the results in the order of the items.
     ///
-    /// Items travel in chunks whose size follows from the measured time per item; [`Task::chunk_size`] fixes it. A task of several arguments
-    /// takes tuples. The iterator is pulled in this thread, so it may borrow.
+    /// Items travel in chunks whose size follows from the measured time per item; [`Task::chunk_size`] fixes it. A task
+    /// of several arguments takes tuples. The iterator is pulled in this thread, so it may borrow.
     ///
     /// # Errors
     ///
-    /// The failure of the failed item with the lowest index, after all the others have ended. For each item's own result there is
-    /// [`map_results`](Pool::map_results). Else as [`apply`](Pool::apply).
+    /// The failure of the failed item with the lowest index, after all the others have ended. For each item's own
+    /// result there is [`map_results`](Pool::map_results). Else as [`apply`](Pool::apply).
     ///
     /// # Panics
     ///
@@ -271,8 +272,9 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of the submission, as for [`apply_async`](Pool::apply_async). The iterator yields each item's own result. Of an input that was not pulled to its end
-    /// when the pool was closed *and joined*, the rest is a single `Closed` error.
+    /// Those of the submission, as for [`apply_async`](Pool::apply_async). The iterator yields each item's own result.
+    /// Of an input that was not pulled to its end when the pool was closed *and joined*, the rest is a single `Closed`
+    /// error.
     ///
     /// # Panics
     ///
@@ -399,8 +401,9 @@ impl Pool {
         self.shared.callbacks.close();
     }
 
-    /// Ends everything now: workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results that
-    /// have come stay readable. Terminating twice is fine. [`join`](Pool::join) waits until the processes are gone.
+    /// Ends everything now: workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results
+    /// that have come stay readable. Terminating twice is fine. [`join`](Pool::join) waits until the processes are
+    /// gone.
     pub fn terminate(&self) {
         self.shared.with(|engine| engine.scheduler.terminate());
         self.shared.nudge();
@@ -433,8 +436,8 @@ impl Pool {
         self.shared.with(|engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
     }
 
-    /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what they run,
-    /// and what waited for them runs elsewhere.
+    /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what
+    /// they run, and what waited for them runs elsewhere.
     ///
     /// # Errors
     ///

@@ -1,12 +1,13 @@
 //! Decides and does nothing: which worker runs what, what a death means, when the pool is done.
 //!
-//! Pure: no clock, file descriptor, process or lock. Each method is something that happened; what is to be done about it
-//! comes out of [`Scheduler::next_action`]. That is why it can be simulated with seeds (see `simulation`).
+//! Pure: no clock, file descriptor, process or lock. Each method is something that happened; what is to be done about
+//! it comes out of [`Scheduler::next_action`]. That is why it can be simulated with seeds (see `simulation`).
 //!
-//! A **job** is what was submitted: one item for a single call, many for a map. A **chunk** is a run of consecutive items
-//! of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the queue, or
-//! in one worker's `in_flight`. An item leaves either for good only through [`Scheduler::replied`] (a value or an error
-//! came back), [`Scheduler::failed`] (the worker died of it), or with its whole job (cancelled, terminated, broken).
+//! A **job** is what was submitted: one item for a single call, many for a map. A **chunk** is a run of consecutive
+//! items of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the
+//! queue, or in one worker's `in_flight`. An item leaves either for good only through [`Scheduler::replied`] (a value
+//! or an error came back), [`Scheduler::failed`] (the worker died of it), or with its whole job (cancelled, terminated,
+//! broken).
 
 mod clock;
 mod dispatch;
@@ -75,7 +76,8 @@ pub(crate) enum Verdict {
 pub(crate) enum Action<P> {
     /// Put a chunk into the worker's call ring. A `quiet` one need not wake the host when it is done.
     Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool },
-    /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with [`Scheduler::recalled`].
+    /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with
+    /// [`Scheduler::recalled`].
     Recall { worker: WorkerId, seq: u32, items: u32, half: bool },
     /// Deliver the failure of one item, and say so with [`Scheduler::failed`].
     Fail { worker: WorkerId, job: JobId, item: u64, verdict: Verdict },
@@ -197,7 +199,8 @@ impl Doom {
     fn is_about(self, seq: u32) -> bool {
         match self {
             Doom::Timeout { seq: guilty, .. } | Doom::Cancelled { seq: guilty } => guilty == seq,
-            // It may have done its mischief before it was heard of; were it not to blame, it would do so again elsewhere.
+            // It may have done its mischief before it was heard of; were it not to blame, it would do so again
+            // elsewhere.
             Doom::Protocol | Doom::Unfit => true,
             Doom::Unwanted => false,
         }
@@ -324,7 +327,8 @@ impl<P> Scheduler<P> {
 
     // ---- what callers do -------------------------------------------------------------------------------------------
 
-    /// A job of no items yet; they come by [`Scheduler::feed`] until it is [sealed](Scheduler::seal). The pool must be open.
+    /// A job of no items yet; they come by [`Scheduler::feed`] until it is [sealed](Scheduler::seal). The pool must be
+    /// open.
     pub(crate) fn submit(&mut self, terms: Terms, payload: P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
         self.open_jobs += 1;

@@ -172,7 +172,8 @@ impl Shared {
 
     // ---- waiting ---------------------------------------------------------------------------------------------------
 
-    /// Waits until `ready`; false if the deadline comes first. `register` has the thread unparked when it should look again.
+    /// Waits until `ready`; false if the deadline comes first. `register` has the thread unparked when it should look
+    /// again.
     pub(crate) fn wait(
         &self,
         deadline: Option<Instant>,

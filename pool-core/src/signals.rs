@@ -81,8 +81,8 @@ const FRAME_MAX: usize = 64 << 10;
 /// Enough for the handler below, even if it unwinds.
 const HANDLER_STACK: usize = 64 << 10;
 
-/// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the stack or of the memory
-/// allowed.
+/// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the
+/// stack or of the memory allowed.
 pub(crate) fn note_deaths(journal: Journal) {
     let here = 0u8;
     STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
@@ -109,8 +109,8 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     let words: Option<&[u8]> = if is_stack_overflow(signal, info, context) {
         Some(&LastWords::STACK_OVERFLOW)
     } else if has_memory_limit() && (Errno::last() == Errno::ENOMEM || signal == libc::SIGABRT && is_in_alloc_error()) {
-        // C++ aborts when an allocation fails, and C dereferences the null pointer; the allocator's error is the last that
-        // there was. Rust aborts, too, but prints first, which may leave another error behind.
+        // C++ aborts when an allocation fails, and C dereferences the null pointer; the allocator's error is the last
+        // that there was. Rust aborts, too, but prints first, which may leave another error behind.
         Some(&LastWords::MEMORY_LIMIT)
     } else {
         None
@@ -142,8 +142,8 @@ fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut li
 
 /// Whether this thread is in `handle_alloc_error`.
 ///
-/// Unwinding is not async-signal-safe in general. Here it follows an `abort` of this thread, which holds none of the locks
-/// that it needs then.
+/// Unwinding is not async-signal-safe in general. Here it follows an `abort` of this thread, which holds none of the
+/// locks that it needs then.
 fn is_in_alloc_error() -> bool {
     unsafe extern "C" {
         fn _Unwind_Backtrace(

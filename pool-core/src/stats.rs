@@ -12,7 +12,8 @@ pub struct Stats {
     pub jobs_finished: u64,
     /// Items that gave a value; a single call is one item.
     pub items_succeeded: u64,
-    /// Items that gave an error of their own. Those of jobs that were ended early (cancelled, terminated) are in neither count.
+    /// Items that gave an error of their own. Those of jobs that were ended early (cancelled, terminated) are in
+    /// neither count.
     pub items_failed: u64,
     /// Items accepted and not settled now.
     pub items_pending: u64,

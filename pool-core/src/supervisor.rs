@@ -1,7 +1,7 @@
 //! The thread that minds the processes: launches, deaths, time limits, and the end of it all.
 //!
-//! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent), and on
-//! a bell that other threads ring when they have something for it.
+//! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
+//! and on a bell that other threads ring when they have something for it.
 
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -22,8 +22,8 @@ use crate::item::Function;
 
 /// Makes a function one that a pool can run in its worker processes.
 ///
-/// The function stays as it is. Beside it comes a module of the same name with one type in it, the *task*, which is what
-/// the methods of a pool take:
+/// The function stays as it is. Beside it comes a module of the same name with one type in it, the *task*, which is
+/// what the methods of a pool take:
 ///
 /// ```ignore (pool-macros cannot depend on pool-core; the crate's first example is this one, tested)
 /// use pool_core::prelude::*;
@@ -41,8 +41,8 @@ use crate::item::Function;
 /// `use` of the function's name brings both. The task is as public as the function. A link to the function in
 /// documentation must say that it is meant and not the module: ``[`count_words()`]``.
 ///
-/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`; so no two tasks of one module
-/// path may have the same name, which matters for those in the bodies of functions.
+/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`; so no two tasks of one
+/// module path may have the same name, which matters for those in the bodies of functions.
 ///
 /// # Options
 ///
@@ -65,8 +65,8 @@ use crate::item::Function;
 /// | `&[T]`, `&T` | decoded and lent; the caller keeps its own, and `T` need not be `Clone` |
 /// | `Option<&str>`, `(&str, u32)`, `Record<'_>` | decoded; the text within is lent |
 ///
-/// Types must implement `serde::Serialize` and `serde::Deserialize`. Numbers, `bool`, `char`, arrays and tuples of these,
-/// and vectors and slices of all of them travel as plain bytes, without serde.
+/// Types must implement `serde::Serialize` and `serde::Deserialize`. Numbers, `bool`, `char`, arrays and tuples of
+/// these, and vectors and slices of all of them travel as plain bytes, without serde.
 ///
 /// # What is refused
 ///

@@ -44,8 +44,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting one,
-    /// and the first of equals, whose caches are warm and which may not have gone to sleep yet.
+    /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting
+    /// one, and the first of equals, whose caches are warm and which may not have gone to sleep yet.
     fn roomiest(&self, depth: usize) -> Option<WorkerId> {
         let mut best = None;
         for (worker, slot) in self.workers.iter().enumerate() {

@@ -2,8 +2,8 @@
 
 use super::Nanos;
 
-/// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a hundredth
-/// of it), short enough that workers finish close together.
+/// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a
+/// hundredth of it), short enough that workers finish close together.
 const CHUNK: Nanos = 200_000;
 
 /// Work that a worker should have before it, so that it never waits for the host.
@@ -11,7 +11,8 @@ const AHEAD: Nanos = 200_000;
 
 /// Chunks that a worker holds at the least: the one it runs and the next. More would only be hard to take back.
 const DEPTH_MIN: usize = 2;
-/// Chunks that a worker holds at the most: 100 ns jobs stay ahead by 50 µs, about the time in which the host comes round.
+/// Chunks that a worker holds at the most: 100 ns jobs stay ahead by 50 µs, about the time in which the host comes
+/// round.
 const DEPTH_MAX: usize = 512;
 
 /// Chunks shorter than this do not wake the host one by one.

@@ -137,7 +137,8 @@ impl<P> Scheduler<P> {
                 self.back_off(worker, failures);
             }
         } else if wanted && phase == Phase::Ready && slot.idle_deaths > 1 {
-            // Somebody kills it, or its initializer left something deadly behind. It may be started for ever, but slowly.
+            // Somebody kills it, or its initializer left something deadly behind. It may be started for ever, but
+            // slowly.
             let deaths = slot.idle_deaths - 1;
             self.back_off(worker, deaths);
         } else if wanted && phase == Phase::Retiring {
@@ -165,8 +166,9 @@ impl<P> Scheduler<P> {
         if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
             slot.phase = Phase::Doomed(doom);
             slot.deadline = None;
-            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way. One that
-            // writes nonsense is not asked what that is: it would disown what it runs, which would do the same elsewhere.
+            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way. One
+            // that writes nonsense is not asked what that is: it would disown what it runs, which would do the same
+            // elsewhere.
             if !matches!(doom, Doom::Protocol | Doom::Unfit) {
                 self.recall_unstarted(worker);
             }
@@ -174,7 +176,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to do now.
+    /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to
+    /// do now.
     pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
         let Some(limit) = self.config.idle_timeout else { return };
         let slot = &mut self.workers[worker];

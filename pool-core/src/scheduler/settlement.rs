@@ -3,8 +3,9 @@
 use super::{Action, JobId, Nanos, Range, Scheduler, Sent, Violation, WorkerId};
 
 impl<P> Scheduler<P> {
-    /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them. With `last`, the
-    /// worker says that it is through with the chunk, which must be true unless some of it was asked back.
+    /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them.
+    /// With `last`, the worker says that it is through with the chunk, which must be true unless some of it was asked
+    /// back.
     pub(crate) fn addressee(
         &self,
         worker: WorkerId,
@@ -20,8 +21,8 @@ impl<P> Scheduler<P> {
         Ok((sent.range.job, sent.range.first + u64::from(sent.settled)))
     }
 
-    /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the chunk,
-    /// having spent `elapsed` on it. The reply must have an [addressee](Scheduler::addressee).
+    /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
+    /// chunk, having spent `elapsed` on it. The reply must have an [addressee](Scheduler::addressee).
     pub(crate) fn replied(&mut self, worker: WorkerId, seq: u32, items: u32, last: bool, elapsed: Nanos) {
         let now = self.now;
         let slot = &mut self.workers[worker];

@@ -11,11 +11,11 @@ pub trait Plain: Sized {
     /// Reads exactly `SIZE` bytes; `None` if they are no such value.
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 
-    /// Writes many, [`stride`] bytes apart.
+    /// Writes many, one behind the other; each takes at least one byte.
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         values_to_bytes(values, out.room(values.len() * stride::<Self>()));
     }
-    /// Reads many, [`stride`] bytes apart; `None` if the bytes are no such values.
+    /// Reads many that stand one behind the other; `None` if the bytes are no such values.
     fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
         bytes.chunks(stride::<Self>()).map(|bytes| Self::from_bytes(bytes.get(..Self::SIZE)?)).collect()
     }

@@ -180,7 +180,8 @@ impl World {
         if book.is_unfit || !book.ready && !book.killed && !book.told_to_leave {
             self.desks[worker].failures += 1;
         }
-        if let Some((job, item)) = process.killer.filter(|_| salvaged && (!book.killed || book.dies_of_nonsense)) {
+        let is_clear = salvaged && process.replies.is_empty() && (!book.killed || book.dies_of_nonsense);
+        if let Some((job, item)) = process.killer.filter(|_| is_clear) {
             self.books.kills_few(job, item);
         }
         if self.errs(Plant::ForgetsUnstarted) {

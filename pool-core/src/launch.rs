@@ -8,7 +8,8 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, sendmsg, socketpair,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+    shutdown, socketpair,
 };
 use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -144,6 +145,8 @@ impl Server {
     /// Lets the server go: it ends its workers and itself as soon as its socket is closed.
     pub(crate) fn stop(self) {
         let Server { control, pid, pidfd } = self;
+        // A copy of the host may have the socket, too, so closing it here would not be noticed.
+        let _ = shutdown(control.0.as_raw_fd(), Shutdown::Both);
         drop(control);
         if !wait_readable(pidfd.as_fd(), GRACE_MS) {
             let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);

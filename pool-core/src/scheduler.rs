@@ -190,6 +190,8 @@ enum Doom {
     },
     /// It wrote nonsense before it was ready: as good as one that could not be started.
     Unfit,
+    /// It did not begin what it was sent, which is not the chunk's fault.
+    Stupor,
     /// The pool was terminated.
     Unwanted,
 }
@@ -202,7 +204,7 @@ impl Doom {
             // It may have done its mischief before it was heard of; were it not to blame, it would do so again
             // elsewhere.
             Doom::Protocol | Doom::Unfit => true,
-            Doom::Unwanted => false,
+            Doom::Unwanted | Doom::Stupor => false,
         }
     }
 }

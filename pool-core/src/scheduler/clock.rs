@@ -2,6 +2,10 @@
 
 use super::{Action, Doom, Nanos, Phase, Scheduler, WorkerId};
 
+/// A worker that does not begin what it was sent for this long will not any more: somebody has stopped it. Long
+/// enough for the longest of calls to pass the ring.
+const STUPOR: Nanos = 10_000_000_000;
+
 impl<P> Scheduler<P> {
     /// Sets the time, so that what happens next is dated.
     #[inline]
@@ -40,12 +44,19 @@ impl<P> Scheduler<P> {
     pub(crate) fn probed(&mut self, worker: WorkerId, seq: u32, since: Option<Nanos>) {
         let Some(sent) = self.workers[worker].in_flight.front() else { return };
         let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
-        let begun = since.filter(|_| sent.seq == seq).unwrap_or(self.now);
-        let ran = self.now.saturating_sub(begun);
-        if ran >= limit {
+        let begun = since.filter(|_| sent.seq == seq);
+        let slot = &self.workers[worker];
+        if let Some(ran) = begun.map(|begun| self.now.saturating_sub(begun))
+            && ran >= limit
+        {
             self.doom(worker, Doom::Timeout { seq, limit, ran });
+        } else if begun.is_none()
+            && slot.phase == Phase::Ready
+            && self.now.saturating_sub(slot.heard) >= limit.saturating_add(STUPOR)
+        {
+            self.doom(worker, Doom::Stupor);
         } else {
-            let deadline = begun.saturating_add(limit);
+            let deadline = begun.unwrap_or(self.now).saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);
         }

@@ -72,7 +72,8 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     }
 }
 
-/// Notes, if there is a limit, when the item begins and when it must be through.
+/// Notes, if there is a limit, when the next item begins and when it must be through: before the item itself, so that the
+/// host, if it finds the item, does not find an older one's time.
 #[inline]
 fn stamp(journal: &Journal, limit: u64) {
     if limit > 0 {
@@ -108,8 +109,8 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     let draft_start = replies.draft_end(begun);
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
     while *next < claimed && *draft_bytes < PIECE {
-        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
         stamp(journal, limit);
+        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
         let output = match input.item(T::args_size()).and_then(T::invoke) {
             Ok(output) => output,
             Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
@@ -188,8 +189,8 @@ impl<'w> Chunk<'w> {
     /// Tells the host, should it ask: all values before this item's end where the draft ends.
     #[inline]
     fn note_item(&self) {
-        self.link.journal.begin_item(self.next, self.link.replies.draft_end(self.draft_bytes));
         stamp(self.link.journal, self.limit);
+        self.link.journal.begin_item(self.next, self.link.replies.draft_end(self.draft_bytes));
     }
 
     /// Sees to it that the next value can be drafted.

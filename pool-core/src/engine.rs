@@ -143,7 +143,10 @@ impl Engine {
                 Err(_) => break,
             }
         }
-        // Nothing further from there is believed; its process is killed and its job fails.
+        // Its process is killed and its job fails.
+        if let Some(lane) = self.lane(worker) {
+            lane.is_garbled = true;
+        }
         self.scheduler.misbehaved(worker);
     }
 
@@ -274,8 +277,8 @@ impl Engine {
         let remains = lane.remains();
         let words = lane.last_words().map(Arc::new);
         if let Some((seq, settled)) = self.scheduler.front(worker)
-            && remains.begun == Some(seq)
-            && let finished = remains.finished.saturating_sub(settled)
+            && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_garbled)
+            && let finished = begun.item.saturating_sub(settled)
             && finished > 0
             && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished, false)
             && let Some(values) = lane.salvage(&remains)
@@ -349,8 +352,8 @@ impl Engine {
             }
             Action::Probe { worker } => {
                 if let Some(lane) = self.lane(worker) {
-                    let (seq, since) = lane.running();
-                    self.scheduler.probed(worker, seq, since);
+                    let running = lane.running();
+                    self.scheduler.probed(worker, running);
                 }
             }
         }

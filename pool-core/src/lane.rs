@@ -11,6 +11,7 @@ use pool_ipc::{Header, HostEnd, MORE};
 
 use crate::bytes::{Bytes, Cut};
 use crate::message::{LastWords, call, reply};
+use crate::scheduler::Begun;
 
 /// Bytes of each ring: enough for some thousand small calls, little enough that a large payload streams through the
 /// caches. A message of any length passes, in pieces.
@@ -29,6 +30,8 @@ pub(crate) struct Lane {
     gathered: Vec<u8>,
     /// How many of them are quiet.
     quiet: usize,
+    /// The worker wrote what no worker writes: nothing further from there is believed.
+    pub(crate) is_garbled: bool,
     /// Has been written to or read from since the worker was last looked at.
     touched: bool,
 }
@@ -63,10 +66,8 @@ pub(crate) struct Reply {
 /// What a lane tells of a worker that is gone.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    /// The chunk that it had begun.
-    pub(crate) begun: Option<u32>,
-    /// Items of that chunk that it had finished.
-    pub(crate) finished: u32,
+    /// The item that it had begun; it had finished those before.
+    pub(crate) begun: Option<Begun>,
     draft_end: u32,
 }
 
@@ -81,6 +82,7 @@ impl Lane {
             quiet: 0,
             gathered: Vec::new(),
             touched: false,
+            is_garbled: false,
         }
     }
 
@@ -147,6 +149,9 @@ impl Lane {
     /// What the worker wrote is no reply; the lane is of no further use.
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
         loop {
+            if self.is_garbled {
+                return Ok(None);
+            }
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let header = record.header;
             let body = if record.more() || !self.gathered.is_empty() {
@@ -206,10 +211,14 @@ impl Lane {
         }
     }
 
-    /// The call that the worker runs and since when, by its own word.
-    pub(crate) fn running(&self) -> (u32, Option<u64>) {
-        let progress = self.end.progress();
-        (progress.seq, (progress.claimed > 0 && progress.since_ns > 0).then_some(progress.since_ns))
+    /// The item that the worker runs and since when, by its own word. `None` if it runs none, or too many to be caught at one.
+    pub(crate) fn running(&self) -> Option<(Begun, u64)> {
+        // A worker notes the time before the item. If it was at the same item before and after, the time read in between
+        // is this item's or, at worst, a later one's.
+        let (first, second) = (self.end.progress(), self.end.progress());
+        let is_same = (first.seq, first.claimed, first.item) == (second.seq, second.claimed, second.item);
+        let begun = Begun { seq: second.seq, item: second.item };
+        (is_same && second.claimed > 0 && second.since_ns > 0).then_some((begun, second.since_ns))
     }
 
     pub(crate) fn kill(&self) {
@@ -225,8 +234,7 @@ impl Lane {
     pub(crate) fn remains(&self) -> Remains {
         let progress = self.end.progress();
         Remains {
-            begun: (progress.claimed > 0).then_some(progress.seq),
-            finished: progress.item,
+            begun: (progress.claimed > 0).then_some(Begun { seq: progress.seq, item: progress.item }),
             draft_end: progress.draft,
         }
     }

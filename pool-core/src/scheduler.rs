@@ -95,6 +95,20 @@ pub(crate) enum Action<P> {
     Probe { worker: WorkerId },
 }
 
+/// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) seq: u32,
+    pub(crate) item: u32,
+}
+
+impl Begun {
+    /// Whether that item is of this chunk and has not been answered.
+    fn is_in(self, sent: &Sent) -> bool {
+        self.seq == sent.seq && self.item >= sent.settled
+    }
+}
+
 /// A reply that answers nothing that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation;
@@ -179,7 +193,7 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Doom {
     Timeout {
-        seq: u32,
+        begun: Begun,
         limit: Nanos,
         ran: Nanos,
     },
@@ -197,10 +211,11 @@ enum Doom {
 }
 
 impl Doom {
-    /// Whether the chunk that the worker had begun is the reason why it was killed.
-    fn is_about(self, seq: u32) -> bool {
+    /// Whether the chunk, or the item that it is at, is the reason why the worker was killed.
+    fn is_about(self, sent: &Sent) -> bool {
         match self {
-            Doom::Timeout { seq: guilty, .. } | Doom::Cancelled { seq: guilty } => guilty == seq,
+            Doom::Timeout { begun, .. } => begun.is_in(sent),
+            Doom::Cancelled { seq } => seq == sent.seq,
             // It may have done its mischief before it was heard of; were it not to blame, it would do so again
             // elsewhere.
             Doom::Protocol | Doom::Unfit => true,

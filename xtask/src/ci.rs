@@ -42,6 +42,12 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     section("cargo test --workspace", || succeed(&mut cargo(root, &["test", "--workspace"])))
 }
 
+/// Runs the program of that name, which belongs to the tests.
+pub(crate) fn chaos(root: &Path, options: &[&str]) -> Result<(), String> {
+    let run = ["run", "--quiet", "--release", "--package", "tests", "--bin", "chaos", "--"];
+    succeed(cargo(root, &run).args(options))
+}
+
 fn section(name: &str, body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
     eprintln!("-- {name}");
     let start = Instant::now();

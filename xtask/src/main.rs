@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask tidy`.
+//! The project's own chores: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask chaos`.
 
 mod ci;
 mod tidy;
@@ -14,6 +14,8 @@ Usage: cargo xtask <COMMAND>
 Commands:
   ci    Everything that must pass: format, lints, documentation, tidy, tests
   tidy  The rules of the house that no other tool checks
+  chaos [--seconds S] [--workers N] [--seed K]
+        A pool under full load while its workers are killed at random, and a ledger of what came of it
 ";
 
 fn main() -> ExitCode {
@@ -22,6 +24,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => ci::run(root),
         ["tidy"] => tidy::run(root),
+        ["chaos", ref options @ ..] => ci::chaos(root, options),
         ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             Ok(())

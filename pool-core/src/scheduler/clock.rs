@@ -1,6 +1,6 @@
 //! What time brings: starts that were put off, limits that are reached, workers that idle.
 
-use super::{Action, Doom, Nanos, Phase, Scheduler, WorkerId};
+use super::{Action, Begun, Doom, Nanos, Phase, Scheduler, WorkerId};
 
 /// A worker that does not begin what it was sent for this long will not any more: somebody has stopped it. Long
 /// enough for the longest of calls to pass the ring.
@@ -40,23 +40,24 @@ impl<P> Scheduler<P> {
         self.dispatch();
     }
 
-    /// The worker runs an item of the chunk `seq` since `since`, or has not begun it.
-    pub(crate) fn probed(&mut self, worker: WorkerId, seq: u32, since: Option<Nanos>) {
+    /// The worker is at the item that it has begun since the time given, or cannot be said to have begun any.
+    pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
         let Some(sent) = self.workers[worker].in_flight.front() else { return };
         let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
-        let begun = since.filter(|_| sent.seq == seq);
+        let running = running.filter(|(begun, _)| begun.is_in(sent));
         let slot = &self.workers[worker];
-        if let Some(ran) = begun.map(|begun| self.now.saturating_sub(begun))
+        if let Some((begun, since)) = running
+            && let ran = self.now.saturating_sub(since)
             && ran >= limit
         {
-            self.doom(worker, Doom::Timeout { seq, limit, ran });
-        } else if begun.is_none()
+            self.doom(worker, Doom::Timeout { begun, limit, ran });
+        } else if running.is_none()
             && slot.phase == Phase::Ready
             && self.now.saturating_sub(slot.heard) >= limit.saturating_add(STUPOR)
         {
             self.doom(worker, Doom::Stupor);
         } else {
-            let deadline = begun.unwrap_or(self.now).saturating_add(limit);
+            let deadline = running.map_or(self.now, |(_, since)| since).saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);
         }

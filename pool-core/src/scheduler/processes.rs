@@ -1,6 +1,6 @@
 //! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
 
-use super::{Action, Doom, JobId, Nanos, Phase, Range, Scheduler, State, Verdict, WorkerId};
+use super::{Action, Begun, Doom, JobId, Nanos, Phase, Range, Scheduler, State, Verdict, WorkerId};
 
 /// Wait before a worker that failed to start is started again; doubles with each failure in a row.
 const BACK_OFF: Nanos = 10_000_000;
@@ -50,8 +50,8 @@ impl<P> Scheduler<P> {
     }
 
     /// The process is gone, and everything that it had published has been [taken in](Scheduler::replied).
-    /// By its own notes it had begun the chunk `progress`.
-    pub(crate) fn exited(&mut self, worker: WorkerId, progress: Option<u32>) {
+    /// `begun` is where it was.
+    pub(crate) fn exited(&mut self, worker: WorkerId, begun: Option<Begun>) {
         let slot = &mut self.workers[worker];
         let phase = slot.phase;
         let lost = std::mem::take(&mut slot.in_flight);
@@ -68,10 +68,10 @@ impl<P> Scheduler<P> {
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
             self.in_flight_ended(sent.range.job);
-            // The chunk that we killed it for is to blame, if any is; else the one that it had begun.
+            // What we killed it for is to blame, if anything is; else what it had begun.
             let blamed = match phase {
-                Phase::Doomed(doom) => doom.is_about(sent.seq),
-                _ => progress == Some(sent.seq),
+                Phase::Doomed(doom) => doom.is_about(&sent),
+                _ => begun.is_some_and(|begun| begun.is_in(&sent)),
             };
             if at != front || !blamed {
                 self.give_back(&sent);

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use pool_core::prelude::*;
 use serde::{Deserialize, Serialize};
+use tests::procs::{descendants, eventually};
 use tests::tasks::{pid, square};
 use tests::trial::{Check, Setup, each_method, once};
 
@@ -18,6 +19,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(tasks_of_one_name_in_different_modules_are_different),
         each_method(tasks_of_a_library_that_is_only_linked_are_known),
         each_method(a_task_knows_its_worker),
+        each_method(a_task_may_have_a_pool_of_its_own),
         once(the_function_stays_an_ordinary_function),
         once(output_of_a_task_is_written_before_its_result_is_known),
     ]
@@ -161,6 +163,25 @@ fn a_task_knows_its_worker(setup: &Setup) {
         assert!(!seen.contains(&(id, incarnation)), "{id} {incarnation} {seen:?}");
         seen.push((id, incarnation));
     }
+}
+
+#[pool_task]
+fn sum_of_squares(end: u64, and_die: bool) -> u64 {
+    let pool = Pool::new(2).unwrap();
+    let squares = pool.map(square::Task, 0..end).unwrap();
+    if and_die {
+        std::process::abort();
+    }
+    squares.iter().sum()
+}
+
+fn a_task_may_have_a_pool_of_its_own(setup: &Setup) {
+    let pool = setup.pool();
+    assert_eq!(pool.map(sum_of_squares::Task, [(3, false), (4, false), (5, false)]).unwrap(), [5, 14, 30]);
+    let processes = descendants().len();
+    let error = pool.apply(sum_of_squares::Task, (3, true)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    assert!(eventually(|| descendants().len() == processes), "{:?}", descendants());
 }
 
 fn the_function_stays_an_ordinary_function(_: &Setup) {

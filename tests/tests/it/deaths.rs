@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::thread;
 
+use nix::sys::signal::Signal;
 use pool_core::PoolState;
 use pool_core::prelude::*;
 use tests::gate::{Gate, open_and_hang};
-use tests::procs::{descendants, eventually, fork_server, is_alive, kill_9};
+use tests::procs::{descendants, eventually, fork_server, is_alive, kill_9, signal};
 use tests::tasks::{nap, pid, square};
 use tests::trial::{Check, Setup, each_method, everywhere};
 
@@ -17,6 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
         everywhere(all_workers_killed_at_once_cost_one_item_each),
         each_method(workers_that_are_killed_again_and_again_stop_nothing),
         each_method(a_worker_that_dies_after_its_last_job_does_not_hold_up_the_end),
+        each_method(stopped_workers_do_not_hold_up_terminate),
         each_method(the_fork_server_killed_while_idle_is_replaced)
             .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
         each_method(the_fork_server_killed_under_load_costs_what_was_running)
@@ -122,6 +124,17 @@ fn a_worker_that_dies_after_its_last_job_does_not_hold_up_the_end(setup: &Setup)
         Ok(value) => assert_eq!(value, 9),
         Err(error) => assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}"),
     }
+}
+
+fn stopped_workers_do_not_hold_up_terminate(setup: &Setup) {
+    let pool = setup.pool();
+    let pids = pool.worker_pids();
+    pids.iter().for_each(|pid| signal(*pid, Signal::SIGSTOP));
+    let waiting = pool.apply_async(square::Task, 1).unwrap();
+    pool.terminate();
+    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Terminated);
+    pool.join().unwrap();
+    assert!(!pids.into_iter().any(is_alive));
 }
 
 fn the_fork_server_killed_while_idle_is_replaced(setup: &Setup) {

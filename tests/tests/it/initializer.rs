@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use pool_core::PoolState;
 use pool_core::prelude::*;
-use tests::gate::{Gate, count};
+use tests::gate::{Gate, count, open_and_hang};
 use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, pid, square};
 use tests::trial::{Check, Setup, each_method, everywhere};
@@ -18,6 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_initializer_that_crashes_breaks_the_pool),
         each_method(an_initializer_that_fails_at_first_breaks_nothing),
         each_method(an_initializer_that_returns_ok_is_fine),
+        each_method(an_initializer_that_hangs_does_not_hold_up_terminate),
     ]
 }
 
@@ -133,4 +134,15 @@ fn an_initializer_that_returns_ok_is_fine(setup: &Setup) {
     let pool = setup.builder().initializer(agree::Task, ()).build().unwrap();
     kill_9(pool.worker_pids()[0]);
     assert_eq!(pool.map(pid::Task, [(); 50]).unwrap().len(), 50);
+}
+
+fn an_initializer_that_hangs_does_not_hold_up_terminate(setup: &Setup) {
+    let gate = Gate::new();
+    let pool = setup.builder().initializer(open_and_hang::Task, gate.path()).build().unwrap();
+    let waiting = pool.apply_async(square::Task, 1).unwrap();
+    gate.wait();
+    assert!(!waiting.ready());
+    pool.terminate();
+    assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Terminated);
+    pool.join().unwrap();
 }

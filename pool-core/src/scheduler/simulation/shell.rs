@@ -4,7 +4,7 @@ use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, JobId, Nanos, Scheduler, State, WorkerId};
+use crate::scheduler::{Action, Begun, JobId, Nanos, Scheduler, State, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -191,7 +191,8 @@ impl World {
             }
         }
         let blames = self.errs(Plant::BlamesTheNext);
-        let front = self.scheduler.front(worker).map(|(seq, _)| seq);
+        let front = self.scheduler.front(worker).map(|(seq, settled)| Begun { seq, item: settled });
+        let begun = begun.map(|seq| Begun { seq, item: process.notes.item });
         self.scheduler.exited(worker, if blames { front } else { begun });
         self.act();
     }
@@ -303,8 +304,9 @@ impl World {
                 if let Some(process) = self.process(worker) {
                     let (id, notes, is_slow) = (process.id, process.notes, process.is_slow(now));
                     self.books.processes[id].was_slow |= is_slow;
-                    let since = (notes.claimed > 0 && notes.since > 0).then_some(notes.since);
-                    self.scheduler.probed(worker, notes.seq, since);
+                    let begun = Begun { seq: notes.seq, item: notes.item };
+                    let running = (notes.claimed > 0 && notes.since > 0).then_some((begun, notes.since));
+                    self.scheduler.probed(worker, running);
                 }
             }
         }

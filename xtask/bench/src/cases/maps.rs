@@ -1,0 +1,44 @@
+//! Maps whose items are no work: what transport costs.
+
+use super::calls::increments;
+use super::{Row, WORKERS, repeat};
+use crate::contender::{Contender, Outcome, Timed, check_sum};
+use crate::data::{Record, sum, touch};
+use crate::options::Scale;
+
+pub(super) fn numbers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let numbers: Vec<u64> = (0..1_000_000).collect();
+    rate("map_u64", contender, scale, numbers.len() as u64, |contender| contender.map_numbers(&numbers))
+}
+
+pub(super) fn singly(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let numbers: Vec<u64> = (0..scale.pick(20_000, 100_000)).collect();
+    rate("map_chunk1", contender, scale, numbers.len() as u64, |contender| contender.map_numbers_singly(&numbers))
+}
+
+pub(super) fn lazily(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let count = scale.pick(20_000, 200_000);
+    rate("imap_u64", contender, scale, count, |contender| contender.imap_numbers(count))
+}
+
+fn rate(
+    case: &str,
+    contender: &mut dyn Contender,
+    scale: Scale,
+    count: u64,
+    mut measure: impl FnMut(&mut dyn Contender) -> Outcome<Timed>,
+) -> Outcome<Vec<Row>> {
+    contender.open(WORKERS)?;
+    let time = repeat(scale, || check_sum(measure(contender)?, increments(count)))?;
+    contender.close()?;
+    Ok(vec![Row::per_second(case, "items/s", count as f64, time)])
+}
+
+pub(super) fn records(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let records = Record::many(scale.pick(100_000, 1_000_000));
+    let expected = sum(records.iter().cloned().map(|record| touch(record).digest()));
+    contender.open(WORKERS)?;
+    let time = repeat(scale, || check_sum(contender.map_records(records.clone())?, expected))?;
+    contender.close()?;
+    Ok(vec![Row::per_second("map_struct", "items/s", records.len() as f64, time)])
+}

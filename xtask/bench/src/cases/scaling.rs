@@ -1,0 +1,55 @@
+//! More workers than CPUs; more jobs than anybody should have waiting.
+
+use super::calls::increments;
+use super::{Better, Row};
+use crate::contender::{Contender, Outcome, Refusal, check_sum};
+use crate::data::Work;
+use crate::options::Scale;
+
+pub(super) fn all(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let mut rows = workers(contender, scale)?;
+    match pending(contender, scale) {
+        Ok(more) => rows.extend(more),
+        Err(Refusal::Unsupported) => {}
+        Err(failed) => return Err(failed),
+    }
+    Ok(rows)
+}
+
+fn workers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    const TIME_US: f64 = 10.0;
+    let items = scale.pick(4_000, 20_000);
+    let work = Work::new(vec![TIME_US; items], scale.steps_per_us);
+    let mut rows = Vec::new();
+    for workers in [1, 2, 4, 8, 16] {
+        contender.open(workers)?;
+        contender.work(&work)?;
+        let time = contender.work(&work)?.parallel;
+        contender.close()?;
+        rows.push(Row::per_second(&format!("scaling_{workers}"), "items/s", items as f64, time));
+    }
+    Ok(rows)
+}
+
+/// What it costs to submit a job, to have it wait behind so many others, and to get its result; and its memory.
+fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let mut rows = Vec::new();
+    for count in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
+        if count > scale.pick(1_000_000, 10_000_000) {
+            break;
+        }
+        contender.open(super::WORKERS)?;
+        // Warm: what the process has allocated before, it does not grow by.
+        check_sum(contender.jobs(1_000)?, increments(1_000))?;
+        let pending = contender.pending(count)?;
+        let time = check_sum(pending.timed, increments(count))?;
+        contender.close()?;
+        let each = |total: f64| total / count as f64;
+        rows.push(Row::new(format!("pending_{count}"), "ns/job", Better::Lower, each(time.as_secs_f64() * 1e9)));
+        if count >= 100_000 {
+            let bytes = each(pending.bytes as f64);
+            rows.push(Row::new(format!("pending_{count}_bytes"), "bytes/job", Better::Lower, bytes));
+        }
+    }
+    Ok(rows)
+}

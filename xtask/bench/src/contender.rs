@@ -1,0 +1,169 @@
+//! What every contender can be asked to do, and in which words it answers.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use crate::data::{self, Record, Work};
+
+/// Something that runs functions elsewhere. It measures itself, with [`timed`], since one of them lives in another language;
+/// its caller checks the sums.
+///
+/// What a contender has no way to do it leaves as it is here: refused.
+pub(crate) trait Contender {
+    /// Makes the workers, and says how long that took until the first result was there.
+    fn open(&mut self, workers: usize) -> Outcome<Duration>;
+
+    /// Ends the workers that `open` has made, and waits for them.
+    fn close(&mut self) -> Outcome<Duration>;
+
+    /// Blocking calls of [`data::increment`], one after the other, each timed; a pause before each.
+    fn calls(&mut self, count: u64, pause: Duration) -> Outcome<Vec<Duration>>;
+
+    /// Submits that many calls of [`data::increment`], of 0, 1, and so on; then gets all results.
+    fn jobs(&mut self, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Maps [`data::increment`].
+    fn map_numbers(&mut self, _numbers: &[u64]) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Maps [`data::increment`] in chunks of one item.
+    fn map_numbers_singly(&mut self, _numbers: &[u64]) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Maps [`data::increment`] over 0, 1, and so on, and takes the results as they come.
+    fn imap_numbers(&mut self, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Maps [`data::touch`].
+    fn map_records(&mut self, _records: Vec<Record>) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Bytes there and back; gives them back.
+    fn echo(&mut self, _bytes: Vec<u8>) -> Outcome<(Duration, Vec<u8>)> {
+        unsupported()
+    }
+
+    /// Maps [`data::work`] over numbers of steps.
+    fn map_work(&mut self, _steps: &[u64]) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Does all the work by one thread and by the workers, and compares.
+    fn work(&mut self, work: &Work) -> Outcome<WorkTimes> {
+        // Before and after: machines get faster and slower.
+        let before = data::serial_work(&work.steps);
+        let parallel = self.map_work(&work.steps)?;
+        let after = data::serial_work(&work.steps);
+        check_sum(parallel, after.sum)?;
+        Ok(WorkTimes { serial: (before.elapsed + after.elapsed) / 2, parallel: parallel.elapsed })
+    }
+
+    /// As [`jobs`](Contender::jobs), with the workers held up until all have been submitted.
+    fn pending(&mut self, _count: u64) -> Outcome<Pending> {
+        unsupported()
+    }
+
+    /// The process in which a worker runs.
+    fn worker_pid(&mut self) -> Outcome<u32> {
+        unsupported()
+    }
+
+    /// After the only worker was killed: the process in which there is one again.
+    fn successor_pid(&mut self) -> Outcome<u32> {
+        self.worker_pid()
+    }
+}
+
+/// What a contender answers.
+pub(crate) type Outcome<T> = Result<T, Refusal>;
+
+/// Why there is no number.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It has no such thing.
+    Unsupported,
+    /// It tried.
+    Failed(String),
+}
+
+pub(crate) fn unsupported<T>() -> Outcome<T> {
+    Err(Refusal::Unsupported)
+}
+
+impl<E: std::error::Error> From<E> for Refusal {
+    fn from(error: E) -> Refusal {
+        Refusal::Failed(error.to_string())
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Unsupported => f.write_str("unsupported"),
+            Refusal::Failed(text) => f.write_str(text),
+        }
+    }
+}
+
+/// How long it took, and what the results add up to; see [`data::sum`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timed {
+    pub(crate) elapsed: Duration,
+    pub(crate) sum: u64,
+}
+
+/// Fails unless the results add up to what they must.
+pub(crate) fn check_sum(timed: Timed, expected: u64) -> Outcome<Duration> {
+    if timed.sum == expected {
+        return Ok(timed.elapsed);
+    }
+    Err(Refusal::Failed(format!("wrong results: they add up to {}, and not to {expected}", timed.sum)))
+}
+
+/// The same work, by one thread and by the workers.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkTimes {
+    pub(crate) serial: Duration,
+    pub(crate) parallel: Duration,
+}
+
+/// What it costs to have jobs waiting.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pending {
+    pub(crate) timed: Timed,
+    /// By how much the process has grown while they waited.
+    pub(crate) bytes: u64,
+}
+
+/// Runs it and says how long it took.
+pub(crate) fn timed<T>(body: impl FnOnce() -> T) -> (Duration, T) {
+    let start = Instant::now();
+    let value = std::hint::black_box(body());
+    (start.elapsed(), value)
+}
+
+/// Times each of many calls, which give their argument plus one.
+pub(crate) fn time_calls(
+    count: u64,
+    pause: Duration,
+    mut call: impl FnMut(u64) -> Outcome<u64>,
+) -> Outcome<Vec<Duration>> {
+    let mut times = Vec::with_capacity(count as usize);
+    for argument in 0..count {
+        if !pause.is_zero() {
+            std::thread::sleep(pause);
+        }
+        let (time, result) = timed(|| call(argument));
+        if result? != argument + 1 {
+            return Err(Refusal::Failed(format!("a call of {argument} gave a wrong result")));
+        }
+        times.push(time);
+    }
+    Ok(times)
+}

@@ -1,0 +1,41 @@
+//! Who takes part.
+
+mod floor;
+pub(crate) mod ipc_channel;
+mod pool;
+mod procspawn;
+mod python;
+mod rayon;
+
+use crate::contender::Contender;
+
+/// A contender before it is started.
+pub(crate) struct Entry {
+    pub(crate) name: &'static str,
+    pub(crate) start: fn() -> Box<dyn Contender>,
+    /// What is unfair about the comparison, by cases whose names begin so.
+    pub(crate) notes: &'static [(&'static str, &'static str)],
+}
+
+/// Ours, which all others are compared with.
+pub(crate) const OURS: &str = "pool";
+/// The least that the machine allows.
+pub(crate) const FLOOR: &str = "floor";
+
+pub(crate) const ENTRIES: [Entry; 6] = [
+    Entry { name: OURS, start: || Box::<pool::PoolCore>::default(), notes: &[] },
+    Entry { name: FLOOR, start: || Box::<floor::Floor>::default(), notes: floor::NOTES },
+    Entry { name: "rayon", start: || Box::<rayon::Rayon>::default(), notes: rayon::NOTES },
+    Entry { name: "procspawn", start: || Box::<procspawn::Procspawn>::default(), notes: procspawn::NOTES },
+    Entry { name: "ipc-channel", start: || Box::<ipc_channel::IpcChannel>::default(), notes: ipc_channel::NOTES },
+    Entry { name: "python-pool", start: || Box::<python::Python>::default(), notes: python::NOTES },
+];
+
+pub(crate) fn find(name: &str) -> Option<&'static Entry> {
+    ENTRIES.iter().find(|entry| entry.name == name)
+}
+
+/// Why it cannot take part on this machine.
+pub(crate) fn absence(name: &str) -> Option<&'static str> {
+    (name == "python-pool" && !python::is_there()).then_some("there is no python3 with multiprocessing")
+}

@@ -1,0 +1,199 @@
+//! A forked process that does what its mailbox says.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::memory::{Bell, InSharedMemory, Shared, wait_awake};
+use crate::data::{increment, work};
+
+/// What a worker can be told.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// Increments `a`.
+    Increment,
+    /// Copies `a` bytes of its data to the part behind them.
+    Copy,
+    /// Increments `a` words of its data in the part behind them.
+    IncrementAll,
+    /// Increments `a` numbers that come one by one through a ring, into another ring.
+    Stream,
+    /// Works on the `a` items of the common list, some at a time, with whoever else does; `b` is how many to take at once.
+    Work,
+    Stop,
+}
+
+const ORDERS: [Order; 6] =
+    [Order::Increment, Order::Copy, Order::IncrementAll, Order::Stream, Order::Work, Order::Stop];
+
+#[repr(C)]
+struct Mailbox {
+    call: Bell,
+    reply: Bell,
+    order: AtomicU64,
+    a: AtomicU64,
+    b: AtomicU64,
+    result: AtomicU64,
+}
+
+// SAFETY: bells and atomic numbers.
+unsafe impl InSharedMemory for Mailbox {}
+
+/// A ring of numbers; the sides are on cache lines of their own.
+#[repr(C, align(128))]
+pub(super) struct Ring {
+    tail: Line,
+    head: Line,
+    slots: [AtomicU64; RING_SLOTS],
+}
+
+#[repr(C, align(128))]
+struct Line(AtomicU64);
+
+const RING_SLOTS: usize = 4096;
+
+// SAFETY: atomic numbers.
+unsafe impl InSharedMemory for Ring {}
+
+impl Ring {
+    pub(super) fn try_push(&self, number: u64) -> bool {
+        let tail = self.tail.0.load(Ordering::Relaxed);
+        if tail - self.head.0.load(Ordering::Acquire) == RING_SLOTS as u64 {
+            return false;
+        }
+        self.slots[tail as usize % RING_SLOTS].store(number, Ordering::Relaxed);
+        self.tail.0.store(tail + 1, Ordering::Release);
+        true
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.0.load(Ordering::Relaxed) == self.tail.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn try_pop(&self) -> Option<u64> {
+        let head = self.head.0.load(Ordering::Relaxed);
+        if head == self.tail.0.load(Ordering::Acquire) {
+            return None;
+        }
+        let number = self.slots[head as usize % RING_SLOTS].load(Ordering::Relaxed);
+        self.head.0.store(head + 1, Ordering::Release);
+        Some(number)
+    }
+}
+
+/// Where things are in a worker's memory.
+const CALLS_AT: usize = 4096;
+const REPLIES_AT: usize = CALLS_AT + (64 << 10);
+pub(super) const DATA_AT: usize = REPLIES_AT + (64 << 10);
+
+const _: () = assert!(size_of::<Mailbox>() <= CALLS_AT && size_of::<Ring>() <= 64 << 10);
+
+/// What all workers have in common: the next item's number, then the items.
+pub(super) const NEXT_AT: usize = 0;
+pub(super) const ITEMS_AT: usize = 128;
+
+/// A worker as its parent sees it.
+pub(super) struct Worker {
+    pub(super) pid: u32,
+    pub(super) memory: Shared,
+    orders: u32,
+}
+
+impl Worker {
+    /// Forks. The process has but one thread, so the child may do anything.
+    pub(super) fn start(memory: Shared, common: &Shared) -> io::Result<Worker> {
+        // SAFETY: see above; the child never returns from here.
+        match unsafe { libc::fork() } {
+            -1 => Err(io::Error::last_os_error()),
+            0 => serve(&memory, common),
+            pid => Ok(Worker { pid: pid.cast_unsigned(), memory, orders: 0 }),
+        }
+    }
+
+    pub(super) fn order(&mut self, order: Order, a: u64, b: u64) {
+        let mailbox: &Mailbox = self.memory.at(0);
+        mailbox.order.store(order as u64, Ordering::Relaxed);
+        mailbox.a.store(a, Ordering::Relaxed);
+        mailbox.b.store(b, Ordering::Relaxed);
+        self.orders += 1;
+        mailbox.call.ring();
+    }
+
+    /// Waits for the result of the order before.
+    pub(super) fn result(&self) -> u64 {
+        let mailbox: &Mailbox = self.memory.at(0);
+        mailbox.reply.wait_for(self.orders);
+        mailbox.result.load(Ordering::Relaxed)
+    }
+
+    /// Numbers on their way to the worker, and back.
+    pub(super) fn rings(&self) -> (&Ring, &Ring) {
+        (self.memory.at(CALLS_AT), self.memory.at(REPLIES_AT))
+    }
+
+    /// Waits until the process is gone.
+    pub(super) fn reap(&self) -> io::Result<()> {
+        // SAFETY: our own child, and no status is asked for.
+        match unsafe { libc::waitpid(self.pid.cast_signed(), std::ptr::null_mut(), 0) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    }
+
+}
+
+fn serve(memory: &Shared, common: &Shared) -> ! {
+    let mailbox: &Mailbox = memory.at(0);
+    let (mut orders, mut is_over) = (0, false);
+    while !is_over {
+        orders += 1;
+        mailbox.call.wait_for(orders);
+        let (a, b) = (mailbox.a.load(Ordering::Relaxed), mailbox.b.load(Ordering::Relaxed));
+        let len = a as usize;
+        let result = match ORDERS[mailbox.order.load(Ordering::Relaxed) as usize] {
+            Order::Increment => increment(a),
+            Order::Copy => {
+                memory.copy(DATA_AT, DATA_AT + len, len);
+                0
+            }
+            Order::IncrementAll => {
+                memory.map(DATA_AT, DATA_AT + len * 8, len, increment);
+                0
+            }
+            Order::Stream => stream(memory, a),
+            Order::Work => work_on(common, len, b),
+            Order::Stop => {
+                is_over = true;
+                0
+            }
+        };
+        mailbox.result.store(result, Ordering::Relaxed);
+        mailbox.reply.ring();
+    }
+    // SAFETY: nothing of the parent's is to be done here.
+    unsafe { libc::_exit(0) }
+}
+
+fn stream(memory: &Shared, count: u64) -> u64 {
+    let (calls, replies): (&Ring, &Ring) = (memory.at(CALLS_AT), memory.at(REPLIES_AT));
+    for _ in 0..count {
+        let number = std::cell::Cell::new(0);
+        wait_awake(|| calls.try_pop().map(|next| number.set(next)).is_some());
+        wait_awake(|| replies.try_push(increment(number.get())));
+    }
+    0
+}
+
+fn work_on(common: &Shared, items: usize, at_once: u64) -> u64 {
+    let next = &common.words(NEXT_AT, 1)[0];
+    let items = common.words(ITEMS_AT, items);
+    let mut sum = 0_u64;
+    loop {
+        let from = next.fetch_add(at_once, Ordering::Relaxed) as usize;
+        let Some(rest) = items.get(from..).filter(|rest| !rest.is_empty()) else { return sum };
+        for steps in &rest[..rest.len().min(at_once as usize)] {
+            sum = sum.wrapping_add(work(steps.load(Ordering::Relaxed)));
+        }
+    }
+}

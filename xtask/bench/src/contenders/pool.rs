@@ -1,0 +1,148 @@
+//! Ours.
+
+use std::fs::{self, File};
+use std::path::Path;
+use std::time::Duration;
+
+use pool_core::{Pool, Task, pool_task};
+
+use crate::contender::{Contender, Outcome, Pending, Timed, time_calls, timed};
+use crate::data::{self, Record, sum};
+use crate::procs;
+
+#[pool_task]
+fn increment(number: u64) -> u64 {
+    data::increment(number)
+}
+
+#[pool_task]
+fn touch(record: Record) -> Record {
+    data::touch(record)
+}
+
+#[pool_task]
+fn echo(bytes: Vec<u8>) -> Vec<u8> {
+    bytes
+}
+
+#[pool_task]
+fn work(steps: u64) -> u64 {
+    data::work(steps)
+}
+
+#[pool_task]
+fn process_id() -> u32 {
+    std::process::id()
+}
+
+/// Occupies a worker as long as somebody has locked the file.
+#[pool_task]
+fn wait_for(path: &Path) -> bool {
+    File::open(path).and_then(|file| file.lock_shared()).is_ok()
+}
+
+#[derive(Default)]
+pub(crate) struct PoolCore {
+    pool: Option<Pool>,
+}
+
+impl PoolCore {
+    fn pool(&self) -> &Pool {
+        self.pool.as_ref().expect("the case opens it first")
+    }
+}
+
+impl Contender for PoolCore {
+    fn open(&mut self, workers: usize) -> Outcome<Duration> {
+        let (elapsed, pool) = timed(|| {
+            let pool = Pool::new(workers)?;
+            pool.apply(increment::Task, 1)?;
+            pool_core::Result::Ok(pool)
+        });
+        self.pool = Some(pool?);
+        Ok(elapsed)
+    }
+
+    fn close(&mut self) -> Outcome<Duration> {
+        let pool = self.pool.take().expect("the case opens it first");
+        let (elapsed, joined) = timed(|| {
+            pool.close();
+            pool.join()
+        });
+        joined?;
+        Ok(elapsed)
+    }
+
+    fn calls(&mut self, count: u64, pause: Duration) -> Outcome<Vec<Duration>> {
+        time_calls(count, pause, |number| Ok(self.pool().apply(increment::Task, number)?))
+    }
+
+    fn jobs(&mut self, count: u64) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| {
+            let jobs = (0..count).map(|number| self.pool().apply_async(increment::Task, number));
+            let jobs = jobs.collect::<pool_core::Result<Vec<_>>>()?;
+            jobs.into_iter().map(|job| job.get()).collect::<pool_core::Result<Vec<_>>>()
+        });
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| self.pool().map(increment::Task, numbers.iter().copied()));
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn map_numbers_singly(&mut self, numbers: &[u64]) -> Outcome<Timed> {
+        let (elapsed, results) =
+            timed(|| self.pool().map(increment::Task.chunk_size(1), numbers.iter().copied()));
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn imap_numbers(&mut self, count: u64) -> Outcome<Timed> {
+        let (elapsed, sum) = timed(|| {
+            let results = self.pool().imap(increment::Task, 0..count)?;
+            results.map(|result| Ok(result?)).sum::<Outcome<u64>>()
+        });
+        Ok(Timed { elapsed, sum: sum? })
+    }
+
+    fn map_records(&mut self, records: Vec<Record>) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| self.pool().map(touch::Task, records));
+        Ok(Timed { elapsed, sum: sum(results?.iter().map(Record::digest)) })
+    }
+
+    fn echo(&mut self, bytes: Vec<u8>) -> Outcome<(Duration, Vec<u8>)> {
+        let (elapsed, bytes) = timed(|| self.pool().apply(echo::Task, bytes));
+        Ok((elapsed, bytes?))
+    }
+
+    fn map_work(&mut self, steps: &[u64]) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| self.pool().map(work::Task, steps.iter().copied()));
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn pending(&mut self, count: u64) -> Outcome<Pending> {
+        let path = std::env::temp_dir().join(format!("bench-gate-{}", std::process::id()));
+        let gate = File::create(&path)?;
+        gate.lock()?;
+        let waiting = (0..self.pool().workers()).map(|_| self.pool().apply_async(wait_for::Task, &path));
+        let waiting = waiting.collect::<pool_core::Result<Vec<_>>>()?;
+        let before = procs::resident_bytes();
+        let mut bytes = 0;
+        let (elapsed, results) = timed(|| {
+            let jobs = (0..count).map(|number| self.pool().apply_async(increment::Task, number));
+            let jobs = jobs.collect::<pool_core::Result<Vec<_>>>()?;
+            bytes = procs::resident_bytes().saturating_sub(before);
+            drop(gate);
+            jobs.into_iter().try_fold(0, |sum, job| Ok::<_, pool_core::Error>(sum + job.get()?))
+        });
+        for job in waiting {
+            assert!(job.get()?, "a worker could not open {}", path.display());
+        }
+        fs::remove_file(&path)?;
+        Ok(Pending { timed: Timed { elapsed, sum: results? }, bytes })
+    }
+
+    fn worker_pid(&mut self) -> Outcome<u32> {
+        Ok(self.pool().apply(process_id::Task, ())?)
+    }
+}

@@ -1,0 +1,130 @@
+//! Python's `multiprocessing.Pool`, which measures itself: see `python_pool.py`.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use crate::contender::{Contender, Outcome, Refusal, Timed, WorkTimes};
+use crate::data::{Record, Work};
+
+pub(crate) const NOTES: &[(&str, &str)] = &[
+    ("", "an interpreter on both sides; start method `fork`"),
+    ("work", "the same time for each item, not the same arithmetic; against its own serial time"),
+    ("skewed", "the same time for each item, not the same arithmetic; against its own serial time"),
+    ("scaling", "the same time for each item, not the same arithmetic"),
+];
+
+const PROGRAM: &str = include_str!("python_pool.py");
+
+pub(crate) fn is_there() -> bool {
+    let mut command = Command::new("python3");
+    let status = command.args(["-c", "import multiprocessing.pool"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// An interpreter that waits for the next line.
+struct Interpreter {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Interpreter {
+    fn start() -> Outcome<Interpreter> {
+        let mut command = Command::new("python3");
+        // With `-c` its workers, forks, have the functions, too.
+        let mut process = command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let input = process.stdin.take().expect("it is piped");
+        let output = BufReader::new(process.stdout.take().expect("it is piped"));
+        Ok(Interpreter { process, input, output })
+    }
+}
+
+impl Drop for Interpreter {
+    fn drop(&mut self) {
+        // It may hang; then its workers are the driver's to kill.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Python {
+    interpreter: Option<Interpreter>,
+}
+
+impl Python {
+    /// One line there, one back.
+    fn ask(&mut self, line: &str) -> Outcome<Vec<u64>> {
+        let interpreter = match &mut self.interpreter {
+            Some(interpreter) => interpreter,
+            none => none.insert(Interpreter::start()?),
+        };
+        writeln!(interpreter.input, "{line}")?;
+        let mut reply = String::new();
+        interpreter.output.read_line(&mut reply)?;
+        if reply.is_empty() {
+            return Err(Refusal::Failed("python3 ended early".to_owned()));
+        }
+        reply.split_whitespace().map(|number| Ok(number.parse()?)).collect()
+    }
+
+    fn ask_time(&mut self, line: &str) -> Outcome<Duration> {
+        Ok(Duration::from_nanos(self.ask(line)?[0]))
+    }
+
+    fn ask_timed(&mut self, line: &str) -> Outcome<Timed> {
+        let reply = self.ask(line)?;
+        Ok(Timed { elapsed: Duration::from_nanos(reply[0]), sum: reply[1] })
+    }
+}
+
+impl Contender for Python {
+    fn open(&mut self, workers: usize) -> Outcome<Duration> {
+        self.ask_time(&format!("open {workers}"))
+    }
+
+    fn close(&mut self) -> Outcome<Duration> {
+        self.ask_time("close")
+    }
+
+    fn calls(&mut self, count: u64, pause: Duration) -> Outcome<Vec<Duration>> {
+        let times = self.ask(&format!("calls {count} {}", pause.as_nanos()))?;
+        Ok(times.into_iter().map(Duration::from_nanos).collect())
+    }
+
+    fn jobs(&mut self, count: u64) -> Outcome<Timed> {
+        self.ask_timed(&format!("jobs {count}"))
+    }
+
+    // The numbers and records are what the cases ask all others to map: it makes its own of them.
+    fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
+        self.ask_timed(&format!("map_numbers {}", numbers.len()))
+    }
+
+    fn map_numbers_singly(&mut self, numbers: &[u64]) -> Outcome<Timed> {
+        self.ask_timed(&format!("map_numbers_singly {}", numbers.len()))
+    }
+
+    fn imap_numbers(&mut self, count: u64) -> Outcome<Timed> {
+        self.ask_timed(&format!("imap_numbers {count}"))
+    }
+
+    fn map_records(&mut self, records: Vec<Record>) -> Outcome<Timed> {
+        self.ask_timed(&format!("map_records {}", records.len()))
+    }
+
+    fn echo(&mut self, bytes: Vec<u8>) -> Outcome<(Duration, Vec<u8>)> {
+        Ok((self.ask_time(&format!("echo {}", bytes.len()))?, bytes))
+    }
+
+    fn work(&mut self, work: &Work) -> Outcome<WorkTimes> {
+        let times: Vec<_> = work.times_us.iter().map(|time| format!("{}", (time * 1000.0).round())).collect();
+        let reply = self.ask(&format!("work {}", times.join(" ")))?;
+        Ok(WorkTimes { serial: Duration::from_nanos(reply[0]), parallel: Duration::from_nanos(reply[1]) })
+    }
+
+    fn worker_pid(&mut self) -> Outcome<u32> {
+        Ok(u32::try_from(self.ask("pid")?[0])?)
+    }
+}

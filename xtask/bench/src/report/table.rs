@@ -1,0 +1,88 @@
+//! The table that a person reads.
+
+use std::fmt::Write;
+
+use super::Results;
+use crate::cases::Case;
+use crate::contenders::{Entry, OURS};
+
+pub(crate) fn render(results: &Results, cases: &[&Case], entries: &[&Entry]) -> String {
+    let mut text = String::new();
+    let machine = &results.machine;
+    let _ = writeln!(text, "{} × {}, Linux {}, load {:.1}", machine.cpus, machine.cpu, machine.kernel, machine.load);
+    text.push_str("ours in its unit, median (min–max); then how good each is beside ours: 2 is twice as good, 0.1 a tenth\n\n");
+    let others: Vec<_> = entries.iter().map(|entry| entry.name).filter(|name| *name != OURS).collect();
+    let _ = write!(text, "{:<24}{:>26} {:<11}", "", OURS, "");
+    others.iter().for_each(|name| _ = write!(text, "{name:>13}"));
+    text.push('\n');
+    for case in cases {
+        for name in rows_of(results, case.name, cases) {
+            let (ours, unit) = results.of(name, OURS).map_or((word(results, case.name, OURS), ""), |series| {
+                let range = format!("({}–{})", short(series.min()), short(series.max()));
+                (format!("{} {range:>17}", short(series.median())), series.unit.as_str())
+            });
+            let _ = write!(text, "{name:<24}{ours:>26} {unit:<11}");
+            for other in &others {
+                let ratio = results.beside_ours(name, other).map(short);
+                let _ = write!(text, "{:>13}", ratio.unwrap_or_else(|| word(results, case.name, other)));
+            }
+            text.push('\n');
+        }
+    }
+    text.push_str(&what_failed(results));
+    text.push_str(&what_is_unfair(cases, entries));
+    text
+}
+
+/// The rows of a case are those that begin with its name, and with no longer name of another.
+fn rows_of<'a>(results: &'a Results, case: &'a str, cases: &[&Case]) -> Vec<&'a str> {
+    let owner = |row: &str| {
+        let named = cases.iter().map(|case| case.name).filter(|name| row.starts_with(name));
+        // What a case says beside its main numbers is named otherwise.
+        named.max_by_key(|name| name.len()).unwrap_or("scaling").to_owned()
+    };
+    let rows: Vec<_> = results.cases().into_iter().filter(|row| owner(row) == case).collect();
+    if rows.is_empty() { vec![case] } else { rows }
+}
+
+fn word(results: &Results, case: &str, contender: &str) -> String {
+    results.why_given_up(case, contender).map_or("–", |given_up| given_up.word).to_owned()
+}
+
+fn what_failed(results: &Results) -> String {
+    let mut text = String::new();
+    for given_up in &results.given_up {
+        if let Some(reason) = &given_up.reason {
+            let _ = writeln!(text, "\n{}, {}: {}: {reason}", given_up.contender, given_up.case, given_up.word);
+        }
+    }
+    text
+}
+
+fn what_is_unfair(cases: &[&Case], entries: &[&Entry]) -> String {
+    let mut text = "\nWhat is not the same for all:\n".to_owned();
+    for entry in entries {
+        for (begin, note) in entry.notes.iter().filter(|(begin, _)| cases.iter().any(|case| is_about(begin, case.name))) {
+            let place = if begin.is_empty() { String::new() } else { format!(", {begin}*") };
+            let _ = writeln!(text, "  {}{place}: {note}", entry.name);
+        }
+    }
+    text
+}
+
+fn is_about(begin: &str, case: &str) -> bool {
+    case.starts_with(begin) || (case == "scaling" && begin == "pending")
+}
+
+/// Three digits that matter.
+pub(super) fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 1e9 => format!("{:.2}G", value / 1e9),
+        v if v >= 1e6 => format!("{:.3}M", value / 1e6),
+        v if v >= 1e4 => format!("{:.1}k", value / 1e3),
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        v if v >= 0.1 || v == 0.0 => format!("{value:.2}"),
+        _ => format!("{value:.2}").trim_start_matches("0.00").is_empty().then(|| format!("{value:.1e}")).unwrap_or_else(|| format!("{value:.4}")),
+    }
+}

@@ -41,6 +41,8 @@ enum Source {
 /// Why a block goes off.
 enum Filled {
     Enough,
+    /// It has waited long enough for more.
+    Late,
     Ended,
     /// The item pulled last does not fit beside the others, so it goes alone.
     Oversized(Vec<u8>),
@@ -142,36 +144,32 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Pulls until `count` items have been taken, or there are no more, and hands all of them over.
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
-            if self.block.bytes.is_empty() {
-                self.begin_block();
+            self.pull_block(count);
+        }
+    }
+
+    /// Pulls one block of items, but not past `count`, and hands it over. True if the input is slow.
+    pub(crate) fn pull_block(&mut self, count: u64) -> bool {
+        self.begin_block();
+        let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
+        let index = self.pulled.saturating_sub(1);
+        let is_slow = matches!(filled, Ok(Filled::Late));
+        self.flush();
+        match filled {
+            Ok(Filled::Enough | Filled::Late) => {}
+            Ok(Filled::Oversized(bytes)) => self.hand_over(index, 1, bytes),
+            Ok(Filled::Unencodable(error)) => {
+                let error = encode_error::<T>(&error).of_item(Some(index as usize));
+                self.slot.deliver(Part { first: index, items: 1, values: Err(error) });
             }
-            let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
-            let index = self.pulled.saturating_sub(1);
-            match filled {
-                Ok(Filled::Enough) => self.flush(),
-                Ok(Filled::Oversized(bytes)) => {
-                    self.flush();
-                    self.hand_over(index, 1, bytes);
-                }
-                Ok(Filled::Unencodable(error)) => {
-                    self.flush();
-                    let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                    self.slot.deliver(Part { first: index, items: 1, values: Err(error) });
-                }
-                Ok(Filled::Ended) => {
-                    self.flush();
-                    self.source = Source::Ended;
-                }
-                Err(payload) => {
-                    self.flush();
-                    self.source = Source::Panicked(payload);
-                }
-            }
+            Ok(Filled::Ended) => self.source = Source::Ended,
+            Err(payload) => self.source = Source::Panicked(payload),
         }
         if self.has_ended() {
             let job = self.job;
             self.shared.with(|engine| engine.scheduler.seal(job));
         }
+        is_slow
     }
 
     /// Encodes items into the block until it should be handed over.
@@ -191,7 +189,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
                 Err(error) => return Filled::Unencodable(error),
             }
             if block.clock.is_due(block.items) {
-                break;
+                return Filled::Late;
             }
         }
         Filled::Enough

@@ -14,9 +14,14 @@ use crate::task::Task;
 /// costs.
 const WINDOW: u64 = 4096;
 
+/// An input whose window is not full after this time is slow. Longer than a busy machine takes this thread's CPU away:
+/// what is not pulled when the pool is closed and joined is lost.
+const SLOW: Duration = Duration::from_millis(50);
+
 /// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
 ///
-/// The input is pulled as the results are: at most some thousand items ahead. A failed item is an `Err` at its place,
+/// The input is pulled as the results are, in the thread that iterates: at most some thousand items ahead, and if it is
+/// slow, not many more than there are workers. A failed item is an `Err` at its place,
 /// and iteration goes on behind it. Dropping the iterator drops what no worker has begun.
 #[must_use = "dropping it cancels what has not begun"]
 pub struct Imap<T: Task, I>(Stream<T, I>);
@@ -38,6 +43,10 @@ struct Stream<T: Task, I> {
     /// Items handed out.
     yielded: u64,
     has_ended: bool,
+    /// The input takes its time, so it is pulled only when there is nothing else to do.
+    is_slow: bool,
+    /// Items out, of a slow input, that keep the workers busy.
+    enough: u64,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
@@ -50,9 +59,30 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             decoded: 0,
             yielded: 0,
             has_ended: false,
+            is_slow: false,
+            enough: 0,
         };
-        stream.feed.pull_to(WINDOW);
+        stream.enough = 2 * stream.feed.shared.with(|engine| engine.scheduler.workers()) as u64;
+        stream.refill(Some(Instant::now()));
         stream
+    }
+
+    /// Pulls input: the whole window of a fast one. Of a slow one until there is something to hand out, or the workers
+    /// have enough, or the deadline has come, and one item at least.
+    fn refill(&mut self, deadline: Option<Instant>) {
+        let most = self.yielded + WINDOW;
+        let start = Instant::now();
+        while self.feed.pulled() < most && !self.feed.has_ended() {
+            self.is_slow = self.feed.pull_block(most) && start.elapsed() > SLOW;
+            if self.is_slow {
+                self.take_in();
+                let out = self.feed.pulled() - self.decoded;
+                let is_time = deadline.is_some_and(|deadline| deadline <= Instant::now());
+                if !self.ready.is_empty() || out >= self.enough || is_time {
+                    return;
+                }
+            }
+        }
     }
 
     fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
@@ -60,8 +90,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             if let Some(result) = self.ready.pop_front() {
                 self.yielded += 1;
                 // In steps, so that blocks do not shrink to single items.
-                if self.feed.pulled() < self.yielded + WINDOW / 2 {
-                    self.feed.pull_to(self.yielded + WINDOW);
+                if !self.is_slow && self.feed.pulled() < self.yielded + WINDOW / 2 {
+                    self.refill(None);
                 }
                 return Some(result);
             }
@@ -70,6 +100,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             }
             let is_finished = self.feed.slot.is_finished();
             self.take_in();
+            if self.ready.is_empty() && self.is_slow && self.feed.pulled() - self.decoded < self.enough {
+                self.refill(deadline);
+            }
             if !self.ready.is_empty() {
                 continue;
             }

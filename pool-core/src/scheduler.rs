@@ -256,6 +256,11 @@ impl Worker {
         }
     }
 
+    /// It was told to leave and has done what it had.
+    fn has_left_work(&self) -> bool {
+        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.is_empty()
+    }
+
     fn takes_work(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }

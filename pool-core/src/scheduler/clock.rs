@@ -30,7 +30,10 @@ impl<P> Scheduler<P> {
                 _ => {}
             }
             if let Some(deadline) = self.workers[worker].deadline {
-                if deadline <= now {
+                if deadline <= now && self.workers[worker].has_left_work() {
+                    // It was told to leave long ago and has nothing to do: somebody has stopped it.
+                    self.doom(worker, Doom::Unwanted);
+                } else if deadline <= now {
                     self.actions.push_back(Action::Probe { worker });
                 } else {
                     self.wake_by(deadline);
@@ -58,6 +61,15 @@ impl<P> Scheduler<P> {
             self.doom(worker, Doom::Stupor);
         } else {
             let deadline = running.map_or(self.now, |(_, since)| since).saturating_add(limit);
+            self.workers[worker].deadline = Some(deadline);
+            self.wake_by(deadline);
+        }
+    }
+
+    /// A worker that was told to leave, and has nothing left to do, should soon be gone.
+    pub(super) fn expect_leave(&mut self, worker: WorkerId) {
+        if self.workers[worker].has_left_work() {
+            let deadline = self.now.saturating_add(STUPOR);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);
         }

@@ -158,6 +158,7 @@ impl<P> Scheduler<P> {
         if slot.takes_work() {
             slot.phase = Phase::Leaving;
             self.actions.push_back(Action::Quit { worker });
+            self.expect_leave(worker);
         }
     }
 
@@ -191,6 +192,7 @@ impl<P> Scheduler<P> {
         }
         slot.phase = Phase::Retiring;
         self.actions.push_back(Action::Quit { worker });
+        self.expect_leave(worker);
     }
 
     /// Nobody will be started in a place where there is nobody.

@@ -67,6 +67,7 @@ impl<P> Scheduler<P> {
         }
         self.dispatch();
         self.retire_if_idle(worker);
+        self.expect_leave(worker);
     }
 
     /// `items` of the job have been answered.

@@ -19,6 +19,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(workers_that_are_killed_again_and_again_stop_nothing),
         each_method(a_worker_that_dies_after_its_last_job_does_not_hold_up_the_end),
         each_method(stopped_workers_do_not_hold_up_terminate),
+        each_method(stopped_workers_do_not_hold_up_join).workers(&[2]),
         each_method(the_fork_server_killed_while_idle_is_replaced)
             .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
         each_method(the_fork_server_killed_under_load_costs_what_was_running)
@@ -124,6 +125,16 @@ fn a_worker_that_dies_after_its_last_job_does_not_hold_up_the_end(setup: &Setup)
         Ok(value) => assert_eq!(value, 9),
         Err(error) => assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}"),
     }
+}
+
+fn stopped_workers_do_not_hold_up_join(setup: &Setup) {
+    let pool = setup.pool();
+    assert_eq!(pool.map(square::Task, 0..10).unwrap().len(), 10);
+    let pids = pool.worker_pids();
+    pids.iter().for_each(|pid| signal(*pid, Signal::SIGSTOP));
+    pool.close();
+    pool.join().unwrap();
+    assert!(!pids.into_iter().any(is_alive));
 }
 
 fn stopped_workers_do_not_hold_up_terminate(setup: &Setup) {

@@ -26,8 +26,23 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_imap_that_nobody_pulls_does_not_hold_up_the_end_of_the_pool),
         each_method(items_behind_a_long_one_run_elsewhere).workers(&[2, 5]),
         each_method(a_slow_input_goes_off_item_by_item),
+        each_method(imap_of_a_slow_input_yields_results_while_more_input_is_to_come).workers(&[1, 2]),
         each_method(maps_of_several_threads_and_nested_uses_do_not_mix),
     ]
+}
+
+fn imap_of_a_slow_input_yields_results_while_more_input_is_to_come(setup: &Setup) {
+    let pool = setup.pool();
+    let pulled = Cell::new(0);
+    let input = (0..40).inspect(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        pulled.set(pulled.get() + 1);
+    });
+    let mut squares = pool.imap(square::Task, input).unwrap();
+    assert!(pulled.get() < 20, "{} items were pulled before there was an iterator", pulled.get());
+    assert_eq!(squares.next().unwrap().unwrap(), 0);
+    assert!(pulled.get() < 40, "all of the input was pulled before there was a result");
+    assert!(squares.map(Result::unwrap).eq((1..40).map(|x| x * x)));
 }
 
 fn an_explicit_chunk_size_changes_no_result(setup: &Setup) {

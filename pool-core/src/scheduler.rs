@@ -17,12 +17,15 @@ mod settlement;
 #[cfg(test)]
 mod simulation;
 mod slab;
+mod worker;
 
 use std::collections::{HashMap, VecDeque};
 
 use self::pace::Pace;
 pub(crate) use self::slab::JobId;
 use self::slab::Slab;
+pub(crate) use self::worker::Begun;
+use self::worker::{Doom, Phase, Range, Sent, Worker};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) type Nanos = u64;
@@ -95,20 +98,6 @@ pub(crate) enum Action<P> {
     Probe { worker: WorkerId },
 }
 
-/// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
-    pub(crate) seq: u32,
-    pub(crate) item: u32,
-}
-
-impl Begun {
-    /// Whether that item is of this chunk and has not been answered.
-    fn is_in(self, sent: &Sent) -> bool {
-        self.seq == sent.seq && self.item >= sent.settled
-    }
-}
-
 /// A reply that answers nothing that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation;
@@ -140,136 +129,6 @@ struct Job<P> {
     /// Items that have cost a worker, and how often.
     #[expect(clippy::box_collection, reason = "few jobs have any, and there may be ten million jobs")]
     attempts: Option<Box<HashMap<u64, u32>>>,
-}
-
-/// Items of a job that wait for a worker.
-#[derive(Clone, Copy, Debug)]
-struct Range {
-    job: JobId,
-    first: u64,
-    items: u32,
-}
-
-/// A chunk that was sent.
-#[derive(Debug)]
-struct Sent {
-    seq: u32,
-    range: Range,
-    /// Items that were answered.
-    settled: u32,
-    /// It is being asked back, or that was in vain.
-    recalling: bool,
-    /// It has been asked back, so that its worker may end it early.
-    was_recalled: bool,
-}
-
-impl Sent {
-    fn ask_back(&mut self) {
-        self.recalling = true;
-        self.was_recalled = true;
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
-    /// No process and none wanted.
-    Vacant,
-    /// No process until there is work for one.
-    Resting,
-    /// To be launched again at this time.
-    BackingOff(Nanos),
-    Launching,
-    /// There is a process; it has not said that it is ready.
-    Starting,
-    Ready,
-    /// Told to leave.
-    Leaving,
-    /// Told to leave for want of work.
-    Retiring,
-    /// Killed by us, for this reason.
-    Doomed(Doom),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doom {
-    Timeout {
-        begun: Begun,
-        limit: Nanos,
-        ran: Nanos,
-    },
-    Protocol,
-    /// The chunk `seq` was cancelled.
-    Cancelled {
-        seq: u32,
-    },
-    /// It wrote nonsense before it was ready: as good as one that could not be started.
-    Unfit,
-    /// It did not begin what it was sent, which is not the chunk's fault.
-    Stupor,
-    /// The pool was terminated.
-    Unwanted,
-}
-
-impl Doom {
-    /// Whether the chunk, or the item that it is at, is the reason why the worker was killed.
-    fn is_about(self, sent: &Sent) -> bool {
-        match self {
-            Doom::Timeout { begun, .. } => begun.is_in(sent),
-            Doom::Cancelled { seq } => seq == sent.seq,
-            // It may have done its mischief before it was heard of; were it not to blame, it would do so again
-            // elsewhere.
-            Doom::Protocol | Doom::Unfit => true,
-            Doom::Unwanted | Doom::Stupor => false,
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Worker {
-    phase: Phase,
-    /// Oldest first: a worker answers in the order of sending.
-    in_flight: VecDeque<Sent>,
-    next_seq: u32,
-    /// Items sent to this process.
-    served: u64,
-    /// Starts in a row that came to nothing.
-    failures: u32,
-    /// Processes in a row that died before they had done anything, though they had started well.
-    idle_deaths: u32,
-    /// When this worker last gave a sign of life.
-    heard: Nanos,
-    /// When to look at the running item's time.
-    deadline: Option<Nanos>,
-}
-
-impl Worker {
-    fn new() -> Self {
-        Worker {
-            phase: Phase::Vacant,
-            in_flight: VecDeque::new(),
-            next_seq: 0,
-            served: 0,
-            failures: 0,
-            idle_deaths: 0,
-            heard: 0,
-            deadline: None,
-        }
-    }
-
-    /// It was told to leave and has done what it had.
-    fn has_left_work(&self) -> bool {
-        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.is_empty()
-    }
-
-    fn takes_work(&self) -> bool {
-        matches!(self.phase, Phase::Starting | Phase::Ready)
-    }
-
-    /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
-    /// answered, and one that could not be taken back is not asked for again.
-    fn last_to_recall(&self) -> Option<(usize, &Sent)> {
-        self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)
-    }
 }
 
 #[derive(Debug)]

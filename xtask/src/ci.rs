@@ -1,71 +1,74 @@
-//! Everything that must pass, section by section, with the time that each took. The tests come last.
+//! Everything that must pass, section by section, with the time that each took. The tests come last, and what they say is
+//! the last that is said.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
+use crate::cargo::{cargo, succeed};
 use crate::tidy;
 
 /// What may be missing from a machine with only the compiler: said, and passed over.
 struct Optional {
-    /// Asked for its version.
-    probe: &'static [&'static str],
+    /// The component without which it cannot be.
+    needs: &'static str,
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Optional; 3] = [
-    Optional { probe: &["fmt", "--version"], arguments: &["fmt", "--all", "--check"], environment: &[] },
+const CHECKS: [Optional; 4] = [
+    Optional { needs: "fmt", arguments: &["fmt", "--all", "--check"], environment: &[] },
+    // Not a member of the workspace: its dependencies are none of an ordinary build's business.
     Optional {
-        probe: &["clippy", "--version"],
+        needs: "fmt",
+        arguments: &["fmt", "--check", "--manifest-path", "xtask/bench/Cargo.toml"],
+        environment: &[],
+    },
+    Optional {
+        needs: "clippy",
         arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         environment: &[],
     },
     Optional {
-        probe: &["doc", "--version"],
+        needs: "doc",
         arguments: &["doc", "--workspace", "--no-deps", "--document-private-items"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
     },
 ];
 
-pub(crate) fn run(root: &Path) -> Result<(), String> {
+/// Goes on after a failure: all that is wrong is told at once.
+pub(crate) fn run(root: &Path) -> ExitCode {
+    let mut failed = Vec::new();
     for check in &CHECKS {
         let name = format!("cargo {}", check.arguments.join(" "));
-        let has_tool = cargo(root, check.probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !has_tool.is_ok_and(|status| status.success()) {
-            eprintln!("-- {name}: left out, this toolchain has no `cargo {}`", check.probe[0]);
+        let probe = cargo(root, &[check.needs, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        if !probe.is_ok_and(|status| status.success()) {
+            eprintln!("-- {name}: left out, this toolchain has no `cargo {}`", check.needs);
             continue;
         }
-        section(&name, || succeed(cargo(root, check.arguments).envs(check.environment.iter().copied())))?;
+        let body = || succeed(cargo(root, check.arguments).envs(check.environment.iter().copied()));
+        failed.extend(section(name, body));
     }
-    section("cargo xtask tidy", || tidy::run(root))?;
-    section("cargo test --workspace", || succeed(&mut cargo(root, &["test", "--workspace"])))
+    failed.extend(section("cargo xtask tidy".to_owned(), || tidy::run(root)));
+    failed.iter().for_each(|name| eprintln!("-- FAILED: {name}"));
+    eprintln!("-- cargo test --workspace");
+    let tests = succeed(&mut cargo(root, &["test", "--workspace"]));
+    if failed.is_empty() && tests.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Runs the program of that name, which belongs to the tests.
-pub(crate) fn chaos(root: &Path, options: &[&str]) -> Result<(), String> {
-    let run = ["run", "--quiet", "--release", "--package", "tests", "--bin", "chaos", "--"];
-    succeed(cargo(root, &run).args(options))
-}
-
-fn section(name: &str, body: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-    eprintln!("-- {name}");
+/// Its name, if it failed.
+fn section(name: String, body: impl FnOnce() -> Result<(), String>) -> Option<String> {
     let start = Instant::now();
-    body().map_err(|error| format!("{name}: {error}"))?;
-    eprintln!("-- {name}: passed in {:.1} s", start.elapsed().as_secs_f64());
-    Ok(())
-}
-
-fn cargo(root: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root).args(arguments).stdin(Stdio::null());
-    command
-}
-
-fn succeed(command: &mut Command) -> Result<(), String> {
-    match command.status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(status) => Err(status.to_string()),
-        Err(error) => Err(error.to_string()),
+    let outcome = body();
+    let took = start.elapsed().as_secs_f64();
+    match outcome {
+        Ok(()) => {
+            eprintln!("-- {name}: passed in {took:.1} s");
+            None
+        }
+        Err(error) => {
+            eprintln!("-- {name}: FAILED in {took:.1} s: {error}");
+            Some(name)
+        }
     }
 }

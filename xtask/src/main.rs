@@ -1,5 +1,6 @@
-//! The project's own chores: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask chaos`.
+//! The project's own chores: `cargo xtask ci`, `tidy`, `bench` and `chaos`.
 
+mod cargo;
 mod ci;
 mod tidy;
 
@@ -14,6 +15,8 @@ Usage: cargo xtask <COMMAND>
 Commands:
   ci    Everything that must pass: format, lints, documentation, tidy, tests
   tidy  The rules of the house that no other tool checks
+  bench [--quick] [--case NAME] [--contender NAME] [--rounds N] [--json FILE] [--plot DIR]
+        The pool beside its rivals; --quick takes about two minutes
   chaos [--seconds S] [--workers N] [--seed K]
         A pool under full load while its workers are killed at random, and a ledger of what came of it
 ";
@@ -22,9 +25,10 @@ fn main() -> ExitCode {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace");
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["ci"] => ci::run(root),
-        ["tidy"] => tidy::run(root),
-        ["chaos", ref options @ ..] => ci::chaos(root, options),
+        ["ci"] => return ci::run(root),
+        ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
+        ["bench", ref options @ ..] => cargo::bench(root, options),
+        ["chaos", ref options @ ..] => cargo::chaos(root, options),
         ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             Ok(())

@@ -1,48 +1,13 @@
 //! The rules of the house that no other tool checks: who may be unsafe, who may depend on whom, and how files look.
 
+mod lists;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The files that may hold unsafe code. A new line here is worth a second pair of eyes.
-const UNSAFE: [&str; 14] = [
-    "pool-cli/src/cmd/demo/tasks.rs",
-    "pool-core/src/fork_server.rs",
-    "pool-core/src/launch.rs",
-    "pool-core/src/lineage.rs",
-    "pool-core/src/signals.rs",
-    "pool-core/src/worker.rs",
-    "pool-ipc/src/layout.rs",
-    "pool-ipc/src/memory.rs",
-    "pool-ipc/src/region.rs",
-    "pool-ipc/src/ring.rs",
-    "pool-ipc/src/shared.rs",
-    "pool-ipc/src/sys.rs",
-    "pool-macros/src/lib.rs",
-    "pool-macros/src/item.rs",
-];
-
-/// Which of our crates may use which.
-const ARROWS: [(&str, &[&str]); 7] = [
-    ("pool-ipc", &[]),
-    ("pool-macros", &[]),
-    ("pool-core", &["pool-ipc", "pool-macros"]),
-    ("pool-cli", &["pool-core"]),
-    ("tests", &["pool-core", "tasks_lib"]),
-    ("tests/tasks_lib", &["pool-core"]),
-    ("xtask", &[]),
-];
-
-/// Longer files are asked for their reason.
-const LINES_MAX: usize = 500;
-const LONG: [(&str, &str); 1] = [("pool-core/src/pool.rs", "the public methods, three quarters of it documentation")];
-
-/// What must not stand in the sources, and what to do instead.
-const BANNED: [(&str, &str); 4] = [
-    (concat!("FIX", "ME"), "do it, or say in an issue what is left"),
-    (concat!("XX", "X"), "do it, or say in an issue what is left"),
-    (concat!("to", "do!("), "write it"),
-    (concat!("un", "implemented!("), "write it"),
-];
+use self::lists::{ARROWS, ATOMICS, BANNED, FORKS, LINES_MAX, LONG, UNSAFE};
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut findings = Vec::new();
@@ -60,6 +25,11 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{} findings\n{}", findings.len(), findings.join("\n")))
+}
+
+/// For who reads what has passed: where to look first.
+pub(crate) fn unsafe_files() -> String {
+    format!("unsafe code, beside tests, is in\n  {}", UNSAFE.join("\n  "))
 }
 
 /// The Rust files of the project, but not the samples of mistakes that the macro's tests compile.
@@ -81,43 +51,53 @@ fn sources(root: &Path) -> Vec<PathBuf> {
 }
 
 fn check_file(name: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
     let mut findings = Vec::new();
     let mut report = |line: usize, what: &str| findings.push(format!("{name}:{}: {what}", line + 1));
-    let lines: Vec<&str> = text.lines().collect();
     if !lines.first().is_some_and(|line| line.starts_with("//!")) {
         report(0, "a file begins with a `//!` line that says what it is");
     }
     if lines.len() > LINES_MAX && !LONG.iter().any(|(long, _)| *long == name) {
         report(LINES_MAX, "longer than 500 lines: is it still one thing?");
     }
-    let is_test = name.contains("/tests/") || name.starts_with("tests/") || name.contains("/examples/");
-    for (at, line) in lines.iter().enumerate() {
-        let code = line.split("//").next().unwrap_or_default();
-        if opens_unsafe(code) {
-            if !is_test && !UNSAFE.contains(&name) {
-                report(at, "unsafe code belongs into the files that xtask/src/tidy.rs lists");
-            }
-            if !has_safety_comment(&lines[..at]) {
-                report(at, "an unsafe block needs a `// SAFETY:` comment right above it");
-            }
-        }
-        if name.starts_with("pool-") && !is_test && code.contains("unistd::fork(") && name != "pool-core/src/launch.rs"
-        {
-            report(at, "only pool-core/src/launch.rs forks");
-        }
-        for (banned, instead) in BANNED {
-            if line.contains(banned) {
-                report(at, &format!("`{banned}`: {instead}"));
-            }
-        }
+    for at in 0..lines.len() {
+        check_line(name, &lines, at, &mut |what| report(at, what));
     }
     findings
 }
 
-fn opens_unsafe(code: &str) -> bool {
-    // In quotes it is somebody's message.
+fn check_line(name: &str, lines: &[&str], at: usize, report: &mut dyn FnMut(&str)) {
+    let code = lines[at].split("//").next().unwrap_or_default();
+    let may = |list: &[&str]| is_test(name) || list.contains(&name);
+    if has(code, &["unsafe {", "unsafe impl"]) {
+        if !may(&UNSAFE) {
+            report("unsafe code belongs into the files that xtask/src/tidy/lists.rs names");
+        }
+        if !has_safety_comment(&lines[..at]) {
+            report("an unsafe block needs a `// SAFETY:` comment right above it");
+        }
+    }
+    if has(code, &["sync::atomic"]) && !may(&ATOMICS) {
+        report("atomics belong into the files that xtask/src/tidy/lists.rs names");
+    }
+    if has(code, &["unistd::fork()", "libc::fork()", "libc::vfork()"]) && !may(&FORKS) {
+        report("only pool-core/src/launch.rs forks");
+    }
+    for (banned, instead) in BANNED {
+        if lines[at].contains(banned) {
+            report(&format!("`{banned}`: {instead}"));
+        }
+    }
+}
+
+fn is_test(name: &str) -> bool {
+    name.contains("/tests/") || name.starts_with("tests/") || name.contains("/examples/") || name.ends_with("/tests.rs")
+}
+
+/// Whether one of the words is there, and not in quotes: there it is somebody's message.
+fn has(code: &str, words: &[&str]) -> bool {
     let is_quoted = |at: usize| code[..at].matches('"').count() % 2 == 1;
-    ["unsafe {", "unsafe impl"].iter().any(|opening| code.find(opening).is_some_and(|at| !is_quoted(at)))
+    words.iter().any(|word| code.match_indices(word).any(|(at, _)| !is_quoted(at)))
 }
 
 /// The comment may have several lines, and the statement may have begun some lines further up.
@@ -128,54 +108,12 @@ fn has_safety_comment(above: &[&str]) -> bool {
 fn check_arrows(member: &str, allowed: &[&str], manifest: &str) -> Vec<String> {
     let names = ARROWS.iter().map(|(name, _)| *name).chain(["tasks_lib"]);
     let is_used = |name: &str| {
-        let forms = [format!("{name}."), format!("{name} ")];
-        manifest.lines().any(|line| forms.iter().any(|form| line.starts_with(form.as_str())))
+        let forms = [format!("{name}."), format!("{name} "), format!("{name}=")];
+        let table = format!("dependencies.{name}]");
+        manifest.lines().any(|line| forms.iter().any(|form| line.starts_with(form)) || line.ends_with(&table))
     };
     names
         .filter(|name| *name != member && is_used(name) && !allowed.contains(name))
         .map(|name| format!("{member}/Cargo.toml: {member} must not depend on {name}"))
         .collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn findings(name: &str, text: &str) -> String {
-        check_file(name, text).join("\n")
-    }
-
-    #[test]
-    fn a_clean_file_has_no_findings() {
-        let text = "//! A ring.\n\n// SAFETY: owned.\nlet x = unsafe { *p };\n";
-        assert_eq!(findings("pool-ipc/src/ring.rs", text), "");
-    }
-
-    #[test]
-    fn each_rule_fires() {
-        assert!(findings("pool-core/src/job.rs", "fn main() {}").contains("begins with"));
-        assert!(findings("pool-core/src/job.rs", &"//!\n".repeat(501)).contains("500 lines"));
-        assert!(findings("pool-core/src/job.rs", "//!\n// SAFETY: none\nunsafe { f() }").contains("lists"));
-        assert!(findings("pool-ipc/src/ring.rs", "//!\nunsafe { f() }").contains("SAFETY"));
-        assert!(findings("pool-core/src/worker.rs", "//!\nnix::unistd::fork()").contains("forks"));
-        assert!(findings("pool-core/src/job.rs", concat!("//!\nto", "do!()")).contains("write it"));
-    }
-
-    #[test]
-    fn words_in_quotes_are_no_code() {
-        assert_eq!(findings("pool-core/src/job.rs", "//!\nlet text = \"unsafe { f() }\";"), "");
-    }
-
-    #[test]
-    fn arrows_go_one_way() {
-        assert_eq!(check_arrows("pool-ipc", &[], "[dependencies]\nlibc.workspace = true\n"), [""; 0]);
-        let upward = check_arrows("pool-ipc", &[], "[dependencies]\npool-core.workspace = true\n");
-        assert_eq!(upward, ["pool-ipc/Cargo.toml: pool-ipc must not depend on pool-core"]);
-    }
-
-    #[test]
-    fn the_project_is_tidy() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        run(root).unwrap();
-    }
 }

@@ -1,0 +1,149 @@
+//! A worker as the scheduler knows it: what its process is up to, and what it was sent.
+
+use std::collections::VecDeque;
+
+use super::{JobId, Nanos};
+
+/// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) seq: u32,
+    pub(crate) item: u32,
+}
+
+impl Begun {
+    /// Whether that item is of this chunk and has not been answered.
+    pub(super) fn is_in(self, sent: &Sent) -> bool {
+        self.seq == sent.seq && self.item >= sent.settled
+    }
+}
+
+/// Items of a job that wait for a worker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Range {
+    pub(super) job: JobId,
+    pub(super) first: u64,
+    pub(super) items: u32,
+}
+
+/// A chunk that was sent.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) seq: u32,
+    pub(super) range: Range,
+    /// Items that were answered.
+    pub(super) settled: u32,
+    /// It is being asked back, or that was in vain.
+    pub(super) recalling: bool,
+    /// It has been asked back, so that its worker may end it early.
+    pub(super) was_recalled: bool,
+}
+
+impl Sent {
+    pub(super) fn ask_back(&mut self) {
+        self.recalling = true;
+        self.was_recalled = true;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No process and none wanted.
+    Vacant,
+    /// No process until there is work for one.
+    Resting,
+    /// To be launched again at this time.
+    BackingOff(Nanos),
+    Launching,
+    /// There is a process; it has not said that it is ready.
+    Starting,
+    Ready,
+    /// Told to leave.
+    Leaving,
+    /// Told to leave for want of work.
+    Retiring,
+    /// Killed by us, for this reason.
+    Doomed(Doom),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doom {
+    Timeout {
+        begun: Begun,
+        limit: Nanos,
+        ran: Nanos,
+    },
+    Protocol,
+    /// The chunk `seq` was cancelled.
+    Cancelled {
+        seq: u32,
+    },
+    /// It wrote nonsense before it was ready: as good as one that could not be started.
+    Unfit,
+    /// It did not begin what it was sent, which is not the chunk's fault.
+    Stupor,
+    /// The pool was terminated.
+    Unwanted,
+}
+
+impl Doom {
+    /// Whether the chunk, or the item that it is at, is the reason why the worker was killed.
+    pub(super) fn is_about(self, sent: &Sent) -> bool {
+        match self {
+            Doom::Timeout { begun, .. } => begun.is_in(sent),
+            Doom::Cancelled { seq } => seq == sent.seq,
+            // It may have done its mischief before it was heard of; were it not to blame, it would do so again
+            // elsewhere.
+            Doom::Protocol | Doom::Unfit => true,
+            Doom::Unwanted | Doom::Stupor => false,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Worker {
+    pub(super) phase: Phase,
+    /// Oldest first: a worker answers in the order of sending.
+    pub(super) in_flight: VecDeque<Sent>,
+    pub(super) next_seq: u32,
+    /// Items sent to this process.
+    pub(super) served: u64,
+    /// Starts in a row that came to nothing.
+    pub(super) failures: u32,
+    /// Processes in a row that died before they had done anything, though they had started well.
+    pub(super) idle_deaths: u32,
+    /// When this worker last gave a sign of life.
+    pub(super) heard: Nanos,
+    /// When to look at the running item's time.
+    pub(super) deadline: Option<Nanos>,
+}
+
+impl Worker {
+    pub(super) fn new() -> Self {
+        Worker {
+            phase: Phase::Vacant,
+            in_flight: VecDeque::new(),
+            next_seq: 0,
+            served: 0,
+            failures: 0,
+            idle_deaths: 0,
+            heard: 0,
+            deadline: None,
+        }
+    }
+
+    /// It was told to leave and has done what it had.
+    pub(super) fn has_left_work(&self) -> bool {
+        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.is_empty()
+    }
+
+    pub(super) fn takes_work(&self) -> bool {
+        matches!(self.phase, Phase::Starting | Phase::Ready)
+    }
+
+    /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
+    /// answered, and one that could not be taken back is not asked for again.
+    pub(super) fn last_to_recall(&self) -> Option<(usize, &Sent)> {
+        self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)
+    }
+}

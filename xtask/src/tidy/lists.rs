@@ -1,0 +1,67 @@
+//! Who may do what. A new line here is worth a second pair of eyes.
+
+/// The files that may hold unsafe code, beside tests.
+pub(super) const UNSAFE: [&str; 17] = [
+    "pool-cli/src/cmd/demo/tasks.rs",
+    "pool-core/src/fork_server.rs",
+    "pool-core/src/launch.rs",
+    "pool-core/src/lineage.rs",
+    "pool-core/src/signals.rs",
+    "pool-core/src/worker.rs",
+    "pool-ipc/src/layout.rs",
+    "pool-ipc/src/memory.rs",
+    "pool-ipc/src/region.rs",
+    "pool-ipc/src/ring.rs",
+    "pool-ipc/src/shared.rs",
+    "pool-ipc/src/sys.rs",
+    "pool-macros/src/item.rs",
+    "pool-macros/src/lib.rs",
+    "xtask/bench/src/contenders/floor/memory.rs",
+    "xtask/bench/src/contenders/floor/worker.rs",
+    "xtask/bench/src/procs.rs",
+];
+
+/// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
+pub(super) const ATOMICS: [&str; 11] = [
+    "pool-core/src/chunk.rs",
+    "pool-core/src/job.rs",
+    "pool-core/src/limits.rs",
+    "pool-core/src/lineage.rs",
+    "pool-core/src/shared.rs",
+    "pool-core/src/signals.rs",
+    "pool-ipc/src/sync.rs",
+    "xtask/bench/src/contenders/floor.rs",
+    "xtask/bench/src/contenders/floor/memory.rs",
+    "xtask/bench/src/contenders/floor/worker.rs",
+    "xtask/bench/src/contenders/rayon.rs",
+];
+
+/// The files that may call `fork`, beside tests: the pool's one, and what it is compared with.
+pub(super) const FORKS: [&str; 2] = ["pool-core/src/launch.rs", "xtask/bench/src/contenders/floor/worker.rs"];
+
+/// Which of our crates may use which.
+pub(super) const ARROWS: [(&str, &[&str]); 8] = [
+    ("pool-ipc", &[]),
+    ("pool-macros", &[]),
+    ("pool-core", &["pool-ipc", "pool-macros"]),
+    ("pool-cli", &["pool-core"]),
+    ("tests", &["pool-core", "tasks_lib"]),
+    ("tests/tasks_lib", &["pool-core"]),
+    ("xtask", &[]),
+    ("xtask/bench", &["pool-core"]),
+];
+
+/// Longer files are asked for their reason.
+pub(super) const LINES_MAX: usize = 500;
+
+pub(super) const LONG: [(&str, &str); 1] =
+    [("pool-core/src/pool.rs", "the public methods, three quarters of it documentation")];
+
+/// What must not stand in the sources, and what to do instead.
+pub(super) const BANNED: [(&str, &str); 5] = [
+    (concat!("FIX", "ME"), "do it, or say in an issue what is left"),
+    (concat!("XX", "X"), "do it, or say in an issue what is left"),
+    (concat!("to", "do!("), "write it"),
+    (concat!("un", "implemented!("), "write it"),
+    (concat!("static", " mut "), "an atomic, or a OnceLock"),
+];

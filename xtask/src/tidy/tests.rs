@@ -1,0 +1,84 @@
+//! Each rule fires where it must, and nowhere else; and the project keeps them all.
+
+use std::path::Path;
+
+use super::{check_arrows, check_file, run, unsafe_files};
+
+fn findings(name: &str, text: &str) -> String {
+    check_file(name, text).join("\n")
+}
+
+#[track_caller]
+fn fires(name: &str, text: &str, rule: &str) {
+    let findings = findings(name, text);
+    assert!(findings.contains(rule), "not {rule:?} but {findings:?}");
+}
+
+const JOB: &str = "pool-core/src/job.rs";
+const RING: &str = "pool-ipc/src/ring.rs";
+const WORKER: &str = "pool-core/src/worker.rs";
+
+#[test]
+fn a_clean_file_has_no_findings() {
+    assert_eq!(findings(RING, "//! A ring.\n\n// SAFETY: owned.\nlet x = unsafe { *p };\n"), "");
+}
+
+#[test]
+fn each_rule_fires() {
+    fires(JOB, "fn main() {}", "job.rs:1: a file begins with");
+    fires(JOB, "", "begins with");
+    fires(JOB, &"//!\n".repeat(501), "500 lines");
+    fires(JOB, "//!\n// SAFETY: none\nunsafe { f() }", "job.rs:3: unsafe code belongs");
+    fires(JOB, "//!\n// SAFETY: none\nunsafe impl Send for Job {}", "unsafe code belongs");
+    fires(RING, "//!\nunsafe { f() }", "SAFETY");
+    fires(RING, "//!\nuse std::sync::atomic::AtomicU32;", "atomics belong");
+    fires(WORKER, "//!\nnix::unistd::fork()", "forks");
+    fires(WORKER, "//!\nlibc::fork()", "forks");
+    fires(JOB, concat!("//!\n// FIX", "ME"), "in an issue");
+    fires(JOB, concat!("//!\n// XX", "X"), "in an issue");
+    fires(JOB, concat!("//!\nto", "do!()"), "write it");
+    fires(JOB, concat!("//!\nun", "implemented!()"), "write it");
+    fires(JOB, concat!("//!\nstatic", " mut X: u8 = 0;"), "OnceLock");
+}
+
+#[test]
+fn tests_may_be_unsafe_with_a_reason_only() {
+    assert_eq!(findings("tests/src/bomb.rs", "//!\n// SAFETY: dies\nunsafe { f() }"), "");
+    fires("tests/src/bomb.rs", "//!\nunsafe { f() }", "SAFETY");
+}
+
+#[test]
+fn a_safety_comment_far_away_is_none() {
+    fires(RING, &format!("//!\n// SAFETY: none\n{}unsafe {{ f() }}", "\n".repeat(9)), "SAFETY");
+}
+
+#[test]
+fn words_in_quotes_and_comments_are_no_code() {
+    assert_eq!(findings(JOB, "//!\nlet text = \"unsafe { f() }\"; // unsafe { f() }"), "");
+}
+
+#[test]
+fn what_follows_a_quoted_word_is_code() {
+    fires(JOB, "//!\nlog(\"unsafe {\"); unsafe { f() }", "unsafe code belongs");
+}
+
+#[test]
+fn arrows_go_one_way() {
+    assert_eq!(check_arrows("pool-ipc", &[], "[dependencies]\nlibc.workspace = true\n"), [""; 0]);
+    for form in ["pool-core.workspace = true", "pool-core = \"0.1\"", "[dev-dependencies.pool-core]"] {
+        let upward = check_arrows("pool-ipc", &[], &format!("[dependencies]\n{form}\n"));
+        assert_eq!(upward, ["pool-ipc/Cargo.toml: pool-ipc must not depend on pool-core"], "{form}");
+    }
+    assert_eq!(check_arrows("pool-core", &["pool-ipc"], "[dependencies]\npool-ipc.workspace = true\n"), [""; 0]);
+}
+
+#[test]
+fn the_unsafe_files_are_told() {
+    assert!(unsafe_files().contains(RING));
+}
+
+#[test]
+fn the_project_is_tidy() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    run(root).unwrap();
+}

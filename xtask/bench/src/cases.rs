@@ -21,6 +21,22 @@ pub(crate) struct Case {
     pub(crate) run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>,
     /// Whether it takes long, and says much at once: then it is measured less often.
     pub(crate) is_long: bool,
+    /// After so many seconds it is taken for hung: when it is quick, and when not.
+    pub(crate) limit_s: (u64, u64),
+}
+
+impl Case {
+    const fn new(name: &'static str, run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>) -> Case {
+        Case { name, run, is_long: false, limit_s: (20, 120) }
+    }
+
+    const fn long(self) -> Case {
+        Case { is_long: true, limit_s: (60, 300), ..self }
+    }
+
+    const fn short(self) -> Case {
+        Case { limit_s: (4, 20), ..self }
+    }
 }
 
 /// One number of one contender in one round.
@@ -45,27 +61,27 @@ pub(crate) enum Better {
 
 /// All, in the order of the table.
 pub(crate) const CASES: [Case; 21] = [
-    Case { name: "call_latency", run: calls::latency, is_long: false },
-    Case { name: "call_latency_idle", run: calls::latency_idle, is_long: false },
-    Case { name: "jobs_rate", run: calls::jobs_rate, is_long: false },
-    Case { name: "map_u64", run: maps::numbers, is_long: false },
-    Case { name: "map_struct", run: maps::records, is_long: false },
-    Case { name: "map_chunk1", run: maps::singly, is_long: false },
-    Case { name: "imap_u64", run: maps::lazily, is_long: false },
-    Case { name: "bytes_8mib", run: bytes::of_8mib, is_long: false },
-    Case { name: "bytes_64k", run: bytes::of_64k, is_long: false },
-    Case { name: "work_1us", run: work::of_1us, is_long: false },
-    Case { name: "work_10us", run: work::of_10us, is_long: false },
-    Case { name: "work_100us", run: work::of_100us, is_long: false },
-    Case { name: "work_1ms", run: work::of_1ms, is_long: false },
-    Case { name: "skewed", run: work::skewed, is_long: false },
-    Case { name: "create_2", run: lives::create_2, is_long: false },
-    Case { name: "create_32", run: lives::create_32, is_long: false },
-    Case { name: "close_32", run: lives::close_32, is_long: false },
-    Case { name: "idle_cpu", run: idle::cpu, is_long: true },
-    Case { name: "idle_rss", run: idle::rss, is_long: true },
-    Case { name: "respawn", run: lives::respawn, is_long: false },
-    Case { name: "scaling", run: scaling::all, is_long: true },
+    Case::new("call_latency", calls::latency),
+    Case::new("call_latency_idle", calls::latency_idle),
+    Case::new("jobs_rate", calls::jobs_rate),
+    Case::new("map_u64", maps::numbers),
+    Case::new("map_struct", maps::records),
+    Case::new("map_chunk1", maps::singly),
+    Case::new("imap_u64", maps::lazily),
+    Case::new("bytes_8mib", bytes::of_8mib),
+    Case::new("bytes_64k", bytes::of_64k),
+    Case::new("work_1us", work::of_1us),
+    Case::new("work_10us", work::of_10us),
+    Case::new("work_100us", work::of_100us),
+    Case::new("work_1ms", work::of_1ms),
+    Case::new("skewed", work::skewed),
+    Case::new("create_2", lives::create_2),
+    Case::new("create_32", lives::create_32),
+    Case::new("close_32", lives::close_32),
+    Case::new("idle_cpu", idle::cpu).long(),
+    Case::new("idle_rss", idle::rss).long(),
+    Case::new("respawn", lives::respawn).short(),
+    Case::new("scaling", scaling::all).long(),
 ];
 
 /// Workers of every pool, where the case does not say otherwise.

@@ -24,6 +24,11 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// The same without a handle for each job: all that can be waited for is all of them.
+    fn jobs_in_scope(&mut self, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
     /// Maps [`data::increment`].
     fn map_numbers(&mut self, _numbers: &[u64]) -> Outcome<Timed> {
         unsupported()

@@ -13,8 +13,20 @@ use crate::contender::Contender;
 pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) start: fn() -> Box<dyn Contender>,
-    /// What is unfair about the comparison, by cases whose names begin so.
-    pub(crate) notes: &'static [(&'static str, &'static str)],
+    pub(crate) notes: &'static [Note],
+}
+
+/// What is unfair about a comparison.
+pub(crate) struct Note {
+    /// How the names of the cases begin that it is about; none is all.
+    pub(crate) cases: &'static [&'static str],
+    pub(crate) text: &'static str,
+}
+
+impl Note {
+    pub(crate) fn is_about(&self, case: &str) -> bool {
+        self.cases.is_empty() || self.cases.iter().any(|begin| case.starts_with(begin))
+    }
 }
 
 /// Ours, which all others are compared with.

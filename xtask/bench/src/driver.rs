@@ -113,12 +113,7 @@ fn record(results: &mut Results, case: &Case, entry: &Entry, answer: Result<Answ
 
 /// Measures in a process of its own, and leaves no process behind. An error if it did not end in time.
 fn measure(case: &Case, entry: &Entry, options: &Options, steps_per_us: f64) -> Result<Answer, String> {
-    let limit = Duration::from_secs(match (options.quick, case.is_long) {
-        (true, false) => 20,
-        (true, true) => 60,
-        (false, false) => 120,
-        (false, true) => 300,
-    });
+    let limit = Duration::from_secs(options.scale().pick(case.limit_s.0, case.limit_s.1));
     let mut process = match start(case, entry, options, steps_per_us) {
         Ok(process) => process,
         Err(error) => return Ok(Answer::Failed(error.to_string())),
@@ -130,7 +125,8 @@ fn measure(case: &Case, entry: &Entry, options: &Options, steps_per_us: f64) -> 
     let _ = process.wait();
     procs::kill_descendants();
     // With the last process both pipes are closed.
-    let text = |thread: Option<thread::JoinHandle<String>>| thread.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let text =
+        |thread: Option<thread::JoinHandle<String>>| thread.and_then(|thread| thread.join().ok()).unwrap_or_default();
     let (output, errors) = (text(output), text(errors));
     if !has_ended {
         return Err(format!("was killed after {limit:?}"));

@@ -28,7 +28,8 @@ impl Machine {
             Some(line.split(':').nth(1)?.trim().to_owned())
         };
         let word = |text: String| text.split_whitespace().next().map(str::to_owned);
-        let number = |text: Option<String>| text.and_then(word).and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
+        let number =
+            |text: Option<String>| text.and_then(word).and_then(|word| word.parse::<f64>().ok()).unwrap_or(0.0);
         let python = Command::new("python3").arg("--version").output().ok().filter(|output| output.status.success());
         Machine {
             cpu: field("/proc/cpuinfo", "model name").unwrap_or_default(),

@@ -26,15 +26,17 @@ pub(crate) fn family() -> Vec<u32> {
     pids
 }
 
-/// Nanoseconds of CPU that these processes' threads have used.
+/// Nanoseconds of CPU that these processes' threads have used, but not this process's first, which is the one that measures.
 pub(crate) fn cpu_ns(pids: &[u32]) -> u64 {
     let of_thread = |path: String| -> Option<u64> {
         let text = fs::read_to_string(path).ok()?;
         text.split_whitespace().next()?.parse().ok()
     };
     let of_process = |pid: &u32| -> u64 {
+        let own = std::process::id();
         let threads = entries(&format!("/proc/{pid}/task"));
-        threads.iter().filter_map(|thread| of_thread(format!("/proc/{pid}/task/{thread}/schedstat"))).sum()
+        let threads = threads.iter().filter(|thread| **thread != own.to_string());
+        threads.filter_map(|thread| of_thread(format!("/proc/{pid}/task/{thread}/schedstat"))).sum()
     };
     pids.iter().map(of_process).sum()
 }

@@ -107,10 +107,12 @@ impl Results {
     /// How good it is beside ours: 2 is twice as good, 0.1 a tenth.
     pub(crate) fn beside_ours(&self, case: &str, contender: &str) -> Option<f64> {
         let (ours, other) = (self.of(case, OURS)?, self.of(case, contender)?);
-        Some(match ours.better {
-            Better::Lower => ours.median() / other.median(),
-            Better::Higher => other.median() / ours.median(),
-        })
+        let (ours, other) = match ours.better {
+            Better::Lower => (other.median(), ours.median()),
+            Better::Higher => (ours.median(), other.median()),
+        };
+        // Beside nothing there is no ratio, but nothing beside nothing is the same.
+        if ours == other { Some(1.0) } else { (ours != 0.0).then(|| other / ours) }
     }
 
     pub(crate) fn to_json(&self) -> serde_json::Result<String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Better, Row, WORKERS, repeat};
-use crate::contender::{Contender, Outcome, check_sum};
+use crate::contender::{Contender, Outcome, Refusal, check_sum};
 use crate::options::Scale;
 
 /// A blocking call of the trivial task, one after the other.
@@ -39,9 +39,16 @@ fn rows(case: &str, mut times: Vec<Duration>) -> Vec<Row> {
 pub(super) fn jobs_rate(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let count = scale.pick(10_000, 100_000);
     contender.open(WORKERS)?;
+    let row = |case, time| Row::per_second(case, "jobs/s", count as f64, time);
     let time = repeat(scale, || check_sum(contender.jobs(count)?, increments(count)))?;
+    let mut rows = vec![row("jobs_rate", time)];
+    match repeat(scale, || check_sum(contender.jobs_in_scope(count)?, increments(count))) {
+        Ok(time) => rows.push(row("jobs_rate_scope", time)),
+        Err(Refusal::Unsupported) => {}
+        Err(failed) => return Err(failed),
+    }
     contender.close()?;
-    Ok(vec![Row::per_second("jobs_rate", "jobs/s", count as f64, time)])
+    Ok(rows)
 }
 
 /// What the increments of 0, 1, and so on add up to.

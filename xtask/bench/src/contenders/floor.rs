@@ -9,19 +9,24 @@ use std::time::Duration;
 
 use self::memory::{Shared, wait_awake};
 use self::worker::{DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
+use super::Note;
 use crate::contender::{Contender, Outcome, Timed, time_calls, timed};
 use crate::data::sum;
 
-pub(crate) const NOTES: &[(&str, &str)] = &[
-    ("call", "one word in shared memory and back; waits as the pool does: 30 looks, 20 µs of sched_yield, futex"),
-    ("jobs", "two rings of numbers, both sides always awake"),
-    ("map_u64", "words copied into shared memory, incremented by two processes, copied out"),
-    ("bytes", "three bare copies: into shared memory, by another process within it, out of it"),
-    ("work", "forked processes that take the next items from a common counter, and give back but a sum"),
-    ("skewed", "forked processes that take the next items from a common counter, and give back but a sum"),
-    ("scaling", "forked processes that take the next items from a common counter, and give back but a sum"),
-    ("create", "raw fork of a process with one thread"),
-    ("respawn", "waitpid, raw fork"),
+pub(super) const NOTES: &[Note] = &[
+    Note {
+        cases: &["call"],
+        text: "one word in shared memory and back; waits as the pool does: 30 looks, 20 µs of sched_yield, futex",
+    },
+    Note { cases: &["jobs"], text: "two rings of numbers, both sides always awake" },
+    Note { cases: &["map_u64"], text: "words copied into shared memory, incremented by two processes, copied out" },
+    Note { cases: &["bytes"], text: "three bare copies: into shared memory, by another process within it, out of it" },
+    Note {
+        cases: &["work", "skewed", "scaling"],
+        text: "forked processes that take the next items from a common counter, and give back but a sum",
+    },
+    Note { cases: &["create"], text: "raw fork of a process with one thread" },
+    Note { cases: &["respawn"], text: "waitpid, raw fork" },
 ];
 
 /// Room for 8 MiB of bytes or of numbers, there and back.
@@ -94,7 +99,9 @@ impl Contender for Floor {
                 wait_awake(|| self.workers.iter().any(|worker| !worker.rings().1.is_empty()));
                 take_in(&mut results);
             }
-            self.workers.iter().for_each(|worker| drop(worker.result()));
+            for worker in &self.workers {
+                worker.result();
+            }
             results
         });
         Ok(Timed { elapsed, sum: sum(results) })

@@ -9,16 +9,24 @@ use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use super::Note;
 use crate::contender::{Contender, Outcome, Refusal, Timed, time_calls, timed};
 use crate::data::{Record, chunk_len, increment, sum, touch, work};
 
-pub(crate) const NOTES: &[(&str, &str)] = &[
-    ("", "bare processes with two channels each: no queue, no handles, nobody who minds the processes"),
-    ("jobs", "at most 64 at once for each worker, else both ends wait for room in a full socket"),
-    ("map", "no map: chunked by hand, one chunk after the other and a thread for each worker"),
-    ("work", "no map: chunked by hand, one chunk after the other and a thread for each worker"),
-    ("skewed", "no map: chunked by hand, one chunk after the other and a thread for each worker"),
-    ("bytes", "with serde_bytes, without which bytes go one by one"),
+pub(super) const NOTES: &[Note] = &[
+    Note {
+        cases: &[],
+        text: "bare processes with two channels each: no queue, no handles, nobody who minds the processes",
+    },
+    Note {
+        cases: &["jobs"],
+        text: "at most 64 at once for each worker, else both ends wait for room in a full socket",
+    },
+    Note {
+        cases: &["map", "work", "skewed"],
+        text: "no map: chunked by hand, one chunk after the other and a thread for each worker",
+    },
+    Note { cases: &["bytes"], text: "with serde_bytes, without which bytes go one by one" },
 ];
 
 /// Calls that a worker has not answered yet.
@@ -164,7 +172,12 @@ impl Contender for IpcChannel {
         let workers = std::mem::take(&mut self.workers);
         let (elapsed, outcome) = timed(|| {
             let close = |worker: Worker| worker.process;
-            workers.into_iter().map(close).collect::<Vec<_>>().into_iter().try_for_each(|mut child| child.wait().map(drop))
+            workers
+                .into_iter()
+                .map(close)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .try_for_each(|mut child| child.wait().map(drop))
         });
         outcome?;
         Ok(elapsed)

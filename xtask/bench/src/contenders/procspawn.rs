@@ -8,16 +8,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
+use super::Note;
 use crate::contender::{Contender, Outcome, Timed, time_calls, timed};
 use crate::data::{Record, chunk_len, increment, sum, touch, work};
 
-pub(crate) const NOTES: &[(&str, &str)] = &[
-    ("jobs", "at most 128 at once: each waiting job holds two descriptors"),
-    ("map", "no map: chunked by hand"),
-    ("work", "no map: chunked by hand"),
-    ("skewed", "no map: chunked by hand"),
-    ("scaling", "no map: chunked by hand"),
-    ("bytes", "with serde_bytes, without which bytes go one by one"),
+pub(super) const NOTES: &[Note] = &[
+    Note { cases: &["jobs"], text: "at most 128 at once: each waiting job holds two descriptors" },
+    Note { cases: &["map", "work", "skewed", "scaling"], text: "no map: chunked by hand" },
+    Note { cases: &["bytes"], text: "with serde_bytes, without which bytes go one by one" },
 ];
 
 /// Jobs that wait at once.

@@ -4,21 +4,25 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use super::Note;
 use crate::contender::{Contender, Outcome, Refusal, Timed, WorkTimes};
 use crate::data::{Record, Work};
 
-pub(crate) const NOTES: &[(&str, &str)] = &[
-    ("", "an interpreter on both sides; start method `fork`"),
-    ("work", "the same time for each item, not the same arithmetic; against its own serial time"),
-    ("skewed", "the same time for each item, not the same arithmetic; against its own serial time"),
-    ("scaling", "the same time for each item, not the same arithmetic"),
+pub(super) const NOTES: &[Note] = &[
+    Note { cases: &[], text: "an interpreter on both sides; start method `fork`" },
+    Note {
+        cases: &["work", "skewed"],
+        text: "the same time for each item, not the same arithmetic; against its own serial time",
+    },
+    Note { cases: &["scaling"], text: "the same time for each item, not the same arithmetic" },
 ];
 
 const PROGRAM: &str = include_str!("python_pool.py");
 
 pub(crate) fn is_there() -> bool {
     let mut command = Command::new("python3");
-    let status = command.args(["-c", "import multiprocessing.pool"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    let status =
+        command.args(["-c", "import multiprocessing.pool"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 

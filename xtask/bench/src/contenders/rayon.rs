@@ -1,22 +1,31 @@
 //! rayon: threads that share the caller's memory.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvError, sync_channel};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::Note;
 use crate::contender::{Contender, Outcome, Pending, Timed, time_calls, timed};
 use crate::data::{Record, increment, sum, touch, work};
 use crate::procs;
 
-pub(crate) const NOTES: &[(&str, &str)] = &[
-    ("", "threads in the caller's memory: nothing is copied, and a task that crashes takes all with it"),
-    ("jobs", "a scope's spawns, each of which writes its result where it belongs: no handle for a job"),
-    ("pending", "a scope's spawns, each of which writes its result where it belongs: no handle for a job"),
-    ("imap", "par_bridge, results in no order: rayon has no lazy map"),
-    ("bytes", "two copies, as for a process, but within one CPU's cache"),
+pub(super) const NOTES: &[Note] = &[
+    Note {
+        cases: &[],
+        text: "threads in the caller's memory: nothing is copied, and a task that crashes takes all with it",
+    },
+    Note {
+        cases: &["jobs"],
+        text: "a channel for each job is its handle; in `jobs_rate_scope` a scope's spawns, without handles",
+    },
+    Note { cases: &["scaling"], text: "jobs that wait: a channel for each is its handle" },
+    Note { cases: &["imap"], text: "par_bridge, results in no order: rayon has no lazy map" },
+    Note { cases: &["bytes"], text: "two copies, as for a process, but within one CPU's cache" },
+    Note { cases: &["close"], text: "its threads end by themselves, and nobody waits for them" },
 ];
 
 #[derive(Default)]
@@ -29,21 +38,16 @@ impl Rayon {
         self.pool.as_ref().expect("the case opens it first")
     }
 
-    /// Spawns all from the caller's own thread, as the callers of the others do.
-    fn scope(&self, count: u64, submitted: impl FnOnce()) -> Vec<AtomicU64> {
-        let results: Vec<_> = (0..count).map(|_| AtomicU64::new(0)).collect();
-        self.pool().in_place_scope(|scope| {
-            for (number, result) in (0..count).zip(&results) {
-                scope.spawn(move |_| result.store(increment(number), Relaxed));
-            }
-            submitted();
-        });
-        results
+    /// Spawns from the caller's own thread, as the callers of the others do.
+    fn submit(&self, count: u64) -> Vec<Receiver<u64>> {
+        let submit = |number| {
+            let (sender, handle) = sync_channel(1);
+            // Nobody listens if the caller has failed, and has said so.
+            self.pool().spawn(move || _ = sender.send(increment(number)));
+            handle
+        };
+        (0..count).map(submit).collect()
     }
-}
-
-fn sum_of(results: Vec<AtomicU64>) -> u64 {
-    sum(results.into_iter().map(AtomicU64::into_inner))
 }
 
 impl Contender for Rayon {
@@ -67,8 +71,24 @@ impl Contender for Rayon {
     }
 
     fn jobs(&mut self, count: u64) -> Outcome<Timed> {
-        let (elapsed, results) = timed(|| self.scope(count, || ()));
-        Ok(Timed { elapsed, sum: sum_of(results) })
+        let (elapsed, results) = timed(|| {
+            let handles = self.submit(count);
+            handles.into_iter().map(|handle| handle.recv()).collect::<Result<Vec<_>, _>>()
+        });
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn jobs_in_scope(&mut self, count: u64) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| {
+            let results: Vec<_> = (0..count).map(|_| AtomicU64::new(0)).collect();
+            self.pool().in_place_scope(|scope| {
+                for (number, result) in (0..count).zip(&results) {
+                    scope.spawn(move |_| result.store(increment(number), Relaxed));
+                }
+            });
+            results
+        });
+        Ok(Timed { elapsed, sum: sum(results.into_iter().map(AtomicU64::into_inner)) })
     }
 
     fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
@@ -109,21 +129,20 @@ impl Contender for Rayon {
     }
 
     fn pending(&mut self, count: u64) -> Outcome<Pending> {
-        let gate = Mutex::new(());
-        let closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bytes = 0;
+        let gate = Arc::new(RwLock::new(()));
+        let closed = gate.write().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..self.pool().current_num_threads() {
+            let gate = Arc::clone(&gate);
+            self.pool().spawn(move || drop(gate.read()));
+        }
         let before = procs::resident_bytes();
-        let (elapsed, results) = self.pool().in_place_scope(|scope| {
-            for _ in 0..self.pool().current_num_threads() {
-                scope.spawn(|_| drop(gate.lock()));
-            }
-            timed(|| {
-                self.scope(count, || {
-                    bytes = procs::resident_bytes().saturating_sub(before);
-                    drop(closed);
-                })
-            })
+        let mut bytes = 0;
+        let (elapsed, results) = timed(|| {
+            let handles = self.submit(count);
+            bytes = procs::resident_bytes().saturating_sub(before);
+            drop(closed);
+            handles.into_iter().try_fold(0, |sum, handle| Ok::<_, RecvError>(sum + handle.recv()?))
         });
-        Ok(Pending { timed: Timed { elapsed, sum: sum_of(results) }, bytes })
+        Ok(Pending { timed: Timed { elapsed, sum: results? }, bytes })
     }
 }

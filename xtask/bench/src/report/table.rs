@@ -10,7 +10,9 @@ pub(crate) fn render(results: &Results, cases: &[&Case], entries: &[&Entry]) -> 
     let mut text = String::new();
     let machine = &results.machine;
     let _ = writeln!(text, "{} × {}, Linux {}, load {:.1}", machine.cpus, machine.cpu, machine.kernel, machine.load);
-    text.push_str("ours in its unit, median (min–max); then how good each is beside ours: 2 is twice as good, 0.1 a tenth\n\n");
+    text.push_str(
+        "ours in its unit, median (min–max); then how good each is beside ours: 2 is twice as good, 0.1 a tenth\n\n",
+    );
     let others: Vec<_> = entries.iter().map(|entry| entry.name).filter(|name| *name != OURS).collect();
     let _ = write!(text, "{:<24}{:>26} {:<11}", "", OURS, "");
     others.iter().for_each(|name| _ = write!(text, "{name:>13}"));
@@ -62,27 +64,39 @@ fn what_failed(results: &Results) -> String {
 fn what_is_unfair(cases: &[&Case], entries: &[&Entry]) -> String {
     let mut text = "\nWhat is not the same for all:\n".to_owned();
     for entry in entries {
-        for (begin, note) in entry.notes.iter().filter(|(begin, _)| cases.iter().any(|case| is_about(begin, case.name))) {
-            let place = if begin.is_empty() { String::new() } else { format!(", {begin}*") };
-            let _ = writeln!(text, "  {}{place}: {note}", entry.name);
+        for note in entry.notes.iter().filter(|note| cases.iter().any(|case| note.is_about(case.name))) {
+            let places: String = note.cases.iter().map(|case| format!(", {case}")).collect();
+            let _ = writeln!(text, "  {}{places}: {}", entry.name, note.text);
         }
     }
     text
 }
 
-fn is_about(begin: &str, case: &str) -> bool {
-    case.starts_with(begin) || (case == "scaling" && begin == "pending")
+/// Three digits that matter.
+pub(crate) fn short(value: f64) -> String {
+    let (value, suffix) = match value.abs() {
+        v if v >= 1e9 => (value / 1e9, "G"),
+        v if v >= 1e6 => (value / 1e6, "M"),
+        v if v >= 1e4 => (value / 1e3, "k"),
+        _ => (value, ""),
+    };
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}{suffix}"),
+        v if v >= 10.0 => format!("{value:.1}{suffix}"),
+        v if v >= 0.1 || v == 0.0 => format!("{value:.2}{suffix}"),
+        v if v >= 0.001 => format!("{value:.4}"),
+        _ => format!("{value:.1e}"),
+    }
 }
 
-/// Three digits that matter.
-pub(super) fn short(value: f64) -> String {
-    match value.abs() {
-        v if v >= 1e9 => format!("{:.2}G", value / 1e9),
-        v if v >= 1e6 => format!("{:.3}M", value / 1e6),
-        v if v >= 1e4 => format!("{:.1}k", value / 1e3),
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        v if v >= 0.1 || v == 0.0 => format!("{value:.2}"),
-        _ => format!("{value:.2}").trim_start_matches("0.00").is_empty().then(|| format!("{value:.1e}")).unwrap_or_else(|| format!("{value:.4}")),
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [0.0, 0.000_12, 0.012, 0.5, 12.34, 123.4, 9999.0, 12_345.0, 1_234_567.0, 2.5e9];
+        let texts = ["0.00", "1.2e-4", "0.0120", "0.50", "12.3", "123", "9999", "12.3k", "1.23M", "2.50G"];
+        assert_eq!(numbers.map(short), texts);
     }
 }

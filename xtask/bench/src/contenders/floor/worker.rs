@@ -140,7 +140,6 @@ impl Worker {
             _ => Ok(()),
         }
     }
-
 }
 
 fn serve(memory: &Shared, common: &Shared) -> ! {

@@ -2,7 +2,7 @@
 //! the last that is said.
 
 use std::path::Path;
-use std::process::{ExitCode, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::cargo::{cargo, succeed};
@@ -10,27 +10,27 @@ use crate::tidy;
 
 /// What may be missing from a machine with only the compiler: said, and passed over.
 struct Optional {
-    /// The component without which it cannot be.
+    /// The program of the toolchain without which it cannot be.
     needs: &'static str,
     arguments: &'static [&'static str],
     environment: &'static [(&'static str, &'static str)],
 }
 
 const CHECKS: [Optional; 4] = [
-    Optional { needs: "fmt", arguments: &["fmt", "--all", "--check"], environment: &[] },
+    Optional { needs: "cargo-fmt", arguments: &["fmt", "--all", "--check"], environment: &[] },
     // Not a member of the workspace: its dependencies are none of an ordinary build's business.
     Optional {
-        needs: "fmt",
+        needs: "cargo-fmt",
         arguments: &["fmt", "--check", "--manifest-path", "xtask/bench/Cargo.toml"],
         environment: &[],
     },
     Optional {
-        needs: "clippy",
+        needs: "cargo-clippy",
         arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
         environment: &[],
     },
     Optional {
-        needs: "doc",
+        needs: "rustdoc",
         arguments: &["doc", "--workspace", "--no-deps", "--document-private-items"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
     },
@@ -41,9 +41,8 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     let mut failed = Vec::new();
     for check in &CHECKS {
         let name = format!("cargo {}", check.arguments.join(" "));
-        let probe = cargo(root, &[check.needs, "--version"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        if !probe.is_ok_and(|status| status.success()) {
-            eprintln!("-- {name}: left out, this toolchain has no `cargo {}`", check.needs);
+        if !has(check.needs) {
+            eprintln!("-- {name}: left out, this toolchain has no {}", check.needs);
             continue;
         }
         let body = || succeed(cargo(root, check.arguments).envs(check.environment.iter().copied()));
@@ -54,6 +53,13 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     eprintln!("-- cargo test --workspace");
     let tests = succeed(&mut cargo(root, &["test", "--workspace"]));
     if failed.is_empty() && tests.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// rustup has a program of that name even where the component is missing, but that one fails.
+fn has(program: &str) -> bool {
+    let mut probe = Command::new(program);
+    let status = probe.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// Its name, if it failed.

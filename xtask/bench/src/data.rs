@@ -56,12 +56,12 @@ impl Work {
     }
 }
 
-/// Arithmetic that depends on itself from step to step, so that steps are time.
+/// Arithmetic that depends on itself from step to step, in a way that no compiler can shorten: so steps are time.
 #[inline(never)]
 pub(crate) fn work(steps: u64) -> u64 {
     let mut state = steps | 1;
     for _ in 0..steps {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = (state ^ (state >> 29)).wrapping_mul(6_364_136_223_846_793_005);
     }
     state
 }

@@ -37,7 +37,7 @@ def process_id():
 def work(steps):
     state = steps | 1
     for _ in range(steps):
-        state = (state * 6364136223846793005 + 1442695040888963407) & 0xFFFFFFFFFFFFFFFF
+        state = (state ^ (state >> 29)) * 6364136223846793005 & 0xFFFFFFFFFFFFFFFF
     return state
 
 

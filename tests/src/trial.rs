@@ -165,6 +165,7 @@ pub fn main(checks: &[Check]) -> ExitCode {
     if args.get(1).is_some_and(|arg| arg == RUN) {
         let check = checks.iter().find(|check| check.name == args[2]).expect("a check of this name");
         let setup = Setup::from_args(&args[3], &args[4]);
+        watchdog::hear_ctrl_c();
         if args.len() > 5 {
             (check.run)(&setup);
         } else {

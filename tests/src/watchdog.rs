@@ -5,7 +5,7 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::{Pid, setsid};
 
 use crate::capture::Capture;
@@ -28,6 +28,13 @@ impl Default for Terms {
 }
 
 const GLANCE: Duration = Duration::from_millis(5);
+
+/// Ctrl-C ends this process, as it would if a person had started it: what a shell starts in the background ignores it.
+pub(crate) fn hear_ctrl_c() {
+    // SAFETY:
+    // - no handler of ours runs.
+    unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("SIGINT may be set");
+}
 
 /// Makes this process the leader of a session, to which then all its descendants belong, whoever their parent is.
 pub(crate) fn lead_a_session() {

@@ -128,7 +128,7 @@ impl PoolBuilder {
         self.initializer = Some(encode_one::<T>(&args).map(|args| Initializer {
             task: T::entry().index(),
             name: format!("{}::{}", T::entry().module(), T::entry().name()),
-            args,
+            args: args.into_vec().into(),
             check: |bytes| outcome::init::<T>(bytes),
         }));
         self

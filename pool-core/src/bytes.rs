@@ -3,62 +3,50 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-const INLINE: usize = 22;
+use pool_ipc::{Consumer, Record};
+
+/// As many as make the whole no larger than a vector.
+const INLINE: usize = 15;
 
 /// Owned bytes. Most calls of small functions need no allocation for them.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Bytes {
     Inline(u8, [u8; INLINE]),
-    Heap(Arc<Vec<u8>>),
+    Heap(Vec<u8>),
 }
+
+const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
 
 impl Bytes {
     pub(crate) const EMPTY: Bytes = Bytes::Inline(0, [0; INLINE]);
 
-    /// `length` bytes that `fill` writes.
-    pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Self {
-        if length > INLINE {
-            let mut bytes = vec![0; length];
-            fill(&mut bytes);
-            return Bytes::from(bytes);
+    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
+        if bytes.len() > INLINE {
+            return Bytes::Heap(bytes.to_vec());
         }
         let mut inline = [0; INLINE];
-        fill(&mut inline[..length]);
-        Bytes::Inline(length as u8, inline)
+        inline[..bytes.len()].copy_from_slice(bytes);
+        Bytes::Inline(bytes.len() as u8, inline)
     }
 
-    pub(crate) fn copy_of(bytes: &[u8]) -> Self {
-        Bytes::filled(bytes.len(), |to| to.copy_from_slice(bytes))
+    /// The payload of a record.
+    pub(crate) fn of_record(ring: &Consumer, record: &Record) -> Self {
+        if record.len > INLINE {
+            let mut bytes = Vec::new();
+            ring.copy(record, &mut bytes);
+            return Bytes::Heap(bytes);
+        }
+        let mut inline = [0; INLINE];
+        ring.copy_range(record, 0, &mut inline[..record.len]);
+        Bytes::Inline(record.len as u8, inline)
     }
 
-    /// All of it, to be read elsewhere; without a copy unless it is a few bytes.
-    pub(crate) fn to_cut(&self) -> Cut {
-        let bytes = match self {
-            Bytes::Inline(..) => Arc::new(self.to_vec()),
-            Bytes::Heap(bytes) => Arc::clone(bytes),
-        };
-        Cut { range: 0..bytes.len(), bytes }
-    }
-}
-
-impl From<Vec<u8>> for Bytes {
-    fn from(bytes: Vec<u8>) -> Self {
-        Bytes::Heap(Arc::new(bytes))
-    }
-}
-
-/// A part of shared bytes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Cut {
-    pub(crate) bytes: Arc<Vec<u8>>,
-    pub(crate) range: Range<usize>,
-}
-
-impl Deref for Cut {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes[self.range.clone()]
+    /// All of it as a vector, without a copy unless it is a few bytes.
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match self {
+            Bytes::Inline(..) => self.to_vec(),
+            Bytes::Heap(bytes) => bytes,
+        }
     }
 }
 
@@ -73,4 +61,23 @@ impl Deref for Bytes {
     }
 }
 
-const _: () = assert!(size_of::<Bytes>() <= 32);
+/// A part of shared bytes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Cut {
+    pub(crate) bytes: Arc<Vec<u8>>,
+    pub(crate) range: Range<usize>,
+}
+
+impl From<Vec<u8>> for Cut {
+    fn from(bytes: Vec<u8>) -> Self {
+        Cut { range: 0..bytes.len(), bytes: Arc::new(bytes) }
+    }
+}
+
+impl Deref for Cut {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+}

@@ -26,6 +26,14 @@ pub(crate) struct Link<'w> {
     pub(crate) me: Lineage,
 }
 
+/// The arguments of a call.
+pub(crate) enum Input<'w> {
+    /// Of its items, one behind the other.
+    Framed(&'w [u8]),
+    /// The only one of the only item.
+    Whole(Vec<u8>),
+}
+
 /// The items of a call that is being answered.
 pub(crate) struct Chunk<'w> {
     link: Link<'w>,
@@ -38,6 +46,8 @@ pub(crate) struct Chunk<'w> {
     /// Items that the host cannot take back any more.
     claimed: u32,
     input: Decoder<'w>,
+    /// The only argument of the only item, if it travelled whole.
+    whole: Option<Vec<u8>>,
     /// Values in the record under construction.
     drafted: u32,
     draft_bytes: usize,
@@ -60,7 +70,8 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes),
+            Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes, 0),
+            Ok(Some(Odd::Whole(bytes))) => chunk.put_long(&bytes, reply::WHOLE),
             Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => {
                 let report = panic::caught(payload);
@@ -95,6 +106,8 @@ pub(crate) fn deadline() -> u64 {
 enum Odd {
     /// A value that does not fit there.
     Long(Vec<u8>),
+    /// A value that is its bytes.
+    Whole(Vec<u8>),
     Failed(Failure),
 }
 
@@ -102,16 +115,55 @@ enum Odd {
 #[inline]
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
-    let (limit, claimed) = (chunk.limit, chunk.claimed);
-    let Chunk { link, input, next, drafted, draft_bytes, .. } = chunk;
+    match (T::args_size(), T::output_size()) {
+        (Some(args_size), Some(size @ 1..)) if chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size => {
+            run_sized::<T>(chunk, args_size, size)
+        }
+        _ => run_any::<T>(chunk),
+    }
+}
+
+/// [`run_claimed`] where all arguments have one size, and all values: nothing has to be measured, and the bookkeeping of
+/// an item is one store. At least one value must fit.
+#[inline]
+fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
+    /// Counts items in one place, and tells the chunk how far it is when that is done, also when an item panics.
+    struct Tally<'c, 'w> {
+        begun: usize,
+        done: u32,
+        input: &'c mut Decoder<'w>,
+        args_size: usize,
+        next: &'c mut u32,
+        drafted: &'c mut u32,
+        draft_bytes: &'c mut usize,
+        size: usize,
+    }
+    impl Drop for Tally<'_, '_> {
+        fn drop(&mut self) {
+            self.input.rest = &self.input.rest[self.begun * self.args_size..];
+            *self.next += self.done;
+            *self.drafted += self.done;
+            *self.draft_bytes += self.done as usize * self.size;
+        }
+    }
+    let Chunk { link, input, next, claimed, drafted, draft_bytes, limit, .. } = chunk;
     let Link { replies, journal, me, .. } = link;
-    let begun = *draft_bytes;
-    let draft_start = replies.draft_end(begun);
-    let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
-    while *next < claimed && *draft_bytes < PIECE {
+    let (first, before, limit) = (*next, *draft_bytes, *limit);
+    let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size));
+    let mut end = replies.draft_end(before);
+    let mark = journal.item_mark();
+    let arguments = input.rest;
+    let places = replies.spare(0).get_mut(before..).unwrap_or_default();
+    let mut tally = Tally { begun: 0, done: 0, input, args_size, next, drafted, draft_bytes, size };
+    for place in places.chunks_exact_mut(size).take(items) {
         stamp(journal, limit);
-        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
-        let output = match input.item(T::args_size()).and_then(T::invoke) {
+        mark.begin(first + tally.done, end);
+        let at = tally.begun * args_size;
+        let Some(bytes) = arguments.get(at..at + args_size) else {
+            return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
+        };
+        tally.begun += 1;
+        let output = match T::invoke(Decoder::new(bytes)) {
             Ok(output) => output,
             Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
         };
@@ -119,6 +171,45 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
+        let encoded = T::encode_output(&output, &mut Encoder::new(place));
+        drop(output);
+        if let Err(error) = encoded {
+            return Some(Odd::Failed(Failure::Encode(error.to_string())));
+        }
+        tally.done += 1;
+        end = end.wrapping_add(size as u32);
+    }
+    None
+}
+
+/// [`run_claimed`] for values of any size.
+#[inline]
+fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
+    let (limit, claimed) = (chunk.limit, chunk.claimed);
+    let Chunk { link, input, whole, next, drafted, draft_bytes, .. } = chunk;
+    let Link { replies, journal, me, .. } = link;
+    let begun = *draft_bytes;
+    let draft_start = replies.draft_end(begun);
+    let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
+    while *next < claimed && *draft_bytes < PIECE {
+        stamp(journal, limit);
+        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
+        let invoked = match whole.take() {
+            Some(bytes) => T::invoke_whole(bytes),
+            None => input.item(T::args_size()).and_then(T::invoke),
+        };
+        let output = match invoked {
+            Ok(output) => output,
+            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+        };
+        if !me.is_here() {
+            // A process that the task forked must not answer in the worker's place.
+            signals::exit_now(0);
+        }
+        let output = match T::output_into_bytes(output) {
+            Ok(bytes) => return Some(Odd::Whole(bytes)),
+            Err(output) => output,
+        };
         let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
         // Before the value counts: should this panic, that is the item's one outcome.
         drop(output);
@@ -136,7 +227,11 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 }
 
 impl<'w> Chunk<'w> {
-    pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, bytes: &'w [u8]) -> Self {
+    pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, input: Input<'w>) -> Self {
+        let (bytes, whole) = match input {
+            Input::Framed(bytes) => (bytes, None),
+            Input::Whole(bytes) => (&[][..], Some(bytes)),
+        };
         Chunk {
             link,
             record,
@@ -145,6 +240,7 @@ impl<'w> Chunk<'w> {
             next: 0,
             claimed: 0,
             input: Decoder::new(bytes),
+            whole,
             drafted: 0,
             draft_bytes: 0,
             limit: header.info,
@@ -199,15 +295,15 @@ impl<'w> Chunk<'w> {
             self.publish(0, 0);
         }
         while self.link.replies.room(self.draft_bytes + MARGIN).is_none() {
-            self.wait_room();
+            self.wait_room(MARGIN);
         }
     }
 
     /// A value that does not fit beside the draft.
     #[cold]
-    fn put_long(&mut self, bytes: &[u8]) {
+    fn put_long(&mut self, bytes: &[u8], flags: u16) {
         self.publish_draft();
-        self.send(reply::VALUES, bytes);
+        self.send(reply::VALUES, flags, bytes);
     }
 
     /// The item has no value.
@@ -218,7 +314,7 @@ impl<'w> Chunk<'w> {
         }
         self.publish_draft();
         let bytes = postcard::to_allocvec(failure).unwrap_or_default();
-        self.send(reply::FAILED, &bytes);
+        self.send(reply::FAILED, 0, &bytes);
     }
 
     fn publish_draft(&mut self) {
@@ -230,7 +326,7 @@ impl<'w> Chunk<'w> {
     /// Makes the drafted values visible to the host.
     fn publish(&mut self, flags: u16, info: u64) {
         while self.link.replies.room(0).is_none() {
-            self.wait_room();
+            self.wait_room(MARGIN);
         }
         let (seq, count) = (self.seq, self.drafted);
         let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
@@ -248,23 +344,23 @@ impl<'w> Chunk<'w> {
     }
 
     /// Sends the answer to one item in as many records as it takes.
-    fn send(&mut self, kind: u16, bytes: &[u8]) {
-        let header = Header { kind, seq: self.seq, count: 1, ..Header::default() };
+    fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
+        let header = Header { kind, flags, seq: self.seq, count: 1, ..Header::default() };
         let mut sent = 0;
         loop {
             let step = self.link.replies.send(&header, bytes, sent);
             sent = step.sent;
-            self.link.hub.ring();
             if step.done {
+                self.link.hub.ring();
                 return;
             }
-            self.wait_room();
+            self.wait_room(self.link.replies.step(bytes.len() - sent));
         }
     }
 
-    fn wait_room(&mut self) {
+    fn wait_room(&mut self, want: usize) {
         self.link.hub.ring();
-        self.link.bell.wait_room(self.link.replies, MARGIN, Patience::default());
+        self.link.bell.wait_room(self.link.replies, want, Patience::default());
     }
 }
 

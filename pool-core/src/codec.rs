@@ -48,12 +48,46 @@ pub trait Encode<T: ?Sized> {
     fn size(&self) -> Option<usize>;
     /// Appends the value.
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError>;
+
+    /// The value's own memory, if it is bytes or text of at least [`WHOLE_BYTES_MIN`]: then nothing has to be encoded.
+    ///
+    /// # Errors
+    ///
+    /// The value, unless it is such.
+    #[inline]
+    fn into_bytes(&self, value: T) -> Result<Vec<u8>, T>
+    where
+        T: Sized,
+    {
+        Err(value)
+    }
 }
+
+/// Bytes of a value for which its memory is kept and sent as it is. A shorter one is copied to where it travels beside
+/// others, which costs less than the handling.
+pub(crate) const WHOLE_BYTES_MIN: usize = 32 << 10;
 
 /// Reads a `T`, which may borrow from the bytes.
 pub trait Decode<'a, T> {
     /// Takes the value off the front.
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError>;
+
+    /// Makes a value of what [`Encode::into_bytes`] gave.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are no such value.
+    #[inline]
+    fn from_bytes(&self, _bytes: Vec<u8>) -> Result<T, CodecError> {
+        Err(CodecError::new("a value of this type does not travel as it is"))
+    }
+
+    /// Appends all the values that stand one behind the other. False, and nothing is appended, if they have to be looked
+    /// at one by one.
+    #[inline]
+    fn decode_all(&self, _bytes: &'a [u8], _values: &mut Vec<T>) -> bool {
+        false
+    }
 }
 
 /// What the worker holds while it lends a `&Self` to a function: the bytes in place for text, else an owned value.
@@ -171,6 +205,10 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
         T::from_bytes(input.take(T::SIZE)?)
             .ok_or_else(|| CodecError(format!("bytes that are no `{}`", std::any::type_name::<T>())))
     }
+    #[inline]
+    fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
+        T::SIZE > 0 && T::append_from_bytes(bytes, values)
+    }
 }
 
 fn put_length(bytes: usize, out: &mut Encoder<'_>) {
@@ -193,6 +231,9 @@ impl<T: Plain> Encode<Vec<T>> for LumpCodec {
     fn encode(&self, value: &Vec<T>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         self.encode(value.as_slice(), out)
     }
+    fn into_bytes(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
+        if value.len() >= WHOLE_BYTES_MIN { T::vec_into_bytes(value) } else { Err(value) }
+    }
 }
 
 impl<T: Plain> Encode<[T]> for LumpCodec {
@@ -209,8 +250,14 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
 impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<Vec<T>, CodecError> {
         let bytes = take_lump(input)?;
-        T::vec_from_bytes(bytes)
-            .ok_or_else(|| CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
+        let mut values = Vec::new();
+        if T::append_from_bytes(bytes, &mut values) {
+            return Ok(values);
+        }
+        Err(CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
+    }
+    fn from_bytes(&self, bytes: Vec<u8>) -> Result<Vec<T>, CodecError> {
+        T::vec_from_bytes(bytes).ok_or_else(|| CodecError::new("a vector of these does not travel as it is"))
     }
 }
 
@@ -229,8 +276,19 @@ macro_rules! encode_lump_of_bytes {
         }
     )*};
 }
+impl Encode<String> for LumpCodec {
+    fn size(&self) -> Option<usize> {
+        None
+    }
+    fn encode(&self, value: &String, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        self.encode(value.as_str(), out)
+    }
+    fn into_bytes(&self, value: String) -> Result<Vec<u8>, String> {
+        if value.len() >= WHOLE_BYTES_MIN { Ok(value.into_bytes()) } else { Err(value) }
+    }
+}
+
 encode_lump_of_bytes! {
-    String, String::as_bytes;
     str, str::as_bytes;
     &str, lent_text;
     &[u8], lent_bytes;
@@ -267,6 +325,9 @@ impl<'a> Decode<'a, PathBuf> for LumpCodec {
 impl<'a> Decode<'a, String> for LumpCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<String, CodecError> {
         take_text(input).map(str::to_owned)
+    }
+    fn from_bytes(&self, bytes: Vec<u8>) -> Result<String, CodecError> {
+        String::from_utf8(bytes).map_err(|error| CodecError(error.to_string()))
     }
 }
 

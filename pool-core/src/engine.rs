@@ -17,7 +17,7 @@ use crate::error::{Error, ErrorKind};
 use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Lane, Reply};
 use crate::message::{Failure, LastWords, call};
-use crate::scheduler::{Action, JobId, Scheduler, State, Verdict, WorkerId};
+use crate::scheduler::{Action, JobId, Notice, Scheduler, State, Verdict, WorkerId};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -25,7 +25,7 @@ use crate::stats::Counts;
 pub(crate) struct Initializer {
     pub(crate) task: u32,
     pub(crate) name: String,
-    pub(crate) args: Bytes,
+    pub(crate) args: Cut,
     pub(crate) check: fn(&[u8]) -> Result<(), String>,
 }
 
@@ -118,6 +118,10 @@ impl Engine {
         self.lanes().any(|lane| lane.has_quiet_calls())
     }
 
+    pub(crate) fn has_brief_calls(&mut self) -> bool {
+        self.lanes().any(|lane| lane.has_brief_calls())
+    }
+
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
         self.desks.iter_mut().filter_map(|desk| desk.lane.as_mut())
     }
@@ -155,11 +159,11 @@ impl Engine {
             self.started(worker, &reply);
             return Ok(());
         }
-        let Reply { seq, items, failed, last, worn, elapsed, body } = reply;
+        let Reply { seq, items, failed, last, worn, whole, elapsed, body } = reply;
         let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
         if items > 0 {
             let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
-            self.deliver(job, Part { first, items, values });
+            self.deliver(job, Part { first, items, whole, values });
         }
         self.scheduler.replied(worker, seq, items, last, elapsed);
         if worn {
@@ -242,12 +246,12 @@ impl Engine {
     pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
         let (task, args) = match &self.initializer {
             Some(initializer) => (initializer.task, initializer.args.clone()),
-            None => (call::NO_TASK, Bytes::EMPTY),
+            None => (call::NO_TASK, Cut::default()),
         };
         let count = u32::from(task != call::NO_TASK);
         let (kind, seq) = (call::INIT, call::INIT_SEQ);
         let header = Header { kind, seq, count, limit: count, extra: task, ..Header::default() };
-        lane.send(header, &args, || args.to_cut());
+        lane.send_cut(header, args);
         lane.wake();
         self.counts.launched();
         self.desks[worker].lane = Some(lane);
@@ -283,7 +287,7 @@ impl Engine {
             && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished, false)
             && let Some(values) = lane.salvage(&remains)
         {
-            self.deliver(job, Part { first, items: finished, values: Ok(values) });
+            self.deliver(job, Part { first, items: finished, whole: false, values: Ok(values) });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
         // One that is killed since the pool ends is no reason for the end.
@@ -322,7 +326,14 @@ impl Engine {
 
     fn perform(&mut self, action: Action<Payload>) {
         match action {
-            Action::Send { worker, seq, job, first, items, quiet } => self.send(worker, seq, job, first, items, quiet),
+            Action::Send { worker, seq, job, first, items, notice, brief } => {
+                let flags = match notice {
+                    Notice::Host => 0,
+                    Notice::Leader => call::QUIET,
+                    Notice::Nobody => call::QUIET | call::SILENT,
+                } | if brief { call::BRIEF } else { 0 };
+                self.send(worker, Header { seq, count: items, limit: items, flags, ..Header::default() }, job, first);
+            }
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq, items, half));
                 self.scheduler.recalled(worker, seq, kept);
@@ -331,7 +342,7 @@ impl Engine {
                 let death = self.desks.get(worker).and_then(|desk| desk.death.clone());
                 let pid = death.as_ref().map(|death| death.pid);
                 let error = self.address(job, item, pid, self.verdict_error(verdict, death.as_ref()));
-                self.deliver(job, Part { first: item, items: 1, values: Err(error) });
+                self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
                 self.scheduler.failed(job);
             }
             Action::Finish { payload } => self.finish(&payload, None),
@@ -347,7 +358,7 @@ impl Engine {
             }
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {
-                    lane.send(Header { kind: call::QUIT, ..Header::default() }, &[], Cut::default);
+                    lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
                 }
             }
             Action::Probe { worker } => {
@@ -360,21 +371,20 @@ impl Engine {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool) {
+    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
-        let flags = if quiet { call::QUIET } else { 0 };
-        self.errands.quiet |= quiet;
-        let info = payload.time_limit;
-        let extra = payload.entry.index();
-        let header = Header { kind: call::RUN, flags, seq, count: items, limit: items, extra, info };
+        self.errands.quiet |= order.flags & call::QUIET != 0;
+        let flags = order.flags | if payload.whole { call::WHOLE } else { 0 };
+        let (extra, info) = (payload.entry.index(), payload.time_limit);
+        let header = Header { kind: call::RUN, flags, extra, info, ..order };
         let Some(lane) = self.desks[worker].lane.as_mut() else { return };
-        match &payload.args {
-            Args::One(bytes) => lane.send(header, bytes, || bytes.to_cut()),
-            Args::Many(_) => {
-                let cut = payload.cut(first, items).expect("what was fed and is not settled has arguments");
-                lane.send(header, &cut, || cut.clone());
-            }
+        if let Args::One(bytes) = &payload.args
+            && lane.send(header, bytes)
+        {
+            return;
         }
+        let cut = payload.cut(first, order.count).expect("what was fed and is not settled has arguments");
+        lane.send_cut(header, cut);
     }
 
     fn finish(&mut self, payload: &Payload, rest: Option<Error>) {

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::bytes::Bytes;
@@ -14,7 +15,7 @@ use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Args, Block, Part, Payload, Slot, Waiter};
 use crate::scheduler::{JobId, Terms};
-use crate::shared::Shared;
+use crate::shared::{BURST, Shared};
 use crate::task::Task;
 
 pub(crate) struct Feed<T: Task, I> {
@@ -25,6 +26,8 @@ pub(crate) struct Feed<T: Task, I> {
     /// Items taken from the iterator.
     pulled: u64,
     block: Draft,
+    /// Memory of an earlier block.
+    spare: Vec<u8>,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -95,6 +98,41 @@ impl Clock {
     }
 }
 
+/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
+struct Tally<'f> {
+    done: usize,
+    pulled: &'f mut u64,
+    filled: &'f mut u32,
+    used: &'f mut usize,
+    size: usize,
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        *self.pulled += self.done as u64;
+        *self.filled += self.done as u32;
+        *self.used += self.done * self.size;
+    }
+}
+
+/// Encodes an item into each place; why not, if it ends before.
+#[inline]
+fn fill_run<'a, 'p, T: Task>(
+    items: &mut impl Iterator<Item = T::Args<'a>>,
+    places: impl Iterator<Item = &'p mut [u8]>,
+    mut tally: Tally<'_>,
+) -> Option<Filled> {
+    for place in places {
+        let Some(args) = items.next() else { return Some(Filled::Ended) };
+        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
+            *tally.pulled += 1;
+            return Some(Filled::Unencodable(error));
+        }
+        tally.done += 1;
+    }
+    None
+}
+
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
@@ -104,6 +142,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             entry: T::entry(),
             is_map: true,
             time_limit: terms.timeout.unwrap_or(0),
+            whole: false,
             args: Args::Many(Default::default()),
         };
         let job = shared.with(|engine| {
@@ -114,7 +153,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let block = Draft { target: 1, ..Draft::default() };
         let source = Source::Flowing;
         let (shared, task) = (Arc::clone(shared), std::marker::PhantomData);
-        Ok(Feed { shared, slot, job, items, pulled: 0, block, source, is_detached: false, task })
+        let spare = Vec::new();
+        Ok(Feed { shared, slot, job, items, pulled: 0, block, spare, source, is_detached: false, task })
     }
 
     /// Leaves the job to itself.
@@ -148,19 +188,29 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    /// Pulls one block of items, but not past `count`, and hands it over. True if the input is slow.
+    /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
+    /// if the input is slow.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
-        self.begin_block();
-        let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
+        self.begin_block(self.pulled);
+        let mut filled = self.pull(count);
+        while let Ok(Filled::Oversized(bytes)) = &filled
+            && bytes.len() <= BLOCK_BYTES / 2
+        {
+            // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
+            self.begin_block(self.pulled - 1);
+            self.block.bytes[..bytes.len()].copy_from_slice(bytes);
+            self.block.used = bytes.len();
+            self.block.items = 1;
+            filled = self.pull(count);
+        }
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
-        self.flush();
         match filled {
             Ok(Filled::Enough | Filled::Late) => {}
             Ok(Filled::Oversized(bytes)) => self.hand_over(index, 1, bytes),
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.slot.deliver(Part { first: index, items: 1, values: Err(error) });
+                self.slot.deliver(Part { first: index, items: 1, whole: false, values: Err(error) });
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
@@ -172,8 +222,44 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         is_slow
     }
 
+    /// Fills the block and hands it over.
+    fn pull(&mut self, count: u64) -> thread::Result<Filled> {
+        let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
+        self.flush();
+        filled
+    }
+
     /// Encodes items into the block until it should be handed over.
     fn fill_block(&mut self, count: u64) -> Filled {
+        match T::args_size() {
+            Some(size @ 1..) => self.fill_sized(count, size),
+            _ => self.fill_any(count),
+        }
+    }
+
+    /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured.
+    fn fill_sized(&mut self, count: u64, size: usize) -> Filled {
+        let Feed { items, pulled, block, .. } = self;
+        let Draft { items: filled, bytes, used, target, clock, .. } = block;
+        let mut left = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min(*target as usize);
+        let mut places = bytes.chunks_exact_mut(size);
+        left = left.min(places.len());
+        while left > 0 {
+            let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
+            left -= run;
+            let tally = Tally { done: 0, pulled: &mut *pulled, filled: &mut *filled, used: &mut *used, size };
+            if let Some(end) = fill_run::<T>(items, places.by_ref().take(run), tally) {
+                return end;
+            }
+            if clock.is_due(*filled) {
+                return Filled::Late;
+            }
+        }
+        Filled::Enough
+    }
+
+    /// [`fill_block`](Feed::fill_block) for arguments of any size.
+    fn fill_any(&mut self, count: u64) -> Filled {
         let Feed { items, pulled, block, .. } = self;
         let start = block.used;
         let mut out = Encoder::new(&mut block.bytes[start..]);
@@ -202,13 +288,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    fn begin_block(&mut self) {
+    fn begin_block(&mut self, first: u64) {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
         let target = self.block.target;
-        let bytes = vec![0; (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES)];
+        let length = (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size);
+        let mut bytes = std::mem::take(&mut self.spare);
+        bytes.resize(length, 0);
         // The first item's own pull counts: behind a slow one comes another slow one.
         let clock = Clock { check_at: 0, since: Some(Instant::now()) };
-        self.block = Draft { first: self.pulled, bytes, target, clock, ..Draft::default() };
+        self.block = Draft { first, bytes, target, clock, ..Draft::default() };
     }
 
     fn flush(&mut self) {
@@ -228,10 +316,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let block = Block::new(first, items, T::args_size(), bytes);
         let job = self.job;
         self.shared.wait_for_room();
+        self.shared.note_submissions(BURST + 1);
         let accepted = self.shared.with(|engine| {
             let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
             if let Args::Many(blocks) = &mut payload.args {
-                blocks.push_back(block);
+                blocks.queue.push_back(block);
+                self.spare = std::mem::take(&mut blocks.spare);
             }
             let accepted = engine.scheduler.feed(job, first, items);
             engine.route();
@@ -269,8 +359,17 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
             let used = out.used();
             Ok(Bytes::copy_of(&short[..used]))
         }
-        Ok(Some(bytes)) => Ok(Bytes::from(bytes)),
+        Ok(Some(bytes)) => Ok(Bytes::Heap(bytes)),
         Err(error) => Err(encode_error::<T>(&error)),
+    }
+}
+
+/// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
+/// itself, if it is bytes or text of some length, which then is not copied.
+pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+    match T::args_into_bytes(args) {
+        Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
+        Err(args) => Ok((encode_one::<T>(&args)?, false)),
     }
 }
 

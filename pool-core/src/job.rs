@@ -20,6 +20,8 @@ pub(crate) struct Payload {
     pub(crate) is_map: bool,
     /// Nanoseconds that each item may take, or 0.
     pub(crate) time_limit: u64,
+    /// The one argument of the single call is its bytes, without a frame.
+    pub(crate) whole: bool,
     pub(crate) args: Args,
 }
 
@@ -27,8 +29,19 @@ pub(crate) struct Payload {
 pub(crate) enum Args {
     /// Of a single call.
     One(Bytes),
-    /// Of the items of a map that are not settled, in order.
-    Many(VecDeque<Block>),
+    /// Likewise, which a lane has not finished sending.
+    Shared(Cut),
+    /// Of the items of a map.
+    Many(Box<Blocks>),
+}
+
+/// The arguments of a map's items that are not settled.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// In order.
+    pub(crate) queue: VecDeque<Block>,
+    /// Memory of one that is settled, which the caches still know, for the next.
+    pub(crate) spare: Vec<u8>,
 }
 
 /// Encoded arguments of consecutive items.
@@ -81,20 +94,33 @@ impl Block {
 }
 
 impl Payload {
-    /// The bytes of these items of a map, which were fed together.
+    /// The bytes of these items, to be kept elsewhere, too. Those of a map were fed together.
     pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
-        let Args::Many(blocks) = &mut self.args else { return None };
-        let block = blocks.iter_mut().find(|block| block.holds(first))?;
-        Some(block.cut(first, items))
+        match &mut self.args {
+            Args::One(bytes) => {
+                let cut = Cut::from(std::mem::replace(bytes, Bytes::EMPTY).into_vec());
+                self.args = Args::Shared(cut.clone());
+                Some(cut)
+            }
+            Args::Shared(cut) => Some(cut.clone()),
+            Args::Many(blocks) => {
+                let block = blocks.queue.iter_mut().find(|block| block.holds(first))?;
+                Some(block.cut(first, items))
+            }
+        }
     }
 
     /// These items are settled: their arguments can go when their block is through.
     pub(crate) fn settled(&mut self, first: u64, items: u32) {
         let Args::Many(blocks) = &mut self.args else { return };
-        let Some(at) = blocks.iter().position(|block| block.holds(first)) else { return };
-        blocks[at].left = blocks[at].left.saturating_sub(items);
-        if blocks[at].left == 0 {
-            blocks.remove(at);
+        let Some(at) = blocks.queue.iter().position(|block| block.holds(first)) else { return };
+        let block = &mut blocks.queue[at];
+        block.left = block.left.saturating_sub(items);
+        if block.left == 0
+            && let Some(block) = blocks.queue.remove(at)
+            && let Ok(bytes) = Arc::try_unwrap(block.bytes)
+        {
+            blocks.spare = bytes;
         }
     }
 }
@@ -122,6 +148,8 @@ struct Inbox {
 pub(crate) struct Part {
     pub(crate) first: u64,
     pub(crate) items: u32,
+    /// The one value is its bytes, without a frame.
+    pub(crate) whole: bool,
     pub(crate) values: Result<Bytes, Error>,
 }
 

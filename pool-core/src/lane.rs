@@ -28,8 +28,10 @@ pub(crate) struct Lane {
     outgoing: VecDeque<Outgoing>,
     /// A reply that has come in part.
     gathered: Vec<u8>,
-    /// How many of them are quiet.
+    /// How many of the calls are quiet.
     quiet: usize,
+    /// How many of them are brief.
+    brief: usize,
     /// The worker wrote what no worker writes: nothing further from there is believed.
     pub(crate) is_garbled: bool,
     /// Has been written to or read from since the worker was last looked at.
@@ -40,6 +42,7 @@ pub(crate) struct Lane {
 struct Sent {
     seq: u32,
     quiet: bool,
+    brief: bool,
     /// Where its limit can be lowered: only if it went out in one record.
     record: Option<u64>,
 }
@@ -59,6 +62,8 @@ pub(crate) struct Reply {
     pub(crate) failed: bool,
     pub(crate) last: bool,
     pub(crate) worn: bool,
+    /// The body is the one value's own bytes.
+    pub(crate) whole: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Bytes,
 }
@@ -80,31 +85,40 @@ impl Lane {
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
             quiet: 0,
+            brief: 0,
             gathered: Vec::new(),
             touched: false,
             is_garbled: false,
         }
     }
 
-    /// Sends a call; what does not fit now goes with [`Lane::pump`]. `share` gives the body once more, to keep.
+    /// Sends a call if it fits into one record now.
     #[inline]
-    pub(crate) fn send(&mut self, header: Header, body: &[u8], share: impl FnOnce() -> Cut) {
-        let is_run = header.kind == call::RUN;
-        let mut record = None;
-        if self.outgoing.is_empty() {
-            let fits = self.end.calls.room(body.len()).is_some_and(|room| room >= body.len());
-            let step = self.end.calls.send(&header, body, 0);
-            record = step.position.filter(|_| fits);
-            if !step.done {
-                self.outgoing.push_back(Outgoing { header, body: share(), sent: step.sent });
-            }
-        } else {
-            self.outgoing.push_back(Outgoing { header, body: share(), sent: 0 });
+    pub(crate) fn send(&mut self, header: Header, body: &[u8]) -> bool {
+        if !self.outgoing.is_empty() || self.end.calls.room(body.len()).is_none_or(|room| room < body.len()) {
+            return false;
         }
-        if is_run {
-            let quiet = header.flags & call::QUIET != 0;
+        let step = self.end.calls.send(&header, body, 0);
+        debug_assert!(step.done);
+        self.note_sent(header, step.position);
+        true
+    }
+
+    /// Sends a call; what does not fit now goes with [`Lane::pump`].
+    pub(crate) fn send_cut(&mut self, header: Header, body: Cut) {
+        if !self.send(header, &body) {
+            self.outgoing.push_back(Outgoing { header, body, sent: 0 });
+            self.note_sent(header, None);
+            self.pump();
+        }
+    }
+
+    fn note_sent(&mut self, header: Header, record: Option<u64>) {
+        if header.kind == call::RUN {
+            let (quiet, brief) = (header.flags & call::QUIET != 0, header.flags & call::BRIEF != 0);
             self.quiet += usize::from(quiet);
-            self.sent.push_back(Sent { seq: header.seq, quiet, record });
+            self.brief += usize::from(brief);
+            self.sent.push_back(Sent { seq: header.seq, quiet, brief, record });
         }
         self.touched = true;
     }
@@ -134,7 +148,12 @@ impl Lane {
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         self.end.replies.has_news()
-            || (!self.outgoing.is_empty() && self.end.calls.room(1).is_some_and(|room| room > 0))
+            || self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent))
+    }
+
+    /// Whether a call is out that may be over at once.
+    pub(crate) fn has_brief_calls(&self) -> bool {
+        self.brief > 0
     }
 
     /// Whether a call is out whose end the worker need not announce.
@@ -161,9 +180,9 @@ impl Lane {
                 if header.flags & MORE != 0 {
                     continue;
                 }
-                Bytes::from(std::mem::take(&mut self.gathered))
+                Bytes::Heap(std::mem::take(&mut self.gathered))
             } else {
-                let body = Bytes::filled(record.len, |to| self.end.replies.copy_range(&record, 0, to));
+                let body = Bytes::of_record(&self.end.replies, &record);
                 self.end.replies.release(&record);
                 self.touched = true;
                 body
@@ -171,11 +190,13 @@ impl Lane {
             let last = header.flags & reply::LAST != 0;
             if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
                 self.quiet -= usize::from(sent.quiet);
+                self.brief -= usize::from(sent.brief);
             }
             let failed = header.kind == reply::FAILED;
             let worn = header.flags & reply::WORN != 0;
+            let whole = header.flags & reply::WHOLE != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
-            return Ok(Some(Reply { seq, items, failed, last, worn, elapsed, body }));
+            return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
         }
     }
 
@@ -242,7 +263,7 @@ impl Lane {
     /// The values that it had finished and not published, if its notes make sense.
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
-        self.end.salvage(remains.draft_end, &mut bytes).then(|| Bytes::from(bytes))
+        self.end.salvage(remains.draft_end, &mut bytes).then(|| Bytes::Heap(bytes))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {

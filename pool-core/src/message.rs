@@ -19,6 +19,13 @@ pub(crate) mod call {
     /// done.
     pub(crate) const QUIET: u16 = 1 << 1;
 
+    /// Flag: nobody need be woken when it is done, as long as there are more calls.
+    pub(crate) const SILENT: u16 = 1 << 3;
+    /// Flag, of no interest to the worker: it is expected to be over at once.
+    pub(crate) const BRIEF: u16 = 1 << 4;
+    /// Flag: the body is the bytes of the only argument of the only item, without a frame.
+    pub(crate) const WHOLE: u16 = 1 << 2;
+
     /// Stands for "no initializer".
     pub(crate) const NO_TASK: u32 = u32::MAX;
     /// The sequence number of the initializer.
@@ -36,6 +43,8 @@ pub(crate) mod reply {
     pub(crate) const LAST: u16 = 1 << 1;
     /// Flag: the worker has grown too large and should be replaced.
     pub(crate) const WORN: u16 = 1 << 2;
+    /// Flag: the body is the bytes of the only value, without a frame.
+    pub(crate) const WHOLE: u16 = 1 << 3;
 }
 
 /// Why an item has no value although its worker lives.

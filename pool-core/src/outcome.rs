@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Part, Slot};
@@ -62,6 +63,12 @@ impl<T: Task> Gathered<T> {
     fn add(&mut self, part: Part) {
         self.next = part.first + u64::from(part.items);
         let Gathered { values, errors, .. } = self;
+        if let Ok(bytes) = &part.values
+            && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
+            && T::decode_outputs(bytes, values)
+        {
+            return;
+        }
         decode::<T>(part, true, |item, result| match result {
             Ok(value) => values.push(value),
             Err(error) => errors.push((item, error)),
@@ -111,11 +118,16 @@ const CAPACITY_MAX: usize = 1 << 20;
 
 /// Hands out each item of the part.
 pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
-    let Part { first, items, values } = part;
+    let Part { first, items, whole, values } = part;
     let bytes = match values {
         Ok(bytes) => bytes,
         Err(error) => return each(first, Err(error)),
     };
+    if whole {
+        let value = T::decode_whole(bytes.into_vec());
+        let undecodable = |error: CodecError| undecodable::<T>(&error.to_string(), is_map.then_some(first as usize));
+        return each(first, value.map_err(undecodable));
+    }
     let mut input = Decoder::new(&bytes);
     let mut items = first..first + u64::from(items);
     // Once for all items: only a panic makes another round necessary.
@@ -146,7 +158,7 @@ fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
 pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
     use crate::builder::Success;
     let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, values: Ok(crate::bytes::Bytes::copy_of(bytes)) };
+    let part = Part { first: 0, items: 1, whole: false, values: Ok(crate::bytes::Bytes::copy_of(bytes)) };
     decode::<T>(part, false, |_, result| {
         outcome = match result.map(Success::failure) {
             Ok(None) => Ok(()),

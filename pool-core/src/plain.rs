@@ -15,9 +15,26 @@ pub trait Plain: Sized {
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         values_to_bytes(values, out.room(values.len() * stride::<Self>()));
     }
-    /// Reads many that stand one behind the other; `None` if the bytes are no such values.
-    fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
-        bytes.chunks(stride::<Self>()).map(|bytes| Self::from_bytes(bytes.get(..Self::SIZE)?)).collect()
+    /// The vector's memory as it is, if that is its encoding, or the vector.
+    fn vec_into_bytes(values: Vec<Self>) -> Result<Vec<u8>, Vec<Self>> {
+        Err(values)
+    }
+    /// The vector whose memory this is.
+    fn vec_from_bytes(_bytes: Vec<u8>) -> Option<Vec<Self>> {
+        None
+    }
+    /// Appends many that stand one behind the other; false, and nothing is appended, if the bytes are no such values.
+    fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
+        let before = values.len();
+        values.reserve(bytes.len() / stride::<Self>());
+        for bytes in bytes.chunks(stride::<Self>()) {
+            let Some(value) = bytes.get(..Self::SIZE).and_then(Self::from_bytes) else {
+                values.truncate(before);
+                return false;
+            };
+            values.push(value);
+        }
+        true
     }
 }
 
@@ -34,9 +51,12 @@ macro_rules! plain_numbers {
                 Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
             }
             // Without an `Option` for each, which makes a memcpy of it.
-            fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
-                let (values, rest) = bytes.as_chunks();
-                rest.is_empty().then(|| values.iter().copied().map(<$number>::from_le_bytes).collect())
+            fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
+                let (chunks, rest) = bytes.as_chunks();
+                if rest.is_empty() {
+                    values.extend(chunks.iter().copied().map(<$number>::from_le_bytes));
+                }
+                rest.is_empty()
             }
         }
     )*};
@@ -56,8 +76,15 @@ impl Plain for u8 {
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         out.put(values);
     }
-    fn vec_from_bytes(bytes: &[u8]) -> Option<Vec<Self>> {
-        Some(bytes.to_vec())
+    fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
+        values.extend_from_slice(bytes);
+        true
+    }
+    fn vec_into_bytes(values: Vec<Self>) -> Result<Vec<u8>, Vec<Self>> {
+        Ok(values)
+    }
+    fn vec_from_bytes(bytes: Vec<u8>) -> Option<Vec<Self>> {
+        Some(bytes)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::builder::PoolBuilder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{Feed, encode_one};
+use crate::feed::{Feed, encode_owned};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::{Args, Payload, Slot};
@@ -126,16 +126,18 @@ impl Pool {
     }
 
     fn submit<T: Task>(&self, terms: Terms, _: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
-        let args = Args::One(encode_one::<T>(&args)?);
+        let (args, whole) = encode_owned::<T>(args)?;
         let slot = Slot::new();
         let payload = Payload {
             slot: Arc::clone(&slot),
             entry: T::entry(),
             is_map: false,
             time_limit: terms.timeout.unwrap_or(0),
-            args,
+            whole,
+            args: Args::One(args),
         };
         self.shared.wait_for_room();
+        self.shared.note_submissions(1);
         let job = self.shared.with(|engine| {
             engine.check_open()?;
             let job = engine.scheduler.submit_one(terms, payload);
@@ -214,7 +216,7 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
-        let mut feed = Feed::<T, _>::open(&self.shared, self.terms(&task)?, items)?;
+        let mut feed = Feed::<T, _>::open(&self.shared, Terms { bulk: true, ..self.terms(&task)? }, items)?;
         while !feed.has_ended() {
             feed.pull_to(feed.pulled() + MAP_STRIDE);
             gathered.take_in(&feed.slot);
@@ -259,7 +261,7 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        let mut feed = Feed::<T, _>::open(&self.shared, self.terms(&task)?, items.into_iter())?;
+        let mut feed = Feed::<T, _>::open(&self.shared, Terms { bulk: true, ..self.terms(&task)? }, items.into_iter())?;
         feed.pull_to(u64::MAX);
         feed.resume_panic();
         let (slot, job) = feed.detach();
@@ -345,6 +347,7 @@ impl Pool {
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             urgent: false,
             lazy: false,
+            bulk: false,
         })
     }
 

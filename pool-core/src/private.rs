@@ -10,6 +10,7 @@ pub use crate::table::{Entry, Info, TASKS};
 pub use crate::task::Options;
 pub use linkme;
 pub use serde;
+pub use std::vec::Vec;
 
 /// The codecs of the types that can be arguments; what is not among them is refused in these words.
 #[diagnostic::on_unimplemented(
@@ -48,6 +49,15 @@ pub fn argument_size<T: ?Sized>(codec: &dyn Argument<T>) -> Option<usize> {
 #[inline]
 pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
     codec.size()
+}
+
+/// Of a task whose arguments never travel whole.
+///
+/// # Errors
+///
+/// Always.
+pub fn not_whole<T>(_: Vec<u8>) -> Result<T, CodecError> {
+    Err(CodecError::new("these arguments do not travel as they are"))
 }
 
 /// The bytes of all arguments together.

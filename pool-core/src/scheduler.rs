@@ -55,6 +55,8 @@ pub(crate) struct Terms {
     pub(crate) urgent: bool,
     /// Its items come as its results are taken, so nobody can wait for it to be complete.
     pub(crate) lazy: bool,
+    /// Nobody waits for a part of its results.
+    pub(crate) bulk: bool,
 }
 
 /// Why an item, or a whole job, has no value.
@@ -77,8 +79,8 @@ pub(crate) enum Verdict {
 /// What the shell must do; in this order.
 #[derive(Debug)]
 pub(crate) enum Action<P> {
-    /// Put a chunk into the worker's call ring. A `quiet` one need not wake the host when it is done.
-    Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, quiet: bool },
+    /// Put a chunk into the worker's call ring. A `brief` one may be done before anybody could fall asleep over it.
+    Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, notice: Notice, brief: bool },
     /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with
     /// [`Scheduler::recalled`].
     Recall { worker: WorkerId, seq: u32, items: u32, half: bool },
@@ -96,6 +98,17 @@ pub(crate) enum Action<P> {
     Quit { worker: WorkerId },
     /// Look up since when the worker runs its item, and say so with [`Scheduler::probed`].
     Probe { worker: WorkerId },
+}
+
+/// Whom a worker wakes when it is through with a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// Whoever takes replies in.
+    Host,
+    /// A thread that waits for replies; the router looks up by itself.
+    Leader,
+    /// Nobody, as long as it has something else to do.
+    Nobody,
 }
 
 /// A reply that answers nothing that was asked.

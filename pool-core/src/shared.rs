@@ -1,6 +1,6 @@
 //! What all threads of a pool share: the engine under its lock, and the places to wait.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     router_dozes: AtomicBool,
     /// The router may end.
     pub(crate) is_over: AtomicBool,
+    /// Grows with each submission: a hint, for the router.
+    bustle: AtomicU32,
 }
 
 /// Between the supervisor and all others.
@@ -64,6 +66,7 @@ impl Shared {
             bell,
             router_dozes: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
+            bustle: AtomicU32::new(0),
         }))
     }
 
@@ -206,16 +209,17 @@ impl Shared {
 
     /// Takes in everybody's replies until `ready` or the deadline.
     fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool) {
-        let patience = Patience::default();
         let mut nap = NAP_MIN;
         loop {
-            let has_quiet_calls = self.with(|engine| {
+            let (has_quiet_calls, has_brief_calls) = self.with(|engine| {
                 engine.route();
-                engine.has_quiet_calls()
+                (engine.has_quiet_calls(), engine.has_brief_calls())
             });
             if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return;
             }
+            // What takes long is not waited for awake: that would take CPUs from the workers.
+            let patience = if has_brief_calls { Patience::default() } else { Patience::NONE };
             if patience.wait(|| ready() || self.has_news_now()) {
                 nap = NAP_MIN;
                 continue;
@@ -239,7 +243,14 @@ impl Shared {
     pub(crate) fn route_for_nobody(&self) {
         let mut nap = NAP_MIN;
         let is_over = || self.is_over.load(Ordering::Acquire);
+        let mut seen = 0;
         while !is_over() {
+            let bustle = self.bustle.load(Ordering::Relaxed);
+            if bustle.wrapping_sub(std::mem::replace(&mut seen, bustle)) > BURST {
+                // Whoever submits takes replies in as well, so all that two could do is to wait for each other's lock.
+                thread::sleep(NAP_MIN);
+                continue;
+            }
             let dozes = self.with(|engine| {
                 engine.route();
                 let dozes = !engine.has_quiet_calls();
@@ -252,6 +263,13 @@ impl Shared {
             let rung = self.hub.wait(Sleeper::Router, ready, until);
             nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
+    }
+
+    /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
+    #[inline]
+    pub(crate) fn note_submissions(&self, count: u32) {
+        // Not exact if two do so at once, which is good enough for a hint.
+        self.bustle.store(self.bustle.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
     /// Waits until fewer items are pending than the pool allows.
@@ -267,6 +285,9 @@ impl Shared {
 /// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
 const NAP_MIN: Duration = Duration::from_millis(1);
 const NAP_MAX: Duration = Duration::from_millis(64);
+
+/// Submissions since the router last looked up that make it wait for [`NAP_MIN`].
+pub(crate) const BURST: u32 = 32;
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {

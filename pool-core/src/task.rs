@@ -50,6 +50,18 @@ pub trait Task: Copy + Send + Sync + 'static {
     #[doc(hidden)]
     fn encode_args(args: &Self::Args<'_>, out: &mut Encoder<'_>) -> Result<(), CodecError>;
 
+    /// The memory of the only argument, if it is bytes or text of some length: it travels as it is.
+    ///
+    /// # Errors
+    ///
+    /// The arguments, unless they are such.
+    #[doc(hidden)]
+    fn args_into_bytes(args: Self::Args<'_>) -> Result<Vec<u8>, Self::Args<'_>>;
+
+    /// Calls the function with the argument that travelled as its memory.
+    #[doc(hidden)]
+    fn invoke_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
+
     /// Decodes the arguments, checks with [`Decoder::finish`] that nothing is left over, and calls the function.
     #[doc(hidden)]
     fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError>;
@@ -61,8 +73,25 @@ pub trait Task: Copy + Send + Sync + 'static {
     #[doc(hidden)]
     fn encode_output(output: &Self::Output, out: &mut Encoder<'_>) -> Result<(), CodecError>;
 
+    /// The result's memory, if it is bytes or text of some length.
+    ///
+    /// # Errors
+    ///
+    /// The result, unless it is such.
+    #[doc(hidden)]
+    fn output_into_bytes(output: Self::Output) -> Result<Vec<u8>, Self::Output>;
+
     #[doc(hidden)]
     fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError>;
+
+    /// The result that travelled as its memory.
+    #[doc(hidden)]
+    fn decode_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
+
+    /// Decodes results of a fixed size that stand one behind the other, all at once. False, and nothing is appended, if
+    /// they have to be looked at one by one.
+    #[doc(hidden)]
+    fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool;
 
     /// The options in force: the attribute's, unless the call set its own.
     #[doc(hidden)]
@@ -132,8 +161,14 @@ impl<T: Task> Task for Configured<T> {
     fn encode_args(args: &Self::Args<'_>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         T::encode_args(args, out)
     }
+    fn args_into_bytes(args: Self::Args<'_>) -> Result<Vec<u8>, Self::Args<'_>> {
+        T::args_into_bytes(args)
+    }
     fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
         T::invoke(input)
+    }
+    fn invoke_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
+        T::invoke_whole(bytes)
     }
     fn output_size() -> Option<usize> {
         T::output_size()
@@ -141,8 +176,17 @@ impl<T: Task> Task for Configured<T> {
     fn encode_output(output: &Self::Output, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         T::encode_output(output, out)
     }
+    fn output_into_bytes(output: Self::Output) -> Result<Vec<u8>, Self::Output> {
+        T::output_into_bytes(output)
+    }
     fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
         T::decode_output(input)
+    }
+    fn decode_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
+        T::decode_whole(bytes)
+    }
+    fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool {
+        T::decode_outputs(bytes, values)
     }
     fn options(&self) -> Options {
         self.options

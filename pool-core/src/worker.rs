@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{HubWorker, Journal, Patience, Record, WorkerEnd};
 
-use crate::chunk::{self, Chunk, Link};
+use crate::chunk::{self, Chunk, Input, Link};
 use crate::limits::{RssWatch, Settings};
 use crate::lineage::Lineage;
 use crate::message::{LastWords, call, reply};
@@ -103,7 +103,7 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
     let me = Lineage::here();
     signals::note_deaths(end.journal.clone());
     note_panics(end.journal.clone(), me);
-    Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes_ring: false }.serve()
+    Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody }.serve()
 }
 
 /// Should a panic end the process, the host reads in the journal what it was.
@@ -145,8 +145,18 @@ struct Station {
     rss: Option<RssWatch>,
     /// The bytes of a call that came in several records.
     long: Vec<u8>,
-    /// The router has not been told of the last replies.
-    owes_ring: bool,
+    /// Whom of the host it has not told of the last replies.
+    owes: Owes,
+}
+
+/// Whom a worker has still to wake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owes {
+    Nobody,
+    /// The router, unless a leader has heard of it.
+    Router,
+    /// Whoever takes replies in.
+    Host,
 }
 
 /// A call that has arrived whole: in its record, or gathered from several.
@@ -160,9 +170,13 @@ impl Station {
         loop {
             let Ok(call) = self.next_call() else { leave(EXIT_BAD_LANE) };
             let header = call.record.header;
-            let is_quiet = header.flags & call::QUIET != 0;
-            if !is_quiet && self.owes_ring {
-                // This one may take its time.
+            let has = |flag| header.flags & flag != 0;
+            let may_take_its_time = match self.owes {
+                Owes::Nobody => false,
+                Owes::Router => !has(call::QUIET),
+                Owes::Host => !has(call::SILENT),
+            };
+            if may_take_its_time {
                 self.hub.ring();
             }
             if header.kind == call::QUIT {
@@ -172,10 +186,14 @@ impl Station {
             if !call.is_long {
                 self.end.calls.release(&call.record);
             }
-            self.owes_ring = is_quiet && !self.hub.ring_leader();
-            if !is_quiet {
+            self.owes = if has(call::SILENT) {
+                Owes::Host
+            } else if has(call::QUIET) {
+                if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router }
+            } else {
                 self.hub.ring();
-            }
+                Owes::Nobody
+            };
         }
     }
 
@@ -207,6 +225,9 @@ impl Station {
             // The host waits for the room that there is now.
             self.hub.ring();
         }
+        if self.owes == Owes::Host {
+            self.owes = if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router };
+        }
         if Patience::default().wait(|| self.end.calls.has_news()) {
             // A host that sends one call after the other need not be woken for what is done.
             return;
@@ -214,7 +235,8 @@ impl Station {
         if !is_amid_call {
             self.long = Vec::new();
         }
-        if std::mem::take(&mut self.owes_ring) {
+        if self.owes != Owes::Nobody {
+            self.owes = Owes::Nobody;
             self.hub.ring();
         }
         self.end.wait_call(Patience::NONE);
@@ -223,16 +245,20 @@ impl Station {
     fn answer(&mut self, call: &Call) {
         let header = call.record.header;
         let WorkerEnd { calls, replies, journal, bell } = &mut self.end;
-        let bytes = if call.is_long {
-            &self.long[..]
+        let is_whole = header.flags & call::WHOLE != 0;
+        let input = if call.is_long && is_whole {
+            Input::Whole(std::mem::take(&mut self.long))
+        } else if call.is_long {
+            Input::Framed(&self.long)
         } else {
             // SAFETY:
             // - The producer of a call ring is the host, which this process trusts;
             // - the record is released only after this function.
-            unsafe { calls.bytes(&call.record) }
+            let bytes = unsafe { calls.bytes(&call.record) };
+            if is_whole { Input::Whole(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
         let link = Link { calls, replies, journal, bell, hub: &self.hub, me: self.me };
-        let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, bytes);
+        let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
         if header.extra != call::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {

@@ -45,9 +45,7 @@ impl Marks {
 
     #[inline]
     pub(crate) fn begin_item(&self, item: u32, draft: u32) {
-        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
-        // on x86.
-        self.item.store(pack(item, draft), publish_order());
+        ItemMark(&self.item).begin(item, draft);
     }
 
     #[inline]
@@ -74,6 +72,20 @@ fn pack(high: u32, low: u32) -> u64 {
 #[expect(clippy::cast_possible_truncation, reason = "takes a packed word apart")]
 fn unpack(word: u64) -> (u32, u32) {
     ((word >> HIGH_SHIFT) as u32, word as u32)
+}
+
+/// The word that names the item which the worker has begun; see [`Journal::item_mark`].
+#[derive(Debug, Clone, Copy)]
+pub struct ItemMark<'a>(&'a AtomicU64);
+
+impl ItemMark<'_> {
+    /// [`Journal::begin_item`]
+    #[inline]
+    pub fn begin(self, item: u32, draft: u32) {
+        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
+        // on x86.
+        self.0.store(pack(item, draft), publish_order());
+    }
 }
 
 /// The worker's pen for what the host reads after the worker's death, or before: progress and the last note.
@@ -107,6 +119,12 @@ impl Journal {
     #[inline]
     pub fn begin_item(&self, item: u32, draft: u32) {
         self.marks.begin_item(item, draft);
+    }
+
+    /// The one word of [`begin_item`](Journal::begin_item), for a loop that says so of many items.
+    #[inline]
+    pub fn item_mark(&self) -> ItemMark<'_> {
+        ItemMark(&self.marks.item)
     }
 
     /// Says when the current work began; see [`monotonic_ns`](crate::sys::monotonic_ns).

@@ -155,6 +155,9 @@ impl Producer {
     /// Sends as much of `payload[sent..]` as there is room for, in one or more records that all but the message's last
     /// carry [`MORE`]. An empty payload takes one empty record.
     ///
+    /// A message that fits is one record. Any other goes in pieces of at most a quarter of the ring, so that the peer
+    /// takes one while the next is written, and of at least a [`step`](Producer::step).
+    ///
     /// Start with `sent` 0, go on with [`Sent::sent`] until [`Sent::done`], and send nothing else in between.
     ///
     /// # Panics
@@ -164,12 +167,15 @@ impl Producer {
         let mut position = None;
         let mut done = rest.is_empty() && sent > 0; // the last call was told so, and asks again
         while !done {
-            let Some(room) = self.room(rest.len()) else {
+            let is_begun = rest.len() < payload.len();
+            let step = self.step(rest.len());
+            let Some(room) = self.room(if is_begun { step } else { rest.len() }) else {
                 break;
             };
-            let len = room.min(rest.len());
-            if len == 0 && !rest.is_empty() && self.memory.to_end(self.tail) > HEADER_BYTES {
-                break; // full; an empty record is of use only to get past the ring's end
+            let piece = if is_begun || rest.len() > room { self.capacity() / 4 } else { rest.len() };
+            let len = room.min(rest.len()).min(piece);
+            if len < step.min(self.memory.to_end(self.tail) - HEADER_BYTES) {
+                break; // full; a small record is of use only to get past the ring's end
             }
             let (now, later) = rest.split_at(len);
             done = later.is_empty();
@@ -180,6 +186,18 @@ impl Producer {
             rest = later;
         }
         Sent { sent: payload.len() - rest.len(), position, done }
+    }
+
+    /// Bytes of a message, of which `rest` are not sent, that are worth a record of their own.
+    #[inline]
+    pub fn step(&self, rest: usize) -> usize {
+        rest.min(self.capacity() / 8)
+    }
+
+    /// Whether [`send`](Producer::send) would send something of a message of which `rest` bytes are not sent.
+    #[inline]
+    pub fn takes(&mut self, rest: usize) -> bool {
+        self.roomy(self.step(rest))
     }
 
     /// Changes the `limit` word of a published record. False, and nothing is changed, if the peer has released the

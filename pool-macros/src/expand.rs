@@ -109,7 +109,7 @@ fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
     if items.len() == 1 { items.into_token_stream() } else { glue!((#items)) }
 }
 
-/// `args_size`, `encode_args` and `invoke`.
+/// `args_size`, `encode_args`, `invoke`, and what becomes of an argument that is its memory.
 fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
     let variables: Vec<Ident> =
         (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect();
@@ -120,6 +120,17 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
     let decoded = each().map(|(value, variable)| value.decode(private, variable));
     let passed = each().map(|(value, variable)| value.pass(variable));
     let references = one_or_tuple(variables.iter().collect());
+    // What is lent stays the caller's, so only an owned argument can give its memory away.
+    let whole = match arguments {
+        [(_, value)] if value.lent.is_none() => {
+            Some((value.into_bytes(private, &glue!(args)), value.from_bytes(private)))
+        }
+        _ => None,
+    };
+    let (args_into_bytes, invoke_whole) = match whole {
+        Some((into_bytes, from_bytes)) => (into_bytes, glue!(#from_bytes.map(|argument| #name(argument)))),
+        None => (glue!(::core::result::Result::Err(args)), glue!(#private::not_whole(bytes))),
+    };
     glue! {
         #[inline]
         fn args_size() -> ::core::option::Option<::core::primitive::usize> {
@@ -137,6 +148,19 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
         }
 
         #[inline]
+        fn args_into_bytes(
+            args: Self::Args<'_>,
+        ) -> ::core::result::Result<#private::Vec<::core::primitive::u8>, Self::Args<'_>> {
+            #args_into_bytes
+        }
+
+        fn invoke_whole(
+            bytes: #private::Vec<::core::primitive::u8>,
+        ) -> ::core::result::Result<Self::Output, #private::CodecError> {
+            #invoke_whole
+        }
+
+        #[inline]
         fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
             #(#decoded)*
             #private::Decoder::finish(input)?;
@@ -145,12 +169,15 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
     }
 }
 
-/// `output_size`, `encode_output` and `decode_output`.
+/// `output_size`, `encode_output`, `decode_output`, the same for many at once, and for a result that is its memory.
 fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let variable = Ident::new("output", Span::mixed_site());
     let size = output.size(private, "output_size");
     let encoded = output.encode(private, &variable);
     let decoded = output.decode(private, &variable);
+    let decoded_all = output.decode_all(private);
+    let into_bytes = output.into_bytes(private, &variable);
+    let from_bytes = output.from_bytes(private);
     glue! {
         #[inline]
         fn output_size() -> ::core::option::Option<::core::primitive::usize> {
@@ -172,6 +199,27 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
             #decoded
             #private::Decoder::finish(input)?;
             ::core::result::Result::Ok(#variable)
+        }
+
+        #[inline]
+        fn output_into_bytes(
+            #variable: Self::Output,
+        ) -> ::core::result::Result<#private::Vec<::core::primitive::u8>, Self::Output> {
+            #into_bytes
+        }
+
+        fn decode_whole(
+            bytes: #private::Vec<::core::primitive::u8>,
+        ) -> ::core::result::Result<Self::Output, #private::CodecError> {
+            #from_bytes
+        }
+
+        #[inline]
+        fn decode_outputs(
+            bytes: &[::core::primitive::u8],
+            values: &mut #private::Vec<Self::Output>,
+        ) -> ::core::primitive::bool {
+            #decoded_all
         }
     }
 }

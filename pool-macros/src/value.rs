@@ -49,6 +49,24 @@ impl Value {
         glue!(let #variable: #held = #private::Decode::decode(&#codec, &mut input)?;)
     }
 
+    /// The memory of the value in `variable`, if that is all there is to it.
+    pub(crate) fn into_bytes(&self, private: &TokenStream, variable: &impl ToTokens) -> TokenStream {
+        let (subject, codec) = (self.subject(), self.codec(private));
+        glue!(#private::Encode::<#subject>::into_bytes(&#codec, #variable))
+    }
+
+    /// The value whose memory `bytes` is.
+    pub(crate) fn from_bytes(&self, private: &TokenStream) -> TokenStream {
+        let codec = self.codec(private);
+        glue!(#private::Decode::from_bytes(&#codec, bytes))
+    }
+
+    /// Appends all the values in `bytes` to `values`, if that can be done at once; whether it was.
+    pub(crate) fn decode_all(&self, private: &TokenStream) -> TokenStream {
+        let codec = self.codec(private);
+        glue!(#private::Decode::decode_all(&#codec, bytes, values))
+    }
+
     /// The decoded value as an argument of the function.
     pub(crate) fn pass(&self, variable: &Ident) -> TokenStream {
         match &self.lent {

@@ -1,7 +1,7 @@
 //! Who runs what: handing the queue out, and taking back what is better off elsewhere.
 
-use super::pace::Pace;
-use super::{Action, JobId, Nanos, Phase, Range, Scheduler, Sent, WorkerId};
+use super::pace::{Pace, SHORT};
+use super::{Action, JobId, Nanos, Notice, Phase, Range, Scheduler, Sent, WorkerId};
 
 /// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
 const RECALL_MIN: Nanos = 50_000;
@@ -30,7 +30,7 @@ impl<P> Scheduler<P> {
                 None => pace.chunk(job.queued, job.open, self.config.workers),
             };
             let items = want.min(range.items);
-            let Some(worker) = self.roomiest(pace.depth(items)) else {
+            let Some(worker) = self.roomiest(pace.depth(items, terms.bulk)) else {
                 self.full = true;
                 self.call_back();
                 return;
@@ -76,19 +76,27 @@ impl<P> Scheduler<P> {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
-        let is_urgent = job.terms.urgent;
+        let (is_urgent, is_bulk) = (job.terms.urgent, job.terms.bulk);
         let slot = &mut self.workers[worker];
         let seq = slot.next_seq;
         slot.next_seq = seq.wrapping_add(1);
         slot.served += u64::from(range.items);
-        let quiet = !is_urgent && !seq.is_multiple_of(WAKE_EVERY) && pace.is_short(range.items);
+        let is_last = job.queued == 0 && !job.open;
+        let brief = pace.time(range.items).is_none_or(|time| time < SHORT);
+        let notice = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
+            Notice::Nobody
+        } else if !is_urgent && pace.is_short(range.items) && !seq.is_multiple_of(WAKE_EVERY) {
+            Notice::Leader
+        } else {
+            Notice::Host
+        };
         slot.in_flight.push_back(Sent { seq, range, settled: 0, recalling: false, was_recalled: false });
         if slot.in_flight.len() == 1 {
             slot.heard = self.now;
             self.watch(worker, range.job);
         }
         let Range { job, first, items } = range;
-        self.actions.push_back(Action::Send { worker, seq, job, first, items, quiet });
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, notice, brief });
     }
 
     /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.

@@ -111,6 +111,7 @@ impl Plan {
             chunk_size: rng.pick(&[None, None, Some(1), Some(2), Some(5), Some(40)]),
             urgent: rng.permille(200),
             lazy: rng.permille(200),
+            bulk: rng.permille(300),
         }
     }
 }

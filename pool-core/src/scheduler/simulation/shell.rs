@@ -266,7 +266,9 @@ impl World {
 
     fn perform(&mut self, action: Action<usize>) {
         match action {
-            Action::Send { worker, seq, job, first, items, quiet: _ } => self.send(worker, seq, job, first, items),
+            Action::Send { worker, seq, job, first, items, notice: _, brief: _ } => {
+                self.send(worker, seq, job, first, items)
+            }
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.recall(worker, seq, items, half);
                 self.trace(|| format!("  kept {kept} of {items}"));

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::landing::Landing;
 use crate::plain::{Plain, stride};
 
 /// Why a value could not be encoded or decoded.
@@ -55,7 +56,7 @@ pub trait Encode<T: ?Sized> {
     ///
     /// The value, unless it is such.
     #[inline]
-    fn into_bytes(&self, value: T) -> Result<Vec<u8>, T>
+    fn give_away(&self, value: T) -> Result<Vec<u8>, T>
     where
         T: Sized,
     {
@@ -72,14 +73,19 @@ pub trait Decode<'a, T> {
     /// Takes the value off the front.
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError>;
 
-    /// Makes a value of what [`Encode::into_bytes`] gave.
+    /// Makes a value of what [`Encode::give_away`] gave.
     ///
     /// # Errors
     ///
     /// Bytes that are no such value.
     #[inline]
-    fn from_bytes(&self, _bytes: Vec<u8>) -> Result<T, CodecError> {
+    fn adopt(&self, _bytes: Vec<u8>) -> Result<T, CodecError> {
         Err(CodecError::new("a value of this type does not travel as it is"))
+    }
+
+    /// A place for about so many values, if they need not be looked at.
+    fn landing(&self, _items: usize) -> Option<Box<dyn Landing>> {
+        None
     }
 
     /// Appends all the values that stand one behind the other. False, and nothing is appended, if they have to be looked
@@ -209,6 +215,9 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
     fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
         T::SIZE > 0 && T::append_from_bytes(bytes, values)
     }
+    fn landing(&self, items: usize) -> Option<Box<dyn Landing>> {
+        T::landing(items)
+    }
 }
 
 fn put_length(bytes: usize, out: &mut Encoder<'_>) {
@@ -231,7 +240,7 @@ impl<T: Plain> Encode<Vec<T>> for LumpCodec {
     fn encode(&self, value: &Vec<T>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         self.encode(value.as_slice(), out)
     }
-    fn into_bytes(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
+    fn give_away(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
         if value.len() >= WHOLE_BYTES_MIN { T::vec_into_bytes(value) } else { Err(value) }
     }
 }
@@ -256,7 +265,7 @@ impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
         }
         Err(CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
     }
-    fn from_bytes(&self, bytes: Vec<u8>) -> Result<Vec<T>, CodecError> {
+    fn adopt(&self, bytes: Vec<u8>) -> Result<Vec<T>, CodecError> {
         T::vec_from_bytes(bytes).ok_or_else(|| CodecError::new("a vector of these does not travel as it is"))
     }
 }
@@ -283,7 +292,7 @@ impl Encode<String> for LumpCodec {
     fn encode(&self, value: &String, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         self.encode(value.as_str(), out)
     }
-    fn into_bytes(&self, value: String) -> Result<Vec<u8>, String> {
+    fn give_away(&self, value: String) -> Result<Vec<u8>, String> {
         if value.len() >= WHOLE_BYTES_MIN { Ok(value.into_bytes()) } else { Err(value) }
     }
 }
@@ -326,7 +335,7 @@ impl<'a> Decode<'a, String> for LumpCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<String, CodecError> {
         take_text(input).map(str::to_owned)
     }
-    fn from_bytes(&self, bytes: Vec<u8>) -> Result<String, CodecError> {
+    fn adopt(&self, bytes: Vec<u8>) -> Result<String, CodecError> {
         String::from_utf8(bytes).map_err(|error| CodecError(error.to_string()))
     }
 }

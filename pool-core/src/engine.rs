@@ -15,7 +15,7 @@ use pool_ipc::sys::monotonic_ns;
 use crate::bytes::{Bytes, Cut};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Args, Part, Payload, Waiter};
-use crate::lane::{Lane, Reply};
+use crate::lane::{Body, Lane, Reply};
 use crate::message::{Failure, LastWords, call};
 use crate::scheduler::{Action, JobId, Notice, Scheduler, State, Verdict, WorkerId};
 use crate::stats::Counts;
@@ -155,15 +155,18 @@ impl Engine {
     }
 
     fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), crate::scheduler::Violation> {
+        let Reply { seq, items, failed, last, worn, whole, elapsed, body } = reply;
         if self.desks[worker].starting {
-            self.started(worker, &reply);
+            self.started(worker, items, failed, last, body);
             return Ok(());
         }
-        let Reply { seq, items, failed, last, worn, whole, elapsed, body } = reply;
         let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
-        if items > 0 {
-            let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
-            self.deliver(job, Part { first, items, whole, values });
+        if let Some(body) = self.land(worker, job, first, items, body, failed || whole) {
+            let body = self.lane(worker).expect("it has just spoken").take(body);
+            if items > 0 {
+                let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
+                self.deliver(job, Part { first, items, whole, values });
+            }
         }
         self.scheduler.replied(worker, seq, items, last, elapsed);
         if worn {
@@ -172,17 +175,31 @@ impl Engine {
         Ok(())
     }
 
+    /// Lets values land, if their job has a place for them; else the body comes back.
+    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body, is_odd: bool) -> Option<Body> {
+        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
+        let Some(payload) = self.scheduler.payload_mut(job).filter(|_| items > 0 && !is_odd) else { return Some(body) };
+        let Some(landing) = payload.landing() else { return Some(body) };
+        let body = lane.land(body, first, items, landing).err();
+        if body.is_none() {
+            payload.settled(first, items);
+            self.counts.settled(items, true);
+        }
+        body
+    }
+
     /// The initializer has answered: values of no use or a failure, then the end of the call.
-    fn started(&mut self, worker: WorkerId, reply: &Reply) {
+    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
+        let body = self.lane(worker).expect("it has just spoken").take(body);
         if self.desks[worker].refused {
             return;
         }
         let verdict = match &self.initializer {
-            Some(initializer) if reply.items > 0 => {
-                let failure = if reply.failed {
-                    Err(postcard::from_bytes(&reply.body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
+            Some(initializer) if items > 0 => {
+                let failure = if failed {
+                    Err(postcard::from_bytes(&body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
                 } else {
-                    (initializer.check)(&reply.body)
+                    (initializer.check)(&body)
                 };
                 failure.map_err(|what| format!("the initializer `{}` {what}", initializer.name))
             }
@@ -193,7 +210,7 @@ impl Engine {
             // It dies before it is ready, so it counts as one that could not be started.
             self.desks[worker].refused = true;
             self.lane(worker).expect("it has just spoken").kill();
-        } else if reply.last {
+        } else if last {
             self.desks[worker].starting = false;
             self.scheduler.ready(worker);
         }
@@ -345,10 +362,10 @@ impl Engine {
                 self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
                 self.scheduler.failed(job);
             }
-            Action::Finish { payload } => self.finish(&payload, None),
+            Action::Finish { payload } => self.finish(payload, None),
             Action::Abort { payload, verdict } => {
                 let error = self.verdict_error(verdict, None).of_task(payload.entry);
-                self.finish(&payload, Some(error));
+                self.finish(payload, Some(error));
             }
             Action::Launch { worker } => self.errands.launches.push(worker),
             Action::Kill { worker } => {
@@ -387,10 +404,10 @@ impl Engine {
         lane.send_cut(header, cut);
     }
 
-    fn finish(&mut self, payload: &Payload, rest: Option<Error>) {
+    fn finish(&mut self, payload: Payload, rest: Option<Error>) {
         self.errands.progress = true;
         self.counts.finished();
-        self.errands.waiters.extend(payload.slot.finish(rest));
+        self.errands.waiters.extend(payload.finish(rest));
     }
 
     fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {

@@ -13,7 +13,7 @@ use crate::bytes::Bytes;
 use crate::codec::CodecError;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Args, Block, Part, Payload, Slot, Waiter};
+use crate::job::{Args, Block, Blocks, Part, Payload, Slot, Waiter};
 use crate::scheduler::{JobId, Terms};
 use crate::shared::{BURST, Shared};
 use crate::task::Task;
@@ -26,8 +26,8 @@ pub(crate) struct Feed<T: Task, I> {
     /// Items taken from the iterator.
     pulled: u64,
     block: Draft,
-    /// Memory of an earlier block.
-    spare: Vec<u8>,
+    /// Memory of earlier blocks.
+    spare: Vec<Vec<u8>>,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -79,6 +79,9 @@ const BLOCK_BYTES_MIN: usize = 1 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
+
+/// Items for which memory is set aside before the first has come.
+const LANDING_ITEMS_MAX: usize = 1 << 20;
 
 /// An item is not kept waiting for its block to fill for longer than this.
 const BLOCK_TIME: Duration = Duration::from_micros(100);
@@ -137,13 +140,16 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
         let slot = Slot::new();
+        // A size hint may be anything.
+        let likely = items.size_hint().0.min(LANDING_ITEMS_MAX);
+        let landing = if terms.bulk { T::landing(likely) } else { None };
         let payload = Payload {
             slot: Arc::clone(&slot),
             entry: T::entry(),
             is_map: true,
             time_limit: terms.timeout.unwrap_or(0),
             whole: false,
-            args: Args::Many(Default::default()),
+            args: Args::Many(Box::new(Blocks { landing, ..Blocks::default() })),
         };
         let job = shared.with(|engine| {
             engine.check_open()?;
@@ -292,7 +298,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
         let target = self.block.target;
         let length = (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size);
-        let mut bytes = std::mem::take(&mut self.spare);
+        let mut bytes = self.spare.pop().unwrap_or_default();
         bytes.resize(length, 0);
         // The first item's own pull counts: behind a slow one comes another slow one.
         let clock = Clock { check_at: 0, since: Some(Instant::now()) };
@@ -321,7 +327,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
             if let Args::Many(blocks) = &mut payload.args {
                 blocks.queue.push_back(block);
-                self.spare = std::mem::take(&mut blocks.spare);
+                self.spare.append(&mut blocks.spare);
             }
             let accepted = engine.scheduler.feed(job, first, items);
             engine.route();

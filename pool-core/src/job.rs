@@ -9,6 +9,7 @@ use std::thread::Thread;
 use crate::bytes::{Bytes, Cut};
 use crate::encoder::FRAME;
 use crate::error::Error;
+use crate::landing::Landing;
 use crate::table::Entry;
 
 /// The host's side of a job while it is not done.
@@ -40,8 +41,10 @@ pub(crate) enum Args {
 pub(crate) struct Blocks {
     /// In order.
     pub(crate) queue: VecDeque<Block>,
-    /// Memory of one that is settled, which the caches still know, for the next.
-    pub(crate) spare: Vec<u8>,
+    /// Memory of those that are settled, which the caches may still know, for further ones.
+    pub(crate) spare: Vec<Vec<u8>>,
+    /// Where values are put, unless they have to be decoded.
+    pub(crate) landing: Option<Box<dyn Landing>>,
 }
 
 /// Encoded arguments of consecutive items.
@@ -110,6 +113,24 @@ impl Payload {
         }
     }
 
+    /// Where its values land, if they do.
+    #[inline]
+    pub(crate) fn landing(&mut self) -> Option<&mut (dyn Landing + 'static)> {
+        match &mut self.args {
+            Args::Many(blocks) => blocks.landing.as_deref_mut(),
+            Args::One(_) | Args::Shared(_) => None,
+        }
+    }
+
+    /// Nothing more will come; see [`Slot::finish`].
+    pub(crate) fn finish(self, rest: Option<Error>) -> Option<Waiter> {
+        let landing = match self.args {
+            Args::Many(mut blocks) => blocks.landing.take(),
+            Args::One(_) | Args::Shared(_) => None,
+        };
+        self.slot.finish(rest, landing)
+    }
+
     /// These items are settled: their arguments can go when their block is through.
     pub(crate) fn settled(&mut self, first: u64, items: u32) {
         let Args::Many(blocks) = &mut self.args else { return };
@@ -120,7 +141,7 @@ impl Payload {
             && let Some(block) = blocks.queue.remove(at)
             && let Ok(bytes) = Arc::try_unwrap(block.bytes)
         {
-            blocks.spare = bytes;
+            blocks.spare.push(bytes);
         }
     }
 }
@@ -160,6 +181,15 @@ pub(crate) enum Parts {
     None,
     One(Part),
     Many(Vec<Part>),
+    /// Of a map that is finished.
+    Landed(Box<Landed>),
+}
+
+/// Values that have landed, and what else there was.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) landing: Box<dyn Landing>,
+    pub(crate) others: Vec<Part>,
 }
 
 impl Parts {
@@ -170,6 +200,10 @@ impl Parts {
             Parts::Many(mut parts) => {
                 parts.push(part);
                 *self = Parts::Many(parts);
+            }
+            Parts::Landed(mut landed) => {
+                landed.others.push(part);
+                *self = Parts::Landed(landed);
             }
         }
     }
@@ -184,6 +218,7 @@ impl IntoIterator for Parts {
             Parts::None => None.into_iter().chain(Vec::new()),
             Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
             Parts::Many(parts) => None.into_iter().chain(parts),
+            Parts::Landed(landed) => None.into_iter().chain(landed.others),
         }
     }
 }
@@ -234,9 +269,13 @@ impl Slot {
     }
 
     /// Nothing more will come; `rest` says why, if items are missing. This is the one place where a job ends.
-    pub(crate) fn finish(&self, rest: Option<Error>) -> Option<Waiter> {
+    pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiter> {
         let mut inbox = self.inbox();
         inbox.rest = rest;
+        if let Some(landing) = landing {
+            let others = std::mem::take(&mut inbox.parts).into_iter().collect();
+            inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
+        }
         self.finished.store(true, Ordering::Release);
         inbox.waiter.take()
     }
@@ -270,6 +309,7 @@ impl Slot {
             Parts::None => true,
             Parts::One(part) => part.values.is_ok(),
             Parts::Many(parts) => parts.iter().all(|part| part.values.is_ok()),
+            Parts::Landed(landed) => landed.others.iter().all(|part| part.values.is_ok()),
         };
         inbox.rest.is_none() && all_values
     }

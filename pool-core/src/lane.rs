@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use pool_ipc::sys::pidfd_send_signal;
-use pool_ipc::{Header, HostEnd, MORE};
+use pool_ipc::{Header, HostEnd, MORE, Record};
 
 use crate::bytes::{Bytes, Cut};
+use crate::landing::Landing;
 use crate::message::{LastWords, call, reply};
 use crate::scheduler::Begun;
 
@@ -65,7 +66,16 @@ pub(crate) struct Reply {
     /// The body is the one value's own bytes.
     pub(crate) whole: bool,
     pub(crate) elapsed: u64,
-    pub(crate) body: Bytes,
+    pub(crate) body: Body,
+}
+
+/// Where a reply's body is.
+#[derive(Debug)]
+#[must_use = "a record stays in the ring until it is taken"]
+pub(crate) enum Body {
+    /// It came in several records.
+    Gathered(Vec<u8>),
+    InRing(Record),
 }
 
 /// What a lane tells of a worker that is gone.
@@ -180,12 +190,9 @@ impl Lane {
                 if header.flags & MORE != 0 {
                     continue;
                 }
-                Bytes::Heap(std::mem::take(&mut self.gathered))
+                Body::Gathered(std::mem::take(&mut self.gathered))
             } else {
-                let body = Bytes::of_record(&self.end.replies, &record);
-                self.end.replies.release(&record);
-                self.touched = true;
-                body
+                Body::InRing(record)
             };
             let last = header.flags & reply::LAST != 0;
             if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
@@ -198,6 +205,38 @@ impl Lane {
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
             return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
         }
+    }
+
+    /// Takes the body out, so that the worker can use the place again.
+    pub(crate) fn take(&mut self, body: Body) -> Bytes {
+        match body {
+            Body::Gathered(bytes) => Bytes::Heap(bytes),
+            Body::InRing(record) => {
+                let bytes = Bytes::of_record(&self.end.replies, &record);
+                self.release(&record);
+                bytes
+            }
+        }
+    }
+
+    /// Takes the body to where these items' values land, if it is in one piece, and is these.
+    ///
+    /// # Errors
+    ///
+    /// The body, if it is not.
+    pub(crate) fn land(&mut self, body: Body, first: u64, items: u32, landing: &mut dyn Landing) -> Result<(), Body> {
+        match body {
+            Body::InRing(record) if landing.land(first, items, &self.end.replies, &record) => {
+                self.release(&record);
+                Ok(())
+            }
+            body => Err(body),
+        }
+    }
+
+    fn release(&mut self, record: &Record) {
+        self.end.replies.release(record);
+        self.touched = true;
     }
 
     /// Takes back what the worker has not begun of a call, all or half of it. The items that it may still run.
@@ -263,7 +302,7 @@ impl Lane {
     /// The values that it had finished and not published, if its notes make sense.
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
-        self.end.salvage(remains.draft_end, &mut bytes).then(|| Bytes::Heap(bytes))
+        self.end.salvage(remains.draft_end, &mut bytes).then_some(Bytes::Heap(bytes))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {

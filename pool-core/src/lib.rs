@@ -67,6 +67,7 @@ mod encoder;
 mod error;
 mod feed;
 mod job;
+mod landing;
 mod outcome;
 mod plain;
 mod table;

@@ -1,11 +1,13 @@
 //! From what a slot holds to what the caller gets: decoding, in the caller's thread.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Part, Slot};
+use crate::job::{Landed, Part, Parts, Slot};
 use crate::panic;
 use crate::task::Task;
 
@@ -35,8 +37,11 @@ pub(crate) struct Gathered<T: Task> {
     values: Vec<T::Output>,
     /// By index; the values lack these.
     errors: Vec<(u64, Error)>,
-    /// Parts that have overtaken others.
-    early: Vec<Part>,
+    /// Parts that have overtaken others, by their first item; if values land, all parts, which are few.
+    early: BTreeMap<u64, Part>,
+    lands: bool,
+    /// All of them, when the job is finished.
+    landed: Option<Box<Landed>>,
     next: u64,
     /// Why the items that never came did not.
     rest: Option<Error>,
@@ -45,17 +50,21 @@ pub(crate) struct Gathered<T: Task> {
 impl<T: Task> Gathered<T> {
     pub(crate) fn with_capacity(items: usize) -> Self {
         // A size hint may be anything.
-        let values = Vec::with_capacity(items.min(CAPACITY_MAX));
-        Gathered { values, errors: Vec::new(), early: Vec::new(), next: 0, rest: None }
+        let lands = T::landing(0).is_some();
+        let values = Vec::with_capacity(if lands { 0 } else { items.min(CAPACITY_MAX) });
+        Gathered { values, errors: Vec::new(), early: BTreeMap::new(), lands, landed: None, next: 0, rest: None }
     }
 
     /// Takes what has come, and decodes what is next.
     pub(crate) fn take_in(&mut self, slot: &Slot) {
-        self.early.extend(slot.take());
-        // Newest last, so that the next one is popped.
-        self.early.sort_unstable_by_key(|part| std::cmp::Reverse(part.first));
-        while self.early.last().is_some_and(|part| part.first == self.next) {
-            let part = self.early.pop().expect("looked at above");
+        match slot.take() {
+            Parts::Landed(landed) => self.landed = Some(landed),
+            parts => self.early.extend(parts.into_iter().map(|part| (part.first, part))),
+        }
+        while !self.lands
+            && let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() == self.next)
+        {
+            let part = entry.remove();
             self.add(part);
         }
     }
@@ -78,17 +87,44 @@ impl<T: Task> Gathered<T> {
     /// Takes the rest of a job that is finished and had `items` items.
     pub(crate) fn finish(&mut self, slot: &Slot, items: u64) {
         self.take_in(slot);
-        if let Some(why) = slot.rest() {
-            // The job ended early, and there are gaps.
-            let missing =
-                |items: std::ops::Range<u64>| items.map(|item| (item, why.duplicate().of_item(Some(item as usize))));
-            while let Some(part) = self.early.pop() {
-                self.errors.extend(missing(self.next..part.first));
-                self.add(part);
-            }
-            self.errors.extend(missing(self.next..items));
-            self.rest = Some(why);
+        match self.landed.take() {
+            Some(landed) => self.finish_landed(*landed, slot.rest(), items),
+            None => self.finish_decoded(slot.rest(), items),
         }
+    }
+
+    fn finish_decoded(&mut self, rest: Option<Error>, items: u64) {
+        // Unless the job ended early there are no gaps.
+        let missing = |items: Range<u64>| rest.iter().flat_map(move |why| absent(why, items.clone()));
+        while let Some((_, part)) = self.early.pop_first() {
+            self.errors.extend(missing(self.next..part.first));
+            self.add(part);
+        }
+        self.errors.extend(missing(self.next..items));
+        self.rest = rest;
+    }
+
+    fn finish_landed(&mut self, landed: Landed, rest: Option<Error>, items: u64) {
+        let Landed { mut landing, others } = landed;
+        let early = std::mem::take(&mut self.early).into_values();
+        let mut failed = BTreeMap::new();
+        for part in early.chain(others) {
+            match &part.values {
+                // What a worker had finished when it died.
+                Ok(bytes) if landing.land_bytes(part.first, part.items, bytes) => {}
+                _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
+            }
+        }
+        let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
+        let (values, gaps) = landing.finish(items.max(end) as usize);
+        self.values = *values.downcast().expect("the task's own landing has values of its type");
+        for item in gaps.into_iter().flatten() {
+            let error = failed.remove(&(item as u64)).flatten();
+            let absent = || rest.as_ref().map(|why| why.duplicate().of_item(Some(item)));
+            let error = error.or_else(absent).unwrap_or_else(|| undecodable::<T>("it is of another size", Some(item)));
+            self.errors.push((item as u64, error));
+        }
+        self.rest = rest;
     }
 
     /// The values, or the first error by index.
@@ -148,6 +184,11 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64
             each(item, Err(error.with_panic(report)));
         }
     }
+}
+
+/// The errors of items that never came.
+fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> {
+    items.map(|item| (item, why.duplicate().of_item(Some(item as usize))))
 }
 
 fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {

@@ -1,6 +1,7 @@
 //! Values that are their bytes: numbers, and arrays and tuples of them.
 
 use crate::encoder::Encoder;
+use crate::landing::{self, Landing};
 
 /// A value whose bytes are itself: a fixed size, no padding, no pointer.
 pub trait Plain: Sized {
@@ -14,6 +15,10 @@ pub trait Plain: Sized {
     /// Writes many, one behind the other; each takes at least one byte.
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         values_to_bytes(values, out.room(values.len() * stride::<Self>()));
+    }
+    /// A place for about so many values, if they need not be looked at.
+    fn landing(_items: usize) -> Option<Box<dyn Landing>> {
+        None
     }
     /// The vector's memory as it is, if that is its encoding, or the vector.
     fn vec_into_bytes(values: Vec<Self>) -> Result<Vec<u8>, Vec<Self>> {
@@ -50,6 +55,9 @@ macro_rules! plain_numbers {
             fn from_bytes(bytes: &[u8]) -> Option<Self> {
                 Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
             }
+            fn landing(items: usize) -> Option<Box<dyn Landing>> {
+                landing::field::<$number>(items)
+            }
             // Without an `Option` for each, which makes a memcpy of it.
             fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
                 let (chunks, rest) = bytes.as_chunks();
@@ -72,6 +80,9 @@ impl Plain for u8 {
     #[inline]
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         bytes.first().copied()
+    }
+    fn landing(items: usize) -> Option<Box<dyn Landing>> {
+        landing::field::<u8>(items)
     }
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         out.put(values);

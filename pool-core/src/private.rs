@@ -5,11 +5,13 @@ pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::decoder::Decoder;
 pub use crate::encoder::Encoder;
+pub use crate::landing::Landing;
 pub use crate::plain::Plain;
 pub use crate::table::{Entry, Info, TASKS};
 pub use crate::task::Options;
 pub use linkme;
 pub use serde;
+pub use std::boxed::Box;
 pub use std::vec::Vec;
 
 /// The codecs of the types that can be arguments; what is not among them is refused in these words.

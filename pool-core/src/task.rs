@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::landing::Landing;
 use crate::table::Entry;
 
 /// A function that a pool can run in a worker process.
@@ -92,6 +93,10 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// they have to be looked at one by one.
     #[doc(hidden)]
     fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool;
+
+    /// A place for the results of a map of about so many items, if they need not be looked at.
+    #[doc(hidden)]
+    fn landing(items: usize) -> Option<Box<dyn Landing>>;
 
     /// The options in force: the attribute's, unless the call set its own.
     #[doc(hidden)]
@@ -187,6 +192,9 @@ impl<T: Task> Task for Configured<T> {
     }
     fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool {
         T::decode_outputs(bytes, values)
+    }
+    fn landing(items: usize) -> Option<Box<dyn Landing>> {
+        T::landing(items)
     }
     fn options(&self) -> Options {
         self.options

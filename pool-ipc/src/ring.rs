@@ -316,6 +316,18 @@ impl Consumer {
     /// # Panics
     /// If that is more than the payload holds, or `record` has been released or is not of this ring.
     pub fn copy_range(&self, record: &Record, at: usize, out: &mut [u8]) {
+        // SAFETY:
+        // - a `MaybeUninit<u8>` is laid out as a `u8`;
+        // - `copy_to` writes bytes into it and nothing uninitialised.
+        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<u8>]) };
+        self.copy_to(record, at, out);
+    }
+
+    /// As [`copy_range`](Consumer::copy_range), into memory that need not have been written before. All of `out` is.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn copy_to(&self, record: &Record, at: usize, out: &mut [MaybeUninit<u8>]) {
         self.own(record);
         assert!(
             at <= record.len && out.len() <= record.len - at,
@@ -323,10 +335,6 @@ impl Consumer {
             out.len(),
             record.len
         );
-        // SAFETY:
-        // - a `MaybeUninit<u8>` is laid out as a `u8`;
-        // - `copy_payload` writes bytes into it and nothing uninitialised.
-        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<u8>]) };
         self.memory.copy_payload(record.position, at, out);
     }
 

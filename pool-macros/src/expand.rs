@@ -122,9 +122,7 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
     let references = one_or_tuple(variables.iter().collect());
     // What is lent stays the caller's, so only an owned argument can give its memory away.
     let whole = match arguments {
-        [(_, value)] if value.lent.is_none() => {
-            Some((value.into_bytes(private, &glue!(args)), value.from_bytes(private)))
-        }
+        [(_, value)] if value.lent.is_none() => Some((value.give_away(private, &glue!(args)), value.adopt(private))),
         _ => None,
     };
     let (args_into_bytes, invoke_whole) = match whole {
@@ -176,8 +174,9 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let encoded = output.encode(private, &variable);
     let decoded = output.decode(private, &variable);
     let decoded_all = output.decode_all(private);
-    let into_bytes = output.into_bytes(private, &variable);
-    let from_bytes = output.from_bytes(private);
+    let landing = output.landing(private);
+    let into_bytes = output.give_away(private, &variable);
+    let from_bytes = output.adopt(private);
     glue! {
         #[inline]
         fn output_size() -> ::core::option::Option<::core::primitive::usize> {
@@ -220,6 +219,12 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
             values: &mut #private::Vec<Self::Output>,
         ) -> ::core::primitive::bool {
             #decoded_all
+        }
+
+        fn landing(
+            items: ::core::primitive::usize,
+        ) -> ::core::option::Option<#private::Box<dyn #private::Landing>> {
+            #landing
         }
     }
 }

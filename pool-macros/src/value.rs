@@ -50,15 +50,21 @@ impl Value {
     }
 
     /// The memory of the value in `variable`, if that is all there is to it.
-    pub(crate) fn into_bytes(&self, private: &TokenStream, variable: &impl ToTokens) -> TokenStream {
+    pub(crate) fn give_away(&self, private: &TokenStream, variable: &impl ToTokens) -> TokenStream {
         let (subject, codec) = (self.subject(), self.codec(private));
-        glue!(#private::Encode::<#subject>::into_bytes(&#codec, #variable))
+        glue!(#private::Encode::<#subject>::give_away(&#codec, #variable))
     }
 
     /// The value whose memory `bytes` is.
-    pub(crate) fn from_bytes(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn adopt(&self, private: &TokenStream) -> TokenStream {
         let codec = self.codec(private);
-        glue!(#private::Decode::from_bytes(&#codec, bytes))
+        glue!(#private::Decode::adopt(&#codec, bytes))
+    }
+
+    /// A place for about `items` values, if they need not be looked at.
+    pub(crate) fn landing(&self, private: &TokenStream) -> TokenStream {
+        let (held, codec) = (self.held(private), self.codec(private));
+        glue!(#private::Decode::<'_, #held>::landing(&#codec, items))
     }
 
     /// Appends all the values in `bytes` to `values`, if that can be done at once; whether it was.

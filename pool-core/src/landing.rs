@@ -131,6 +131,7 @@ impl<T: Number> Landing for Field<T> {
 }
 
 #[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "ranges are what is meant")]
 mod tests {
     use super::*;
 

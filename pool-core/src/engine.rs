@@ -275,14 +275,12 @@ impl Engine {
         self.desks[worker].starting = true;
         self.desks[worker].refused = false;
         self.scheduler.launched(worker);
-        self.act();
     }
 
     /// There is none, and none was.
     pub(crate) fn not_launched(&mut self, worker: WorkerId, error: Error) {
         self.cause = Some(error);
         self.scheduler.exited(worker, None);
-        self.act();
     }
 
     /// The worker's process is gone.

@@ -18,7 +18,7 @@ use crate::lane::{Lane, RING_BYTES};
 use crate::launch::{Server, StartMethod, wait_readable};
 use crate::limits::Settings;
 use crate::message::{Launch, Report};
-use crate::scheduler::WorkerId;
+use crate::scheduler::{Nanos, WorkerId};
 use crate::shared::Shared;
 
 #[derive(Debug)]
@@ -55,7 +55,6 @@ impl Supervisor {
                 return Err(Error::new(ErrorKind::Unsupported, text));
             }
         }
-        self.shared.with(|_| ());
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
         for worker in self.shared.supervisor_looks() {
@@ -88,29 +87,33 @@ impl Supervisor {
 
     /// Does so until the pool is over.
     pub(crate) fn run(mut self) {
-        while !self.shared.with(|engine| engine.scheduler.is_finished()) {
-            self.wait();
+        loop {
             for worker in self.shared.supervisor_looks() {
                 if let Err(error) = self.launch(worker) {
                     self.launching.remove(&worker);
                     self.shared.with(|engine| engine.not_launched(worker, error));
                 }
             }
-            let wake_at = self.shared.with(|engine| {
+            let (is_finished, wake_at) = self.shared.with(|engine| {
                 engine.route();
                 engine.scheduler.tick(monotonic_ns());
                 engine.act();
-                engine.scheduler.wake_at()
+                let wake_at = engine.scheduler.wake_at();
+                // Under the engine's lock: whoever wants to be woken sooner has said so before, or rings after.
+                self.shared.supervisor_sleeps_until(wake_at);
+                (engine.scheduler.is_finished(), wake_at)
             });
-            self.shared.supervisor_sleeps_until(wake_at);
+            if is_finished {
+                break;
+            }
+            self.wait(wake_at);
         }
         self.stop_server();
         self.shared.supervisor_left();
     }
 
     /// Sleeps until something is to be done, and takes in what the fork server says.
-    fn wait(&mut self) {
-        let wake_at = self.shared.with(|engine| engine.scheduler.wake_at());
+    fn wait(&mut self, wake_at: Option<Nanos>) {
         let control = self.server.as_ref().map(|server| server.control.as_fd());
         let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at);
         if is_readable[0] {
@@ -210,7 +213,7 @@ impl Drop for Supervisor {
 const DEATH_MS: u16 = 10_000;
 
 /// Which of the descriptors have something, after one has or the time has come.
-fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<u64>) -> [bool; 2] {
+fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> [bool; 2] {
     let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
     let timeout =
         wake_at.map(|at| TimeSpec::from_duration(std::time::Duration::from_nanos(at.saturating_sub(monotonic_ns()))));

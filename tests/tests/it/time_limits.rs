@@ -5,15 +5,17 @@ use std::time::Instant;
 use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
 use pool_core::prelude::*;
 use tests::gate::{Gate, count};
-use tests::procs::SOON;
+use tests::leaks::threads;
+use tests::procs::{SOON, eventually};
 use tests::tasks::{Way, nap, square};
-use tests::trial::{Check, Setup, each_method, everywhere};
+use tests::trial::{Check, Setup, each_method, everywhere, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(a_time_limit_ends_a_task_whatever_it_does),
         everywhere(a_time_limit_ends_only_the_item_that_is_too_slow),
         each_method(a_time_limit_counts_from_the_start_of_the_item),
+        once(waiting_for_a_time_limit_costs_nothing),
         each_method(a_time_limit_may_stand_in_the_attribute),
         each_method(a_time_limit_may_be_the_pools),
         each_method(a_time_limit_of_zero_is_refused),
@@ -99,6 +101,25 @@ fn a_time_limit_counts_from_the_start_of_the_item(setup: &Setup) {
     let mut map = pool.map_async(task.chunk_size(30), [100; 30]).unwrap();
     assert!(calls.into_iter().all(|job| job.get().is_ok()));
     assert_eq!(map.get_timeout(2 * SOON).unwrap(), [100; 30]);
+}
+
+/// Hundredths of a second that this process's thread of that name has run, see proc_pid_stat(5).
+fn cpu_time(thread: &str) -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap();
+    let stats = threads.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).unwrap());
+    let stat = stats.filter(|stat| stat.contains(thread)).last().expect("a thread of this name");
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+fn waiting_for_a_time_limit_costs_nothing(setup: &Setup) {
+    let pool = setup.pool();
+    let job = pool.apply_async(nap::Task.timeout(SOON), 1000).unwrap();
+    assert!(eventually(|| threads().contains(&"pool-super".to_owned())), "a thread names itself in its own time");
+    let before = cpu_time("pool-super");
+    assert_eq!(job.get().unwrap(), 1000);
+    let spent = cpu_time("pool-super") - before;
+    assert!(spent < 30, "{spent} of 100 hundredths of a second");
 }
 
 #[pool_task(timeout = "100ms")]

@@ -14,7 +14,7 @@ use crate::launch::StartMethod;
 use crate::limits::Settings;
 use crate::outcome;
 use crate::pool::Pool;
-use crate::scheduler::{Config, Scheduler};
+use crate::scheduler::{Config, Scheduler, nanos};
 use crate::shared::Shared;
 use crate::supervisor::Supervisor;
 use crate::table;
@@ -100,9 +100,13 @@ impl PoolBuilder {
 
     /// A task that each worker runs once, before anything else. It returns `()`, or a `Result<(), E>`.
     ///
-    /// If it fails or panics, the worker is started again, later and later; after
-    /// [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool is [`Broken`](ErrorKind::Broken), with
-    /// that message.
+    /// If it fails, panics or dies, or takes longer than its own [`timeout`](Task::timeout), the worker is started
+    /// again, later and later; after [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool is
+    /// [`Broken`](ErrorKind::Broken), with that message.
+    ///
+    /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) are not for
+    /// initializers. One without a time limit of its own that never ends holds up all jobs: `prepare::Task.timeout(d)`
+    /// gives it one.
     ///
     /// # Examples
     ///
@@ -124,13 +128,16 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
-        let _ = task;
-        self.initializer = Some(encode_one::<T>(&args).map(|args| Initializer {
-            task: T::entry().index(),
-            name: format!("{}::{}", T::entry().module(), T::entry().name()),
-            args: args.into_vec().into(),
-            check: |bytes| outcome::init::<T>(bytes),
-        }));
+        let initializer = || {
+            Ok(Initializer {
+                task: T::entry().index(),
+                name: format!("{}::{}", T::entry().module(), T::entry().name()),
+                args: encode_one::<T>(&args)?.into_vec().into(),
+                timeout: task.options().timeout_ns(T::entry())?,
+                check: |bytes| outcome::init::<T>(bytes),
+            })
+        };
+        self.initializer = Some(initializer());
         self
     }
 
@@ -156,7 +163,8 @@ impl PoolBuilder {
         self
     }
 
-    /// How long an item may run, for tasks that do not say so themselves; see [`Task::timeout`].
+    /// How long an item may run, for tasks that do not say so themselves; see [`Task::timeout`]. It is not for the
+    /// initializer.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.defaults.timeout = Some(limit);
         self
@@ -221,8 +229,9 @@ impl PoolBuilder {
             workers,
             max_tasks_per_worker: self.max_tasks_per_worker,
             restart_limit: self.restart_limit,
-            idle_timeout: self.idle_timeout.map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+            idle_timeout: self.idle_timeout.map(nanos),
             has_initializer: initializer.is_some(),
+            initializer_timeout: initializer.as_ref().and_then(|initializer| initializer.timeout),
         };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);

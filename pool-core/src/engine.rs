@@ -17,7 +17,8 @@ use crate::error::{Error, ErrorKind};
 use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Body, Lane, Reply};
 use crate::message::{Failure, LastWords, call};
-use crate::scheduler::{Action, JobId, Notice, Scheduler, State, Verdict, WorkerId};
+use crate::quantity;
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Verdict, WorkerId};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -26,6 +27,8 @@ pub(crate) struct Initializer {
     pub(crate) task: u32,
     pub(crate) name: String,
     pub(crate) args: Cut,
+    /// Nanoseconds that it may take.
+    pub(crate) timeout: Option<Nanos>,
     pub(crate) check: fn(&[u8]) -> Result<(), String>,
 }
 
@@ -49,7 +52,7 @@ struct Desk {
     incarnations: u32,
     /// The initializer has not answered.
     starting: bool,
-    /// It has answered, and it had failed; the process is being killed.
+    /// It had failed or took too long; the process is being killed.
     refused: bool,
     /// How the process before ended, while its end is being settled.
     death: Option<Death>,
@@ -155,7 +158,7 @@ impl Engine {
     }
 
     fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), crate::scheduler::Violation> {
-        let Reply { seq, items, failed, last, worn, whole, elapsed, body } = reply;
+        let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
         if self.desks[worker].starting {
             self.started(worker, items, failed, last, body);
             return Ok(());
@@ -165,7 +168,12 @@ impl Engine {
             let body = self.lane(worker).expect("it has just spoken").take(body);
             if items > 0 {
                 let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
-                self.deliver(job, Part { first, items, whole, values });
+                let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
+                if panicked && self.scheduler.panicked(worker) {
+                    items = 0;
+                } else {
+                    self.deliver(job, Part { first, items, whole, values });
+                }
             }
         }
         self.scheduler.replied(worker, seq, items, last, elapsed);
@@ -206,14 +214,19 @@ impl Engine {
             _ => Ok(()),
         };
         if let Err(message) = verdict {
-            self.cause = Some(Error::new(ErrorKind::Broken, message));
             // It dies before it is ready, so it counts as one that could not be started.
-            self.desks[worker].refused = true;
+            self.refuse(worker, message);
             self.lane(worker).expect("it has just spoken").kill();
         } else if last {
             self.desks[worker].starting = false;
             self.scheduler.ready(worker);
         }
+    }
+
+    /// The worker is about to be killed before it was ready, for this reason.
+    fn refuse(&mut self, worker: WorkerId, why: String) {
+        self.cause = Some(Error::new(ErrorKind::Broken, why));
+        self.desks[worker].refused = true;
     }
 
     fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
@@ -261,25 +274,28 @@ impl Engine {
 
     /// There is a process at the other end of the lane.
     pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
-        let (task, args) = match &self.initializer {
-            Some(initializer) => (initializer.task, initializer.args.clone()),
-            None => (call::NO_TASK, Cut::default()),
+        let (task, args, timeout) = match &self.initializer {
+            Some(initializer) => (initializer.task, initializer.args.clone(), initializer.timeout),
+            None => (call::NO_TASK, Cut::default(), None),
         };
         let count = u32::from(task != call::NO_TASK);
         let (kind, seq) = (call::INIT, call::INIT_SEQ);
-        let header = Header { kind, seq, count, limit: count, extra: task, ..Header::default() };
+        let info = timeout.unwrap_or(0);
+        let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
         lane.wake();
         self.counts.launched();
         self.desks[worker].lane = Some(lane);
         self.desks[worker].starting = true;
         self.desks[worker].refused = false;
+        self.scheduler.set_now(monotonic_ns());
         self.scheduler.launched(worker);
     }
 
     /// There is none, and none was.
     pub(crate) fn not_launched(&mut self, worker: WorkerId, error: Error) {
         self.cause = Some(error);
+        self.scheduler.set_now(monotonic_ns());
         self.scheduler.exited(worker, None);
     }
 
@@ -376,6 +392,10 @@ impl Engine {
                     lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
                 }
             }
+            Action::Overran { worker, limit, ran } => {
+                let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
+                self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
+            }
             Action::Probe { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     let running = lane.running();
@@ -420,11 +440,7 @@ impl Engine {
                 None => Error::worker_died(*status, None),
             },
             (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
-            (Verdict::TimedOut { limit, ran }, _) => {
-                let (limit, ran) = (Duration::from_nanos(limit), Duration::from_nanos(ran));
-                let text = format!("exceeded its limit of {limit:?} after {ran:.3?} and was killed");
-                Error::new(ErrorKind::TaskTimeout, text)
-            }
+            (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
             (Verdict::Protocol, _) => {
                 Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
             }
@@ -453,6 +469,11 @@ impl Engine {
             State::Broken => Err(self.why_broken()),
         }
     }
+}
+
+fn exceeded(limit: Nanos, ran: Nanos) -> String {
+    let [limit, ran] = [limit, ran].map(|ns| quantity::time(Duration::from_nanos(ns)));
+    format!("exceeded its limit of {limit} after {ran} and was killed")
 }
 
 fn describe(status: ExitStatus, words: Option<&LastWords>) -> String {

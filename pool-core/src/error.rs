@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use nix::sys::signal::Signal;
 
 use crate::panic::PanicReport;
+use crate::quantity;
 use crate::table::Entry;
 
 /// The result of a pool's operation.
@@ -128,7 +129,7 @@ impl Error {
 
     /// Of a worker that died when an allocation failed.
     pub(crate) fn out_of_memory(status: ExitStatus, limit: Option<u64>) -> Self {
-        let limit = limit.map_or_else(|| "a limit".to_owned(), |bytes| format!("{} MiB", bytes >> 20));
+        let limit = limit.map_or_else(|| "a limit".to_owned(), quantity::size);
         let mut error = Error::worker_died(status, Some(&format!("needed more than {limit}")));
         error.0.kind = ErrorKind::MemoryLimit;
         error

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Arrivals, Slot, Waiter};
+use crate::quantity;
 use crate::scheduler::JobId;
 use crate::shared::Shared;
 
@@ -94,7 +95,10 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
         if !self.wait_timeout(limit) {
-            return Err(Error::new(ErrorKind::Timeout, format!("no outcome after {limit:?}; the job goes on")));
+            return Err(Error::new(
+                ErrorKind::Timeout,
+                format!("no outcome after {}; the job goes on", quantity::time(limit)),
+            ));
         }
         self.collect()
     }

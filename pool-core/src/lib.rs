@@ -70,6 +70,7 @@ mod job;
 mod landing;
 mod outcome;
 mod plain;
+mod quantity;
 mod table;
 
 // The host.

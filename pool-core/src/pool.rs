@@ -13,6 +13,7 @@ use crate::imap::{Imap, ImapUnordered};
 use crate::job::{Args, Payload, Slot};
 use crate::lineage::Lineage;
 use crate::outcome::{self, Gathered};
+use crate::quantity;
 use crate::scheduler::{State, Terms};
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -329,21 +330,16 @@ impl Pool {
     /// What the task's options, and where they are silent the pool's, say of a job.
     fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
         self.check_owner()?;
-        let (options, defaults) = (task.options(), self.shared.defaults);
-        let refuse = |text| Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
+        let options = task.options().or(self.shared.defaults);
         if options.chunk_size == Some(0) {
-            return refuse("a chunk size must be at least 1, and is 0");
-        }
-        if options.timeout == Some(Duration::ZERO) {
-            return refuse("a time limit of zero leaves no time to run");
+            let text = "a chunk size must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
         }
         Ok(Terms {
             task: T::entry().index(),
-            timeout: options
-                .timeout
-                .or(defaults.timeout)
-                .map(|limit| u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
-            retries: options.retries.or(defaults.retries).unwrap_or(0),
+            timeout: options.timeout_ns(T::entry())?,
+            retries: options.retries.unwrap_or(0),
+            retry_panics: options.retry_panics,
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             urgent: false,
             lazy: false,
@@ -377,7 +373,7 @@ impl Pool {
         if self.join_until(Instant::now().checked_add(limit))? {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {limit:?}; it goes on")))
+        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {}; it goes on", quantity::time(limit))))
     }
 
     fn join_until(&self, deadline: Option<Instant>) -> Result<bool> {

@@ -5,21 +5,23 @@
 //!
 //! A **job** is what was submitted: one item for a single call, many for a map. A **chunk** is a run of consecutive
 //! items of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the
-//! queue, or in one worker's `in_flight`. An item leaves either for good only through [`Scheduler::replied`] (a value
-//! or an error came back), [`Scheduler::failed`] (the worker died of it), or with its whole job (cancelled, terminated,
-//! broken).
+//! queue, in one worker's `in_flight`, or, until their next attempt, in `retries`. An item leaves these for good only
+//! through [`Scheduler::replied`] (a value or an error came back), [`Scheduler::failed`] (the worker died of it), or
+//! with its whole job (cancelled, terminated, broken).
 
 mod clock;
 mod dispatch;
 mod pace;
 mod processes;
+mod retries;
 mod settlement;
 #[cfg(test)]
 mod simulation;
 mod slab;
 mod worker;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
 
 use self::pace::Pace;
 pub(crate) use self::slab::JobId;
@@ -29,6 +31,11 @@ use self::worker::{Doom, Phase, Range, Sent, Worker};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) type Nanos = u64;
+
+/// A limit that no clock can hold is none.
+pub(crate) fn nanos(limit: Duration) -> Nanos {
+    Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
+}
 
 /// A worker's place in the pool; its process may be replaced, the number stays.
 pub(crate) type WorkerId = usize;
@@ -42,6 +49,8 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Option<Nanos>,
     /// Workers run something first that may fail, and take no work before.
     pub(crate) has_initializer: bool,
+    /// How long that may take.
+    pub(crate) initializer_timeout: Option<Nanos>,
 }
 
 /// What was asked of one job.
@@ -50,6 +59,8 @@ pub(crate) struct Terms {
     pub(crate) task: u32,
     pub(crate) timeout: Option<Nanos>,
     pub(crate) retries: u32,
+    /// A panic is worth another attempt, too.
+    pub(crate) retry_panics: bool,
     pub(crate) chunk_size: Option<u32>,
     /// Somebody waits for its end from the start.
     pub(crate) urgent: bool,
@@ -96,6 +107,8 @@ pub(crate) enum Action<P> {
     Kill { worker: WorkerId },
     /// Tell the worker to leave after what it has; [`Scheduler::exited`] follows.
     Quit { worker: WorkerId },
+    /// The worker's initializer has run for `ran` of its `limit`: that is why the worker is about to be killed.
+    Overran { worker: WorkerId, limit: Nanos, ran: Nanos },
     /// Look up since when the worker runs its item, and say so with [`Scheduler::probed`].
     Probe { worker: WorkerId },
 }
@@ -139,7 +152,7 @@ struct Job<P> {
     queued: u64,
     /// Chunks with workers.
     in_flight: u32,
-    /// Items that have cost a worker, and how often.
+    /// Items that have cost a worker, or panicked though they may do so again, and how often.
     #[expect(clippy::box_collection, reason = "few jobs have any, and there may be ten million jobs")]
     attempts: Option<Box<HashMap<u64, u32>>>,
 }
@@ -151,6 +164,9 @@ pub(crate) struct Scheduler<P> {
     now: Nanos,
     jobs: Slab<Job<P>>,
     queue: VecDeque<Range>,
+    /// Items that wait for another attempt, by the time from which they may have it. Some may be of jobs that have
+    /// ended.
+    retries: BTreeMap<Nanos, Vec<Range>>,
     workers: Vec<Worker>,
     paces: Vec<Pace>,
     actions: VecDeque<Action<P>>,
@@ -170,6 +186,7 @@ impl<P> Scheduler<P> {
             now: 0,
             jobs: Slab::new(),
             queue: VecDeque::new(),
+            retries: BTreeMap::new(),
             workers: (0..config.workers).map(|_| Worker::new()).collect(),
             paces: vec![Pace::default(); tasks],
             actions: VecDeque::new(),
@@ -362,6 +379,7 @@ impl<P> Scheduler<P> {
             self.jobs.remove(id);
         }
         self.queue.clear();
+        self.retries.clear();
         for worker in 0..self.workers.len() {
             self.workers[worker].in_flight.clear();
             self.vacate(worker);

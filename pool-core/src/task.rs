@@ -7,7 +7,9 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::error::{Error, ErrorKind};
 use crate::landing::Landing;
+use crate::scheduler::{Nanos, nanos};
 use crate::table::Entry;
 
 /// A function that a pool can run in a worker process.
@@ -114,9 +116,38 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// This task with up to `retries` further attempts for an item whose worker died or was killed by a time limit.
     ///
-    /// A panic is not retried, and neither is an error that the function returns.
+    /// The first comes 10 ms later, each further one after twice the time, up to 1.28 s. Meanwhile the item holds up
+    /// nobody. Only what a worker had begun is charged: what was merely sent there runs elsewhere, at once.
+    ///
+    /// A panic is retried only with [`retry_panics`](Task::retry_panics), and an error that the function returns never.
     fn retries(self, retries: u32) -> Configured<Self> {
         Configured::new(Options { retries: Some(retries), ..self.options() })
+    }
+
+    /// This task with its [`retries`](Task::retries) used for an item that panics, too.
+    ///
+    /// For functions that panic of what passes, such as a server that does not answer. They must be fit to be called
+    /// again in the same process.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicU32, Ordering};
+    /// use pool_core::prelude::*;
+    ///
+    /// #[pool_task]
+    /// fn third_time() -> u32 {
+    ///     static CALLS: AtomicU32 = AtomicU32::new(0);
+    ///     let call = CALLS.fetch_add(1, Ordering::Relaxed) + 1;
+    ///     assert!(call >= 3, "not yet");
+    ///     call
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(third_time::Task.retries(2).retry_panics(), ())?, 3);
+    /// # Ok(()) }
+    /// ```
+    fn retry_panics(self) -> Configured<Self> {
+        Configured::new(Options { retry_panics: true, ..self.options() })
     }
 
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
@@ -127,7 +158,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     }
 }
 
-/// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and [`Task::chunk_size`].
+/// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.
 pub struct Configured<T> {
     task: PhantomData<fn() -> T>,
     options: Options,
@@ -206,12 +237,13 @@ impl<T: Task> Task for Configured<T> {
 pub struct Options {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<u32>,
+    pub(crate) retry_panics: bool,
     pub(crate) chunk_size: Option<usize>,
 }
 
 impl Options {
     /// No option set.
-    pub const NONE: Options = Options { timeout: None, retries: None, chunk_size: None };
+    pub const NONE: Options = Options { timeout: None, retries: None, retry_panics: false, chunk_size: None };
 
     /// With the attribute's `timeout`.
     #[must_use]
@@ -223,5 +255,29 @@ impl Options {
     #[must_use]
     pub const fn with_retries(self, retries: u32) -> Self {
         Options { retries: Some(retries), ..self }
+    }
+
+    /// With the attribute's `retry_panics`.
+    #[must_use]
+    pub const fn with_retry_panics(self) -> Self {
+        Options { retry_panics: true, ..self }
+    }
+
+    /// With the pool's where these say nothing.
+    pub(crate) fn or(self, pool: Options) -> Self {
+        Options { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
+    }
+
+    /// The time limit for the scheduler.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    pub(crate) fn timeout_ns(&self, task: &Entry) -> crate::Result<Option<Nanos>> {
+        if self.timeout == Some(Duration::ZERO) {
+            let text = "a time limit of zero leaves no time to run";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(task));
+        }
+        Ok(self.timeout.map(nanos))
     }
 }

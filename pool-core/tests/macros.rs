@@ -244,7 +244,7 @@ mod entries {
     use super::*;
 
     /// Documented.
-    #[pool_task(timeout = "1.5s", retries = 3)]
+    #[pool_task(timeout = "1.5s", retries = 3, retry_panics)]
     #[rustfmt::skip]
     pub(crate) fn with_options(r#type: &[Option<& str>], mut pair: (u8,), _: &'_ Vec< u8 >) -> Result<(), Box<[u8; 4]>> {
         pair.0 += 1;
@@ -274,11 +274,11 @@ mod entries {
     #[test]
     fn have_the_options_of_the_attribute() {
         let options = format!("{:?}", with_options::Task.options());
-        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(3), chunk_size: None }");
+        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None }");
         let options = format!("{:?}", with_options::Task.retries(1).options());
-        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(1), chunk_size: None }");
+        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None }");
         let options = format!("{:?}", r#move::Task.options());
-        assert_eq!(options, "Options { timeout: None, retries: None, chunk_size: None }");
+        assert_eq!(options, "Options { timeout: None, retries: None, retry_panics: false, chunk_size: None }");
     }
 
     #[test]

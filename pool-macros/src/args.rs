@@ -12,6 +12,8 @@ pub(crate) struct Args {
     pub(crate) timeout: Option<u64>,
     /// Further attempts after a worker's death.
     pub(crate) retries: Option<u32>,
+    /// These are for panics, too.
+    pub(crate) retry_panics: bool,
     /// Where `pool-core` is found.
     pub(crate) krate: Path,
 }
@@ -19,7 +21,8 @@ pub(crate) struct Args {
 impl Args {
     /// Reads the options.
     pub(crate) fn parse(tokens: TokenStream) -> Result<Args> {
-        let mut args = Args { timeout: None, retries: None, krate: syn::parse_quote!(::pool_core) };
+        let mut args =
+            Args { timeout: None, retries: None, retry_panics: false, krate: syn::parse_quote!(::pool_core) };
         let mut seen = Vec::new();
         syn::meta::parser(|meta| args.option(&mut seen, &meta)).parse2(tokens)?;
         Ok(args)
@@ -33,9 +36,11 @@ impl Args {
         match name.as_str() {
             "timeout" => self.timeout = Some(timeout(meta)?),
             "retries" => self.retries = Some(retries(meta)?),
+            "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                return Err(meta.error(format!("unknown option `{name}`: there are `timeout`, `retries` and `crate`")));
+                let known = "`timeout`, `retries`, `retry_panics` and `crate`";
+                return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
         seen.push(name);
@@ -46,12 +51,22 @@ impl Args {
 const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or h";
 const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
 
+const RETRY_PANICS_FORM: &str = "`retries = 3, retry_panics`: it has no value";
+
 /// The literal behind `name =`, or an error on what stands there that shows the form.
 fn value<T: Parse>(meta: &ParseNestedMeta<'_>, form: &str) -> Result<T> {
     if !meta.input.peek(Token![=]) {
         return Err(meta.error(format!("write {form}")));
     }
     meta.value()?.parse().map_err(|error| Error::new(error.span(), format!("write {form}")))
+}
+
+/// That the name stands there, with nothing behind it.
+fn flag(meta: &ParseNestedMeta<'_>, form: &str) -> Result<bool> {
+    if meta.input.is_empty() || meta.input.peek(Token![,]) {
+        return Ok(true);
+    }
+    Err(meta.error(format!("write {form}")))
 }
 
 fn wrong_form(literal: impl ToTokens, form: &str) -> Error {

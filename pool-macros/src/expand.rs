@@ -238,6 +238,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
     let output = text::of(&function.output.ty);
     let timeout = args.timeout.map(|nanoseconds| glue!(.with_timeout(#nanoseconds)));
     let retries = args.retries.map(|retries| glue!(.with_retries(#retries)));
+    let retry_panics = args.retry_panics.then(|| glue!(.with_retry_panics()));
     glue! {
         #[#private::linkme::distributed_slice(#private::TASKS)]
         #[linkme(crate = #private::linkme)]
@@ -248,7 +249,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             line: #line,
             args: #arguments,
             output: #output,
-            options: #private::Options::NONE #timeout #retries,
+            options: #private::Options::NONE #timeout #retries #retry_panics,
         });
     }
 }

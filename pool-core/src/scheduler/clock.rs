@@ -4,7 +4,7 @@ use super::{Action, Begun, Doom, Nanos, Phase, Scheduler, WorkerId};
 
 /// A worker that does not begin what it was sent for this long will not any more: somebody has stopped it. Long
 /// enough for the longest of calls to pass the ring.
-const STUPOR: Nanos = 10_000_000_000;
+pub(super) const STUPOR: Nanos = 10_000_000_000;
 
 impl<P> Scheduler<P> {
     /// Sets the time, so that what happens next is dated.
@@ -40,12 +40,15 @@ impl<P> Scheduler<P> {
                 }
             }
         }
+        self.retry_what_is_due();
         self.dispatch();
     }
 
     /// The worker is at the item that it has begun since the time given, or cannot be said to have begun any.
     pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
-        let Some(sent) = self.workers[worker].in_flight.front() else { return };
+        let Some(sent) = self.workers[worker].in_flight.front() else {
+            return self.start_probed(worker, running.map(|(_, since)| since));
+        };
         let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
         let running = running.filter(|(begun, _)| begun.is_in(sent));
         let slot = &self.workers[worker];
@@ -60,18 +63,40 @@ impl<P> Scheduler<P> {
         {
             self.doom(worker, Doom::Stupor);
         } else {
-            let deadline = running.map_or(self.now, |(_, since)| since).saturating_add(limit);
-            self.workers[worker].deadline = Some(deadline);
-            self.wake_by(deadline);
+            let since = running.map_or(self.now, |(_, since)| since);
+            self.look_again(worker, since.saturating_add(limit));
         }
+    }
+
+    /// The worker, if it is starting, has begun its initializer at the time given, or not at all.
+    fn start_probed(&mut self, worker: WorkerId, begun: Option<Nanos>) {
+        let slot = &self.workers[worker];
+        let Some(limit) = self.config.initializer_timeout.filter(|_| slot.phase == Phase::Starting) else { return };
+        let (since, most) = match begun {
+            Some(since) => (since, limit),
+            None => (slot.heard, limit.saturating_add(STUPOR)),
+        };
+        let ran = self.now.saturating_sub(since);
+        if ran >= most {
+            self.actions.push_back(Action::Overran { worker, limit, ran });
+            self.doom(worker, Doom::Unfit);
+        } else {
+            // One that has not begun is looked at less and less often.
+            let pause = if begun.is_some() { limit - ran } else { limit.max(ran) };
+            self.look_again(worker, self.now.saturating_add(pause));
+        }
+    }
+
+    /// Has the worker's running item, or its initializer, looked at then.
+    pub(super) fn look_again(&mut self, worker: WorkerId, deadline: Nanos) {
+        self.workers[worker].deadline = Some(deadline);
+        self.wake_by(deadline);
     }
 
     /// A worker that was told to leave, and has nothing left to do, should soon be gone.
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
-            let deadline = self.now.saturating_add(STUPOR);
-            self.workers[worker].deadline = Some(deadline);
-            self.wake_by(deadline);
+            self.look_again(worker, self.now.saturating_add(STUPOR));
         }
     }
 

@@ -1,10 +1,17 @@
 //! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
 
-use super::{Action, Begun, Doom, JobId, Nanos, Phase, Range, Scheduler, State, Verdict, WorkerId};
+use super::{Action, Begun, Doom, JobId, Nanos, Phase, Scheduler, State, Verdict, WorkerId};
 
-/// Wait before a worker that failed to start is started again; doubles with each failure in a row.
+/// Wait before a worker that failed to start is started again, or an item that failed is tried again: beside a new
+/// process, which takes about a millisecond, long enough for a passing trouble to pass. Doubles with each time in a
+/// row, up to 1.28 s.
 const BACK_OFF: Nanos = 10_000_000;
 const BACK_OFF_DOUBLINGS_MAX: u32 = 7;
+
+/// How long to wait after a failure that is the `times`-th in a row.
+pub(super) fn back_off_pause(times: u32) -> Nanos {
+    BACK_OFF << (times - 1).min(BACK_OFF_DOUBLINGS_MAX)
+}
 
 impl<P> Scheduler<P> {
     /// There is a process.
@@ -13,6 +20,9 @@ impl<P> Scheduler<P> {
         if slot.phase == Phase::Launching {
             slot.phase = Phase::Starting;
             slot.heard = self.now;
+            if let Some(limit) = self.config.initializer_timeout {
+                self.look_again(worker, self.now.saturating_add(limit));
+            }
         }
         if self.state == State::Terminated || self.state == State::Broken {
             self.doom(worker, Doom::Unwanted);
@@ -31,6 +41,9 @@ impl<P> Scheduler<P> {
         slot.heard = self.now;
         if slot.phase == Phase::Starting {
             slot.phase = Phase::Ready;
+            if slot.in_flight.is_empty() {
+                slot.deadline = None; // the initializer's
+            }
         }
         self.full = false;
         self.dispatch();
@@ -102,22 +115,14 @@ impl<P> Scheduler<P> {
             Phase::Doomed(Doom::Protocol | Doom::Unfit) => Verdict::Protocol,
             _ => Verdict::Died,
         };
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
-        if job.terms.retries > 0 {
-            let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
-            *attempts += 1;
-            if *attempts <= job.terms.retries {
-                self.requeue(Range { job: id, first: item, items: 1 });
-                return;
-            }
+        if self.payload(id).is_some() && !self.put_off(id, item) {
+            self.actions.push_back(Action::Fail { worker, job: id, item, verdict });
         }
-        self.actions.push_back(Action::Fail { worker, job: id, item, verdict });
     }
 
     /// Starts the worker again after a pause that doubles with each time in a row.
     fn back_off(&mut self, worker: WorkerId, times: u32) {
-        let pause = BACK_OFF << (times - 1).min(BACK_OFF_DOUBLINGS_MAX);
-        let until = self.now.saturating_add(pause);
+        let until = self.now.saturating_add(back_off_pause(times));
         self.workers[worker].phase = Phase::BackingOff(until);
         self.wake_by(until);
     }

@@ -37,6 +37,14 @@ enum Plant {
     ForgetsShare,
     /// The scheduler is not told when to give up starting workers.
     RestartsForever,
+    /// The scheduler is not told how long an initializer may take.
+    StartsForever,
+    /// What waits for another attempt is lost.
+    ForgetsRetry,
+    /// What waits for another attempt has it at once.
+    RetriesEarly,
+    /// The scheduler believes that panics are to be retried.
+    RetriesPanics,
     /// The scheduler believes that an item may be tried once less than it may.
     RetriesLess,
     /// The scheduler believes that an item may be tried more often than it may.
@@ -54,7 +62,7 @@ impl World {
                 let steps = self.rng.up_to(30);
                 (0..steps).for_each(|_| _ = self.work(worker));
             }
-            45..60 => self.route(),
+            45..60 => _ = self.route(),
             60..70 => self.pass_time(),
             70..76 => self.launch_one(),
             76..82 => self.bury_one(),
@@ -186,6 +194,8 @@ impl World {
             terms.retries = terms.retries.saturating_sub(1);
         } else if self.errs(Plant::RetriesMore) {
             terms.retries += 1;
+        } else if self.errs(Plant::RetriesPanics) {
+            terms.retry_panics = true;
         }
         self.trace(|| format!("job {job}: {terms:?}"));
         (terms, job)
@@ -250,6 +260,7 @@ impl World {
         self.plan.has_room = 1000;
         self.plan.launch_fails = 0;
         self.plan.initializer_dies = 0;
+        self.plan.initializer_hangs = 0;
         self.trace(|| "the end begins".to_owned());
         if self.rng.permille(500) {
             self.scheduler.close();
@@ -290,8 +301,7 @@ impl World {
 
     /// Everybody does what he can, or else time passes; nothing if nobody waits for that either.
     fn round(&mut self) -> Option<()> {
-        self.route();
-        let mut goes_on = false;
+        let mut goes_on = self.route();
         for worker in 0..self.desks.len() {
             if self.desks[worker].launching {
                 self.launched(worker);
@@ -369,6 +379,7 @@ fn finds(plant: Plant) {
 fn planted_faults_are_found() {
     use Plant::*;
     let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
-    let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, RetriesLess, RetriesMore];
-    deliveries.into_iter().chain(limits).for_each(finds);
+    let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, StartsForever];
+    let retries = [ForgetsRetry, RetriesEarly, RetriesPanics, RetriesLess, RetriesMore];
+    deliveries.into_iter().chain(limits).chain(retries).for_each(finds);
 }

@@ -78,7 +78,8 @@ pub(super) enum Doom {
     Cancelled {
         seq: u32,
     },
-    /// It wrote nonsense before it was ready: as good as one that could not be started.
+    /// It wrote nonsense before it was ready, or its initializer took too long: as good as one that could not be
+    /// started.
     Unfit,
     /// It did not begin what it was sent, which is not the chunk's fault.
     Stupor,
@@ -114,7 +115,7 @@ pub(super) struct Worker {
     pub(super) idle_deaths: u32,
     /// When this worker last gave a sign of life.
     pub(super) heard: Nanos,
-    /// When to look at the running item's time.
+    /// When to look at the time of the running item or the initializer.
     pub(super) deadline: Option<Nanos>,
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::Plan;
 use crate::scheduler::dispatch::SILENCE;
+use crate::scheduler::processes::back_off_pause;
 use crate::scheduler::{Nanos, Phase, Range, Scheduler, State, Terms, Verdict, WorkerId};
 
 #[derive(Debug, Default)]
@@ -37,8 +38,10 @@ struct Item {
     run: Option<(usize, Nanos)>,
     /// Processes that died while it was its turn.
     costs: u32,
-    /// Of these, the ones that it killed itself.
-    kills: u32,
+    /// Of these, the ones that it killed itself, and its panics that were worth another attempt.
+    charges: u32,
+    /// It may not be sent before.
+    rests_until: Nanos,
 }
 
 #[derive(Debug, Default)]
@@ -52,7 +55,7 @@ pub(super) struct ProcessBook {
     /// It had died in an item by then, and nothing else was known against it.
     pub(super) dies_of_nonsense: bool,
     pub(super) is_worn: bool,
-    /// It wrote nonsense before it was ready.
+    /// It wrote nonsense before it was ready, or its initializer took too long.
     pub(super) is_unfit: bool,
     /// An item of it was found to be over its limit.
     pub(super) was_slow: bool,
@@ -116,6 +119,23 @@ impl Books {
     pub(super) fn cost(&mut self, job: usize, item: u64) {
         if let Some(item) = self.jobs[job].items.get_mut(&item) {
             item.costs += 1;
+        }
+    }
+
+    /// An item panics; it is tried again only if its job asks for that, and then as often as after a death.
+    pub(super) fn panicked(&mut self, job: usize, item: u64, is_retried: bool) {
+        let terms = self.jobs[job].terms;
+        assert!(terms.retry_panics || !is_retried, "a panic is retried unasked: item {item} of job {job}");
+        let entry = self.item(job, item);
+        entry.run = None;
+        if !terms.retry_panics {
+            return;
+        }
+        entry.costs += 1;
+        assert!(is_retried || entry.costs > terms.retries, "item {item} of job {job} was not tried again: {terms:?}");
+        if is_retried {
+            self.charges_few(job, item);
+            assert!(self.item(job, item).charges <= terms.retries, "one attempt too many for item {item} of job {job}");
         }
     }
 
@@ -187,12 +207,20 @@ impl Books {
         assert!(!self.item(job, item).settled, "item {item} of job {job} is run after it was settled");
     }
 
-    /// An item that kills its worker again and again is given up.
-    pub(super) fn kills_few(&mut self, job: usize, item: u64) {
-        let retries = self.jobs[job].terms.retries;
+    /// An item that kills its worker again and again is given up; before the next attempt it rests.
+    pub(super) fn charges_few(&mut self, job: usize, item: u64) {
+        let (now, retries) = (self.now, self.jobs[job].terms.retries);
         let entry = self.item(job, item);
-        entry.kills += 1;
-        assert!(entry.kills <= retries + 1, "item {item} of job {job} has killed {} workers", entry.kills);
+        entry.charges += 1;
+        entry.rests_until = now + back_off_pause(entry.charges);
+        assert!(entry.charges <= retries + 1, "item {item} of job {job} has killed {} workers", entry.charges);
+    }
+
+    /// No item is sent before its rest is over.
+    pub(super) fn are_rested(&self, job: usize, first: u64, items: u32) {
+        let mut sent = self.jobs[job].items.range(first..first + u64::from(items));
+        let early = sent.find(|(_, item)| item.rests_until > self.now);
+        assert!(early.is_none(), "tried again too soon: {early:?} of job {job}");
     }
 
     /// A job ends once.
@@ -253,7 +281,7 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
     counters_are_true(scheduler);
     no_hands_are_idle(scheduler);
     nobody_is_surplus(scheduler);
-    clock_is_set(scheduler);
+    clock_is_set(scheduler, plan);
     places_are_manned(scheduler, places);
     breaks_when_it_must(scheduler, plan, places);
     finished_is_empty(scheduler, books, places);
@@ -268,13 +296,14 @@ fn counts_agree(scheduler: &Scheduler<usize>, books: &Books) {
     }
 }
 
-/// Every unsettled item waits in the queue or is with one worker.
+/// Every unsettled item waits in the queue or for another attempt, or is with one worker.
 fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
     let sent = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).map(|sent| {
         let Range { job, first, items } = sent.range;
         Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
     });
-    let ranges = scheduler.queue.iter().copied().chain(sent).filter(|range| range.items > 0);
+    let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
+    let ranges = waiting.chain(sent).filter(|range| range.items > 0);
     let mut ranges: Vec<_> = ranges
         .filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.first + u64::from(range.items))))
         .collect();
@@ -304,7 +333,8 @@ fn counters_are_true(scheduler: &Scheduler<usize>) {
 /// No worker is idle while items wait.
 fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     let waiting = scheduler.queue.iter().any(|range| scheduler.payload(range.job).is_some());
-    let idle = scheduler.workers.iter().position(|slot| slot.takes_work() && slot.in_flight.is_empty());
+    let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
+    let idle = scheduler.workers.iter().position(|slot| may_work(slot.phase) && slot.in_flight.is_empty());
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }
 
@@ -325,17 +355,24 @@ fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
     assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
 }
 
-/// Who runs an item with a time limit is watched, and the clock is set for it and for those who back off.
-fn clock_is_set(scheduler: &Scheduler<usize>) {
+/// Who runs an item or an initializer with a time limit is watched, and the clock is set for it, for those who back
+/// off, and for the next attempts of items.
+fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
+    let is_set_for = |due| scheduler.wake_at().is_some_and(|at| at <= due);
+    let retry = scheduler.retries.keys().next();
+    assert!(retry.is_none_or(|&due| is_set_for(due)), "an attempt is due at {retry:?}");
     for slot in &scheduler.workers {
         let front = slot.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
         let is_timed = front.is_some_and(|job| job.terms.timeout.is_some());
         let due = match slot.phase {
             Phase::BackingOff(until) => until,
+            Phase::Starting if plan.initializer_timeout.is_some() => {
+                slot.deadline.expect("its initializer has a limit")
+            }
             Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => slot.deadline.expect("its item has a limit"),
             _ => continue,
         };
-        assert!(scheduler.wake_at().is_some_and(|at| at <= due), "due at {due}: {slot:?}");
+        assert!(is_set_for(due), "due at {due}: {slot:?}");
     }
 }
 
@@ -360,6 +397,12 @@ pub(super) fn idle_help_the_silent(scheduler: &Scheduler<usize>) {
     let waits =
         behind.find(|sent| sent.range.items > 0 && !sent.recalling && scheduler.payload(sent.range.job).is_some());
     assert!(!has_idle || waits.is_none(), "a worker is idle while {waits:?} waits behind another item");
+}
+
+/// Once the clock has ticked, nothing waits for an attempt that it may have.
+pub(super) fn nothing_is_overdue(scheduler: &Scheduler<usize>) {
+    let first = scheduler.retries.keys().next();
+    assert!(first.is_none_or(|&due| due > scheduler.now), "an attempt was due at {first:?}");
 }
 
 /// The pool is broken when a worker could not be started more often than allowed, and only then.

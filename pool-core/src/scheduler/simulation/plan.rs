@@ -43,6 +43,8 @@ pub(super) struct Plan {
     pub(super) max_tasks_per_worker: Option<u64>,
     pub(super) restart_limit: u32,
     pub(super) idle_timeout: Option<Nanos>,
+    pub(super) has_initializer: bool,
+    pub(super) initializer_timeout: Option<Nanos>,
     /// The usual time of an item of each task.
     pub(super) tasks: Vec<Nanos>,
     pub(super) steps: u64,
@@ -50,7 +52,9 @@ pub(super) struct Plan {
     pub(super) calls: u64,
     pub(super) launch_fails: u64,
     pub(super) initializer_dies: u64,
+    pub(super) initializer_hangs: u64,
     pub(super) item_crashes: u64,
+    pub(super) item_panics: u64,
     pub(super) item_hangs: u64,
     pub(super) item_errs: u64,
     pub(super) process_dies: u64,
@@ -69,17 +73,23 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
         let tasks = rng.up_to(4);
+        let has_initializer = rng.permille(500);
+        let initializer_timeout = rng.pick(&[None, Some(1_000_000), Some(60_000_000)]).filter(|_| has_initializer);
         Plan {
             workers: rng.up_to(8) as usize,
             max_tasks_per_worker: rng.pick(&[None, None, None, Some(1), Some(3), Some(20)]),
             restart_limit: rng.pick(&[0, 1, 3, 10]),
             idle_timeout: rng.pick(&[None, None, Some(0), Some(100_000), Some(50_000_000)]),
+            has_initializer,
+            initializer_timeout,
             tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
             steps: 50 + rng.below(350),
             calls: rng.pick(&[2, 5, 12]),
             launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
             initializer_dies: rng.pick(&[0, 0, 0, 20, 300]),
+            initializer_hangs: if initializer_timeout.is_some() { rng.pick(&[0, 20, 200]) } else { 0 },
             item_crashes: rng.pick(&[0, 0, 10, 100, 500]),
+            item_panics: rng.pick(&[0, 0, 50, 300]),
             item_hangs: rng.pick(&[0, 10, 200]),
             item_errs: rng.pick(&[0, 50, 300]),
             process_dies: rng.pick(&[0, 0, 5, 50, 200]),
@@ -97,8 +107,14 @@ impl Plan {
     }
 
     pub(super) fn config(&self) -> Config {
-        let Plan { workers, max_tasks_per_worker, restart_limit, idle_timeout, .. } = *self;
-        Config { workers, max_tasks_per_worker, restart_limit, idle_timeout, has_initializer: false }
+        Config {
+            workers: self.workers,
+            max_tasks_per_worker: self.max_tasks_per_worker,
+            restart_limit: self.restart_limit,
+            idle_timeout: self.idle_timeout,
+            has_initializer: self.has_initializer,
+            initializer_timeout: self.initializer_timeout,
+        }
     }
 
     pub(super) fn terms(&self, rng: &mut Rng) -> Terms {
@@ -108,6 +124,7 @@ impl Plan {
             task: task as u32,
             timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]),
             retries: rng.pick(&[0, 0, 1, 3]),
+            retry_panics: rng.permille(500),
             chunk_size: rng.pick(&[None, None, Some(1), Some(2), Some(5), Some(40)]),
             urgent: rng.permille(200),
             lazy: rng.permille(200),

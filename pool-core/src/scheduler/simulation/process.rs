@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::books::Books;
 use super::plan::{Plan, Rng};
 use crate::scheduler::Nanos;
+use crate::scheduler::clock::STUPOR;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -17,6 +18,8 @@ pub(super) struct Process {
     pub(super) run: Option<Run>,
     /// Until when the initializer runs.
     starts: Option<Nanos>,
+    /// Somebody has stopped it, before it had begun anything.
+    is_stopped: bool,
     /// A signal is on its way to it.
     pub(super) doomed: bool,
     pub(super) dead: bool,
@@ -63,6 +66,12 @@ pub(super) enum Reply {
         worn: bool,
         elapsed: Nanos,
     },
+    /// The item of `job` has no value, and its worker lives.
+    Panicked {
+        seq: u32,
+        job: usize,
+        item: u64,
+    },
     Nonsense,
 }
 
@@ -103,20 +112,24 @@ enum Stage {
 enum Fate {
     Value,
     Error,
+    Panic,
     Crash,
 }
 
 const INIT_SEQ: u32 = u32::MAX;
 
 impl Process {
-    pub(super) fn new(id: usize, now: Nanos, rng: &mut Rng) -> Self {
+    pub(super) fn new(id: usize, now: Nanos, plan: &Plan, rng: &mut Rng) -> Self {
+        let hangs = rng.permille(plan.initializer_hangs);
+        let until = if hangs { Nanos::MAX } else { now + rng.pick(&[0, 100_000, 50_000_000]) };
         Process {
             id,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             notes: Notes { seq: INIT_SEQ, claimed: 0, item: 0, since: 0 },
             run: None,
-            starts: Some(now + rng.pick(&[0, 100_000, 50_000_000])),
+            starts: Some(until),
+            is_stopped: hangs && rng.permille(300),
             doomed: false,
             dead: false,
             is_garbled: false,
@@ -143,12 +156,22 @@ impl Process {
         }
     }
 
+    /// Whether its initializer has had `ran` of its time by now, as the process itself knows; it may have ended
+    /// meanwhile. One that has not begun is given some time for that, too.
+    pub(super) fn starts_slowly(&self, now: Nanos, limit: Nanos, ran: Nanos) -> bool {
+        if self.notes.claimed == 0 { ran >= limit + STUPOR } else { ran >= limit && now - self.notes.since == ran }
+    }
+
     /// Goes on by one step; false if it waits.
     pub(super) fn step(&mut self, books: &mut Books, plan: &Plan, rng: &mut Rng) -> bool {
-        if self.dead {
+        if self.dead || self.is_stopped {
             return false;
         }
         if let Some(until) = self.starts {
+            if plan.has_initializer && self.notes.claimed == 0 {
+                (self.notes.claimed, self.notes.since) = (1, books.now);
+                return true;
+            }
             return until <= books.now && self.start(plan, rng);
         }
         let Some(mut run) = self.run.take() else { return self.take_call(books.now) };
@@ -192,6 +215,18 @@ impl Process {
                     self.replies.push_back(Reply::Nonsense);
                 }
             }
+            Stage::Item { fate: Fate::Panic, .. } => {
+                let (seq, job) = (chunk.seq, chunk.job);
+                books.ran(job, item);
+                run.stage = Stage::Between;
+                if run.drafted > 0 {
+                    self.publish(run, false, books.now, false);
+                    run = self.run.take().expect("more of it follows");
+                }
+                run.published += 1;
+                run.next += 1;
+                self.replies.push_back(Reply::Panicked { seq, job, item });
+            }
             Stage::Item { fate, .. } => {
                 books.ran(chunk.job, item);
                 run.drafted += 1;
@@ -210,7 +245,7 @@ impl Process {
     fn start(&mut self, plan: &Plan, rng: &mut Rng) -> bool {
         self.starts = None;
         let dies = rng.permille(plan.initializer_dies);
-        if dies && rng.permille(500) {
+        if dies && (rng.permille(500) || !plan.has_initializer) {
             self.dead = true;
         } else {
             self.replies.push_back(if dies { Reply::NotReady } else { Reply::Ready });
@@ -250,6 +285,7 @@ fn fate(chunk: &Chunk, now: Nanos, plan: &Plan, rng: &mut Rng) -> Stage {
     let fate = match rng.below(1000) {
         roll if roll < plan.item_crashes => Fate::Crash,
         roll if roll < plan.item_crashes + plan.item_errs => Fate::Error,
+        roll if roll < plan.item_crashes + plan.item_errs + plan.item_panics => Fate::Panic,
         _ => Fate::Value,
     };
     let hangs = chunk.timeout.is_some() && rng.permille(plan.item_hangs);

@@ -31,6 +31,7 @@ impl World {
         match plant {
             Some(Plant::ForgetsShare) => config.max_tasks_per_worker = None,
             Some(Plant::RestartsForever) => config.restart_limit = u32::MAX,
+            Some(Plant::StartsForever) => config.initializer_timeout = None,
             _ => {}
         }
         let desks = (0..config.workers).map(|_| Desk::default()).collect();
@@ -67,15 +68,18 @@ impl World {
 
     // ---- replies ---------------------------------------------------------------------------------------------------
 
-    pub(super) fn route(&mut self) {
+    /// Takes in all replies; whether there were any.
+    pub(super) fn route(&mut self) -> bool {
         self.scheduler.set_now(self.books.now);
-        (0..self.desks.len()).for_each(|worker| self.route_lane(worker));
+        let replies: usize = (0..self.desks.len()).map(|worker| self.route_lane(worker)).sum();
         self.act();
+        replies > 0
     }
 
-    fn route_lane(&mut self, worker: WorkerId) {
+    fn route_lane(&mut self, worker: WorkerId) -> usize {
         let all_out = self.rng.permille(self.plan.has_room);
-        let Some(process) = self.process(worker) else { return };
+        let mut replies = 0;
+        let Some(process) = self.process(worker) else { return replies };
         for call in &mut process.calls {
             if let Call::Run(chunk) = call {
                 chunk.is_out |= all_out;
@@ -86,7 +90,9 @@ impl World {
         {
             self.trace(|| format!("{worker} says {reply:?}"));
             self.take_in(worker, reply);
+            replies += 1;
         }
+        replies
     }
 
     fn take_in(&mut self, worker: WorkerId, reply: Reply) {
@@ -115,14 +121,25 @@ impl World {
                 book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave;
                 self.scheduler.misbehaved(worker);
             }
+            Reply::Panicked { seq, job, item } => {
+                let Ok((id, at)) = self.scheduler.addressee(worker, seq, 1, false) else {
+                    return self.refuse(worker);
+                };
+                let is_retried = self.scheduler.panicked(worker);
+                if self.scheduler.payload(id).is_some() {
+                    self.books.panicked(job, item, is_retried);
+                }
+                if !is_retried {
+                    self.deliver(id, job, item, at, 1);
+                }
+                self.scheduler.replied(worker, seq, u32::from(!is_retried), false, 0);
+            }
             Reply::Items { seq, job, first, items, last, worn, elapsed } => {
                 if self.errs(Plant::LosesReply) {
                     return;
                 }
                 let Ok((id, at)) = self.scheduler.addressee(worker, seq, items, last) else {
-                    let is_over = matches!(self.scheduler.state(), State::Terminated | State::Broken);
-                    assert!(is_over, "the answer of an honest worker is refused");
-                    return self.scheduler.misbehaved(worker);
+                    return self.refuse(worker);
                 };
                 self.deliver(id, job, first, at, items);
                 self.scheduler.replied(worker, seq, items, last, elapsed);
@@ -133,6 +150,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// An honest worker's answer is nonsense only when nothing is in flight any more.
+    fn refuse(&mut self, worker: WorkerId) {
+        let is_over = matches!(self.scheduler.state(), State::Terminated | State::Broken);
+        assert!(is_over, "the answer of an honest worker is refused");
+        self.scheduler.misbehaved(worker);
     }
 
     /// `first` is what the worker means, `at` what the scheduler takes it for.
@@ -146,7 +170,7 @@ impl World {
 
     pub(super) fn launched(&mut self, worker: WorkerId) {
         self.scheduler.set_now(self.books.now);
-        let process = Process::new(self.books.processes.len(), self.books.now, &mut self.rng);
+        let process = Process::new(self.books.processes.len(), self.books.now, &self.plan, &mut self.rng);
         self.books.processes.push(books::ProcessBook::default());
         self.desks[worker] = Desk { process: Some(process), launching: false, ..self.desks[worker] };
         self.scheduler.launched(worker);
@@ -182,7 +206,7 @@ impl World {
         }
         let is_clear = salvaged && process.replies.is_empty() && (!book.killed || book.dies_of_nonsense);
         if let Some((job, item)) = process.killer.filter(|_| is_clear) {
-            self.books.kills_few(job, item);
+            self.books.charges_few(job, item);
         }
         if self.errs(Plant::ForgetsUnstarted) {
             while let Some((seq, _)) = self.scheduler.front(worker).filter(|(seq, _)| Some(*seq) != begun) {
@@ -243,13 +267,23 @@ impl World {
         suspects.into_iter().for_each(|(job, item)| self.books.cost(job, item));
     }
 
+    /// As the supervisor does: first what has been said, then what the time brings.
     pub(super) fn tick(&mut self) {
+        self.route();
         if self.plant == Some(Plant::ForgetsTime) {
             return self.scheduler.set_now(self.books.now);
+        }
+        if self.errs(Plant::ForgetsRetry) {
+            self.scheduler.retries.pop_first();
+        } else if self.errs(Plant::RetriesEarly)
+            && let Some((_, ranges)) = self.scheduler.retries.pop_first()
+        {
+            self.scheduler.retries.entry(0).or_default().extend(ranges);
         }
         self.scheduler.tick(self.books.now);
         self.act();
         books::idle_help_the_silent(&self.scheduler);
+        books::nothing_is_overdue(&self.scheduler);
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -301,6 +335,13 @@ impl World {
                 let again = std::mem::replace(&mut self.books.processes[id].told_to_leave, true);
                 assert!(!again && !self.books.processes[id].killed, "told to leave twice, or when killed");
             }
+            Action::Overran { worker, limit, ran } => {
+                let now = self.books.now;
+                let process = self.process(worker).expect("who has begun is there");
+                assert!(process.starts_slowly(now, limit, ran), "{ran} of {limit}: {process:?}");
+                let id = process.id;
+                self.books.processes[id].is_unfit = true;
+            }
             Action::Probe { worker } => {
                 let now = self.books.now;
                 if let Some(process) = self.process(worker) {
@@ -318,6 +359,7 @@ impl World {
         let max = self.plan.max_tasks_per_worker;
         self.books.sends_well(self.desks[worker].process.as_ref().map(|process| process.id), seq, items, max);
         let job = *self.scheduler.payload(id).expect("nothing is sent of a job that has ended");
+        self.books.are_rested(job, first, items);
         let terms = self.books.jobs[job].terms;
         let in_one = !self.rng.permille(self.plan.is_long);
         let process = self.desks[worker].process.as_mut().expect("looked at above");

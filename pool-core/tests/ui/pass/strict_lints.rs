@@ -23,7 +23,7 @@ struct Point {
 #[pool_task]
 fn nothing() {}
 
-#[pool_task(timeout = "2s", retries = 3)]
+#[pool_task(timeout = "2s", retries = 3, retry_panics)]
 fn private(point: &Point, mut more: Vec<Point>, _: u8) -> f64 {
     more.reverse();
     point.x + more[0].x

@@ -1,0 +1,50 @@
+//! Another attempt for an item that has cost a worker, or has panicked: not at once, and elsewhere if need be.
+//!
+//! Until its time has come such an item is in [`Scheduler::retries`] and nowhere else: no worker is kept for it, and
+//! what stands behind it in the queue goes on.
+
+use super::processes::back_off_pause;
+use super::{JobId, Range, Scheduler, WorkerId};
+
+impl<P> Scheduler<P> {
+    /// The next item of the chunk that the worker is at has panicked. True if it is tried again: then nothing is
+    /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have an
+    /// [addressee](Scheduler::addressee).
+    pub(crate) fn panicked(&mut self, worker: WorkerId) -> bool {
+        let sent = self.workers[worker].in_flight.front().expect("the reply has an addressee");
+        let (id, item) = (sent.range.job, sent.range.first + u64::from(sent.settled));
+        let is_retried = self.jobs.get(id).is_some_and(|job| job.terms.retry_panics) && self.put_off(id, item);
+        if is_retried {
+            let sent = self.workers[worker].in_flight.front_mut().expect("it was there above");
+            sent.settled += 1;
+        }
+        is_retried
+    }
+
+    /// Has the item wait for its next attempt, if its terms allow one. An attempt of a job that has ended is none.
+    pub(super) fn put_off(&mut self, id: JobId, item: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some() && job.terms.retries > 0) else {
+            return false;
+        };
+        let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
+        *attempts += 1;
+        if *attempts > job.terms.retries {
+            return false;
+        }
+        let due = self.now.saturating_add(back_off_pause(*attempts));
+        self.retries.entry(due).or_default().push(Range { job: id, first: item, items: 1 });
+        self.wake_by(due);
+        true
+    }
+
+    /// Puts what has waited long enough before the rest of the queue.
+    pub(super) fn retry_what_is_due(&mut self) {
+        while let Some(entry) = self.retries.first_entry() {
+            let due = *entry.key();
+            if due > self.now {
+                return self.wake_by(due);
+            }
+            entry.remove().into_iter().for_each(|range| self.requeue(range));
+        }
+    }
+}

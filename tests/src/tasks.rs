@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
 use pool_core::pool_task;
 use serde::{Deserialize, Serialize};
 
@@ -139,6 +139,44 @@ impl Way {
             Way::Segfault | Way::StackOverflow => Some(libc::SIGSEGV),
             Way::Kill => Some(libc::SIGKILL),
             _ => None,
+        }
+    }
+}
+
+/// How a task may refuse to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Stubborn {
+    /// It sleeps.
+    Sleeps,
+    /// It computes.
+    Loops,
+    /// It sleeps and is deaf to signals.
+    IgnoresSignals,
+    /// It stops itself with SIGSTOP.
+    StopsItself,
+}
+
+impl Stubborn {
+    /// Each of them.
+    pub const ALL: [Stubborn; 4] = [Stubborn::Sleeps, Stubborn::Loops, Stubborn::IgnoresSignals, Stubborn::StopsItself];
+
+    /// Does so for ever.
+    pub fn go(self) -> ! {
+        match self {
+            Stubborn::Sleeps => {}
+            Stubborn::Loops => loop {
+                std::hint::spin_loop();
+            },
+            Stubborn::IgnoresSignals => {
+                // SAFETY:
+                // - no handler of ours runs.
+                unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.expect("a valid signal");
+                SigSet::all().thread_block().expect("a valid set");
+            }
+            Stubborn::StopsItself => raise(Signal::SIGSTOP).expect("a valid signal"),
+        }
+        loop {
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 }

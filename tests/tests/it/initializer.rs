@@ -6,8 +6,8 @@ use pool_core::PoolState;
 use pool_core::prelude::*;
 use tests::gate::{Gate, count, open_and_hang};
 use tests::procs::{eventually, kill_9};
-use tests::tasks::{Way, pid, square};
-use tests::trial::{Check, Setup, each_method, everywhere};
+use tests::tasks::{Stubborn, Way, nap, pid, square};
+use tests::trial::{Check, Setup, each_method, everywhere, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -19,6 +19,10 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_initializer_that_fails_at_first_breaks_nothing),
         each_method(an_initializer_that_returns_ok_is_fine),
         each_method(an_initializer_that_hangs_does_not_hold_up_terminate),
+        each_method(an_initializer_that_takes_too_long_breaks_the_pool).workers(&[1, 2]),
+        each_method(an_initializer_that_hangs_at_first_breaks_nothing),
+        each_method(the_time_limit_of_an_initializer_is_not_that_of_tasks),
+        once(an_initializer_without_any_time_is_refused),
     ]
 }
 
@@ -145,4 +149,75 @@ fn an_initializer_that_hangs_does_not_hold_up_terminate(setup: &Setup) {
     pool.terminate();
     assert_eq!(waiting.get().unwrap_err().kind(), ErrorKind::Terminated);
     pool.join().unwrap();
+}
+
+#[pool_task(timeout = "200ms")]
+fn never_begin(how: Stubborn) {
+    how.go();
+}
+
+fn an_initializer_that_takes_too_long_breaks_the_pool(setup: &Setup) {
+    for how in Stubborn::ALL {
+        let pool = setup.builder().initializer(never_begin::Task, how).restart_limit(1).build().unwrap();
+        let error = pool.apply(square::Task, 1).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Broken, "{how:?}: {error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("the initializer `it::initializer::never_begin` exceeded its limit of 200 ms after "),
+            "{text}"
+        );
+        assert!(text.ends_with(" and was killed"), "{text}");
+        assert_eq!(pool.state(), PoolState::Broken);
+        pool.close();
+        pool.join().unwrap();
+        drop(pool);
+        assert!(eventually(|| tests::leaks::threads().len() == 1));
+    }
+}
+
+#[pool_task]
+fn hang_twice(calls: &str) {
+    if count(calls) < 2 {
+        Stubborn::StopsItself.go();
+    }
+}
+
+fn an_initializer_that_hangs_at_first_breaks_nothing(setup: &Setup) {
+    let calls = Gate::new();
+    // The call's limit stands in for the attribute's.
+    let builder = setup.builder().initializer(hang_twice::Task.timeout(Duration::from_millis(500)), calls.path());
+    let pool = builder.restart_limit(10).build().unwrap();
+    assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+    assert!(eventually(|| calls.count() == setup.workers + 2));
+    assert_eq!(pool.state(), PoolState::Open);
+}
+
+#[pool_task]
+fn take_long(deadlines: &str) {
+    nap(300);
+    if current_worker().is_some_and(|worker| worker.deadline().is_some()) {
+        count(deadlines);
+    }
+}
+
+fn the_time_limit_of_an_initializer_is_not_that_of_tasks(setup: &Setup) {
+    // Neither is the pool's that of the initializer ...
+    let deadlines = Gate::new();
+    let builder = setup.builder().initializer(take_long::Task, deadlines.path());
+    let pool = builder.task_timeout(Duration::from_millis(100)).build().unwrap();
+    assert_eq!(pool.map(square::Task, 0..10).unwrap().len(), 10);
+    assert_eq!(pool.apply(nap::Task, 30_000).unwrap_err().kind(), ErrorKind::TaskTimeout);
+    assert_eq!(deadlines.count(), 0);
+    drop(pool);
+    assert!(eventually(|| tests::leaks::threads().len() == 1));
+    // ... nor the other way round.
+    let task = take_long::Task.timeout(Duration::from_secs(2));
+    let pool = setup.builder().initializer(task, deadlines.path()).build().unwrap();
+    assert_eq!(pool.apply(nap::Task, 2500).unwrap(), 2500);
+    assert!(eventually(|| deadlines.count() == setup.workers));
+}
+
+fn an_initializer_without_any_time_is_refused(setup: &Setup) {
+    let builder = setup.builder().initializer(take_long::Task.timeout(Duration::ZERO), "");
+    assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::InvalidInput);
 }

@@ -10,6 +10,7 @@ mod limits;
 mod maps;
 mod payloads;
 mod programs;
+mod retries;
 mod surroundings;
 mod time_limits;
 mod values;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         initializer::checks(),
         deaths::checks(),
         time_limits::checks(),
+        retries::checks(),
         limits::checks(),
         payloads::checks(),
         hosts::checks(),

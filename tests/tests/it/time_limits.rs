@@ -1,13 +1,12 @@
-//! Tasks that take too long, and tasks that are worth another try.
+//! Tasks that take too long.
 
 use std::time::Instant;
 
-use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
 use pool_core::prelude::*;
 use tests::gate::{Gate, count};
 use tests::leaks::threads;
 use tests::procs::{SOON, eventually};
-use tests::tasks::{Way, nap, square};
+use tests::tasks::{Stubborn, nap, square};
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -20,47 +19,20 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_time_limit_may_be_the_pools),
         each_method(a_time_limit_of_zero_is_refused),
         each_method(a_task_may_know_its_time_limit),
-        everywhere(a_task_that_dies_the_first_times_succeeds_with_retries),
-        each_method(retries_that_do_not_suffice_end_in_the_last_death),
         each_method(a_time_limit_and_retries_go_together),
-        each_method(neither_a_panic_nor_an_error_is_retried),
     ]
-}
-
-/// How a task may refuse to end.
-#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
-enum Stubborn {
-    Sleeps,
-    Loops,
-    IgnoresSignals,
-    StopsItself,
 }
 
 #[pool_task]
 fn never_end(how: Stubborn) {
-    match how {
-        Stubborn::Sleeps => {}
-        Stubborn::Loops => loop {
-            std::hint::spin_loop();
-        },
-        Stubborn::IgnoresSignals => {
-            // SAFETY:
-            // - no handler of ours runs.
-            unsafe { signal(Signal::SIGTERM, SigHandler::SigIgn) }.unwrap();
-            SigSet::all().thread_block().unwrap();
-        }
-        Stubborn::StopsItself => raise(Signal::SIGSTOP).unwrap(),
-    }
-    loop {
-        std::thread::sleep(Duration::from_secs(1));
-    }
+    how.go();
 }
 
 const SHORT: Duration = Duration::from_millis(100);
 
 fn a_time_limit_ends_a_task_whatever_it_does(setup: &Setup) {
     let pool = setup.pool();
-    for how in [Stubborn::Sleeps, Stubborn::Loops, Stubborn::IgnoresSignals, Stubborn::StopsItself] {
+    for how in Stubborn::ALL {
         let start = Instant::now();
         let stubborn = pool.apply_async(never_end::Task.timeout(SHORT), how).unwrap();
         let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
@@ -162,50 +134,6 @@ fn a_task_may_know_its_time_limit(setup: &Setup) {
 }
 
 #[pool_task]
-fn die_at_first(calls: &str, deaths: usize, way: Way) -> usize {
-    let before = count(calls);
-    if before < deaths {
-        way.go();
-    }
-    before
-}
-
-fn a_task_that_dies_the_first_times_succeeds_with_retries(setup: &Setup) {
-    let pool = setup.pool();
-    for way in [Way::ExitZero, Way::Abort, Way::StackOverflow, Way::Kill] {
-        let calls = Gate::new();
-        let task = die_at_first::Task.retries(3);
-        assert_eq!(pool.apply(task, (calls.path(), 3, way)).unwrap(), 3);
-        // In a map each item has its own tries, and the others run once.
-        let gates: Vec<_> = (0..10).map(|_| Gate::new()).collect();
-        let items = (0..).zip(&gates).map(|(item, gate)| (gate.path(), if item == 4 { 2 } else { 0 }, way));
-        let tries = pool.map(task.chunk_size(5), items).unwrap();
-        assert_eq!(tries, [0, 0, 0, 0, 2, 0, 0, 0, 0, 0]);
-    }
-}
-
-fn retries_that_do_not_suffice_end_in_the_last_death(setup: &Setup) {
-    let pool = setup.pool();
-    let calls = Gate::new();
-    let error = pool.apply(die_at_first::Task.retries(2), (calls.path(), 99, Way::ExitThree)).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
-    assert_eq!(calls.count(), 3);
-    // A pool may be patient by default, and a call may still not be.
-    let patient = Gate::new();
-    let pool = {
-        drop(pool);
-        setup.builder()
-    }
-    .retries(2);
-    assert!(tests::procs::eventually(|| tests::leaks::threads().len() == 1));
-    let pool = pool.build().unwrap();
-    assert_eq!(pool.apply(die_at_first::Task, (patient.path(), 2, Way::Kill)).unwrap(), 2);
-    let hasty = Gate::new();
-    let error = pool.apply(die_at_first::Task.retries(0), (hasty.path(), 2, Way::Kill)).unwrap_err();
-    assert_eq!((error.kind(), hasty.count()), (ErrorKind::WorkerDied, 1));
-}
-
-#[pool_task]
 fn hang_at_first(calls: &str) -> usize {
     let before = count(calls);
     if before < 2 {
@@ -221,11 +149,4 @@ fn a_time_limit_and_retries_go_together(setup: &Setup) {
     assert_eq!(pool.apply(task.retries(2), calls.path()).unwrap(), 2);
     let others = Gate::new();
     assert_eq!(pool.apply(task.retries(1), others.path()).unwrap_err().kind(), ErrorKind::TaskTimeout);
-}
-
-fn neither_a_panic_nor_an_error_is_retried(setup: &Setup) {
-    let pool = setup.pool();
-    let calls = Gate::new();
-    let error = pool.apply(die_at_first::Task.retries(5), (calls.path(), 99, Way::Panic)).unwrap_err();
-    assert_eq!((error.kind(), calls.count()), (ErrorKind::Panicked, 1));
 }

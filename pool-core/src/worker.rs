@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::alloc::Layout;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
@@ -208,6 +209,9 @@ impl Station {
             if first.is_none() && !record.more() {
                 return Ok(Call { record, is_long: false });
             }
+            if self.long.try_reserve(record.len).is_err() {
+                self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
+            }
             self.end.calls.copy(&record, &mut self.long);
             self.end.calls.release(&record);
             let more = record.more();
@@ -216,6 +220,15 @@ impl Station {
                 return Ok(Call { record: *record, is_long: true });
             }
         }
+    }
+
+    /// There is no memory for the call, of which a part has come. Its first item is charged with that as if it had
+    /// begun: sent elsewhere, it would end the next worker.
+    #[cold]
+    fn fail_to_allocate(&self, seq: u32, bytes: usize) -> ! {
+        self.end.journal.begin_item(0, self.end.replies.draft_end(0));
+        self.end.journal.claim(seq, 1);
+        std::alloc::handle_alloc_error(Layout::array::<u8>(bytes).unwrap_or(Layout::new::<u8>()))
     }
 
     /// Waits for a record.

@@ -32,7 +32,6 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_constructor_that_runs_out_of_descriptors_leaves_nothing).workers(&[5]),
         each_method(a_pool_that_runs_out_of_descriptors_later_still_ends_every_job),
         each_method(a_constructor_under_a_file_size_limit_is_an_error),
-        each_method(a_task_past_its_memory_limit_fails_alone).noisy(),
         each_method(a_worker_that_has_grown_too_large_is_replaced),
         each_method(idle_workers_leave_and_come_back),
         each_method(each_worker_may_have_a_cpu_of_its_own),
@@ -304,22 +303,6 @@ fn a_constructor_under_a_file_size_limit_is_an_error(setup: &Setup) {
     assert!(matches!(error.kind(), ErrorKind::TooLarge | ErrorKind::System), "{error:?}");
     setrlimit(Resource::RLIMIT_FSIZE, soft, hard).unwrap();
     before.assert_restored();
-}
-
-#[pool_task]
-fn allocate(bytes: usize) -> usize {
-    let memory = std::hint::black_box(vec![1_u8; bytes]);
-    memory.iter().map(|byte| usize::from(*byte)).sum()
-}
-
-fn a_task_past_its_memory_limit_fails_alone(setup: &Setup) {
-    let pool = setup.builder().memory_limit(64 << 20).build().unwrap();
-    assert_eq!(pool.apply(allocate::Task, 16 << 20).unwrap(), 16 << 20);
-    let results = pool.map_results(allocate::Task, [1, 256 << 20, 2]).unwrap();
-    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
-    let error = results[1].as_ref().unwrap_err();
-    assert_eq!((error.kind(), error.item()), (ErrorKind::MemoryLimit, Some(1)), "{error}");
-    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
 }
 
 #[pool_task]

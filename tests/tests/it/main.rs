@@ -8,6 +8,7 @@ mod hosts;
 mod initializer;
 mod limits;
 mod maps;
+mod memory_limits;
 mod payloads;
 mod programs;
 mod retries;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         time_limits::checks(),
         retries::checks(),
         limits::checks(),
+        memory_limits::checks(),
         payloads::checks(),
         hosts::checks(),
         surroundings::checks(),

@@ -1,6 +1,7 @@
 //! What each worker runs before its first task, and what happens when that does not work.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use pool_core::PoolState;
 use pool_core::prelude::*;
@@ -16,6 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_initializer_that_fails_breaks_the_pool_with_its_message),
         each_method(an_initializer_that_panics_breaks_the_pool_with_its_message),
         each_method(an_initializer_that_crashes_breaks_the_pool),
+        each_method(the_last_of_ever_later_starts_is_the_cause).workers(&[1]),
         each_method(an_initializer_that_fails_at_first_breaks_nothing),
         each_method(an_initializer_that_returns_ok_is_fine),
         each_method(an_initializer_that_hangs_does_not_hold_up_terminate),
@@ -115,6 +117,22 @@ fn an_initializer_that_crashes_breaks_the_pool(setup: &Setup) {
         drop(pool);
         assert!(eventually(|| tests::leaks::threads().len() == 1));
     }
+}
+
+#[pool_task]
+fn exit_with_the_count(calls: &str) {
+    std::process::exit(count(calls) as i32);
+}
+
+fn the_last_of_ever_later_starts_is_the_cause(setup: &Setup) {
+    let (calls, start) = (Gate::new(), Instant::now());
+    let builder = setup.builder().initializer(exit_with_the_count::Task, calls.path());
+    let pool = builder.restart_limit(4).build().unwrap();
+    let error = pool.apply(square::Task, 1).unwrap_err();
+    assert_eq!((error.kind(), calls.count()), (ErrorKind::Broken, 5), "{error}");
+    let text = "the pool is broken: a worker died before it was ready: exited with code 4";
+    assert!(error.to_string().ends_with(text), "{error}");
+    assert!(start.elapsed() >= Duration::from_millis(10 + 20 + 40 + 80), "{:?}", start.elapsed());
 }
 
 #[pool_task]

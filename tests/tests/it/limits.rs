@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::Pid;
 use pool_core::PoolState;
 use pool_core::prelude::*;
 use tests::gate::{Gate, pass};
@@ -35,6 +37,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_worker_that_has_grown_too_large_is_replaced),
         each_method(idle_workers_leave_and_come_back),
         each_method(each_worker_may_have_a_cpu_of_its_own),
+        each_method(more_workers_than_cpus_take_turns),
+        each_method(when_memory_runs_out_workers_go_before_their_host),
     ]
 }
 
@@ -346,4 +350,38 @@ fn each_worker_may_have_a_cpu_of_its_own(setup: &Setup) {
     let pool = setup.builder().pin_cpus(true).build().unwrap();
     assert_eq!(pool.map(usable_cpus::Task, [(); 10]).unwrap(), [1; 10]);
     assert_eq!(usable_cpus(), of_host);
+}
+
+fn my_cpus() -> Vec<usize> {
+    let set = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    (0..CpuSet::count()).filter(|&cpu| set.is_set(cpu).unwrap()).collect()
+}
+
+#[pool_task]
+fn whose_cpus(gate: &str) -> (usize, Vec<usize>) {
+    pass(gate);
+    (current_worker().unwrap().id(), my_cpus())
+}
+
+fn more_workers_than_cpus_take_turns(setup: &Setup) {
+    let allowed = my_cpus();
+    let workers = 2 * allowed.len() + 1;
+    let pool = setup.with_workers(workers).builder().pin_cpus(true).build().unwrap();
+    let gate = Gate::new();
+    let jobs: Vec<_> = (0..workers).map(|_| pool.apply_async(whose_cpus::Task, gate.path()).unwrap()).collect();
+    gate.open();
+    let mut seen: Vec<_> = jobs.into_iter().map(|job| job.get().unwrap()).collect();
+    seen.sort_unstable();
+    let turns = (0..workers).map(|worker| (worker, vec![allowed[worker % allowed.len()]]));
+    assert_eq!(seen, turns.collect::<Vec<_>>());
+}
+
+fn when_memory_runs_out_workers_go_before_their_host(setup: &Setup) {
+    let score = |pid: u32| -> i32 {
+        std::fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap().trim().parse().unwrap()
+    };
+    let pool = setup.pool();
+    let host = score(std::process::id());
+    let workers: HashSet<_> = pool.map(pid::Task, [(); 50]).unwrap().into_iter().collect();
+    assert!(workers.into_iter().all(|worker| score(worker) > host || host == 1000));
 }

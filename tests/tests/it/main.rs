@@ -14,6 +14,7 @@ mod programs;
 mod retries;
 mod surroundings;
 mod time_limits;
+mod turmoil;
 mod values;
 mod walk_through;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         retries::checks(),
         limits::checks(),
         memory_limits::checks(),
+        turmoil::checks(),
         payloads::checks(),
         hosts::checks(),
         surroundings::checks(),

@@ -61,13 +61,13 @@ fn assert_each_met_its_fate(results: Vec<pool_core::Result<usize>>) {
 }
 
 fn resizes_and_idling_among_crashes_lose_nothing(setup: &Setup) {
-    let pool = setup.builder().idle_timeout(Duration::from_millis(2)).build().unwrap();
+    let pool = setup.builder().idle_timeout(Duration::from_millis(5)).build().unwrap();
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             for workers in [4, 1, 6, 2, 3].into_iter().cycle() {
                 pool.resize(workers).unwrap();
-                thread::sleep(Duration::from_millis(7));
+                thread::sleep(Duration::from_millis(20));
                 if is_over.load(Ordering::Relaxed) {
                     return;
                 }
@@ -75,9 +75,9 @@ fn resizes_and_idling_among_crashes_lose_nothing(setup: &Setup) {
         });
         for chunk_size in [None, Some(1), Some(8)] {
             let task = chunk_size.map_or(meet_fate::Task.retries(0), |size| meet_fate::Task.chunk_size(size));
-            assert_each_met_its_fate(pool.map_results(task, 0..300).unwrap());
+            assert_each_met_its_fate(pool.map_results(task, 0..150).unwrap());
             thread::sleep(Duration::from_millis(20));
-            let calls: Vec<_> = (0..100).map(|item| pool.apply_async(meet_fate::Task, item).unwrap()).collect();
+            let calls: Vec<_> = (0..50).map(|item| pool.apply_async(meet_fate::Task, item).unwrap()).collect();
             for (item, call) in calls.into_iter().enumerate() {
                 assert_eq!(call.get().map_err(|error| error.kind()).err(), expected(item));
             }

@@ -109,7 +109,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// This task with a limit on the time of each item, counted from its start in the worker.
     ///
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
-    /// [`ErrorKind::TaskTimeout`](crate::ErrorKind::TaskTimeout). All else goes on.
+    /// [`ErrorKind::TaskTimeout`]. All else goes on.
     fn timeout(self, limit: Duration) -> Configured<Self> {
         Configured::new(Options { timeout: Some(limit), ..self.options() })
     }
@@ -152,7 +152,7 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
     ///
-    /// Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
+    /// Zero is an [`ErrorKind::InvalidInput`] error of the call.
     fn chunk_size(self, items: usize) -> Configured<Self> {
         Configured::new(Options { chunk_size: Some(items), ..self.options() })
     }

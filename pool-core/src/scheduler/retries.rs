@@ -1,4 +1,4 @@
-//! Another attempt for an item that has cost a worker, or has panicked: not at once, and elsewhere if need be.
+//! Another attempt for an item that has cost a worker, or has panicked: not at once, and in whichever worker has room.
 //!
 //! Until its time has come such an item is in [`Scheduler::retries`] and nowhere else: no worker is kept for it, and
 //! what stands behind it in the queue goes on.
@@ -21,7 +21,7 @@ impl<P> Scheduler<P> {
         is_retried
     }
 
-    /// Has the item wait for its next attempt, if its terms allow one. An attempt of a job that has ended is none.
+    /// Has the item wait for its next attempt, if its job goes on and allows one.
     pub(super) fn put_off(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some() && job.terms.retries > 0) else {
             return false;

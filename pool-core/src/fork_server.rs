@@ -36,11 +36,14 @@ type Constructor = extern "C" fn(i32, *const *const libc::c_char, *const *const 
 extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
     let Some(nonce) = std::env::var_os(MARKER).and_then(|value| value.to_str()?.parse().ok()) else { return };
     // A marker that somebody else has set changes nothing: there is no greeting with this number.
-    let Ok(control) = Control::from_stdin() else { return };
-    if control.peek::<Greeting>().is_none_or(|greeting| greeting.nonce != nonce) {
-        return;
+    match Control::stdin_has_greeting(nonce) {
+        Ok(true) => {}
+        Ok(false) => return,
+        // Here and below: `main` must not run, or the program of the host would begin once more.
+        Err(_) => signals::exit_now(EXIT_NOT_GREETED),
     }
-    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { return };
+    let Ok(control) = Control::from_stdin() else { signals::exit_now(EXIT_NOT_GREETED) };
+    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { signals::exit_now(EXIT_NOT_GREETED) };
     // SAFETY:
     // - constructors run in a process of one thread, so nobody else reads the environment.
     unsafe { std::env::remove_var(MARKER) };
@@ -62,6 +65,9 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         _ => signals::exit_now(EXIT_OTHER_PROGRAM),
     }
 }
+
+/// Exit code of a process that could not take its greeting.
+const EXIT_NOT_GREETED: i32 = 119;
 
 /// Exit code of a process that was greeted by a program with other tasks.
 const EXIT_OTHER_PROGRAM: i32 = 121;

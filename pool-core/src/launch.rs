@@ -7,8 +7,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
+use nix::errno::Errno;
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recvmsg, sendmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, sendmsg,
     shutdown, socketpair,
 };
 use nix::sys::wait::{WaitPidFlag, waitpid};
@@ -206,7 +207,31 @@ impl Control {
         Ok((Control(one), Control(other)))
     }
 
-    /// The socket that this process was started with as its standard input, moved out of the way.
+    /// Whether this process was started with such a socket as its standard input, in which a greeting of this number
+    /// waits.
+    ///
+    /// # Errors
+    ///
+    /// That cannot be said.
+    pub(crate) fn stdin_has_greeting(nonce: u64) -> nix::Result<bool> {
+        let mut bytes = [0; MESSAGE_BYTES_MAX];
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        let length = loop {
+            match recv(libc::STDIN_FILENO, &mut bytes, flags) {
+                Ok(length) => break length,
+                Err(Errno::EINTR) => {}
+                // Closed; a file; a socket of somebody else's.
+                Err(Errno::EBADF | Errno::ENOTSOCK | Errno::EAGAIN | Errno::ENOTCONN | Errno::ECONNRESET) => {
+                    return Ok(false);
+                }
+                Err(errno) => return Err(errno),
+            }
+        };
+        let greeting = postcard::from_bytes::<Greeting>(&bytes[..length]);
+        Ok(greeting.is_ok_and(|greeting| greeting.nonce == nonce))
+    }
+
+    /// The socket that is this process's standard input, moved out of the way.
     pub(crate) fn from_stdin() -> io::Result<Control> {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Control(socket))
@@ -219,19 +244,11 @@ impl Control {
         let rights = if raw.is_empty() { &[][..] } else { &rights };
         loop {
             match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], rights, MsgFlags::MSG_NOSIGNAL, None) {
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
                 Ok(_) => return Ok(()),
             }
         }
-    }
-
-    /// The next message if it is there already; it stays.
-    pub(crate) fn peek<M: DeserializeOwned>(&self) -> Option<M> {
-        let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let length = nix::sys::socket::recv(self.0.as_raw_fd(), &mut bytes, flags).ok()?;
-        postcard::from_bytes(&bytes[..length]).ok()
     }
 
     /// The next message and its descriptors; `None` at the end, when the other side is gone.
@@ -241,9 +258,9 @@ impl Control {
         let (length, fds) = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Err(nix::errno::Errno::EINTR) => {}
+                Err(Errno::EINTR) => {}
                 // The other side closed its end with messages unread.
-                Err(nix::errno::Errno::ECONNRESET) => return Ok(None),
+                Err(Errno::ECONNRESET) => return Ok(None),
                 Err(error) => return Err(error.into()),
                 Ok(message) => {
                     let rights = message.cmsgs()?.filter_map(|rights| match rights {

@@ -6,7 +6,8 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -138,8 +139,8 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
     let Ok(children) = signals::prepare_server(&settings.name) else { signals::exit_now(1) };
     // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
     let host = pidfd_open(host).ok();
-    let _ = control.send(&Report::Serving, &[]);
     let mut workers = Workers(Vec::new());
+    workers.report(&control, &Report::Serving, &[]);
     loop {
         let mut fds =
             vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
@@ -159,7 +160,12 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
         }
         if has_request {
             let Ok(Some((request, fds))) = control.receive::<Launch>() else { workers.leave() };
-            let Some(lane) = fds.into_iter().next() else { continue };
+            let Some(lane) = fds.into_iter().next() else {
+                // It was cut off, since this process has no descriptor free.
+                let (worker, errno) = (request.worker, Errno::EMFILE as i32);
+                workers.report(&control, &Report::NotLaunched { worker, errno }, &[]);
+                continue;
+            };
             if workers.launch(&request, &control) == Side::Child {
                 // A worker knows its lane and the hub, and nothing of the server.
                 drop((control, children, host));
@@ -168,6 +174,10 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
         }
     }
 }
+
+/// How often a report is sent before the server gives up, and the time between.
+const REPORT_TRIES: u32 = 10;
+const REPORT_PAUSE: Duration = Duration::from_millis(10);
 
 /// The live workers: their numbers, and their processes, each of which leads a process group.
 struct Workers(Vec<(u32, Pid)>);
@@ -182,17 +192,27 @@ impl Workers {
         signals::exit_now(0)
     }
 
+    /// Tells the host. It would wait for ever for what it is not told, so if that cannot be, this server ends, which the
+    /// host does notice.
+    fn report(&self, control: &Control, report: &Report, fds: &[BorrowedFd<'_>]) {
+        for _ in 0..REPORT_TRIES {
+            match control.send(report, fds) {
+                Ok(()) => return,
+                // No memory at the moment, or too many descriptors under way.
+                Err(_) => std::thread::sleep(REPORT_PAUSE),
+            }
+        }
+        self.leave()
+    }
+
     /// Forks a worker and reports it. Returns in both processes.
     fn launch(&mut self, request: &Launch, control: &Control) -> Side {
         let worker = request.worker;
-        let refused = |errno| {
-            let _ = control.send(&Report::NotLaunched { worker, errno }, &[]);
-        };
         let pid = match launch::fork() {
             Ok(Side::Parent(pid)) => pid,
             Ok(Side::Child) => return Side::Child,
             Err(errno) => {
-                refused(errno as i32);
+                self.report(control, &Report::NotLaunched { worker, errno: errno as i32 }, &[]);
                 return Side::Parent(Pid::from_raw(0));
             }
         };
@@ -201,12 +221,13 @@ impl Workers {
         match pidfd_open(pid.as_raw() as u32) {
             Ok(pidfd) => {
                 self.0.push((worker, pid));
-                let _ = control.send(&Report::Launched { worker, pid: pid.as_raw() as u32 }, &[pidfd.as_fd()]);
+                self.report(control, &Report::Launched { worker, pid: pid.as_raw() as u32 }, &[pidfd.as_fd()]);
             }
             Err(error) => {
                 let _ = kill(pid, Signal::SIGKILL);
                 let _ = waitpid(pid, None);
-                refused(error.raw_os_error().unwrap_or_default());
+                let errno = error.raw_os_error().unwrap_or_default();
+                self.report(control, &Report::NotLaunched { worker, errno }, &[]);
             }
         }
         Side::Parent(pid)
@@ -227,7 +248,7 @@ impl Workers {
             };
             if let Some(at) = self.0.iter().position(|&(_, worker)| worker == pid) {
                 let (worker, pid) = self.0.swap_remove(at);
-                let _ = control.send(&Report::Exited { worker, pid: pid.as_raw() as u32, status }, &[]);
+                self.report(control, &Report::Exited { worker, pid: pid.as_raw() as u32, status }, &[]);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
@@ -225,7 +225,7 @@ impl Workers {
             }
             Err(error) => {
                 let _ = kill(pid, Signal::SIGKILL);
-                let _ = waitpid(pid, None);
+                let _ = launch::reap(pid, WaitPidFlag::empty());
                 let errno = error.raw_os_error().unwrap_or_default();
                 self.report(control, &Report::NotLaunched { worker, errno }, &[]);
             }
@@ -237,11 +237,15 @@ impl Workers {
     fn reap(&mut self, control: &Control) {
         let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
         // First only looked at: as long as it is not reaped, nobody else can have its number.
-        while let Ok(found) = waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
-            let Some(pid) = found.pid() else { return };
+        loop {
+            let found = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
+                Err(Errno::EINTR) => continue,
+                found => found.ok().and_then(|found| found.pid()),
+            };
+            let Some(pid) = found else { return };
             // What its tasks have started and left behind goes with it.
             let _ = killpg(pid, Signal::SIGKILL);
-            let status = match waitpid(pid, None) {
+            let status = match launch::reap(pid, WaitPidFlag::empty()) {
                 Ok(WaitStatus::Exited(_, code)) => code << 8,
                 Ok(WaitStatus::Signaled(_, signal, _)) => signal as i32,
                 _ => 0,

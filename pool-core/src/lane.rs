@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
-use pool_ipc::sys::pidfd_send_signal;
+use nix::unistd::Pid;
 use pool_ipc::{Header, HostEnd, MORE, Record};
 
 use crate::bytes::{Bytes, Cut};
 use crate::landing::Landing;
+use crate::launch::kill_process;
 use crate::message::{LastWords, call, reply};
 use crate::scheduler::Begun;
 
@@ -282,8 +283,7 @@ impl Lane {
     }
 
     pub(crate) fn kill(&self) {
-        // It may be gone already, which is what we want.
-        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
     }
 
     pub(crate) fn pidfd(&self) -> &OwnedFd {

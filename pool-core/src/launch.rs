@@ -6,13 +6,16 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, sendmsg,
     shutdown, socketpair,
 };
-use nix::sys::wait::{WaitPidFlag, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use pool_ipc::sys::{pidfd_open, pidfd_send_signal};
 use serde::Serialize;
@@ -137,7 +140,7 @@ impl Server {
             Err(error) => {
                 // Without its descriptor there is no watching it, and it leaves when the socket closes.
                 drop(control);
-                let _ = waitpid(pid, None);
+                let _ = reap(pid, WaitPidFlag::empty());
                 Err(Error::system("pidfd_open of the fork server", error))
             }
         }
@@ -149,28 +152,62 @@ impl Server {
         // A copy of the host may have the socket, too, so closing it here would not be noticed.
         let _ = shutdown(control.0.as_raw_fd(), Shutdown::Both);
         drop(control);
-        if !wait_readable(pidfd.as_fd(), GRACE_MS) {
-            let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-            wait_readable(pidfd.as_fd(), GRACE_MS);
+        if !wait_gone(pidfd.as_fd(), GRACE_MS) {
+            kill_process(pidfd.as_fd(), pid);
+            wait_gone(pidfd.as_fd(), GRACE_MS);
         }
         // ECHILD: the host waits for any child, or ignores SIGCHLD, and somebody was quicker.
-        let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
+        let _ = reap(pid, WaitPidFlag::WNOHANG);
+    }
+}
+
+/// See waitpid(2).
+pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
+    loop {
+        match waitpid(pid, Some(flags)) {
+            Err(Errno::EINTR) => {}
+            reaped => return reaped,
+        }
+    }
+}
+
+/// Kills a process that may be gone.
+pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) {
+    let sent = pidfd_send_signal(pidfd, libc::SIGKILL);
+    // Some sandboxes do not know the call. The moment after the look is too short for another process to get the number.
+    if sent.is_err() && !wait_gone(pidfd, 0) {
+        let _ = kill(pid, Signal::SIGKILL);
     }
 }
 
 /// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
 const GRACE_MS: u16 = 2000;
 
-/// Whether the descriptor becomes readable in time.
-pub(crate) fn wait_readable(fd: BorrowedFd<'_>, limit_ms: u16) -> bool {
+/// Whether the process is gone in time; a zombie is.
+pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
     loop {
         match poll(&mut fds, PollTimeout::from(limit_ms)) {
-            Err(nix::errno::Errno::EINTR) => {}
-            ready => return ready.is_ok_and(|ready| ready > 0),
+            Err(Errno::EINTR) => {}
+            Ok(ready) => return ready > 0,
+            Err(_) => break,
         }
     }
+    // A process that has forbidden itself descriptors (RLIMIT_NOFILE of 0) may not wait, but it may look.
+    let is_gone = || match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
+    {
+        Ok(status) => status != WaitStatus::StillAlive,
+        // No child of this process.
+        Err(_) => pidfd_send_signal(pidfd, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
+    };
+    (0..=limit_ms).any(|_| {
+        let is_gone = is_gone();
+        if !is_gone {
+            thread::sleep(Duration::from_millis(1));
+        }
+        is_gone
+    })
 }
 
 // ---- workers, from the fork server's side --------------------------------------------------------------------------
@@ -249,6 +286,12 @@ impl Control {
                 Ok(_) => return Ok(()),
             }
         }
+    }
+
+    /// Whether [`Control::receive`] would return at once.
+    pub(crate) fn has_news(&self) -> bool {
+        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+        recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 
     /// The next message and its descriptors; `None` at the end, when the other side is gone.

@@ -6,16 +6,20 @@
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
 use pool_ipc::HostEnd;
 use pool_ipc::sys::monotonic_ns;
 
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{Lane, RING_BYTES};
-use crate::launch::{Server, StartMethod, wait_readable};
+use crate::launch::{Server, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
 use crate::message::{Launch, Report};
 use crate::scheduler::{Nanos, WorkerId};
@@ -115,7 +119,12 @@ impl Supervisor {
     /// Sleeps until something is to be done, and takes in what the fork server says.
     fn wait(&mut self, wake_at: Option<Nanos>) {
         let control = self.server.as_ref().map(|server| server.control.as_fd());
-        let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at);
+        let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at).unwrap_or_else(|_| {
+            // Not even `poll` is allowed to a process without descriptors (RLIMIT_NOFILE of 0, against break-ins), so this
+            // looks from time to time.
+            thread::sleep(LOOK_EVERY);
+            [true, self.server.as_ref().is_some_and(|server| server.control.has_news())]
+        });
         if is_readable[0] {
             let _ = self.shared.bell.read();
         }
@@ -169,8 +178,8 @@ impl Supervisor {
         for (worker, pid, pidfd) in lost {
             // What it published is settled only when it surely publishes no more.
             if let Some(pidfd) = pidfd {
-                let _ = pool_ipc::sys::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL);
-                wait_readable(pidfd.as_fd(), DEATH_MS);
+                kill_process(pidfd.as_fd(), Pid::from_raw(pid as i32));
+                wait_gone(pidfd.as_fd(), DEATH_MS);
             }
             self.shared.with(|engine| engine.exited(worker, pid, exit_status(libc::SIGKILL)));
         }
@@ -212,14 +221,19 @@ impl Drop for Supervisor {
 /// Milliseconds in which a killed process is gone, even a large one.
 const DEATH_MS: u16 = 10_000;
 
+/// Time between two looks where there is no waiting.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// Which of the descriptors have something, after one has or the time has come.
-fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> [bool; 2] {
+fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> nix::Result<[bool; 2]> {
     let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    let timeout =
-        wake_at.map(|at| TimeSpec::from_duration(std::time::Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
-    let _ = nix::poll::ppoll(&mut polled, timeout, None);
+    let timeout = wake_at.map(|at| TimeSpec::from_duration(Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
+    match nix::poll::ppoll(&mut polled, timeout, None) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno),
+    }
     let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
-    fds.map(|fd| fd.is_some() && results.next().unwrap_or(false))
+    Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
 }
 
 fn launch_error(errno: i32) -> Error {

@@ -222,9 +222,7 @@ impl PoolBuilder {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
         table::fingerprint()?;
-        let (hub, hub_fd) = Hub::create().map_err(|error| {
-            Error::new(ErrorKind::System, format!("shared memory of the pool: {error}")).with_source(error)
-        })?;
+        let (hub, hub_fd) = Hub::create().map_err(|error| Error::memory("of the pool", error))?;
         let config = Config {
             workers,
             max_tasks_per_worker: self.max_tasks_per_worker,

@@ -103,7 +103,23 @@ impl Error {
 
     pub(crate) fn system(doing: &str, error: impl Into<std::io::Error>) -> Self {
         let error = error.into();
-        Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error)
+        let (kind, hint) = match error.raw_os_error() {
+            Some(libc::ENOSYS) => (ErrorKind::Unsupported, "; Linux 5.3 or later is needed"),
+            _ => (ErrorKind::System, ""),
+        };
+        Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
+    }
+
+    /// Of memory that could not be shared; `whose` begins with "of" or "for".
+    pub(crate) fn memory(whose: &str, error: pool_ipc::Error) -> Self {
+        let doing = format!("shared memory {whose}");
+        match error {
+            pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
+            pool_ipc::Error::FileLimit { .. } => {
+                Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
+            }
+            _ => Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error),
+        }
     }
 
     pub(crate) fn panicked(report: PanicReport) -> Self {

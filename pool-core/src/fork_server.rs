@@ -18,7 +18,7 @@ use pool_ipc::sys::pidfd_open;
 
 use crate::launch::{self, Control, MARKER, Side};
 use crate::limits::Settings;
-use crate::message::{Greeting, Launch, Report, Role};
+use crate::message::{Greeting, Launch, Report, Role, Step};
 use crate::signals;
 use crate::table;
 use crate::worker::{self, Worker};
@@ -136,7 +136,13 @@ fn base_of_executable() -> Option<usize> {
 /// and are greeted with this fingerprint.
 pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let server = std::process::id();
-    let Ok(children) = signals::prepare_server(&settings.name) else { signals::exit_now(1) };
+    let children = match signals::prepare_server(&settings.name) {
+        Ok(children) => children,
+        Err(errno) => {
+            let _ = control.send(&Report::NotServing { errno: errno as i32 }, &[]);
+            signals::exit_now(1)
+        }
+    };
     // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
     let host = pidfd_open(host).ok();
     let mut workers = Workers(Vec::new());
@@ -162,8 +168,7 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
             let Ok(Some((request, fds))) = control.receive::<Launch>() else { workers.leave() };
             let Some(lane) = fds.into_iter().next() else {
                 // It was cut off, since this process has no descriptor free.
-                let (worker, errno) = (request.worker, Errno::EMFILE as i32);
-                workers.report(&control, &Report::NotLaunched { worker, errno }, &[]);
+                workers.refuse(&control, request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
             if workers.launch(&request, &control) == Side::Child {
@@ -205,6 +210,10 @@ impl Workers {
         self.leave()
     }
 
+    fn refuse(&self, control: &Control, worker: u32, step: Step, errno: Errno) {
+        self.report(control, &Report::NotLaunched { worker, step, errno: errno as i32 }, &[]);
+    }
+
     /// Forks a worker and reports it. Returns in both processes.
     fn launch(&mut self, request: &Launch, control: &Control) -> Side {
         let worker = request.worker;
@@ -212,7 +221,7 @@ impl Workers {
             Ok(Side::Parent(pid)) => pid,
             Ok(Side::Child) => return Side::Child,
             Err(errno) => {
-                self.report(control, &Report::NotLaunched { worker, errno: errno as i32 }, &[]);
+                self.refuse(control, worker, Step::Fork, errno);
                 return Side::Parent(Pid::from_raw(0));
             }
         };
@@ -226,8 +235,7 @@ impl Workers {
             Err(error) => {
                 let _ = kill(pid, Signal::SIGKILL);
                 let _ = launch::reap(pid, WaitPidFlag::empty());
-                let errno = error.raw_os_error().unwrap_or_default();
-                self.report(control, &Report::NotLaunched { worker, errno }, &[]);
+                self.refuse(control, worker, Step::Pidfd, Errno::from_raw(error.raw_os_error().unwrap_or_default()));
             }
         }
         Side::Parent(pid)

@@ -107,9 +107,10 @@ impl Server {
         // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
         ours.send(&Greeting { nonce, fingerprint, role }, &[hub])
             .map_err(|error| Error::system("greeting the fork server", error))?;
-        let child = executable(nonce, theirs.0)
-            .spawn()
-            .map_err(|error| Error::system("starting the fork server, /proc/self/exe", error))?;
+        let child = executable(nonce, theirs.0).spawn().map_err(|error| {
+            let hint = if error.kind() == io::ErrorKind::NotFound { " (is /proc mounted?)" } else { "" };
+            Error::system(&format!("starting the fork server, /proc/self/exe{hint}"), error)
+        })?;
         Server::adopt(Pid::from_raw(child.id() as i32), ours)
     }
 

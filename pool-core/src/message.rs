@@ -82,12 +82,23 @@ pub(crate) struct Launch {
 pub(crate) enum Report {
     /// The greeting was right; launches may come.
     Serving,
+    /// It was, but this process cannot serve: `signalfd` gave `errno`.
+    NotServing { errno: i32 },
     /// The process exists; its pidfd comes along.
     Launched { worker: u32, pid: u32 },
-    /// `fork` and the like gave `errno`.
-    NotLaunched { worker: u32, errno: i32 },
+    /// The process does not exist: `step` gave `errno`.
+    NotLaunched { worker: u32, step: Step, errno: i32 },
     /// The process has been reaped; `status` is as `wait` gave it.
     Exited { worker: u32, pid: u32, status: i32 },
+}
+
+/// What it takes to launch a worker.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) enum Step {
+    /// Taking in the descriptor of its lane.
+    Lane,
+    Fork,
+    Pidfd,
 }
 
 /// The first datagram in the socket of a process that was made to serve.

@@ -4,6 +4,7 @@
 //! and on a bell that other threads ring when they have something for it.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
@@ -21,7 +22,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{Lane, RING_BYTES};
 use crate::launch::{Server, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
-use crate::message::{Launch, Report};
+use crate::message::{Launch, Report, Step};
 use crate::scheduler::{Nanos, WorkerId};
 use crate::shared::Shared;
 
@@ -50,15 +51,7 @@ impl Supervisor {
     ///
     /// The first that went wrong. What had been started goes when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(Server::start(self.method, &self.settings, self.hub.as_fd())?);
-        match self.report()? {
-            Some((Report::Serving, _)) => {}
-            _ => {
-                let text = "the fork server did not come up: a new process of this program's executable ended before \
-                    it could serve";
-                return Err(Error::new(ErrorKind::Unsupported, text));
-            }
-        }
+        self.server = Some(self.start_server()?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
         for worker in self.shared.supervisor_looks() {
@@ -75,7 +68,7 @@ impl Supervisor {
 
     fn await_launch(&mut self) -> Result<()> {
         match self.report()? {
-            Some((Report::NotLaunched { errno, .. }, _)) => Err(launch_error(errno)),
+            Some((Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
             Some((report, fds)) => {
                 self.handle(report, fds);
                 Ok(())
@@ -140,7 +133,8 @@ impl Supervisor {
         if self.server.is_none() {
             self.server = Some(self.start_again()?);
         }
-        let (end, lane) = HostEnd::create(RING_BYTES, RING_BYTES).map_err(memory_error)?;
+        let (end, lane) =
+            HostEnd::create(RING_BYTES, RING_BYTES).map_err(|error| Error::memory("for a worker", error))?;
         let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
         let server = self.server.as_ref().expect("started above");
         self.launching.insert(worker, end);
@@ -150,7 +144,7 @@ impl Supervisor {
 
     fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
         match report {
-            Report::Serving => {}
+            Report::Serving | Report::NotServing { .. } => {}
             Report::Launched { worker, pid } => {
                 let end = self.launching.remove(&(worker as WorkerId));
                 if let (Some(end), Some(pidfd)) = (end, fds.into_iter().next()) {
@@ -158,9 +152,9 @@ impl Supervisor {
                     self.shared.with(|engine| engine.launched(worker as WorkerId, lane));
                 }
             }
-            Report::NotLaunched { worker, errno } => {
+            Report::NotLaunched { worker, step, errno } => {
                 self.launching.remove(&(worker as WorkerId));
-                self.shared.with(|engine| engine.not_launched(worker as WorkerId, launch_error(errno)));
+                self.shared.with(|engine| engine.not_launched(worker as WorkerId, launch_error(step, errno)));
             }
             Report::Exited { worker, pid, status } => {
                 self.shared.with(|engine| engine.exited(worker as WorkerId, pid, exit_status(status)));
@@ -194,14 +188,25 @@ impl Supervisor {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        self.start_server()
+    }
+
+    fn start_server(&self) -> Result<Server> {
         let server = Server::start(self.method, &self.settings, self.hub.as_fd())?;
-        match server.control.receive() {
-            Ok(Some((Report::Serving, _))) => Ok(server),
-            _ => {
-                server.stop();
-                Err(Error::new(ErrorKind::System, "the fork server died and could not be started again"))
+        let error = match server.control.receive::<Report>() {
+            Ok(Some((Report::Serving, _))) => return Ok(server),
+            Ok(Some((Report::NotServing { errno }, _))) => {
+                Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno))
             }
-        }
+            Ok(_) => {
+                let text = "the fork server did not come up: a new process of this program's executable ended before \
+                    it could serve";
+                Error::new(ErrorKind::Unsupported, text)
+            }
+            Err(error) => Error::system("hearing from the fork server", error),
+        };
+        server.stop();
+        Err(error)
     }
 
     fn stop_server(&mut self) {
@@ -236,14 +241,11 @@ fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> nix::Re
     Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
 }
 
-fn launch_error(errno: i32) -> Error {
-    Error::system("fork of a worker", std::io::Error::from_raw_os_error(errno))
-}
-
-fn memory_error(error: pool_ipc::Error) -> Error {
-    let kind = match error {
-        pool_ipc::Error::FileLimit { .. } => ErrorKind::TooLarge,
-        _ => ErrorKind::System,
+fn launch_error(step: Step, errno: i32) -> Error {
+    let doing = match step {
+        Step::Lane => "passing shared memory to a worker",
+        Step::Fork => "fork of a worker",
+        Step::Pidfd => "pidfd_open of a worker",
     };
-    Error::new(kind, format!("shared memory for a worker: {error}")).with_source(error)
+    Error::system(doing, io::Error::from_raw_os_error(errno))
 }

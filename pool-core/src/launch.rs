@@ -295,7 +295,7 @@ impl Control {
         recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 
-    /// The next message and its descriptors; `None` at the end, when the other side is gone.
+    /// The next message and its descriptors, or none of them if there was no room for all; `None` at the end, when the other side is gone.
     pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let mut space = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
@@ -307,7 +307,8 @@ impl Control {
                 Err(Errno::ECONNRESET) => return Ok(None),
                 Err(error) => return Err(error.into()),
                 Ok(message) => {
-                    let rights = message.cmsgs()?.filter_map(|rights| match rights {
+                    // An error if some were cut off, since this process has no descriptor free: then it gets none.
+                    let rights = message.cmsgs().into_iter().flatten().filter_map(|rights| match rights {
                         ControlMessageOwned::ScmRights(fds) => Some(fds),
                         _ => None,
                     });

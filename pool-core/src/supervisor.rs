@@ -14,15 +14,15 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
-use pool_ipc::HostEnd;
 use pool_ipc::sys::monotonic_ns;
+use pool_ipc::{Header, HostEnd};
 
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{Lane, RING_BYTES};
 use crate::launch::{Server, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
-use crate::message::{Launch, Report, Step};
+use crate::message::{Launch, Report, Step, call};
 use crate::scheduler::{Nanos, WorkerId};
 use crate::shared::Shared;
 
@@ -69,6 +69,7 @@ impl Supervisor {
     fn await_launch(&mut self) -> Result<()> {
         match self.report()? {
             Some((Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
+            Some((Report::Launched { .. }, fds)) if fds.is_empty() => Err(launch_error(Step::Pidfd, libc::EMFILE)),
             Some((report, fds)) => {
                 self.handle(report, fds);
                 Ok(())
@@ -146,10 +147,16 @@ impl Supervisor {
         match report {
             Report::Serving | Report::NotServing { .. } => {}
             Report::Launched { worker, pid } => {
-                let end = self.launching.remove(&(worker as WorkerId));
-                if let (Some(end), Some(pidfd)) = (end, fds.into_iter().next()) {
+                let Some(mut end) = self.launching.remove(&(worker as WorkerId)) else { return };
+                if let Some(pidfd) = fds.into_iter().next() {
                     let lane = Lane::new(end, pid, pidfd);
                     self.shared.with(|engine| engine.launched(worker as WorkerId, lane));
+                } else {
+                    // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
+                    let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
+                    end.wake_worker();
+                    let error = launch_error(Step::Pidfd, libc::EMFILE);
+                    self.shared.with(|engine| engine.not_launched(worker as WorkerId, error));
                 }
             }
             Report::NotLaunched { worker, step, errno } => {

@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -16,7 +17,7 @@ use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
-use crate::launch::{self, Control, MARKER, Side};
+use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
 use crate::limits::Settings;
 use crate::message::{Greeting, Launch, Report, Role, Step};
 use crate::signals;
@@ -151,12 +152,13 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
         let mut fds =
             vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
         fds.extend(host.as_ref().map(|host| PollFd::new(host.as_fd(), PollFlags::POLLIN)));
-        match poll(&mut fds, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => signals::exit_now(1),
-        }
-        let is_ready = |at: usize| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true));
-        let (has_request, has_ended, host_has_ended) = (is_ready(0), is_ready(1), is_ready(2));
+        let [has_request, has_ended, host_has_ended] = match poll(&mut fds, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => [0, 1, 2].map(|at| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true))),
+            Err(_) => {
+                thread::sleep(LOOK_EVERY);
+                [control.has_news(), true, host.as_ref().is_some_and(|host| launch::wait_gone(host.as_fd(), 0))]
+            }
+        };
         if host_has_ended {
             workers.leave();
         }
@@ -204,7 +206,7 @@ impl Workers {
             match control.send(report, fds) {
                 Ok(()) => return,
                 // No memory at the moment, or too many descriptors under way.
-                Err(_) => std::thread::sleep(REPORT_PAUSE),
+                Err(_) => thread::sleep(REPORT_PAUSE),
             }
         }
         self.leave()

@@ -184,6 +184,10 @@ pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) {
 /// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
 const GRACE_MS: u16 = 2000;
 
+/// Time between two looks where there is no waiting: a process that has forbidden itself descriptors (RLIMIT_NOFILE of
+/// 0) is refused `poll`, too.
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
+
 /// Whether the process is gone in time; a zombie is.
 pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};

@@ -20,7 +20,7 @@ use pool_ipc::{Header, HostEnd};
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::{Lane, RING_BYTES};
-use crate::launch::{Server, StartMethod, kill_process, wait_gone};
+use crate::launch::{LOOK_EVERY, Server, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
 use crate::message::{Launch, Report, Step, call};
 use crate::scheduler::{Nanos, WorkerId};
@@ -114,8 +114,6 @@ impl Supervisor {
     fn wait(&mut self, wake_at: Option<Nanos>) {
         let control = self.server.as_ref().map(|server| server.control.as_fd());
         let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at).unwrap_or_else(|_| {
-            // Not even `poll` is allowed to a process without descriptors (RLIMIT_NOFILE of 0, against break-ins), so this
-            // looks from time to time.
             thread::sleep(LOOK_EVERY);
             [true, self.server.as_ref().is_some_and(|server| server.control.has_news())]
         });
@@ -232,9 +230,6 @@ impl Drop for Supervisor {
 
 /// Milliseconds in which a killed process is gone, even a large one.
 const DEATH_MS: u16 = 10_000;
-
-/// Time between two looks where there is no waiting.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Which of the descriptors have something, after one has or the time has come.
 fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> nix::Result<[bool; 2]> {

@@ -22,6 +22,11 @@ impl Capture {
         self.0.try_clone().expect("a descriptor").into()
     }
 
+    /// Has this process's own standard error go there.
+    pub fn become_stderr(&self) {
+        nix::unistd::dup2_stderr(&self.0).expect("a descriptor");
+    }
+
     /// What was written so far.
     pub fn text(&self) -> String {
         let length = self.0.metadata().expect("a file's length").len();

@@ -85,7 +85,7 @@ fn verdict(ended: Result<ExitStatus, String>, terms: Terms, stdout: &str, stderr
 }
 
 /// Each thread of each process and where in the kernel it waits.
-fn describe_processes(session: u32) -> String {
+pub(crate) fn describe_processes(session: u32) -> String {
     let mut text = String::new();
     for process in procs::of_session(session) {
         let _ = writeln!(text, "{process:?}");

@@ -13,6 +13,7 @@ mod payloads;
 mod programs;
 mod retries;
 mod surroundings;
+mod system_calls;
 mod time_limits;
 mod turmoil;
 mod values;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         payloads::checks(),
         hosts::checks(),
         surroundings::checks(),
+        system_calls::checks(),
         programs::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())

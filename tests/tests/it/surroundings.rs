@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, signal};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
@@ -27,6 +28,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(the_hosts_own_children_are_left_alone),
         each_method(a_host_that_was_stopped_goes_on),
         each_method(a_host_may_have_no_standard_input),
+        each_method(a_host_may_forbid_itself_descriptors),
         everywhere(threads_and_locks_of_the_host_hang_nothing),
         each_method(a_pool_is_made_while_others_hold_locks).methods(&with_threads),
     ]
@@ -185,6 +187,20 @@ fn a_host_may_have_no_standard_input(setup: &Setup) {
     drop(pool);
     let null = std::fs::File::open("/dev/null").unwrap();
     assert_eq!(std::os::fd::IntoRawFd::into_raw_fd(null), 0, "the lowest number is free again");
+}
+
+fn a_host_may_forbid_itself_descriptors(setup: &Setup) {
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let pool = setup.builder().restart_limit(1).build().unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, 0, hard).unwrap();
+    assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+    // There can be no other worker in its place, for want of memory to share with it. But its end is noticed.
+    assert_eq!(pool.apply(crash::Task, Some(Way::Kill)).unwrap_err().kind(), ErrorKind::WorkerDied);
+    let error = pool.map(nap::Task, [50; 100]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Broken, "{error}");
+    assert!(error.to_string().contains("memfd_create: Too many open files"), "{error}");
+    drop(pool);
+    setrlimit(Resource::RLIMIT_NOFILE, soft, hard).unwrap();
 }
 
 #[pool_task]

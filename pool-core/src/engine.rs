@@ -16,7 +16,7 @@ use crate::bytes::{Bytes, Cut};
 use crate::error::{Error, ErrorKind};
 use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Body, Lane, Reply};
-use crate::message::{Failure, LastWords, call};
+use crate::message::{Failure, LastWords, call, exit};
 use crate::quantity;
 use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Verdict, WorkerId};
 use crate::stats::Counts;
@@ -324,7 +324,9 @@ impl Engine {
         // One that is killed since the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
         if self.desks[worker].starting && !self.desks[worker].refused && is_going {
-            let text = describe(status, words.as_deref());
+            // As long as nothing of the user's has begun in it, its exit code is ours.
+            let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
+            let text = describe(status, words.as_deref(), meaning);
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
         self.desks[worker].death = Some(Death { pid, status, words });
@@ -476,12 +478,12 @@ fn exceeded(limit: Nanos, ran: Nanos) -> String {
     format!("exceeded its limit of {limit} after {ran} and was killed")
 }
 
-fn describe(status: ExitStatus, words: Option<&LastWords>) -> String {
+fn describe(status: ExitStatus, words: Option<&LastWords>, meaning: Option<&str>) -> String {
     match words {
         Some(LastWords::Panicked(report)) => format!("panicked: {}", report.message),
         Some(LastWords::StackOverflow) => "stack overflow".to_owned(),
         Some(LastWords::MemoryLimit) => "it needed more than its memory limit".to_owned(),
-        None => Error::worker_died(status, None).to_string(),
+        None => Error::worker_died(status, meaning).to_string(),
     }
 }
 

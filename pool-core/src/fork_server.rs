@@ -19,7 +19,7 @@ use pool_ipc::sys::pidfd_open;
 
 use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
 use crate::limits::Settings;
-use crate::message::{Greeting, Launch, Report, Role, Step};
+use crate::message::{Greeting, Launch, Report, Role, Step, exit};
 use crate::signals;
 use crate::table;
 use crate::worker::{self, Worker};
@@ -42,17 +42,17 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         Ok(true) => {}
         Ok(false) => return,
         // Here and below: `main` must not run, or the program of the host would begin once more.
-        Err(_) => signals::exit_now(EXIT_NOT_GREETED),
+        Err(_) => signals::exit_now(exit::NOT_GREETED),
     }
-    let Ok(control) = Control::from_stdin() else { signals::exit_now(EXIT_NOT_GREETED) };
-    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { signals::exit_now(EXIT_NOT_GREETED) };
+    let Ok(control) = Control::from_stdin() else { signals::exit_now(exit::NOT_GREETED) };
+    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { signals::exit_now(exit::NOT_GREETED) };
     // SAFETY:
     // - constructors run in a process of one thread, so nobody else reads the environment.
     unsafe { std::env::remove_var(MARKER) };
     signals::close_stdin();
     run_other_constructors(argc, argv, envp);
     if table::fingerprint().ok() != Some(greeting.fingerprint) {
-        signals::exit_now(EXIT_OTHER_PROGRAM);
+        signals::exit_now(exit::OTHER_PROGRAM);
     }
     let mut fds = fds.into_iter();
     match (greeting.role, fds.next(), fds.next()) {
@@ -64,15 +64,9 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
             signals::prepare_worker(server, &settings.name, worker);
             worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
         }
-        _ => signals::exit_now(EXIT_OTHER_PROGRAM),
+        _ => signals::exit_now(exit::OTHER_PROGRAM),
     }
 }
-
-/// Exit code of a process that could not take its greeting.
-const EXIT_NOT_GREETED: i32 = 119;
-
-/// Exit code of a process that was greeted by a program with other tasks.
-const EXIT_OTHER_PROGRAM: i32 = 121;
 
 unsafe extern "C" {
     /// The ends of the executable's table of constructors, made by the linker.
@@ -274,10 +268,7 @@ fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, setting
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
         launch::exec_worker(fingerprint, role, lane.as_fd(), hub.as_fd());
-        signals::exit_now(EXIT_NOT_STARTED)
+        signals::exit_now(exit::NOT_STARTED)
     }
     worker::run(Worker::new(worker, incarnation), lane, hub, settings)
 }
-
-/// Exit code of a worker whose executable could not be started; as a shell's.
-const EXIT_NOT_STARTED: i32 = 127;

@@ -92,6 +92,27 @@ pub(crate) enum Report {
     Exited { worker: u32, pid: u32, status: i32 },
 }
 
+/// Exit codes by which a process of a pool tells that it could not begin, and what each means.
+pub(crate) mod exit {
+    pub(crate) const NOT_GREETED: i32 = 118;
+    pub(crate) const ORPHANED: i32 = 119;
+    pub(crate) const BAD_LANE: i32 = 120;
+    pub(crate) const OTHER_PROGRAM: i32 = 121;
+    /// As a shell's.
+    pub(crate) const NOT_STARTED: i32 = 127;
+
+    pub(crate) fn meaning(code: i32) -> Option<&'static str> {
+        Some(match code {
+            NOT_GREETED => "it could not receive what it is to do",
+            ORPHANED => "it could not be tied to the fork server (prctl, PR_SET_PDEATHSIG)",
+            BAD_LANE => "it could not use the memory that it shares with the host (fcntl, mmap, madvise)",
+            OTHER_PROGRAM => "its executable has other tasks",
+            NOT_STARTED => "its executable, /proc/self/exe, could not be started",
+            _ => return None,
+        })
+    }
+}
+
 /// What it takes to launch a worker.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Step {

@@ -17,7 +17,7 @@ use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::Journal;
 
 use crate::limits::has_memory_limit;
-use crate::message::LastWords;
+use crate::message::{LastWords, exit};
 
 /// Makes this process a good fork server; the descriptor becomes readable when a child has ended.
 pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
@@ -37,7 +37,7 @@ pub(crate) fn prepare_worker(server: u32, name: &str, worker: u32) {
     let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     // If the server had died before, nothing will come.
     if armed.is_err() || getppid().as_raw() as u32 != server {
-        exit_now(1);
+        exit_now(exit::ORPHANED);
     }
     set(Signal::SIGCHLD, SigHandler::SigDfl);
     let _ = SigSet::empty().thread_set_mask();

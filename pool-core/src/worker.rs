@@ -14,7 +14,7 @@ use pool_ipc::{HubWorker, Journal, Patience, Record, WorkerEnd};
 use crate::chunk::{self, Chunk, Input, Link};
 use crate::limits::{RssWatch, Settings};
 use crate::lineage::Lineage;
-use crate::message::{LastWords, call, reply};
+use crate::message::{LastWords, call, exit, reply};
 use crate::panic::{self, PanicReport};
 use crate::signals;
 use crate::table::TASKS;
@@ -99,7 +99,7 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
     let _ = CURRENT.set(worker);
     let opened = (WorkerEnd::open(lane.as_fd()), HubWorker::open(hub.as_fd()));
     drop((lane, hub));
-    let (Ok(end), Ok(hub)) = opened else { leave(EXIT_BAD_LANE) };
+    let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
     settings.apply(worker.id as u32);
     let me = Lineage::here();
     signals::note_deaths(end.journal.clone());
@@ -123,9 +123,6 @@ fn note_panics(journal: Journal, me: Lineage) {
 
 /// Text of a panic that its note may hold; a message has the whole.
 const NOTE_TEXT_MAX: usize = 1024;
-
-/// Exit code of a worker that could not use its shared memory.
-const EXIT_BAD_LANE: i32 = 120;
 
 /// Ends the process at once: what the host registered to run at exit is none of a worker's business.
 fn leave(code: i32) -> ! {
@@ -169,7 +166,7 @@ struct Call {
 impl Station {
     fn serve(mut self) -> ! {
         loop {
-            let Ok(call) = self.next_call() else { leave(EXIT_BAD_LANE) };
+            let Ok(call) = self.next_call() else { leave(exit::BAD_LANE) };
             let header = call.record.header;
             let has = |flag| header.flags & flag != 0;
             let may_take_its_time = match self.owes {

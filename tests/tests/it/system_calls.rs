@@ -20,6 +20,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_system_call_that_fails_once_hangs_nothing).patience(PATIENCE),
         each_method(a_system_call_that_fails_from_then_on_hangs_nothing).patience(PATIENCE),
         each_method(a_constructor_names_the_call_that_fails),
+        each_method(a_pool_whose_workers_cannot_begin_says_why),
         each_method(a_worker_that_cannot_be_started_for_want_of_descriptors_costs_no_other),
     ]
 }
@@ -217,8 +218,7 @@ fn a_constructor_names_the_call_that_fails(setup: &Setup) {
         ("pidfd_open", ENOSYS, "pidfd_open of the fork server"),
     ];
     for (name, errno, words) in cases {
-        let call = KINDS.iter().find(|kind| kind.call.name == name).expect("a kind of this name").call;
-        let injection = Injection { call, failure: Says(errno), lasting: Lasting::ForEver, nth: 1 };
+        let injection = Injection { call: call_of(name), failure: Says(errno), lasting: Lasting::ForEver, nth: 1 };
         let build = || {
             let made = setup.builder().build();
             // A copy of the host is started without.
@@ -239,10 +239,30 @@ fn a_constructor_names_the_call_that_fails(setup: &Setup) {
     }
 }
 
+fn a_pool_whose_workers_cannot_begin_says_why(setup: &Setup) {
+    // The first executable is the fork server's.
+    let cases = [("prctl", EPERM, 1, "could not be tied to the fork server"), ("execve", ENOENT, 2, "/proc/self/exe")];
+    for (name, errno, nth, words) in cases {
+        let injection = Injection { call: call_of(name), failure: Says(errno), lasting: Lasting::ForEver, nth };
+        let work = || {
+            let results = setup.pool().map(nap::Task, [50; 100]);
+            if name == "execve" && setup.method != StartMethod::Spawn {
+                return drop(results.expect("workers that are forked need no executable"));
+            }
+            let error = results.expect_err("no worker");
+            assert!(error.kind() == ErrorKind::Broken && error.to_string().contains(words), "{error:?}");
+        };
+        match injection::run(&injection, work) {
+            Err(Obstacle::Failed(what)) => panic!("{what}"),
+            Err(Obstacle::NotPermitted(error)) => return say_left_out(&error),
+            Ok(_) => {}
+        }
+    }
+}
+
 fn a_worker_that_cannot_be_started_for_want_of_descriptors_costs_no_other(setup: &Setup) {
-    let call = KINDS.iter().find(|kind| kind.call.name == "recvmsg").expect("a kind of this name").call;
     for nth in 1.. {
-        let injection = Injection { call, failure: NoDescriptors, lasting: Lasting::Once, nth };
+        let injection = Injection { call: call_of("recvmsg"), failure: NoDescriptors, lasting: Lasting::Once, nth };
         let replace = || {
             let Ok(pool) = setup.builder().build() else { return };
             let other = pool.apply_async(nap::Task, 300).expect("an open pool");
@@ -259,6 +279,10 @@ fn a_worker_that_cannot_be_started_for_want_of_descriptors_costs_no_other(setup:
             Ok(_) => {}
         }
     }
+}
+
+fn call_of(name: &str) -> SystemCall {
+    KINDS.iter().find(|kind| kind.call.name == name).expect("a kind of this name").call
 }
 
 fn say_left_out(why: &std::io::Error) {

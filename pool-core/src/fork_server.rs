@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::Duration;
@@ -199,6 +200,7 @@ impl Workers {
         for _ in 0..REPORT_TRIES {
             match control.send(report, fds) {
                 Ok(()) => return,
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
                 // No memory at the moment, or too many descriptors under way.
                 Err(_) => thread::sleep(REPORT_PAUSE),
             }

@@ -310,7 +310,7 @@ impl Engine {
         self.act();
         let mut lane = self.desks[worker].lane.take().expect("looked at above");
         let remains = lane.remains();
-        let words = lane.last_words().map(Arc::new);
+        let death = Death { pid, status, words: lane.last_words().map(Arc::new) };
         if let Some((seq, settled)) = self.scheduler.front(worker)
             && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_garbled)
             && let finished = begun.item.saturating_sub(settled)
@@ -326,10 +326,13 @@ impl Engine {
         if self.desks[worker].starting && !self.desks[worker].refused && is_going {
             // As long as nothing of the user's has begun in it, its exit code is ours.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
-            let text = describe(status, words.as_deref(), meaning);
+            let text = match meaning {
+                Some(meaning) => Error::worker_died(status, Some(meaning)),
+                None => self.death_error(&death),
+            };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
-        self.desks[worker].death = Some(Death { pid, status, words });
+        self.desks[worker].death = Some(death);
         self.counts.exited(status);
         self.scheduler.exited(worker, remains.begun);
         self.act();
@@ -432,15 +435,7 @@ impl Engine {
 
     fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {
         match (verdict, death) {
-            (Verdict::Died, Some(Death { status, words, .. })) => match words.as_deref() {
-                Some(LastWords::Panicked(report)) => {
-                    Error::worker_died(*status, Some(&format!("panicked: {}", report.message)))
-                        .with_panic(report.clone())
-                }
-                Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
-                Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
-                None => Error::worker_died(*status, None),
-            },
+            (Verdict::Died, Some(death)) => self.death_error(death),
             (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
             (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
             (Verdict::Protocol, _) => {
@@ -449,6 +444,18 @@ impl Engine {
             (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
             (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
             (Verdict::Broken, _) => self.why_broken(),
+        }
+    }
+
+    /// The error of what a process was at when it died.
+    fn death_error(&self, Death { status, words, .. }: &Death) -> Error {
+        match words.as_deref() {
+            Some(LastWords::Panicked(report)) => {
+                Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
+            }
+            Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
+            Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
+            None => Error::worker_died(*status, None),
         }
     }
 
@@ -476,15 +483,6 @@ impl Engine {
 fn exceeded(limit: Nanos, ran: Nanos) -> String {
     let [limit, ran] = [limit, ran].map(|ns| quantity::time(Duration::from_nanos(ns)));
     format!("exceeded its limit of {limit} after {ran} and was killed")
-}
-
-fn describe(status: ExitStatus, words: Option<&LastWords>, meaning: Option<&str>) -> String {
-    match words {
-        Some(LastWords::Panicked(report)) => format!("panicked: {}", report.message),
-        Some(LastWords::StackOverflow) => "stack overflow".to_owned(),
-        Some(LastWords::MemoryLimit) => "it needed more than its memory limit".to_owned(),
-        None => Error::worker_died(status, meaning).to_string(),
-    }
 }
 
 fn say(failure: &Failure) -> String {

@@ -1,5 +1,10 @@
 //! A value that goes off somewhere on its way to the worker and back.
 
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::getpid;
 use pool_core::{current_worker, pool_task};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -12,12 +17,16 @@ pub enum Phase {
     EncodeArgs,
     /// As an argument, in the worker.
     DecodeArgs,
+    /// In the function.
+    Run,
     /// As an argument, when the function is through with it.
     DropArgs,
     /// As a result, in the worker.
     EncodeResult,
-    /// As a result, when the worker has sent it.
+    /// As a result that has been encoded.
     DropResult,
+    /// Another thread of the worker does it while the worker sends the result, after so many microseconds.
+    SendResult(u64),
     /// As a result, in the host.
     DecodeResult,
 }
@@ -27,7 +36,7 @@ pub enum Phase {
 pub enum Effect {
     /// An error, where there can be one.
     Fail,
-    /// The end of the worker, or a panic.
+    /// The end of the worker, or a panic, or no end.
     Crash(Way),
 }
 
@@ -77,16 +86,45 @@ impl<'de> Deserialize<'de> for Bomb {
 
 impl Drop for Bomb {
     fn drop(&mut self) {
-        if current_worker().is_some() {
-            let here = if self.is_result { Phase::DropResult } else { Phase::DropArgs };
-            // A destructor has no error to give.
-            let _ = self.pass(here);
+        if current_worker().is_none() {
+            return;
         }
+        if let (true, Some((Phase::SendResult(delay), Effect::Crash(way)))) = (self.is_result, self.fuse) {
+            // An encoded result is dropped just before it is sent.
+            thread::spawn(move || go_in(Duration::from_micros(delay), way));
+        }
+        let here = if self.is_result { Phase::DropResult } else { Phase::DropArgs };
+        // A destructor has no error to give.
+        let _ = self.pass(here);
     }
+}
+
+/// Of another thread than the worker's own.
+fn go_in(delay: Duration, way: Way) {
+    thread::sleep(delay);
+    if way == Way::Hang {
+        // A thread that hangs is no matter to the others, so all of them do.
+        kill(getpid(), Signal::SIGSTOP).expect("a valid signal");
+    }
+    way.go();
 }
 
 /// Takes one and gives one like it.
 #[pool_task]
 pub fn carry(bomb: Bomb) -> Bomb {
+    bomb.pass(Phase::Run).expect("a function has other ways to fail");
     Bomb { fuse: bomb.fuse, is_result: true }
+}
+
+/// Takes one and gives one like it, with so many bytes.
+#[pool_task]
+pub fn carry_far(bomb: Bomb, bytes: usize) -> (Bomb, Vec<u8>) {
+    (carry(bomb), ballast(bytes))
+}
+
+/// So many bytes, which are not all the same.
+pub fn ballast(bytes: usize) -> Vec<u8> {
+    let mut ballast = Vec::from_iter(0..251).repeat(bytes / 251 + 1);
+    ballast.truncate(bytes);
+    ballast
 }

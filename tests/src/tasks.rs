@@ -74,11 +74,13 @@ pub enum Way {
     StackOverflow,
     /// SIGKILL, from itself.
     Kill,
+    /// Not at all: something else has to end it.
+    Hang,
 }
 
 impl Way {
     /// Each of them.
-    pub const ALL: [Way; 8] = [
+    pub const ALL: [Way; 9] = [
         Way::Panic,
         Way::ExitZero,
         Way::ExitThree,
@@ -87,6 +89,7 @@ impl Way {
         Way::Segfault,
         Way::StackOverflow,
         Way::Kill,
+        Way::Hang,
     ];
 
     /// Goes this way.
@@ -104,11 +107,14 @@ impl Way {
                 black_box(recurse(black_box(0)));
             }
             Way::Kill => raise(Signal::SIGKILL).expect("a valid signal"),
+            Way::Hang => loop {
+                std::thread::sleep(Duration::from_secs(1));
+            },
         }
         unreachable!("that was the end")
     }
 
-    /// What the error says of the end: its last words.
+    /// What the error says last.
     pub fn text(self) -> &'static str {
         match self {
             Way::Panic => "on purpose",
@@ -119,6 +125,7 @@ impl Way {
             Way::Segfault => "killed by signal 11 (SIGSEGV)",
             Way::StackOverflow => "stack overflow (killed by signal 11 (SIGSEGV))",
             Way::Kill => "killed by signal 9 (SIGKILL), possibly out of memory",
+            Way::Hang => "and was killed",
         }
     }
 

@@ -1,20 +1,12 @@
 //! Tasks that end their worker, or try to: what the error says, and that nobody else is hurt.
 
-use pool_core::Error;
 use pool_core::prelude::*;
-use tests::bomb::{Bomb, Effect, Phase, carry};
 use tests::procs::{descendants, eventually, is_alive};
-use tests::tasks::{Way, crash, square};
-use tests::trial::{Check, Setup, each_method, everywhere};
+use tests::tasks::square;
+use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        everywhere(a_call_that_crashes_says_how),
-        everywhere(an_item_that_crashes_fails_alone),
-        each_method(an_item_that_crashes_in_a_chunk_fails_alone),
-        each_method(many_items_crash_and_all_others_are_right),
-        each_method(a_crash_while_a_value_travels_costs_one_item),
-        each_method(a_panic_in_the_drop_of_a_result_costs_nothing),
         each_method(a_remote_panic_keeps_its_message_place_task_and_pid),
         each_method(a_remote_panic_has_a_backtrace_if_the_environment_says_so),
         each_method(odd_panics_are_still_errors),
@@ -24,131 +16,6 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_task_may_close_all_descriptors),
         each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
     ]
-}
-
-/// What is to be known of an error of a task that went this way.
-fn assert_tells(error: &Error, way: Way, task: &str, item: Option<usize>) {
-    let kind = if way == Way::Panic { ErrorKind::Panicked } else { ErrorKind::WorkerDied };
-    assert_eq!(error.kind(), kind, "{way:?}: {error}");
-    assert_eq!(error.item(), item);
-    assert!(error.task().unwrap().ends_with(task), "{error}");
-    let pid = error.worker_pid().expect("a worker's pid");
-    let text = error.to_string();
-    assert!(text.contains(task) && text.contains(&format!("worker {pid}")), "{text}");
-    assert!(item.is_none_or(|item| text.contains(&format!("item {item}"))), "{text}");
-    assert!(text.ends_with(way.text()), "{text}");
-    let status = error.exit_status();
-    assert_eq!(status.and_then(|status| status.code()), way.code(), "{text}");
-    let signal = status.and_then(|status| std::os::unix::process::ExitStatusExt::signal(&status));
-    assert_eq!(signal, way.signal(), "{text}");
-}
-
-fn a_call_that_crashes_says_how(setup: &Setup) {
-    let pool = setup.pool();
-    for way in Way::ALL {
-        let pids = pool.worker_pids();
-        let others: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-        let crashing = pool.apply_async(crash::Task, Some(way)).unwrap();
-        let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-        let error = crashing.get().unwrap_err();
-        assert_tells(&error, way, "tasks::crash", None);
-        assert!(setup.workers > 1 || pids == [error.worker_pid().unwrap()]);
-        for (x, job) in (0..10).chain(0..10).zip(others.into_iter().chain(behind)) {
-            assert_eq!(job.get().unwrap(), x * x);
-        }
-        assert!(eventually(|| pool.worker_pids().len() == setup.workers), "no replacement after {way:?}");
-    }
-    assert_eq!(pool.stats().items_failed, Way::ALL.len() as u64);
-    assert!(pool.stats().workers_died >= 6, "{:?}", pool.stats());
-}
-
-fn fails_alone(pool: &Pool, task: impl Task<Args<'static> = Option<Way>, Output = u32>, way: Way) {
-    let items = (0..100).map(|item| (item == 42).then_some(way));
-    let results = pool.map_results(task, items).unwrap();
-    assert_eq!(results.len(), 100);
-    for (item, result) in results.into_iter().enumerate() {
-        match result {
-            Ok(value) => assert!(value == 7 && item != 42),
-            Err(error) => {
-                assert_eq!(item, 42, "{error}");
-                assert_tells(&error, way, "tasks::crash", Some(42));
-            }
-        }
-    }
-}
-
-fn an_item_that_crashes_fails_alone(setup: &Setup) {
-    let pool = setup.pool();
-    Way::ALL.into_iter().for_each(|way| fails_alone(&pool, crash::Task, way));
-}
-
-fn an_item_that_crashes_in_a_chunk_fails_alone(setup: &Setup) {
-    let pool = setup.pool();
-    for way in Way::ALL {
-        fails_alone(&pool, crash::Task.chunk_size(100), way);
-        fails_alone(&pool, crash::Task.chunk_size(7), way);
-    }
-}
-
-fn many_items_crash_and_all_others_are_right(setup: &Setup) {
-    let pool = setup.pool();
-    let way_of = |item: usize| (item % 10 == 3).then(|| Way::ALL[item / 10 % Way::ALL.len()]);
-    let mut results = pool.imap(crash::Task, (0..200).map(way_of)).unwrap();
-    for item in 0..200 {
-        match (results.next().unwrap(), way_of(item)) {
-            (Ok(value), None) => assert_eq!(value, 7),
-            (Err(error), Some(way)) => assert_tells(&error, way, "tasks::crash", Some(item)),
-            (result, way) => panic!("item {item}, {way:?}: {result:?}"),
-        }
-    }
-    assert!(results.next().is_none());
-}
-
-fn a_crash_while_a_value_travels_costs_one_item(setup: &Setup) {
-    let pool = setup.pool();
-    for phase in [Phase::DecodeArgs, Phase::DropArgs, Phase::EncodeResult] {
-        for way in [Way::Panic, Way::ExitThree, Way::Abort, Way::Kill] {
-            let items = (0..20).map(|item| if item == 9 { Bomb::new(phase, Effect::Crash(way)) } else { Bomb::DUD });
-            for (item, result) in pool.map_results(carry::Task.chunk_size(20), items).unwrap().into_iter().enumerate() {
-                assert_eq!(result.is_ok(), item != 9, "item {item}, {phase:?}, {way:?}: {result:?}");
-                result.err().inspect(|error| assert_tells(error, way, "bomb::carry", Some(9)));
-            }
-            let error = pool.apply(carry::Task, Bomb::new(phase, Effect::Crash(way))).unwrap_err();
-            assert_tells(&error, way, "bomb::carry", None);
-        }
-    }
-    // The result has been encoded when it is dropped; whether it has been sent is a matter of timing.
-    for way in [Way::ExitThree, Way::Abort, Way::Kill] {
-        let make = || Bomb::new(Phase::DropResult, Effect::Crash(way));
-        let items = (0..20).map(|item| if item == 9 { make() } else { Bomb::DUD });
-        for (item, result) in pool.map_results(carry::Task.chunk_size(20), items).unwrap().into_iter().enumerate() {
-            assert!(item == 9 || result.is_ok(), "item {item}, {way:?}: {result:?}");
-            result.err().inspect(|error| assert_tells(error, way, "bomb::carry", Some(9)));
-        }
-        if let Err(error) = pool.apply(carry::Task, make()) {
-            assert_tells(&error, way, "bomb::carry", None);
-        }
-    }
-    assert_eq!(pool.map(square::Task, 0..3).unwrap(), [0, 1, 4]);
-}
-
-fn a_panic_in_the_drop_of_a_result_costs_nothing(setup: &Setup) {
-    let pool = setup.pool();
-    let pids = pool.worker_pids();
-    let make = || Bomb::new(Phase::DropResult, Effect::Crash(Way::Panic));
-    for _ in 0..5 {
-        // The value was there, or its drop is what failed; either way there is one outcome for each item.
-        let results = pool.map_results(carry::Task.chunk_size(10), (0..10).map(|_| make())).unwrap();
-        assert_eq!(results.len(), 10);
-        assert!(results.iter().flat_map(|result| result.as_ref().err()).all(|e| e.kind() == ErrorKind::Panicked));
-        let single = pool.apply(carry::Task, make());
-        assert!(single.is_ok() || single.is_err_and(|error| error.kind() == ErrorKind::Panicked));
-        let items = (0..10).map(|item| if item == 4 { make() } else { Bomb::DUD });
-        let results = pool.map_results(carry::Task.chunk_size(10), items).unwrap();
-        let failed: Vec<_> = (0..10).filter(|item| results[*item].is_err()).collect();
-        assert!(failed.is_empty() || failed == [4], "{failed:?}");
-    }
-    assert_eq!(pool.worker_pids(), pids);
 }
 
 const LINE: u32 = line!() + 4;

@@ -8,6 +8,7 @@ mod hosts;
 mod initializer;
 mod limits;
 mod maps;
+mod matrix;
 mod memory_limits;
 mod payloads;
 mod programs;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         handles::checks(),
         values::checks(),
         crashes::checks(),
+        matrix::checks(),
         initializer::checks(),
         deaths::checks(),
         time_limits::checks(),

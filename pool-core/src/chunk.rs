@@ -330,15 +330,12 @@ impl<'w> Chunk<'w> {
         }
         let (seq, count) = (self.seq, self.drafted);
         let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
-        let is_last = flags & reply::LAST != 0;
-        if is_last {
-            // Before the host can know the call as answered.
-            flush();
-        }
+        // Before the host can know any of it.
+        flush();
         self.link.replies.publish(&header, self.draft_bytes);
         self.drafted = 0;
         self.draft_bytes = 0;
-        if !is_last {
+        if flags & reply::LAST == 0 {
             self.link.hub.ring();
         }
     }
@@ -346,6 +343,7 @@ impl<'w> Chunk<'w> {
     /// Sends the answer to one item in as many records as it takes.
     fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
         let header = Header { kind, flags, seq: self.seq, count: 1, ..Header::default() };
+        flush();
         let mut sent = 0;
         loop {
             let step = self.link.replies.send(&header, bytes, sent);

@@ -190,18 +190,26 @@ fn the_function_stays_an_ordinary_function(_: &Setup) {
     assert_eq!(function(3), 9);
 }
 
+/// Prints ten bytes, and has a result of so many, or panics.
 #[pool_task]
 #[expect(clippy::print_stdout, reason = "its order is what is looked at")]
-fn print(text: &str) {
-    print!("{text}");
+fn print(result: Option<usize>) -> Vec<u8> {
+    print!("no newline");
+    vec![1; result.expect("a number of bytes")]
 }
 
 /// The trial's standard output is a file, at whose length one can look.
 fn output_of_a_task_is_written_before_its_result_is_known(setup: &Setup) {
     let stdout = std::fs::File::from(nix::unistd::dup(std::io::stdout()).unwrap());
     let pool = setup.pool();
-    for round in 1..=20 {
-        pool.apply(print::Task, "no newline").unwrap();
-        assert_eq!(stdout.metadata().unwrap().len(), 10 * round);
+    let printed = || stdout.metadata().unwrap().len();
+    for round in 0..20 {
+        for (turn, result) in (1..).zip([Some(1), Some(1 << 20), None]) {
+            assert_eq!(pool.apply(print::Task, result).is_ok(), result.is_some());
+            assert_eq!(printed(), 10 * (3 * round + turn), "{result:?}");
+        }
     }
+    // Of a chunk's results some come before the last is there.
+    let first = pool.imap(print::Task.chunk_size(30), [Some(1 << 12); 30]).unwrap().next().unwrap();
+    assert!(first.is_ok() && printed() > 600);
 }

@@ -450,12 +450,13 @@ impl Engine {
     /// The error of what a process was at when it died.
     fn death_error(&self, Death { status, words, .. }: &Death) -> Error {
         match words.as_deref() {
-            Some(LastWords::Panicked(report)) => {
+            // Any other end has another cause, and the panic was caught before.
+            Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
                 Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
             }
             Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
             Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
-            None => Error::worker_died(*status, None),
+            _ => Error::worker_died(*status, None),
         }
     }
 

@@ -267,6 +267,8 @@ impl Station {
             let bytes = unsafe { calls.bytes(&call.record) };
             if is_whole { Input::Whole(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
+        // A panic that a task has caught is no cause of a later death.
+        journal.note(&[]);
         let link = Link { calls, replies, journal, bell, hub: &self.hub, me: self.me };
         let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
         if header.extra != call::NO_TASK

@@ -1,8 +1,7 @@
-//! Tasks that end their worker, or try to: what the error says, and that nobody else is hurt.
+//! Tasks that panic: what the error says.
 
 use pool_core::prelude::*;
-use tests::procs::{descendants, eventually, is_alive};
-use tests::tasks::square;
+use tests::tasks::{Way, crash, square};
 use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -11,10 +10,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_remote_panic_has_a_backtrace_if_the_environment_says_so),
         each_method(odd_panics_are_still_errors),
         each_method(a_panic_while_panicking_keeps_its_message).noisy(),
-        each_method(what_a_task_has_started_dies_with_its_worker),
-        each_method(the_copy_that_a_task_forks_takes_no_jobs),
-        each_method(a_task_may_close_all_descriptors),
-        each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
+        each_method(a_panic_that_aborts_keeps_its_message),
+        each_method(a_panic_that_the_task_has_caught_is_no_cause_of_death),
     ]
 }
 
@@ -99,96 +96,40 @@ fn a_panic_while_panicking_keeps_its_message(setup: &Setup) {
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
 }
 
+/// What a panic comes to in a program built with `panic = "abort"`.
 #[pool_task]
-#[expect(clippy::zombie_processes, reason = "whether somebody else ends it is the question")]
-fn start_a_sleeper(and_die: bool) -> u32 {
-    let sleeper = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-    if and_die {
+fn panic_and_abort(text: &str) {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        hook(info);
         std::process::abort();
-    }
-    sleeper.id()
+    }));
+    panic!("{text}");
 }
 
-fn what_a_task_has_started_dies_with_its_worker(setup: &Setup) {
+fn a_panic_that_aborts_keeps_its_message(setup: &Setup) {
     let pool = setup.pool();
-    let _ = pool.apply(start_a_sleeper::Task, true).unwrap_err();
-    assert!(eventually(|| descendants().iter().all(|process| process.name != "sleep")), "{:?}", descendants());
-    let sleeper = pool.apply(start_a_sleeper::Task, false).unwrap();
-    assert!(is_alive(sleeper));
-    drop(pool);
-    assert!(eventually(|| !is_alive(sleeper)), "it outlived its worker");
+    let error = pool.apply(panic_and_abort::Task, "the end").unwrap_err();
+    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::WorkerDied, Some("the end")), "{error}");
+    assert!(error.location().unwrap().contains("crashes.rs:"), "{error}");
+    assert!(error.to_string().ends_with("panicked: the end (killed by signal 6 (SIGABRT))"), "{error}");
 }
 
 #[pool_task]
-fn fork_and_return() -> u32 {
-    // SAFETY:
-    // - the worker has one thread.
-    match unsafe { nix::unistd::fork() }.unwrap() {
-        nix::unistd::ForkResult::Parent { child } => child.as_raw() as u32,
-        nix::unistd::ForkResult::Child => std::process::id(),
+fn catch_and_go(way: Option<Way>) {
+    let _ = std::panic::catch_unwind(|| panic!("caught in time"));
+    if let Some(way) = way {
+        way.go();
     }
 }
 
-fn the_copy_that_a_task_forks_takes_no_jobs(setup: &Setup) {
+fn a_panic_that_the_task_has_caught_is_no_cause_of_death(setup: &Setup) {
     let pool = setup.with_workers(1).pool();
-    let copy = pool.apply(fork_and_return::Task, ()).unwrap();
-    assert_ne!(copy, pool.worker_pids()[0]);
-    for _ in 0..10 {
-        let pids = pool.map(tests::tasks::pid::Task, [(); 50]).unwrap();
-        assert!(!pids.contains(&copy), "the copy took a job");
+    for way in [Way::ExitThree, Way::Segfault, Way::Kill] {
+        let error = pool.apply(catch_and_go::Task, Some(way)).unwrap_err();
+        assert_eq!((error.panic_message(), error.to_string().contains("caught")), (None, false), "{error}");
     }
-    drop(pool);
-    assert!(eventually(|| !is_alive(copy)));
-}
-
-#[pool_task]
-fn close_everything() {
-    // SAFETY:
-    // - it breaks whatever owns a descriptor, which is what this is for; the worker uses none of them afterwards.
-    unsafe { libc::close_range(0, u32::MAX, 0) };
-}
-
-fn a_task_may_close_all_descriptors(setup: &Setup) {
-    let pool = setup.pool();
-    for _ in 0..3 {
-        pool.apply(close_everything::Task, ()).unwrap();
-    }
-    assert_eq!(pool.map(square::Task, 0..1000).unwrap().len(), 1000);
-}
-
-/// Fills every writable shared mapping of this process.
-#[pool_task]
-fn scribble(calls: &str) -> usize {
-    tests::gate::count(calls);
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mut bytes = 0;
-    for line in maps.lines().filter(|line| line.contains(" rw-s ") && line.contains("memfd:")) {
-        let (start, end) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
-        let [start, end] = [start, end].map(|address| usize::from_str_radix(address, 16).unwrap());
-        let memory = std::ptr::with_exposed_provenance_mut::<u8>(start);
-        // SAFETY:
-        // - the memory is mapped and writable; that others share it is what this is for.
-        unsafe { memory.write_bytes(0xA5, end - start) };
-        bytes += end - start;
-    }
-    std::thread::sleep(Duration::from_millis(20));
-    bytes
-}
-
-fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
-    let pool = setup.pool();
-    for _ in 0..5 {
-        let calls = tests::gate::Gate::new();
-        let scribbling = pool.apply_async(scribble::Task, calls.path()).unwrap();
-        let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-        // Unless its host has looked meanwhile, what it writes in the end is as it should be.
-        match scribbling.get() {
-            Ok(bytes) => assert!(bytes > 128 << 10),
-            Err(error) => assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::WorkerDied), "{error}"),
-        }
-        for (x, job) in (0..).zip(behind) {
-            assert_eq!(job.get().unwrap(), x * x);
-        }
-        assert_eq!(calls.count(), 1, "it ran again elsewhere");
-    }
+    pool.apply(catch_and_go::Task, None).unwrap();
+    let error = pool.apply(crash::Task, Some(Way::Abort)).unwrap_err();
+    assert_eq!((error.panic_message(), error.to_string().contains("caught")), (None, false), "{error}");
 }

@@ -10,6 +10,7 @@ mod limits;
 mod maps;
 mod matrix;
 mod memory_limits;
+mod mischief;
 mod payloads;
 mod programs;
 mod retries;
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         values::checks(),
         crashes::checks(),
         matrix::checks(),
+        mischief::checks(),
         initializer::checks(),
         deaths::checks(),
         time_limits::checks(),

@@ -1,6 +1,7 @@
 //! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
 
 mod calls;
+mod confinement;
 mod crashes;
 mod deaths;
 mod handles;
@@ -11,6 +12,7 @@ mod maps;
 mod matrix;
 mod memory_limits;
 mod mischief;
+mod moments;
 mod payloads;
 mod programs;
 mod retries;
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         crashes::checks(),
         matrix::checks(),
         mischief::checks(),
+        moments::checks(),
         initializer::checks(),
         deaths::checks(),
         time_limits::checks(),
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         hosts::checks(),
         surroundings::checks(),
         system_calls::checks(),
+        confinement::checks(),
         programs::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())

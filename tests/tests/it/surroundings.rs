@@ -35,7 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// Everything that involves a process: calls, a crash of each sort, a killed worker, a time limit.
-fn assert_works(pool: &Pool, setup: &Setup) {
+pub(crate) fn assert_works(pool: &Pool, setup: &Setup) {
     assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
     for way in [Way::ExitThree, Way::Abort, Way::Kill] {
         let error = pool.apply(crash::Task, Some(way)).unwrap_err();

@@ -348,7 +348,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 /// Nobody will look at the outcome: what has not begun is dropped.
 impl<T: Task, I> Drop for Feed<T, I> {
     fn drop(&mut self) {
-        if !self.is_detached && !self.slot.is_finished() {
+        if !self.is_detached && !self.slot.is_finished() && self.shared.check_owner().is_ok() {
             self.slot.abandon();
             let job = self.job;
             self.shared.with(|engine| engine.scheduler.cancel(job, false));

@@ -68,7 +68,9 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.wait();
+        if !self.wait_until(None) {
+            self.shared.check_owner()?;
+        }
         self.collect()
     }
 
@@ -95,6 +97,7 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
         if !self.wait_timeout(limit) {
+            self.shared.check_owner()?;
             return Err(Error::new(
                 ErrorKind::Timeout,
                 format!("no outcome after {}; the job goes on", quantity::time(limit)),
@@ -137,7 +140,9 @@ impl<R> AsyncResult<R> {
     /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not
     /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
-        !self.ready() && self.shared.with(|engine| engine.scheduler.cancel(self.job, true))
+        !self.ready()
+            && self.shared.check_owner().is_ok()
+            && self.shared.with(|engine| engine.scheduler.cancel(self.job, true))
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -231,7 +236,7 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
             }
         };
         shared.wait(until, || find().is_some(), register);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || shared.check_owner().is_err() {
             break;
         }
     }
@@ -291,6 +296,11 @@ impl<R> Iterator for AsCompleted<R> {
             }
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
+            if let Err(error) = job.shared.check_owner() {
+                self.left -= 1;
+                self.jobs[self.first] = None;
+                return Some((self.first, Err(error)));
+            }
             // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
             job.shared.wait(glance, || !self.arrivals.is_empty(), |thread| self.arrivals.set_thread(thread));

@@ -72,7 +72,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     fn refill(&mut self, deadline: Option<Instant>) {
         let most = self.yielded + WINDOW;
         let start = Instant::now();
-        while self.feed.pulled() < most && !self.feed.has_ended() {
+        while self.feed.pulled() < most && !self.feed.has_ended() && self.feed.shared.check_owner().is_ok() {
             self.is_slow = self.feed.pull_block(most) && start.elapsed() > SLOW;
             if self.is_slow {
                 self.take_in();
@@ -109,6 +109,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             if is_finished {
                 self.end();
             } else if !self.feed.wait(deadline) {
+                if let Err(error) = self.feed.shared.check_owner() {
+                    self.has_ended = true;
+                    return Some(Err(error));
+                }
                 return Some(Err(Error::new(
                     ErrorKind::Timeout,
                     "no result yet; the next call will wait for the same item",

@@ -11,7 +11,6 @@ use crate::feed::{Feed, encode_owned};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::{Args, Payload, Slot};
-use crate::lineage::Lineage;
 use crate::outcome::{self, Gathered};
 use crate::quantity;
 use crate::scheduler::{State, Terms};
@@ -21,7 +20,8 @@ use crate::task::Task;
 
 /// A fixed number of worker processes, and the jobs that wait for them.
 ///
-/// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until
+/// Share it by reference: all methods take `&self`. A process that the host forks cannot use it: submitting and waiting
+/// are [`ErrorKind::Unsupported`] errors there, everything else does nothing, and the host does not notice. Dropping it is [`terminate`](Pool::terminate) and waiting until
 /// nothing is left: no process, no thread, no descriptor.
 ///
 /// # Examples
@@ -44,8 +44,6 @@ pub struct Pool {
     shared: Arc<Shared>,
     /// Of the supervisor and the router; taken by whoever waits for their end.
     threads: Mutex<Vec<JoinHandle<()>>>,
-    /// A process that the host forks has this object, too, and none of its business.
-    owner: Lineage,
 }
 
 /// What a pool is doing; from [`Pool::state`].
@@ -81,7 +79,7 @@ impl Pool {
     }
 
     pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Pool {
-        Pool { shared, threads: Mutex::new(threads), owner: Lineage::here() }
+        Pool { shared, threads: Mutex::new(threads) }
     }
 
     // ---- submitting ------------------------------------------------------------------------------------------------
@@ -319,17 +317,9 @@ impl Pool {
         Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
     }
 
-    /// A process that the host forked has the pool's object, but not its workers.
-    fn check_owner(&self) -> Result<()> {
-        if self.owner.is_here() {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Unsupported, "the pool belongs to the process that made it, of which this is a copy"))
-    }
-
     /// What the task's options, and where they are silent the pool's, say of a job.
     fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
-        self.check_owner()?;
+        self.shared.check_owner()?;
         let options = task.options().or(self.shared.defaults);
         if options.chunk_size == Some(0) {
             let text = "a chunk size must be at least 1, and is 0";
@@ -351,8 +341,10 @@ impl Pool {
 
     /// Takes no more jobs. Those that were submitted go on, and workers leave when all are done. Closing twice is fine.
     pub fn close(&self) {
-        self.shared.with(|engine| engine.scheduler.close());
-        self.shared.nudge();
+        if self.shared.check_owner().is_ok() {
+            self.shared.with(|engine| engine.scheduler.close());
+            self.shared.nudge();
+        }
     }
 
     /// Waits until all jobs are done and all workers have left. Results stay readable. May be called again.
@@ -377,6 +369,7 @@ impl Pool {
     }
 
     fn join_until(&self, deadline: Option<Instant>) -> Result<bool> {
+        self.shared.check_owner()?;
         if self.state() == PoolState::Open {
             return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
         }
@@ -404,8 +397,10 @@ impl Pool {
     /// that have come stay readable. Terminating twice is fine. [`join`](Pool::join) waits until the processes are
     /// gone.
     pub fn terminate(&self) {
-        self.shared.with(|engine| engine.scheduler.terminate());
-        self.shared.nudge();
+        if self.shared.check_owner().is_ok() {
+            self.shared.with(|engine| engine.scheduler.terminate());
+            self.shared.nudge();
+        }
     }
 
     // ---- asking ----------------------------------------------------------------------------------------------------
@@ -443,6 +438,7 @@ impl Pool {
     /// `InvalidInput` for 0 or more than 4096 workers, `Closed` if the pool is not open.
     pub fn resize(&self, workers: usize) -> Result<()> {
         PoolBuilder::check_workers(workers)?;
+        self.shared.check_owner()?;
         self.shared.with(|engine| {
             engine.check_open()?;
             engine.scheduler.resize(workers);
@@ -456,7 +452,7 @@ const MAP_STRIDE: u64 = 1 << 16;
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if !self.owner.is_surely_here() {
+        if !self.shared.owner.is_surely_here() {
             return;
         }
         self.terminate();

@@ -10,8 +10,9 @@ use pool_ipc::{Hub, Patience, Sleeper};
 
 use crate::callbacks::Callbacks;
 use crate::engine::{Engine, Errands};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::Waiter;
+use crate::lineage::Lineage;
 use crate::room::{Place, Room};
 use crate::scheduler::Nanos;
 use crate::task::Options;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission: a hint, for the router.
     bustle: AtomicU32,
+    /// A process that the host forks has this object, too, and none of its business.
+    pub(crate) owner: Lineage,
 }
 
 /// Between the supervisor and all others.
@@ -67,6 +70,7 @@ impl Shared {
             router_dozes: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             bustle: AtomicU32::new(0),
+            owner: Lineage::here(),
         }))
     }
 
@@ -77,6 +81,15 @@ impl Shared {
 
     fn supervision(&self) -> MutexGuard<'_, Supervision> {
         self.supervision.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A process that the host forked has all objects of the pool, but not what it shares with the workers.
+    #[inline]
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.owner.is_here() {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Unsupported, "the pool belongs to the process that made it, of which this is a copy"))
     }
 
     /// Does something to the engine, then what follows from it.
@@ -175,8 +188,8 @@ impl Shared {
 
     // ---- waiting ---------------------------------------------------------------------------------------------------
 
-    /// Waits until `ready`; false if the deadline comes first. `register` has the thread unparked when it should look
-    /// again.
+    /// Waits until `ready`; false if the deadline comes first, or in a copy of the host, where it will never be.
+    /// `register` has the thread unparked when it should look again.
     pub(crate) fn wait(
         &self,
         deadline: Option<Instant>,
@@ -184,6 +197,9 @@ impl Shared {
         mut register: impl FnMut(Thread),
     ) -> bool {
         while !ready() {
+            if self.check_owner().is_err() {
+                return false;
+            }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 // A last look, so that a wait of no time at all takes in what is there.
                 self.with(Engine::route);

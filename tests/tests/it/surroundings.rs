@@ -11,6 +11,8 @@ use nix::sys::signal::{SigHandler, SigSet, SigmaskHow, Signal, pthread_sigmask, 
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
 use pool_core::prelude::*;
+use pool_core::{Imap, as_completed, wait_any};
+use tests::gate::{Gate, pass};
 use tests::procs::{self, eventually, fork_server, is_alive, kill_9};
 use tests::tasks::{Way, crash, nap, pid, square};
 use tests::trial::{Check, Setup, each_method, everywhere};
@@ -19,6 +21,8 @@ pub(crate) fn checks() -> Vec<Check> {
     let with_threads = [StartMethod::ForkServer, StartMethod::Spawn];
     vec![
         each_method(a_copy_of_the_host_may_drop_its_pool),
+        each_method(a_copy_of_the_host_may_drop_everything_else),
+        each_method(a_copy_of_the_host_gets_errors),
         each_method(a_copy_of_the_host_does_not_hold_up_the_end),
         each_method(workers_outlive_the_thread_that_made_the_pool).methods(&with_threads),
         each_method(fork_is_refused_in_a_host_with_threads).methods(&[StartMethod::Fork]),
@@ -74,6 +78,58 @@ fn a_copy_of_the_host_may_drop_its_pool(setup: &Setup) {
     assert_eq!(job.get().unwrap(), 200);
     assert_eq!(pool.worker_pids(), pids);
     assert_works(&pool, setup);
+}
+
+/// The copy does so; the pool must not have noticed.
+fn untouched(setup: &Setup, use_copy: impl FnOnce(Pool, AsyncResult<u64>, Imap<nap::Task, std::ops::Range<u64>>)) {
+    let pool = setup.pool();
+    let pids = pool.worker_pids();
+    let gate = Gate::new();
+    let blocking: Vec<_> = pids.iter().map(|_| pool.apply_async(pass::Task, gate.path()).unwrap()).collect();
+    let mut parts = Some((pool.apply_async(nap::Task, 1).unwrap(), pool.imap(nap::Task, 0..5).unwrap(), pool));
+    let copy = in_a_copy(|| {
+        let (job, imap, pool) = parts.take().unwrap();
+        use_copy(pool, job, imap);
+    });
+    assert_eq!(waitpid(copy, None).unwrap(), WaitStatus::Exited(copy, 0));
+    gate.open();
+    let (job, imap, pool) = parts.unwrap();
+    assert_eq!(job.get().unwrap(), 1);
+    assert_eq!(imap.map(Result::unwrap).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    assert!(blocking.into_iter().all(|job| job.get().is_ok()));
+    assert_eq!(pool.worker_pids(), pids);
+    assert_works(&pool, setup);
+}
+
+fn a_copy_of_the_host_may_drop_everything_else(setup: &Setup) {
+    untouched(setup, |pool, job, imap| {
+        assert!(!job.cancel());
+        drop(imap);
+        drop(job);
+        pool.close();
+        pool.terminate();
+    });
+}
+
+fn a_copy_of_the_host_gets_errors(setup: &Setup) {
+    untouched(setup, |pool, mut job, mut imap| {
+        let second = Duration::from_secs(1);
+        let errors = [
+            pool.apply(square::Task, 1).unwrap_err(),
+            pool.map(square::Task, 0..3).unwrap_err(),
+            pool.resize(7).unwrap_err(),
+            pool.join().unwrap_err(),
+            job.get_timeout(second).unwrap_err(),
+            imap.next().unwrap().unwrap_err(),
+        ];
+        assert!(imap.next().is_none());
+        assert!(!job.wait_timeout(second) && wait_any(std::slice::from_ref(&job), None).is_none());
+        let (index, result) = as_completed([job]).next().unwrap();
+        assert_eq!((index, result.unwrap_err().kind()), (0, ErrorKind::Unsupported));
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        }
+    });
 }
 
 fn a_copy_of_the_host_does_not_hold_up_the_end(setup: &Setup) {

@@ -345,6 +345,11 @@ impl Engine {
         self.desks.iter().filter_map(|desk| desk.lane.as_ref()).map(|lane| lane.pid).collect()
     }
 
+    /// Whether one of them has been killed, and its parent has not said that it is gone.
+    pub(crate) fn awaits_death(&self) -> bool {
+        self.desks.iter().filter_map(|desk| desk.lane.as_ref()).any(|lane| lane.is_killed)
+    }
+
     /// The worker whose process this is, for the end of all of them.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.desks.iter().enumerate().filter_map(|(worker, desk)| Some((worker, desk.lane.as_ref()?)))

@@ -24,6 +24,7 @@ pub(crate) struct Lane {
     end: HostEnd,
     pub(crate) pid: u32,
     pidfd: OwnedFd,
+    pub(crate) is_killed: bool,
     /// Calls without a complete reply, oldest first.
     sent: VecDeque<Sent>,
     /// Calls for which the ring had no room.
@@ -93,6 +94,7 @@ impl Lane {
             end,
             pid,
             pidfd,
+            is_killed: false,
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
             quiet: 0,
@@ -282,7 +284,8 @@ impl Lane {
         (is_same && second.claimed > 0 && second.since_ns > 0).then_some((begun, second.since_ns))
     }
 
-    pub(crate) fn kill(&self) {
+    pub(crate) fn kill(&mut self) {
+        self.is_killed = true;
         kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
     }
 

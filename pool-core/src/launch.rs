@@ -147,6 +147,12 @@ impl Server {
         }
     }
 
+    /// Whether somebody has stopped it, see proc_pid_stat(5).
+    pub(crate) fn is_stopped(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
     /// Lets the server go: it ends its workers and itself as soon as its socket is closed.
     pub(crate) fn stop(self) {
         let Server { control, pid, pidfd } = self;

@@ -35,14 +35,19 @@ pub(crate) struct Supervisor {
     server: Option<Server>,
     /// Lanes whose processes are being made.
     launching: HashMap<WorkerId, HostEnd>,
+    /// When the fork server should have said something, since there is something to say.
+    due: Option<Nanos>,
 }
+
+/// A fork server that has been silent for so long, and is found stopped, is given up.
+const SILENCE: Nanos = 1_000_000_000;
 
 /// Launches that may be under way at once: the socket's buffers are bounded, and the answers are read in between.
 const LAUNCHES_AHEAD: usize = 16;
 
 impl Supervisor {
     pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: OwnedFd, settings: Settings) -> Self {
-        Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new() }
+        Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new(), due: None }
     }
 
     /// Starts the fork server and all workers.
@@ -92,26 +97,32 @@ impl Supervisor {
                     self.shared.with(|engine| engine.not_launched(worker, error));
                 }
             }
-            let (is_finished, wake_at) = self.shared.with(|engine| {
+            let (is_finished, wake_at, awaits_death) = self.shared.with(|engine| {
                 engine.route();
                 engine.scheduler.tick(monotonic_ns());
                 engine.act();
                 let wake_at = engine.scheduler.wake_at();
                 // Under the engine's lock: whoever wants to be woken sooner has said so before, or rings after.
                 self.shared.supervisor_sleeps_until(wake_at);
-                (engine.scheduler.is_finished(), wake_at)
+                (engine.scheduler.is_finished(), wake_at, engine.awaits_death())
             });
             if is_finished {
                 break;
             }
-            self.wait(wake_at);
+            self.wait(wake_at, awaits_death);
         }
         self.stop_server();
         self.shared.supervisor_left();
     }
 
     /// Sleeps until something is to be done, and takes in what the fork server says.
-    fn wait(&mut self, wake_at: Option<Nanos>) {
+    fn wait(&mut self, wake_at: Option<Nanos>, awaits_death: bool) {
+        if !awaits_death && self.launching.is_empty() {
+            self.due = None;
+        } else if self.due.is_none() {
+            self.due = Some(monotonic_ns().saturating_add(SILENCE));
+        }
+        let wake_at = wake_at.into_iter().chain(self.due).min();
         let control = self.server.as_ref().map(|server| server.control.as_fd());
         let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at).unwrap_or_else(|_| {
             thread::sleep(LOOK_EVERY);
@@ -121,9 +132,15 @@ impl Supervisor {
             let _ = self.shared.bell.read();
         }
         if is_readable[1] {
+            self.due = None;
             match self.report() {
                 Ok(Some((report, fds))) => self.handle(report, fds),
                 Ok(None) | Err(_) => self.server_died(),
+            }
+        } else if self.due.is_some_and(|due| due <= monotonic_ns()) {
+            self.due = None;
+            if self.server.as_ref().is_some_and(Server::is_stopped) {
+                self.server_died();
             }
         }
     }
@@ -167,7 +184,7 @@ impl Supervisor {
         }
     }
 
-    /// The fork server is gone, and by the kernel's hand its workers with it.
+    /// The fork server is gone, or as good as gone, and by the kernel's hand its workers with it.
     fn server_died(&mut self) {
         self.stop_server();
         let lost: Vec<_> = self.shared.with(|engine| {

@@ -27,6 +27,7 @@ pub(crate) fn checks() -> Vec<Check> {
             .workers(&[1, 2, 5]),
         each_method(a_pool_of_forks_whose_server_is_killed_is_broken).methods(&[StartMethod::Fork]),
         each_method(the_fork_server_killed_while_the_pool_ends_holds_nothing_up),
+        each_method(a_fork_server_that_is_stopped_holds_nothing_up),
     ]
 }
 
@@ -216,4 +217,26 @@ fn the_fork_server_killed_while_the_pool_ends_holds_nothing_up(setup: &Setup) {
         assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))));
         assert!(eventually(|| tests::leaks::threads().len() == 1));
     }
+}
+
+fn a_fork_server_that_is_stopped_holds_nothing_up(setup: &Setup) {
+    let pool = setup.pool();
+    let (server, pids) = (fork_server().pid, pool.worker_pids());
+    signal(server, Signal::SIGSTOP);
+    assert!(eventually(|| fork_server().state == 'T'));
+    assert_eq!(pool.map(square::Task, 0..1000).unwrap().len(), 1000);
+    // It does not tell of this death, and a server that can be replaced is.
+    let limited = pool.apply(nap::Task.timeout(Duration::from_millis(100)), 30_000);
+    assert_eq!(limited.unwrap_err().kind(), ErrorKind::TaskTimeout);
+    if setup.method != StartMethod::Fork {
+        assert_whole(&pool, setup);
+        assert_ne!(fork_server().pid, server);
+    }
+    drop(pool);
+    assert!(!is_alive(server) && !pids.into_iter().any(is_alive));
+    let pool = setup.pool();
+    let (server, pids) = (fork_server().pid, pool.worker_pids());
+    signal(server, Signal::SIGSTOP);
+    drop(pool);
+    assert!(!is_alive(server) && !pids.into_iter().any(is_alive));
 }

@@ -3,14 +3,16 @@
 use std::thread;
 
 use pool_core::prelude::*;
+use tests::host::say;
 use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, echo, square};
-use tests::trial::{Check, Setup, each_method, everywhere};
+use tests::trial::{Check, Setup, each_method, everywhere, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(payloads_of_all_sizes_pass_in_both_directions_at_once),
         each_method(a_huge_payload_passes),
+        once(a_gigantic_payload_passes).patience(Duration::from_secs(600)),
         each_method(payloads_pass_while_workers_are_killed).workers(&[1, 2, 5]),
         each_method(a_task_that_dies_before_it_has_read_its_payload_fails_alone),
         each_method(results_that_are_never_collected_hold_nobody_up),
@@ -65,6 +67,31 @@ fn a_huge_payload_passes(setup: &Setup) {
     let small = pool.map_async(square::Task, 0..1000).unwrap();
     assert!(pool.apply(echo_borrowed::Task, &sent).unwrap() == sent);
     assert_eq!(small.get().unwrap().len(), 1000);
+}
+
+/// A GiB in a release build, a quarter of one in others.
+fn a_gigantic_payload_passes(setup: &Setup) {
+    let bytes = if cfg!(debug_assertions) { 256 << 20 } else { 1 << 30 };
+    // It is there up to six times: as sent and as taken out, and on its way in both processes.
+    if available_memory() < 8 * bytes {
+        return say("left out, since this machine has too little memory");
+    }
+    let pool = setup.pool();
+    let sent = payload(5, bytes);
+    let small = pool.map_async(square::Task, 0..1000).unwrap();
+    assert!(pool.apply(echo_borrowed::Task, &sent).unwrap() == sent);
+    assert_eq!(small.get().unwrap().len(), 1000);
+    let error = pool.apply(die_with::Task, (&sent, Way::Kill)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+}
+
+/// In bytes.
+fn available_memory() -> usize {
+    let info = std::fs::read_to_string("/proc/meminfo").unwrap();
+    let kib =
+        info.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
+    kib.map_or(0, |kib: usize| kib << 10)
 }
 
 fn payloads_pass_while_workers_are_killed(setup: &Setup) {

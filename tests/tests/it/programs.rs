@@ -12,6 +12,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         once(an_example_finds_its_tasks_and_those_of_a_library).patience(patience),
         once(a_release_with_fat_lto_finds_all_tasks).patience(patience),
+        once(a_program_whose_panics_abort_still_tells_their_message).patience(patience),
     ]
 }
 
@@ -36,4 +37,8 @@ fn an_example_finds_its_tasks_and_those_of_a_library(_: &Setup) {
 fn a_release_with_fat_lto_finds_all_tasks(_: &Setup) {
     let options = ["--release", "--config", "profile.release.lto='fat'", "--config", "profile.release.codegen-units=1"];
     run_example(&options, &scratch().join("lto"));
+}
+
+fn a_program_whose_panics_abort_still_tells_their_message(_: &Setup) {
+    run_example(&["--config", "profile.dev.panic='abort'"], &scratch().join("example"));
 }

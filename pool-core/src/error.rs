@@ -63,7 +63,7 @@ pub enum ErrorKind {
     TaskTimeout,
     /// The function panicked.
     Panicked,
-    /// The worker died while it ran the item.
+    /// The worker died while it ran the item, in whichever way: a signal, or an exit with any code, 0 included.
     WorkerDied,
     /// An allocation went past the worker's memory limit.
     MemoryLimit,
@@ -77,7 +77,8 @@ pub enum ErrorKind {
     Decode,
     /// Something is larger than a limit allows.
     TooLarge,
-    /// A worker wrote what no worker writes.
+    /// A worker wrote what no worker writes. It concerns the oldest item that this worker had not answered, as far as
+    /// can be told: usually the one that did it.
     Protocol,
     /// The pool cannot start workers any more.
     Broken,

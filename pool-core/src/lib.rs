@@ -42,6 +42,8 @@
 //!   enough).
 //! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker
 //!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
+//! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
+//!   forks cannot use what is shared between the two.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
 //! * Two tasks of the same name in the same module path (in two function bodies, say) are refused when a pool is made.
 

@@ -24,6 +24,7 @@ pub(crate) struct Lane {
     end: HostEnd,
     pub(crate) pid: u32,
     pidfd: OwnedFd,
+    /// We have sent it a SIGKILL.
     pub(crate) is_killed: bool,
     /// Calls without a complete reply, oldest first.
     sent: VecDeque<Sent>,

@@ -20,9 +20,11 @@ use crate::task::Task;
 
 /// A fixed number of worker processes, and the jobs that wait for them.
 ///
-/// Share it by reference: all methods take `&self`. A process that the host forks cannot use it: submitting and waiting
-/// are [`ErrorKind::Unsupported`] errors there, everything else does nothing, and the host does not notice. Dropping it is [`terminate`](Pool::terminate) and waiting until
+/// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until
 /// nothing is left: no process, no thread, no descriptor.
+///
+/// A process that the host forks has no part in it: submitting and waiting are [`ErrorKind::Unsupported`] errors there,
+/// and closing, terminating and dropping do nothing.
 ///
 /// # Examples
 ///

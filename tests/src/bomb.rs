@@ -25,7 +25,7 @@ pub enum Phase {
     EncodeResult,
     /// As a result that has been encoded.
     DropResult,
-    /// Another thread of the worker does it while the worker sends the result, after so many microseconds.
+    /// In another thread of the worker, while the result is sent: so many microseconds after it was encoded.
     SendResult(u64),
     /// As a result, in the host.
     DecodeResult,

@@ -72,7 +72,7 @@ enum Copy {
     /// It stays.
     Lingers,
     /// It makes another one, which stays, and leaves.
-    HasACopy,
+    ForksAgain,
     /// It stays, in a session and thus a process group of its own.
     LeavesTheGroup,
 }
@@ -98,7 +98,7 @@ fn copy_itself(copy: Copy, note: &str) -> (u32, Option<u32>) {
             Copy::Lingers => {}
             // SAFETY:
             // - the copy has one thread.
-            Copy::HasACopy => match unsafe { fork() }.unwrap() {
+            Copy::ForksAgain => match unsafe { fork() }.unwrap() {
                 ForkResult::Child => {}
                 // SAFETY:
                 // - `_exit` has no preconditions.
@@ -121,7 +121,7 @@ fn copy_itself(copy: Copy, note: &str) -> (u32, Option<u32>) {
 
 fn a_copy_that_a_task_forks_takes_no_jobs_and_dies_with_the_worker(setup: &Setup) {
     let pool = setup.pool();
-    for copy in [Copy::Returns, Copy::ReturnsRaw, Copy::Panics, Copy::Lingers, Copy::HasACopy] {
+    for copy in [Copy::Returns, Copy::ReturnsRaw, Copy::Panics, Copy::Lingers, Copy::ForksAgain] {
         // Alone, and in the middle of a chunk.
         for chunk in [1, 3] {
             let notes: Vec<_> = (0..chunk).map(|_| Gate::new()).collect();

@@ -35,6 +35,37 @@ impl Snapshot {
     }
 }
 
+/// How many things this process has; for programs that lead no session and make pools by the thousand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Open descriptors.
+    pub fds: usize,
+    /// Threads.
+    pub threads: usize,
+    /// Mappings of files that only exist in memory.
+    pub mappings: usize,
+    /// Children, dead ones included.
+    pub children: usize,
+}
+
+impl Count {
+    /// What there is now.
+    pub fn take() -> Count {
+        Count {
+            fds: fds().len(),
+            threads: threads().len(),
+            mappings: mappings().len(),
+            children: procs::children(std::process::id()).len(),
+        }
+    }
+
+    /// What there is when it is as much as before, or soon: a thread that was joined may still be on its way out.
+    pub fn settled(before: Count) -> Count {
+        eventually(|| Count::take() == before);
+        Count::take()
+    }
+}
+
 /// The open descriptors, by number.
 pub fn fds() -> BTreeMap<String, String> {
     let entries = fs::read_dir("/proc/self/fd").expect("/proc is there");
@@ -61,7 +92,12 @@ fn mappings() -> Vec<String> {
 
 /// Memory of this process that is in RAM, in bytes.
 pub fn resident_bytes() -> usize {
-    let statm = fs::read_to_string("/proc/self/statm").expect("/proc is there");
+    resident_bytes_of(std::process::id())
+}
+
+/// Memory of some process that is in RAM, in bytes.
+pub fn resident_bytes_of(pid: u32) -> usize {
+    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("/proc is there, and so is the process");
     let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
     pages * 4096
 }

@@ -54,6 +54,11 @@ pub fn descendants() -> Vec<Process> {
     of_session(me).into_iter().filter(|process| process.pid != me).collect()
 }
 
+/// The children of a process, dead ones included.
+pub fn children(parent: u32) -> Vec<Process> {
+    all().filter(|process| process.parent == parent).collect()
+}
+
 /// The fork server of the only pool of this process.
 pub fn fork_server() -> Process {
     let me = std::process::id();

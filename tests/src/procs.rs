@@ -1,7 +1,10 @@
 //! Processes as /proc shows them, see proc_pid_stat(5).
 
+use std::io;
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -70,6 +73,29 @@ pub fn fork_server() -> Process {
 /// Whether there is such a process that is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     Process::get(pid).is_some_and(|process| process.state != 'Z')
+}
+
+/// A descriptor that becomes readable when the process has ended, whoever its parent is; see pidfd_open(2).
+///
+/// # Errors
+///
+/// What the system call says.
+pub fn pid_fd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY:
+    // - the call takes two numbers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY:
+    // - the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+/// Waits until all the processes have ended, for at most so long for each; whether they have.
+pub fn wait_until_gone(pid_fds: &[OwnedFd], limit: Duration) -> bool {
+    let limit = PollTimeout::try_from(limit).expect("less than a month");
+    pid_fds.iter().all(|fd| matches!(poll(&mut [PollFd::new(fd.as_fd(), PollFlags::POLLIN)], limit), Ok(1)))
 }
 
 /// Sends a signal to a process that may be gone.

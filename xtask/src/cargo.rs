@@ -19,9 +19,9 @@ pub(crate) fn succeed(command: &mut Command) -> Result<(), String> {
     }
 }
 
-/// Runs the program of that name, which belongs to the tests.
-pub(crate) fn chaos(root: &Path, options: &[&str]) -> Result<(), String> {
-    let run = ["run", "--quiet", "--release", "--package", "tests", "--bin", "chaos", "--"];
+/// Runs a program that belongs to the tests.
+pub(crate) fn program(root: &Path, name: &str, options: &[&str]) -> Result<(), String> {
+    let run = ["run", "--quiet", "--release", "--package", "tests", "--bin", name, "--"];
     succeed(cargo(root, &run).args(options))
 }
 

@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask ci`, `tidy`, `bench` and `chaos`.
+//! The project's own chores: `cargo xtask ci`, `tidy`, `bench`, `chaos` and `isolation`.
 
 mod cargo;
 mod ci;
@@ -19,6 +19,8 @@ Commands:
         The pool beside its rivals; --quick takes about two minutes
   chaos [--seconds S] [--workers N] [--seed K]
         A pool under full load while its workers are killed at random, and a ledger of what came of it
+  isolation [--quick] [--case NAME] [--markdown]
+        How soon deaths are noticed and nothing is left, and that nothing leaks; the full run takes about four minutes
 ";
 
 fn main() -> ExitCode {
@@ -28,7 +30,7 @@ fn main() -> ExitCode {
         ["ci"] => return ci::run(root),
         ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
         ["bench", ref options @ ..] => cargo::bench(root, options),
-        ["chaos", ref options @ ..] => cargo::chaos(root, options),
+        [name @ ("chaos" | "isolation"), ref options @ ..] => cargo::program(root, name, options),
         ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             Ok(())

@@ -1,0 +1,128 @@
+//! What is left of many pools, many jobs and many crashes.
+
+use std::time::Instant;
+
+use pool_core::Pool;
+use tests::leaks::{Count, resident_bytes, resident_bytes_of};
+use tests::tasks::{Way, crash, nap, square};
+
+use crate::options::Size;
+use crate::table::Row;
+
+/// By so much the resident memory may grow, in KiB: what an allocator keeps for later comes and goes.
+const GROWTH_MAX: f64 = 1024.0;
+
+/// A tenth is done first, and what there is then is what there must be in the end.
+fn warm_up(count: usize) -> usize {
+    (count / 10).max(100)
+}
+
+fn growth(what: String, before: usize, after: usize) -> Row {
+    Row::new(what, "KiB", vec![(after as f64 - before as f64) / 1024.0]).worst_max(GROWTH_MAX)
+}
+
+fn left(what: String, before: Count, after: Count) -> Row {
+    let numbers = |count: Count| [count.fds, count.threads, count.mappings, count.children];
+    let differences = numbers(before).into_iter().zip(numbers(after)).map(|(before, after)| before.abs_diff(after));
+    let worst = differences.max().unwrap_or_default();
+    Row::new(format!("{what}: descriptors, threads, mappings, children more"), "", vec![worst as f64]).worst_max(0.0)
+}
+
+/// Pools made, used and ended in one process, one after another.
+pub(crate) fn pools(size: Size) -> Vec<Row> {
+    let count = size.of([200, 1000, 10_000]);
+    let start = Count::take();
+    let (mut rates, mut first) = (Vec::new(), None);
+    let mut since = Instant::now();
+    for number in 1..=count {
+        one_pool(number);
+        let is_checkpoint = number == 100 || number % (count / 10).max(100) == 0;
+        if !is_checkpoint {
+            continue;
+        }
+        let now = Count::settled(start);
+        let resident = resident_bytes();
+        eprintln!("after {number} pools: {now:?}, {} KiB resident", resident >> 10);
+        if number >= warm_up(count) {
+            let (_, _, before) = *first.get_or_insert((number, now, resident));
+            if number > warm_up(count) {
+                rates.push((count / 10).max(100) as f64 / since.elapsed().as_secs_f64());
+            }
+            if number == count {
+                return vec![
+                    Row::rates("pools of 2 made, used and ended", "1/s", rates),
+                    left(format!("{count} pools"), start, now),
+                    growth(
+                        format!("{count} pools: resident memory more than after {}", warm_up(count)),
+                        before,
+                        resident,
+                    ),
+                ];
+            }
+        }
+        since = Instant::now();
+    }
+    unreachable!("the last one is a checkpoint")
+}
+
+/// Ends in order, or is dropped with work open.
+fn one_pool(number: usize) {
+    let pool = Pool::new(2).expect("a pool");
+    assert_eq!(pool.apply(square::Task, 3).expect("a square"), 9);
+    if number.is_multiple_of(2) {
+        pool.close();
+        pool.join().expect("an ordinary end");
+    } else {
+        drop(pool.map_async(nap::Task, [1000; 10]).expect("an open pool"));
+    }
+}
+
+/// Jobs of one pool that lives long.
+pub(crate) fn jobs(size: Size) -> Vec<Row> {
+    let count = size.of([20_000, 100_000, 1_000_000]);
+    let pool = Pool::new(2).expect("a pool");
+    let work = |count: usize| {
+        for _ in 0..count.div_ceil(BATCH) {
+            let jobs: Vec<_> = (0..BATCH).map(|_| pool.apply_async(square::Task, 3).expect("an open pool")).collect();
+            jobs.into_iter().for_each(|job| assert_eq!(job.get().expect("a square"), 9));
+        }
+    };
+    let of_workers = || pool.worker_pids().into_iter().map(resident_bytes_of).max().unwrap_or_default();
+    work(warm_up(count));
+    let (host, worker) = (resident_bytes(), of_workers());
+    let start = Instant::now();
+    work(count);
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    vec![
+        Row::rates(format!("{count} jobs of one pool"), "1/s", vec![rate]),
+        growth(format!("{count} jobs: resident memory of the host more"), host, resident_bytes()),
+        growth(format!("{count} jobs: resident memory of a worker more"), worker, of_workers()),
+    ]
+}
+
+/// Jobs that are out at a time.
+const BATCH: usize = 1000;
+
+/// Crashes of one pool that lives on.
+pub(crate) fn crashes(size: Size) -> Vec<Row> {
+    let count = size.of([200, 1000, 10_000]);
+    let pool = Pool::new(2).expect("a pool");
+    let work = |count: usize| {
+        for number in 0..count {
+            let way = [Way::Kill, Way::Abort, Way::ExitThree, Way::Segfault][number % 4];
+            pool.apply(crash::Task, Some(way)).expect_err("it crashes");
+        }
+        // All of them are up.
+        assert!(tests::procs::eventually(|| pool.worker_pids().len() == 2), "a worker is missing");
+    };
+    work(warm_up(count));
+    let (before, resident) = (Count::take(), resident_bytes());
+    let start = Instant::now();
+    work(count);
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    vec![
+        Row::rates(format!("{count} crashes of one pool"), "1/s", vec![rate]),
+        left(format!("{count} crashes"), before, Count::settled(before)),
+        growth(format!("{count} crashes: resident memory of the host more"), resident, resident_bytes()),
+    ]
+}

@@ -4,6 +4,7 @@ mod calls;
 mod confinement;
 mod crashes;
 mod deaths;
+mod endurance;
 mod handles;
 mod hosts;
 mod initializer;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         surroundings::checks(),
         system_calls::checks(),
         confinement::checks(),
+        endurance::checks(),
         programs::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())

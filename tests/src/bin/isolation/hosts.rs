@@ -45,7 +45,7 @@ pub(crate) fn be_host(state: &str) -> io::Result<()> {
 pub(crate) fn run(size: Size) -> Vec<Row> {
     let row = |state| {
         let values = (0..size.of([1, 5, 30])).map(|_| killed(state)).collect();
-        let what = format!("`kill -9` of a host, until its fork server and {WORKERS} {state} workers are gone");
+        let what = format!("`kill -9` of a host, until its server and {WORKERS} {state} workers are gone");
         Row::new(what, "ms", values).median_max(100.0).worst_max(1000.0)
     };
     STATES.into_iter().map(row).collect()

@@ -62,8 +62,7 @@ pub(crate) fn run(size: Size) -> Vec<Row> {
             took.saturating_sub(LIMIT).as_secs_f64() * 1e3
         };
         let values = (0..size.of([1, 3, 10])).map(late).collect();
-        Row::new(format!("end of a limit of 1 s of a task that {what}, until the next result"), "ms", values)
-            .median_max(50.0)
+        Row::new(format!("limit of 1 s of a task that {what}, until the next result"), "ms", values).median_max(50.0)
     };
     WAYS.into_iter().map(row).collect()
 }
@@ -77,7 +76,7 @@ pub(crate) fn cost(size: Size) -> Vec<Row> {
         without.push(per_item(&pool, square::Task.chunk_size(5000), items));
         with.push(per_item(&pool, square::Task.chunk_size(5000).timeout(Duration::from_secs(60)), items));
     }
-    let row = |how, values| Row::new(format!("item of a map of {items} squares, {how} a time limit"), "ns", values);
+    let row = |how, values| Row::new(format!("item of a map of squares, {how} a time limit"), "ns", values);
     vec![row("without", without), row("with", with)]
 }
 

@@ -82,7 +82,7 @@ pub(crate) fn head() -> String {
 }
 
 fn line(what: &str, [unit, median, worst, runs, promise, verdict]: &[String; 6]) -> String {
-    format!("{what:<62}{unit:>8}{median:>9}{worst:>9}{runs:>6}  {promise:<26}{verdict}")
+    format!("{what:<76}{unit:>5}{median:>9}{worst:>9}{runs:>5}  {promise:<26}{verdict}")
 }
 
 impl fmt::Display for Row {

@@ -107,8 +107,17 @@ pub(crate) fn triple(item: u64) -> u64 {
     Item(item).value()
 }
 
-/// Many bytes there and back: the item's value, and each byte with its bits turned round.
+/// Many bytes there and back, of which the first are the item's, and its value on the way back.
 #[pool_task(retries = 20)]
-pub(crate) fn carry(item: u64, bytes: Vec<u8>) -> (u64, Vec<u8>) {
-    (Item(item).value(), bytes.into_iter().map(|byte| !byte).collect())
+pub(crate) fn carry(bytes: &[u8]) -> Vec<u8> {
+    let item = Item(head_of(bytes));
+    [&item.value().to_le_bytes(), &bytes[HEAD..]].concat()
+}
+
+/// Bytes in front of a parcel's filler.
+pub(crate) const HEAD: usize = size_of::<u64>();
+
+/// The number in front of a parcel's filler.
+pub(crate) fn head_of(bytes: &[u8]) -> u64 {
+    u64::from_le_bytes(bytes[..HEAD].try_into().expect("that many bytes"))
 }

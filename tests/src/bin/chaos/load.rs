@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pool_core::{AsyncResult, ErrorKind, Pool, Task, as_completed};
 
-use crate::item::{Fate, Item, carry, ordeal, triple};
+use crate::item::{Fate, HEAD, Item, carry, head_of, ordeal, triple};
 use crate::ledger::{Ledger, Outcome, Page, Shape};
 use crate::random::Random;
 
@@ -221,13 +221,15 @@ impl<'a> Load<'a> {
     fn parcels(&mut self) {
         let items = self.good(8);
         let mut page = self.ledger.open(Shape::Map, items, true);
-        let parcels: Vec<_> = page.items.iter().map(|item| (item.0, filler(&mut self.random))).collect();
-        match self.pool.map_results(carry::Task, parcels.iter().cloned()) {
+        let fillers: Vec<_> = page.items.iter().map(|_| filler(&mut self.random)).collect();
+        let parcels = page.items.iter().zip(&fillers);
+        let parcels: Vec<_> = parcels.map(|(item, filler)| [&item.0.to_le_bytes()[..], filler].concat()).collect();
+        match self.pool.map_results(carry::Task, parcels.iter().map(Vec::as_slice)) {
             Ok(results) => {
                 for (at, result) in results.into_iter().enumerate() {
-                    let is_whole = |bytes: &[u8]| bytes.iter().map(|byte| !byte).eq(parcels[at].1.iter().copied());
                     // A parcel that is damaged is a value that is no item's.
-                    let value = |(value, bytes): (u64, Vec<u8>)| if is_whole(&bytes) { value } else { 0 };
+                    let value =
+                        |parcel: Vec<u8>| if parcel.get(HEAD..) == Some(&fillers[at]) { head_of(&parcel) } else { 0 };
                     page.settle(at, result.map(value));
                 }
             }
@@ -237,9 +239,9 @@ impl<'a> Load<'a> {
     }
 }
 
-/// Up to 2 MiB, mostly far less.
+/// Up to 1 MiB, mostly far less.
 fn filler(random: &mut Random) -> Vec<u8> {
-    let most = 1 << random.below(22);
+    let most = 1 << random.below(21);
     let (length, first) = (random.below(most), random.below(256));
     (0..length).map(|at| (first + at + at / 251) as u8).collect()
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, setrlimit};
 use pool_core::Pool;
-use tests::leaks::Count;
+use tests::leaks::{Count, threads};
 
 use crate::harm::harass;
 use crate::item::{Fate, Item, triple};
@@ -70,7 +70,7 @@ fn run(options: Options) -> Result<bool, Box<dyn std::error::Error>> {
 fn watch(limit: Duration) {
     thread::spawn(move || {
         thread::sleep(limit);
-        eprintln!("chaos: still not done after {limit:?}, so something hangs");
+        eprintln!("chaos: still not done after {limit:?}, so something hangs; threads: {}", threads().join(", "));
         std::process::abort();
     });
 }
@@ -83,13 +83,14 @@ fn fight(options: &Options, pool: &Pool, ledger: &Ledger) -> harm::Harm {
     thread::scope(|scope| {
         let threads: Vec<_> = (0..)
             .zip(Load::ROUNDS)
-            .map(|(stream, (_, round))| {
+            .map(|(stream, (name, round))| {
                 let mut load = Load::new(pool, ledger, random(), stream);
-                scope.spawn(move || {
+                let repeat = move || {
                     while Instant::now() < end {
                         round(&mut load);
                     }
-                })
+                };
+                thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, repeat).expect("a thread")
             })
             .collect();
         let harm = scope.spawn(move || harass(pool, options.workers, is_over, random));

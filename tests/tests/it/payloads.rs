@@ -23,8 +23,8 @@ pub(crate) fn checks() -> Vec<Check> {
 /// The bytes of each of a worker's two rings.
 const RING: usize = 128 << 10;
 
-/// Nothing, a byte, about as much as a ring holds, and far more.
-const SIZES: [usize; 9] = [0, 1, 1000, RING / 2, RING - 1, RING, RING + 1, 10 * RING, 8 << 20];
+/// Nothing, a byte, more than a first block of items holds, about as much as a ring holds, and far more.
+const SIZES: [usize; 11] = [0, 1, 1000, 2000, 12_000, RING / 2, RING - 1, RING, RING + 1, 10 * RING, 8 << 20];
 
 /// Bytes that tell where they belong.
 fn payload(seed: usize, size: usize) -> Vec<u8> {

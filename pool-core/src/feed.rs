@@ -204,6 +204,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1);
+            // A block begins small.
+            let length = self.block.bytes.len().max(bytes.len());
+            self.block.bytes.resize(length, 0);
             self.block.bytes[..bytes.len()].copy_from_slice(bytes);
             self.block.used = bytes.len();
             self.block.items = 1;

@@ -31,38 +31,31 @@ fn left(what: String, before: Count, after: Count) -> Row {
 /// Pools made, used and ended in one process, one after another.
 pub(crate) fn pools(size: Size) -> Vec<Row> {
     let count = size.of([200, 1000, 10_000]);
-    let start = Count::take();
-    let (mut rates, mut first) = (Vec::new(), None);
-    let mut since = Instant::now();
-    for number in 1..=count {
-        one_pool(number);
-        let is_checkpoint = number == 100 || number % (count / 10).max(100) == 0;
-        if !is_checkpoint {
-            continue;
-        }
-        let now = Count::settled(start);
-        let resident = resident_bytes();
-        eprintln!("after {number} pools: {now:?}, {} KiB resident", resident >> 10);
-        if number >= warm_up(count) {
-            let (_, _, before) = *first.get_or_insert((number, now, resident));
-            if number > warm_up(count) {
-                rates.push((count / 10).max(100) as f64 / since.elapsed().as_secs_f64());
-            }
-            if number == count {
-                return vec![
-                    Row::rates("pools of 2 made, used and ended", "1/s", rates),
-                    left(format!("{count} pools"), start, now),
-                    growth(
-                        format!("{count} pools: resident memory more than after {}", warm_up(count)),
-                        before,
-                        resident,
-                    ),
-                ];
-            }
-        }
-        since = Instant::now();
+    let (start, mut made) = (Count::take(), 0);
+    let mut make = |count: usize| {
+        let since = Instant::now();
+        (made..made + count).for_each(one_pool);
+        made += count;
+        let rate = count as f64 / since.elapsed().as_secs_f64();
+        let (now, resident) = (Count::settled(start), resident_bytes());
+        eprintln!("after {made} pools: {now:?}, {} KiB resident", resident >> 10);
+        (rate, now, resident)
+    };
+    let mut last = make(100);
+    let step = warm_up(count);
+    if step > 100 {
+        last = make(step - 100);
     }
-    unreachable!("the last one is a checkpoint")
+    let (mut rates, before) = (Vec::new(), last.2);
+    for _ in 1..count / step {
+        last = make(step);
+        rates.push(last.0);
+    }
+    vec![
+        Row::rates("pools of 2 made, used and ended", "1/s", rates),
+        left(format!("{count} pools"), start, last.1),
+        growth(format!("{count} pools: resident memory more than after {step}"), before, last.2),
+    ]
 }
 
 /// Ends in order, or is dropped with work open.

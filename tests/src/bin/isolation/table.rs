@@ -67,14 +67,15 @@ impl Row {
 
     /// A row of the README's table; the last cell is the command.
     pub(crate) fn markdown(&self, case: &str) -> String {
-        format!("| {} | {} | `--case {case}` |", self.what, self.cells().join(" | "))
+        let [unit, median, worst, runs, promise, verdict] = self.cells();
+        format!("| {} | {unit} | {median} | {worst} | {runs} | {promise} {verdict} | `--case {case}` |", self.what)
     }
 }
 
 /// What stands above the rows of [`Row::markdown`].
 pub(crate) const MARKDOWN_HEAD: &str = "\
-| what | unit | median | worst | runs | promise | kept | `cargo xtask isolation` |
-|---|---|---|---|---|---|---|---|";
+| what | unit | median | worst | runs | promise | `cargo xtask isolation` |
+|---|---|---|---|---|---|---|";
 
 /// What stands above the rows.
 pub(crate) fn head() -> String {
@@ -94,7 +95,7 @@ impl fmt::Display for Row {
 /// Three digits that mean something.
 fn short(value: f64) -> String {
     match value.abs() {
-        0.0 => "0".to_owned(),
+        _ if value.fract() == 0.0 => format!("{value:.0}"),
         ..10.0 => format!("{value:.2}"),
         ..100.0 => format!("{value:.1}"),
         _ => format!("{value:.0}"),

@@ -33,6 +33,10 @@ fn main() -> ExitCode {
         eprintln!("{USAGE}");
         return ExitCode::from(2);
     };
+    // A panic that looks up its backtrace takes longer than the workers are left alive.
+    // SAFETY:
+    // - this process has one thread, so nobody else reads the environment.
+    unsafe { std::env::remove_var("RUST_BACKTRACE") };
     // A thousand crashes are not to leave a thousand files.
     let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
     match run(options) {

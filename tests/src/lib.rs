@@ -12,10 +12,14 @@ pub mod capture;
 pub mod gate;
 pub mod host;
 pub mod injection;
+#[cfg(target_arch = "x86_64")]
+pub mod kill_points;
 pub mod leaks;
 pub mod panics;
 pub mod procs;
 pub mod seccomp;
 pub mod tasks;
+#[cfg(target_arch = "x86_64")]
+pub mod tracer;
 pub mod trial;
 pub mod watchdog;

@@ -66,6 +66,7 @@ pub struct Check {
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
     terms: Terms,
+    is_possible: fn() -> bool,
 }
 
 impl fmt::Debug for Check {
@@ -82,6 +83,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         methods: METHODS.to_vec(),
         workers: vec![1, 2, 5],
         terms: Terms::default(),
+        is_possible: || true,
     }
 }
 
@@ -125,14 +127,20 @@ impl Check {
         Check { terms: Terms { limit, ..self.terms }, ..self }
     }
 
+    /// It is ignored where this does not hold.
+    #[must_use]
+    pub fn only_if(self, is_possible: fn() -> bool) -> Check {
+        Check { is_possible, ..self }
+    }
+
     fn trials(&self) -> impl Iterator<Item = Trial> {
-        let Check { name, terms, .. } = *self;
+        let Check { name, terms, is_possible, .. } = *self;
         let setups =
             self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();
             let run = move || watchdog::run(&trial_args(name, setup), terms).map_err(Into::into);
-            Trial::test(format!("{name}/{method}/{workers}"), run)
+            Trial::test(format!("{name}/{method}/{workers}"), run).with_ignored_flag(!is_possible())
         })
     }
 }

@@ -8,6 +8,8 @@ mod endurance;
 mod handles;
 mod hosts;
 mod initializer;
+#[cfg(target_arch = "x86_64")]
+mod kill_points;
 mod limits;
 mod maps;
 mod matrix;
@@ -43,6 +45,8 @@ fn main() -> ExitCode {
         moments::checks(),
         initializer::checks(),
         deaths::checks(),
+        #[cfg(target_arch = "x86_64")]
+        kill_points::checks(),
         time_limits::checks(),
         retries::checks(),
         limits::checks(),

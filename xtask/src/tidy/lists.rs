@@ -46,7 +46,7 @@ pub(super) const ARROWS: [(&str, &[&str]); 8] = [
     ("pool-macros", &[]),
     ("pool-core", &["pool-ipc", "pool-macros"]),
     ("pool-cli", &["pool-core"]),
-    ("tests", &["pool-core", "tasks_lib"]),
+    ("tests", &["pool-core", "pool-ipc", "tasks_lib"]),
     ("tests/tasks_lib", &["pool-core"]),
     ("xtask", &[]),
     ("xtask/bench", &["pool-core"]),

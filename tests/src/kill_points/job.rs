@@ -1,0 +1,330 @@
+//! A worker of a pool, killed on its way through a job.
+
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use pool_core::prelude::*;
+
+use super::ledger::Ledger;
+use crate::gate::Gate;
+use crate::procs::{SOON, eventually};
+use crate::tasks::{nap_where, pid};
+use crate::tracer::{Path, Tracee};
+
+/// The job during which the worker is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// A call for which its caller waits.
+    Call,
+    /// A call for which nobody waits yet: the host's router takes the reply in.
+    Posted,
+    /// A map of four items that travel together.
+    Map,
+    /// A call whose result is larger than the ring, so that it comes in several records.
+    Long,
+    /// A call with a time limit.
+    Limited(Duration),
+}
+
+/// Items of [`Scenario::Map`].
+const MAP_ITEMS: u8 = 4;
+/// Items that wait behind the job while its worker dies.
+const BEHIND: u8 = 3;
+/// More bytes than a ring holds.
+const LONG_BYTES: usize = 150_000;
+
+// ---- tasks -------------------------------------------------------------------------------------------------------
+
+/// Who has begun what: for each item one byte that names it, and the process id.
+static BOOK: OnceLock<File> = OnceLock::new();
+
+#[pool_task]
+fn open_book(path: &str) {
+    let file = OpenOptions::new().append(true).open(path).expect("the host has made it");
+    BOOK.set(file).expect("a worker has one initializer");
+}
+
+fn note(item: u8) {
+    let [a, b, c, d] = std::process::id().to_le_bytes();
+    let mut book = BOOK.get().expect("the initializer has opened it");
+    book.write_all(&[item, a, b, c, d]).expect("room for five bytes");
+}
+
+#[pool_task]
+fn short(item: u8) -> u64 {
+    note(item);
+    value_of(item)
+}
+
+#[pool_task]
+fn long(item: u8) -> Vec<u8> {
+    note(item);
+    long_value_of(item)
+}
+
+pub(super) fn value_of(item: u8) -> u64 {
+    u64::from(item) * 1_000_003 + 7
+}
+
+fn long_value_of(item: u8) -> Vec<u8> {
+    let mut bytes = vec![item; LONG_BYTES];
+    bytes.extend(value_of(item).to_le_bytes());
+    bytes
+}
+
+/// Whether the bytes are the item's long value; and its short value, or another.
+fn shorten(item: u8, bytes: Vec<u8>) -> u64 {
+    if bytes == long_value_of(item) { value_of(item) } else { u64::MAX }
+}
+
+// ---- trials ------------------------------------------------------------------------------------------------------
+
+type Outcome = pool_core::Result<u64>;
+
+/// Kills a worker at so many points of the job, or at all.
+///
+/// Call this from a process of one thread.
+///
+/// # Errors
+///
+/// `EPERM` where processes must not be traced.
+pub fn kill_job(workers: usize, scenario: Scenario, points: usize) -> nix::Result<Ledger> {
+    if scenario == Scenario::Long {
+        copy_in_steps();
+    }
+    let stage = Stage::new(workers, scenario);
+    let path = stage.walk()?;
+    let mut ledger = Ledger { instructions: path.len(), ..Ledger::default() };
+    for place in path.points(points) {
+        let trial = stage.kill_at(&path, place)?;
+        if stage.check(place, &trial, &mut ledger) && place < UNCLAIMED {
+            ledger.torn += 1;
+            ledger.complain(place, "a death is charged to an item that was not begun");
+        }
+    }
+    Ok(ledger)
+}
+
+/// In so many instructions a worker comes back from the system call that it slept in, and has claimed nothing.
+const UNCLAIMED: usize = 50;
+
+/// Has the C library copy by ordinary instructions from now on, in processes that are started: the one that it uses for
+/// large pieces is, byte by byte, as many steps.
+fn copy_in_steps() {
+    const THRESHOLDS: &str = "glibc.cpu.x86_rep_movsb_threshold=100000000:glibc.cpu.x86_rep_stosb_threshold=100000000";
+    // SAFETY:
+    // - the caller has one thread, so nobody else reads the environment.
+    unsafe { std::env::set_var("GLIBC_TUNABLES", THRESHOLDS) }
+}
+
+/// A pool, and the job that its workers are killed at.
+pub(super) struct Stage {
+    pub(super) pool: Pool,
+    pub(super) scenario: Scenario,
+    book: Gate,
+}
+
+/// What came of one kill.
+struct Trial {
+    victim: u32,
+    /// Of the job's items, then of those behind.
+    outcomes: Vec<Outcome>,
+    /// Item and process.
+    begun: Vec<(u8, u32)>,
+}
+
+impl Trial {
+    /// Whether the killed worker had come to the item's body.
+    fn was_begun(&self, item: u8) -> bool {
+        self.begun.contains(&(item, self.victim))
+    }
+}
+
+impl Stage {
+    /// The workers come from a fork server, so that what is at an address in one of them is there in all.
+    pub(super) fn new(workers: usize, scenario: Scenario) -> Stage {
+        let book = Gate::new();
+        book.open();
+        let pool = Pool::builder().workers(workers).initializer(open_book::Task, book.path()).build().expect("a pool");
+        Stage { pool, scenario, book }
+    }
+
+    fn items(&self) -> u8 {
+        if self.scenario == Scenario::Map { MAP_ITEMS } else { 1 }
+    }
+
+    /// Holds the worker that the next job goes to: the one to which the last went, if all are idle.
+    pub(super) fn hold(&self) -> nix::Result<(u32, Tracee)> {
+        let workers = self.pool.workers();
+        let all_are_there = || {
+            let pids = self.pool.map(nap_where::Task.chunk_size(1), vec![1; workers]).expect("an ordinary map");
+            pids.into_iter().collect::<HashSet<_>>().len() == workers
+        };
+        assert!(eventually(all_are_there), "a worker is missing");
+        let victim = self.pool.apply(pid::Task, ()).expect("an ordinary call");
+        Tracee::seize(victim).map(|tracee| (victim, tracee))
+    }
+
+    /// The whole job, instruction by instruction.
+    pub(super) fn walk(&self) -> nix::Result<Path> {
+        // What is known of the task's pace has its influence on the way.
+        for _ in 0..3 {
+            self.run(|_| ());
+        }
+        let (_, mut tracee) = self.hold()?;
+        let (path, _) = self.run(|is_over| {
+            let path = tracee.walk(is_over);
+            tracee.kill();
+            path
+        });
+        self.read_book();
+        path
+    }
+
+    fn kill_at(&self, path: &Path, place: usize) -> nix::Result<Trial> {
+        let (victim, mut tracee) = self.hold()?;
+        let ((step, behind), mut outcomes) = self.run(|is_over| {
+            let step = tracee.go_to(path, place, is_over);
+            let behind = self.submit_behind();
+            tracee.kill();
+            (step, behind)
+        });
+        step?;
+        outcomes.extend(behind.into_iter().map(|mut job| job.get_timeout(SOON)));
+        Ok(Trial { victim, outcomes, begun: self.read_book() })
+    }
+
+    /// The first place at which a kill costs the job.
+    pub(super) fn first_charged(&self, path: &Path) -> nix::Result<usize> {
+        let (mut free, mut charged) = (0, path.len());
+        while charged - free > 1 {
+            let place = free.midpoint(charged);
+            let trial = self.kill_at(path, place)?;
+            let is_free = trial.outcomes[0].is_ok() && !trial.was_begun(0);
+            *(if is_free { &mut free } else { &mut charged }) = place;
+        }
+        Ok(charged)
+    }
+
+    /// Items that find the worker where it is.
+    fn submit_behind(&self) -> Vec<AsyncResult<u64>> {
+        let items = self.items()..self.items() + BEHIND;
+        items.map(|item| self.pool.apply_async(short::Task, item).expect("an open pool")).collect()
+    }
+
+    /// Submits the job, has the worker `led` through it, and waits for the outcomes of its items. `led` is told, whenever
+    /// it asks, whether all of them are there.
+    pub(super) fn run<R>(&self, led: impl FnOnce(&dyn Fn() -> bool) -> R) -> (R, Vec<Outcome>) {
+        if self.scenario == Scenario::Posted {
+            let mut job = self.pool.apply_async(short::Task, 0).expect("an open pool");
+            let result = led(&|| job.ready());
+            return (result, vec![job.get_timeout(SOON)]);
+        }
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let (done, wait) = mpsc::channel();
+            let submitted = self.pool.stats().jobs_submitted;
+            scope.spawn(|| {
+                let outcomes = self.submit_and_wait();
+                is_over.store(true, Ordering::Relaxed);
+                let done = done;
+                done.send(outcomes).expect("somebody waits for them");
+            });
+            // The worker is to find the job there, and its bell rung: else it goes another way.
+            assert!(eventually(|| self.pool.stats().jobs_submitted > submitted), "the job is not submitted");
+            thread::sleep(Duration::from_micros(200));
+            let result = led(&|| is_over.load(Ordering::Relaxed));
+            (result, wait.recv_timeout(SOON).unwrap_or_else(|_| hang(self.scenario)))
+        })
+    }
+
+    fn submit_and_wait(&self) -> Vec<Outcome> {
+        let pool = &self.pool;
+        match self.scenario {
+            Scenario::Map => pool
+                .map_results(short::Task.chunk_size(MAP_ITEMS.into()), 0..MAP_ITEMS)
+                .expect("the pool is open, and the arguments can be encoded"),
+            Scenario::Long => vec![pool.apply(long::Task, 0).map(|bytes| shorten(0, bytes))],
+            Scenario::Limited(limit) => vec![pool.apply(short::Task.timeout(limit), 0)],
+            Scenario::Call | Scenario::Posted => vec![pool.apply(short::Task, 0)],
+        }
+    }
+
+    /// What has been begun since the last time.
+    pub(super) fn read_book(&self) -> Vec<(u8, u32)> {
+        let bytes = fs::read(self.book.path()).expect("the book");
+        self.book.open();
+        let entries = bytes.chunks_exact(5);
+        entries.map(|entry| (entry[0], u32::from_le_bytes([entry[1], entry[2], entry[3], entry[4]]))).collect()
+    }
+
+    /// Whether an item was charged with the death.
+    fn check(&self, place: usize, trial: &Trial, ledger: &mut Ledger) -> bool {
+        ledger.points += 1;
+        let items = self.items();
+        let expected = usize::from(items + BEHIND);
+        if trial.outcomes.len() != expected {
+            ledger.lost += expected.abs_diff(trial.outcomes.len());
+            ledger.complain(place, format!("{} outcomes of {expected} items", trial.outcomes.len()));
+        }
+        let mut deaths = 0;
+        for (item, outcome) in (0..).zip(&trial.outcomes) {
+            let runs = trial.begun.iter().filter(|(begun, _)| *begun == item).count();
+            if runs > 1 {
+                ledger.doubled += 1;
+                ledger.complain(place, format!("item {item} ran {runs} times: {:?}", trial.begun));
+            }
+            match outcome {
+                Ok(value) if *value == value_of(item) && runs > 0 => {
+                    if item < items {
+                        ledger.count(if trial.was_begun(item) { FINISHED } else { ELSEWHERE });
+                    }
+                }
+                Err(error) if item < items && is_death_of(error, trial.victim) => {
+                    deaths += 1;
+                    ledger.count(if trial.was_begun(item) { DIED } else { DIED_EARLY });
+                }
+                Err(error) if error.kind() == ErrorKind::Timeout => {
+                    ledger.hangs += 1;
+                    ledger.complain(place, format!("item {item} has no outcome after {SOON:?}"));
+                }
+                outcome => {
+                    ledger.torn += 1;
+                    ledger.complain(place, format!("item {item}, begun {runs} times, came to {outcome:?}"));
+                }
+            }
+        }
+        if deaths > 1 {
+            ledger.torn += 1;
+            ledger.complain(place, format!("{deaths} items died of one kill"));
+        }
+        deaths > 0
+    }
+}
+
+/// The worker had finished it.
+pub(super) const FINISHED: &str = "finished";
+/// Its body had begun.
+pub(super) const DIED: &str = "died in the body";
+/// The worker had claimed it, and was on its way to the task's body.
+pub(super) const DIED_EARLY: &str = "died before the body";
+/// The worker had not claimed it.
+pub(super) const ELSEWHERE: &str = "ran elsewhere";
+
+fn is_death_of(error: &Error, victim: u32) -> bool {
+    error.kind() == ErrorKind::WorkerDied
+        && error.worker_pid() == Some(victim)
+        && error.to_string().contains("killed by signal 9 (SIGKILL)")
+}
+
+/// A wait that does not end cannot be given up, only shown.
+fn hang(scenario: Scenario) -> ! {
+    eprintln!("hangs 1: {scenario:?} is not through after {SOON:?}");
+    std::process::exit(1)
+}

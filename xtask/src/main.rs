@@ -1,4 +1,4 @@
-//! The project's own chores: `cargo xtask ci`, `tidy`, `bench`, `chaos` and `isolation`.
+//! The project's own chores: `cargo xtask ci`, `tidy`, `bench`, `chaos`, `isolation` and `kill-points`.
 
 mod cargo;
 mod ci;
@@ -21,6 +21,8 @@ Commands:
         A pool under full load while its workers are killed at random, and a ledger of what came of it
   isolation [--quick] [--case NAME] [--markdown]
         How soon deaths are noticed and nothing is left, and that nothing leaks; the full run takes about four minutes
+  kill-points [--points N|all]
+        A worker killed at every machine instruction of a job, and a ledger of what came of it
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
         ["bench", ref options @ ..] => cargo::bench(root, options),
         [name @ ("chaos" | "isolation"), ref options @ ..] => cargo::program(root, name, options),
+        ["kill-points", ref options @ ..] => cargo::program(root, "kill_points", options),
         ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");
             Ok(())

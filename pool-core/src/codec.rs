@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::guard;
 use crate::landing::Landing;
 use crate::plain::{Plain, stride};
 
@@ -364,7 +365,7 @@ impl<T: Serialize + ?Sized> Encode<T> for SerdeCodec {
 
 impl<'a, T: Deserialize<'a>> Decode<'a, T> for SerdeCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
-        let (value, rest) = postcard::take_from_bytes(input.rest).map_err(|error| CodecError(error.to_string()))?;
+        let (value, rest) = guard::take(input.rest)?;
         input.rest = rest;
         Ok(value)
     }

@@ -45,6 +45,8 @@
 //! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
 //!   forks cannot use what is shared between the two.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
+//! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
+//!   may take no bytes ([`ErrorKind::Decode`] past that): what a worker sends is decoded in bounded time and stack.
 //! * Two tasks of the same name in the same module path (in two function bodies, say) are refused when a pool is made.
 
 #![deny(unsafe_code)]
@@ -68,6 +70,7 @@ mod decoder;
 mod encoder;
 mod error;
 mod feed;
+mod guard;
 mod job;
 mod landing;
 mod outcome;

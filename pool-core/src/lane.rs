@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use pool_ipc::{Header, HostEnd, MORE, Record};
 
 use crate::bytes::{Bytes, Cut};
+use crate::encoder::FRAME;
 use crate::landing::Landing;
 use crate::launch::kill_process;
 use crate::message::{LastWords, call, reply};
@@ -18,6 +19,9 @@ use crate::scheduler::Begun;
 /// Bytes of each ring: enough for some thousand small calls, little enough that a large payload streams through the
 /// caches. A message of any length passes, in pieces.
 pub(crate) const RING_BYTES: usize = 128 << 10;
+
+/// The longest reply: a value as long as can be said before it. Tests have not the time for that.
+const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
 
 #[derive(Debug)]
 pub(crate) struct Lane {
@@ -32,6 +36,8 @@ pub(crate) struct Lane {
     outgoing: VecDeque<Outgoing>,
     /// A reply that has come in part.
     gathered: Vec<u8>,
+    /// Where that reply began in the ring.
+    gathered_from: Option<u64>,
     /// How many of the calls are quiet.
     quiet: usize,
     /// How many of them are brief.
@@ -101,6 +107,7 @@ impl Lane {
             quiet: 0,
             brief: 0,
             gathered: Vec::new(),
+            gathered_from: None,
             touched: false,
             is_garbled: false,
         }
@@ -161,8 +168,9 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        self.end.replies.has_news()
-            || self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent))
+        let has_room =
+            self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent));
+        !self.is_garbled && (has_room || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 
     /// Whether a call is out that may be over at once.
@@ -175,25 +183,37 @@ impl Lane {
         self.quiet > 0
     }
 
-    /// The next reply that is there whole.
+    /// The next reply that is there whole. Of one in pieces no more than a ringful is taken at a time, lest a worker that
+    /// writes as fast as the host reads keep all others waiting.
     ///
     /// # Errors
     ///
     /// What the worker wrote is no reply; the lane is of no further use.
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
+        let mut round_ends = None;
         loop {
             if self.is_garbled {
                 return Ok(None);
             }
+            self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let header = record.header;
-            let body = if record.more() || !self.gathered.is_empty() {
+            if !is_reply(&header) {
+                return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
+            }
+            let body = if record.more() || self.gathered_from.is_some() {
+                let position = record.position();
+                if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
+                    return Ok(None);
+                }
+                self.check_length(&record)?;
                 self.end.replies.copy(&record, &mut self.gathered);
                 self.end.replies.release(&record);
                 self.touched = true;
                 if header.flags & MORE != 0 {
                     continue;
                 }
+                self.gathered_from = None;
                 Body::Gathered(std::mem::take(&mut self.gathered))
             } else {
                 Body::InRing(record)
@@ -241,6 +261,17 @@ impl Lane {
     fn release(&mut self, record: &Record) {
         self.end.replies.release(record);
         self.touched = true;
+    }
+
+    /// A reply in pieces has an end. At least half of what it takes of the ring is payload, if it is honest.
+    fn check_length(&mut self, record: &Record) -> Result<(), pool_ipc::Error> {
+        let length = (self.gathered.len() + record.len) as u64;
+        let travelled = record.position() - *self.gathered_from.get_or_insert(record.position());
+        let most = length.max(travelled / 2);
+        if most > MESSAGE_MAX as u64 {
+            return Err(nonsense("the length of a message", most, MESSAGE_MAX as u64));
+        }
+        Ok(())
     }
 
     /// Takes back what the worker has not begun of a call, all or half of it. The items that it may still run.
@@ -313,3 +344,25 @@ impl Lane {
         postcard::from_bytes(&self.end.note()).ok()
     }
 }
+
+/// Whether a worker may say so: nothing unknown, nothing that could be said for ever; a failure is one item's, and so is
+/// a whole value.
+#[inline]
+fn is_reply(header: &Header) -> bool {
+    let has = |flag: u16| header.flags & flag != 0;
+    let says_something = match header.kind {
+        reply::VALUES if has(reply::WHOLE) => header.count == 1,
+        reply::VALUES => header.count > 0 || has(reply::LAST),
+        reply::FAILED => header.count == 1 && !has(reply::WHOLE),
+        _ => false,
+    };
+    says_something && !has(!(MORE | reply::LAST | reply::WORN | reply::WHOLE))
+}
+
+#[cold]
+fn nonsense(word: &'static str, found: u64, bound: u64) -> pool_ipc::Error {
+    pool_ipc::Error::Corrupt { word, found, bound }
+}
+
+#[cfg(test)]
+mod tests;

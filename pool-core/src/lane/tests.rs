@@ -1,0 +1,145 @@
+//! A worker that writes replies as no worker does.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+
+use pool_ipc::WorkerEnd;
+
+use super::*;
+
+const RING: usize = 4096;
+
+struct Victim {
+    lane: Lane,
+    worker: WorkerEnd,
+    memory: File,
+}
+
+impl Victim {
+    fn new() -> Self {
+        let (end, fd) = HostEnd::create(RING, RING).expect("there is memory for two pages");
+        let worker = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
+        // Nobody is killed by way of a descriptor that is of no process.
+        let no_process = fd.try_clone().expect("there is room for a descriptor");
+        Victim { lane: Lane::new(end, 0, no_process), worker, memory: File::from(fd) }
+    }
+
+    fn reply(&mut self, header: Header, bytes: &[u8]) {
+        let sent = self.worker.replies.send(&header, bytes, 0);
+        assert!(sent.done, "the ring has room for it");
+    }
+
+    /// One record, whatever it says, that fits before the ring's end.
+    fn record(&mut self, header: Header, bytes: &[u8]) {
+        self.worker.replies.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.worker.replies.publish(&header, bytes.len());
+    }
+}
+
+fn header(kind: u16, flags: u16, count: u32) -> Header {
+    Header { kind, flags, count, ..Header::default() }
+}
+
+#[test]
+fn what_workers_write_is_taken() {
+    let honest = [
+        header(reply::VALUES, 0, 3),
+        header(reply::VALUES, reply::LAST, 3),
+        header(reply::VALUES, reply::WHOLE, 1),
+        header(reply::VALUES, reply::LAST | reply::WORN, 0),
+        header(reply::FAILED, 0, 1),
+    ];
+    for header in honest {
+        let mut victim = Victim::new();
+        victim.reply(header, b"some bytes");
+        let reply = victim.lane.next_reply().expect("a reply").expect("the first");
+        assert_eq!(reply.items, header.count);
+        assert_eq!(victim.lane.take(reply.body)[..], b"some bytes"[..]);
+        assert!(victim.lane.next_reply().expect("no more").is_none());
+    }
+}
+
+#[test]
+fn what_no_worker_writes_is_refused() {
+    let hostile = [
+        header(0, 0, 1),
+        header(3, reply::LAST, 1),
+        header(u16::MAX, u16::MAX & !MORE, u32::MAX),
+        header(reply::VALUES, 1 << 4, 1),
+        header(reply::VALUES, 1 << 15 | reply::LAST, 1),
+        // It says nothing, and could be said for ever.
+        header(reply::VALUES, 0, 0),
+        header(reply::VALUES, reply::WORN, 0),
+        // A failure is one item's.
+        header(reply::FAILED, 0, 0),
+        header(reply::FAILED, reply::LAST, 2),
+        header(reply::FAILED, 0, u32::MAX),
+        // So is a value as it is.
+        header(reply::VALUES, reply::WHOLE, 2),
+        header(reply::VALUES, reply::WHOLE | reply::LAST, 0),
+        header(reply::FAILED, reply::WHOLE, 1),
+    ];
+    for header in hostile {
+        let mut victim = Victim::new();
+        victim.reply(header, b"some bytes");
+        assert!(victim.lane.next_reply().is_err(), "{header:?}");
+    }
+}
+
+/// Records without end that all say that more comes.
+fn endless(bytes: &[u8]) -> usize {
+    let mut victim = Victim::new();
+    let mut records = 0;
+    loop {
+        victim.record(header(reply::VALUES, MORE, 1), bytes);
+        records += 1;
+        match victim.lane.next_reply() {
+            Ok(None) => assert!(victim.lane.gathered.len() <= MESSAGE_MAX),
+            Ok(Some(_)) => panic!("it has no end"),
+            Err(_) => return records,
+        }
+    }
+}
+
+#[test]
+fn a_reply_without_end_is_refused() {
+    assert_eq!(endless(&[7; 224]), MESSAGE_MAX / 224 + 1);
+    // These take 64 and 32 bytes of the ring.
+    assert_eq!(endless(&[7; 1]), 2 * MESSAGE_MAX / 64 + 2);
+    assert_eq!(endless(&[]), 2 * MESSAGE_MAX / 32 + 2);
+}
+
+#[test]
+fn a_reply_in_pieces_is_taken_one_ringful_at_a_time() {
+    let mut victim = Victim::new();
+    let long: Vec<u8> = (0..10 * RING).map(|i| i as u8).collect();
+    let (mut sent, mut rounds) = (0, 0);
+    let reply = loop {
+        // Before the host has looked again, there is more.
+        let step = victim.worker.replies.send(&header(reply::VALUES, 0, 1), &long, sent);
+        sent = step.sent;
+        rounds += 1;
+        if let Some(reply) = victim.lane.next_reply().expect("no lie in it") {
+            break reply;
+        }
+    };
+    assert_eq!(victim.lane.take(reply.body)[..], long);
+    assert!(rounds >= 10);
+}
+
+#[test]
+fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
+    let mut victim = Victim::new();
+    let body = vec![1; 2 * RING];
+    victim.lane.send_cut(Header { kind: call::RUN, count: 1, ..Header::default() }, body.into());
+    assert!(!victim.lane.has_news() && victim.lane.next_reply().expect("nothing is wrong").is_none());
+    // `head` of the call ring, in the reply page.
+    let reply_half = (4096 + RING) as u64;
+    victim.memory.write_all_at(&u64::MAX.to_ne_bytes(), reply_half + 128).expect("the memory can be written");
+    victim.lane.pump();
+    assert!(victim.lane.has_news(), "or nobody would look");
+    assert!(victim.lane.next_reply().is_err());
+    victim.lane.is_garbled = true;
+    assert!(!victim.lane.has_news(), "or the host would look for ever");
+}

@@ -23,6 +23,9 @@ const DEPTH_MAX: usize = 512;
 /// Chunks shorter than this do not wake the host one by one.
 pub(super) const SHORT: Nanos = 20_000;
 
+/// No item takes longer, whatever its worker says: some 146 years, and four times that is still a number.
+const ITEM_MAX: Nanos = Nanos::MAX / 4;
+
 /// The time that an item of a task takes, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pace {
@@ -33,7 +36,7 @@ pub(crate) struct Pace {
 impl Pace {
     /// Takes in that `items` took `elapsed`.
     pub(crate) fn learn(&mut self, items: u32, elapsed: Nanos) {
-        let item = (elapsed / u64::from(items.max(1))).max(1);
+        let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX);
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
     }
 
@@ -91,6 +94,18 @@ mod tests {
     fn a_hundred_tasks_of_a_second_go_one_by_one() {
         assert_eq!(pace(1_000_000_000).chunk(100, false, 2), 1);
         assert_eq!(pace(1_000_000_000).depth(1, false), DEPTH_MIN);
+    }
+
+    #[test]
+    fn absurd_times_are_survived() {
+        let mut pace = pace(Nanos::MAX);
+        pace.learn(1, Nanos::MAX);
+        assert_eq!((pace.chunk(1_000_000, false, 2), pace.depth(u32::MAX)), (1, DEPTH_MIN));
+        pace.learn(u32::MAX, 0);
+        for _ in 0..200 {
+            pace.learn(1, 100);
+        }
+        assert_eq!(pace.chunk(1_000_000, false, 2), 2000, "and forgotten");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Body, Lane, Reply};
 use crate::message::{Failure, LastWords, call, exit};
 use crate::quantity;
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Verdict, WorkerId};
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Verdict, Violation, WorkerId};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -50,8 +50,8 @@ pub(crate) struct Engine {
 struct Desk {
     lane: Option<Lane>,
     incarnations: u32,
-    /// The initializer has not answered.
-    starting: bool,
+    /// The initializer's call has not been answered whole; values that are still to come of it.
+    starting: Option<u32>,
     /// It had failed or took too long; the process is being killed.
     refused: bool,
     /// How the process before ended, while its end is being settled.
@@ -157,9 +157,11 @@ impl Engine {
         self.scheduler.misbehaved(worker);
     }
 
-    fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), crate::scheduler::Violation> {
+    fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), Violation> {
         let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
-        if self.desks[worker].starting {
+        if let Some(left) = self.desks[worker].starting {
+            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(Violation)?;
+            self.desks[worker].starting = Some(left);
             self.started(worker, items, failed, last, body);
             return Ok(());
         }
@@ -218,7 +220,7 @@ impl Engine {
             self.refuse(worker, message);
             self.lane(worker).expect("it has just spoken").kill();
         } else if last {
-            self.desks[worker].starting = false;
+            self.desks[worker].starting = None;
             self.scheduler.ready(worker);
         }
     }
@@ -286,7 +288,7 @@ impl Engine {
         lane.wake();
         self.counts.launched();
         self.desks[worker].lane = Some(lane);
-        self.desks[worker].starting = true;
+        self.desks[worker].starting = Some(count);
         self.desks[worker].refused = false;
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.launched(worker);
@@ -323,7 +325,7 @@ impl Engine {
         }
         // One that is killed since the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
-        if self.desks[worker].starting && !self.desks[worker].refused && is_going {
+        if self.desks[worker].starting.is_some() && !self.desks[worker].refused && is_going {
             // As long as nothing of the user's has begun in it, its exit code is ours.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {

@@ -98,6 +98,11 @@ mod panic;
 mod signals;
 mod worker;
 
+// The host against lies.
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod hostile;
+
 pub use crate::builder::{PoolBuilder, Success};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};

@@ -5,6 +5,8 @@ pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::decoder::Decoder;
 pub use crate::encoder::Encoder;
+#[cfg(any(test, fuzzing))]
+pub use crate::hostile;
 pub use crate::landing::Landing;
 pub use crate::plain::Plain;
 pub use crate::table::{Entry, Info, TASKS};

@@ -1,0 +1,95 @@
+//! Bytes taken for values of many types.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::tasks::{List, Unit, decode_as_results};
+use crate::codec::{CodecError, Decode, LumpCodec, PlainCodec, SerdeCodec};
+use crate::decoder::Decoder;
+use crate::guard::EMPTY_ELEMENTS_MAX;
+use crate::message::{Failure, LastWords, Report};
+
+#[derive(Debug, Deserialize)]
+struct Tree(#[expect(dead_code, reason = "only made and dropped")] Vec<Tree>);
+
+#[derive(Debug, Deserialize)]
+struct Directory {
+    #[expect(dead_code, reason = "only made and dropped")]
+    entries: BTreeMap<u8, Directory>,
+}
+
+#[derive(Debug, Deserialize)]
+#[expect(dead_code, reason = "only made and dropped")]
+struct Fat {
+    next: Option<Box<Fat>>,
+    words: [[u16; 32]; 32],
+}
+
+/// Takes `data` for values of many types, in each of the ways that values travel.
+///
+/// # Panics
+///
+/// If a value comes out that the bytes cannot hold.
+pub fn decode(data: &[u8]) {
+    serde::<List>(data);
+    serde::<Tree>(data);
+    serde::<Directory>(data);
+    serde::<Option<Box<List>>>(data);
+    serde::<Option<Box<Fat>>>(data);
+    serde::<HashMap<String, Vec<Vec<u8>>>>(data);
+    serde::<HashMap<Option<()>, Unit>>(data);
+    serde::<Vec<u64>>(data);
+    serde::<Vec<Option<List>>>(data);
+    serde::<Result<String, Vec<Unit>>>(data);
+    serde::<(u8, char, bool, i128, f32, &str, &[u8])>(data);
+    serde::<[u16; 4]>(data);
+    let most = data.len() + EMPTY_ELEMENTS_MAX;
+    assert!(serde::<Vec<()>>(data).is_none_or(|units| units.len() <= most));
+    assert!(serde::<Vec<Vec<Unit>>>(data).is_none_or(|units| units.iter().map(Vec::len).sum::<usize>() <= most));
+    assert!(serde::<String>(data).is_none_or(|text| text.len() < data.len()));
+
+    plain(PlainCodec.decode(&mut Decoder::new(data)).map(|value: (u8, char, bool)| (value.0 == data[0]).then_some(())));
+    plain(PlainCodec.decode(&mut Decoder::new(data)).map(|value: [[u64; 2]; 2]| value.len()));
+    plain(PlainCodec.decode(&mut Decoder::new(data)).map(|(): ()| ()));
+    lump::<String>(data, String::len);
+    lump::<&str>(data, |text| text.len());
+    lump::<&[u8]>(data, |bytes| bytes.len());
+    lump::<PathBuf>(data, |path| path.as_os_str().len());
+    lump::<Vec<u8>>(data, Vec::len);
+    lump::<Vec<()>>(data, Vec::len);
+    lump::<Vec<[(); 9]>>(data, Vec::len);
+    lump::<Vec<u64>>(data, |numbers| 8 * numbers.len());
+    lump::<Vec<(u8, char, bool)>>(data, |values| 6 * values.len());
+
+    // What the host reads beside values.
+    let _ = postcard::from_bytes::<Failure>(data);
+    let _ = postcard::from_bytes::<LastWords>(data);
+    let _ = postcard::from_bytes::<Report>(data);
+
+    if let Some((&items, bytes)) = data.split_first() {
+        decode_as_results(items.into(), bytes);
+    }
+}
+
+fn serde<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+    let mut input = Decoder::new(data);
+    let value = SerdeCodec.decode(&mut input);
+    assert!(value.is_err() || data.ends_with(input.rest));
+    value.ok()
+}
+
+fn plain<T>(value: Result<T, CodecError>) {
+    assert!(value.is_ok_and(|_| true) || true);
+}
+
+/// A lump holds as many bytes as there are behind its length, at most.
+fn lump<'a, T>(data: &'a [u8], bytes: impl Fn(&T) -> usize)
+where
+    LumpCodec: Decode<'a, T>,
+{
+    if let Ok(value) = LumpCodec.decode(&mut Decoder::new(data)) {
+        assert!(bytes(&value) + 8 <= data.len());
+    }
+}

@@ -1,0 +1,95 @@
+//! The worker's end of a lane in the hands of an input.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use pool_ipc::{HostEnd, WorkerEnd};
+
+use super::tasks::KINDS;
+use crate::lane::Lane;
+use crate::message::{call, reply};
+
+/// Small, so that they are full from time to time, and wrap.
+const RING: usize = 4096;
+/// The part of the memory that a worker can write: its page of words, and the ring of replies.
+const REPLY_HALF: u64 = (4096 + RING) as u64;
+const REPLY_HALF_BYTES: u64 = (4096 + RING) as u64;
+
+pub(super) struct Peer {
+    pub(super) pid: u32,
+    pub(super) end: WorkerEnd,
+    memory: File,
+    /// What had no room in the reply ring.
+    unsent: Option<(pool_ipc::Header, Vec<u8>, usize)>,
+}
+
+/// What an honest worker does next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// It has written something.
+    Answered,
+    /// It waits for a call, or for room.
+    Waits,
+    /// It was told to leave.
+    Leaves,
+}
+
+impl Peer {
+    pub(super) fn new(pid: u32) -> (Peer, Lane) {
+        let (host, fd) = HostEnd::create(RING, RING).expect("there is memory for four pages");
+        let end = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
+        // Nobody is killed by way of a descriptor that is of no process.
+        let no_process: OwnedFd = fd.try_clone().expect("there is room for a descriptor");
+        (Peer { pid, end, memory: File::from(fd), unsent: None }, Lane::new(host, pid, no_process))
+    }
+
+    /// Writes where a worker can, past all types, as foreign as another process.
+    pub(super) fn scribble(&self, place: u64, bytes: &[u8]) {
+        let at = place % (REPLY_HALF_BYTES / 8) * 8;
+        let len = bytes.len().min((REPLY_HALF_BYTES - at) as usize);
+        self.memory.write_all_at(&bytes[..len], REPLY_HALF + at).expect("the memory can be written");
+    }
+
+    /// One record of the reply ring, whatever it says, if there is room for it.
+    pub(super) fn record(&mut self, header: &pool_ipc::Header, bytes: &[u8]) {
+        let spare = self.end.replies.spare(bytes.len());
+        let len = bytes.len().min(spare.len());
+        spare[..len].copy_from_slice(&bytes[..len]);
+        if self.end.replies.room(0).is_some() {
+            self.end.replies.publish(header, len);
+        }
+    }
+
+    /// What a worker does that does not lie.
+    pub(super) fn work(&mut self) -> Step {
+        if let Some((header, bytes, sent)) = self.unsent.take() {
+            return self.send(header, bytes, sent);
+        }
+        let Ok(Some(record)) = self.end.calls.peek() else { return Step::Waits };
+        let limit = self.end.calls.limit(&record);
+        self.end.calls.release(&record);
+        let header = record.header;
+        if record.more() {
+            return Step::Answered;
+        }
+        if header.kind == call::QUIT {
+            return Step::Leaves;
+        }
+        let count = header.count.min(limit);
+        let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
+        let values = kind.map_or_else(Vec::new, |kind| (kind.honest)().repeat(count as usize));
+        let answer =
+            pool_ipc::Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
+        self.send(answer, values, 0)
+    }
+
+    fn send(&mut self, header: pool_ipc::Header, bytes: Vec<u8>, sent: usize) -> Step {
+        let step = self.end.replies.send(&header, &bytes, sent);
+        if step.done {
+            return Step::Answered;
+        }
+        self.unsent = Some((header, bytes, step.sent));
+        if step.position.is_some() { Step::Answered } else { Step::Waits }
+    }
+}

@@ -1,0 +1,262 @@
+//! Engine, scheduler and lanes with workers that do as the input says: answer, lie, scribble, die. In the end all of
+//! them die, honest ones come, and every item must have had exactly one outcome.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+
+use pool_ipc::Header;
+use pool_ipc::sys::monotonic_ns;
+
+use super::peer::{Peer, Step};
+use super::tasks::KINDS;
+use crate::bytes::Bytes;
+use crate::engine::{Engine, Initializer};
+use crate::job::{Args, Block, Part, Payload, Slot};
+use crate::scheduler::{Config, JobId, Scheduler, State, Terms, WorkerId};
+use crate::table::TASKS;
+
+/// Runs the program that `data` is.
+///
+/// # Panics
+///
+/// If an item has two outcomes or none, or the host does not come to an end.
+pub fn replies(data: &[u8]) {
+    let mut input = Input(data);
+    let mut world = World::new(&mut input);
+    while !input.0.is_empty() && world.engine.scheduler.state() == State::Open {
+        world.step(&mut input);
+        world.carry_out();
+    }
+    world.finish();
+}
+
+/// Zeros without end when it is used up.
+struct Input<'d>(&'d [u8]);
+
+impl<'d> Input<'d> {
+    fn byte(&mut self) -> u8 {
+        let (&byte, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        byte
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::from(self.byte()) % bound
+    }
+
+    /// Mostly small, or next to the largest.
+    fn word(&mut self) -> u64 {
+        match self.byte() {
+            255 => u64::MAX - u64::from(self.byte()),
+            254 => u64::from_le_bytes(std::array::from_fn(|_| self.byte())),
+            253 => u64::from(u32::MAX) - u64::from(self.byte()),
+            252 => 32 * u64::from(self.byte()),
+            small => u64::from(small),
+        }
+    }
+
+    fn bytes(&mut self) -> &'d [u8] {
+        let length = usize::from(self.byte()).min(self.0.len());
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        bytes
+    }
+}
+
+struct Job {
+    slot: Arc<Slot>,
+    id: JobId,
+    kind: usize,
+    items: u32,
+}
+
+struct World {
+    engine: Engine,
+    /// By worker.
+    peers: Vec<Option<Peer>>,
+    jobs: Vec<Job>,
+    next_pid: u32,
+}
+
+/// More would only take longer.
+const JOBS_MAX: usize = 16;
+const ITEMS_MAX: usize = 100;
+/// Launches cost most of the time.
+const LAUNCHES_MAX: u32 = 12;
+/// Rounds in which honest workers do all there is to do, and leave.
+const ROUNDS_MAX: usize = 1000;
+
+impl World {
+    fn new(input: &mut Input<'_>) -> Self {
+        let bits = input.byte();
+        let has_initializer = bits & 1 != 0;
+        let config = Config {
+            workers: 1 + usize::from(bits >> 1 & 1),
+            max_tasks_per_worker: (bits & 4 != 0).then_some(3),
+            restart_limit: if bits & 8 != 0 { 1 } else { u32::MAX },
+            idle_timeout: None,
+            has_initializer,
+        };
+        let initializer = has_initializer.then(|| Initializer {
+            task: (KINDS[0].entry)().index(),
+            name: "set_up".to_owned(),
+            args: Bytes::EMPTY,
+            check: KINDS[0].check_initializer.expect("the first kind is one"),
+        });
+        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
+        let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1 };
+        world.carry_out();
+        world
+    }
+
+    fn step(&mut self, input: &mut Input<'_>) {
+        let (what, worker) = (input.byte(), input.below(2));
+        let peer = self.peers.get_mut(worker).and_then(Option::as_mut);
+        match (what % 12, peer) {
+            (0, _) => self.submit(input),
+            (1, Some(peer)) => {
+                let header = Header {
+                    kind: u16::from(input.byte()),
+                    flags: u16::from(input.byte()),
+                    seq: input.word() as u32,
+                    count: input.word() as u32,
+                    info: input.word(),
+                    ..Header::default()
+                };
+                peer.record(&header, input.bytes());
+            }
+            (2, Some(peer)) => peer.scribble(input.word(), &input.word().to_ne_bytes()),
+            (3, Some(peer)) => peer.scribble(input.word(), input.bytes()),
+            (4, Some(peer)) => {
+                peer.end.claim(input.word() as u32, input.word() as u32);
+                let draft = peer.end.replies.draft_end(input.word() as usize);
+                peer.end.begin_item(input.word() as u32, draft);
+                peer.end.stamp(input.word());
+            }
+            (5, Some(peer)) => peer.end.note(input.bytes()),
+            (6, _) => self.engine.route(),
+            (7, _) if !self.jobs.is_empty() => {
+                let job = self.jobs[input.below(self.jobs.len())].id;
+                self.engine.scheduler.cancel(job, input.byte() & 1 != 0);
+            }
+            (8, _) => self.engine.scheduler.tick(monotonic_ns()),
+            (9, Some(_)) if self.next_pid < LAUNCHES_MAX => self.die(worker, 9),
+            (10, Some(_)) => self.work(worker),
+            (11, _) => self.engine.scheduler.resize(1 + input.below(2)),
+            _ => {}
+        }
+    }
+
+    fn submit(&mut self, input: &mut Input<'_>) {
+        if self.jobs.len() == JOBS_MAX {
+            return;
+        }
+        let (kind, bits) = (input.below(KINDS.len()), input.byte());
+        let items = if bits & 1 != 0 { input.below(ITEMS_MAX) as u32 } else { 1 };
+        let entry = (KINDS[kind].entry)();
+        let terms = Terms {
+            task: entry.index(),
+            timeout: (bits & 2 != 0).then_some(1),
+            retries: u32::from(bits >> 2 & 1),
+            chunk_size: (bits & 8 != 0).then(|| 1 + u32::from(input.byte())),
+            urgent: bits & 16 != 0,
+            lazy: false,
+        };
+        let slot = Slot::new();
+        let is_map = bits & 1 != 0;
+        let bytes = vec![0; 8 * items as usize];
+        let args = match is_map {
+            false => Args::One(bytes.into()),
+            true => Args::Many([Block::new(0, items, Some(8), bytes)].into()),
+        };
+        let payload = Payload { slot: Arc::clone(&slot), entry, is_map, time_limit: terms.timeout.unwrap_or(0), args };
+        let id = if is_map {
+            let id = self.engine.scheduler.submit(terms, payload);
+            self.engine.scheduler.feed(id, 0, items);
+            self.engine.scheduler.seal(id);
+            id
+        } else {
+            self.engine.scheduler.submit_one(terms, payload)
+        };
+        self.jobs.push(Job { slot, id, kind, items });
+    }
+
+    fn work(&mut self, worker: WorkerId) {
+        let Some(peer) = &mut self.peers[worker] else { return };
+        if peer.work() == Step::Leaves {
+            self.die(worker, 0);
+        }
+    }
+
+    fn die(&mut self, worker: WorkerId, status: i32) {
+        if let Some(peer) = self.peers[worker].take() {
+            self.engine.exited(worker, peer.pid, ExitStatus::from_raw(status));
+        }
+    }
+
+    /// What the threads of a pool do for the engine.
+    fn carry_out(&mut self) {
+        self.engine.act();
+        while let Some(errands) = self.engine.errands.take() {
+            for worker in errands.launches {
+                let (peer, lane) = Peer::new(self.next_pid);
+                self.next_pid += 1;
+                self.engine.next_incarnation(worker);
+                self.engine.launched(worker, lane);
+                self.peers.resize_with(self.peers.len().max(worker + 1), || None);
+                self.peers[worker] = Some(peer);
+            }
+            self.engine.act();
+        }
+    }
+
+    /// All workers die, and honest ones do what is left to do.
+    fn finish(mut self) {
+        for worker in 0..self.peers.len() {
+            self.die(worker, 9);
+        }
+        self.run_until(|world| world.jobs.iter().all(|job| job.slot.is_finished()));
+        assert_eq!(self.engine.scheduler.unsettled(), 0);
+        assert_eq!(self.engine.counts.0.jobs_finished, self.jobs.len() as u64, "each job ends once");
+        for job in std::mem::take(&mut self.jobs) {
+            check(&job);
+        }
+        self.engine.scheduler.close();
+        self.run_until(|world| world.engine.scheduler.is_finished());
+        assert!(self.peers.iter().all(Option::is_none), "no process is left");
+    }
+
+    fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
+        for _ in 0..ROUNDS_MAX {
+            self.carry_out();
+            if is_done(self) {
+                return;
+            }
+            for worker in 0..self.peers.len() {
+                self.work(worker);
+            }
+            self.engine.route();
+            // What is put off comes now.
+            if let Some(at) = self.engine.scheduler.wake_at() {
+                self.engine.scheduler.tick(at);
+            }
+        }
+        panic!("the host did not come to an end in {ROUNDS_MAX} rounds");
+    }
+}
+
+/// Each item has one outcome, and the caller gets it.
+fn check(job: &Job) {
+    let mut parts: Vec<Part> = job.slot.take().into_iter().collect();
+    parts.sort_by_key(|part| part.first);
+    let mut next = 0;
+    for part in &parts {
+        assert!(part.first >= next && part.items > 0, "an item has two outcomes, or a part has none");
+        next = part.first + u64::from(part.items);
+    }
+    let delivered: u32 = parts.iter().map(|part| part.items).sum();
+    let rest = job.slot.rest();
+    assert!(next <= job.items.into() && (rest.is_some() || delivered == job.items), "an item has no outcome");
+    assert_eq!((KINDS[job.kind].results)(parts, rest, job.items.into()), job.items as usize);
+}

@@ -1,0 +1,96 @@
+//! Tasks whose results are decoded in different ways.
+
+#![allow(unsafe_code, reason = "that is what rustc calls the place of a task in the dispatch table")]
+
+use serde::{Deserialize, Serialize};
+
+use crate::bytes::Bytes;
+use crate::encoder::Encoder;
+use crate::job::{Part, Slot};
+use crate::outcome::Gathered;
+use crate::pool_task;
+use crate::task::Task;
+
+/// What is nested as deep as its bytes say.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum List {
+    Nil,
+    Cons(Box<List>),
+}
+
+/// What takes no bytes.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Unit;
+
+#[pool_task(crate = crate)]
+fn nothing() {}
+
+#[pool_task(crate = crate)]
+fn number(x: u64) -> u64 {
+    x
+}
+
+#[pool_task(crate = crate)]
+fn text(x: u64) -> String {
+    x.to_string()
+}
+
+#[pool_task(crate = crate)]
+fn lists(x: u64) -> Vec<List> {
+    (0..x).map(|_| List::Nil).collect()
+}
+
+#[pool_task(crate = crate)]
+fn units(x: u64) -> Vec<Unit> {
+    (0..x).map(|_| Unit).collect()
+}
+
+/// A task, without its type.
+pub(super) struct Kind {
+    pub(super) entry: fn() -> &'static crate::table::Entry,
+    /// The bytes of an honest result.
+    pub(super) honest: fn() -> Vec<u8>,
+    /// How many results the caller gets of what has been delivered.
+    pub(super) results: fn(Vec<Part>, Option<crate::error::Error>, u64) -> usize,
+    pub(super) check_initializer: Option<fn(&[u8]) -> Result<(), String>>,
+}
+
+pub(super) const KINDS: [Kind; 5] = [
+    Kind {
+        check_initializer: Some(crate::outcome::init::<nothing::Task>),
+        ..kind(|| bytes(nothing::Task, &()), nothing::Task)
+    },
+    kind(|| bytes(number::Task, &7), number::Task),
+    kind(|| bytes(text::Task, &"seven".to_owned()), text::Task),
+    kind(|| bytes(lists::Task, &vec![List::Nil, List::Cons(Box::new(List::Nil))]), lists::Task),
+    kind(|| bytes(units::Task, &vec![Unit]), units::Task),
+];
+
+const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
+    Kind { entry: T::entry, honest, results: results::<T>, check_initializer: None }
+}
+
+fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
+    let mut out = Encoder::to_vec(Vec::new());
+    let item = out.item(T::output_size(), |out| T::encode_output(output, out)).expect("it can be encoded");
+    item.expect("a vector was asked for")
+}
+
+fn results<T: Task>(parts: Vec<Part>, rest: Option<crate::error::Error>, items: u64) -> usize {
+    let slot = Slot::new();
+    for part in parts {
+        slot.deliver(part);
+    }
+    slot.finish(rest);
+    let mut gathered = Gathered::<T>::with_capacity(0);
+    gathered.finish(&slot, items);
+    gathered.into_results().len()
+}
+
+/// What a worker may say that an item came to: its results, decoded as each task's.
+pub(super) fn decode_as_results(items: u32, bytes: &[u8]) {
+    for kind in &KINDS {
+        let part = Part { first: 0, items, values: Ok(Bytes::copy_of(bytes)) };
+        assert_eq!((kind.results)(vec![part], None, u64::from(items)), items as usize);
+    }
+}

@@ -1,0 +1,84 @@
+//! Inputs that the fuzzer has found, those that somebody has thought of, and mutations of both.
+
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Mutations tried beside the inputs themselves.
+const MUTATIONS: usize = 3000;
+/// One that takes longer will not end.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[test]
+fn values_of_the_corpus() {
+    replay("decode", super::decode);
+}
+
+#[test]
+fn replies_of_the_corpus() {
+    replay("replies", super::replies);
+}
+
+/// Runs all inputs there are, then mutations of them, each the same at every run.
+fn replay(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+    paths.sort();
+    let corpus: Vec<Vec<u8>> = paths.iter().map(|path| fs::read(path).expect("it can be read")).collect();
+    assert!(corpus.len() >= 10, "{} is nearly empty", folder.display());
+    let mut random = Random(1);
+    let mutations: Vec<_> = (0..MUTATIONS).map(|_| random.mutation(&corpus)).collect();
+    for (path, input) in paths.iter().zip(corpus) {
+        run_watched(&path.display().to_string(), input, run);
+    }
+    for (number, input) in mutations.into_iter().enumerate() {
+        run_watched(&format!("mutation {number}"), input, run);
+    }
+}
+
+/// On a thread with the stack that Rust gives it. What fails, or does not end, is shown.
+fn run_watched(name: &str, input: Vec<u8>, run: fn(&[u8])) {
+    let text = format!("{name}: {input:?}");
+    let (tell, told) = mpsc::channel::<()>();
+    let body = move || {
+        let _tell = tell;
+        run(&input);
+    };
+    let thread = thread::Builder::new().stack_size(2 << 20).spawn(body).expect("a thread can be started");
+    let waited = told.recv_timeout(PATIENCE);
+    assert_eq!(waited, Err(mpsc::RecvTimeoutError::Disconnected), "it does not end: {text}");
+    assert!(thread.join().is_ok(), "it panics: {text}");
+}
+
+/// Numbers without pattern, the same at every run: xorshift64*.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % bound
+    }
+
+    /// Two inputs, one's beginning and the other's end, with some bytes changed.
+    fn mutation(&mut self, corpus: &[Vec<u8>]) -> Vec<u8> {
+        let (one, other) = (&corpus[self.below(corpus.len())], &corpus[self.below(corpus.len())]);
+        let (head, tail) = (self.below(one.len() + 1), self.below(other.len() + 1));
+        let mut input = [&one[..head], &other[tail..]].concat();
+        for _ in 0..self.below(6) {
+            let at = self.below(input.len() + 1);
+            match self.below(4) {
+                0 => input.insert(at, self.below(256) as u8),
+                1 => input.truncate(at.max(8)),
+                _ if at == input.len() => input.push([0, 1, 128, 254, 255][self.below(5)]),
+                2 => input[at] = self.below(256) as u8,
+                _ => input[at] ^= 1 << self.below(8),
+            }
+        }
+        input
+    }
+}

@@ -16,12 +16,17 @@ struct Optional {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Optional; 4] = [
+const CHECKS: [Optional; 5] = [
     Optional { needs: "cargo-fmt", arguments: &["fmt", "--all", "--check"], environment: &[] },
-    // Not a member of the workspace: its dependencies are none of an ordinary build's business.
+    // Not members of the workspace: their dependencies are none of an ordinary build's business.
     Optional {
         needs: "cargo-fmt",
         arguments: &["fmt", "--check", "--manifest-path", "xtask/bench/Cargo.toml"],
+        environment: &[],
+    },
+    Optional {
+        needs: "cargo-fmt",
+        arguments: &["fmt", "--check", "--manifest-path", "pool-core/fuzz/Cargo.toml"],
         environment: &[],
     },
     Optional {

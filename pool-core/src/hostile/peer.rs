@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-use pool_ipc::{HostEnd, WorkerEnd};
+use pool_ipc::{Header, HostEnd, WorkerEnd};
 
 use super::tasks::KINDS;
 use crate::lane::Lane;
@@ -21,7 +21,7 @@ pub(super) struct Peer {
     pub(super) end: WorkerEnd,
     memory: File,
     /// What had no room in the reply ring.
-    unsent: Option<(pool_ipc::Header, Vec<u8>, usize)>,
+    unsent: Option<(Header, Vec<u8>, usize)>,
 }
 
 /// What an honest worker does next.
@@ -52,7 +52,7 @@ impl Peer {
     }
 
     /// One record of the reply ring, whatever it says, if there is room for it.
-    pub(super) fn record(&mut self, header: &pool_ipc::Header, bytes: &[u8]) {
+    pub(super) fn record(&mut self, header: &Header, bytes: &[u8]) {
         let spare = self.end.replies.spare(bytes.len());
         let len = bytes.len().min(spare.len());
         spare[..len].copy_from_slice(&bytes[..len]);
@@ -79,12 +79,11 @@ impl Peer {
         let count = header.count.min(limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
         let values = kind.map_or_else(Vec::new, |kind| (kind.honest)().repeat(count as usize));
-        let answer =
-            pool_ipc::Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
+        let answer = Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
         self.send(answer, values, 0)
     }
 
-    fn send(&mut self, header: pool_ipc::Header, bytes: Vec<u8>, sent: usize) -> Step {
+    fn send(&mut self, header: Header, bytes: Vec<u8>, sent: usize) -> Step {
         let step = self.end.replies.send(&header, &bytes, sent);
         if step.done {
             return Step::Answered;

@@ -9,9 +9,8 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use super::peer::{Peer, Step};
-use super::tasks::KINDS;
-use crate::bytes::Bytes;
-use crate::engine::{Engine, Initializer};
+use super::tasks::{KINDS, initializer};
+use crate::engine::Engine;
 use crate::job::{Args, Block, Part, Payload, Slot};
 use crate::scheduler::{Config, JobId, Scheduler, State, Terms, WorkerId};
 use crate::table::TASKS;
@@ -80,12 +79,12 @@ struct World {
 }
 
 /// More would only take longer.
-const JOBS_MAX: usize = 16;
-const ITEMS_MAX: usize = 100;
+const JOBS_MAX: usize = 8;
+const ITEMS_MAX: usize = 64;
 /// Launches cost most of the time.
 const LAUNCHES_MAX: u32 = 12;
 /// Rounds in which honest workers do all there is to do, and leave.
-const ROUNDS_MAX: usize = 1000;
+const ROUNDS_MAX: usize = 3000;
 
 impl World {
     fn new(input: &mut Input<'_>) -> Self {
@@ -98,12 +97,7 @@ impl World {
             idle_timeout: None,
             has_initializer,
         };
-        let initializer = has_initializer.then(|| Initializer {
-            task: (KINDS[0].entry)().index(),
-            name: "set_up".to_owned(),
-            args: Bytes::EMPTY,
-            check: KINDS[0].check_initializer.expect("the first kind is one"),
-        });
+        let initializer = has_initializer.then(initializer);
         let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
         let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1 };
         world.carry_out();

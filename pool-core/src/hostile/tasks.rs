@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::bytes::Bytes;
 use crate::encoder::Encoder;
+use crate::engine::Initializer;
+use crate::error::Error;
 use crate::job::{Part, Slot};
-use crate::outcome::Gathered;
+use crate::outcome::{self, Gathered};
 use crate::pool_task;
+use crate::table::Entry;
 use crate::task::Task;
 
 /// What is nested as deep as its bytes say.
@@ -47,27 +50,32 @@ fn units(x: u64) -> Vec<Unit> {
 
 /// A task, without its type.
 pub(super) struct Kind {
-    pub(super) entry: fn() -> &'static crate::table::Entry,
+    pub(super) entry: fn() -> &'static Entry,
     /// The bytes of an honest result.
     pub(super) honest: fn() -> Vec<u8>,
     /// How many results the caller gets of what has been delivered.
-    pub(super) results: fn(Vec<Part>, Option<crate::error::Error>, u64) -> usize,
-    pub(super) check_initializer: Option<fn(&[u8]) -> Result<(), String>>,
+    pub(super) results: fn(Vec<Part>, Option<Error>, u64) -> usize,
 }
 
 pub(super) const KINDS: [Kind; 5] = [
-    Kind {
-        check_initializer: Some(crate::outcome::init::<nothing::Task>),
-        ..kind(|| bytes(nothing::Task, &()), nothing::Task)
-    },
+    kind(|| bytes(nothing::Task, &()), nothing::Task),
     kind(|| bytes(number::Task, &7), number::Task),
     kind(|| bytes(text::Task, &"seven".to_owned()), text::Task),
     kind(|| bytes(lists::Task, &vec![List::Nil, List::Cons(Box::new(List::Nil))]), lists::Task),
     kind(|| bytes(units::Task, &vec![Unit]), units::Task),
 ];
 
+pub(super) fn initializer() -> Initializer {
+    Initializer {
+        task: nothing::Task::entry().index(),
+        name: nothing::Task::entry().name().to_owned(),
+        args: Bytes::EMPTY,
+        check: outcome::init::<nothing::Task>,
+    }
+}
+
 const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
-    Kind { entry: T::entry, honest, results: results::<T>, check_initializer: None }
+    Kind { entry: T::entry, honest, results: results::<T> }
 }
 
 fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
@@ -76,7 +84,7 @@ fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
     item.expect("a vector was asked for")
 }
 
-fn results<T: Task>(parts: Vec<Part>, rest: Option<crate::error::Error>, items: u64) -> usize {
+fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, items: u64) -> usize {
     let slot = Slot::new();
     for part in parts {
         slot.deliver(part);

@@ -41,10 +41,11 @@ pub(super) const ATOMICS: [&str; 11] = [
 pub(super) const FORKS: [&str; 2] = ["pool-core/src/launch.rs", "xtask/bench/src/contenders/floor/worker.rs"];
 
 /// Which of our crates may use which.
-pub(super) const ARROWS: [(&str, &[&str]); 8] = [
+pub(super) const ARROWS: [(&str, &[&str]); 9] = [
     ("pool-ipc", &[]),
     ("pool-macros", &[]),
     ("pool-core", &["pool-ipc", "pool-macros"]),
+    ("pool-core/fuzz", &["pool-core"]),
     ("pool-cli", &["pool-core"]),
     ("tests", &["pool-core", "pool-ipc", "tasks_lib"]),
     ("tests/tasks_lib", &["pool-core"]),

@@ -6,6 +6,10 @@ use super::{Action, Begun, Doom, Nanos, Phase, Scheduler, WorkerId};
 /// enough for the longest of calls to pass the ring.
 pub(super) const STUPOR: Nanos = 10_000_000_000;
 
+/// What a worker dates later than this after the host's last look at the clock is no time at all: both have the same
+/// clock.
+const FUTURE: Nanos = 1_000_000_000;
+
 impl<P> Scheduler<P> {
     /// Sets the time, so that what happens next is dated.
     #[inline]
@@ -50,8 +54,10 @@ impl<P> Scheduler<P> {
             return self.start_probed(worker, running.map(|(_, since)| since));
         };
         let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
-        let running = running.filter(|(begun, _)| begun.is_in(sent));
         let slot = &self.workers[worker];
+        // One that would begin its item in the future could run for ever; it has had it since it was last heard of.
+        let dated = |since| if since > self.now.saturating_add(FUTURE) { slot.heard } else { since };
+        let running = running.filter(|(begun, _)| begun.is_in(sent)).map(|(begun, since)| (begun, dated(since)));
         if let Some((begun, since)) = running
             && let ran = self.now.saturating_sub(since)
             && ran >= limit
@@ -102,5 +108,60 @@ impl<P> Scheduler<P> {
 
     pub(super) fn wake_by(&mut self, at: Nanos) {
         self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, State, Terms};
+    use super::*;
+
+    const LIMIT: Nanos = 1_000_000;
+
+    /// A pool whose one worker has an item with a time limit.
+    fn busy() -> Scheduler<()> {
+        let config = Config {
+            workers: 1,
+            max_tasks_per_worker: None,
+            restart_limit: 1,
+            idle_timeout: None,
+            has_initializer: false,
+        };
+        let mut scheduler = Scheduler::new(config, 1);
+        scheduler.launched(0);
+        scheduler.ready(0);
+        scheduler.submit_one(Terms { timeout: Some(LIMIT), ..Terms::default() }, ());
+        scheduler
+    }
+
+    /// Whether the worker is killed by `now` if it says, whenever it is asked, that it began at `since`.
+    fn is_killed(scheduler: &mut Scheduler<()>, since: Nanos, now: Nanos) -> bool {
+        while let Some(at) = scheduler.wake_at().filter(|at| *at <= now) {
+            scheduler.tick(at);
+            while let Some(action) = scheduler.next_action() {
+                match action {
+                    Action::Probe { worker } => {
+                        scheduler.probed(worker, Some((Begun { seq: 0, item: 0 }, since)));
+                    }
+                    Action::Kill { .. } => return true,
+                    _ => {}
+                }
+            }
+        }
+        assert_eq!(scheduler.state(), State::Open);
+        false
+    }
+
+    #[test]
+    fn a_time_limit_is_kept() {
+        assert!(!is_killed(&mut busy(), 1, LIMIT));
+        assert!(is_killed(&mut busy(), 1, LIMIT + 1));
+    }
+
+    #[test]
+    fn a_worker_that_says_it_begins_in_the_future_is_no_exception() {
+        for since in [Nanos::MAX, 1 << 60] {
+            assert!(is_killed(&mut busy(), since, LIMIT + 2 * STUPOR), "since {since}");
+        }
     }
 }

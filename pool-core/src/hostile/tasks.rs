@@ -26,10 +26,10 @@ pub(super) enum List {
 pub(super) struct Unit;
 
 #[pool_task(crate = crate)]
-fn nothing() {}
+pub(super) fn nothing() {}
 
 #[pool_task(crate = crate)]
-fn number(x: u64) -> u64 {
+pub(super) fn number(x: u64) -> u64 {
     x
 }
 
@@ -39,7 +39,7 @@ fn text(x: u64) -> String {
 }
 
 #[pool_task(crate = crate)]
-fn lists(x: u64) -> Vec<List> {
+pub(super) fn lists(x: u64) -> Vec<List> {
     (0..x).map(|_| List::Nil).collect()
 }
 

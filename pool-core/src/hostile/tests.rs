@@ -6,6 +6,13 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::tasks::{lists, nothing, number};
+use crate::bytes::Bytes;
+use crate::error::{Error, ErrorKind};
+use crate::job::Part;
+use crate::outcome::decode;
+use crate::task::Task;
+
 /// Mutations tried beside the inputs themselves.
 const MUTATIONS: usize = 3000;
 /// One that takes longer will not end.
@@ -19,6 +26,42 @@ fn values_of_the_corpus() {
 #[test]
 fn replies_of_the_corpus() {
     replay("replies", super::replies);
+}
+
+/// What the caller gets of `items` values that are said to be in these bytes.
+fn results<T: Task>(_task: T, items: u32, bytes: &[u8]) -> Vec<Result<T::Output, Error>> {
+    let mut results = Vec::new();
+    let part = Part { first: 0, items, values: Ok(Bytes::copy_of(bytes)) };
+    decode::<T>(part, true, |_, result| results.push(result));
+    results
+}
+
+#[test]
+fn values_that_are_missing_are_errors_of_their_items() {
+    let results = results(number::Task, 4, &[1_u64.to_le_bytes(), 2_u64.to_le_bytes()].concat());
+    assert_eq!(results.iter().flatten().copied().collect::<Vec<_>>(), [1, 2]);
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!(errors.iter().map(|error| error.item()).collect::<Vec<_>>(), [Some(2), Some(3)]);
+    assert!(errors.iter().all(|error| error.kind() == ErrorKind::Decode));
+    assert!(errors[0].to_string().ends_with("8 more bytes expected and 0 left"), "{}", errors[0]);
+}
+
+/// Each value is checked by itself; what stands behind the last one is nobody's, and is dropped.
+#[test]
+fn bytes_behind_the_last_value_do_no_harm() {
+    let numbers = results(number::Task, 1, &[7_u64.to_le_bytes(), [0xff; 8]].concat());
+    assert!(matches!(numbers[..], [Ok(7)]));
+    assert_eq!(results(nothing::Task, 3, &[1, 2, 3, 4]).iter().flatten().count(), 3);
+}
+
+#[test]
+fn a_value_past_a_limit_is_an_error_that_says_so() {
+    let nested = [&[1][..], &[1; 999]].concat();
+    let framed = [&1000_u32.to_le_bytes()[..], &nested].concat();
+    let error = results(lists::Task, 1, &framed).pop().expect("one item").expect_err("it is too deep");
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Decode, Some(0)));
+    let text = "the result could not be decoded: nested deeper than 256 levels";
+    assert!(error.to_string().ends_with(text), "{error}");
 }
 
 /// Runs all inputs there are, then mutations of them, each the same at every run.

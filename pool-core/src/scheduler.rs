@@ -231,6 +231,12 @@ impl<P> Scheduler<P> {
         self.workers[worker].in_flight.front().map(|sent| (sent.seq, sent.settled))
     }
 
+    /// Whether its process is being killed.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {
+        matches!(self.workers[worker].phase, Phase::Doomed(_))
+    }
+
     #[inline]
     pub(crate) fn next_action(&mut self) -> Option<Action<P>> {
         self.actions.pop_front()

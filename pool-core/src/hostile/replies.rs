@@ -228,6 +228,9 @@ impl World {
                 return;
             }
             for worker in 0..self.peers.len() {
+                if self.engine.scheduler.is_doomed(worker) {
+                    self.die(worker, 9);
+                }
                 self.work(worker);
             }
             self.engine.route();

@@ -51,7 +51,7 @@ pub trait Encode<T: ?Sized> {
     /// Appends the value.
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError>;
 
-    /// The value's own memory, if it is bytes or text of at least [`WHOLE_BYTES_MIN`]: then nothing has to be encoded.
+    /// The value's own memory, if it is bytes or text of [`WHOLE_BYTES`]: then nothing has to be encoded.
     ///
     /// # Errors
     ///
@@ -67,7 +67,8 @@ pub trait Encode<T: ?Sized> {
 
 /// Bytes of a value for which its memory is kept and sent as it is. A shorter one is copied to where it travels beside
 /// others, which costs less than the handling.
-pub(crate) const WHOLE_BYTES_MIN: usize = 32 << 10;
+/// A longer one than that is refused when it is encoded.
+pub(crate) const WHOLE_BYTES: std::ops::RangeInclusive<usize> = 32 << 10..=u32::MAX as usize;
 
 /// Reads a `T`, which may borrow from the bytes.
 pub trait Decode<'a, T> {
@@ -242,7 +243,7 @@ impl<T: Plain> Encode<Vec<T>> for LumpCodec {
         self.encode(value.as_slice(), out)
     }
     fn give_away(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
-        if value.len() >= WHOLE_BYTES_MIN { T::vec_into_bytes(value) } else { Err(value) }
+        if WHOLE_BYTES.contains(&value.len()) { T::vec_into_bytes(value) } else { Err(value) }
     }
 }
 
@@ -294,7 +295,7 @@ impl Encode<String> for LumpCodec {
         self.encode(value.as_str(), out)
     }
     fn give_away(&self, value: String) -> Result<Vec<u8>, String> {
-        if value.len() >= WHOLE_BYTES_MIN { Ok(value.into_bytes()) } else { Err(value) }
+        if WHOLE_BYTES.contains(&value.len()) { Ok(value.into_bytes()) } else { Err(value) }
     }
 }
 

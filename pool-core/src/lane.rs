@@ -168,8 +168,7 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let has_room =
-            self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent));
+        let has_room = self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent));
         !self.is_garbled && (has_room || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 

@@ -10,8 +10,9 @@ use pool_ipc::sys::monotonic_ns;
 
 use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
+use crate::bytes::Bytes;
 use crate::engine::Engine;
-use crate::job::{Args, Block, Part, Payload, Slot};
+use crate::job::{Args, Block, Blocks, Parts, Payload, Slot};
 use crate::scheduler::{Config, JobId, Scheduler, State, Terms, WorkerId};
 use crate::table::TASKS;
 
@@ -156,15 +157,20 @@ impl World {
             chunk_size: (bits & 8 != 0).then(|| 1 + u32::from(input.byte())),
             urgent: bits & 16 != 0,
             lazy: false,
+            bulk: bits & 32 != 0,
         };
         let slot = Slot::new();
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];
-        let args = match is_map {
-            false => Args::One(bytes.into()),
-            true => Args::Many([Block::new(0, items, Some(8), bytes)].into()),
+        let args = if is_map {
+            let landing = if terms.bulk { (KINDS[kind].landing)(items as usize) } else { None };
+            let queue = [Block::new(0, items, Some(8), bytes)].into();
+            Args::Many(Box::new(Blocks { queue, landing, ..Blocks::default() }))
+        } else {
+            Args::One(Bytes::copy_of(&bytes))
         };
-        let payload = Payload { slot: Arc::clone(&slot), entry, is_map, time_limit: terms.timeout.unwrap_or(0), args };
+        let time_limit = terms.timeout.unwrap_or(0);
+        let payload = Payload { slot: Arc::clone(&slot), entry, is_map, time_limit, whole: false, args };
         let id = if is_map {
             let id = self.engine.scheduler.submit(terms, payload);
             self.engine.scheduler.feed(id, 0, items);
@@ -213,9 +219,12 @@ impl World {
         self.run_until(|world| world.jobs.iter().all(|job| job.slot.is_finished()));
         assert_eq!(self.engine.scheduler.unsettled(), 0);
         assert_eq!(self.engine.counts.0.jobs_finished, self.jobs.len() as u64, "each job ends once");
-        for job in std::mem::take(&mut self.jobs) {
-            check(&job);
-        }
+        let jobs = std::mem::take(&mut self.jobs);
+        let items: u64 = jobs.iter().map(|job| u64::from(job.items)).sum();
+        let settled = self.engine.counts.0.items_succeeded + self.engine.counts.0.items_failed;
+        let is_complete = jobs.iter().all(|job| job.slot.rest().is_none());
+        assert!(settled == items || (settled < items && !is_complete), "{settled} of {items} items have an outcome");
+        jobs.iter().for_each(check);
         self.engine.scheduler.close();
         self.run_until(|world| world.engine.scheduler.is_finished());
         assert!(self.peers.iter().all(Option::is_none), "no process is left");
@@ -245,7 +254,10 @@ impl World {
 
 /// Each item has one outcome, and the caller gets it.
 fn check(job: &Job) {
-    let mut parts: Vec<Part> = job.slot.take().into_iter().collect();
+    let (mut parts, landing) = match job.slot.take() {
+        Parts::Landed(landed) => (landed.others, Some(landed.landing)),
+        parts => (parts.into_iter().collect(), None),
+    };
     parts.sort_by_key(|part| part.first);
     let mut next = 0;
     for part in &parts {
@@ -254,6 +266,7 @@ fn check(job: &Job) {
     }
     let delivered: u32 = parts.iter().map(|part| part.items).sum();
     let rest = job.slot.rest();
-    assert!(next <= job.items.into() && (rest.is_some() || delivered == job.items), "an item has no outcome");
-    assert_eq!((KINDS[job.kind].results)(parts, rest, job.items.into()), job.items as usize);
+    let is_complete = delivered == job.items || rest.is_some() || landing.is_some();
+    assert!(next <= job.items.into() && is_complete, "an item has no outcome");
+    assert_eq!((KINDS[job.kind].results)(parts, rest, landing, job.items.into()), job.items as usize);
 }

@@ -4,11 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, Cut};
 use crate::encoder::Encoder;
 use crate::engine::Initializer;
 use crate::error::Error;
 use crate::job::{Part, Slot};
+use crate::landing::Landing;
 use crate::outcome::{self, Gathered};
 use crate::pool_task;
 use crate::table::Entry;
@@ -48,13 +49,18 @@ fn units(x: u64) -> Vec<Unit> {
     (0..x).map(|_| Unit).collect()
 }
 
+/// Where results land, if they do.
+type Place = Option<Box<dyn Landing>>;
+
 /// A task, without its type.
 pub(super) struct Kind {
     pub(super) entry: fn() -> &'static Entry,
     /// The bytes of an honest result.
     pub(super) honest: fn() -> Vec<u8>,
     /// How many results the caller gets of what has been delivered.
-    pub(super) results: fn(Vec<Part>, Option<Error>, u64) -> usize,
+    pub(super) results: fn(Vec<Part>, Option<Error>, Place, u64) -> usize,
+    /// Where so many results land.
+    pub(super) landing: fn(usize) -> Place,
 }
 
 pub(super) const KINDS: [Kind; 5] = [
@@ -69,13 +75,13 @@ pub(super) fn initializer() -> Initializer {
     Initializer {
         task: nothing::Task::entry().index(),
         name: nothing::Task::entry().name().to_owned(),
-        args: Bytes::EMPTY,
+        args: Cut::default(),
         check: outcome::init::<nothing::Task>,
     }
 }
 
 const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
-    Kind { entry: T::entry, honest, results: results::<T> }
+    Kind { entry: T::entry, honest, results: results::<T>, landing: T::landing }
 }
 
 fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
@@ -84,21 +90,24 @@ fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
     item.expect("a vector was asked for")
 }
 
-fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, items: u64) -> usize {
+fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, landing: Place, items: u64) -> usize {
     let slot = Slot::new();
     for part in parts {
         slot.deliver(part);
     }
-    slot.finish(rest);
+    slot.finish(rest, landing);
     let mut gathered = Gathered::<T>::with_capacity(0);
     gathered.finish(&slot, items);
     gathered.into_results().len()
 }
 
-/// What a worker may say that an item came to: its results, decoded as each task's.
+/// Takes the bytes for the results of each task, in each of the ways in which they come.
 pub(super) fn decode_as_results(items: u32, bytes: &[u8]) {
     for kind in &KINDS {
-        let part = Part { first: 0, items, values: Ok(Bytes::copy_of(bytes)) };
-        assert_eq!((kind.results)(vec![part], None, u64::from(items)), items as usize);
+        let part = |items, whole| vec![Part { first: 0, items, whole, values: Ok(Bytes::copy_of(bytes)) }];
+        let count = items as usize;
+        assert_eq!((kind.results)(part(items, false), None, None, items.into()), count);
+        assert_eq!((kind.results)(part(items, false), None, (kind.landing)(0), items.into()), count);
+        assert_eq!((kind.results)(part(1, true), None, None, 1), 1);
     }
 }

@@ -100,7 +100,7 @@ mod tests {
     fn absurd_times_are_survived() {
         let mut pace = pace(Nanos::MAX);
         pace.learn(1, Nanos::MAX);
-        assert_eq!((pace.chunk(1_000_000, false, 2), pace.depth(u32::MAX)), (1, DEPTH_MIN));
+        assert_eq!((pace.chunk(1_000_000, false, 2), pace.depth(u32::MAX, false)), (1, DEPTH_MIN));
         pace.learn(u32::MAX, 0);
         for _ in 0..200 {
             pace.learn(1, 100);

@@ -51,7 +51,7 @@ pub trait Encode<T: ?Sized> {
     /// Appends the value.
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError>;
 
-    /// The value's own memory, if it is bytes or text of [`WHOLE_BYTES`]: then nothing has to be encoded.
+    /// The value's own memory, if it is bytes or text of a length that pays (`WHOLE_BYTES`): then nothing has to be encoded.
     ///
     /// # Errors
     ///

@@ -96,6 +96,7 @@ impl World {
             max_tasks_per_worker: (bits & 4 != 0).then_some(3),
             restart_limit: if bits & 8 != 0 { 1 } else { u32::MAX },
             idle_timeout: None,
+            initializer_timeout: None,
             has_initializer,
         };
         let initializer = has_initializer.then(initializer);
@@ -154,6 +155,7 @@ impl World {
             task: entry.index(),
             timeout: (bits & 2 != 0).then_some(1),
             retries: u32::from(bits >> 2 & 1),
+            retry_panics: bits & 64 != 0,
             chunk_size: (bits & 8 != 0).then(|| 1 + u32::from(input.byte())),
             urgent: bits & 16 != 0,
             lazy: false,

@@ -76,6 +76,7 @@ pub(super) fn initializer() -> Initializer {
         task: nothing::Task::entry().index(),
         name: nothing::Task::entry().name().to_owned(),
         args: Cut::default(),
+        timeout: None,
         check: outcome::init::<nothing::Task>,
     }
 }

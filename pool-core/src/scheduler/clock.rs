@@ -125,6 +125,7 @@ mod tests {
             max_tasks_per_worker: None,
             restart_limit: 1,
             idle_timeout: None,
+            initializer_timeout: None,
             has_initializer: false,
         };
         let mut scheduler = Scheduler::new(config, 1);

@@ -4,21 +4,22 @@
 //! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
 //! [`Engine::errands`].
 
+mod errors;
+
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
-use std::time::Duration;
 
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
-use crate::bytes::{Bytes, Cut};
+use self::errors::{exceeded, say};
+use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Body, Lane, Reply};
-use crate::message::{Failure, LastWords, call, exit};
-use crate::quantity;
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Verdict, Violation, WorkerId};
+use crate::message::{LastWords, call, exit};
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Violation, WorkerId};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -231,29 +232,6 @@ impl Engine {
         self.desks[worker].refused = true;
     }
 
-    fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
-        let error = match postcard::from_bytes(body) {
-            Ok(Failure::Panicked(report)) => Error::panicked(report),
-            Ok(failure @ Failure::Decode(_)) => Error::new(ErrorKind::Decode, say(&failure)),
-            Ok(failure @ Failure::Encode(_)) => Error::new(ErrorKind::Encode, say(&failure)),
-            Err(_) => Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"),
-        };
-        let pid = self.lane(worker).map(|lane| lane.pid);
-        self.address(job, item, pid, error)
-    }
-
-    /// Says whose error it is.
-    fn address(&self, job: JobId, item: u64, pid: Option<u32>, error: Error) -> Error {
-        let error = match pid {
-            Some(pid) => error.in_worker(pid),
-            None => error,
-        };
-        match self.scheduler.payload(job) {
-            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map.then_some(item as usize)),
-            None => error,
-        }
-    }
-
     fn deliver(&mut self, job: JobId, part: Part) {
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
         payload.settled(part.first, part.items);
@@ -438,66 +416,6 @@ impl Engine {
         self.errands.progress = true;
         self.counts.finished();
         self.errands.waiters.extend(payload.finish(rest));
-    }
-
-    fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {
-        match (verdict, death) {
-            (Verdict::Died, Some(death)) => self.death_error(death),
-            (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
-            (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
-            (Verdict::Protocol, _) => {
-                Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
-            }
-            (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
-            (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
-            (Verdict::Broken, _) => self.why_broken(),
-        }
-    }
-
-    /// The error of what a process was at when it died.
-    fn death_error(&self, Death { status, words, .. }: &Death) -> Error {
-        match words.as_deref() {
-            // Any other end has another cause, and the panic was caught before.
-            Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
-                Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
-            }
-            Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
-            Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
-            _ => Error::worker_died(*status, None),
-        }
-    }
-
-    /// The error of a pool whose workers could not be started.
-    pub(crate) fn why_broken(&self) -> Error {
-        let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
-        let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));
-        match &self.cause {
-            Some(cause) => error.with_source(cause.duplicate()),
-            None => error,
-        }
-    }
-
-    /// The error of a submission, if the pool takes none.
-    pub(crate) fn check_open(&self) -> Result<(), Error> {
-        match self.scheduler.state() {
-            State::Open => Ok(()),
-            State::Closed => Err(Error::new(ErrorKind::Closed, "the pool is closed and takes no more jobs")),
-            State::Terminated => Err(Error::new(ErrorKind::Closed, "the pool was terminated and takes no more jobs")),
-            State::Broken => Err(self.why_broken()),
-        }
-    }
-}
-
-fn exceeded(limit: Nanos, ran: Nanos) -> String {
-    let [limit, ran] = [limit, ran].map(|ns| quantity::time(Duration::from_nanos(ns)));
-    format!("exceeded its limit of {limit} after {ran} and was killed")
-}
-
-fn say(failure: &Failure) -> String {
-    match failure {
-        Failure::Panicked(report) => format!("panicked: {}", report.message),
-        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
-        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
     }
 }
 

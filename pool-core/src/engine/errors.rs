@@ -1,0 +1,96 @@
+//! What went wrong, as errors: of an item, of a death, of a pool.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use super::{Death, Engine};
+use crate::bytes::Bytes;
+use crate::error::{Error, ErrorKind};
+use crate::message::{Failure, LastWords};
+use crate::quantity;
+use crate::scheduler::{JobId, Nanos, State, Verdict, WorkerId};
+
+impl Engine {
+    pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
+        let error = match postcard::from_bytes(body) {
+            Ok(Failure::Panicked(report)) => Error::panicked(report),
+            Ok(failure @ Failure::Decode(_)) => Error::new(ErrorKind::Decode, say(&failure)),
+            Ok(failure @ Failure::Encode(_)) => Error::new(ErrorKind::Encode, say(&failure)),
+            Err(_) => Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"),
+        };
+        let pid = self.lane(worker).map(|lane| lane.pid);
+        self.address(job, item, pid, error)
+    }
+
+    /// Says whose error it is.
+    pub(super) fn address(&self, job: JobId, item: u64, pid: Option<u32>, error: Error) -> Error {
+        let error = match pid {
+            Some(pid) => error.in_worker(pid),
+            None => error,
+        };
+        match self.scheduler.payload(job) {
+            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map.then_some(item as usize)),
+            None => error,
+        }
+    }
+
+    pub(super) fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {
+        match (verdict, death) {
+            (Verdict::Died, Some(death)) => self.death_error(death),
+            (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
+            (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
+            (Verdict::Protocol, _) => {
+                Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
+            }
+            (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
+            (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
+            (Verdict::Broken, _) => self.why_broken(),
+        }
+    }
+
+    /// The error of what a process was at when it died.
+    pub(super) fn death_error(&self, Death { status, words, .. }: &Death) -> Error {
+        match words.as_deref() {
+            // Any other end has another cause, and the panic was caught before.
+            Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
+                Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
+            }
+            Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
+            Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
+            _ => Error::worker_died(*status, None),
+        }
+    }
+
+    /// The error of a pool whose workers could not be started.
+    pub(crate) fn why_broken(&self) -> Error {
+        let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
+        let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));
+        match &self.cause {
+            Some(cause) => error.with_source(cause.duplicate()),
+            None => error,
+        }
+    }
+
+    /// The error of a submission, if the pool takes none.
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        match self.scheduler.state() {
+            State::Open => Ok(()),
+            State::Closed => Err(Error::new(ErrorKind::Closed, "the pool is closed and takes no more jobs")),
+            State::Terminated => Err(Error::new(ErrorKind::Closed, "the pool was terminated and takes no more jobs")),
+            State::Broken => Err(self.why_broken()),
+        }
+    }
+}
+
+pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
+    let [limit, ran] = [limit, ran].map(|ns| quantity::time(Duration::from_nanos(ns)));
+    format!("exceeded its limit of {limit} after {ran} and was killed")
+}
+
+pub(super) fn say(failure: &Failure) -> String {
+    match failure {
+        Failure::Panicked(report) => format!("panicked: {}", report.message),
+        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
+        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
+    }
+}

@@ -141,7 +141,7 @@ fn without_pidfds_there_is_an_error(setup: &Setup) {
     let body = || {
         let before = Snapshot::take();
         let error = setup.builder().build().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::System, "{error}");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
         assert!(error.to_string().contains("pidfd_open"), "{error}");
         before.assert_restored();
     };

@@ -96,8 +96,8 @@ impl World {
             max_tasks_per_worker: (bits & 4 != 0).then_some(3),
             restart_limit: if bits & 8 != 0 { 1 } else { u32::MAX },
             idle_timeout: None,
-            initializer_timeout: None,
             has_initializer,
+            initializer_timeout: (bits & 16 != 0).then_some(1),
         };
         let initializer = has_initializer.then(initializer);
         let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);

@@ -8,6 +8,7 @@ use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record,
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
+use crate::lane::QUARTER;
 use crate::lineage::Lineage;
 use crate::message::{Failure, reply};
 use crate::panic;
@@ -63,7 +64,7 @@ impl std::fmt::Debug for Chunk<'_> {
 }
 
 /// Values are published at the latest when they come to so many bytes, so that the host can take them in meanwhile.
-const PIECE: usize = 16 << 10;
+const PIECE: usize = QUARTER;
 
 /// Runs the items of a chunk: the code of each task, made for its types.
 pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
@@ -116,7 +117,9 @@ enum Odd {
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
-        (Some(args_size), Some(size @ 1..)) if chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size => {
+        (Some(args_size @ 1..), Some(size @ 1..))
+            if chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
+        {
             run_sized::<T>(chunk, args_size, size)
         }
         _ => run_any::<T>(chunk),
@@ -129,8 +132,9 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
     /// Counts items in one place, and tells the chunk how far it is when that is done, also when an item panics.
     struct Tally<'c, 'w> {
-        begun: usize,
         done: u32,
+        /// It ended in an item, which has been taken and has no value.
+        is_amid: bool,
         input: &'c mut Decoder<'w>,
         args_size: usize,
         next: &'c mut u32,
@@ -139,8 +143,10 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         size: usize,
     }
     impl Drop for Tally<'_, '_> {
+        #[inline]
         fn drop(&mut self) {
-            self.input.rest = &self.input.rest[self.begun * self.args_size..];
+            let begun = self.done as usize + usize::from(self.is_amid);
+            self.input.rest = &self.input.rest[begun * self.args_size..];
             *self.next += self.done;
             *self.drafted += self.done;
             *self.draft_bytes += self.done as usize * self.size;
@@ -148,38 +154,34 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     }
     let Chunk { link, input, next, claimed, drafted, draft_bytes, limit, .. } = chunk;
     let Link { replies, journal, me, .. } = link;
-    let (first, before, limit) = (*next, *draft_bytes, *limit);
+    let (first, before, limit, me) = (*next, *draft_bytes, *limit, *me);
     let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size));
+    let Some(arguments) = input.rest.get(..items * args_size) else {
+        return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
+    };
     let mut end = replies.draft_end(before);
     let mark = journal.item_mark();
-    let arguments = input.rest;
-    let places = replies.spare(0).get_mut(before..).unwrap_or_default();
-    let mut tally = Tally { begun: 0, done: 0, input, args_size, next, drafted, draft_bytes, size };
-    for place in places.chunks_exact_mut(size).take(items) {
+    let places = replies.spare(0).get_mut(before..).unwrap_or_default().chunks_exact_mut(size).take(items);
+    let mut tally = Tally { done: 0, is_amid: true, input, args_size, next, drafted, draft_bytes, size };
+    let mut run = |place: &mut [u8], arguments: &[u8]| {
         stamp(journal, limit);
         mark.begin(first + tally.done, end);
-        let at = tally.begun * args_size;
-        let Some(bytes) = arguments.get(at..at + args_size) else {
-            return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
-        };
-        tally.begun += 1;
-        let output = match T::invoke(Decoder::new(bytes)) {
-            Ok(output) => output,
-            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
-        };
+        let output = T::invoke(Decoder::new(arguments)).map_err(|error| Failure::Decode(error.to_string()))?;
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
         let encoded = T::encode_output(&output, &mut Encoder::new(place));
         drop(output);
-        if let Err(error) = encoded {
-            return Some(Odd::Failed(Failure::Encode(error.to_string())));
-        }
+        encoded.map_err(|error| Failure::Encode(error.to_string()))?;
         tally.done += 1;
         end = end.wrapping_add(size as u32);
-    }
-    None
+        Ok(())
+    };
+    let outcome =
+        places.zip(arguments.chunks_exact(args_size)).try_for_each(|(place, arguments)| run(place, arguments));
+    tally.is_amid = outcome.is_err();
+    outcome.err().map(Odd::Failed)
 }
 
 /// [`run_claimed`] for values of any size.

@@ -14,6 +14,7 @@ use crate::codec::CodecError;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::{Args, Block, Blocks, Part, Payload, Slot, Waiter};
+use crate::lane::QUARTER;
 use crate::scheduler::{JobId, Terms};
 use crate::shared::{BURST, Shared};
 use crate::task::Task;
@@ -22,7 +23,8 @@ pub(crate) struct Feed<T: Task, I> {
     pub(crate) shared: Arc<Shared>,
     pub(crate) slot: Arc<Slot>,
     job: JobId,
-    items: I,
+    /// `None` while it is being pulled, and when it has panicked.
+    items: Option<I>,
     /// Items taken from the iterator.
     pulled: u64,
     block: Draft,
@@ -74,7 +76,7 @@ struct Clock {
 }
 
 /// Bytes of a full block: a chunk never has more, so that several fit into a ring and decoding begins early.
-const BLOCK_BYTES: usize = 32 << 10;
+const BLOCK_BYTES: usize = QUARTER;
 const BLOCK_BYTES_MIN: usize = 1 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes expected of an item of no fixed size.
@@ -119,7 +121,7 @@ impl Drop for Tally<'_> {
 }
 
 /// Encodes an item into each place; why not, if it ends before.
-#[inline]
+#[inline(always)]
 fn fill_run<'a, 'p, T: Task>(
     items: &mut impl Iterator<Item = T::Args<'a>>,
     places: impl Iterator<Item = &'p mut [u8]>,
@@ -160,7 +162,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let source = Source::Flowing;
         let (shared, task) = (Arc::clone(shared), std::marker::PhantomData);
         let spare = Vec::new();
-        Ok(Feed { shared, slot, job, items, pulled: 0, block, spare, source, is_detached: false, task })
+        Ok(Feed { shared, slot, job, items: Some(items), pulled: 0, block, spare, source, is_detached: false, task })
     }
 
     /// Leaves the job to itself.
@@ -184,7 +186,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     }
 
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
-        if self.has_ended() { (0, Some(0)) } else { self.items.size_hint() }
+        match &self.items {
+            Some(items) if !self.has_ended() => items.size_hint(),
+            _ => (0, Some(0)),
+        }
     }
 
     /// Pulls until `count` items have been taken, or there are no more, and hands all of them over.
@@ -240,15 +245,20 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// Encodes items into the block until it should be handed over.
     fn fill_block(&mut self, count: u64) -> Filled {
-        match T::args_size() {
-            Some(size @ 1..) => self.fill_sized(count, size),
-            _ => self.fill_any(count),
-        }
+        // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
+        let Some(mut items) = self.items.take() else { return Filled::Ended };
+        let filled = match T::args_size() {
+            Some(size @ 1..) => self.fill_sized(&mut items, count, size),
+            _ => self.fill_any(&mut items, count),
+        };
+        self.items = Some(items);
+        filled
     }
 
     /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured.
-    fn fill_sized(&mut self, count: u64, size: usize) -> Filled {
-        let Feed { items, pulled, block, .. } = self;
+    #[inline]
+    fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
+        let Feed { pulled, block, .. } = self;
         let Draft { items: filled, bytes, used, target, clock, .. } = block;
         let mut left = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min(*target as usize);
         let mut places = bytes.chunks_exact_mut(size);
@@ -268,8 +278,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     }
 
     /// [`fill_block`](Feed::fill_block) for arguments of any size.
-    fn fill_any(&mut self, count: u64) -> Filled {
-        let Feed { items, pulled, block, .. } = self;
+    fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
+        let Feed { pulled, block, .. } = self;
         let start = block.used;
         let mut out = Encoder::new(&mut block.bytes[start..]);
         while block.items < block.target && *pulled < count {

@@ -69,6 +69,10 @@ impl<T: Number> Field<T> {
     }
 
     fn note(&mut self, items: Range<usize>) {
+        if let Some(last) = self.landed.last_mut().filter(|last| last.end == items.start) {
+            last.end = items.end;
+            return;
+        }
         let at = self.landed.partition_point(|landed| landed.end < items.start);
         let behind = self.landed.partition_point(|landed| landed.start <= items.end);
         let start =

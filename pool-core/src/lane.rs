@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{Header, HostEnd, MORE, Record};
+use pool_ipc::{HEADER_BYTES, Header, HostEnd, MORE, Record};
 
 use crate::bytes::{Bytes, Cut};
 use crate::encoder::FRAME;
@@ -19,6 +19,9 @@ use crate::scheduler::Begun;
 /// Bytes of each ring: enough for some thousand small calls, little enough that a large payload streams through the
 /// caches. A message of any length passes, in pieces.
 pub(crate) const RING_BYTES: usize = 128 << 10;
+
+/// The payload of a record of which four fill a ring, so that none of them meets its end and has to be cut in two.
+pub(crate) const QUARTER: usize = RING_BYTES / 4 - HEADER_BYTES;
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };

@@ -70,5 +70,5 @@ pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
 pub use note::NOTE_BYTES_MAX;
 pub use patience::Patience;
 pub use progress::{ItemMark, Journal, Progress};
-pub use record::{Header, MORE, Record};
+pub use record::{HEADER_BYTES, Header, MORE, Record};
 pub use ring::{Consumer, Producer, Sent};

@@ -7,7 +7,7 @@
 use super::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of a header, and the unit in which a ring is measured.
-pub(crate) const HEADER_BYTES: usize = 32;
+pub const HEADER_BYTES: usize = 32;
 
 /// The bit of [`Header::flags`] that says that the message goes on in the next record. The other bits are the user's.
 ///

@@ -80,6 +80,10 @@ pub(crate) enum Verdict {
         limit: Nanos,
         ran: Nanos,
     },
+    /// Workers, one after the other, were sent it, did not say that they began it, and were killed for that.
+    Unbegun {
+        workers: u32,
+    },
     /// Its worker was killed since it wrote nonsense.
     Protocol,
     Cancelled,
@@ -154,7 +158,16 @@ struct Job<P> {
     in_flight: u32,
     /// Items that have cost a worker, or panicked though they may do so again, and how often.
     #[expect(clippy::box_collection, reason = "few jobs have any, and there may be ten million jobs")]
-    attempts: Option<Box<HashMap<u64, u32>>>,
+    attempts: Option<Box<HashMap<u64, Attempts>>>,
+}
+
+/// What an item has cost so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempts {
+    /// Workers that died of it, or panics after which it may be tried again.
+    charged: u32,
+    /// Workers that were killed since they did not begin it.
+    unbegun: u32,
 }
 
 #[derive(Debug)]

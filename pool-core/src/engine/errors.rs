@@ -39,6 +39,10 @@ impl Engine {
             (Verdict::Died, Some(death)) => self.death_error(death),
             (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
             (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
+            (Verdict::Unbegun { workers }, _) => {
+                let text = format!("{workers} workers in a row did not begin it within its time limit and were killed");
+                Error::new(ErrorKind::TaskTimeout, text)
+            }
             (Verdict::Protocol, _) => {
                 Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
             }

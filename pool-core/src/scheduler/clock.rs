@@ -64,7 +64,7 @@ impl<P> Scheduler<P> {
         {
             self.doom(worker, Doom::Timeout { begun, limit, ran });
         } else if running.is_none()
-            && slot.phase == Phase::Ready
+            && (slot.phase == Phase::Ready || slot.phase == Phase::Starting && !self.config.has_initializer)
             && self.now.saturating_sub(slot.heard) >= limit.saturating_add(STUPOR)
         {
             self.doom(worker, Doom::Stupor);
@@ -113,7 +113,7 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, State, Terms};
+    use super::super::{Config, State, Terms, Verdict};
     use super::*;
 
     const LIMIT: Nanos = 1_000_000;
@@ -157,6 +157,34 @@ mod tests {
     fn a_time_limit_is_kept() {
         assert!(!is_killed(&mut busy(), 1, LIMIT));
         assert!(is_killed(&mut busy(), 1, LIMIT + 1));
+    }
+
+    #[test]
+    fn an_item_that_no_worker_begins_is_given_up() {
+        let mut scheduler = busy();
+        let (mut kills, mut now) = (0, 0);
+        let verdict = loop {
+            now += LIMIT;
+            assert!(now < 10 * STUPOR, "{kills} workers were killed, and it still goes on");
+            scheduler.tick(now);
+            let verdict = loop {
+                match scheduler.next_action() {
+                    Some(Action::Probe { worker }) => scheduler.probed(worker, None),
+                    Some(Action::Launch { worker }) => scheduler.launched(worker),
+                    Some(Action::Kill { worker }) => {
+                        kills += 1;
+                        scheduler.exited(worker, None);
+                    }
+                    Some(Action::Fail { verdict, .. }) => break Some(verdict),
+                    Some(_) => {}
+                    None => break None,
+                }
+            };
+            if let Some(verdict) = verdict {
+                break verdict;
+            }
+        };
+        assert_eq!((kills, verdict), (3, Verdict::Unbegun { workers: 3 }));
     }
 
     #[test]

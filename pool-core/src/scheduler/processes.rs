@@ -1,5 +1,6 @@
 //! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
 
+use super::retries::UNBEGUN_MAX;
 use super::{Action, Begun, Doom, JobId, Nanos, Phase, Scheduler, State, Verdict, WorkerId};
 
 /// Wait before a worker that failed to start is started again, or an item that failed is tried again: beside a new
@@ -86,15 +87,17 @@ impl<P> Scheduler<P> {
                 Phase::Doomed(doom) => doom.is_about(&sent),
                 _ => begun.is_some_and(|begun| begun.is_in(&sent)),
             };
-            if at != front || !blamed {
+            // The items before the one that it was in have been salvaged, so that is the first one without an answer,
+            // whatever a worker that scribbled may say.
+            let item = sent.range.first + u64::from(sent.settled);
+            let blamed = at == front
+                && (blamed || phase == Phase::Doomed(Doom::Stupor) && self.is_never_begun(sent.range.job, item));
+            if !blamed {
                 self.give_back(&sent);
                 self.finish_if_done(sent.range.job);
                 continue;
             }
             self.workers[worker].idle_deaths = 0;
-            // The items before the one that it was in have been salvaged, so that is the first one without an answer,
-            // whatever a worker that scribbled may say.
-            let item = sent.range.first + u64::from(sent.settled);
             if sent.settled < sent.range.items {
                 sent.settled += 1;
                 self.give_back(&sent);
@@ -113,6 +116,7 @@ impl<P> Scheduler<P> {
         let verdict = match phase {
             Phase::Doomed(Doom::Timeout { limit, ran, .. }) => Verdict::TimedOut { limit, ran },
             Phase::Doomed(Doom::Protocol | Doom::Unfit) => Verdict::Protocol,
+            Phase::Doomed(Doom::Stupor) => Verdict::Unbegun { workers: UNBEGUN_MAX },
             _ => Verdict::Died,
         };
         if self.payload(id).is_some() && !self.put_off(id, item) {

@@ -6,6 +6,9 @@
 use super::processes::back_off_pause;
 use super::{JobId, Range, Scheduler, WorkerId};
 
+/// Workers that may fail to begin an item, one after the other, before the item is given up.
+pub(super) const UNBEGUN_MAX: u32 = 3;
+
 impl<P> Scheduler<P> {
     /// The next item of the chunk that the worker is at has panicked. True if it is tried again: then nothing is
     /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have an
@@ -27,14 +30,23 @@ impl<P> Scheduler<P> {
             return false;
         };
         let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
-        *attempts += 1;
-        if *attempts > job.terms.retries {
+        attempts.charged += 1;
+        if attempts.charged > job.terms.retries {
             return false;
         }
-        let due = self.now.saturating_add(back_off_pause(*attempts));
+        let due = self.now.saturating_add(back_off_pause(attempts.charged));
         self.retries.entry(due).or_default().push(Range { job: id, first: item, items: 1 });
         self.wake_by(due);
         true
+    }
+
+    /// Notes that another worker was killed since it did not begin the item; whether that is enough of them. It is not the
+    /// item's fault as a rule, but a task can do so: by writing over its worker's word of what it has begun.
+    pub(super) fn is_never_begun(&mut self, id: JobId, item: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(id) else { return false };
+        let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
+        attempts.unbegun += 1;
+        attempts.unbegun >= UNBEGUN_MAX
     }
 
     /// Puts what has waited long enough before the rest of the queue.

@@ -185,6 +185,10 @@ impl Books {
     /// A process that is killed by the clock may end its item before the signal arrives: then the next one is taken for
     /// it.
     fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
+        if let Verdict::Unbegun { .. } = verdict {
+            // Nobody stops a process of the simulation in the middle.
+            panic!("{verdict:?}, and every process that is alive begins what it was sent");
+        }
         let terms = self.jobs[job].terms;
         let costs = self.item(job, item).costs;
         assert!(costs > terms.retries, "{verdict:?} after {costs} deaths: item {item} of job {job}, {terms:?}");

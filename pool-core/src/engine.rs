@@ -122,8 +122,9 @@ impl Engine {
         self.lanes().any(|lane| lane.has_quiet_calls())
     }
 
-    pub(crate) fn has_brief_calls(&mut self) -> bool {
-        self.lanes().any(|lane| lane.has_brief_calls())
+    /// Whether it is worth staying awake for them.
+    pub(crate) fn expects_news(&mut self) -> bool {
+        self.lanes().any(|lane| lane.expects_news())
     }
 
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {

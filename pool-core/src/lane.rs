@@ -175,9 +175,9 @@ impl Lane {
         !self.is_garbled && (has_room || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 
-    /// Whether a call is out that may be over at once.
-    pub(crate) fn has_brief_calls(&self) -> bool {
-        self.brief > 0
+    /// Whether there may be news at once: a call is out that takes no time, or a long message is on its way.
+    pub(crate) fn expects_news(&self) -> bool {
+        self.brief > 0 || !self.outgoing.is_empty() || !self.gathered.is_empty()
     }
 
     /// Whether a call is out whose end the worker need not announce.

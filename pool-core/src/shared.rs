@@ -227,15 +227,15 @@ impl Shared {
     fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool) {
         let mut nap = NAP_MIN;
         loop {
-            let (has_quiet_calls, has_brief_calls) = self.with(|engine| {
+            let (has_quiet_calls, expects_news) = self.with(|engine| {
                 engine.route();
-                (engine.has_quiet_calls(), engine.has_brief_calls())
+                (engine.has_quiet_calls(), engine.expects_news())
             });
             if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return;
             }
             // What takes long is not waited for awake: that would take CPUs from the workers.
-            let patience = if has_brief_calls { Patience::default() } else { Patience::NONE };
+            let patience = if expects_news { Patience::default() } else { Patience::NONE };
             if patience.wait(|| ready() || self.has_news_now()) {
                 nap = NAP_MIN;
                 continue;

@@ -10,7 +10,7 @@ const CHUNK: Nanos = 200_000;
 const AHEAD: Nanos = 200_000;
 /// Likewise of a job whose results are taken all together: the host need not hear of each chunk, and comes round when half
 /// of this is done. As many wake-ups are saved, each of which takes a CPU from a worker.
-const AHEAD_IN_BULK: Nanos = 1_600_000;
+const AHEAD_IN_BULK: Nanos = 6_400_000;
 
 /// Chunks that a worker holds at the least: the one it runs and the next.
 const DEPTH_MIN: usize = 2;

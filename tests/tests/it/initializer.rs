@@ -139,7 +139,7 @@ fn agree() -> Result<(), String> {
 fn an_initializer_that_returns_ok_is_fine(setup: &Setup) {
     let pool = setup.builder().initializer(agree::Task, ()).build().unwrap();
     kill_9(pool.worker_pids()[0]);
-    assert_eq!(pool.map(pid::Task, [(); 50]).unwrap().len(), 50);
+    assert_eq!(pool.map(pid::Task.retries(5), [(); 50]).unwrap().len(), 50);
 }
 
 fn an_initializer_that_hangs_does_not_hold_up_terminate(setup: &Setup) {

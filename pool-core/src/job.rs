@@ -47,6 +47,9 @@ pub(crate) struct Blocks {
     pub(crate) landing: Option<Box<dyn Landing>>,
 }
 
+/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
+const SPARE_MAX: usize = 8;
+
 /// Encoded arguments of consecutive items.
 #[derive(Debug)]
 pub(crate) struct Block {
@@ -139,6 +142,7 @@ impl Payload {
         block.left = block.left.saturating_sub(items);
         if block.left == 0
             && let Some(block) = blocks.queue.remove(at)
+            && blocks.spare.len() < SPARE_MAX
             && let Ok(bytes) = Arc::try_unwrap(block.bytes)
         {
             blocks.spare.push(bytes);

@@ -171,6 +171,7 @@ impl<P> Scheduler<P> {
         sent.recalling = false;
         slot.served = slot.served.saturating_sub(u64::from(range.items));
         self.requeue(range);
+        self.expect_leave(worker);
         self.dispatch();
     }
 

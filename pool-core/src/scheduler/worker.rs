@@ -133,9 +133,10 @@ impl Worker {
         }
     }
 
-    /// It was told to leave and has done what it had.
+    /// It was told to leave, and has nothing before it but chunks that were taken back.
     pub(super) fn has_left_work(&self) -> bool {
-        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.is_empty()
+        matches!(self.phase, Phase::Leaving | Phase::Retiring)
+            && self.in_flight.iter().all(|sent| sent.settled == sent.range.items)
     }
 
     pub(super) fn takes_work(&self) -> bool {

@@ -361,8 +361,8 @@ fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
     assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
 }
 
-/// Who runs an item or an initializer with a time limit is watched, and the clock is set for it, for those who back
-/// off, and for the next attempts of items.
+/// Who runs an item or an initializer with a time limit is watched, and so is who was told to leave and has nothing left
+/// to run; the clock is set for them, for those who back off, and for the next attempts of items.
 fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
     let is_set_for = |due| scheduler.wake_at().is_some_and(|at| at <= due);
     let retry = scheduler.retries.keys().next();
@@ -370,11 +370,13 @@ fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
     for slot in &scheduler.workers {
         let front = slot.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
         let is_timed = front.is_some_and(|job| job.terms.timeout.is_some());
+        let has_nothing = slot.in_flight.iter().all(|sent| sent.settled == sent.range.items);
         let due = match slot.phase {
             Phase::BackingOff(until) => until,
             Phase::Starting if plan.initializer_timeout.is_some() => {
                 slot.deadline.expect("its initializer has a limit")
             }
+            Phase::Leaving | Phase::Retiring if has_nothing => slot.deadline.expect("it may be stopped"),
             Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => slot.deadline.expect("its item has a limit"),
             _ => continue,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use pool_ipc::{Consumer, Record};
 
 /// As many as make the whole no larger than a vector.
-const INLINE: usize = 15;
+pub(crate) const INLINE: usize = 15;
 
 /// Owned bytes. Most calls of small functions need no allocation for them.
 #[derive(Debug)]
@@ -18,8 +18,6 @@ pub(crate) enum Bytes {
 const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
 
 impl Bytes {
-    pub(crate) const EMPTY: Bytes = Bytes::Inline(0, [0; INLINE]);
-
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         if bytes.len() > INLINE {
             return Bytes::Heap(bytes.to_vec());

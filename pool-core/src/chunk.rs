@@ -10,7 +10,7 @@ use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::lane::QUARTER;
 use crate::lineage::Lineage;
-use crate::message::{Failure, reply};
+use crate::message::{Failure, call, reply};
 use crate::panic;
 use crate::signals;
 use crate::task::Task;
@@ -54,6 +54,8 @@ pub(crate) struct Chunk<'w> {
     draft_bytes: usize,
     /// Nanoseconds that each item may take, or 0.
     limit: u64,
+    /// The call's flags.
+    flags: u16,
     begun: u64,
 }
 
@@ -246,6 +248,7 @@ impl<'w> Chunk<'w> {
             drafted: 0,
             draft_bytes: 0,
             limit: header.info,
+            flags: header.flags,
             begun: monotonic_ns(),
         }
     }
@@ -293,7 +296,7 @@ impl<'w> Chunk<'w> {
 
     /// Sees to it that the next value can be drafted.
     fn make_room(&mut self) {
-        if self.draft_bytes >= PIECE {
+        if self.draft_bytes >= PIECE || self.drafted > 0 && self.flags & call::SINGLY != 0 {
             self.publish(0, 0);
         }
         while self.link.replies.room(self.draft_bytes + MARGIN).is_none() {
@@ -337,7 +340,11 @@ impl<'w> Chunk<'w> {
         self.link.replies.publish(&header, self.draft_bytes);
         self.drafted = 0;
         self.draft_bytes = 0;
-        if flags & reply::LAST == 0 {
+        if flags & reply::LAST != 0 {
+            // The station rings, or leaves it at that.
+        } else if self.flags & call::QUIET != 0 {
+            self.link.hub.ring_leader();
+        } else {
             self.link.hub.ring();
         }
     }

@@ -16,10 +16,12 @@ use pool_ipc::sys::monotonic_ns;
 use self::errors::{exceeded, say};
 use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
-use crate::job::{Args, Part, Payload, Waiter};
 use crate::lane::{Body, Lane, Reply};
 use crate::message::{LastWords, call, exit};
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Violation, WorkerId};
+use crate::payload::{Call, Payload};
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Terms, Violation, WorkerId};
+use crate::shared::Shared;
+use crate::slot::{Part, SlotRef, Waiter};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -35,8 +37,10 @@ pub(crate) struct Initializer {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) scheduler: Scheduler<Payload>,
+    pub(crate) scheduler: Scheduler<Box<Payload>>,
     desks: Vec<Desk>,
+    /// The job of each task's latest call, which the next one may join.
+    calls: Vec<Option<JobId>>,
     initializer: Option<Initializer>,
     /// Bytes that a worker may have.
     memory_limit: Option<u64>,
@@ -44,6 +48,8 @@ pub(crate) struct Engine {
     cause: Option<Error>,
     pub(crate) errands: Errands,
     pub(crate) counts: Counts,
+    /// A lane may have something new for a worker that sleeps.
+    touched: bool,
 }
 
 /// What the host keeps of a worker.
@@ -87,28 +93,77 @@ impl Errands {
 
 impl Engine {
     pub(crate) fn new(
-        scheduler: Scheduler<Payload>,
+        scheduler: Scheduler<Box<Payload>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
     ) -> Self {
         Engine {
             scheduler,
             desks: Vec::new(),
+            calls: Vec::new(),
             initializer,
             memory_limit,
             cause: None,
             errands: Errands::default(),
             counts: Counts::default(),
+            touched: false,
         }
+    }
+
+    // ---- calls -----------------------------------------------------------------------------------------------------
+
+    /// Takes a call of the pool's.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool takes none.
+    #[inline]
+    pub(crate) fn call(&mut self, shared: &Arc<Shared>, terms: Terms, call: Call) -> Result<SlotRef, Error> {
+        if (self.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
+            self.route();
+        }
+        self.check_open()?;
+        self.counts.submitted();
+        let task = terms.task as usize;
+        if self.calls.len() <= task {
+            self.calls.resize(task + 1, None);
+        }
+        if let Some(job) = self.calls[task]
+            && let Some(number) = self.scheduler.next_call(job, terms)
+            && let Some(payload) = self.scheduler.payload_mut(job)
+        {
+            let (slot, beside) = payload.blocks.push_call(shared, job, number, call);
+            self.scheduler.join(job, beside);
+            return Ok(slot);
+        }
+        let mut slot = None;
+        let job = self.scheduler.call(terms, |job| {
+            let mut payload = Payload::of_calls(call.entry, terms.timeout.unwrap_or(0));
+            slot = Some(payload.blocks.push_call(shared, job, 0, call).0);
+            payload
+        });
+        self.calls[task] = Some(job);
+        Ok(slot.expect("the payload has been made"))
+    }
+
+    /// Ends a call, or a whole job; false if it had ended.
+    pub(crate) fn cancel(&mut self, job: JobId, call: Option<u64>) -> bool {
+        let Some(number) = call else { return self.scheduler.cancel(job, true) };
+        let is_there = self.scheduler.payload(job).is_some_and(|payload| payload.blocks.has_call(number));
+        is_there && self.scheduler.cancel_call(job, number)
     }
 
     // ---- replies ---------------------------------------------------------------------------------------------------
 
-    /// Takes in all replies and sends what had no room.
+    /// Takes in all replies, sends what had no room, and does what is due.
     pub(crate) fn route(&mut self) {
-        self.scheduler.set_now(monotonic_ns());
+        let now = monotonic_ns();
+        self.scheduler.set_now(now);
         for worker in 0..self.desks.len() {
             self.route_lane(worker);
+        }
+        if self.scheduler.wake_at().is_some_and(|at| at <= now) {
+            self.scheduler.tick(now);
         }
         self.act();
     }
@@ -168,6 +223,9 @@ impl Engine {
             return Ok(());
         }
         let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
+        if items > 1 && self.has_calls(job) {
+            return Err(Violation);
+        }
         if let Some(body) = self.land(worker, job, first, items, body, failed || whole) {
             let body = self.lane(worker).expect("it has just spoken").take(body);
             if items > 0 {
@@ -194,10 +252,15 @@ impl Engine {
         let Some(landing) = payload.landing() else { return Some(body) };
         let body = lane.land(body, first, items, landing).err();
         if body.is_none() {
-            payload.settled(first, items);
+            payload.blocks.settled(first, items);
             self.counts.settled(items, true);
         }
         body
+    }
+
+    /// Whether each of the job's items has an outcome of its own, so that each is answered alone.
+    fn has_calls(&self, job: JobId) -> bool {
+        self.scheduler.payload(job).is_some_and(|payload| !payload.is_map())
     }
 
     /// The initializer has answered: values of no use or a failure, then the end of the call.
@@ -234,11 +297,18 @@ impl Engine {
     }
 
     fn deliver(&mut self, job: JobId, part: Part) {
-        let Some(payload) = self.scheduler.payload_mut(job) else { return };
-        payload.settled(part.first, part.items);
+        let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
+        let payload = self.scheduler.payload_mut(job);
+        let Some(delivered) = payload.and_then(|payload| payload.deliver(part)) else { return };
         self.errands.progress = true;
-        self.counts.settled(part.items, part.values.is_ok());
-        self.errands.waiters.extend(payload.slot.deliver(part));
+        // As the items of any job that was ended early.
+        if failure != Some(ErrorKind::Cancelled) {
+            self.counts.settled(items, failure.is_none());
+        }
+        if delivered.ends_call {
+            self.counts.finished();
+        }
+        self.errands.waiters.extend(delivered.waiter);
     }
 
     // ---- processes -------------------------------------------------------------------------------------------------
@@ -297,6 +367,7 @@ impl Engine {
             && let finished = begun.item.saturating_sub(settled)
             && finished > 0
             && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished, false)
+            && !(finished > 1 && self.has_calls(job))
             && let Some(values) = lane.salvage(&remains)
         {
             self.deliver(job, Part { first, items: finished, whole: false, values: Ok(values) });
@@ -341,12 +412,15 @@ impl Engine {
     /// Carries out what the scheduler wants done.
     pub(crate) fn act(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
+            self.touched = true;
             self.perform(action);
         }
-        self.lanes().for_each(Lane::wake);
+        if std::mem::take(&mut self.touched) {
+            self.lanes().for_each(Lane::wake);
+        }
     }
 
-    fn perform(&mut self, action: Action<Payload>) {
+    fn perform(&mut self, action: Action<Box<Payload>>) {
         match action {
             Action::Send { worker, seq, job, first, items, notice, brief } => {
                 let flags = match notice {
@@ -361,16 +435,16 @@ impl Engine {
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker, job, item, verdict } => {
-                let death = self.desks.get(worker).and_then(|desk| desk.death.clone());
+                let death = worker.and_then(|worker| self.desks.get(worker)?.death.clone());
                 let pid = death.as_ref().map(|death| death.pid);
                 let error = self.address(job, item, pid, self.verdict_error(verdict, death.as_ref()));
                 self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
-                self.scheduler.failed(job);
+                self.scheduler.failed(job, item);
             }
-            Action::Finish { payload } => self.finish(payload, None),
+            Action::Finish { payload } => self.finish(*payload, None),
             Action::Abort { payload, verdict } => {
                 let error = self.verdict_error(verdict, None).of_task(payload.entry);
-                self.finish(payload, Some(error));
+                self.finish(*payload, Some(&error));
             }
             Action::Launch { worker } => self.errands.launches.push(worker),
             Action::Kill { worker } => {
@@ -400,25 +474,31 @@ impl Engine {
     fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
         self.errands.quiet |= order.flags & call::QUIET != 0;
-        let flags = order.flags | if payload.whole { call::WHOLE } else { 0 };
+        let singly = if payload.is_map() { 0 } else { call::SINGLY };
         let (extra, info) = (payload.entry.index(), payload.time_limit);
-        let header = Header { kind: call::RUN, flags, extra, info, ..order };
         let Some(lane) = self.desks[worker].lane.as_mut() else { return };
-        if let Args::One(bytes) = &payload.args
-            && lane.send(header, bytes)
-        {
-            return;
+        let (bytes, is_whole) = payload.blocks.bytes(first, order.count).expect(HAS_ARGS);
+        let flags = order.flags | singly | if is_whole { call::WHOLE } else { 0 };
+        let header = Header { kind: call::RUN, flags, extra, info, ..order };
+        if !lane.send(header, bytes) {
+            let cut = payload.blocks.cut(first, order.count).expect(HAS_ARGS);
+            lane.send_cut(header, cut);
         }
-        let cut = payload.cut(first, order.count).expect("what was fed and is not settled has arguments");
-        lane.send_cut(header, cut);
     }
 
-    fn finish(&mut self, payload: Payload, rest: Option<Error>) {
+    fn finish(&mut self, payload: Payload, rest: Option<&Error>) {
         self.errands.progress = true;
-        self.counts.finished();
-        self.errands.waiters.extend(payload.finish(rest));
+        for waiter in payload.finish(rest) {
+            self.counts.finished();
+            self.errands.waiters.extend(waiter);
+        }
     }
 }
+
+const HAS_ARGS: &str = "what was fed and is not settled has arguments";
+
+/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
+const SUBMISSIONS_PER_ROUND: u64 = 128;
 
 /// A status as `wait` gave it.
 pub(crate) fn exit_status(raw: i32) -> ExitStatus {

@@ -9,20 +9,21 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::bytes::Bytes;
+use crate::blocks::Block;
+use crate::bytes::{Bytes, INLINE};
 use crate::codec::CodecError;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Args, Block, Blocks, Part, Payload, Slot, Waiter};
 use crate::lane::QUARTER;
-use crate::scheduler::{JobId, Terms};
+use crate::payload::Payload;
+use crate::scheduler::Terms;
 use crate::shared::{BURST, Shared};
+use crate::slot::{Part, Rack, SlotRef, Waiter};
 use crate::task::Task;
 
 pub(crate) struct Feed<T: Task, I> {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) slot: Arc<Slot>,
-    job: JobId,
+    pub(crate) slot: SlotRef,
     /// `None` while it is being pulled, and when it has panicked.
     items: Option<I>,
     /// Items taken from the iterator.
@@ -141,34 +142,31 @@ fn fill_run<'a, 'p, T: Task>(
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
-        let slot = Slot::new();
         // A size hint may be anything.
         let likely = items.size_hint().0.min(LANDING_ITEMS_MAX);
         let landing = if terms.bulk { T::landing(likely) } else { None };
-        let payload = Payload {
-            slot: Arc::clone(&slot),
-            entry: T::entry(),
-            is_map: true,
-            time_limit: terms.timeout.unwrap_or(0),
-            whole: false,
-            args: Args::Many(Box::new(Blocks { landing, ..Blocks::default() })),
-        };
-        let job = shared.with(|engine| {
+        let mut slot = None;
+        shared.with(|engine| {
             engine.check_open()?;
             engine.counts.submitted();
-            Ok::<_, Error>(engine.scheduler.submit(terms, payload))
+            engine.scheduler.submit(terms, |job| {
+                let slot = slot.insert(SlotRef::new(&Rack::of_map(shared, job), 0));
+                Payload::of_map(T::entry(), terms.timeout.unwrap_or(0), slot.clone(), landing)
+            });
+            Ok::<_, Error>(())
         })?;
+        let slot = slot.expect("the payload has been made");
         let block = Draft { target: 1, ..Draft::default() };
         let source = Source::Flowing;
         let (shared, task) = (Arc::clone(shared), std::marker::PhantomData);
         let spare = Vec::new();
-        Ok(Feed { shared, slot, job, items: Some(items), pulled: 0, block, spare, source, is_detached: false, task })
+        Ok(Feed { shared, slot, items: Some(items), pulled: 0, block, spare, source, is_detached: false, task })
     }
 
     /// Leaves the job to itself.
-    pub(crate) fn detach(mut self) -> (Arc<Slot>, JobId) {
+    pub(crate) fn detach(mut self) -> SlotRef {
         self.is_detached = true;
-        (Arc::clone(&self.slot), self.job)
+        self.slot.clone()
     }
 
     /// Items taken from the iterator so far.
@@ -230,7 +228,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             Err(payload) => self.source = Source::Panicked(payload),
         }
         if self.has_ended() {
-            let job = self.job;
+            let job = self.slot.job();
             self.shared.with(|engine| engine.scheduler.seal(job));
         }
         is_slow
@@ -333,15 +331,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     fn hand_over(&mut self, first: u64, items: u32, bytes: Vec<u8>) {
         let block = Block::new(first, items, T::args_size(), bytes);
-        let job = self.job;
+        let job = self.slot.job();
         self.shared.wait_for_room();
         self.shared.note_submissions(BURST + 1);
         let accepted = self.shared.with(|engine| {
             let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
-            if let Args::Many(blocks) = &mut payload.args {
-                blocks.queue.push_back(block);
-                self.spare.append(&mut blocks.spare);
-            }
+            payload.blocks.push(block, &mut self.spare);
             let accepted = engine.scheduler.feed(job, first, items);
             engine.route();
             accepted
@@ -363,14 +358,20 @@ impl<T: Task, I> Drop for Feed<T, I> {
     fn drop(&mut self) {
         if !self.is_detached && !self.slot.is_finished() && self.shared.check_owner().is_ok() {
             self.slot.abandon();
-            let job = self.job;
+            let job = self.slot.job();
             self.shared.with(|engine| engine.scheduler.cancel(job, false));
         }
     }
 }
 
 /// The arguments of a single call.
+#[inline]
 pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
+    if let Some(size @ ..=INLINE) = T::args_size() {
+        let mut bytes = [0; INLINE];
+        let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
+        return encoded.map(|()| Bytes::Inline(size as u8, bytes)).map_err(|error| encode_error::<T>(&error));
+    }
     let mut short = [0; 64];
     let mut out = Encoder::new(&mut short);
     match out.item(T::args_size(), |out| T::encode_args(args, out)) {
@@ -385,6 +386,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
 
 /// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
 /// itself, if it is bytes or text of some length, which then is not copied.
+#[inline]
 pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
     match T::args_into_bytes(args) {
         Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
@@ -392,6 +394,7 @@ pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> 
     }
 }
 
+#[cold]
 fn encode_error<T: Task>(error: &CodecError) -> Error {
     let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
     Error::new(ErrorKind::Encode, text).of_task(T::entry())

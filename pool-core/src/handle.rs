@@ -8,9 +8,8 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Arrivals, Slot, Waiter};
+use crate::slot::{Arrivals, Slot, SlotRef, Waiter};
 use crate::quantity;
-use crate::scheduler::JobId;
 use crate::shared::Shared;
 
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
@@ -35,17 +34,18 @@ use crate::shared::Shared;
 /// ```
 #[must_use = "dropping it loses the outcome, though the job goes on"]
 pub struct AsyncResult<R> {
-    shared: Arc<Shared>,
-    slot: Arc<Slot>,
-    job: JobId,
-    /// Makes the value of what the slot holds when it is finished.
-    collect: fn(&Slot) -> Result<R>,
-    taken: bool,
+    slot: SlotRef,
+    /// Makes the value of what the slot holds when it is finished; gone when it has.
+    collect: Option<fn(&Slot) -> Result<R>>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(shared: Arc<Shared>, slot: Arc<Slot>, job: JobId, collect: fn(&Slot) -> Result<R>) -> Self {
-        AsyncResult { shared, slot, job, collect, taken: false }
+    pub(crate) fn new(slot: SlotRef, collect: fn(&Slot) -> Result<R>) -> Self {
+        AsyncResult { slot, collect: Some(collect) }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        self.slot.shared()
     }
 
     /// Waits for the outcome and returns it.
@@ -69,7 +69,7 @@ impl<R> AsyncResult<R> {
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
         if !self.wait_until(None) {
-            self.shared.check_owner()?;
+            self.shared().check_owner()?;
         }
         self.collect()
     }
@@ -97,7 +97,7 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
         if !self.wait_timeout(limit) {
-            self.shared.check_owner()?;
+            self.shared().check_owner()?;
             return Err(Error::new(
                 ErrorKind::Timeout,
                 format!("no outcome after {}; the job goes on", quantity::time(limit)),
@@ -120,7 +120,7 @@ impl<R> AsyncResult<R> {
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
-        self.shared.wait(deadline, || self.slot.is_finished(), register)
+        self.shared().wait(deadline, || self.slot.is_finished(), register)
     }
 
     /// Whether there is an outcome.
@@ -141,8 +141,8 @@ impl<R> AsyncResult<R> {
     /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
         !self.ready()
-            && self.shared.check_owner().is_ok()
-            && self.shared.with(|engine| engine.scheduler.cancel(self.job, true))
+            && self.shared().check_owner().is_ok()
+            && self.shared().with(|engine| engine.cancel(self.slot.job(), self.slot.call()))
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -164,23 +164,33 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "callback")]
     #[doc(alias = "error_callback")]
-    pub fn on_done(self, callback: impl FnOnce(Result<R>) + Send + 'static)
+    pub fn on_done(mut self, callback: impl FnOnce(Result<R>) + Send + 'static)
     where
         R: 'static,
     {
-        let AsyncResult { slot, collect, shared, .. } = self;
-        let from = Arc::clone(&slot);
-        let run = Waiter::Callback(Box::new(move || callback(collect(&from))));
-        if let Err(Waiter::Callback(run)) = slot.set_waiter(run) {
-            shared.callbacks.run(run);
+        let (from, collect) = (self.slot.clone(), self.collect.take());
+        let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
+        if let Err(Waiter::Callback(run)) = self.slot.set_waiter(run) {
+            self.shared().callbacks.run(run);
         }
     }
 
     fn collect(&mut self) -> Result<R> {
-        if std::mem::replace(&mut self.taken, true) {
-            return Err(Error::new(ErrorKind::InvalidInput, "the outcome has been taken already"));
+        collect_from(&self.slot, self.collect.take())
+    }
+}
+
+fn collect_from<R>(slot: &Slot, collect: Option<fn(&Slot) -> Result<R>>) -> Result<R> {
+    let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
+    collect.ok_or_else(taken).and_then(|collect| collect(slot))
+}
+
+/// What nobody will take makes room, though other slots of the rack may stay.
+impl<R> Drop for AsyncResult<R> {
+    fn drop(&mut self) {
+        if self.collect.is_some() {
+            self.slot.abandon();
         }
-        (self.collect)(&self.slot)
     }
 }
 
@@ -224,8 +234,8 @@ impl<R> fmt::Debug for AsyncResult<R> {
 pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let find = || jobs.iter().position(AsyncResult::ready);
-    let shared = &jobs.first()?.shared;
-    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(&job.shared, shared));
+    let shared = jobs.first()?.shared();
+    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.shared(), shared));
     while find().is_none() {
         // The leader of one pool does not hear of another's replies, so it looks up from time to time.
         let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
@@ -268,7 +278,7 @@ pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsComp
             arrivals.push(index);
         }
     }
-    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(&job.shared));
+    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.shared()));
     let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
     AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, arrivals }
 }
@@ -296,14 +306,14 @@ impl<R> Iterator for AsCompleted<R> {
             }
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
-            if let Err(error) = job.shared.check_owner() {
+            if let Err(error) = job.shared().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
             }
             // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
-            job.shared.wait(glance, || !self.arrivals.is_empty(), |thread| self.arrivals.set_thread(thread));
+            job.shared().wait(glance, || !self.arrivals.is_empty(), |thread| self.arrivals.set_thread(thread));
         }
     }
 

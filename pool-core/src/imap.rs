@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::Feed;
-use crate::job::Part;
+use crate::slot::Part;
 use crate::outcome::decode;
 use crate::task::Task;
 

@@ -308,14 +308,15 @@ impl Lane {
         }
     }
 
-    /// The item that the worker runs and since when, by its own word. `None` if it runs none, or too many to be caught at one.
+    /// The item that the worker runs and since when, by its own word, or 0 if it has none. `None` if it runs none, or too
+    /// many to be caught at one.
     pub(crate) fn running(&self) -> Option<(Begun, u64)> {
         // A worker notes the time before the item. If it was at the same item before and after, the time read in between
         // is this item's or, at worst, a later one's.
         let (first, second) = (self.end.progress(), self.end.progress());
         let is_same = (first.seq, first.claimed, first.item) == (second.seq, second.claimed, second.item);
         let begun = Begun { seq: second.seq, item: second.item };
-        (is_same && second.claimed > 0 && second.since_ns > 0).then_some((begun, second.since_ns))
+        (is_same && second.claimed > 0).then_some((begun, second.since_ns))
     }
 
     pub(crate) fn kill(&mut self) {

@@ -64,6 +64,7 @@ pub mod __private;
 pub mod prelude;
 
 // From a call to bytes, and back.
+mod blocks;
 mod bytes;
 mod codec;
 mod decoder;
@@ -71,7 +72,6 @@ mod encoder;
 mod error;
 mod feed;
 mod guard;
-mod job;
 mod landing;
 mod outcome;
 mod plain;
@@ -82,9 +82,11 @@ mod table;
 mod callbacks;
 mod engine;
 mod lane;
+mod payload;
 mod room;
 mod scheduler;
 mod shared;
+mod slot;
 mod supervisor;
 
 // Other processes.

@@ -25,6 +25,8 @@ pub(crate) mod call {
     pub(crate) const BRIEF: u16 = 1 << 4;
     /// Flag: the body is the bytes of the only argument of the only item, without a frame.
     pub(crate) const WHOLE: u16 = 1 << 2;
+    /// Flag: the items are calls of different callers, so each value is published before the next item begins.
+    pub(crate) const SINGLY: u16 = 1 << 5;
 
     /// Stands for "no initializer".
     pub(crate) const NO_TASK: u32 = u32::MAX;

@@ -7,14 +7,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::{Landed, Part, Parts, Slot};
+use crate::slot::{Landed, Part, Parts, Slot};
 use crate::panic;
 use crate::task::Task;
 
 /// The value of a single call that is finished.
 pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
     let mut outcome = None;
-    for part in slot.take() {
+    if let Parts::One(part) = slot.take() {
         decode::<T>(part, false, |_, result| outcome = Some(result));
     }
     outcome.unwrap_or_else(|| Err(missing(slot)))

@@ -10,8 +10,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::feed::{Feed, encode_owned};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
-use crate::job::{Args, Payload, Slot};
 use crate::outcome::{self, Gathered};
+use crate::payload::Call;
 use crate::quantity;
 use crate::scheduler::{State, Terms};
 use crate::shared::Shared;
@@ -61,9 +61,6 @@ pub enum PoolState {
     /// Its workers could not be started; it was terminated for that.
     Broken,
 }
-
-/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
-const SUBMISSIONS_PER_ROUND: u64 = 32;
 
 impl Pool {
     /// A pool of so many workers.
@@ -128,26 +125,11 @@ impl Pool {
 
     fn submit<T: Task>(&self, terms: Terms, _: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         let (args, whole) = encode_owned::<T>(args)?;
-        let slot = Slot::new();
-        let payload = Payload {
-            slot: Arc::clone(&slot),
-            entry: T::entry(),
-            is_map: false,
-            time_limit: terms.timeout.unwrap_or(0),
-            whole,
-            args: Args::One(args),
-        };
+        let call = Call { entry: T::entry(), args, args_size: T::args_size(), whole };
         self.shared.wait_for_room();
         self.shared.note_submissions(1);
-        let job = self.shared.with(|engine| {
-            engine.check_open()?;
-            let job = engine.scheduler.submit_one(terms, payload);
-            if engine.counts.submitted().is_multiple_of(SUBMISSIONS_PER_ROUND) {
-                engine.route();
-            }
-            Ok(job)
-        })?;
-        Ok(AsyncResult::new(Arc::clone(&self.shared), slot, job, outcome::one::<T>))
+        let slot = self.shared.with(|engine| engine.call(&self.shared, terms, call))?;
+        Ok(AsyncResult::new(slot, outcome::one::<T>))
     }
 
     /// Calls the task for each item and returns the results in the order of the items.
@@ -265,8 +247,7 @@ impl Pool {
         let mut feed = Feed::<T, _>::open(&self.shared, Terms { bulk: true, ..self.terms(&task)? }, items.into_iter())?;
         feed.pull_to(u64::MAX);
         feed.resume_panic();
-        let (slot, job) = feed.detach();
-        Ok(AsyncResult::new(Arc::clone(&self.shared), slot, job, outcome::all::<T>))
+        Ok(AsyncResult::new(feed.detach(), outcome::all::<T>))
     }
 
     /// Calls the task for each item and iterates over the results in the order of the items, as they come.
@@ -336,6 +317,7 @@ impl Pool {
             urgent: false,
             lazy: false,
             bulk: false,
+            calls: false,
         })
     }
 

@@ -3,12 +3,15 @@
 //! Pure: no clock, file descriptor, process or lock. Each method is something that happened; what is to be done about
 //! it comes out of [`Scheduler::next_action`]. That is why it can be simulated with seeds (see `simulation`).
 //!
-//! A **job** is what was submitted: one item for a single call, many for a map. A **chunk** is a run of consecutive
-//! items of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the
+//! A **job** is what was submitted: a map of many items, or a call. Calls of one task under the same terms that are
+//! submitted before the ones before them are done [join](Scheduler::join) these, as further items of one job, so that
+//! they are handed out together; but each has an outcome, and can be cancelled, of its own. A **chunk** is a run of
+//! consecutive items of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the
 //! queue, in one worker's `in_flight`, or, until their next attempt, in `retries`. An item leaves these for good only
 //! through [`Scheduler::replied`] (a value or an error came back), [`Scheduler::failed`] (the worker died of it), or
 //! with its whole job (cancelled, terminated, broken).
 
+mod calls;
 mod clock;
 mod dispatch;
 mod pace;
@@ -23,6 +26,7 @@ mod worker;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+pub(crate) use self::calls::CALLS_MAX;
 use self::pace::Pace;
 pub(crate) use self::slab::JobId;
 use self::slab::Slab;
@@ -54,7 +58,7 @@ pub(crate) struct Config {
 }
 
 /// What was asked of one job.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) task: u32,
     pub(crate) timeout: Option<Nanos>,
@@ -68,6 +72,8 @@ pub(crate) struct Terms {
     pub(crate) lazy: bool,
     /// Nobody waits for a part of its results.
     pub(crate) bulk: bool,
+    /// Its items are calls: strangers to each other.
+    pub(crate) calls: bool,
 }
 
 /// Why an item, or a whole job, has no value.
@@ -99,8 +105,8 @@ pub(crate) enum Action<P> {
     /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with
     /// [`Scheduler::recalled`].
     Recall { worker: WorkerId, seq: u32, items: u32, half: bool },
-    /// Deliver the failure of one item, and say so with [`Scheduler::failed`].
-    Fail { worker: WorkerId, job: JobId, item: u64, verdict: Verdict },
+    /// Deliver the failure of one item, which may be this worker's doing, and say so with [`Scheduler::failed`].
+    Fail { worker: Option<WorkerId>, job: JobId, item: u64, verdict: Verdict },
     /// Nothing more will be delivered to the job.
     Finish { payload: P },
     /// All that has not been delivered to the job fails; nothing more will be.
@@ -150,24 +156,55 @@ struct Job<P> {
     terms: Terms,
     /// More items may come.
     open: bool,
+    /// Beyond the last item.
+    end: u64,
     /// Items accepted and neither delivered nor failed.
     unsettled: u64,
     /// Of these, the items in the queue.
     queued: u64,
     /// Chunks with workers.
     in_flight: u32,
-    /// Items that have cost a worker, or panicked though they may do so again, and how often.
-    #[expect(clippy::box_collection, reason = "few jobs have any, and there may be ten million jobs")]
-    attempts: Option<Box<HashMap<u64, Attempts>>>,
+    /// Unsettled items that have cost a worker, or panicked though they may do so again, and items that are struck.
+    records: HashMap<u64, ItemRecord>,
 }
 
-/// What an item has cost so far.
+/// What is known of an item beyond the usual.
 #[derive(Clone, Copy, Debug, Default)]
-struct Attempts {
+struct ItemRecord {
     /// Workers that died of it, or panics after which it may be tried again.
     charged: u32,
     /// Workers that were killed since they did not begin it.
     unbegun: u32,
+    /// It was cancelled while it was with a worker: it is settled, and nothing may come of it any more.
+    struck: bool,
+}
+
+impl<P> Job<P> {
+    fn new(terms: Terms, payload: P) -> Self {
+        Job {
+            payload: Some(payload),
+            terms,
+            open: true,
+            end: 0,
+            unsettled: 0,
+            queued: 0,
+            in_flight: 0,
+            records: HashMap::new(),
+        }
+    }
+
+    fn has_struck(&self, item: u64) -> bool {
+        self.records.get(&item).is_some_and(|record| record.struck)
+    }
+
+    /// The items are settled; how many of them had been struck, and so been settled before.
+    fn forget(&mut self, first: u64, items: u32) -> u64 {
+        if self.records.is_empty() {
+            return 0;
+        }
+        let records = self.records.extract_if(|item, _| (first..first + u64::from(items)).contains(item));
+        records.filter(|(_, record)| record.struck).count() as u64
+    }
 }
 
 #[derive(Debug)]
@@ -259,42 +296,17 @@ impl<P> Scheduler<P> {
 
     /// A job of no items yet; they come by [`Scheduler::feed`] until it is [sealed](Scheduler::seal). The pool must be
     /// open.
-    pub(crate) fn submit(&mut self, terms: Terms, payload: P) -> JobId {
+    pub(crate) fn submit(&mut self, terms: Terms, payload: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
         self.open_jobs += 1;
-        self.jobs.insert(Job {
-            payload: Some(payload),
-            terms,
-            open: true,
-            unsettled: 0,
-            queued: 0,
-            in_flight: 0,
-            attempts: None,
-        })
-    }
-
-    /// A job of exactly one item.
-    pub(crate) fn submit_one(&mut self, terms: Terms, payload: P) -> JobId {
-        debug_assert_eq!(self.state, State::Open);
-        self.unsettled += 1;
-        let job = self.jobs.insert(Job {
-            payload: Some(payload),
-            terms,
-            open: false,
-            unsettled: 1,
-            queued: 1,
-            in_flight: 0,
-            attempts: None,
-        });
-        self.queue.push_back(Range { job, first: 0, items: 1 });
-        self.dispatch();
-        job
+        self.jobs.insert(|id| Job::new(terms, payload(id)))
     }
 
     /// Adds items to an open job; false if it has ended.
     pub(crate) fn feed(&mut self, id: JobId, first: u64, items: u32) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return false };
         if items > 0 {
+            job.end = first + u64::from(items);
             job.unsettled += u64::from(items);
             job.queued += u64::from(items);
             self.unsettled += u64::from(items);
@@ -327,8 +339,8 @@ impl<P> Scheduler<P> {
                 let (seq, items) = (sent.seq, sent.range.items);
                 self.actions.push_back(Action::Recall { worker, seq, items, half: false });
             }
-            let front = self.workers[worker].in_flight.front().filter(|sent| running && sent.range.job == id);
-            if let Some(seq) = front.map(|sent| sent.seq) {
+            let is_at_it = |sent: &&Sent| running && sent.range.job == id && sent.settled < sent.range.items;
+            if let Some(seq) = self.workers[worker].in_flight.front().filter(is_at_it).map(|sent| sent.seq) {
                 self.doom(worker, Doom::Cancelled { seq });
             }
         }

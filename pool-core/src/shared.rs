@@ -1,6 +1,6 @@
 //! What all threads of a pool share: the engine under its lock, and the places to wait.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use pool_ipc::{Hub, Patience, Sleeper};
 use crate::callbacks::Callbacks;
 use crate::engine::{Engine, Errands};
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Waiter;
+use crate::slot::Waiter;
 use crate::lineage::Lineage;
 use crate::room::{Place, Room};
 use crate::scheduler::Nanos;
@@ -28,6 +28,10 @@ pub(crate) struct Shared {
     /// Options of tasks that set none.
     pub(crate) defaults: Options,
     supervision: Mutex<Supervision>,
+    /// When the scheduler wants the clock to be looked at ([`NEVER`] if not); changed under the engine's lock.
+    due: AtomicU64,
+    /// Until when the supervisor sleeps, if no bell rings.
+    sleeps_until: AtomicU64,
     /// The last thread of the pool has ended, or something was settled while somebody waited for that.
     ended: Condvar,
     pub(crate) bell: EventFd,
@@ -45,8 +49,6 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Supervision {
     launches: Vec<usize>,
-    /// When the supervisor will look at the clock again.
-    wakes_at: Option<Nanos>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
@@ -65,6 +67,8 @@ impl Shared {
             max_pending,
             defaults,
             supervision: Mutex::default(),
+            due: AtomicU64::new(NEVER),
+            sleeps_until: AtomicU64::new(0),
             ended: Condvar::new(),
             bell,
             router_dozes: AtomicBool::new(false),
@@ -98,18 +102,31 @@ impl Shared {
         let result = body(&mut engine);
         engine.act();
         let errands = engine.errands.take();
-        let wake_at = engine.scheduler.wake_at();
+        let is_early = self.note_due(engine.scheduler.wake_at());
         drop(engine);
-        self.run(errands, wake_at);
+        if is_early {
+            self.nudge();
+        }
+        if let Some(errands) = errands {
+            self.run(errands);
+        }
         result
     }
 
+    /// Notes when the clock is to be looked at; whether the supervisor would sleep too long.
     #[inline]
-    fn run(&self, errands: Option<Errands>, wake_at: Option<Nanos>) {
-        if errands.is_none() && wake_at.is_none() {
-            return;
+    fn note_due(&self, wake_at: Option<Nanos>) -> bool {
+        let due = wake_at.unwrap_or(NEVER);
+        if self.due.load(Ordering::Relaxed) == due {
+            return false;
         }
-        let Errands { waiters, launches, progress, quiet } = errands.unwrap_or_default();
+        // Either this sees until when the supervisor sleeps, or the supervisor sees this before it does.
+        self.due.store(due, Ordering::SeqCst);
+        due < self.sleeps_until.load(Ordering::SeqCst)
+    }
+
+    fn run(&self, errands: Errands) {
+        let Errands { waiters, launches, progress, quiet } = errands;
         for waiter in waiters {
             match waiter {
                 Waiter::Thread(thread) => thread.unpark(),
@@ -118,21 +135,12 @@ impl Shared {
                 Waiter::Callback(callback) => self.callbacks.run(callback),
             }
         }
-        let has_launches = !launches.is_empty();
-        if has_launches || wake_at.is_some() || progress {
-            let mut supervision = self.supervision();
-            supervision.launches.extend(launches);
-            let is_early = wake_at.is_some_and(|at| supervision.wakes_at.is_none_or(|wakes_at| at < wakes_at));
-            if is_early {
-                supervision.wakes_at = wake_at;
-            }
-            if progress {
-                supervision.crowd.drain(..).for_each(|thread| thread.unpark());
-            }
-            drop(supervision);
-            if has_launches || is_early {
-                self.nudge();
-            }
+        if !launches.is_empty() {
+            self.supervision().launches.extend(launches);
+            self.nudge();
+        }
+        if progress && self.max_pending < u64::MAX {
+            self.supervision().crowd.drain(..).for_each(|thread| thread.unpark());
         }
         if progress {
             self.hub.ring(Sleeper::Caller);
@@ -150,15 +158,20 @@ impl Shared {
         let _ = self.bell.write(1);
     }
 
-    /// What the supervisor is to launch, and until when it may sleep.
-    pub(crate) fn supervisor_looks(&self) -> Vec<usize> {
-        let mut supervision = self.supervision();
-        supervision.wakes_at = None;
-        std::mem::take(&mut supervision.launches)
+    /// What the supervisor is to launch.
+    pub(crate) fn take_launches(&self) -> Vec<usize> {
+        std::mem::take(&mut self.supervision().launches)
     }
 
-    pub(crate) fn supervisor_sleeps_until(&self, wake_at: Option<Nanos>) {
-        self.supervision().wakes_at = wake_at;
+    /// The supervisor is about to sleep: until when it may.
+    pub(crate) fn supervisor_sleeps(&self) -> Nanos {
+        loop {
+            let due = self.due.load(Ordering::SeqCst);
+            self.sleeps_until.store(due, Ordering::SeqCst);
+            if self.due.load(Ordering::SeqCst) >= due {
+                return due;
+            }
+        }
     }
 
     pub(crate) fn supervisor_left(&self) {
@@ -297,6 +310,9 @@ impl Shared {
         }
     }
 }
+
+/// No time at all.
+const NEVER: Nanos = Nanos::MAX;
 
 /// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
 const NAP_MIN: Duration = Duration::from_millis(1);

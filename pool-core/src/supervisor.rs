@@ -59,7 +59,7 @@ impl Supervisor {
         self.server = Some(self.start_server()?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
-        for worker in self.shared.supervisor_looks() {
+        for worker in self.shared.take_launches() {
             self.launch(worker)?;
             while self.launching.len() >= LAUNCHES_AHEAD {
                 self.await_launch()?;
@@ -91,43 +91,45 @@ impl Supervisor {
     /// Does so until the pool is over.
     pub(crate) fn run(mut self) {
         loop {
-            for worker in self.shared.supervisor_looks() {
+            for worker in self.shared.take_launches() {
                 if let Err(error) = self.launch(worker) {
                     self.launching.remove(&worker);
                     self.shared.with(|engine| engine.not_launched(worker, error));
                 }
             }
-            let (is_finished, wake_at, awaits_death) = self.shared.with(|engine| {
+            let (is_finished, awaits_death) = self.shared.with(|engine| {
                 engine.route();
-                engine.scheduler.tick(monotonic_ns());
-                engine.act();
-                let wake_at = engine.scheduler.wake_at();
-                // Under the engine's lock: whoever wants to be woken sooner has said so before, or rings after.
-                self.shared.supervisor_sleeps_until(wake_at);
-                (engine.scheduler.is_finished(), wake_at, engine.awaits_death())
+                (engine.scheduler.is_finished(), engine.awaits_death())
             });
             if is_finished {
                 break;
             }
-            self.wait(wake_at, awaits_death);
+            self.wait(awaits_death);
         }
         self.stop_server();
         self.shared.supervisor_left();
     }
 
     /// Sleeps until something is to be done, and takes in what the fork server says.
-    fn wait(&mut self, wake_at: Option<Nanos>, awaits_death: bool) {
+    fn wait(&mut self, awaits_death: bool) {
         if !awaits_death && self.launching.is_empty() {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SILENCE));
         }
-        let wake_at = wake_at.into_iter().chain(self.due).min();
         let control = self.server.as_ref().map(|server| server.control.as_fd());
-        let is_readable = wait_for([Some(self.shared.bell.as_fd()), control], wake_at).unwrap_or_else(|_| {
-            thread::sleep(LOOK_EVERY);
-            [true, self.server.as_ref().is_some_and(|server| server.control.has_news())]
-        });
+        let is_readable = loop {
+            let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX));
+            match wait_for([Some(self.shared.bell.as_fd()), control], until()) {
+                // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
+                Ok([false, false]) if until() > monotonic_ns() => {}
+                Ok(is_readable) => break is_readable,
+                Err(_) => {
+                    thread::sleep(LOOK_EVERY);
+                    break [true, self.server.as_ref().is_some_and(|server| server.control.has_news())];
+                }
+            }
+        };
         if is_readable[0] {
             let _ = self.shared.bell.read();
         }
@@ -249,9 +251,10 @@ impl Drop for Supervisor {
 const DEATH_MS: u16 = 10_000;
 
 /// Which of the descriptors have something, after one has or the time has come.
-fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], wake_at: Option<Nanos>) -> nix::Result<[bool; 2]> {
+fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], until: Nanos) -> nix::Result<[bool; 2]> {
     let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
-    let timeout = wake_at.map(|at| TimeSpec::from_duration(Duration::from_nanos(at.saturating_sub(monotonic_ns()))));
+    let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
+    let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));
     match nix::poll::ppoll(&mut polled, timeout, None) {
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno),

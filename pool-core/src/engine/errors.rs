@@ -29,7 +29,7 @@ impl Engine {
             None => error,
         };
         match self.scheduler.payload(job) {
-            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map.then_some(item as usize)),
+            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map().then_some(item as usize)),
             None => error,
         }
     }

@@ -1,5 +1,6 @@
 //! The worker's end of a lane in the hands of an input.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
@@ -20,8 +21,8 @@ pub(super) struct Peer {
     pub(super) pid: u32,
     pub(super) end: WorkerEnd,
     memory: File,
-    /// What had no room in the reply ring.
-    unsent: Option<(Header, Vec<u8>, usize)>,
+    /// What is still to be written into the reply ring: a record, and how much of it has been.
+    unsent: VecDeque<(Header, Vec<u8>, usize)>,
 }
 
 /// What an honest worker does next.
@@ -41,7 +42,7 @@ impl Peer {
         let end = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
         // Nobody is killed by way of a descriptor that is of no process.
         let no_process: OwnedFd = fd.try_clone().expect("there is room for a descriptor");
-        (Peer { pid, end, memory: File::from(fd), unsent: None }, Lane::new(host, pid, no_process))
+        (Peer { pid, end, memory: File::from(fd), unsent: VecDeque::new() }, Lane::new(host, pid, no_process))
     }
 
     /// Writes where a worker can, past all types, as foreign as another process.
@@ -63,8 +64,8 @@ impl Peer {
 
     /// What a worker does that does not lie.
     pub(super) fn work(&mut self) -> Step {
-        if let Some((header, bytes, sent)) = self.unsent.take() {
-            return self.send(header, bytes, sent);
+        if !self.unsent.is_empty() {
+            return self.send();
         }
         let Ok(Some(record)) = self.end.calls.peek() else { return Step::Waits };
         let limit = self.end.calls.limit(&record);
@@ -78,17 +79,25 @@ impl Peer {
         }
         let count = header.count.min(limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
-        let values = kind.map_or_else(Vec::new, |kind| (kind.honest)().repeat(count as usize));
+        let value = kind.map_or_else(Vec::new, |kind| (kind.honest)());
         let answer = Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
-        self.send(answer, values, 0)
+        if header.flags & call::SINGLY != 0 && count > 0 {
+            let single = |flags| (Header { flags, count: 1, ..answer }, value.clone(), 0);
+            self.unsent.extend((1..count).map(|_| single(0)));
+            self.unsent.push_back(single(reply::LAST));
+        } else {
+            self.unsent.push_back((answer, value.repeat(count as usize), 0));
+        }
+        self.send()
     }
 
-    fn send(&mut self, header: Header, bytes: Vec<u8>, sent: usize) -> Step {
-        let step = self.end.replies.send(&header, &bytes, sent);
+    fn send(&mut self) -> Step {
+        let Some((header, bytes, sent)) = self.unsent.front_mut() else { return Step::Waits };
+        let step = self.end.replies.send(header, bytes, *sent);
+        *sent = step.sent;
         if step.done {
-            return Step::Answered;
+            self.unsent.pop_front();
         }
-        self.unsent = Some((header, bytes, step.sent));
-        if step.position.is_some() { Step::Answered } else { Step::Waits }
+        if step.done || step.position.is_some() { Step::Answered } else { Step::Waits }
     }
 }

@@ -3,18 +3,22 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use pool_ipc::Header;
+use pool_ipc::{Header, Hub};
 use pool_ipc::sys::monotonic_ns;
 
 use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
+use crate::blocks::Block;
 use crate::bytes::Bytes;
 use crate::engine::Engine;
-use crate::job::{Args, Block, Blocks, Parts, Payload, Slot};
-use crate::scheduler::{Config, JobId, Scheduler, State, Terms, WorkerId};
+use crate::payload::{Call, Payload};
+use crate::scheduler::{Config, Scheduler, State, Terms, WorkerId};
+use crate::shared::Shared;
+use crate::slot::{Parts, Rack, SlotRef};
 use crate::table::TASKS;
+use crate::task::Options;
 
 /// Runs the program that `data` is.
 ///
@@ -65,8 +69,7 @@ impl<'d> Input<'d> {
 }
 
 struct Job {
-    slot: Arc<Slot>,
-    id: JobId,
+    slot: SlotRef,
     kind: usize,
     items: u32,
 }
@@ -77,7 +80,24 @@ struct World {
     peers: Vec<Option<Peer>>,
     jobs: Vec<Job>,
     next_pid: u32,
+    /// A job was ended early.
+    has_cancelled: bool,
 }
+
+/// Slots belong to a pool, of which nothing is asked here.
+static OWNER: LazyLock<Arc<Shared>> = LazyLock::new(|| {
+    let config = Config {
+        workers: 0,
+        max_tasks_per_worker: None,
+        restart_limit: 0,
+        idle_timeout: None,
+        has_initializer: false,
+        initializer_timeout: None,
+    };
+    let engine = Engine::new(Scheduler::new(config, 0), None, None);
+    let (hub, _) = Hub::create().expect("there is memory for two pages");
+    Shared::new(engine, hub, u64::MAX, Options::default()).expect("there is room for a descriptor")
+});
 
 /// More would only take longer.
 const JOBS_MAX: usize = 8;
@@ -101,7 +121,7 @@ impl World {
         };
         let initializer = has_initializer.then(initializer);
         let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
-        let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1 };
+        let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();
         world
     }
@@ -133,8 +153,13 @@ impl World {
             (5, Some(peer)) => peer.end.note(input.bytes()),
             (6, _) => self.engine.route(),
             (7, _) if !self.jobs.is_empty() => {
-                let job = self.jobs[input.below(self.jobs.len())].id;
-                self.engine.scheduler.cancel(job, input.byte() & 1 != 0);
+                let slot = &self.jobs[input.below(self.jobs.len())].slot;
+                let (id, call) = (slot.job(), slot.call());
+                let runs = input.byte() & 1 != 0;
+                self.has_cancelled |= match call {
+                    Some(_) => self.engine.cancel(id, call),
+                    None => self.engine.scheduler.cancel(id, runs),
+                };
             }
             (8, _) => self.engine.scheduler.tick(monotonic_ns()),
             (9, Some(_)) if self.next_pid < LAUNCHES_MAX => self.die(worker, 9),
@@ -160,28 +185,28 @@ impl World {
             urgent: bits & 16 != 0,
             lazy: false,
             bulk: bits & 32 != 0,
+            calls: false,
         };
-        let slot = Slot::new();
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];
-        let args = if is_map {
+        let slot = if is_map {
             let landing = if terms.bulk { (KINDS[kind].landing)(items as usize) } else { None };
-            let queue = [Block::new(0, items, Some(8), bytes)].into();
-            Args::Many(Box::new(Blocks { queue, landing, ..Blocks::default() }))
-        } else {
-            Args::One(Bytes::copy_of(&bytes))
-        };
-        let time_limit = terms.timeout.unwrap_or(0);
-        let payload = Payload { slot: Arc::clone(&slot), entry, is_map, time_limit, whole: false, args };
-        let id = if is_map {
-            let id = self.engine.scheduler.submit(terms, payload);
+            let mut slot = None;
+            let id = self.engine.scheduler.submit(terms, |id| {
+                let slot = slot.insert(SlotRef::new(&Rack::of_map(&OWNER, id), 0));
+                let mut payload = Payload::of_map(entry, terms.timeout.unwrap_or(0), slot.clone(), landing);
+                payload.blocks.push(Block::new(0, items, Some(8), bytes), &mut Vec::new());
+                payload
+            });
             self.engine.scheduler.feed(id, 0, items);
             self.engine.scheduler.seal(id);
-            id
+            slot.expect("the payload has been made")
         } else {
-            self.engine.scheduler.submit_one(terms, payload)
+            let call = Call { entry, args: Bytes::copy_of(&bytes), args_size: Some(8), whole: false };
+            let Ok(slot) = self.engine.call(&OWNER, terms, call) else { return };
+            slot
         };
-        self.jobs.push(Job { slot, id, kind, items });
+        self.jobs.push(Job { slot, kind, items });
     }
 
     fn work(&mut self, worker: WorkerId) {
@@ -224,7 +249,7 @@ impl World {
         let jobs = std::mem::take(&mut self.jobs);
         let items: u64 = jobs.iter().map(|job| u64::from(job.items)).sum();
         let settled = self.engine.counts.0.items_succeeded + self.engine.counts.0.items_failed;
-        let is_complete = jobs.iter().all(|job| job.slot.rest().is_none());
+        let is_complete = !self.has_cancelled && jobs.iter().all(|job| job.slot.rest().is_none());
         assert!(settled == items || (settled < items && !is_complete), "{settled} of {items} items have an outcome");
         jobs.iter().for_each(check);
         self.engine.scheduler.close();

@@ -8,7 +8,7 @@ use crate::bytes::{Bytes, Cut};
 use crate::encoder::Encoder;
 use crate::engine::Initializer;
 use crate::error::Error;
-use crate::job::{Part, Slot};
+use crate::slot::{Part, Slot};
 use crate::landing::Landing;
 use crate::outcome::{self, Gathered};
 use crate::pool_task;
@@ -92,7 +92,7 @@ fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
 }
 
 fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, landing: Place, items: u64) -> usize {
-    let slot = Slot::new();
+    let slot = Slot::default();
     for part in parts {
         slot.deliver(part);
     }

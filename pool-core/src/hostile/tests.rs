@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::tasks::{lists, nothing, number};
 use crate::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::job::Part;
+use crate::slot::Part;
 use crate::outcome::decode;
 use crate::task::Task;
 

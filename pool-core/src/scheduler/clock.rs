@@ -48,8 +48,14 @@ impl<P> Scheduler<P> {
         self.dispatch();
     }
 
-    /// The worker is at the item that it has begun since the time given, or cannot be said to have begun any.
+    /// The worker is at the item that it has begun since the time given (0 if that is not known), or cannot be said to
+    /// have begun any.
     pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
+        self.probe_limit(worker, running.filter(|(_, since)| *since > 0));
+        self.probe_struck(worker, running.map(|(begun, _)| begun));
+    }
+
+    fn probe_limit(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
         let Some(sent) = self.workers[worker].in_flight.front() else {
             return self.start_probed(worker, running.map(|(_, since)| since));
         };
@@ -131,7 +137,7 @@ mod tests {
         let mut scheduler = Scheduler::new(config, 1);
         scheduler.launched(0);
         scheduler.ready(0);
-        scheduler.submit_one(Terms { timeout: Some(LIMIT), ..Terms::default() }, ());
+        scheduler.call(Terms { timeout: Some(LIMIT), ..Terms::default() }, |_| ());
         scheduler
     }
 

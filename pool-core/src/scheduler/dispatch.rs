@@ -1,7 +1,8 @@
 //! Who runs what: handing the queue out, and taking back what is better off elsewhere.
 
+use super::calls::CALLS_MAX;
 use super::pace::{Pace, SHORT};
-use super::{Action, JobId, Nanos, Notice, Phase, Range, Scheduler, Sent, WorkerId};
+use super::{Action, JobId, Nanos, Notice, Phase, Range, Scheduler, Sent, Terms, WorkerId};
 
 /// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
 const RECALL_MIN: Nanos = 50_000;
@@ -27,8 +28,10 @@ impl<P> Scheduler<P> {
             let pace = self.paces[terms.task as usize];
             let want = match terms.chunk_size {
                 Some(items) => items,
+                None if terms.calls && terms.urgent => 1,
                 None => pace.chunk(job.queued, job.open, self.config.workers),
             };
+            let want = if terms.calls { want.min(CALLS_MAX) } else { want };
             let items = want.min(range.items);
             let Some(worker) = self.roomiest(pace.depth(items, terms.bulk)) else {
                 self.full = true;
@@ -76,7 +79,7 @@ impl<P> Scheduler<P> {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
-        let (is_urgent, is_bulk) = (job.terms.urgent, job.terms.bulk);
+        let Terms { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.terms;
         let slot = &mut self.workers[worker];
         let seq = slot.next_seq;
         slot.next_seq = seq.wrapping_add(1);
@@ -85,7 +88,7 @@ impl<P> Scheduler<P> {
         let brief = pace.time(range.items).is_none_or(|time| time < SHORT);
         let notice = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
             Notice::Nobody
-        } else if !is_urgent && pace.is_short(range.items) && !seq.is_multiple_of(WAKE_EVERY) {
+        } else if !is_urgent && pace.is_short(if are_calls { 1 } else { range.items }) && !seq.is_multiple_of(WAKE_EVERY) {
             Notice::Leader
         } else {
             Notice::Host
@@ -105,6 +108,9 @@ impl<P> Scheduler<P> {
             let deadline = self.now.saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);
+        }
+        if self.is_at_struck(worker) {
+            self.actions.push_back(Action::Probe { worker });
         }
     }
 

@@ -119,8 +119,11 @@ impl<P> Scheduler<P> {
             Phase::Doomed(Doom::Stupor) => Verdict::Unbegun { workers: UNBEGUN_MAX },
             _ => Verdict::Died,
         };
-        if self.payload(id).is_some() && !self.put_off(id, item) {
-            self.actions.push_back(Action::Fail { worker, job: id, item, verdict });
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        if job.has_struck(item) {
+            job.records.remove(&item);
+        } else if !self.put_off(id, item) {
+            self.actions.push_back(Action::Fail { worker: Some(worker), job: id, item, verdict });
         }
     }
 

@@ -29,12 +29,12 @@ impl<P> Scheduler<P> {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some() && job.terms.retries > 0) else {
             return false;
         };
-        let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
-        attempts.charged += 1;
-        if attempts.charged > job.terms.retries {
+        let record = job.records.entry(item).or_default();
+        record.charged += 1;
+        if record.charged > job.terms.retries || record.struck {
             return false;
         }
-        let due = self.now.saturating_add(back_off_pause(attempts.charged));
+        let due = self.now.saturating_add(back_off_pause(record.charged));
         self.retries.entry(due).or_default().push(Range { job: id, first: item, items: 1 });
         self.wake_by(due);
         true
@@ -44,9 +44,9 @@ impl<P> Scheduler<P> {
     /// item's fault as a rule, but a task can do so: by writing over its worker's word of what it has begun.
     pub(super) fn is_never_begun(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
-        let attempts = job.attempts.get_or_insert_default().entry(item).or_default();
-        attempts.unbegun += 1;
-        attempts.unbegun >= UNBEGUN_MAX
+        let record = job.records.entry(item).or_default();
+        record.unbegun += 1;
+        record.unbegun >= UNBEGUN_MAX
     }
 
     /// Puts what has waited long enough before the rest of the queue.

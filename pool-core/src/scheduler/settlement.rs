@@ -29,9 +29,9 @@ impl<P> Scheduler<P> {
         slot.heard = now;
         let sent = slot.in_flight.front_mut().expect("the reply has an addressee");
         debug_assert_eq!(sent.seq, seq);
+        let (job, first) = (sent.range.job, sent.range.first + u64::from(sent.settled));
         sent.settled += items;
-        let job = sent.range.job;
-        self.settle(job, u64::from(items));
+        self.settle(job, first, items);
         if last {
             let slot = &mut self.workers[worker];
             let sent = slot.in_flight.pop_front().expect("it was there above");
@@ -45,13 +45,20 @@ impl<P> Scheduler<P> {
             self.chunk_ended(&sent);
             self.after_chunk(worker);
         }
+        self.expect_leave(worker);
         self.finish_if_done(job);
     }
 
     /// The failure of an item has been delivered.
-    pub(crate) fn failed(&mut self, job: JobId) {
-        self.settle(job, 1);
-        self.finish_if_done(job);
+    pub(crate) fn failed(&mut self, id: JobId, item: u64) {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        job.unsettled -= 1;
+        self.unsettled -= 1;
+        // That it was struck must be known until it comes back.
+        if !job.has_struck(item) {
+            job.records.remove(&item);
+        }
+        self.finish_if_done(id);
     }
 
     /// A worker has room again; it may have had its share.
@@ -67,12 +74,12 @@ impl<P> Scheduler<P> {
         }
         self.dispatch();
         self.retire_if_idle(worker);
-        self.expect_leave(worker);
     }
 
-    /// `items` of the job have been answered.
-    pub(super) fn settle(&mut self, id: JobId, items: u64) {
+    /// These items of the job have been answered.
+    fn settle(&mut self, id: JobId, first: u64, items: u32) {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        let items = u64::from(items) - job.forget(first, items);
         debug_assert!(job.unsettled >= items);
         job.unsettled -= items;
         self.unsettled -= items;
@@ -112,10 +119,24 @@ impl<P> Scheduler<P> {
         }
     }
 
-    pub(super) fn requeue(&mut self, range: Range) {
-        if let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) {
-            job.queued += u64::from(range.items);
-            self.queue.push_front(range);
+    /// Puts the items back to the front of the queue, without those that are struck.
+    pub(super) fn requeue(&mut self, mut range: Range) {
+        let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else { return };
+        while range.items > 0 {
+            let may_be_struck = job.terms.calls && !job.records.is_empty();
+            let suspects = if may_be_struck { range.first..range.end() } else { 0..0 };
+            let (before, after) = match suspects.rev().find(|item| job.has_struck(*item)) {
+                Some(item) => {
+                    job.records.remove(&item);
+                    range.without(item)
+                }
+                None => (Range { items: 0, ..range }, range),
+            };
+            if after.items > 0 {
+                job.queued += u64::from(after.items);
+                self.queue.push_front(after);
+            }
+            range = before;
         }
     }
 }

@@ -49,6 +49,8 @@ enum Plant {
     RetriesLess,
     /// The scheduler believes that an item may be tried more often than it may.
     RetriesMore,
+    /// The scheduler forgets that what a worker has was cancelled.
+    ForgetsStrike,
 }
 
 // ---- the steps ------------------------------------------------------------------------------------------------------
@@ -161,10 +163,10 @@ impl World {
                     self.scheduler.resize(workers);
                 }
             }
-            0..300 => (0..self.rng.up_to(5)).filter(|_| is_open && has_room).for_each(|_| self.submit_one()),
+            0..300 => (0..self.rng.up_to(5)).filter(|_| is_open && has_room).for_each(|_| self.submit_call()),
             300..500 if is_open && has_room => {
                 let (terms, job) = self.new_job();
-                self.ids.push(self.scheduler.submit(terms, job));
+                self.jobs.push((self.scheduler.submit(terms, |_| job), terms));
                 self.feed(job);
             }
             300..750 => {
@@ -201,12 +203,28 @@ impl World {
         (terms, job)
     }
 
-    fn submit_one(&mut self) {
+    fn submit_call(&mut self) {
+        let calls = self.books.live_calls();
+        if !calls.is_empty() && self.rng.permille(700) {
+            return self.join_call(calls);
+        }
         let (terms, job) = self.new_job();
         self.books.feed(job, 0, 1);
-        self.books.jobs[job].open = false;
-        let id = self.scheduler.submit_one(terms, job);
-        self.ids.push(id);
+        self.books.jobs[job].are_calls();
+        let id = self.scheduler.call(terms, |_| job);
+        self.jobs.push((id, terms));
+        self.act();
+    }
+
+    fn join_call(&mut self, calls: Vec<usize>) {
+        let job = self.rng.pick(&calls);
+        let beside = self.rng.permille(800);
+        let (id, terms) = self.jobs[job];
+        let end = self.books.jobs[job].end;
+        self.trace(|| format!("job {job}: call {end}, beside: {beside}"));
+        assert_eq!(self.scheduler.next_call(id, terms), Some(end), "what is not done takes further calls");
+        self.books.feed(job, end, 1);
+        self.scheduler.join(id, beside);
         self.act();
     }
 
@@ -216,14 +234,14 @@ impl World {
         let first = self.books.jobs[job].end + self.rng.below(3);
         self.trace(|| format!("job {job}: items {first} +{items}"));
         self.books.feed(job, first, items);
-        assert!(self.scheduler.feed(self.ids[job], first, items), "an open job takes items");
+        assert!(self.scheduler.feed(self.jobs[job].0, first, items), "an open job takes items");
         self.act();
     }
 
     fn seal(&mut self, job: usize) {
         self.trace(|| format!("job {job}: sealed"));
         self.books.jobs[job].open = false;
-        self.scheduler.seal(self.ids[job]);
+        self.scheduler.seal(self.jobs[job].0);
         self.act();
         books::end_is_noticed(&self.scheduler);
     }
@@ -236,21 +254,33 @@ impl World {
     }
 
     fn cancel(&mut self) {
-        if self.ids.is_empty() {
+        if self.jobs.is_empty() {
             return;
         }
         let live = self.books.live_jobs();
-        let any = self.rng.index(self.ids.len());
+        let any = self.rng.index(self.jobs.len());
         let job = if live.is_empty() || self.rng.permille(100) { any } else { self.rng.pick(&live) };
+        if let Some(item) = self.books.some_call(job, &mut self.rng) {
+            return self.cancel_call(job, item);
+        }
         let running = self.rng.permille(500);
         self.trace(|| format!("job {job}: cancelled, running: {running}"));
         self.books.jobs[job].cancelled = true;
         let has_ended = self.books.jobs[job].ended;
-        assert_ne!(self.scheduler.cancel(self.ids[job], running), has_ended, "what is live can be cancelled");
+        assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "what is live can be cancelled");
         self.act();
         if !has_ended {
             books::end_is_noticed(&self.scheduler);
         }
+    }
+
+    fn cancel_call(&mut self, job: usize, item: u64) {
+        self.trace(|| format!("job {job}: call {item} cancelled"));
+        self.books.cancel_call(job, item);
+        assert!(self.scheduler.cancel_call(self.jobs[job].0, item), "what is live can be cancelled");
+        self.act();
+        assert!(self.books.has_ended(job, item), "the one that was cancelled goes on");
+        books::end_is_noticed(&self.scheduler);
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------------
@@ -381,5 +411,5 @@ fn planted_faults_are_found() {
     let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
     let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, StartsForever];
     let retries = [ForgetsRetry, RetriesEarly, RetriesPanics, RetriesLess, RetriesMore];
-    deliveries.into_iter().chain(limits).chain(retries).for_each(finds);
+    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsStrike]).for_each(finds);
 }

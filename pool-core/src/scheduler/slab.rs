@@ -26,15 +26,18 @@ impl<T> Slab<T> {
         Slab { places: Vec::new(), free: Vec::new(), epoch: 0 }
     }
 
-    pub(crate) fn insert(&mut self, tenant: T) -> JobId {
+    /// Takes in a tenant that knows its key.
+    pub(crate) fn insert(&mut self, tenant: impl FnOnce(JobId) -> T) -> JobId {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.places[place as usize];
-            entry.tenant = Some(tenant);
-            return JobId { place, generation: entry.generation };
+            let id = JobId { place, generation: entry.generation };
+            entry.tenant = Some(tenant(id));
+            return id;
         }
         let place = u32::try_from(self.places.len()).expect("fewer than 2^32 jobs at once");
-        self.places.push(Place { generation: self.epoch, tenant: Some(tenant) });
-        JobId { place, generation: self.epoch }
+        let id = JobId { place, generation: self.epoch };
+        self.places.push(Place { generation: self.epoch, tenant: Some(tenant(id)) });
+        id
     }
 
     pub(crate) fn get(&self, id: JobId) -> Option<&T> {

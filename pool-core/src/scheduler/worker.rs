@@ -26,6 +26,22 @@ pub(super) struct Range {
     pub(super) items: u32,
 }
 
+impl Range {
+    pub(super) fn end(self) -> u64 {
+        self.first + u64::from(self.items)
+    }
+
+    pub(super) fn holds(self, item: u64) -> bool {
+        (self.first..self.end()).contains(&item)
+    }
+
+    /// What stands before one of its items, and what behind.
+    pub(super) fn without(self, item: u64) -> (Range, Range) {
+        let before = Range { items: (item - self.first) as u32, ..self };
+        (before, Range { first: item + 1, items: self.items - before.items - 1, ..self })
+    }
+}
+
 /// A chunk that was sent.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -78,6 +94,10 @@ pub(super) enum Doom {
     Cancelled {
         seq: u32,
     },
+    /// The item that it runs was cancelled.
+    Struck {
+        begun: Begun,
+    },
     /// It wrote nonsense before it was ready, or its initializer took too long: as good as one that could not be
     /// started.
     Unfit,
@@ -91,7 +111,7 @@ impl Doom {
     /// Whether the chunk, or the item that it is at, is the reason why the worker was killed.
     pub(super) fn is_about(self, sent: &Sent) -> bool {
         match self {
-            Doom::Timeout { begun, .. } => begun.is_in(sent),
+            Doom::Timeout { begun, .. } | Doom::Struck { begun } => begun.is_in(sent),
             Doom::Cancelled { seq } => seq == sent.seq,
             // It may have done its mischief before it was heard of; were it not to blame, it would do so again
             // elsewhere.

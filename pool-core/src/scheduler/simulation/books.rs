@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::Plan;
+use super::plan::{Plan, Rng};
 use crate::scheduler::dispatch::SILENCE;
 use crate::scheduler::processes::back_off_pause;
 use crate::scheduler::retries::UNBEGUN_MAX;
@@ -24,6 +24,7 @@ pub(super) struct JobBook {
     pub(super) open: bool,
     pub(super) ended: bool,
     pub(super) cancelled: bool,
+    are_calls: bool,
     /// Beyond the last item.
     pub(super) end: u64,
     items: BTreeMap<u64, Item>,
@@ -43,6 +44,10 @@ struct Item {
     charges: u32,
     /// It may not be sent before.
     rests_until: Nanos,
+    /// It is a call that nobody wants any more.
+    cancelled: bool,
+    /// A worker had claimed it by then.
+    was_claimed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -76,7 +81,8 @@ impl Books {
 
     pub(super) fn submit(&mut self, terms: Terms) -> usize {
         let items = BTreeMap::new();
-        self.jobs.push(JobBook { terms, open: true, ended: false, cancelled: false, end: 0, items, unsettled: 0 });
+        let (open, ended, cancelled, are_calls) = (true, false, false, false);
+        self.jobs.push(JobBook { terms, open, ended, cancelled, are_calls, end: 0, items, unsettled: 0 });
         self.jobs.len() - 1
     }
 
@@ -98,6 +104,33 @@ impl Books {
 
     pub(super) fn live_jobs(&self) -> Vec<usize> {
         (0..self.jobs.len()).filter(|&job| !self.jobs[job].ended).collect()
+    }
+
+    pub(super) fn live_calls(&self) -> Vec<usize> {
+        (0..self.jobs.len()).filter(|&job| self.jobs[job].are_calls && !self.jobs[job].ended).collect()
+    }
+
+    /// A call of the job that has not ended, if the job is of calls; sometimes none.
+    pub(super) fn some_call(&self, job: usize, rng: &mut Rng) -> Option<u64> {
+        let book = &self.jobs[job];
+        let calls: Vec<_> = book.items.iter().filter(|(_, item)| !item.settled).map(|(number, _)| *number).collect();
+        (book.are_calls && !book.ended && rng.permille(800)).then(|| rng.pick(&calls))
+    }
+
+    pub(super) fn cancel_call(&mut self, job: usize, item: u64) {
+        self.item(job, item).cancelled = true;
+        // The last one ends the job.
+        let book = &mut self.jobs[job];
+        book.cancelled |= book.unsettled == 1;
+    }
+
+    /// Whatever is cancelled in this part of a chunk was claimed before.
+    pub(super) fn keeps(&mut self, job: usize, first: u64, items: u32) {
+        self.jobs[job].items.range_mut(first..first + u64::from(items)).for_each(|(_, item)| item.was_claimed = true);
+    }
+
+    pub(super) fn has_ended(&self, job: usize, item: u64) -> bool {
+        self.jobs[job].ended || self.jobs[job].items[&item].settled
     }
 
     fn item(&mut self, job: usize, item: u64) -> &mut Item {
@@ -129,7 +162,8 @@ impl Books {
         assert!(terms.retry_panics || !is_retried, "a panic is retried unasked: item {item} of job {job}");
         let entry = self.item(job, item);
         entry.run = None;
-        if !terms.retry_panics {
+        assert!(!entry.cancelled || !is_retried, "item {item} of job {job} was cancelled, and is tried again");
+        if !terms.retry_panics || entry.cancelled {
             return;
         }
         entry.costs += 1;
@@ -142,7 +176,10 @@ impl Books {
 
     pub(super) fn value(&mut self, job: usize, item: u64) {
         self.is_real(job, item);
-        self.settles_once(job, item);
+        // Nobody looks at the value of what was cancelled.
+        if !self.item(job, item).cancelled {
+            self.settles_once(job, item);
+        }
     }
 
     pub(super) fn fail(&mut self, job: usize, item: u64, verdict: Verdict) {
@@ -161,6 +198,13 @@ impl Books {
         let book = &mut self.jobs[job];
         book.open = false;
         self.unsettled -= std::mem::take(&mut book.unsettled);
+    }
+}
+
+impl JobBook {
+    pub(super) fn are_calls(&mut self) {
+        self.are_calls = true;
+        self.open = false;
     }
 }
 
@@ -187,6 +231,10 @@ impl Books {
     /// it.
     fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
         let terms = self.jobs[job].terms;
+        assert_eq!(self.item(job, item).cancelled, verdict == Verdict::Cancelled, "{verdict:?} of {item} of job {job}");
+        if verdict == Verdict::Cancelled {
+            return;
+        }
         if let Verdict::Unbegun { workers } = verdict {
             // Time may pass in which processes that could go on do not, as on a machine that is far too busy.
             assert!(workers == UNBEGUN_MAX && terms.timeout.is_some(), "{verdict:?} of {terms:?}");
@@ -210,7 +258,8 @@ impl Books {
         let run = self.item(job, item).run;
         let buried = run.is_none_or(|(process, _)| self.processes[process].buried);
         assert!(buried, "item {item} of job {job} is run again while its first run may still count");
-        assert!(!self.item(job, item).settled, "item {item} of job {job} is run after it was settled");
+        let Item { settled, was_claimed, .. } = *self.item(job, item);
+        assert!(!settled || was_claimed, "item {item} of job {job} is run after it was settled");
     }
 
     /// An item that kills its worker again and again is given up; before the next attempt it rests.
@@ -311,17 +360,21 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
     let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
     let ranges = waiting.chain(sent).filter(|range| range.items > 0);
     let mut ranges: Vec<_> = ranges
-        .filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.first + u64::from(range.items))))
+        .filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.end())))
         .collect();
     ranges.sort_unstable();
     for pair in ranges.windows(2) {
         assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "items in two places: {pair:?}");
     }
     let placed: u64 = ranges.iter().map(|(_, first, end)| end - first).sum();
-    assert_eq!(placed, books.unsettled(), "items are in no place, or settled ones still in one");
+    let jobs = scheduler.jobs.ids().into_iter().filter(|id| scheduler.payload(*id).is_some());
+    let records = jobs.flat_map(|id| scheduler.jobs.get(id).expect("its id was listed").records.values());
+    let struck = records.filter(|record| record.struck).count() as u64;
+    assert_eq!(placed, books.unsettled() + struck, "items are in no place, or settled ones still in one");
     let (_, first, end) = ranges.first().copied().unwrap_or_default();
+    let is_settled = |item: &Item| item.settled && !item.cancelled;
     let settled =
-        ranges.first().map(|&(job, ..)| books.jobs[job].items.range(first..end).filter(|(_, item)| item.settled));
+        ranges.first().map(|&(job, ..)| books.jobs[job].items.range(first..end).filter(|(_, item)| is_settled(item)));
     assert_eq!(settled.map_or(0, Iterator::count), 0, "a settled item is to be run");
 }
 

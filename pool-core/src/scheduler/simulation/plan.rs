@@ -129,6 +129,7 @@ impl Plan {
             urgent: rng.permille(200),
             lazy: rng.permille(200),
             bulk: rng.permille(300),
+            calls: false,
         }
     }
 }

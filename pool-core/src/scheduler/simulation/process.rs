@@ -242,6 +242,14 @@ impl Process {
         true
     }
 
+    /// The job and the first item of a chunk that it has before it.
+    pub(super) fn start_of(&self, seq: u32) -> Option<(usize, u64)> {
+        self.calls.iter().find_map(|call| match call {
+            Call::Run(chunk) if chunk.seq == seq => Some((chunk.job, chunk.first)),
+            _ => None,
+        })
+    }
+
     fn start(&mut self, plan: &Plan, rng: &mut Rng) -> bool {
         self.starts = None;
         let dies = rng.permille(plan.initializer_dies);

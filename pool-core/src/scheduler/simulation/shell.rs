@@ -4,7 +4,7 @@ use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, Begun, JobId, Nanos, Scheduler, State, WorkerId};
+use crate::scheduler::{Action, Begun, JobId, Nanos, Scheduler, State, Terms, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -13,7 +13,8 @@ pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) rng: Rng,
     pub(super) desks: Vec<Desk>,
-    pub(super) ids: Vec<JobId>,
+    /// As they are known to the scheduler, and the terms that it was told.
+    pub(super) jobs: Vec<(JobId, Terms)>,
     plant: Option<Plant>,
     is_traced: bool,
 }
@@ -38,7 +39,7 @@ impl World {
         let tasks = plan.tasks.len();
         let scheduler = Scheduler::new(config, tasks);
         let books = Books::new();
-        World { scheduler, books, plan, rng, desks, ids: Vec::new(), plant, is_traced }
+        World { scheduler, books, plan, rng, desks, jobs: Vec::new(), plant, is_traced }
     }
 
     /// Whether the planted fault shows this time.
@@ -71,6 +72,11 @@ impl World {
     /// Takes in all replies; whether there were any.
     pub(super) fn route(&mut self) -> bool {
         self.scheduler.set_now(self.books.now);
+        if self.errs(Plant::ForgetsStrike) {
+            for id in self.scheduler.jobs.ids() {
+                self.scheduler.jobs.get_mut(id).expect("its id was listed").records.retain(|_, record| !record.struck);
+            }
+        }
         let replies: usize = (0..self.desks.len()).map(|worker| self.route_lane(worker)).sum();
         self.act();
         replies > 0
@@ -306,13 +312,16 @@ impl World {
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.recall(worker, seq, items, half);
                 self.trace(|| format!("  kept {kept} of {items}"));
+                if let Some((job, first)) = self.process(worker).and_then(|process| process.start_of(seq)) {
+                    self.books.keeps(job, first, kept);
+                }
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker: _, job: id, item, verdict } => {
                 if let Some(&job) = self.scheduler.payload(id) {
                     self.books.fail(job, item, verdict);
                 }
-                self.scheduler.failed(id);
+                self.scheduler.failed(id, item);
             }
             Action::Finish { payload } => self.books.finish(payload),
             Action::Abort { payload, verdict } => self.books.abort(payload, verdict, self.scheduler.state()),
@@ -348,7 +357,7 @@ impl World {
                     let (id, notes, is_slow) = (process.id, process.notes, process.is_slow(now));
                     self.books.processes[id].was_slow |= is_slow;
                     let begun = Begun { seq: notes.seq, item: notes.item };
-                    let running = (notes.claimed > 0 && notes.since > 0).then_some((begun, notes.since));
+                    let running = (notes.claimed > 0).then_some((begun, notes.since));
                     self.scheduler.probed(worker, running);
                 }
             }

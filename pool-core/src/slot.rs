@@ -1,157 +1,20 @@
-//! What a submission is made of: its arguments on the way out ([`Payload`]), its outcome on the way back ([`Slot`]).
+//! Where the outcome of a job arrives, and who waits for it.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
-use crate::bytes::{Bytes, Cut};
-use crate::encoder::FRAME;
+use crate::bytes::Bytes;
 use crate::error::Error;
 use crate::landing::Landing;
-use crate::table::Entry;
+use crate::scheduler::JobId;
+use crate::shared::Shared;
 
-/// The host's side of a job while it is not done.
-#[derive(Debug)]
-pub(crate) struct Payload {
-    pub(crate) slot: Arc<Slot>,
-    pub(crate) entry: &'static Entry,
-    /// Each item has its index in errors; a single call has none.
-    pub(crate) is_map: bool,
-    /// Nanoseconds that each item may take, or 0.
-    pub(crate) time_limit: u64,
-    /// The one argument of the single call is its bytes, without a frame.
-    pub(crate) whole: bool,
-    pub(crate) args: Args,
-}
-
-#[derive(Debug)]
-pub(crate) enum Args {
-    /// Of a single call.
-    One(Bytes),
-    /// Likewise, which a lane has not finished sending.
-    Shared(Cut),
-    /// Of the items of a map.
-    Many(Box<Blocks>),
-}
-
-/// The arguments of a map's items that are not settled.
+/// Of a map, or of one call. There may be ten million.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks {
-    /// In order.
-    pub(crate) queue: VecDeque<Block>,
-    /// Memory of those that are settled, which the caches may still know, for further ones.
-    pub(crate) spare: Vec<Vec<u8>>,
-    /// Where values are put, unless they have to be decoded.
-    pub(crate) landing: Option<Box<dyn Landing>>,
-}
-
-/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
-const SPARE_MAX: usize = 8;
-
-/// Encoded arguments of consecutive items.
-#[derive(Debug)]
-pub(crate) struct Block {
-    first: u64,
-    items: u32,
-    /// Items that are not settled.
-    left: u32,
-    /// Bytes of each item; `None` if each stands behind its length.
-    item_size: Option<usize>,
-    bytes: Arc<Vec<u8>>,
-    /// An item and where it begins: chunks are mostly cut one after the other.
-    cursor: (u32, usize),
-}
-
-impl Block {
-    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Vec<u8>) -> Self {
-        Block { first, items, left: items, item_size, bytes: Arc::new(bytes), cursor: (0, 0) }
-    }
-
-    fn holds(&self, item: u64) -> bool {
-        (self.first..self.first + u64::from(self.items)).contains(&item)
-    }
-
-    /// Where the item begins.
-    fn offset(&mut self, item: u32) -> usize {
-        if let Some(size) = self.item_size {
-            return item as usize * size;
-        }
-        if item < self.cursor.0 {
-            self.cursor = (0, 0);
-        }
-        let (mut at_item, mut at) = self.cursor;
-        while at_item < item {
-            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
-            at += FRAME + u32::from_le_bytes(frame) as usize;
-            at_item += 1;
-        }
-        self.cursor = (at_item, at);
-        at
-    }
-
-    fn cut(&mut self, item: u64, items: u32) -> Cut {
-        let item = (item - self.first) as u32;
-        let start = self.offset(item);
-        let end = self.offset(item + items);
-        Cut { bytes: Arc::clone(&self.bytes), range: start..end }
-    }
-}
-
-impl Payload {
-    /// The bytes of these items, to be kept elsewhere, too. Those of a map were fed together.
-    pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
-        match &mut self.args {
-            Args::One(bytes) => {
-                let cut = Cut::from(std::mem::replace(bytes, Bytes::EMPTY).into_vec());
-                self.args = Args::Shared(cut.clone());
-                Some(cut)
-            }
-            Args::Shared(cut) => Some(cut.clone()),
-            Args::Many(blocks) => {
-                let block = blocks.queue.iter_mut().find(|block| block.holds(first))?;
-                Some(block.cut(first, items))
-            }
-        }
-    }
-
-    /// Where its values land, if they do.
-    #[inline]
-    pub(crate) fn landing(&mut self) -> Option<&mut (dyn Landing + 'static)> {
-        match &mut self.args {
-            Args::Many(blocks) => blocks.landing.as_deref_mut(),
-            Args::One(_) | Args::Shared(_) => None,
-        }
-    }
-
-    /// Nothing more will come; see [`Slot::finish`].
-    pub(crate) fn finish(self, rest: Option<Error>) -> Option<Waiter> {
-        let landing = match self.args {
-            Args::Many(mut blocks) => blocks.landing.take(),
-            Args::One(_) | Args::Shared(_) => None,
-        };
-        self.slot.finish(rest, landing)
-    }
-
-    /// These items are settled: their arguments can go when their block is through.
-    pub(crate) fn settled(&mut self, first: u64, items: u32) {
-        let Args::Many(blocks) = &mut self.args else { return };
-        let Some(at) = blocks.queue.iter().position(|block| block.holds(first)) else { return };
-        let block = &mut blocks.queue[at];
-        block.left = block.left.saturating_sub(items);
-        if block.left == 0
-            && let Some(block) = blocks.queue.remove(at)
-            && blocks.spare.len() < SPARE_MAX
-            && let Ok(bytes) = Arc::try_unwrap(block.bytes)
-        {
-            blocks.spare.push(bytes);
-        }
-    }
-}
-
-/// Where outcomes arrive, and who waits for them.
-#[derive(Debug)]
 pub(crate) struct Slot {
     finished: AtomicBool,
     fresh: AtomicBool,
@@ -163,9 +26,8 @@ struct Inbox {
     parts: Parts,
     /// Why the items that have not been delivered never will be.
     rest: Option<Error>,
-    waiter: Option<Waiter>,
-    /// Nobody will look any more.
-    abandoned: bool,
+    /// Apart, since most jobs have none.
+    waiter: Option<Box<Waiter>>,
 }
 
 /// The outcome of consecutive items.
@@ -187,6 +49,8 @@ pub(crate) enum Parts {
     Many(Vec<Part>),
     /// Of a map that is finished.
     Landed(Box<Landed>),
+    /// Nobody will look any more.
+    Abandoned,
 }
 
 /// Values that have landed, and what else there was.
@@ -209,6 +73,7 @@ impl Parts {
                 landed.others.push(part);
                 *self = Parts::Landed(landed);
             }
+            Parts::Abandoned => *self = Parts::Abandoned,
         }
     }
 }
@@ -219,7 +84,7 @@ impl IntoIterator for Parts {
 
     fn into_iter(self) -> Self::IntoIter {
         match self {
-            Parts::None => None.into_iter().chain(Vec::new()),
+            Parts::None | Parts::Abandoned => None.into_iter().chain(Vec::new()),
             Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
             Parts::Many(parts) => None.into_iter().chain(parts),
             Parts::Landed(landed) => None.into_iter().chain(landed.others),
@@ -248,15 +113,67 @@ impl std::fmt::Debug for Waiter {
     }
 }
 
-impl Slot {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Slot {
-            finished: AtomicBool::new(false),
-            fresh: AtomicBool::new(false),
-            inbox: Mutex::new(Inbox::default()),
-        })
+/// Slots that are made at once, for calls that are submitted one after the other, or the one of a map; and whose they
+/// are.
+#[derive(Debug)]
+pub(crate) struct Rack {
+    shared: Arc<Shared>,
+    job: JobId,
+    /// The number of the first call in its job; a map has none.
+    first: Option<u64>,
+    slots: Box<[Slot]>,
+}
+
+impl Rack {
+    pub(crate) fn of_map(shared: &Arc<Shared>, job: JobId) -> Arc<Self> {
+        Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: [Slot::default()].into() })
     }
 
+    pub(crate) fn of_calls(shared: &Arc<Shared>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
+        let slots = (0..calls).map(|_| Slot::default()).collect();
+        Arc::new(Rack { shared: Arc::clone(shared), job, first: Some(first), slots })
+    }
+
+    pub(crate) fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+}
+
+/// One slot of a rack.
+#[derive(Clone, Debug)]
+pub(crate) struct SlotRef {
+    rack: Arc<Rack>,
+    index: u32,
+}
+
+impl SlotRef {
+    pub(crate) fn new(rack: &Arc<Rack>, index: u32) -> Self {
+        SlotRef { rack: Arc::clone(rack), index }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.rack.shared
+    }
+
+    pub(crate) fn job(&self) -> JobId {
+        self.rack.job
+    }
+
+    /// The number of the call in its job, if it is one.
+    pub(crate) fn call(&self) -> Option<u64> {
+        Some(self.rack.first? + u64::from(self.index))
+    }
+}
+
+impl Deref for SlotRef {
+    type Target = Slot;
+
+    fn deref(&self) -> &Slot {
+        &self.rack.slots[self.index as usize]
+    }
+}
+
+impl Slot {
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -264,15 +181,30 @@ impl Slot {
     /// Takes the outcome of some items. The waiter, if it is to be told now.
     pub(crate) fn deliver(&self, part: Part) -> Option<Waiter> {
         let mut inbox = self.inbox();
-        if inbox.abandoned {
+        if matches!(inbox.parts, Parts::Abandoned) {
             return None;
         }
         inbox.parts.push(part);
         self.fresh.store(true, Ordering::Release);
-        inbox.waiter.take_if(|waiter| matches!(waiter, Waiter::Thread(_)))
+        inbox.waiter.take_if(|waiter| matches!(**waiter, Waiter::Thread(_))).map(|waiter| *waiter)
     }
 
-    /// Nothing more will come; `rest` says why, if items are missing. This is the one place where a job ends.
+    /// Takes the outcome of a call.
+    pub(crate) fn complete(&self, part: Part) -> Option<Waiter> {
+        let mut inbox = self.inbox();
+        if !matches!(inbox.parts, Parts::Abandoned) {
+            inbox.parts = Parts::One(part);
+        }
+        self.end(&mut inbox)
+    }
+
+    /// This is the one place where a job ends.
+    fn end(&self, inbox: &mut Inbox) -> Option<Waiter> {
+        self.finished.store(true, Ordering::Release);
+        inbox.waiter.take().map(|waiter| *waiter)
+    }
+
+    /// Nothing more will come; `rest` says why, if items are missing.
     pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiter> {
         let mut inbox = self.inbox();
         inbox.rest = rest;
@@ -280,8 +212,7 @@ impl Slot {
             let others = std::mem::take(&mut inbox.parts).into_iter().collect();
             inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
         }
-        self.finished.store(true, Ordering::Release);
-        inbox.waiter.take()
+        self.end(&mut inbox)
     }
 
     /// Whether nothing more will come.
@@ -310,7 +241,7 @@ impl Slot {
     pub(crate) fn is_success(&self) -> bool {
         let inbox = self.inbox();
         let all_values = match &inbox.parts {
-            Parts::None => true,
+            Parts::None | Parts::Abandoned => true,
             Parts::One(part) => part.values.is_ok(),
             Parts::Many(parts) => parts.iter().all(|part| part.values.is_ok()),
             Parts::Landed(landed) => landed.others.iter().all(|part| part.values.is_ok()),
@@ -328,16 +259,15 @@ impl Slot {
         if news {
             return Err(waiter);
         }
-        inbox.waiter = Some(waiter);
+        inbox.waiter = Some(Box::new(waiter));
         Ok(())
     }
 
     /// What arrives from now on is dropped.
     pub(crate) fn abandon(&self) {
         let mut inbox = self.inbox();
-        inbox.abandoned = true;
         inbox.waiter = None;
-        inbox.parts = Parts::None;
+        inbox.parts = Parts::Abandoned;
     }
 }
 

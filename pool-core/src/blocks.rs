@@ -1,0 +1,191 @@
+//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the slots for
+//! their outcomes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::bytes::{Bytes, Cut};
+use crate::encoder::FRAME;
+use crate::lane::QUARTER;
+use crate::payload::Call;
+use crate::scheduler::{CALLS_MAX, JobId};
+use crate::shared::Shared;
+use crate::slot::{Part, Rack, Slot, SlotRef, Waiter};
+
+/// The arguments of items that are not settled.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// In order.
+    queue: VecDeque<Block>,
+    /// Memory of those that are settled, which the caches may still know, for further ones.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
+const SPARE_MAX: usize = 8;
+
+/// Arguments of a call that are no longer than this are kept beside those of the call before.
+const BESIDE_MAX: usize = 4096;
+
+/// Encoded arguments of consecutive items.
+#[derive(Debug)]
+pub(crate) struct Block {
+    first: u64,
+    items: u32,
+    /// Items that are not settled.
+    left: u32,
+    /// Bytes of each item; `None` if each stands behind its length.
+    item_size: Option<usize>,
+    /// They are the only argument of the only item, without a frame.
+    whole: bool,
+    /// Of calls, with a place for each, and some to spare.
+    rack: Option<Arc<Rack>>,
+    bytes: Arc<Vec<u8>>,
+    /// An item and where it begins: chunks are mostly cut one after the other.
+    cursor: (u32, usize),
+}
+
+impl Block {
+    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Vec<u8>) -> Self {
+        Block { first, items, left: items, item_size, whole: false, rack: None, bytes: Arc::new(bytes), cursor: (0, 0) }
+    }
+
+    fn holds(&self, item: u64) -> bool {
+        (self.first..self.first + u64::from(self.items)).contains(&item)
+    }
+
+    /// Where the item begins.
+    fn offset(&mut self, item: u32) -> usize {
+        if item == 0 {
+            return 0;
+        }
+        if item == self.items {
+            return self.bytes.len();
+        }
+        if let Some(size) = self.item_size {
+            return item as usize * size;
+        }
+        if item < self.cursor.0 {
+            self.cursor = (0, 0);
+        }
+        let (mut at_item, mut at) = self.cursor;
+        while at_item < item {
+            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
+            at += FRAME + u32::from_le_bytes(frame) as usize;
+            at_item += 1;
+        }
+        self.cursor = (at_item, at);
+        at
+    }
+
+    /// Takes the call behind the last, if its arguments can stand there.
+    fn add(&mut self, number: u64, args: &[u8]) -> Option<SlotRef> {
+        let rack = self.rack.as_ref().filter(|rack| rack.slots().len() > self.items as usize)?;
+        if self.whole || self.first + u64::from(self.items) != number || args.len() > BESIDE_MAX {
+            return None;
+        }
+        // While a lane keeps a part of it, it stays as it is.
+        let bytes = Arc::get_mut(&mut self.bytes).filter(|bytes| bytes.len() + args.len() <= QUARTER)?;
+        bytes.extend_from_slice(args);
+        let slot = SlotRef::new(rack, self.items);
+        self.items += 1;
+        self.left += 1;
+        Some(slot)
+    }
+
+    /// The slot of a call that is not settled.
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        let slot = self.rack.as_ref()?.slots().get((number - self.first) as usize)?;
+        (!slot.is_finished()).then_some(slot)
+    }
+}
+
+impl Blocks {
+    /// The block behind the last. Memory for further ones goes to `spare`.
+    pub(crate) fn push(&mut self, block: Block, spare: &mut Vec<Vec<u8>>) {
+        self.queue.push_back(block);
+        spare.append(&mut self.spare);
+    }
+
+    /// Takes the next call of the job: its slot, and whether it stands beside the one before.
+    pub(crate) fn push_call(&mut self, shared: &Arc<Shared>, job: JobId, number: u64, call: Call) -> (SlotRef, bool) {
+        let Call { args, args_size, whole, .. } = call;
+        let last = self.queue.back_mut();
+        let rack_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
+        if let Some(slot) = last.filter(|_| !whole).and_then(|last| last.add(number, &args)) {
+            return (slot, true);
+        }
+        let bytes = match args {
+            Bytes::Heap(bytes) => bytes,
+            Bytes::Inline(..) => {
+                let mut bytes = self.spare.pop().unwrap_or_default();
+                bytes.clear();
+                bytes.extend_from_slice(&args);
+                bytes
+            }
+        };
+        let rack = Rack::of_calls(shared, job, number, rack_size);
+        let slot = SlotRef::new(&rack, 0);
+        self.queue.push_back(Block { whole, rack: Some(rack), ..Block::new(number, 1, args_size, bytes) });
+        (slot, false)
+    }
+
+    /// Whether there is a call of this number that is not settled.
+    pub(crate) fn has_call(&self, number: u64) -> bool {
+        self.queue.iter().find(|block| block.holds(number)).is_some_and(|block| block.slot(number).is_some())
+    }
+
+    /// Settles a call; nothing if it was settled before. Who is to be told.
+    pub(crate) fn complete(&mut self, number: u64, part: Part) -> Option<Option<Waiter>> {
+        let at = self.queue.iter().position(|block| block.holds(number))?;
+        let waiter = self.queue[at].slot(number)?.complete(part);
+        self.settled_at(at, 1);
+        Some(waiter)
+    }
+
+    /// The slots of calls that are not settled.
+    pub(crate) fn into_slots(self) -> impl Iterator<Item = SlotRef> {
+        self.queue.into_iter().flat_map(|Block { rack, items, .. }| {
+            let slots = rack.into_iter().flat_map(move |rack| (0..items).map(move |at| SlotRef::new(&rack, at)));
+            slots.filter(|slot| !slot.is_finished())
+        })
+    }
+
+    /// The bytes of these items, which were fed together, and whether they travel whole.
+    pub(crate) fn bytes(&mut self, first: u64, items: u32) -> Option<(&[u8], bool)> {
+        let (block, start, end) = self.find(first, items)?;
+        Some((&block.bytes[start..end], block.whole))
+    }
+
+    /// As [`bytes`](Blocks::bytes), to be kept elsewhere, too.
+    pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
+        let (block, start, end) = self.find(first, items)?;
+        Some(Cut { bytes: Arc::clone(&block.bytes), range: start..end })
+    }
+
+    fn find(&mut self, first: u64, items: u32) -> Option<(&mut Block, usize, usize)> {
+        let block = self.queue.iter_mut().find(|block| block.holds(first))?;
+        let item = (first - block.first) as u32;
+        let (start, end) = (block.offset(item), block.offset(item + items));
+        Some((block, start, end))
+    }
+
+    /// These items are settled: their arguments can go when their block is through.
+    pub(crate) fn settled(&mut self, first: u64, items: u32) {
+        if let Some(at) = self.queue.iter().position(|block| block.holds(first)) {
+            self.settled_at(at, items);
+        }
+    }
+
+    fn settled_at(&mut self, at: usize, items: u32) {
+        let block = &mut self.queue[at];
+        block.left = block.left.saturating_sub(items);
+        if block.left == 0
+            && let Some(block) = self.queue.remove(at)
+            && self.spare.len() < SPARE_MAX
+            && let Ok(bytes) = Arc::try_unwrap(block.bytes)
+        {
+            self.spare.push(bytes);
+        }
+    }
+}

@@ -16,6 +16,7 @@ mod matrix;
 mod memory_limits;
 mod mischief;
 mod moments;
+mod neighbours;
 mod payloads;
 mod programs;
 mod retries;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         limits::checks(),
         memory_limits::checks(),
         turmoil::checks(),
+        neighbours::checks(),
         payloads::checks(),
         hosts::checks(),
         surroundings::checks(),

@@ -132,58 +132,64 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 /// an item is one store. At least one value must fit.
 #[inline]
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
-    /// Counts items in one place, and tells the chunk how far it is when that is done, also when an item panics.
-    struct Tally<'c, 'w> {
-        done: u32,
-        /// It ended in an item, which has been taken and has no value.
-        is_amid: bool,
+    /// Tells the chunk how far it is, also when an item panics: at the item that was begun last, which has been taken
+    /// and has no value.
+    struct Amid<'c, 'w> {
         input: &'c mut Decoder<'w>,
         args_size: usize,
+        journal: &'c Journal,
         next: &'c mut u32,
         drafted: &'c mut u32,
         draft_bytes: &'c mut usize,
         size: usize,
+        items: usize,
     }
-    impl Drop for Tally<'_, '_> {
+    impl Amid<'_, '_> {
         #[inline]
+        fn advance(&mut self, done: usize) {
+            *self.next += done as u32;
+            *self.drafted += done as u32;
+            *self.draft_bytes += done * self.size;
+        }
+    }
+    impl Drop for Amid<'_, '_> {
         fn drop(&mut self) {
-            let begun = self.done as usize + usize::from(self.is_amid);
-            self.input.rest = &self.input.rest[begun * self.args_size..];
-            *self.next += self.done;
-            *self.drafted += self.done;
-            *self.draft_bytes += self.done as usize * self.size;
+            let done = (self.journal.item().wrapping_sub(*self.next) as usize).min(self.items - 1);
+            self.input.rest = &self.input.rest[(done + 1) * self.args_size..];
+            self.advance(done);
         }
     }
     let Chunk { link, input, next, claimed, drafted, draft_bytes, limit, .. } = chunk;
     let Link { replies, journal, me, .. } = link;
     let (first, before, limit, me) = (*next, *draft_bytes, *limit, *me);
-    let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size));
+    let (mut marks, most) = journal.item_marks(first, replies.draft_end(before), size as u32);
+    let places = replies.spare(0).get_mut(before..).unwrap_or_default();
+    let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size)).min(places.len() / size).min(most);
     let Some(arguments) = input.rest.get(..items * args_size) else {
         return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
-    let mut end = replies.draft_end(before);
-    let mark = journal.item_mark();
-    let places = replies.spare(0).get_mut(before..).unwrap_or_default().chunks_exact_mut(size).take(items);
-    let mut tally = Tally { done: 0, is_amid: true, input, args_size, next, drafted, draft_bytes, size };
-    let mut run = |place: &mut [u8], arguments: &[u8]| {
+    let mut amid = Amid { input, args_size, journal, next, drafted, draft_bytes, size, items };
+    for (place, arguments) in places.chunks_exact_mut(size).zip(arguments.chunks_exact(args_size)) {
         stamp(journal, limit);
-        mark.begin(first + tally.done, end);
-        let output = T::invoke(Decoder::new(arguments)).map_err(|error| Failure::Decode(error.to_string()))?;
+        marks.begin_next();
+        let output = match T::invoke(Decoder::new(arguments)) {
+            Ok(output) => output,
+            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+        };
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
         let encoded = T::encode_output(&output, &mut Encoder::new(place));
         drop(output);
-        encoded.map_err(|error| Failure::Encode(error.to_string()))?;
-        tally.done += 1;
-        end = end.wrapping_add(size as u32);
-        Ok(())
-    };
-    let outcome =
-        places.zip(arguments.chunks_exact(args_size)).try_for_each(|(place, arguments)| run(place, arguments));
-    tally.is_amid = outcome.is_err();
-    outcome.err().map(Odd::Failed)
+        if let Err(error) = encoded {
+            return Some(Odd::Failed(Failure::Encode(error.to_string())));
+        }
+    }
+    amid.advance(items);
+    amid.input.rest = &amid.input.rest[items * args_size..];
+    std::mem::forget(amid);
+    None
 }
 
 /// [`run_claimed`] for values of any size.

@@ -69,6 +69,6 @@ pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
 pub use note::NOTE_BYTES_MAX;
 pub use patience::Patience;
-pub use progress::{ItemMark, Journal, Progress};
+pub use progress::{ItemMarks, Journal, Progress};
 pub use record::{HEADER_BYTES, Header, MORE, Record};
 pub use ring::{Consumer, Producer, Sent};

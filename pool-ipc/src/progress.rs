@@ -45,7 +45,9 @@ impl Marks {
 
     #[inline]
     pub(crate) fn begin_item(&self, item: u32, draft: u32) {
-        ItemMark(&self.item).begin(item, draft);
+        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
+        // on x86.
+        self.item.store(pack(item, draft), publish_order());
     }
 
     #[inline]
@@ -74,17 +76,21 @@ fn unpack(word: u64) -> (u32, u32) {
     ((word >> HIGH_SHIFT) as u32, word as u32)
 }
 
-/// The word that names the item which the worker has begun; see [`Journal::item_mark`].
-#[derive(Debug, Clone, Copy)]
-pub struct ItemMark<'a>(&'a AtomicU64);
+/// Says of items one after the other that they begin; see [`Journal::item_marks`].
+#[derive(Debug)]
+pub struct ItemMarks<'a> {
+    word: &'a AtomicU64,
+    next: u64,
+    step: u64,
+}
 
-impl ItemMark<'_> {
-    /// [`Journal::begin_item`]
+impl ItemMarks<'_> {
+    /// [`Journal::begin_item`], of the next item.
     #[inline]
-    pub fn begin(self, item: u32, draft: u32) {
-        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
-        // on x86.
-        self.0.store(pack(item, draft), publish_order());
+    pub fn begin_next(&mut self) {
+        // SYNC DRAFT, as in `begin_item`.
+        self.word.store(self.next, publish_order());
+        self.next = self.next.wrapping_add(self.step);
     }
 }
 
@@ -121,10 +127,19 @@ impl Journal {
         self.marks.begin_item(item, draft);
     }
 
-    /// The one word of [`begin_item`](Journal::begin_item), for a loop that says so of many items.
+    /// [`begin_item`](Journal::begin_item) for a loop over many items, from `first` on, whose results take `size` bytes
+    /// each; and of how many of them, one or more, it can say so.
     #[inline]
-    pub fn item_mark(&self) -> ItemMark<'_> {
-        ItemMark(&self.marks.item)
+    pub fn item_marks(&self, first: u32, draft: u32, size: u32) -> (ItemMarks<'_>, usize) {
+        // Beyond that the draft, which is a number modulo 2^32, would run into the item.
+        let most = ((u32::MAX - draft) / size.max(1)) as usize + 1;
+        (ItemMarks { word: &self.marks.item, next: pack(first, draft), step: pack(1, size) }, most)
+    }
+
+    /// The item that was said to begin last.
+    #[inline]
+    pub fn item(&self) -> u32 {
+        unpack(self.marks.item.load(Ordering::Relaxed)).0
     }
 
     /// Says when the current work began; see [`monotonic_ns`](crate::sys::monotonic_ns).

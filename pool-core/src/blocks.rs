@@ -143,12 +143,17 @@ impl Blocks {
         Some(waiter)
     }
 
-    /// The slots of calls that are not settled.
-    pub(crate) fn into_slots(self) -> impl Iterator<Item = SlotRef> {
-        self.queue.into_iter().flat_map(|Block { rack, items, .. }| {
-            let slots = rack.into_iter().flat_map(move |rack| (0..items).map(move |at| SlotRef::new(&rack, at)));
-            slots.filter(|slot| !slot.is_finished())
-        })
+    /// Gives up all calls: `each` gets the slots of those that are not settled.
+    pub(crate) fn drain_slots(&mut self, mut each: impl FnMut(&Slot)) {
+        for block in self.queue.drain(..) {
+            let slots = block.rack.iter().flat_map(|rack| rack.slots()).take(block.items as usize);
+            slots.filter(|slot| !slot.is_finished()).for_each(&mut each);
+        }
+    }
+
+    /// Whether it holds nothing, and little memory.
+    pub(crate) fn is_small(&self) -> bool {
+        self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)
     }
 
     /// The bytes of these items, which were fed together, and whether they travel whole.

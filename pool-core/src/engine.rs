@@ -41,6 +41,8 @@ pub(crate) struct Engine {
     desks: Vec<Desk>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
+    /// Of calls that are done, for the next ones.
+    spare: Option<Box<Payload>>,
     initializer: Option<Initializer>,
     /// Bytes that a worker may have.
     memory_limit: Option<u64>,
@@ -101,6 +103,7 @@ impl Engine {
             scheduler,
             desks: Vec::new(),
             calls: Vec::new(),
+            spare: None,
             initializer,
             memory_limit,
             cause: None,
@@ -137,8 +140,9 @@ impl Engine {
             return Ok(slot);
         }
         let mut slot = None;
+        let spare = self.spare.take();
         let job = self.scheduler.call(terms, |job| {
-            let mut payload = Payload::of_calls(call.entry, terms.timeout.unwrap_or(0));
+            let mut payload = Payload::of_calls(call.entry, terms.timeout.unwrap_or(0), spare);
             slot = Some(payload.blocks.push_call(shared, job, 0, call).0);
             payload
         });
@@ -441,10 +445,10 @@ impl Engine {
                 self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
                 self.scheduler.failed(job, item);
             }
-            Action::Finish { payload } => self.finish(*payload, None),
+            Action::Finish { payload } => self.finish(payload, None),
             Action::Abort { payload, verdict } => {
                 let error = self.verdict_error(verdict, None).of_task(payload.entry);
-                self.finish(*payload, Some(&error));
+                self.finish(payload, Some(&error));
             }
             Action::Launch { worker } => self.errands.launches.push(worker),
             Action::Kill { worker } => {
@@ -480,18 +484,19 @@ impl Engine {
         let (bytes, is_whole) = payload.blocks.bytes(first, order.count).expect(HAS_ARGS);
         let flags = order.flags | singly | if is_whole { call::WHOLE } else { 0 };
         let header = Header { kind: call::RUN, flags, extra, info, ..order };
-        if !lane.send(header, bytes) {
+        if !lane.send(&header, bytes) {
             let cut = payload.blocks.cut(first, order.count).expect(HAS_ARGS);
             lane.send_cut(header, cut);
         }
     }
 
-    fn finish(&mut self, payload: Payload, rest: Option<&Error>) {
+    fn finish(&mut self, mut payload: Box<Payload>, rest: Option<&Error>) {
         self.errands.progress = true;
-        for waiter in payload.finish(rest) {
+        payload.finish(rest, |waiter| {
             self.counts.finished();
             self.errands.waiters.extend(waiter);
-        }
+        });
+        self.spare = Some(payload).filter(|payload| payload.is_reusable());
     }
 }
 

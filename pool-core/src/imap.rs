@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::Feed;
-use crate::slot::Part;
 use crate::outcome::decode;
+use crate::slot::Part;
 use crate::task::Task;
 
 /// Items that may be pulled and not yet handed out: enough to keep the workers busy, and all that an endless input

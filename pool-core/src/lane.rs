@@ -118,31 +118,32 @@ impl Lane {
 
     /// Sends a call if it fits into one record now.
     #[inline]
-    pub(crate) fn send(&mut self, header: Header, body: &[u8]) -> bool {
+    pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
         if !self.outgoing.is_empty() || self.end.calls.room(body.len()).is_none_or(|room| room < body.len()) {
             return false;
         }
-        let step = self.end.calls.send(&header, body, 0);
-        debug_assert!(step.done);
-        self.note_sent(header, step.position);
+        let position = self.end.calls.position();
+        let is_sent = self.end.calls.send(header, body, 0).done;
+        debug_assert!(is_sent);
+        self.note_sent(header.kind, header.seq, header.flags, Some(position));
         true
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
     pub(crate) fn send_cut(&mut self, header: Header, body: Cut) {
-        if !self.send(header, &body) {
+        if !self.send(&header, &body) {
             self.outgoing.push_back(Outgoing { header, body, sent: 0 });
-            self.note_sent(header, None);
+            self.note_sent(header.kind, header.seq, header.flags, None);
             self.pump();
         }
     }
 
-    fn note_sent(&mut self, header: Header, record: Option<u64>) {
-        if header.kind == call::RUN {
-            let (quiet, brief) = (header.flags & call::QUIET != 0, header.flags & call::BRIEF != 0);
+    fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
+        if kind == call::RUN {
+            let (quiet, brief) = (flags & call::QUIET != 0, flags & call::BRIEF != 0);
             self.quiet += usize::from(quiet);
             self.brief += usize::from(brief);
-            self.sent.push_back(Sent { seq: header.seq, quiet, brief, record });
+            self.sent.push_back(Sent { seq, quiet, brief, record });
         }
         self.touched = true;
     }

@@ -7,8 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::slot::{Landed, Part, Parts, Slot};
 use crate::panic;
+use crate::slot::{Landed, Part, Parts, Slot};
 use crate::task::Task;
 
 /// The value of a single call that is finished.

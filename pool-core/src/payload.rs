@@ -53,8 +53,20 @@ impl Payload {
         Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: Some(Map { slot, landing }) })
     }
 
-    pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64) -> Box<Self> {
-        Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: None })
+    /// `spare` is memory for it, if there is some.
+    pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
+        match spare {
+            Some(mut spare) => {
+                (spare.entry, spare.time_limit) = (entry, time_limit);
+                spare
+            }
+            None => Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: None }),
+        }
+    }
+
+    /// Whether it has become one of no calls, and of no memory to speak of.
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.map.is_none() && self.blocks.is_small()
     }
 
     /// Whether its items are those of one map.
@@ -80,11 +92,13 @@ impl Payload {
         Some(Delivered { waiter, ends_call: false })
     }
 
-    /// Nothing more will come; `rest` says why, if items are missing. Who is to be told, of each map or call that ends
-    /// with it.
-    pub(crate) fn finish(self, rest: Option<&Error>) -> impl Iterator<Item = Option<Waiter>> {
-        let map = self.map.map(|Map { slot, landing }| slot.finish(rest.map(Error::duplicate), landing));
-        let calls = self.blocks.into_slots().map(move |slot| slot.finish(rest.map(Error::duplicate), None));
-        map.into_iter().chain(calls)
+    /// Nothing more will come; `rest` says why, if items are missing. `each` hears whom to tell, of each map or call that
+    /// ends with it.
+    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiter>)) {
+        let why = || rest.map(Error::duplicate);
+        match &mut self.map {
+            Some(Map { slot, landing }) => each(slot.finish(why(), landing.take())),
+            None => self.blocks.drain_slots(|slot| each(slot.finish(why(), None))),
+        }
     }
 }

@@ -11,10 +11,10 @@ use pool_ipc::{Hub, Patience, Sleeper};
 use crate::callbacks::Callbacks;
 use crate::engine::{Engine, Errands};
 use crate::error::{Error, ErrorKind, Result};
-use crate::slot::Waiter;
 use crate::lineage::Lineage;
 use crate::room::{Place, Room};
 use crate::scheduler::Nanos;
+use crate::slot::Waiter;
 use crate::task::Options;
 
 #[derive(Debug)]

@@ -90,8 +90,8 @@ const COUNT_SHIFT: u32 = 32;
 
 impl Wire {
     #[inline]
-    pub(super) fn write(&self, header: &Header, len: u32) {
-        let lead = u64::from(len) | u64::from(header.kind) << KIND_SHIFT | u64::from(header.flags) << FLAGS_SHIFT;
+    pub(super) fn write(&self, header: &Header, flags: u16, len: u32) {
+        let lead = u64::from(len) | u64::from(header.kind) << KIND_SHIFT | u64::from(flags) << FLAGS_SHIFT;
         let order = u64::from(header.seq) | u64::from(header.count) << COUNT_SHIFT;
         self.lead.store(lead, Ordering::Relaxed);
         self.order.store(order, Ordering::Relaxed);

@@ -100,6 +100,12 @@ impl Producer {
         self.memory.capacity()
     }
 
+    /// Where the next record will lie.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.tail
+    }
+
     /// Payload bytes that fit into one record now, or `None` if not even a header fits. Looks at the peer's index
     /// only if what was known of it leaves less than `want`, and if the ring's end is not the reason.
     #[inline]
@@ -142,10 +148,17 @@ impl Producer {
     /// If the record is larger than `spare` was.
     #[inline]
     pub fn publish(&mut self, header: &Header, len: usize) -> u64 {
+        self.publish_as(header, header.flags, len)
+    }
+
+    /// Word by word: a header that has just been made and is copied as a whole keeps the processor waiting until all that
+    /// was written before it, to memory that the peer has in its cache, is there.
+    #[inline]
+    fn publish_as(&mut self, header: &Header, flags: u16, len: usize) -> u64 {
         let room = self.block().checked_sub(HEADER_BYTES);
         assert!(room.is_some_and(|room| len <= room), "a record of {len} bytes where there is room for {room:?}");
         #[expect(clippy::cast_possible_truncation, reason = "at most the capacity, which is at most 1 GiB")]
-        self.memory.wire(self.tail).write(header, len as u32);
+        self.memory.wire(self.tail).write(header, flags, len as u32);
         let position = self.tail;
         self.tail += span(len) as u64;
         self.tail_word.store(self.tail, publish_order()); // SYNC TAIL
@@ -181,7 +194,7 @@ impl Producer {
             done = later.is_empty();
             let flags = if done { header.flags & !MORE } else { header.flags | MORE };
             self.spare(len)[..len].copy_from_slice(now);
-            let at = self.publish(&Header { flags, ..*header }, len);
+            let at = self.publish_as(header, flags, len);
             position.get_or_insert(at);
             rest = later;
         }

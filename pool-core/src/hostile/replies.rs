@@ -5,8 +5,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::{Arc, LazyLock};
 
-use pool_ipc::{Header, Hub};
 use pool_ipc::sys::monotonic_ns;
+use pool_ipc::{Header, Hub};
 
 use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};

@@ -8,10 +8,10 @@ use crate::bytes::{Bytes, Cut};
 use crate::encoder::Encoder;
 use crate::engine::Initializer;
 use crate::error::Error;
-use crate::slot::{Part, Slot};
 use crate::landing::Landing;
 use crate::outcome::{self, Gathered};
 use crate::pool_task;
+use crate::slot::{Part, Slot};
 use crate::table::Entry;
 use crate::task::Task;
 

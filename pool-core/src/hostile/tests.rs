@@ -9,8 +9,8 @@ use std::time::Duration;
 use super::tasks::{lists, nothing, number};
 use crate::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::slot::Part;
 use crate::outcome::decode;
+use crate::slot::Part;
 use crate::task::Task;
 
 /// Mutations tried beside the inputs themselves.

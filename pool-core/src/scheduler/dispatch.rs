@@ -88,7 +88,10 @@ impl<P> Scheduler<P> {
         let brief = pace.time(range.items).is_none_or(|time| time < SHORT);
         let notice = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
             Notice::Nobody
-        } else if !is_urgent && pace.is_short(if are_calls { 1 } else { range.items }) && !seq.is_multiple_of(WAKE_EVERY) {
+        } else if !is_urgent
+            && pace.is_short(if are_calls { 1 } else { range.items })
+            && !seq.is_multiple_of(WAKE_EVERY)
+        {
             Notice::Leader
         } else {
             Notice::Host

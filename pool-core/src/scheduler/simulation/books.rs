@@ -359,9 +359,8 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
     });
     let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
     let ranges = waiting.chain(sent).filter(|range| range.items > 0);
-    let mut ranges: Vec<_> = ranges
-        .filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.end())))
-        .collect();
+    let mut ranges: Vec<_> =
+        ranges.filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.end()))).collect();
     ranges.sort_unstable();
     for pair in ranges.windows(2) {
         assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "items in two places: {pair:?}");

@@ -115,10 +115,10 @@ impl Bell {
         }
     }
 
-    /// Waits until it has been rung so often.
-    pub(super) fn wait_for(&self, count: u32) {
+    /// Waits until it has been rung so often; asleep at once, or with the pool's patience.
+    pub(super) fn wait_for(&self, count: u32, is_patient: bool) {
         let has_rung = || self.rung.load(Ordering::Acquire) == count;
-        if stay_awake(has_rung) {
+        if is_patient && stay_awake(has_rung) {
             return;
         }
         self.sleeping.store(1, Ordering::SeqCst);
@@ -135,7 +135,7 @@ impl Bell {
 
 /// The pool's patience.
 fn stay_awake(ready: impl Fn() -> bool) -> bool {
-    for _ in 0..30 {
+    for _ in 0..3 {
         if ready() {
             return true;
         }

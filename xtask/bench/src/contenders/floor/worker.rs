@@ -31,6 +31,8 @@ const ORDERS: [Order; 6] =
 struct Mailbox {
     call: Bell,
     reply: Bell,
+    /// Neither side waits awake: not 0.
+    sleepy: AtomicU64,
     order: AtomicU64,
     a: AtomicU64,
     b: AtomicU64,
@@ -120,10 +122,16 @@ impl Worker {
         mailbox.call.ring();
     }
 
+    /// From the order after the next on, both sides sleep at once when they wait.
+    pub(super) fn be_sleepy(&self, is_sleepy: bool) {
+        let mailbox: &Mailbox = self.memory.at(0);
+        mailbox.sleepy.store(is_sleepy.into(), Ordering::Relaxed);
+    }
+
     /// Waits for the result of the order before.
     pub(super) fn result(&self) -> u64 {
         let mailbox: &Mailbox = self.memory.at(0);
-        mailbox.reply.wait_for(self.orders);
+        mailbox.reply.wait_for(self.orders, mailbox.sleepy.load(Ordering::Relaxed) == 0);
         mailbox.result.load(Ordering::Relaxed)
     }
 
@@ -147,7 +155,7 @@ fn serve(memory: &Shared, common: &Shared) -> ! {
     let (mut orders, mut is_over) = (0, false);
     while !is_over {
         orders += 1;
-        mailbox.call.wait_for(orders);
+        mailbox.call.wait_for(orders, mailbox.sleepy.load(Ordering::Relaxed) == 0);
         let (a, b) = (mailbox.a.load(Ordering::Relaxed), mailbox.b.load(Ordering::Relaxed));
         let len = a as usize;
         let result = match ORDERS[mailbox.order.load(Ordering::Relaxed) as usize] {

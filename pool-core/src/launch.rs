@@ -312,9 +312,8 @@ impl Control {
         let (length, fds) = loop {
             let mut slices = [IoSliceMut::new(&mut bytes)];
             match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
-                Err(Errno::EINTR) => {}
-                // The other side closed its end with messages unread.
-                Err(Errno::ECONNRESET) => return Ok(None),
+                // The other side closed its end with messages unread, which is said once; what it had sent is still there.
+                Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
                 Ok(message) => {
                     // An error if some were cut off, since this process has no descriptor free: then it gets none.

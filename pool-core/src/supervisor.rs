@@ -56,10 +56,15 @@ impl Supervisor {
     ///
     /// The first that went wrong. What had been started goes when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(self.start_server()?);
+        self.server = Some(Server::start(self.method, &self.settings, self.hub.as_fd())?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
-        for worker in self.shared.take_launches() {
+        let mut workers = self.shared.take_launches().into_iter();
+        // Lanes are made while the server comes up, and their orders wait in its socket.
+        let ordered = workers.by_ref().take(LAUNCHES_AHEAD).try_for_each(|worker| self.launch(worker));
+        self.server.as_ref().map_or(Ok(()), hear_it_serves)?;
+        ordered?;
+        for worker in workers {
             self.launch(worker)?;
             while self.launching.len() >= LAUNCHES_AHEAD {
                 self.await_launch()?;
@@ -217,20 +222,13 @@ impl Supervisor {
 
     fn start_server(&self) -> Result<Server> {
         let server = Server::start(self.method, &self.settings, self.hub.as_fd())?;
-        let error = match server.control.receive::<Report>() {
-            Ok(Some((Report::Serving, _))) => return Ok(server),
-            Ok(Some((Report::NotServing { errno }, _))) => {
-                Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno))
+        match hear_it_serves(&server) {
+            Ok(()) => Ok(server),
+            Err(error) => {
+                server.stop();
+                Err(error)
             }
-            Ok(_) => {
-                let text = "the fork server did not come up: a new process of this program's executable ended before \
-                    it could serve";
-                Error::new(ErrorKind::Unsupported, text)
-            }
-            Err(error) => Error::system("hearing from the fork server", error),
-        };
-        server.stop();
-        Err(error)
+        }
     }
 
     fn stop_server(&mut self) {
@@ -261,6 +259,22 @@ fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], until: Nanos) -> nix::Result<[bool
     }
     let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
     Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
+}
+
+/// Waits until the fork server is up.
+fn hear_it_serves(server: &Server) -> Result<()> {
+    match server.control.receive::<Report>() {
+        Ok(Some((Report::Serving, _))) => Ok(()),
+        Ok(Some((Report::NotServing { errno }, _))) => {
+            Err(Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno)))
+        }
+        Ok(_) => {
+            let text = "the fork server did not come up: a new process of this program's executable ended before it \
+                could serve";
+            Err(Error::new(ErrorKind::Unsupported, text))
+        }
+        Err(error) => Err(Error::system("hearing from the fork server", error)),
+    }
 }
 
 fn launch_error(step: Step, errno: i32) -> Error {

@@ -4,6 +4,7 @@
 //! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
 //! [`Engine::errands`].
 
+mod calls;
 mod errors;
 
 use std::os::unix::process::ExitStatusExt;
@@ -18,10 +19,9 @@ use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::lane::{Body, Lane, Reply};
 use crate::message::{LastWords, call, exit};
-use crate::payload::{Call, Payload};
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Terms, Violation, WorkerId};
-use crate::shared::Shared;
-use crate::slot::{Part, SlotRef, Waiter};
+use crate::payload::Payload;
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Violation, WorkerId};
+use crate::slot::{Part, Waiter};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -111,50 +111,6 @@ impl Engine {
             counts: Counts::default(),
             touched: false,
         }
-    }
-
-    // ---- calls -----------------------------------------------------------------------------------------------------
-
-    /// Takes a call of the pool's.
-    ///
-    /// # Errors
-    ///
-    /// Why the pool takes none.
-    #[inline]
-    pub(crate) fn call(&mut self, shared: &Arc<Shared>, terms: Terms, call: Call) -> Result<SlotRef, Error> {
-        if (self.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
-            self.route();
-        }
-        self.check_open()?;
-        self.counts.submitted();
-        let task = terms.task as usize;
-        if self.calls.len() <= task {
-            self.calls.resize(task + 1, None);
-        }
-        if let Some(job) = self.calls[task]
-            && let Some(number) = self.scheduler.next_call(job, terms)
-            && let Some(payload) = self.scheduler.payload_mut(job)
-        {
-            let (slot, beside) = payload.blocks.push_call(shared, job, number, call);
-            self.scheduler.join(job, beside);
-            return Ok(slot);
-        }
-        let mut slot = None;
-        let spare = self.spare.take();
-        let job = self.scheduler.call(terms, |job| {
-            let mut payload = Payload::of_calls(call.entry, terms.timeout.unwrap_or(0), spare);
-            slot = Some(payload.blocks.push_call(shared, job, 0, call).0);
-            payload
-        });
-        self.calls[task] = Some(job);
-        Ok(slot.expect("the payload has been made"))
-    }
-
-    /// Ends a call, or a whole job; false if it had ended.
-    pub(crate) fn cancel(&mut self, job: JobId, call: Option<u64>) -> bool {
-        let Some(number) = call else { return self.scheduler.cancel(job, true) };
-        let is_there = self.scheduler.payload(job).is_some_and(|payload| payload.blocks.has_call(number));
-        is_there && self.scheduler.cancel_call(job, number)
     }
 
     // ---- replies ---------------------------------------------------------------------------------------------------
@@ -260,11 +216,6 @@ impl Engine {
             self.counts.settled(items, true);
         }
         body
-    }
-
-    /// Whether each of the job's items has an outcome of its own, so that each is answered alone.
-    fn has_calls(&self, job: JobId) -> bool {
-        self.scheduler.payload(job).is_some_and(|payload| !payload.is_map())
     }
 
     /// The initializer has answered: values of no use or a failure, then the end of the call.
@@ -501,9 +452,6 @@ impl Engine {
 }
 
 const HAS_ARGS: &str = "what was fed and is not settled has arguments";
-
-/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
-const SUBMISSIONS_PER_ROUND: u64 = 128;
 
 /// A status as `wait` gave it.
 pub(crate) fn exit_status(raw: i32) -> ExitStatus {

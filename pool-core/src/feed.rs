@@ -15,6 +15,7 @@ use crate::codec::CodecError;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::QUARTER;
+use crate::outcome::CAPACITY_MAX;
 use crate::payload::Payload;
 use crate::scheduler::Terms;
 use crate::shared::{BURST, Shared};
@@ -83,9 +84,6 @@ const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
 
-/// Items for which memory is set aside before the first has come.
-const LANDING_ITEMS_MAX: usize = 1 << 20;
-
 /// An item is not kept waiting for its block to fill for longer than this.
 const BLOCK_TIME: Duration = Duration::from_micros(100);
 
@@ -143,7 +141,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
         // A size hint may be anything.
-        let likely = items.size_hint().0.min(LANDING_ITEMS_MAX);
+        let likely = items.size_hint().0.min(CAPACITY_MAX);
         let landing = if terms.bulk { T::landing(likely) } else { None };
         let mut slot = None;
         shared.with(|engine| {

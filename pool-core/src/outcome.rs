@@ -150,7 +150,7 @@ impl<T: Task> Gathered<T> {
 }
 
 /// Items for which memory is set aside before the first has come.
-const CAPACITY_MAX: usize = 1 << 20;
+pub(crate) const CAPACITY_MAX: usize = 1 << 20;
 
 /// Hands out each item of the part.
 pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {

@@ -25,11 +25,11 @@ pub(super) const UNSAFE: [&str; 18] = [
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
 pub(super) const ATOMICS: [&str; 11] = [
     "pool-core/src/chunk.rs",
-    "pool-core/src/job.rs",
     "pool-core/src/limits.rs",
     "pool-core/src/lineage.rs",
     "pool-core/src/shared.rs",
     "pool-core/src/signals.rs",
+    "pool-core/src/slot.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",

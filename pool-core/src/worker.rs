@@ -104,7 +104,7 @@ pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settin
     let me = Lineage::here();
     signals::note_deaths(end.journal.clone());
     note_panics(end.journal.clone(), me);
-    Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody }.serve()
+    Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody, is_new: true }.serve()
 }
 
 /// Should a panic end the process, the host reads in the journal what it was.
@@ -145,6 +145,8 @@ struct Station {
     long: Vec<u8>,
     /// Whom of the host it has not told of the last replies.
     owes: Owes,
+    /// Nothing but the greeting has come: the first call may be far away, and other workers are to start meanwhile.
+    is_new: bool,
 }
 
 /// Whom a worker has still to wake.
@@ -180,6 +182,7 @@ impl Station {
             if header.kind == call::QUIT {
                 leave(0);
             }
+            self.is_new = header.kind == call::INIT;
             self.answer(&call);
             if !call.is_long {
                 self.end.calls.release(&call.record);
@@ -238,7 +241,8 @@ impl Station {
         if self.owes == Owes::Host {
             self.owes = if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router };
         }
-        if Patience::default().wait(|| self.end.calls.has_news()) {
+        let patience = if self.is_new { Patience::NONE } else { Patience::default() };
+        if patience.wait(|| self.end.calls.has_news()) {
             // A host that sends one call after the other need not be woken for what is done.
             return;
         }

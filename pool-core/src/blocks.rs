@@ -2,6 +2,7 @@
 //! their outcomes.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::bytes::{Bytes, Cut};
@@ -40,14 +41,61 @@ pub(crate) struct Block {
     whole: bool,
     /// Of calls, with a place for each, and some to spare.
     rack: Option<Arc<Rack>>,
-    bytes: Arc<Vec<u8>>,
+    bytes: Content,
     /// An item and where it begins: chunks are mostly cut one after the other.
     cursor: (u32, usize),
 }
 
+/// The bytes of a block: its own, until a lane has to keep some of them, too.
+#[derive(Debug)]
+enum Content {
+    Own(Vec<u8>),
+    Shared(Arc<Vec<u8>>),
+}
+
+impl Content {
+    fn share(&mut self) -> Arc<Vec<u8>> {
+        if let Content::Own(bytes) = self {
+            *self = Content::Shared(Arc::new(std::mem::take(bytes)));
+        }
+        match self {
+            Content::Shared(bytes) => Arc::clone(bytes),
+            Content::Own(_) => unreachable!("it has just been shared"),
+        }
+    }
+
+    /// The memory, if nobody else has it.
+    fn into_own(self) -> Option<Vec<u8>> {
+        match self {
+            Content::Own(bytes) => Some(bytes),
+            Content::Shared(bytes) => Arc::into_inner(bytes),
+        }
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Own(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+        }
+    }
+}
+
 impl Block {
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Vec<u8>) -> Self {
-        Block { first, items, left: items, item_size, whole: false, rack: None, bytes: Arc::new(bytes), cursor: (0, 0) }
+        Block {
+            first,
+            items,
+            left: items,
+            item_size,
+            whole: false,
+            rack: None,
+            bytes: Content::Own(bytes),
+            cursor: (0, 0),
+        }
     }
 
     fn holds(&self, item: u64) -> bool {
@@ -84,8 +132,10 @@ impl Block {
         if self.whole || self.first + u64::from(self.items) != number || args.len() > BESIDE_MAX {
             return None;
         }
-        // While a lane keeps a part of it, it stays as it is.
-        let bytes = Arc::get_mut(&mut self.bytes).filter(|bytes| bytes.len() + args.len() <= QUARTER)?;
+        let Content::Own(bytes) = &mut self.bytes else { return None };
+        if bytes.len() + args.len() > QUARTER {
+            return None;
+        }
         bytes.extend_from_slice(args);
         let slot = SlotRef::new(rack, self.items);
         self.items += 1;
@@ -165,7 +215,7 @@ impl Blocks {
     /// As [`bytes`](Blocks::bytes), to be kept elsewhere, too.
     pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
         let (block, start, end) = self.find(first, items)?;
-        Some(Cut { bytes: Arc::clone(&block.bytes), range: start..end })
+        Some(Cut { bytes: block.bytes.share(), range: start..end })
     }
 
     fn find(&mut self, first: u64, items: u32) -> Option<(&mut Block, usize, usize)> {
@@ -188,7 +238,7 @@ impl Blocks {
         if block.left == 0
             && let Some(block) = self.queue.remove(at)
             && self.spare.len() < SPARE_MAX
-            && let Ok(bytes) = Arc::try_unwrap(block.bytes)
+            && let Some(bytes) = block.bytes.into_own()
         {
             self.spare.push(bytes);
         }

@@ -80,6 +80,8 @@ impl<P> Scheduler<P> {
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
         let Terms { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.terms;
+        // With nothing else under way one wake-up is due in any case, and when it is done is soon enough for that.
+        let is_alone = self.unsettled == 1;
         let slot = &mut self.workers[worker];
         let seq = slot.next_seq;
         slot.next_seq = seq.wrapping_add(1);
@@ -89,6 +91,7 @@ impl<P> Scheduler<P> {
         let notice = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
             Notice::Nobody
         } else if !is_urgent
+            && !is_alone
             && pace.is_short(if are_calls { 1 } else { range.items })
             && !seq.is_multiple_of(WAKE_EVERY)
         {

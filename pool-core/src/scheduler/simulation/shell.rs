@@ -4,7 +4,7 @@ use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, Begun, JobId, Nanos, Scheduler, State, Terms, WorkerId};
+use crate::scheduler::{Action, Begun, JobId, Nanos, Phase, Scheduler, State, Terms, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -118,13 +118,15 @@ impl World {
                     "nonsense is taken for an answer"
                 );
                 let is_garbled = self.rng.permille(500);
+                // That it is to leave may have been decided, and not been said yet.
+                let leaves = matches!(self.scheduler.workers[worker].phase, Phase::Leaving | Phase::Retiring);
                 let process = self.process(worker).expect("it has just spoken");
                 process.is_garbled = is_garbled;
                 let (id, is_dead) = (process.id, process.killer.is_some());
                 let book = &mut self.books.processes[id];
                 book.spoke_nonsense = true;
                 book.dies_of_nonsense |= is_dead && !book.killed;
-                book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave;
+                book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave && !leaves;
                 self.scheduler.misbehaved(worker);
             }
             Reply::Panicked { seq, job, item } => {

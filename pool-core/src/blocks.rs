@@ -98,8 +98,12 @@ impl Block {
         }
     }
 
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.items)
+    }
+
     fn holds(&self, item: u64) -> bool {
-        (self.first..self.first + u64::from(self.items)).contains(&item)
+        (self.first..self.end()).contains(&item)
     }
 
     /// Where the item begins.
@@ -129,7 +133,7 @@ impl Block {
     /// Takes the call behind the last, if its arguments can stand there.
     fn add(&mut self, number: u64, args: &[u8]) -> Option<SlotRef> {
         let rack = self.rack.as_ref().filter(|rack| rack.slots().len() > self.items as usize)?;
-        if self.whole || self.first + u64::from(self.items) != number || args.len() > BESIDE_MAX {
+        if self.whole || self.end() != number || args.len() > BESIDE_MAX {
             return None;
         }
         let Content::Own(bytes) = &mut self.bytes else { return None };

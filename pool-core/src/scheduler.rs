@@ -339,7 +339,7 @@ impl<P> Scheduler<P> {
                 let (seq, items) = (sent.seq, sent.range.items);
                 self.actions.push_back(Action::Recall { worker, seq, items, half: false });
             }
-            let is_at_it = |sent: &&Sent| running && sent.range.job == id && sent.settled < sent.range.items;
+            let is_at_it = |sent: &&Sent| running && sent.range.job == id && !sent.is_settled();
             if let Some(seq) = self.workers[worker].in_flight.front().filter(is_at_it).map(|sent| sent.seq) {
                 self.doom(worker, Doom::Cancelled { seq });
             }

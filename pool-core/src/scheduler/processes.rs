@@ -89,7 +89,7 @@ impl<P> Scheduler<P> {
             };
             // The items before the one that it was in have been salvaged, so that is the first one without an answer,
             // whatever a worker that scribbled may say.
-            let item = sent.range.first + u64::from(sent.settled);
+            let item = sent.next_item();
             let blamed = at == front
                 && (blamed || phase == Phase::Doomed(Doom::Stupor) && self.is_never_begun(sent.range.job, item));
             if !blamed {

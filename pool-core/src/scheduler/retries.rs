@@ -15,7 +15,7 @@ impl<P> Scheduler<P> {
     /// [addressee](Scheduler::addressee).
     pub(crate) fn panicked(&mut self, worker: WorkerId) -> bool {
         let sent = self.workers[worker].in_flight.front().expect("the reply has an addressee");
-        let (id, item) = (sent.range.job, sent.range.first + u64::from(sent.settled));
+        let (id, item) = (sent.range.job, sent.next_item());
         let is_retried = self.jobs.get(id).is_some_and(|job| job.terms.retry_panics) && self.put_off(id, item);
         if is_retried {
             let sent = self.workers[worker].in_flight.front_mut().expect("it was there above");

@@ -18,7 +18,7 @@ impl<P> Scheduler<P> {
         if end > sent.range.items || (last && end < sent.range.items && !sent.was_recalled) {
             return Err(Violation);
         }
-        Ok((sent.range.job, sent.range.first + u64::from(sent.settled)))
+        Ok((sent.range.job, sent.next_item()))
     }
 
     /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
@@ -29,7 +29,7 @@ impl<P> Scheduler<P> {
         slot.heard = now;
         let sent = slot.in_flight.front_mut().expect("the reply has an addressee");
         debug_assert_eq!(sent.seq, seq);
-        let (job, first) = (sent.range.job, sent.range.first + u64::from(sent.settled));
+        let (job, first) = (sent.range.job, sent.next_item());
         sent.settled += items;
         self.settle(job, first, items);
         if last {
@@ -114,7 +114,7 @@ impl<P> Scheduler<P> {
     pub(super) fn give_back(&mut self, sent: &Sent) {
         let left = sent.range.items - sent.settled;
         if left > 0 {
-            let first = sent.range.first + u64::from(sent.settled);
+            let first = sent.next_item();
             self.requeue(Range { job: sent.range.job, first, items: left });
         }
     }

@@ -56,6 +56,16 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    /// The first item without an answer.
+    pub(super) fn next_item(&self) -> u64 {
+        self.range.first + u64::from(self.settled)
+    }
+
+    /// Nothing of it is left to be answered.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled == self.range.items
+    }
+
     pub(super) fn ask_back(&mut self) {
         self.recalling = true;
         self.was_recalled = true;
@@ -155,8 +165,7 @@ impl Worker {
 
     /// It was told to leave, and has nothing before it but chunks that were taken back.
     pub(super) fn has_left_work(&self) -> bool {
-        matches!(self.phase, Phase::Leaving | Phase::Retiring)
-            && self.in_flight.iter().all(|sent| sent.settled == sent.range.items)
+        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.iter().all(Sent::is_settled)
     }
 
     pub(super) fn takes_work(&self) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::bytes::{Bytes, Cut};
 use crate::encoder::FRAME;
-use crate::lane::QUARTER;
+use crate::lane::RECORD_BYTES;
 use crate::payload::Call;
 use crate::scheduler::{CALLS_MAX, JobId};
 use crate::shared::Shared;
@@ -137,7 +137,7 @@ impl Block {
             return None;
         }
         let Content::Own(bytes) = &mut self.bytes else { return None };
-        if bytes.len() + args.len() > QUARTER {
+        if bytes.len() + args.len() > RECORD_BYTES {
             return None;
         }
         bytes.extend_from_slice(args);

@@ -8,7 +8,7 @@ use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record,
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::lane::QUARTER;
+use crate::lane::RECORD_BYTES;
 use crate::lineage::Lineage;
 use crate::message::{Failure, call, reply};
 use crate::panic;
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Chunk<'_> {
 }
 
 /// Values are published at the latest when they come to so many bytes, so that the host can take them in meanwhile.
-const PIECE: usize = QUARTER;
+const PIECE: usize = RECORD_BYTES;
 
 /// Runs the items of a chunk: the code of each task, made for its types.
 pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {

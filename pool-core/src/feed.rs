@@ -14,7 +14,7 @@ use crate::bytes::{Bytes, INLINE};
 use crate::codec::CodecError;
 use crate::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lane::QUARTER;
+use crate::lane::RECORD_BYTES;
 use crate::outcome::CAPACITY_MAX;
 use crate::payload::Payload;
 use crate::scheduler::Terms;
@@ -78,7 +78,7 @@ struct Clock {
 }
 
 /// Bytes of a full block: a chunk never has more, so that several fit into a ring and decoding begins early.
-const BLOCK_BYTES: usize = QUARTER;
+const BLOCK_BYTES: usize = RECORD_BYTES;
 const BLOCK_BYTES_MIN: usize = 1 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes expected of an item of no fixed size.

@@ -16,12 +16,19 @@ use crate::launch::kill_process;
 use crate::message::{LastWords, call, reply};
 use crate::scheduler::Begun;
 
-/// Bytes of each ring: enough for some thousand small calls, little enough that a large payload streams through the
-/// caches. A message of any length passes, in pieces.
-pub(crate) const RING_BYTES: usize = 128 << 10;
+/// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to
+/// keep. A message of any length passes, in pieces.
+const RING_BYTES: usize = 32 << 10;
 
-/// The payload of a record of which four fill a ring, so that none of them meets its end and has to be cut in two.
-pub(crate) const QUARTER: usize = RING_BYTES / 4 - HEADER_BYTES;
+/// Bytes to which a ring grows that was too small: together with the others more than a CPU's second cache. What has
+/// gone to the third is written again in less than half of the time that it takes if another CPU has it in its second.
+const RING_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes to which it grows for a message in pieces: these pass the faster, the less of them is under way.
+const STREAM_BYTES: usize = 512 << 10;
+
+/// The most payload of a record that others follow: so that the host takes one in while the next is written.
+pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
@@ -99,6 +106,11 @@ pub(crate) struct Remains {
 }
 
 impl Lane {
+    /// Memory for a lane, and the descriptor by which a worker opens it.
+    pub(crate) fn memory() -> Result<(HostEnd, OwnedFd), pool_ipc::Error> {
+        HostEnd::create_growing(RING_BYTES_MAX, RING_BYTES_MAX, RING_BYTES)
+    }
+
     pub(crate) fn new(end: HostEnd, pid: u32, pidfd: OwnedFd) -> Self {
         Lane {
             end,
@@ -119,7 +131,7 @@ impl Lane {
     /// Sends a call if it fits into one record now.
     #[inline]
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
-        if !self.outgoing.is_empty() || self.end.calls.room(body.len()).is_none_or(|room| room < body.len()) {
+        if !self.outgoing.is_empty() || !self.has_room(body.len()) {
             return false;
         }
         let position = self.end.calls.position();
@@ -127,6 +139,14 @@ impl Lane {
         debug_assert!(is_sent);
         self.note_sent(header.kind, header.seq, header.flags, Some(position));
         true
+    }
+
+    /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
+    #[inline]
+    fn has_room(&mut self, bytes: usize) -> bool {
+        let calls = &mut self.end.calls;
+        calls.room(bytes).is_some_and(|room| room >= bytes)
+            || self.end.grow_calls() && self.end.calls.room(bytes).is_some_and(|room| room >= bytes)
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -154,10 +174,11 @@ impl Lane {
             let step = self.end.calls.send(&front.header, &front.body, front.sent);
             self.touched |= step.position.is_some();
             front.sent = step.sent;
-            if !step.done {
+            if step.done {
+                self.outgoing.pop_front();
+            } else if self.end.calls.extent() >= STREAM_BYTES || !self.end.grow_calls() {
                 return;
             }
-            self.outgoing.pop_front();
         }
     }
 
@@ -200,6 +221,11 @@ impl Lane {
             }
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
+            let extent = self.end.replies.extent();
+            let is_tight = self.end.replies.backlog() > extent as u64 / 2;
+            if is_tight && (extent < STREAM_BYTES || !record.more()) {
+                self.end.grow_replies();
+            }
             let header = record.header;
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));

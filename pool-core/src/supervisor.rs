@@ -19,7 +19,7 @@ use pool_ipc::{Header, HostEnd};
 
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
-use crate::lane::{Lane, RING_BYTES};
+use crate::lane::Lane;
 use crate::launch::{LOOK_EVERY, Server, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
 use crate::message::{Launch, Report, Step, call};
@@ -156,8 +156,7 @@ impl Supervisor {
         if self.server.is_none() {
             self.server = Some(self.start_again()?);
         }
-        let (end, lane) =
-            HostEnd::create(RING_BYTES, RING_BYTES).map_err(|error| Error::memory("for a worker", error))?;
+        let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
         let server = self.server.as_ref().expect("started above");
         self.launching.insert(worker, end);

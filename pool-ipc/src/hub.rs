@@ -36,7 +36,7 @@ impl Hub {
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
     pub fn create() -> Result<(Hub, OwnedFd), Error> {
-        let fd = region::create(c"pool-hub", 2 * PAGE_BYTES)?;
+        let fd = region::create(c"pool-hub", 2 * PAGE_BYTES, &[0..PAGE_BYTES, PAGE_BYTES..2 * PAGE_BYTES])?;
         // One mapping each, since workers map the first read-only.
         let hub = Hub::map(&fd, Access::ReadWrite)?;
         label(&hub.posts.label.0, HUB_MAGIC, 0, 0);

@@ -1,16 +1,18 @@
 //! The two ends of a lane: a ring of calls to the worker, a ring of replies to the host.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
+use super::consumer::Consumer;
 use super::doorbell::Doorbell;
 use super::error::Error;
 use super::layout::{
     CallPage, LANE_MAGIC, Label, PAGE_BYTES, RING_BYTES_MIN, ReplyPage, VERSION, lane_bytes, ring_fits,
 };
 use super::patience::Patience;
+use super::producer::Producer;
 use super::progress::{Journal, Progress};
 use super::region::{self, Access, Mapping};
-use super::ring::{Consumer, Producer};
 use super::shared::Shared;
 use super::sync::Ordering;
 
@@ -23,6 +25,8 @@ pub struct HostEnd {
     pub replies: Consumer,
     ours: Shared<CallPage>,
     theirs: Shared<ReplyPage>,
+    call_half: Arc<Mapping>,
+    reply_half: Arc<Mapping>,
 }
 
 /// The end of a lane that carries calls out.
@@ -53,32 +57,71 @@ impl HostEnd {
     /// [`Error::RingSize`], [`Error::PageSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
     /// `ftruncate`, `fallocate` (`ENOSPC`: no memory), `fcntl` and `mmap`.
     pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, OwnedFd), Error> {
-        for bytes in [call_bytes as u64, reply_bytes as u64] {
+        Self::create_growing(call_bytes, reply_bytes, usize::MAX)
+    }
+
+    /// As [`create`](HostEnd::create), with rings that have memory for `first` bytes each, a power of two, until they are
+    /// told to [grow](HostEnd::grow_calls).
+    ///
+    /// # Errors
+    /// As for [`create`](HostEnd::create); `first` must be a size for a ring, too.
+    pub fn create_growing(call_bytes: usize, reply_bytes: usize, first: usize) -> Result<(HostEnd, OwnedFd), Error> {
+        let (call_first, reply_first) = (first.min(call_bytes), first.min(reply_bytes));
+        for bytes in [call_bytes, reply_bytes, call_first, reply_first].map(|bytes| bytes as u64) {
             if !ring_fits(bytes) {
                 return Err(Error::RingSize { bytes });
             }
         }
-        let fd = region::create(c"pool-lane", lane_bytes(call_bytes, reply_bytes))?;
+        let replies_at = PAGE_BYTES + call_bytes;
+        let parts = [0..PAGE_BYTES + call_first, replies_at..replies_at + PAGE_BYTES + reply_first];
+        let fd = region::create(c"pool-lane", lane_bytes(call_bytes, reply_bytes), &parts)?;
         let call_half = Mapping::new(&fd, 0, PAGE_BYTES + call_bytes, Access::ReadWrite)?;
-        let reply_half = Mapping::new(&fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadOnly)?;
+        let reply_half = Mapping::new(&fd, replies_at, PAGE_BYTES + reply_bytes, Access::ReadOnly)?;
         let ours = call_half.words::<CallPage>(0);
         let theirs = reply_half.words::<ReplyPage>(0);
         label(&ours.label.0, LANE_MAGIC, call_bytes, reply_bytes);
+        ours.reply_extent.0.store(reply_first as u64, Ordering::Relaxed);
         let host = HostEnd {
             calls: Producer::new(
                 call_half.ring(PAGE_BYTES, call_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
-            ),
+            )
+            .growing(call_first, None),
             replies: Consumer::new(
                 reply_half.ring(PAGE_BYTES, reply_bytes),
                 theirs.part(|page| &page.tail.0),
                 ours.part(|page| &page.head.0),
-            ),
+            )
+            .growing(reply_first),
             ours,
             theirs,
+            call_half,
+            reply_half,
         };
         Ok((host, fd))
+    }
+
+    /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there is no
+    /// memory for more.
+    pub fn grow_calls(&mut self) -> bool {
+        let extent = self.calls.extent();
+        let grows = grow(&self.call_half, extent, self.calls.capacity(), Access::ReadWrite);
+        if grows {
+            self.calls.extend(2 * extent);
+        }
+        grows
+    }
+
+    /// As [`grow_calls`](HostEnd::grow_calls), of the ring of replies.
+    pub fn grow_replies(&mut self) -> bool {
+        let extent = self.replies.extent();
+        let grows = grow(&self.reply_half, extent, self.replies.capacity(), Access::ReadOnly);
+        if grows {
+            self.replies.extend(2 * extent);
+            self.ours.reply_extent.0.store(2 * extent as u64, Ordering::Relaxed);
+        }
+        grows
     }
 
     /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
@@ -120,6 +163,7 @@ impl WorkerEnd {
         let reply_half = Mapping::new(fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadWrite)?;
         let ours = reply_half.words::<ReplyPage>(0);
         let theirs = call_half.words::<CallPage>(0);
+        let reply_first = usize::try_from(theirs.reply_extent.0.load(Ordering::Relaxed)).unwrap_or(reply_bytes);
         if ours.opened.0.swap(1, Ordering::AcqRel) != 0 {
             return Err(Error::AlreadyOpen);
         }
@@ -133,7 +177,8 @@ impl WorkerEnd {
                 reply_half.ring(PAGE_BYTES, reply_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
-            ),
+            )
+            .growing(reply_first, Some(theirs.part(|page| &page.reply_extent.0))),
             journal: Journal::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
             bell: WorkerBell { ours, theirs },
         })
@@ -196,6 +241,11 @@ impl WorkerBell {
             Doorbell { asleep, bell }.wait(ready, None);
         }
     }
+}
+
+/// Takes memory for as much again as the ring in this half has; false if there is none to take.
+fn grow(half: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
+    extent < capacity && half.populate(PAGE_BYTES + extent..PAGE_BYTES + 2 * extent, access)
 }
 
 /// Says what the memory is.

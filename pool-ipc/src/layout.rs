@@ -7,12 +7,15 @@
 //!   host writes .............    worker writes ..............
 //! ```
 //!
+//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow.
+//!
 //! | word | writer | reader | ordering | if the worker dies here |
 //! |---|---|---|---|---|
 //! | [`CallPage`] `magic`…`reply_bytes` | host, before the fd leaves its hands | worker, at opening | Relaxed: the fd's way to the worker orders them | nothing: the host never reads them |
 //! | `CallPage::tail` | host, per record | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `CallPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `CallPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
+//! | `CallPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is there before | nothing |
 //! | [`ReplyPage`] `tail` | worker, per record | host | Release / Relaxed + Acquire fence | what is published is whole, the rest is a draft |
 //! | `ReplyPage::head` of the call ring | worker, per release | host | Release / Relaxed + Acquire fence | the record counts as not released |
 //! | `ReplyPage::asleep` | worker | host | Relaxed, before / after a SeqCst fence | the host wakes nobody, for the price of the call |
@@ -75,6 +78,8 @@ pub(crate) struct CallPage {
     pub(crate) head: Line<AtomicU64>,
     /// Rung when the worker sleeps.
     pub(crate) bell: Line<Futex>,
+    /// Bytes of the reply ring that may be used.
+    pub(crate) reply_extent: Line<AtomicU64>,
 }
 
 /// The words of a lane that the worker writes.
@@ -150,6 +155,7 @@ const _: () = assert!(offset_of!(CallPage, label) == 0);
 const _: () = assert!(offset_of!(CallPage, tail) == 128);
 const _: () = assert!(offset_of!(CallPage, head) == 256);
 const _: () = assert!(offset_of!(CallPage, bell) == 384);
+const _: () = assert!(offset_of!(CallPage, reply_extent) == 512);
 const _: () = assert!(size_of::<CallPage>() <= PAGE_BYTES);
 const _: () = assert!(offset_of!(ReplyPage, tail) == 0);
 const _: () = assert!(offset_of!(ReplyPage, head) == 128);

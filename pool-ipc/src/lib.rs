@@ -44,8 +44,10 @@ mod progress;
 mod record;
 
 // How they speak through it.
+mod consumer;
 mod doorbell;
 mod patience;
+mod producer;
 mod ring;
 
 // The two things made of it.
@@ -63,12 +65,13 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 
+pub use consumer::Consumer;
 pub use error::Error;
 pub use hub::{Hub, HubWorker, Sleeper};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
 pub use note::NOTE_BYTES_MAX;
 pub use patience::Patience;
+pub use producer::{Producer, Sent};
 pub use progress::{ItemMarks, Journal, Progress};
 pub use record::{HEADER_BYTES, Header, MORE, Record};
-pub use ring::{Consumer, Producer, Sent};

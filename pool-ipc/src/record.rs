@@ -9,17 +9,21 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 /// Bytes of a header, and the unit in which a ring is measured.
 pub const HEADER_BYTES: usize = 32;
 
-/// The bit of [`Header::flags`] that says that the message goes on in the next record. The other bits are the user's.
+/// The bit of [`Header::flags`] that says that the message goes on in the next record. The others but the highest are the user's.
 ///
 /// Any record of a message may be empty but its last (unless all are), so judge by this bit, not by bytes gathered.
 pub const MORE: u16 = 1;
+
+/// The bit of [`Header::flags`] by which a producer says that there is nothing from here to the ring's end: the next record
+/// lies at its start. Users see no such record.
+pub(crate) const PAD: u16 = 1 << 15;
 
 /// What the user says about a record. The ring carries these words and gives meaning only to [`MORE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Header {
     /// What the record is.
     pub kind: u16,
-    /// [`MORE`] and fifteen bits of the user's.
+    /// [`MORE`], fourteen bits of the user's, and the highest, which is the ring's.
     pub flags: u16,
     /// A number to tell messages apart.
     pub seq: u32,

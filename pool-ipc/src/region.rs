@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::mem::{ManuallyDrop, align_of, size_of};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -32,8 +33,8 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// Makes `bytes` of shared memory, zeroed, allocated and sealed.
-pub(crate) fn create(name: &CStr, bytes: usize) -> Result<OwnedFd, Error> {
+/// Makes `bytes` of shared memory, zeroed and sealed, of which these `parts` are allocated.
+pub(crate) fn create(name: &CStr, bytes: usize, parts: &[Range<usize>]) -> Result<OwnedFd, Error> {
     let page = sys::page_bytes();
     if page > PAGE_BYTES {
         return Err(Error::PageSize { found: page as u64, expected: PAGE_BYTES as u64 });
@@ -46,7 +47,9 @@ pub(crate) fn create(name: &CStr, bytes: usize) -> Result<OwnedFd, Error> {
     let len = libc::off_t::try_from(bytes).map_err(|_| Error::RingSize { bytes: bytes as u64 })?;
     let fd = create_empty(name)?;
     ftruncate(&fd, len).map_err(|errno| Error::system("ftruncate", errno))?;
-    allocate(&fd, len)?;
+    for part in parts {
+        allocate(&fd, part)?;
+    }
     fcntl(&fd, FcntlArg::F_ADD_SEALS(SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
     Ok(fd)
 }
@@ -62,9 +65,11 @@ fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
 }
 
 /// Takes the memory now: without this a full machine would say so with SIGBUS at the first touch of a page.
-fn allocate(fd: &OwnedFd, len: libc::off_t) -> Result<(), Error> {
+fn allocate(fd: &OwnedFd, part: &Range<usize>) -> Result<(), Error> {
+    let offset = |at: usize| libc::off_t::try_from(at).map_err(|_| Error::RingSize { bytes: at as u64 });
+    let (start, len) = (offset(part.start)?, offset(part.len())?);
     loop {
-        match fallocate(fd, FallocateFlags::empty(), 0, len) {
+        match fallocate(fd, FallocateFlags::empty(), start, len) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("fallocate", errno)),
@@ -121,6 +126,16 @@ impl Mapping {
         let raw = raw.map_err(|source| Error::system("mmap", source))?;
         raw.advise(Advice::DontFork).map_err(|source| Error::system("madvise", source))?;
         Ok(Arc::new(Mapping { raw: ManuallyDrop::new(raw), owner: std::process::id() }))
+    }
+
+    /// Takes memory for these bytes now, if it was not allocated when it was made; false if there is none, or the kernel
+    /// (before Linux 5.14) cannot say so. See MADV_POPULATE_READ in madvise(2).
+    pub(crate) fn populate(&self, bytes: Range<usize>, access: Access) -> bool {
+        let advice = match access {
+            Access::ReadOnly => Advice::PopulateRead,
+            Access::ReadWrite => Advice::PopulateWrite,
+        };
+        self.raw.advise_range(advice, bytes.start, bytes.len()).is_ok()
     }
 
     /// The shared words at `offset`.

@@ -67,7 +67,7 @@ fn what_no_worker_writes_is_refused() {
         header(3, reply::LAST, 1),
         header(u16::MAX, !MORE, u32::MAX),
         header(reply::VALUES, 1 << 4, 1),
-        header(reply::VALUES, (1 << 15) | reply::LAST, 1),
+        header(reply::VALUES, (1 << 14) | reply::LAST, 1),
         // It says nothing, and could be said for ever.
         header(reply::VALUES, 0, 0),
         header(reply::VALUES, reply::WORN, 0),

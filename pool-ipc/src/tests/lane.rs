@@ -140,7 +140,7 @@ fn memory_of_another_kind_is_refused() -> Result<(), Error> {
 
     let (_hub, fd) = Hub::create()?;
     assert!(matches!(open_error(&fd), Error::Magic { .. }));
-    let small = region::create(c"small", 100)?;
+    let small = region::create(c"small", 100, &[])?;
     assert!(matches!(open_error(&small), Error::Size { found: 100, .. }));
 
     let unsealed = OwnedFd::from(File::open("/proc/self/exe").expect("we run"));

@@ -6,8 +6,9 @@ mod lane;
 mod model;
 mod ring;
 
+use super::consumer::Consumer;
 use super::memory::Memory;
-use super::ring::{Consumer, Producer};
+use super::producer::Producer;
 use super::shared::Shared;
 use super::sync::AtomicU64;
 use std::ptr::NonNull;
@@ -15,10 +16,15 @@ use std::sync::Arc;
 
 /// A ring without a mapping.
 pub(crate) fn on_heap(capacity: usize) -> (Producer, Consumer) {
+    growing_on_heap(capacity, capacity)
+}
+
+/// Likewise, with no more of its memory in use than `extent`.
+pub(crate) fn growing_on_heap(capacity: usize, extent: usize) -> (Producer, Consumer) {
     let memory = Memory::on_heap(capacity);
     let (tail, head) = (word(), word());
     let producer = Producer::new(memory.clone(), tail.clone(), head.clone());
-    (producer, Consumer::new(memory, tail, head))
+    (producer.growing(extent, None), Consumer::new(memory, tail, head).growing(extent))
 }
 
 #[allow(unsafe_code, reason = "the heap in place of a mapping")]

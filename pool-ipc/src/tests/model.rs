@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, prop_oneof, proptest};
 
 use super::super::{Consumer, Header, Producer};
-use super::{on_heap, pattern};
+use super::{growing_on_heap, pattern};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -18,6 +18,8 @@ enum Step {
     Build(usize),
     /// Take this many records.
     Take(usize),
+    /// Use twice as much of the memory.
+    Grow,
 }
 
 fn step(longest: usize) -> impl Strategy<Value = Step> {
@@ -26,6 +28,7 @@ fn step(longest: usize) -> impl Strategy<Value = Step> {
         (0..4usize).prop_map(|_| Step::Send),
         (0..longest).prop_map(Step::Build),
         (0..6usize).prop_map(Step::Take),
+        (0..6usize).prop_map(|one| if one == 0 { Step::Grow } else { Step::Take(one) }),
     ]
 }
 
@@ -64,6 +67,12 @@ impl Traffic {
                 self.expected.push_back((header, payload));
             }
             Step::Take(records) => self.take(records),
+            Step::Grow => {
+                let extent = 2 * self.producer.extent();
+                // In this order: what may be written may be read.
+                self.consumer.extend(extent);
+                self.producer.extend(extent);
+            }
             Step::Begin(_) | Step::Build(_) | Step::Send => self.send(),
         }
         let fill = self.producer.backlog();
@@ -104,8 +113,8 @@ fn config() -> ProptestConfig {
 proptest! {
     #![proptest_config(config())]
     #[test]
-    fn a_ring_is_a_queue(log in 5u32..10, steps in vec(step(700), 1..200)) {
-        let (producer, consumer) = on_heap(1 << log);
+    fn a_ring_is_a_queue(log in 5u32..10, small in 0u32..5, steps in vec(step(700), 1..200)) {
+        let (producer, consumer) = growing_on_heap(1 << log, 1 << log.saturating_sub(small).max(log.min(7)));
         let mut traffic = Traffic {
             producer, consumer, under_way: None, expected: VecDeque::new(), arriving: Vec::new(), seq: 0,
         };

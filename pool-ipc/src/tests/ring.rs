@@ -1,7 +1,8 @@
 //! What a ring does, call by call.
 
+use super::super::record::PAD;
 use super::super::{Consumer, Error, Header, MORE, Producer};
-use super::{on_heap, pattern};
+use super::{growing_on_heap, on_heap, pattern};
 
 const CAPACITY: usize = 256;
 
@@ -158,6 +159,91 @@ fn limits_are_revised_until_the_record_is_released() -> Result<(), Error> {
     consumer.release(&record);
     assert!(!producer.revise(position, 1));
     Ok(())
+}
+
+#[test]
+fn a_ring_that_has_not_grown_goes_round_in_what_it_has() -> Result<(), Error> {
+    let (mut producer, mut consumer) = growing_on_heap(4 * CAPACITY, CAPACITY);
+    let most = CAPACITY as u64 - 64; // a header of its own, and one for the pad
+    for round in 0..3 {
+        assert_eq!(producer.room(CAPACITY), Some(most as usize));
+        let position = producer.publish(&Header::default(), most as usize);
+        assert_eq!(position, round * 4 * CAPACITY as u64);
+        assert_eq!(producer.room(0), None, "the start is not free");
+        let record = consumer.peek()?.expect("published");
+        consumer.release(&record);
+    }
+    Ok(())
+}
+
+#[test]
+fn a_ring_grows_where_it_stands() -> Result<(), Error> {
+    let (mut producer, mut consumer) = growing_on_heap(2 * CAPACITY, CAPACITY);
+    producer.publish(&Header::default(), CAPACITY - 64);
+    assert_eq!(producer.room(1), None);
+    consumer.extend(2 * CAPACITY);
+    producer.extend(2 * CAPACITY);
+    assert_eq!(producer.room(CAPACITY), Some(CAPACITY));
+    assert_eq!(producer.publish(&Header::default(), CAPACITY), CAPACITY as u64 - 32);
+    for expected in [CAPACITY - 64, CAPACITY] {
+        let record = consumer.peek()?.expect("published");
+        assert_eq!(record.len, expected);
+        consumer.release(&record);
+    }
+    assert_eq!(producer.room(2 * CAPACITY), Some(2 * CAPACITY - 32), "and goes round in all of it");
+    Ok(())
+}
+
+#[test]
+fn a_pad_is_seen_by_nobody() -> Result<(), Error> {
+    let (mut producer, mut consumer) = growing_on_heap(4 * CAPACITY, CAPACITY);
+    producer.publish(&Header { kind: 1, ..Header::default() }, 32);
+    producer.publish(&Header { kind: 2, ..Header::default() }, CAPACITY - 128);
+    assert_eq!(producer.room(0), None, "the start is not free");
+    let first = consumer.peek()?.expect("published");
+    consumer.release(&first);
+    assert_eq!(producer.room(0), Some(32), "behind the pad");
+    let second = consumer.peek()?.expect("published");
+    consumer.release(&second);
+    assert!(consumer.has_news(), "the pad");
+    assert!(consumer.peek()?.is_none());
+    assert!(!consumer.has_news());
+    assert!(producer.room(8).is_some());
+    assert_eq!(producer.publish(&Header { kind: 3, ..Header::default() }, 8), 1024);
+    assert_eq!(consumer.peek()?.map(|record| (record.header.kind, record.position())), Some((3, 1024)));
+    Ok(())
+}
+
+#[test]
+fn pads_that_lead_nowhere_are_refused() {
+    let (mut producer, mut consumer) = on_heap(CAPACITY);
+    producer.publish(&Header::default(), 32);
+    consumer.peek().expect("sound");
+    let forge = |producer: &mut Producer, position| producer.forge(position, &Header::default(), PAD);
+    forge(&mut producer, 0);
+    assert!(matches!(consumer.peek(), Err(Error::Corrupt { word: "flags", .. })), "from the start to the start");
+    let (mut producer, mut consumer) = on_heap(CAPACITY);
+    producer.publish(&Header::default(), 0);
+    producer.publish(&Header::default(), 0);
+    let record = consumer.peek().expect("sound").expect("published");
+    consumer.release(&record);
+    forge(&mut producer, 32);
+    assert!(matches!(consumer.peek(), Err(Error::Corrupt { word: "flags", .. })), "past what is published");
+}
+
+#[test]
+fn records_where_no_memory_was_taken_are_refused() {
+    let (mut producer, consumer) = on_heap(CAPACITY);
+    let mut consumer = consumer.growing(CAPACITY / 2);
+    producer.publish(&Header::default(), CAPACITY / 2);
+    assert!(matches!(consumer.peek(), Err(Error::Corrupt { word: "len", .. })));
+    let (mut producer, consumer) = on_heap(CAPACITY);
+    let mut consumer = consumer.growing(CAPACITY / 2);
+    producer.publish(&Header::default(), CAPACITY / 2 - 32);
+    producer.publish(&Header::default(), 0);
+    let record = consumer.peek().expect("sound").expect("published");
+    consumer.release(&record);
+    assert!(matches!(consumer.peek(), Err(Error::Corrupt { word: "tail", .. })));
 }
 
 #[test]

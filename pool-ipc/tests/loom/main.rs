@@ -11,12 +11,16 @@
 
 #![allow(dead_code, unreachable_pub, unnameable_types, reason = "parts of another crate, not all of them used here")]
 
+#[path = "../../src/consumer.rs"]
+mod consumer;
 #[path = "../../src/doorbell.rs"]
 mod doorbell;
 #[path = "../../src/error.rs"]
 mod error;
 #[path = "../../src/note.rs"]
 mod note;
+#[path = "../../src/producer.rs"]
+mod producer;
 #[path = "../../src/progress.rs"]
 mod progress;
 #[path = "../../src/record.rs"]

@@ -38,7 +38,7 @@ impl Memory {
         self.bytes.len()
     }
 
-    fn offset(&self, position: u64) -> usize {
+    pub(crate) fn offset(&self, position: u64) -> usize {
         position as usize & (self.capacity() - 1) & !(HEADER_BYTES - 1)
     }
 

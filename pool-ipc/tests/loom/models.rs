@@ -7,11 +7,12 @@ use std::sync::Arc;
 use loom::model::Builder;
 use loom::thread;
 
+use super::consumer::Consumer;
 use super::doorbell::{Doorbell, Switchboard};
 use super::memory::Memory;
+use super::producer::Producer;
 use super::progress::Marks;
 use super::record::Header;
-use super::ring::{Consumer, Producer};
 use super::shared::Shared;
 use super::sync::{AtomicU32, AtomicU64, Futex, Ordering, Weakness, weaken};
 
@@ -72,33 +73,43 @@ impl Bed {
 /// Three records through a ring for two, so that the third lies where the first was.
 #[test]
 fn records_arrive_whole() {
+    check(|| three_through(ring(128)), &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}
+
+/// As well in a ring that could be larger, behind a pad.
+#[test]
+fn records_arrive_whole_behind_a_pad() {
     fn model() {
-        let (mut producer, mut consumer) = ring(128);
-        let sender = thread::spawn(move || {
-            for seq in 1..=3 {
-                while producer.room(8).is_none_or(|room| room < 8) {
-                    thread::yield_now();
-                }
-                producer.spare(8)[..8].fill(seq as u8);
-                producer.publish(&Header { seq, info: u64::from(seq), ..Header::default() }, 8);
-            }
-        });
-        for seq in 1..=3 {
-            let record = loop {
-                match consumer.peek().expect("an honest peer") {
-                    Some(record) => break record,
-                    None => thread::yield_now(),
-                }
-            };
-            assert_eq!((record.len, record.header.seq, record.header.info), (8, seq, u64::from(seq)));
-            let mut bytes = Vec::new();
-            consumer.copy(&record, &mut bytes);
-            assert_eq!(bytes, [seq as u8; 8]);
-            consumer.release(&record);
-        }
-        sender.join().unwrap();
+        let (producer, consumer) = ring(256);
+        three_through((producer.growing(160, None), consumer.growing(160)));
     }
     check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}
+
+fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
+    let sender = thread::spawn(move || {
+        for seq in 1..=3 {
+            while producer.room(8).is_none_or(|room| room < 8) {
+                thread::yield_now();
+            }
+            producer.spare(8)[..8].fill(seq as u8);
+            producer.publish(&Header { seq, info: u64::from(seq), ..Header::default() }, 8);
+        }
+    });
+    for seq in 1..=3 {
+        let record = loop {
+            match consumer.peek().expect("an honest peer") {
+                Some(record) => break record,
+                None => thread::yield_now(),
+            }
+        };
+        assert_eq!((record.len, record.header.seq, record.header.info), (8, seq, u64::from(seq)));
+        let mut bytes = Vec::new();
+        consumer.copy(&record, &mut bytes);
+        assert_eq!(bytes, [seq as u8; 8]);
+        consumer.release(&record);
+    }
+    sender.join().unwrap();
 }
 
 /// A message larger than the ring, which is sent as room comes free.

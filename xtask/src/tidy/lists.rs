@@ -12,7 +12,7 @@ pub(super) const UNSAFE: [&str; 18] = [
     "pool-ipc/src/layout.rs",
     "pool-ipc/src/memory.rs",
     "pool-ipc/src/region.rs",
-    "pool-ipc/src/ring.rs",
+    "pool-ipc/src/consumer.rs",
     "pool-ipc/src/shared.rs",
     "pool-ipc/src/sys.rs",
     "pool-macros/src/item.rs",

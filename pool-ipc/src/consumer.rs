@@ -1,0 +1,265 @@
+//! The reading end of a ring; see [`ring`](super::ring).
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use super::error::Error;
+use super::memory::Memory;
+use super::record::{HEADER_BYTES, PAD, Record, span};
+use super::ring::{OneThread, draft_end_of};
+use super::shared::Shared;
+use super::sync::{AtomicU64, Ordering, fence, publish_order};
+
+/// The reading end of a ring: one, which moves between threads but is not shared.
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<pool_ipc::Consumer>();
+/// ```
+#[derive(Debug)]
+pub struct Consumer {
+    memory: Memory,
+    /// Bytes of the memory, from its start, in which records may lie.
+    extent: usize,
+    /// The peer's index.
+    tail_word: Shared<AtomicU64>,
+    /// Our index, where the peer reads it.
+    head_word: Shared<AtomicU64>,
+    head: u64,
+    /// The last value of the peer's index that was found good.
+    tail: u64,
+    one_thread: OneThread,
+}
+
+impl Consumer {
+    /// The reading end of an empty ring.
+    pub(super) fn new(memory: Memory, tail_word: Shared<AtomicU64>, head_word: Shared<AtomicU64>) -> Consumer {
+        let extent = memory.capacity();
+        Consumer { memory, extent, tail_word, head_word, head: 0, tail: 0, one_thread: PhantomData }
+    }
+
+    /// Believes in no records beyond these bytes of the memory.
+    pub(super) fn growing(self, extent: usize) -> Consumer {
+        Consumer { extent, ..self }
+    }
+
+    /// So much of the memory may be used from now on.
+    pub(super) fn extend(&mut self, extent: usize) {
+        self.extent = extent.min(self.capacity()).max(self.extent);
+    }
+
+    /// Bytes of the ring in use, whether full or free: its capacity, unless it may still grow.
+    #[inline]
+    pub fn extent(&self) -> usize {
+        self.extent
+    }
+
+    /// Bytes of records, with their headers, that were published when somebody last looked, and have not been released.
+    #[inline]
+    pub fn backlog(&self) -> u64 {
+        self.tail - self.head
+    }
+
+    /// Bytes that the ring can hold, headers included.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+
+    /// Whether there is something to look at: a record, or the traces of a peer gone wrong. One plain load.
+    #[inline]
+    pub fn has_news(&self) -> bool {
+        // Relaxed: `peek` loads again, with the fence.
+        self.tail != self.head || self.tail_word.load(Ordering::Relaxed) != self.head
+    }
+
+    /// The oldest record that has not been released, again and again until it is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the peer's index or the record's length is impossible.
+    #[inline]
+    pub fn peek(&mut self) -> Result<Option<Record>, Error> {
+        self.look(self.head)
+    }
+
+    /// The record behind `record`, which may not have been released yet.
+    ///
+    /// # Errors
+    /// As for [`peek`](Consumer::peek).
+    ///
+    /// # Panics
+    /// If `record` has been released or is not of this ring.
+    #[inline]
+    pub fn peek_after(&mut self, record: &Record) -> Result<Option<Record>, Error> {
+        self.own(record);
+        self.look(record.next)
+    }
+
+    /// Appends the payload to `out`. The peer may be writing there at the same time: the bytes are whatever they are.
+    ///
+    /// # Panics
+    /// If `record` has been released or is not of this ring.
+    pub fn copy(&self, record: &Record, out: &mut Vec<u8>) {
+        self.own(record);
+        self.memory.append_payload(record.position, record.len, out);
+    }
+
+    /// Fills `out` with the payload's bytes from `at` on, as [`copy`](Consumer::copy) does.
+    ///
+    /// # Panics
+    /// If that is more than the payload holds, or `record` has been released or is not of this ring.
+    pub fn copy_range(&self, record: &Record, at: usize, out: &mut [u8]) {
+        // SAFETY:
+        // - a `MaybeUninit<u8>` is laid out as a `u8`;
+        // - `copy_to` writes bytes into it and nothing uninitialised.
+        let out = unsafe { &mut *(std::ptr::from_mut(out) as *mut [MaybeUninit<u8>]) };
+        self.copy_to(record, at, out);
+    }
+
+    /// As [`copy_range`](Consumer::copy_range), into memory that need not have been written before. All of `out` is.
+    ///
+    /// # Panics
+    /// As there.
+    pub fn copy_to(&self, record: &Record, at: usize, out: &mut [MaybeUninit<u8>]) {
+        self.own(record);
+        assert!(
+            at <= record.len && out.len() <= record.len - at,
+            "{} bytes at {at} of a payload of {}",
+            out.len(),
+            record.len
+        );
+        self.memory.copy_payload(record.position, at, out);
+    }
+
+    /// The payload, in place.
+    ///
+    /// # Safety
+    /// The producer must be trusted not to touch the bytes of a record that is not released: right for a worker, which
+    /// trusts its host; wrong for a host.
+    ///
+    /// # Panics
+    /// If `record` has been released or is not of this ring.
+    #[inline]
+    pub unsafe fn bytes(&self, record: &Record) -> &[u8] {
+        self.own(record);
+        // SAFETY: the record is not released, nor can be while `self` is borrowed, and the caller trusts the producer.
+        unsafe { self.memory.payload_ref(record.position, record.len) }
+    }
+
+    /// The record's `limit` word as it is now; see [`Journal::claim`](crate::Journal::claim).
+    ///
+    /// # Panics
+    /// If `record` has been released or is not of this ring.
+    #[inline]
+    pub fn limit(&self, record: &Record) -> u32 {
+        self.own(record);
+        let word = self.memory.wire(record.position).limit();
+        word.load(Ordering::Relaxed)
+    }
+
+    /// Gives the bytes of `record`, and of all records before it, back to the producer. Does nothing if they have been
+    /// given back already.
+    #[inline]
+    pub fn release(&mut self, record: &Record) {
+        if record.next <= self.head {
+            return;
+        }
+        assert!(record.next <= self.tail, "a record of another ring");
+        self.head = record.next;
+        self.head_word.store(self.head, publish_order()); // SYNC HEAD
+    }
+
+    /// Copies the dead producer's draft that ended at `draft_end`, if it can have ended there.
+    pub(super) fn salvage(&mut self, draft_end: u32, out: &mut Vec<u8>) -> bool {
+        if self.refresh().is_err() {
+            return false;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]
+        let used = (self.tail - self.head) as usize;
+        let block = (self.memory.capacity() - used).min(self.extent.saturating_sub(self.memory.offset(self.tail)));
+        // Of a draft that was published since, the end is not after `tail`: that makes a number larger than any ring.
+        let bytes = draft_end.wrapping_sub(draft_end_of(self.tail, 0)) as usize;
+        let fits = block.checked_sub(HEADER_BYTES).is_some_and(|room| bytes <= room);
+        if fits {
+            self.memory.append_payload(self.tail, bytes, out);
+        }
+        fits
+    }
+
+    /// The record at `position`, which is within `head..=tail`, or behind a pad there.
+    #[inline]
+    fn look(&mut self, mut position: u64) -> Result<Option<Record>, Error> {
+        loop {
+            if position == self.tail {
+                self.refresh()?;
+                if position == self.tail {
+                    return Ok(None);
+                }
+            }
+            let offset = self.memory.offset(position);
+            let Some(room) = self.extent.checked_sub(offset + HEADER_BYTES) else {
+                return Err(corrupt("tail", position, self.extent as u64));
+            };
+            let (header, len) = self.memory.wire(position).read();
+            if header.flags & PAD != 0 {
+                position = self.skip(position)?;
+                continue;
+            }
+            // Neither past what is published nor past what may be used. Both are multiples of a header's size.
+            let most = (self.tail - position - HEADER_BYTES as u64).min(room as u64);
+            if u64::from(len) > most {
+                return Err(corrupt("len", u64::from(len), most));
+            }
+            let len = len as usize;
+            return Ok(Some(Record { header, len, position, next: position + span(len) as u64 }));
+        }
+    }
+
+    /// Where the ring's start is for which the producer has left off at `position`. It is not there already: so an
+    /// honest one cannot be told from one that pads for ever by anything else.
+    #[cold]
+    fn skip(&mut self, position: u64) -> Result<u64, Error> {
+        let start = position + self.memory.to_end(position) as u64;
+        if start > self.tail || self.memory.offset(position) == 0 {
+            return Err(corrupt("flags", position, start));
+        }
+        if position == self.head {
+            self.head = start;
+            self.head_word.store(self.head, publish_order()); // SYNC HEAD
+        }
+        Ok(start)
+    }
+
+    /// Takes note of what the peer has published.
+    #[inline]
+    fn refresh(&mut self) -> Result<(), Error> {
+        let tail = self.tail_word.load(Ordering::Relaxed);
+        fence(Ordering::Acquire); // SYNC TAIL
+        let most = self.head + self.memory.capacity() as u64;
+        if tail < self.tail || tail > most || !tail.is_multiple_of(HEADER_BYTES as u64) {
+            return Err(corrupt("tail", tail, most));
+        }
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Only records that are in the ring may be read: the bytes of others are the producer's again.
+    #[inline]
+    fn own(&self, record: &Record) {
+        assert!(
+            self.head <= record.position && record.next <= self.tail,
+            "a record that has been released, or is of another ring"
+        );
+        assert!(
+            record.len as u64 <= record.next - record.position - HEADER_BYTES as u64,
+            "a record whose length was changed"
+        );
+    }
+}
+
+#[cold]
+fn corrupt(word: &'static str, found: u64, bound: u64) -> Error {
+    Error::Corrupt { word, found, bound }
+}

@@ -1,0 +1,312 @@
+//! The writing end of a ring; see [`ring`](super::ring).
+
+#![allow(unsafe_code)]
+
+use std::marker::PhantomData;
+
+use super::error::Error;
+use super::memory::Memory;
+use super::record::{HEADER_BYTES, Header, MORE, PAD, span};
+use super::ring::{OneThread, draft_end_of};
+use super::shared::Shared;
+use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
+
+/// The writing end of a ring: one, which moves between threads but is not shared.
+///
+/// ```compile_fail,E0277
+/// fn shared<T: Sync>() {}
+/// shared::<pool_ipc::Producer>();
+/// ```
+#[derive(Debug)]
+pub struct Producer {
+    memory: Memory,
+    /// Bytes of the memory, from its start, that may be used so far.
+    extent: usize,
+    /// Where the peer says so, if it is the peer's to say.
+    extent_word: Option<Shared<AtomicU64>>,
+    /// Our index, where the peer reads it.
+    tail_word: Shared<AtomicU64>,
+    /// The peer's index.
+    head_word: Shared<AtomicU64>,
+    tail: u64,
+    /// The last value of the peer's index that was found good.
+    head: u64,
+    /// The value of the peer's index that was not.
+    fault: Option<u64>,
+    one_thread: OneThread,
+}
+
+/// How far [`Producer::send`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "a message may be sent in part only"]
+pub struct Sent {
+    /// Bytes of the payload sent so far, those of earlier calls included: pass it to the next call.
+    pub sent: usize,
+    /// Where the first record lies that this call has written, if it has written any.
+    pub position: Option<u64>,
+    /// Whether the message is complete. If not, the ring is full: wait for room and call again.
+    pub done: bool,
+}
+
+/// Bytes that a reader takes at a time while more are written: they stay in the caches of both.
+const PIECE_MAX: usize = 32 << 10;
+
+impl Producer {
+    /// The writing end of an empty ring.
+    pub(super) fn new(memory: Memory, tail_word: Shared<AtomicU64>, head_word: Shared<AtomicU64>) -> Producer {
+        let extent = memory.capacity();
+        Producer {
+            memory,
+            extent,
+            extent_word: None,
+            tail_word,
+            head_word,
+            tail: 0,
+            head: 0,
+            fault: None,
+            one_thread: PhantomData,
+        }
+    }
+
+    /// With no more of its memory than [`extend`](Producer::extend) says, or the peer in this word.
+    pub(super) fn growing(self, extent: usize, extent_word: Option<Shared<AtomicU64>>) -> Producer {
+        // One that may grow needs room for a record and for a pad.
+        assert!(extent == self.capacity() || (2 * HEADER_BYTES..self.capacity()).contains(&extent));
+        assert!(extent.is_multiple_of(HEADER_BYTES));
+        Producer { extent, extent_word, ..self }
+    }
+
+    /// So much of the memory may be used from now on.
+    pub(super) fn extend(&mut self, extent: usize) {
+        self.extent = extent.min(self.capacity()).max(self.extent);
+    }
+
+    /// Bytes of the ring in use, whether full or free: its capacity, unless it may still grow.
+    #[inline]
+    pub fn extent(&self) -> usize {
+        self.extent
+    }
+
+    /// Bytes that the ring can hold, headers included.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.memory.capacity()
+    }
+
+    /// Where the next record will lie.
+    #[inline]
+    pub fn position(&self) -> u64 {
+        self.tail
+    }
+
+    /// Payload bytes that fit into one record now, or `None` if not even a header fits. Looks at the peer's index
+    /// only if what was known of it leaves less than `want`, and if the ring's end is not the reason.
+    #[inline]
+    pub fn room(&mut self, want: usize) -> Option<usize> {
+        if self.to_end() == 0 && !self.turn() {
+            return None;
+        }
+        if self.block() < want.saturating_add(HEADER_BYTES).min(self.to_end()) {
+            self.refresh();
+        }
+        self.block().checked_sub(HEADER_BYTES)
+    }
+
+    /// The payload space of the record under construction: what [`room`](Producer::room) says, and empty if there is
+    /// none.
+    ///
+    /// What is written here stays until something is published, so a record can be built up over several calls. A
+    /// record ends at the ring's end at the latest; build what must not be cut elsewhere and
+    /// [`send`](Producer::send) it.
+    #[inline]
+    pub fn spare(&mut self, want: usize) -> &mut [u8] {
+        match self.room(want) {
+            // SAFETY: the bytes from `tail` on belong to the producer, that is to `self`, which stays borrowed.
+            Some(len) => unsafe { self.memory.payload_mut(self.tail, len) },
+            None => &mut [],
+        }
+    }
+
+    /// Where the first `bytes` payload bytes of the record under construction end: what
+    /// [`Journal::begin_item`](crate::Journal::begin_item) is told of results that are not published yet, and
+    /// [`HostEnd::salvage`](crate::HostEnd::salvage) looks for. Publish what the journal counts, or take it out of the
+    /// journal before something else is written there.
+    #[inline]
+    pub fn draft_end(&self, bytes: usize) -> u32 {
+        draft_end_of(self.tail, bytes)
+    }
+
+    /// Makes a record of the first `len` bytes of [`spare`](Producer::spare) and hands it to the peer. Returns its
+    /// position.
+    ///
+    /// # Panics
+    /// If the record is larger than `spare` was.
+    #[inline]
+    pub fn publish(&mut self, header: &Header, len: usize) -> u64 {
+        self.publish_as(header, header.flags, len)
+    }
+
+    /// Word by word: a header that has just been made and is copied as a whole keeps the processor waiting until all that
+    /// was written before it, to memory that the peer has in its cache, is there.
+    #[inline]
+    fn publish_as(&mut self, header: &Header, flags: u16, len: usize) -> u64 {
+        let room = self.block().checked_sub(HEADER_BYTES);
+        assert!(room.is_some_and(|room| len <= room), "a record of {len} bytes where there is room for {room:?}");
+        #[expect(clippy::cast_possible_truncation, reason = "at most the capacity, which is at most 1 GiB")]
+        self.memory.wire(self.tail).write(header, flags & !PAD, len as u32);
+        let position = self.tail;
+        self.tail += span(len) as u64;
+        self.tail_word.store(self.tail, publish_order()); // SYNC TAIL
+        position
+    }
+
+    /// Sends as much of `payload[sent..]` as there is room for, in one or more records that all but the message's last
+    /// carry [`MORE`]. An empty payload takes one empty record.
+    ///
+    /// A message that fits is one record. Any other goes in pieces, so that the peer takes one while the next is written: of
+    /// at most a quarter of the ring and 32 KiB, and of at least a [`step`](Producer::step).
+    ///
+    /// Start with `sent` 0, go on with [`Sent::sent`] until [`Sent::done`], and send nothing else in between.
+    ///
+    /// # Panics
+    /// If `sent` is past the payload's end.
+    pub fn send(&mut self, header: &Header, payload: &[u8], sent: usize) -> Sent {
+        let mut rest = &payload[sent..];
+        let mut position = None;
+        let mut done = rest.is_empty() && sent > 0; // the last call was told so, and asks again
+        while !done {
+            let is_begun = rest.len() < payload.len();
+            let step = self.step(rest.len());
+            let Some(room) = self.room(if is_begun { step } else { rest.len() }) else {
+                break;
+            };
+            let piece = if is_begun || rest.len() > room { self.piece() } else { rest.len() };
+            let len = room.min(rest.len()).min(piece);
+            if len < step.min(self.to_end() - HEADER_BYTES) {
+                break; // full; a small record is of use only to get past the ring's end
+            }
+            let (now, later) = rest.split_at(len);
+            done = later.is_empty();
+            let flags = if done { header.flags & !MORE } else { header.flags | MORE };
+            self.spare(len)[..len].copy_from_slice(now);
+            let at = self.publish_as(header, flags, len);
+            position.get_or_insert(at);
+            rest = later;
+        }
+        Sent { sent: payload.len() - rest.len(), position, done }
+    }
+
+    /// Bytes of a message, of which `rest` are not sent, that are worth a record of their own.
+    #[inline]
+    pub fn step(&self, rest: usize) -> usize {
+        rest.min(self.piece() / 2)
+    }
+
+    /// The longest record of a message that goes in several.
+    #[inline]
+    fn piece(&self) -> usize {
+        (self.extent / 4).min(PIECE_MAX)
+    }
+
+    /// Whether [`send`](Producer::send) would send something of a message of which `rest` bytes are not sent.
+    #[inline]
+    pub fn takes(&mut self, rest: usize) -> bool {
+        self.roomy(self.step(rest))
+    }
+
+    /// Changes the `limit` word of a published record. False, and nothing is changed, if the peer has released the
+    /// record, since its bytes may have been used again.
+    ///
+    /// `position` is what [`publish`](Producer::publish) or [`send`](Producer::send) returned. Read the peer's claim
+    /// *after* this: see [`Journal::claim`](crate::Journal::claim).
+    pub fn revise(&mut self, position: u64, limit: u32) -> bool {
+        self.refresh();
+        let there = (self.head..self.tail).contains(&position);
+        if there {
+            let word = self.memory.wire(position).limit();
+            word.store(limit, Ordering::Relaxed);
+        }
+        store_load_fence(); // SYNC CLAIM: our limit before our look at the claim
+        there
+    }
+
+    /// Bytes of the ring in use: records that are published and not yet released, with their headers and padding.
+    pub fn backlog(&mut self) -> u64 {
+        self.refresh();
+        self.tail - self.head
+    }
+
+    /// Whether everything read from the peer so far was what an honest peer writes. If not, the ring takes no room back
+    /// any more, so waiting for some would be in vain.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if the peer has written an impossible index.
+    pub fn check(&self) -> Result<(), Error> {
+        match self.fault {
+            None => Ok(()),
+            Some(found) => Err(Error::Corrupt { word: "head", found, bound: self.tail }),
+        }
+    }
+
+    /// Whether there is as much room for a record with `want` bytes of payload as the place can ever give: all of it,
+    /// or all that is left before the ring's end.
+    pub(super) fn roomy(&mut self, want: usize) -> bool {
+        self.room(want).is_some_and(|room| room >= want.min(self.to_end() - HEADER_BYTES))
+    }
+
+    /// Writes what no producer writes.
+    #[cfg(test)]
+    pub(super) fn forge(&mut self, position: u64, header: &Header, flags: u16) {
+        self.memory.wire(position).write(header, flags, 0);
+    }
+
+    /// Bytes in one piece from `tail` on that are ours: a multiple of 32.
+    #[inline]
+    fn block(&self) -> usize {
+        #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]
+        let used = (self.tail - self.head) as usize;
+        (self.memory.capacity() - used).min(self.to_end())
+    }
+
+    /// Bytes from `tail` to where records end. In a ring that may grow that is a header short of its extent, lest there be
+    /// no place for the [pad](PAD).
+    #[inline]
+    fn to_end(&self) -> usize {
+        let capacity = self.memory.capacity();
+        let end = if self.extent < capacity { self.extent - HEADER_BYTES } else { capacity };
+        end - self.memory.offset(self.tail)
+    }
+
+    /// Goes on at the ring's start, since what may be used ends here. False if that is not free yet.
+    #[cold]
+    fn turn(&mut self) -> bool {
+        self.refresh();
+        if self.to_end() > 0 {
+            return true; // it has grown
+        }
+        let start = self.tail + self.memory.to_end(self.tail) as u64;
+        if start - self.head > (self.memory.capacity() - HEADER_BYTES) as u64 {
+            return false;
+        }
+        self.memory.wire(self.tail).write(&Header::default(), PAD, 0);
+        self.tail = start;
+        self.tail_word.store(self.tail, publish_order()); // SYNC TAIL
+        true
+    }
+
+    /// Takes note of what the peer has released, and has let the ring grow to.
+    fn refresh(&mut self) {
+        if let Some(word) = &self.extent_word {
+            #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]
+            let extent = word.load(Ordering::Relaxed) as usize;
+            self.extend(extent);
+        }
+        let head = self.head_word.load(Ordering::Relaxed);
+        fence(Ordering::Acquire); // SYNC HEAD
+        if (self.head..=self.tail).contains(&head) && head.is_multiple_of(HEADER_BYTES as u64) {
+            self.head = head;
+        } else {
+            self.fault = Some(head);
+        }
+    }
+}

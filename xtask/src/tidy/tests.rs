@@ -15,7 +15,7 @@ fn fires(name: &str, text: &str, rule: &str) {
 }
 
 const SLOT: &str = "pool-core/src/slot.rs";
-const RING: &str = "pool-ipc/src/ring.rs";
+const RING: &str = "pool-ipc/src/producer.rs";
 const WORKER: &str = "pool-core/src/worker.rs";
 
 #[test]

@@ -24,7 +24,7 @@ const RING_BYTES: usize = 32 << 10;
 /// gone to the third is written again in less than half of the time that it takes if another CPU has it in its second.
 const RING_BYTES_MAX: usize = 1 << 20;
 
-/// Bytes to which it grows for a message in pieces: these pass the faster, the less of them is under way.
+/// Bytes to which it grows for a message in pieces, of which less need be under way.
 const STREAM_BYTES: usize = 512 << 10;
 
 /// The most payload of a record that others follow: so that the host takes one in while the next is written.
@@ -144,9 +144,14 @@ impl Lane {
     /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
-        let calls = &mut self.end.calls;
-        calls.room(bytes).is_some_and(|room| room >= bytes)
-            || self.end.grow_calls() && self.end.calls.room(bytes).is_some_and(|room| room >= bytes)
+        let fits = |lane: &mut Self| lane.end.calls.room(bytes).is_some_and(|room| room >= bytes);
+        fits(self) || bytes <= RECORD_BYTES && self.grow_calls(RING_BYTES_MAX) && fits(self)
+    }
+
+    /// Lets the ring of calls grow, to at most so many bytes, if it is full, and not merely at its end.
+    fn grow_calls(&mut self, most: usize) -> bool {
+        let extent = self.end.calls.extent();
+        extent < most && self.end.calls.backlog() > extent as u64 / 2 && self.end.grow_calls()
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -176,7 +181,7 @@ impl Lane {
             front.sent = step.sent;
             if step.done {
                 self.outgoing.pop_front();
-            } else if self.end.calls.extent() >= STREAM_BYTES || !self.end.grow_calls() {
+            } else if !self.grow_calls(STREAM_BYTES) {
                 return;
             }
         }
@@ -222,8 +227,8 @@ impl Lane {
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let extent = self.end.replies.extent();
-            let is_tight = self.end.replies.backlog() > extent as u64 / 2;
-            if is_tight && (extent < STREAM_BYTES || !record.more()) {
+            let most = if record.more() { STREAM_BYTES } else { RING_BYTES_MAX };
+            if extent < most && self.end.replies.backlog() > extent as u64 / 2 {
                 self.end.grow_replies();
             }
             let header = record.header;

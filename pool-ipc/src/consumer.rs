@@ -217,8 +217,8 @@ impl Consumer {
         }
     }
 
-    /// Where the ring's start is for which the producer has left off at `position`. It is not there already: so an
-    /// honest one cannot be told from one that pads for ever by anything else.
+    /// Where the ring's start is to which the pad at `position` leads. One at the start is none: else a producer could pad
+    /// for ever.
     #[cold]
     fn skip(&mut self, position: u64) -> Result<u64, Error> {
         let start = position + self.memory.to_end(position) as u64;

@@ -1,6 +1,7 @@
 //! How workers wake their host: two bells for the whole pool, whatever the number of lanes.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::slice::from_ref;
 use std::time::Instant;
 
 use super::doorbell::{Doorbell, Switchboard};
@@ -36,7 +37,7 @@ impl Hub {
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
     pub fn create() -> Result<(Hub, OwnedFd), Error> {
-        let fd = region::create(c"pool-hub", 2 * PAGE_BYTES, &[0..PAGE_BYTES, PAGE_BYTES..2 * PAGE_BYTES])?;
+        let fd = region::create(c"pool-hub", 2 * PAGE_BYTES, from_ref(&(0..2 * PAGE_BYTES)))?;
         // One mapping each, since workers map the first read-only.
         let hub = Hub::map(&fd, Access::ReadWrite)?;
         label(&hub.posts.label.0, HUB_MAGIC, 0, 0);

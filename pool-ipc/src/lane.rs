@@ -158,12 +158,11 @@ impl WorkerEnd {
     /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if `fd` is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
     pub fn open(fd: BorrowedFd<'_>) -> Result<WorkerEnd, Error> {
-        let (call_bytes, reply_bytes) = read_label(fd)?;
+        let (call_bytes, reply_bytes, reply_first) = read_label(fd)?;
         let call_half = Mapping::new(fd, 0, PAGE_BYTES + call_bytes, Access::ReadOnly)?;
         let reply_half = Mapping::new(fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadWrite)?;
         let ours = reply_half.words::<ReplyPage>(0);
         let theirs = call_half.words::<CallPage>(0);
-        let reply_first = usize::try_from(theirs.reply_extent.0.load(Ordering::Relaxed)).unwrap_or(reply_bytes);
         if ours.opened.0.swap(1, Ordering::AcqRel) != 0 {
             return Err(Error::AlreadyOpen);
         }
@@ -269,8 +268,8 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sizes of a lane's rings, checked against the memory's.
-fn read_label(fd: BorrowedFd<'_>) -> Result<(usize, usize), Error> {
+/// The sizes of a lane's rings, checked against the memory's, and what may be used of the second.
+fn read_label(fd: BorrowedFd<'_>) -> Result<(usize, usize, usize), Error> {
     let found = region::sealed_bytes(fd)?;
     if found < PAGE_BYTES as u64 {
         return Err(Error::Size { found, expected: lane_bytes(RING_BYTES_MIN, RING_BYTES_MIN) as u64 });
@@ -287,5 +286,6 @@ fn read_label(fd: BorrowedFd<'_>) -> Result<(usize, usize), Error> {
     if found != expected {
         return Err(Error::Size { found, expected });
     }
-    Ok((call_bytes, reply_bytes))
+    let reply_first = size(page.reply_extent.0.load(Ordering::Relaxed))?.min(reply_bytes);
+    Ok((call_bytes, reply_bytes, reply_first))
 }

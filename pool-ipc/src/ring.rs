@@ -9,7 +9,6 @@
 //! * The peer's index is *input*: it is believed only if an honest peer could have written it.
 //! * Loads of the peer's index are Relaxed with an Acquire fence after them, because read-only memory allows no other
 //!   atomic loads.
-//!
 //! * A ring may begin with a part of its memory, its *extent*, and grow in place. Positions do not know of that: where the
 //!   extent ends short of the capacity, a pad leads from there to the next multiple of the capacity, which is the
 //!   ring's start. It takes up positions, but no memory.

@@ -87,6 +87,52 @@ fn what_no_worker_writes_is_refused() {
     }
 }
 
+/// A lane as workers have it, of whose calls none is answered.
+fn growing() -> (Lane, WorkerEnd) {
+    let (end, fd) = Lane::memory().expect("there is memory for a lane");
+    let worker = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
+    (Lane::new(end, 0, fd), worker)
+}
+
+fn take_all(worker: &mut WorkerEnd) {
+    while let Some(record) = worker.calls.peek().expect("the host is honest") {
+        worker.calls.release(&record);
+    }
+}
+
+#[test]
+fn a_ring_does_not_grow_for_calls_that_are_taken_one_by_one() {
+    let (mut lane, mut worker) = growing();
+    for _ in 0..100_000 {
+        lane.send_cut(header(call::RUN, 0, 1), Cut { bytes: vec![0; 100].into(), range: 0..100 });
+        take_all(&mut worker);
+        lane.pump();
+        take_all(&mut worker);
+    }
+    assert_eq!(lane.end.calls.extent(), RING_BYTES);
+}
+
+#[test]
+fn a_ring_grows_for_what_is_not_taken() {
+    let (mut lane, _worker) = growing();
+    while lane.send(&header(call::RUN, 0, 1), &[0; 100]) {}
+    assert_eq!(lane.end.calls.extent(), RING_BYTES_MAX);
+}
+
+#[test]
+fn a_ring_grows_for_long_messages_so_far() {
+    let (mut lane, mut worker) = growing();
+    let length = 4 * RING_BYTES_MAX;
+    for _ in 0..3 {
+        lane.send_cut(header(call::RUN, 0, 1), Cut { bytes: vec![0; length].into(), range: 0..length });
+        while !lane.outgoing.is_empty() {
+            take_all(&mut worker);
+            lane.pump();
+        }
+    }
+    assert_eq!(lane.end.calls.extent(), STREAM_BYTES);
+}
+
 /// Records without end that all say that more comes.
 fn endless(bytes: &[u8]) -> usize {
     let mut victim = Victim::new();

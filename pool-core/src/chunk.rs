@@ -357,7 +357,7 @@ impl<'w> Chunk<'w> {
 
     /// Sends the answer to one item in as many records as it takes.
     fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
-        let header = Header { kind, flags, seq: self.seq, count: 1, ..Header::default() };
+        let header = Header { kind, flags, seq: self.seq, count: 1, info: bytes.len() as u64, ..Header::default() };
         flush();
         let mut sent = 0;
         loop {

@@ -33,6 +33,9 @@ pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
 
+/// Bytes that a reply may have set aside by saying that they will come.
+const ANNOUNCED_MAX: u64 = 64 << 20;
+
 #[derive(Debug)]
 pub(crate) struct Lane {
     end: HostEnd,
@@ -239,6 +242,10 @@ impl Lane {
                 let position = record.position();
                 if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
                     return Ok(None);
+                }
+                if self.gathered_from.is_none() {
+                    // Memory for all of it, by its own word; more than that is found as it comes.
+                    let _ = self.gathered.try_reserve_exact(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
                 self.end.replies.copy(&record, &mut self.gathered);

@@ -34,7 +34,7 @@ pub(crate) mod call {
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }
 
-/// Kinds of the records in a reply ring.
+/// Kinds of the records in a reply ring. `info` is the length of the whole reply if it goes in several, in each of them.
 pub(crate) mod reply {
     /// The values of the next `count` items.
     pub(crate) const VALUES: u16 = 1;

@@ -59,6 +59,7 @@ mod error;
 mod memory;
 mod region;
 mod shared;
+mod stream;
 mod sync;
 pub mod sys;
 

@@ -13,10 +13,9 @@ use super::record::{HEADER_BYTES, Wire};
 use super::shared::Keeper;
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 
-/// Bytes from which the processor's own instruction for copies is faster than a loop over words, which atomics do not
-/// allow to be made wider (Intel's Optimization Reference Manual, "Enhanced REP MOVSB").
+/// Bytes that are copied at a time.
 #[cfg(target_arch = "x86_64")]
-const STRING_BYTES_MIN: usize = 512;
+const LINE: usize = 64;
 
 /// # Invariants
 /// * `base` points to `capacity` bytes that stay in place while `keeper` lives, aligned for a [`Wire`].
@@ -83,24 +82,42 @@ impl Memory {
         self.check(position, at, out.len());
         // SAFETY: checked to lie within the capacity.
         let start = unsafe { self.payload(position).add(at) };
+        // A loop over words is slow, and atomics do not allow it to be made wider.
         #[cfg(target_arch = "x86_64")]
-        if out.len() >= STRING_BYTES_MIN {
-            // SAFETY:
-            // - `out.len()` bytes from `start` are within the memory, and as many are writable at `out`;
-            // - the direction flag is clear, by the rules of `asm!`;
-            // - that others write there at the same time is the processor's business and not the compiler's, which
-            //   knows nothing of the bytes but that they are copied: each arrives as it was at some moment.
-            unsafe {
-                std::arch::asm!(
-                    "rep movsb",
-                    inout("rcx") out.len() => _,
-                    inout("rsi") start.as_ptr() => _,
-                    inout("rdi") out.as_mut_ptr() => _,
-                    options(nostack, preserves_flags),
-                );
+        let (start, out) = {
+            let (lines, rest) = out.split_at_mut(out.len() / LINE * LINE);
+            if !lines.is_empty() {
+                // SAFETY:
+                // - `lines.len()` bytes, whole lines and at least one, from `start` are within the memory, and as many
+                //   are writable at `lines`;
+                // - that others write there at the same time is the processor's business and not the compiler's, which
+                //   knows nothing of the bytes but that they are copied: each arrives as it was at some moment.
+                unsafe {
+                    std::arch::asm!(
+                        "2:",
+                        "movups xmm0, [rsi]",
+                        "movups xmm1, [rsi + 16]",
+                        "movups xmm2, [rsi + 32]",
+                        "movups xmm3, [rsi + 48]",
+                        "movups [rdi], xmm0",
+                        "movups [rdi + 16], xmm1",
+                        "movups [rdi + 32], xmm2",
+                        "movups [rdi + 48], xmm3",
+                        "add rsi, 64",
+                        "add rdi, 64",
+                        "sub rcx, 64",
+                        "jnz 2b",
+                        inout("rcx") lines.len() => _,
+                        inout("rsi") start.as_ptr() => _,
+                        inout("rdi") lines.as_mut_ptr() => _,
+                        out("xmm0") _, out("xmm1") _, out("xmm2") _, out("xmm3") _,
+                        options(nostack),
+                    );
+                }
             }
-            return;
-        }
+            // SAFETY: as above, at most the end of the memory.
+            (unsafe { start.add(lines.len()) }, rest)
+        };
         // SAFETY:
         // - `out.len()` bytes from here are within the memory, and AtomicU8 has the size and alignment of a byte;
         // - atomics may be written by anybody while we hold this.

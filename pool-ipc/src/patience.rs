@@ -57,8 +57,7 @@ impl Patience {
 }
 
 impl Default for Patience {
-    /// 30 checks, about a microsecond (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of
-    /// giving way.
+    /// 3 checks (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of giving way.
     fn default() -> Patience {
         // Asked once: the answer takes system calls and reads of files.
         static SPINS: LazyLock<u32> = LazyLock::new(|| match thread::available_parallelism() {

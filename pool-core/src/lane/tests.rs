@@ -189,3 +189,21 @@ fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
     victim.lane.is_garbled = true;
     assert!(!victim.lane.has_news(), "or the host would look for ever");
 }
+
+#[test]
+fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
+    for (announced, most) in [(10_000, 10_000), (0, 20_000), (u64::MAX, ANNOUNCED_MAX as usize)] {
+        let mut victim = Victim::new();
+        let header = Header { info: announced, ..header(reply::VALUES, 0, 1) };
+        let (bytes, mut sent) = (vec![7; 10_000], 0);
+        let reply = loop {
+            sent = victim.worker.replies.send(&header, &bytes, sent).sent;
+            if let Some(reply) = victim.lane.next_reply().expect("the worker is honest") {
+                break reply;
+            }
+        };
+        let Body::Gathered(gathered) = reply.body else { panic!("it came in pieces") };
+        assert_eq!(gathered, bytes);
+        assert!(gathered.capacity() <= most, "{announced} bytes announced, {} taken", gathered.capacity());
+    }
+}

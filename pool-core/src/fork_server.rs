@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
 use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
-use crate::limits::Settings;
+use crate::limits::{OOM_SCORE_BEFORE, Settings};
 use crate::message::{Greeting, Launch, Report, Role, Step, exit};
 use crate::signals;
 use crate::table;
@@ -62,7 +63,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         }
         (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub)) => {
             drop(control);
-            signals::prepare_worker(server, &settings.name, worker);
+            signals::prepare_worker(server, &signals::process_name(&settings.name, worker));
             worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
         }
         _ => signals::exit_now(exit::OTHER_PROGRAM),
@@ -143,6 +144,7 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
     let host = pidfd_open(host).ok();
     let mut workers = Workers(Vec::new());
     workers.report(&control, &Report::Serving, &[]);
+    LazyLock::force(&OOM_SCORE_BEFORE);
     loop {
         let mut fds =
             vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
@@ -168,9 +170,12 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
                 workers.refuse(&control, request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
+            // Whatever can be done before the fork is done once less often, and in pages that are there.
+            let name = signals::process_name(&settings.name, request.worker);
             if workers.launch(&request, &control) == Side::Child {
                 // A worker knows its lane and the hub, and nothing of the server.
                 drop((control, children, host));
+                signals::prepare_worker(server, &name);
                 be_worker(&request, lane, hub, server, settings, spawn)
             }
         }
@@ -266,7 +271,6 @@ impl Workers {
 
 fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let &Launch { worker, incarnation } = request;
-    signals::prepare_worker(server, &settings.name, worker);
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
         launch::exec_worker(fingerprint, role, lane.as_fd(), hub.as_fd());

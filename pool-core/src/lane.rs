@@ -18,7 +18,7 @@ use crate::scheduler::Begun;
 
 /// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to
 /// keep. A message of any length passes, in pieces.
-const RING_BYTES: usize = 32 << 10;
+const RING_BYTES: usize = 16 << 10;
 
 /// Bytes to which a ring grows that was too small: together with the others more than a CPU's second cache. What has
 /// gone to the third is written again in less than half of the time that it takes if another CPU has it in its second.

@@ -1,6 +1,7 @@
 //! What a worker process is held to: memory, CPUs, and its turn when memory runs out.
 
 use std::fs;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -30,8 +31,7 @@ static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
 impl Settings {
     /// Holds this process, the worker of this number, to them. What the system does not allow is left out.
     pub(crate) fn apply(&self, worker: u32) {
-        let score: Option<i32> = fs::read_to_string(OOM_SCORE).ok().and_then(|text| text.trim().parse().ok());
-        if let Some(score) = score {
+        if let Some(score) = *OOM_SCORE_BEFORE {
             let _ = fs::write(OOM_SCORE, (score + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string());
         }
         if self.pin_cpus {
@@ -48,6 +48,10 @@ impl Settings {
 }
 
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
+
+/// What it was for the process that began it all, if that can be read. A fork server asks, and its workers need not.
+pub(crate) static OOM_SCORE_BEFORE: LazyLock<Option<i32>> =
+    LazyLock::new(|| fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok());
 
 /// Whether a failed allocation is likely to be the limit's doing. Async-signal-safe.
 pub(crate) fn has_memory_limit() -> bool {

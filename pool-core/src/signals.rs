@@ -5,7 +5,8 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
+use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -19,9 +20,14 @@ use pool_ipc::Journal;
 use crate::limits::has_memory_limit;
 use crate::message::{LastWords, exit};
 
+/// What a process of the pool of this name is called.
+pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
+    CString::new(format!("{pool}-{role}")).unwrap_or_default()
+}
+
 /// Makes this process a good fork server; the descriptor becomes readable when a child has ended.
 pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
-    leave_the_terminal(&format!("{name}-serve"));
+    leave_the_terminal(&process_name(name, "serve"));
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_set_mask()?;
@@ -31,8 +37,8 @@ pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
 }
 
 /// Makes this process a good worker: it dies with the fork server, the process `server`.
-pub(crate) fn prepare_worker(server: u32, name: &str, worker: u32) {
-    leave_the_terminal(&format!("{name}-{worker}"));
+pub(crate) fn prepare_worker(server: u32, name: &CStr) {
+    leave_the_terminal(name);
     // The signal is tied to the thread that forked, which is the only one that the fork server has.
     let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     // If the server had died before, nothing will come.
@@ -45,11 +51,9 @@ pub(crate) fn prepare_worker(server: u32, name: &str, worker: u32) {
 
 /// Neither Ctrl-C nor a closed terminal is for these processes: the host decides. A group of its own also lets
 /// everything that a task has started be killed with the worker.
-fn leave_the_terminal(name: &str) {
+fn leave_the_terminal(name: &CStr) {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
-    if let Ok(name) = CString::new(name) {
-        let _ = nix::sys::prctl::set_name(&name);
-    }
+    let _ = nix::sys::prctl::set_name(name);
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
         set(signal, SigHandler::SigIgn);
     }
@@ -91,7 +95,8 @@ pub(crate) fn note_deaths(journal: Journal) {
     if JOURNAL.set(journal).is_err() {
         return;
     }
-    let memory = Box::leak(vec![0u8; HANDLER_STACK].into_boxed_slice());
+    // Never touched before there is a death: as zeroes it would be the larger part of a small worker's memory.
+    let memory = Box::leak(Box::<[u8]>::new_uninit_slice(HANDLER_STACK));
     let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK };
     // SAFETY:
     // - the memory is leaked, so it outlives every signal.

@@ -158,8 +158,14 @@ impl WorkerEnd {
     /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if `fd` is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
     pub fn open(fd: BorrowedFd<'_>) -> Result<WorkerEnd, Error> {
-        let (call_bytes, reply_bytes, reply_first) = read_label(fd)?;
-        let call_half = Mapping::new(fd, 0, PAGE_BYTES + call_bytes, Access::ReadOnly)?;
+        let found = region::sealed_bytes(fd)?;
+        if found < PAGE_BYTES as u64 {
+            return Err(Error::Size { found, expected: lane_bytes(RING_BYTES_MIN, RING_BYTES_MIN) as u64 });
+        }
+        // The whole, since only the first page tells where its half ends.
+        let whole = usize::try_from(found).map_err(|_| Error::RingSize { bytes: found })?;
+        let call_half = Mapping::new(fd, 0, whole, Access::ReadOnly)?;
+        let (call_bytes, reply_bytes, reply_first) = read_label(&call_half.words::<CallPage>(0), found)?;
         let reply_half = Mapping::new(fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadWrite)?;
         let ours = reply_half.words::<ReplyPage>(0);
         let theirs = call_half.words::<CallPage>(0);
@@ -269,12 +275,7 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
 }
 
 /// The sizes of a lane's rings, checked against the memory's, and what may be used of the second.
-fn read_label(fd: BorrowedFd<'_>) -> Result<(usize, usize, usize), Error> {
-    let found = region::sealed_bytes(fd)?;
-    if found < PAGE_BYTES as u64 {
-        return Err(Error::Size { found, expected: lane_bytes(RING_BYTES_MIN, RING_BYTES_MIN) as u64 });
-    }
-    let page = Mapping::new(fd, 0, PAGE_BYTES, Access::ReadOnly)?.words::<CallPage>(0);
+fn read_label(page: &CallPage, found: u64) -> Result<(usize, usize, usize), Error> {
     let label = &page.label.0;
     check_label(label, LANE_MAGIC)?;
     let size = |word: u64| -> Result<usize, Error> {

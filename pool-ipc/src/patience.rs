@@ -4,6 +4,9 @@ use std::sync::LazyLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
+
 /// What to spend on staying awake while waiting: a few checks, then a bounded time of giving way to others. Only then
 /// does one announce that one sleeps, and sleep.
 ///
@@ -59,10 +62,10 @@ impl Patience {
 impl Default for Patience {
     /// 3 checks (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of giving way.
     fn default() -> Patience {
-        // Asked once: the answer takes system calls and reads of files.
-        static SPINS: LazyLock<u32> = LazyLock::new(|| match thread::available_parallelism() {
-            Ok(cpus) if cpus.get() > 1 => 3,
-            _ => 0,
+        // Asked once. Not `available_parallelism`, which also reads what the control groups allow, from files.
+        static SPINS: LazyLock<u32> = LazyLock::new(|| match sched_getaffinity(Pid::from_raw(0)) {
+            Ok(cpus) if (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true)).nth(1).is_none() => 0,
+            _ => 3,
         });
         Patience { spins: *SPINS, yield_for: Duration::from_micros(20) }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::socket::MsgFlags;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
@@ -47,7 +48,9 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         Err(_) => signals::exit_now(exit::NOT_GREETED),
     }
     let Ok(control) = Control::from_stdin() else { signals::exit_now(exit::NOT_GREETED) };
-    let Ok(Some((greeting, fds))) = control.receive::<Greeting>() else { signals::exit_now(exit::NOT_GREETED) };
+    let Ok(Some((greeting, fds))) = control.receive::<Greeting>(MsgFlags::empty()) else {
+        signals::exit_now(exit::NOT_GREETED)
+    };
     // SAFETY:
     // - constructors run in a process of one thread, so nobody else reads the environment.
     unsafe { std::env::remove_var(MARKER) };
@@ -143,7 +146,6 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
     // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
     let host = pidfd_open(host).ok();
     let mut workers = Workers(Vec::new());
-    workers.report(&control, &Report::Serving, &[]);
     LazyLock::force(&OOM_SCORE_BEFORE);
     loop {
         let mut fds =
@@ -163,24 +165,38 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
             while let Ok(Some(_)) = children.read_signal() {}
             workers.reap(&control);
         }
-        if has_request {
-            let Ok(Some((request, fds))) = control.receive::<Launch>() else { workers.leave() };
+        let mut forked = Vec::new();
+        while has_request && forked.len() < LAUNCHES_TOGETHER {
+            let (request, fds) = match control.receive::<Launch>(MsgFlags::MSG_DONTWAIT) {
+                Ok(Some(received)) => received,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                _ => workers.leave(),
+            };
             let Some(lane) = fds.into_iter().next() else {
                 // It was cut off, since this process has no descriptor free.
                 workers.refuse(&control, request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
-            // Whatever can be done before the fork is done once less often, and in pages that are there.
+            // Here and not in the child, where every page that is touched costs a fault.
             let name = signals::process_name(&settings.name, request.worker);
-            if workers.launch(&request, &control) == Side::Child {
-                // A worker knows its lane and the hub, and nothing of the server.
-                drop((control, children, host));
-                signals::prepare_worker(server, &name);
-                be_worker(&request, lane, hub, server, settings, spawn)
+            match launch::fork() {
+                Ok(Side::Child) => {
+                    // A worker knows its lane and the hub, and nothing of the server.
+                    drop((control, children, host));
+                    signals::prepare_worker(server, &name);
+                    be_worker(&request, lane, hub, server, settings, spawn)
+                }
+                Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
+                Err(errno) => workers.refuse(&control, request.worker, Step::Fork, errno),
             }
         }
+        workers.launched(&forked, &control);
     }
 }
+
+/// Launches that are reported together, if they are ordered together: the host is woken once for all of them, and can take
+/// them in while the next are made.
+const LAUNCHES_TOGETHER: usize = 8;
 
 /// How often a report is sent before the server gives up, and the time between.
 const REPORT_TRIES: u32 = 10;
@@ -217,31 +233,34 @@ impl Workers {
         self.report(control, &Report::NotLaunched { worker, step, errno: errno as i32 }, &[]);
     }
 
-    /// Forks a worker and reports it. Returns in both processes.
-    fn launch(&mut self, request: &Launch, control: &Control) -> Side {
-        let worker = request.worker;
-        let pid = match launch::fork() {
-            Ok(Side::Parent(pid)) => pid,
-            Ok(Side::Child) => return Side::Child,
-            Err(errno) => {
-                self.refuse(control, worker, Step::Fork, errno);
-                return Side::Parent(Pid::from_raw(0));
-            }
-        };
-        // The child does this, too: whoever comes first, the group exists before anybody kills it.
-        let _ = setpgid(pid, pid);
-        match pidfd_open(pid.as_raw() as u32) {
-            Ok(pidfd) => {
-                self.0.push((worker, pid));
-                self.report(control, &Report::Launched { worker, pid: pid.as_raw() as u32 }, &[pidfd.as_fd()]);
-            }
-            Err(error) => {
-                let _ = kill(pid, Signal::SIGKILL);
-                let _ = launch::reap(pid, WaitPidFlag::empty());
-                self.refuse(control, worker, Step::Pidfd, Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+    /// Takes note of new workers and reports them.
+    fn launched(&mut self, forked: &[(u32, Pid)], control: &Control) {
+        let (mut pids, mut pidfds) = (Vec::new(), Vec::new());
+        for &(worker, pid) in forked {
+            // The child does this, too: whoever comes first, the group exists before anybody kills it.
+            let _ = setpgid(pid, pid);
+            match pidfd_open(pid.as_raw() as u32) {
+                Ok(pidfd) => {
+                    self.0.push((worker, pid));
+                    pids.push((worker, pid.as_raw() as u32));
+                    pidfds.push(pidfd);
+                }
+                Err(error) => {
+                    let _ = kill(pid, Signal::SIGKILL);
+                    let _ = launch::reap(pid, WaitPidFlag::empty());
+                    self.refuse(
+                        control,
+                        worker,
+                        Step::Pidfd,
+                        Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+                    );
+                }
             }
         }
-        Side::Parent(pid)
+        if !pids.is_empty() {
+            let pidfds: Vec<_> = pidfds.iter().map(AsFd::as_fd).collect();
+            self.report(control, &Report::Launched { pids }, &pidfds);
+        }
     }
 
     /// Reports the children that have ended.

@@ -12,8 +12,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, Shutdown, SockFlag, SockType, recv, recvmsg, sendmsg,
-    shutdown, socketpair,
+    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, recv, sendmsg, shutdown, socketpair,
 };
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
@@ -85,6 +84,8 @@ fn nonce() -> u64 {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) control: Control,
+    /// It has said something.
+    pub(crate) is_up: bool,
     pid: Pid,
     pidfd: OwnedFd,
 }
@@ -137,7 +138,7 @@ impl Server {
 
     fn adopt(pid: Pid, control: Control) -> Result<Server> {
         match pidfd_open(pid.as_raw() as u32) {
-            Ok(pidfd) => Ok(Server { control, pid, pidfd }),
+            Ok(pidfd) => Ok(Server { control, is_up: false, pid, pidfd }),
             Err(error) => {
                 // Without its descriptor there is no watching it, and it leaves when the socket closes.
                 drop(control);
@@ -145,6 +146,16 @@ impl Server {
                 Err(Error::system("pidfd_open of the fork server", error))
             }
         }
+    }
+
+    /// Why it has ended, as far as that can be told from here.
+    pub(crate) fn end_error(&self) -> Error {
+        if self.is_up {
+            return Error::new(ErrorKind::System, "the fork server died");
+        }
+        let text =
+            "the fork server did not come up: a new process of this program's executable ended before it could serve";
+        Error::new(ErrorKind::Unsupported, text)
     }
 
     /// Whether somebody has stopped it, see proc_pid_stat(5).
@@ -155,7 +166,7 @@ impl Server {
 
     /// Lets the server go: it ends its workers and itself as soon as its socket is closed.
     pub(crate) fn stop(self) {
-        let Server { control, pid, pidfd } = self;
+        let Server { control, pid, pidfd, .. } = self;
         // A copy of the host may have the socket, too, so closing it here would not be noticed.
         let _ = shutdown(control.0.as_raw_fd(), Shutdown::Both);
         drop(control);
@@ -244,8 +255,8 @@ pub(crate) struct Control(OwnedFd);
 
 /// Longer than any message.
 const MESSAGE_BYTES_MAX: usize = 256;
-/// More descriptors than any message carries.
-const DESCRIPTORS_MAX: usize = 4;
+/// More than the descriptors of any message take, with what stands before them.
+const CONTROL_BYTES_MAX: usize = 128;
 
 impl Control {
     pub(crate) fn pair() -> Result<(Control, Control)> {
@@ -305,27 +316,16 @@ impl Control {
         recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 
-    /// The next message and its descriptors, or none of them if there was no room for all; `None` at the end, when the other side is gone.
-    pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
+    /// The next message and those of its descriptors for which there was room, the first ones; `None` at the end, when the
+    /// other side is gone.
+    pub(crate) fn receive<M: DeserializeOwned>(&self, flags: MsgFlags) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let mut space = nix::cmsg_space!([i32; DESCRIPTORS_MAX]);
         let (length, fds) = loop {
-            let mut slices = [IoSliceMut::new(&mut bytes)];
-            match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
+            match self.receive_bytes(&mut bytes, flags) {
                 // The other side closed its end with messages unread, which is said once; what it had sent is still there.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
-                Ok(message) => {
-                    // An error if some were cut off, since this process has no descriptor free: then it gets none.
-                    let rights = message.cmsgs().into_iter().flatten().filter_map(|rights| match rights {
-                        ControlMessageOwned::ScmRights(fds) => Some(fds),
-                        _ => None,
-                    });
-                    // SAFETY:
-                    // - the kernel has just made these descriptors for this process, and nobody else knows them.
-                    let own = |fd| unsafe { OwnedFd::from_raw_fd(fd) };
-                    break (message.bytes, rights.flatten().map(own).collect());
-                }
+                Ok(received) => break received,
             }
         };
         if length == 0 {
@@ -333,6 +333,52 @@ impl Control {
         }
         let message = postcard::from_bytes(&bytes[..length]).map_err(io::Error::other)?;
         Ok(Some((message, fds)))
+    }
+
+    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but loses the descriptors of a message some of whose were cut off.
+    fn receive_bytes(&self, bytes: &mut [u8], flags: MsgFlags) -> nix::Result<(usize, Vec<OwnedFd>)> {
+        let mut space = [0_usize; CONTROL_BYTES_MAX / size_of::<usize>()];
+        let mut slice = IoSliceMut::new(bytes);
+        // SAFETY:
+        // - all zeroes are a valid `msghdr`.
+        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
+        (header.msg_iov, header.msg_iovlen) = ((&raw mut slice).cast(), 1);
+        (header.msg_control, header.msg_controllen) = (space.as_mut_ptr().cast(), size_of_val(&space));
+        let flags = (flags | MsgFlags::MSG_CMSG_CLOEXEC).bits();
+        // SAFETY:
+        // - an `IoSliceMut` is laid out as an `iovec`, and both buffers are as long as said.
+        let length = Errno::result(unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, flags) })?;
+        let mut fds = Vec::new();
+        // SAFETY:
+        // - the kernel has filled in the header.
+        let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
+        // SAFETY:
+        // - it is null or points to a control message within `space`, which is aligned for it.
+        while let Some(message) = unsafe { next.as_ref() } {
+            if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
+                // SAFETY:
+                // - no preconditions.
+                let before = unsafe { libc::CMSG_LEN(0) } as usize;
+                // SAFETY:
+                // - as above.
+                let data = unsafe { libc::CMSG_DATA(next) }.cast::<i32>();
+                for at in 0..(message.cmsg_len - before) / size_of::<i32>() {
+                    // SAFETY:
+                    // - the message says that it has so many descriptors.
+                    let place = unsafe { data.add(at) };
+                    // SAFETY:
+                    // - as above.
+                    let fd = unsafe { place.read_unaligned() };
+                    // SAFETY:
+                    // - the kernel has just made these descriptors for this process, and nobody else knows them.
+                    fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
+                }
+            }
+            // SAFETY:
+            // - as above.
+            next = unsafe { libc::CMSG_NXTHDR(&raw const header, next) };
+        }
+        Ok((length as usize, fds))
     }
 }
 

@@ -82,12 +82,10 @@ pub(crate) struct Launch {
 /// Fork server to host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The greeting was right; launches may come.
-    Serving,
-    /// It was, but this process cannot serve: `signalfd` gave `errno`.
+    /// The greeting was right, but this process cannot serve: `signalfd` gave `errno`.
     NotServing { errno: i32 },
-    /// The process exists; its pidfd comes along.
-    Launched { worker: u32, pid: u32 },
+    /// These workers have processes of these numbers; the pidfds come along, in this order.
+    Launched { pids: Vec<(u32, u32)> },
     /// The process does not exist: `step` gave `errno`.
     NotLaunched { worker: u32, step: Step, errno: i32 },
     /// The process has been reaped; `status` is as `wait` gave it.

@@ -25,9 +25,14 @@ pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
     CString::new(format!("{pool}-{role}")).unwrap_or_default()
 }
 
-/// Makes this process a good fork server; the descriptor becomes readable when a child has ended.
+/// Makes this process a good fork server; the descriptor becomes readable when a child has ended. Workers inherit what
+/// is set here, also those that are executables of their own.
 pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
-    leave_the_terminal(&process_name(name, "serve"));
+    lead_a_group(&process_name(name, "serve"));
+    // Neither Ctrl-C nor a closed terminal is for these processes: the host decides.
+    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
+        set(signal, SigHandler::SigIgn);
+    }
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_set_mask()?;
@@ -38,25 +43,20 @@ pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
 
 /// Makes this process a good worker: it dies with the fork server, the process `server`.
 pub(crate) fn prepare_worker(server: u32, name: &CStr) {
-    leave_the_terminal(name);
+    lead_a_group(name);
     // The signal is tied to the thread that forked, which is the only one that the fork server has.
     let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     // If the server had died before, nothing will come.
     if armed.is_err() || getppid().as_raw() as u32 != server {
         exit_now(exit::ORPHANED);
     }
-    set(Signal::SIGCHLD, SigHandler::SigDfl);
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Neither Ctrl-C nor a closed terminal is for these processes: the host decides. A group of its own also lets
-/// everything that a task has started be killed with the worker.
-fn leave_the_terminal(name: &CStr) {
+/// A process group of its own is not the terminal's, and lets everything that a task has started be killed with the worker.
+fn lead_a_group(name: &CStr) {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     let _ = nix::sys::prctl::set_name(name);
-    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
-        set(signal, SigHandler::SigIgn);
-    }
 }
 
 fn set(signal: Signal, handler: SigHandler) {

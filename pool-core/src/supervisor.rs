@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::socket::MsgFlags;
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use pool_ipc::sys::monotonic_ns;
@@ -50,7 +51,7 @@ impl Supervisor {
         Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new(), due: None }
     }
 
-    /// Starts the fork server and all workers.
+    /// Starts the fork server and all workers, whose lanes are made while it comes up.
     ///
     /// # Errors
     ///
@@ -59,38 +60,42 @@ impl Supervisor {
         self.server = Some(Server::start(self.method, &self.settings, self.hub.as_fd())?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
-        let mut workers = self.shared.take_launches().into_iter();
-        // Lanes are made while the server comes up, and their orders wait in its socket.
-        let ordered = workers.by_ref().take(LAUNCHES_AHEAD).try_for_each(|worker| self.launch(worker));
-        self.server.as_ref().map_or(Ok(()), hear_it_serves)?;
-        ordered?;
-        for worker in workers {
-            self.launch(worker)?;
-            while self.launching.len() >= LAUNCHES_AHEAD {
-                self.await_launch()?;
+        let mut wanted = self.shared.take_launches().into_iter();
+        loop {
+            let free = LAUNCHES_AHEAD - self.launching.len();
+            wanted.by_ref().take(free).try_for_each(|worker| self.launch(worker))?;
+            if self.launching.is_empty() {
+                return Ok(());
             }
-        }
-        while !self.launching.is_empty() {
             self.await_launch()?;
         }
-        Ok(())
     }
 
     fn await_launch(&mut self) -> Result<()> {
         match self.report()? {
+            Some((Report::NotServing { errno }, _)) => Err(not_serving(errno)),
             Some((Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
-            Some((Report::Launched { .. }, fds)) if fds.is_empty() => Err(launch_error(Step::Pidfd, libc::EMFILE)),
+            Some((Report::Launched { pids }, fds)) if fds.len() < pids.len() => {
+                Err(launch_error(Step::Pidfd, libc::EMFILE))
+            }
             Some((report, fds)) => {
                 self.handle(report, fds);
                 Ok(())
             }
-            None => Err(Error::new(ErrorKind::System, "the fork server ended while it was starting workers")),
+            None => Err(self.server_error()),
         }
     }
 
-    fn report(&self) -> Result<Option<(Report, Vec<OwnedFd>)>> {
-        let Some(server) = &self.server else { return Ok(None) };
-        server.control.receive().map_err(|error| Error::system("hearing from the fork server", error))
+    fn report(&mut self) -> Result<Option<(Report, Vec<OwnedFd>)>> {
+        let Some(server) = &mut self.server else { return Ok(None) };
+        let report = server.control.receive(MsgFlags::empty());
+        let report = report.map_err(|error| Error::system("hearing from the fork server", error))?;
+        server.is_up |= report.is_some();
+        Ok(report)
+    }
+
+    fn server_error(&self) -> Error {
+        self.server.as_ref().map_or_else(|| Error::new(ErrorKind::System, "the fork server died"), Server::end_error)
     }
 
     /// Does so until the pool is over.
@@ -142,12 +147,12 @@ impl Supervisor {
             self.due = None;
             match self.report() {
                 Ok(Some((report, fds))) => self.handle(report, fds),
-                Ok(None) | Err(_) => self.server_died(),
+                Ok(None) | Err(_) => self.server_died(&self.server_error()),
             }
         } else if self.due.is_some_and(|due| due <= monotonic_ns()) {
             self.due = None;
             if self.server.as_ref().is_some_and(Server::is_stopped) {
-                self.server_died();
+                self.server_died(&self.server_error());
             }
         }
     }
@@ -161,23 +166,19 @@ impl Supervisor {
         let server = self.server.as_ref().expect("started above");
         self.launching.insert(worker, end);
         let request = Launch { worker: worker as u32, incarnation };
-        server.control.send(&request, &[lane.as_fd()]).map_err(|error| Error::system("asking for a worker", error))
+        server.control.send(&request, &[lane.as_fd()]).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => server.end_error(),
+            _ => Error::system("asking for a worker", error),
+        })
     }
 
     fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
         match report {
-            Report::Serving | Report::NotServing { .. } => {}
-            Report::Launched { worker, pid } => {
-                let Some(mut end) = self.launching.remove(&(worker as WorkerId)) else { return };
-                if let Some(pidfd) = fds.into_iter().next() {
-                    let lane = Lane::new(end, pid, pidfd);
-                    self.shared.with(|engine| engine.launched(worker as WorkerId, lane));
-                } else {
-                    // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
-                    let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
-                    end.wake_worker();
-                    let error = launch_error(Step::Pidfd, libc::EMFILE);
-                    self.shared.with(|engine| engine.not_launched(worker as WorkerId, error));
+            Report::NotServing { errno } => self.server_died(&not_serving(errno)),
+            Report::Launched { pids } => {
+                let mut fds = fds.into_iter();
+                for (worker, pid) in pids {
+                    self.launched(worker as WorkerId, pid, fds.next());
                 }
             }
             Report::NotLaunched { worker, step, errno } => {
@@ -190,8 +191,22 @@ impl Supervisor {
         }
     }
 
+    fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
+        let Some(mut end) = self.launching.remove(&worker) else { return };
+        if let Some(pidfd) = pidfd {
+            let lane = Lane::new(end, pid, pidfd);
+            self.shared.with(|engine| engine.launched(worker, lane));
+        } else {
+            // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
+            let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
+            end.wake_worker();
+            let error = launch_error(Step::Pidfd, libc::EMFILE);
+            self.shared.with(|engine| engine.not_launched(worker, error));
+        }
+    }
+
     /// The fork server is gone, or as good as gone, and by the kernel's hand its workers with it.
-    fn server_died(&mut self) {
+    fn server_died(&mut self, why: &Error) {
         self.stop_server();
         let lost: Vec<_> = self.shared.with(|engine| {
             let lanes = engine.lanes_by_worker();
@@ -206,8 +221,7 @@ impl Supervisor {
             self.shared.with(|engine| engine.exited(worker, pid, exit_status(libc::SIGKILL)));
         }
         for (worker, _) in std::mem::take(&mut self.launching) {
-            let error = Error::new(ErrorKind::System, "the fork server died");
-            self.shared.with(|engine| engine.not_launched(worker, error));
+            self.shared.with(|engine| engine.not_launched(worker, why.duplicate()));
         }
     }
 
@@ -216,18 +230,7 @@ impl Supervisor {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        self.start_server()
-    }
-
-    fn start_server(&self) -> Result<Server> {
-        let server = Server::start(self.method, &self.settings, self.hub.as_fd())?;
-        match hear_it_serves(&server) {
-            Ok(()) => Ok(server),
-            Err(error) => {
-                server.stop();
-                Err(error)
-            }
-        }
+        Server::start(self.method, &self.settings, self.hub.as_fd())
     }
 
     fn stop_server(&mut self) {
@@ -260,20 +263,8 @@ fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], until: Nanos) -> nix::Result<[bool
     Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
 }
 
-/// Waits until the fork server is up.
-fn hear_it_serves(server: &Server) -> Result<()> {
-    match server.control.receive::<Report>() {
-        Ok(Some((Report::Serving, _))) => Ok(()),
-        Ok(Some((Report::NotServing { errno }, _))) => {
-            Err(Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno)))
-        }
-        Ok(_) => {
-            let text = "the fork server did not come up: a new process of this program's executable ended before it \
-                could serve";
-            Err(Error::new(ErrorKind::Unsupported, text))
-        }
-        Err(error) => Err(Error::system("hearing from the fork server", error)),
-    }
+fn not_serving(errno: i32) -> Error {
+    Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno))
 }
 
 fn launch_error(step: Step, errno: i32) -> Error {

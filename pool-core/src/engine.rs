@@ -128,6 +128,13 @@ impl Engine {
         self.act();
     }
 
+    /// As [`route`](Engine::route), if there is something to take in or to send.
+    pub(crate) fn route_news(&mut self) {
+        if self.has_news() {
+            self.route();
+        }
+    }
+
     /// Whether [`Engine::route`] would find something.
     pub(crate) fn has_news(&mut self) -> bool {
         self.lanes().any(Lane::has_news)
@@ -214,6 +221,7 @@ impl Engine {
         if body.is_none() {
             payload.blocks.settled(first, items);
             self.counts.settled(items, true);
+            self.errands.progress = true;
         }
         body
     }

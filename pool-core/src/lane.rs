@@ -147,14 +147,32 @@ impl Lane {
     /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
-        let fits = |lane: &mut Self| lane.end.calls.room(bytes).is_some_and(|room| room >= bytes);
-        fits(self) || bytes <= RECORD_BYTES && self.grow_calls(RING_BYTES_MAX) && fits(self)
+        self.end.calls.room(bytes).is_some_and(|room| room >= bytes) || bytes <= RECORD_BYTES && self.make_room(bytes)
     }
 
-    /// Lets the ring of calls grow, to at most so many bytes, if it is full, and not merely at its end.
+    #[cold]
+    fn make_room(&mut self, bytes: usize) -> bool {
+        while !self.end.calls.fits(bytes) {
+            if self.will_fit(bytes) && !self.is_crowded() || !self.grow_calls(RING_BYTES_MAX) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether so many bytes fit into one record as soon as there is little else in the ring.
+    fn will_fit(&self, bytes: usize) -> bool {
+        bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
+    }
+
+    /// Whether the ring of calls is full, and not merely at its end.
+    fn is_crowded(&mut self) -> bool {
+        self.end.calls.backlog() > self.end.calls.extent() as u64 / 2
+    }
+
+    /// Lets the ring of calls grow, to at most so many bytes.
     fn grow_calls(&mut self, most: usize) -> bool {
-        let extent = self.end.calls.extent();
-        extent < most && self.end.calls.backlog() > extent as u64 / 2 && self.end.grow_calls()
+        self.end.calls.extent() < most && self.end.grow_calls()
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -176,15 +194,27 @@ impl Lane {
         self.touched = true;
     }
 
-    /// Sends more of what had no room.
+    /// Sends more of what had no room: in one record, so that it can be taken back, if there will be room for that.
     pub(crate) fn pump(&mut self) {
-        while let Some(front) = self.outgoing.front_mut() {
-            let step = self.end.calls.send(&front.header, &front.body, front.sent);
+        while let Some(front) = self.outgoing.front() {
+            let (sent, bytes) = (front.sent, front.body.len());
+            let is_whole = sent == 0 && self.has_room(bytes);
+            if sent == 0 && !is_whole && self.will_fit(bytes) {
+                return;
+            }
+            let Outgoing { header, body, .. } = &self.outgoing[0];
+            let step = self.end.calls.send(header, body, sent);
             self.touched |= step.position.is_some();
-            front.sent = step.sent;
             if step.done {
+                let is_it = |sent: &&mut Sent| header.kind == call::RUN && sent.seq == header.seq;
+                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| is_whole) {
+                    sent.record = step.position;
+                }
                 self.outgoing.pop_front();
-            } else if !self.grow_calls(STREAM_BYTES) {
+                continue;
+            }
+            self.outgoing[0].sent = step.sent;
+            if !self.is_crowded() || !self.grow_calls(STREAM_BYTES) {
                 return;
             }
         }
@@ -201,7 +231,11 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let has_room = self.outgoing.front().is_some_and(|front| self.end.calls.takes(front.body.len() - front.sent));
+        let has_room = match self.outgoing.front() {
+            None => false,
+            Some(Outgoing { sent: 0, body, .. }) if self.will_fit(body.len()) => self.end.calls.fits(body.len()),
+            Some(Outgoing { sent, body, .. }) => self.end.calls.takes(body.len() - sent),
+        };
         !self.is_garbled && (has_room || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 

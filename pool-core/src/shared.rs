@@ -230,7 +230,7 @@ impl Shared {
             }
             if self.room.leave(place, &self.hub) {
                 // Replies that came before the workers knew that nobody leads any more.
-                self.with(Engine::route);
+                self.with(Engine::route_news);
             }
         }
         true
@@ -241,7 +241,7 @@ impl Shared {
         let mut nap = NAP_MIN;
         loop {
             let (has_quiet_calls, expects_news) = self.with(|engine| {
-                engine.route();
+                engine.route_news();
                 (engine.has_quiet_calls(), engine.expects_news())
             });
             if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {

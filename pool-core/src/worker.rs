@@ -233,7 +233,6 @@ impl Station {
 
     /// Waits for a record.
     fn rest(&mut self, is_amid_call: bool) {
-        flush();
         if is_amid_call {
             // The host waits for the room that there is now.
             self.hub.ring();

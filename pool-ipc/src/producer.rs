@@ -119,6 +119,13 @@ impl Producer {
         self.block().checked_sub(HEADER_BYTES)
     }
 
+    /// Whether a message of so many bytes goes in one record now: here, or at the ring's start, to which this then goes. Not
+    /// while a record is under construction.
+    #[inline]
+    pub fn fits(&mut self, bytes: usize) -> bool {
+        self.room(bytes).is_some_and(|room| room >= bytes) || self.turn_for(bytes)
+    }
+
     /// The payload space of the record under construction: what [`room`](Producer::room) says, and empty if there is
     /// none.
     ///
@@ -285,9 +292,13 @@ impl Producer {
     /// no place for the [pad](PAD).
     #[inline]
     fn to_end(&self) -> usize {
+        self.end() - self.memory.offset(self.tail)
+    }
+
+    #[inline]
+    fn end(&self) -> usize {
         let capacity = self.memory.capacity();
-        let end = if self.extent < capacity { self.extent - HEADER_BYTES } else { capacity };
-        end - self.memory.offset(self.tail)
+        if self.extent < capacity { self.extent - HEADER_BYTES } else { capacity }
     }
 
     /// Goes on at the ring's start, since what may be used ends here. False if that is not free yet.
@@ -297,8 +308,18 @@ impl Producer {
         if self.to_end() > 0 {
             return true; // it has grown
         }
+        self.turn_for(0)
+    }
+
+    /// Goes on at the ring's start, if there is room for so many bytes of payload.
+    #[cold]
+    fn turn_for(&mut self, bytes: usize) -> bool {
+        self.refresh();
+        let capacity = self.memory.capacity() as u64;
         let start = self.tail + self.memory.to_end(self.tail) as u64;
-        if start - self.head > (self.memory.capacity() - HEADER_BYTES) as u64 {
+        let end = start.saturating_add(HEADER_BYTES as u64).saturating_add(bytes as u64);
+        // A pad at the start would lead to itself.
+        if self.memory.offset(self.tail) == 0 || end - self.head > capacity || end - start > self.end() as u64 {
             return false;
         }
         self.memory.wire(self.tail).write(&Header::default(), PAD, 0);

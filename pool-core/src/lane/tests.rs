@@ -112,6 +112,31 @@ fn a_ring_does_not_grow_for_calls_that_are_taken_one_by_one() {
     assert_eq!(lane.end.calls.extent(), RING_BYTES);
 }
 
+/// Chunks of some calls, most of which wait, can all be taken back, wherever in the ring they lie.
+#[test]
+fn no_chunk_is_cut() {
+    for bytes in [100, 3000, 10_000, RECORD_BYTES] {
+        let (mut lane, mut worker) = growing();
+        for seq in 1..2000 {
+            let header = Header { seq, limit: 31, ..header(call::RUN, 0, 31) };
+            lane.send_cut(header, Cut { bytes: vec![0; bytes].into(), range: 0..bytes });
+            if seq % 3 == 0 {
+                let record = worker.calls.peek().expect("the host is honest").expect("there are more");
+                worker.calls.release(&record);
+                let header = Header { seq: record.header.seq, ..self::header(reply::VALUES, reply::LAST, 31) };
+                assert!(worker.replies.send(&header, &[], 0).done);
+                let reply = lane.next_reply().expect("the worker is honest").expect("the one");
+                let _ = lane.take(reply.body);
+                lane.pump();
+            }
+            assert!(seq > 1000 || lane.sent.len() < 700);
+        }
+        for seq in 1000..2000 {
+            assert_eq!(lane.recall(seq, 31, false), 0, "chunk {seq} of {bytes} bytes");
+        }
+    }
+}
+
 #[test]
 fn a_ring_grows_for_what_is_not_taken() {
     let (mut lane, _worker) = growing();

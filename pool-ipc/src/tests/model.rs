@@ -12,6 +12,8 @@ use super::{growing_on_heap, pattern};
 enum Step {
     /// Begin a message of this length, if none is under way.
     Begin(usize),
+    /// Begin one that goes in one record, if it fits and none is under way.
+    Whole(usize),
     /// Send what fits of it.
     Send,
     /// Publish a record of at most this length in place, if no message is under way.
@@ -25,6 +27,7 @@ enum Step {
 fn step(longest: usize) -> impl Strategy<Value = Step> {
     prop_oneof![
         (0..longest).prop_map(Step::Begin),
+        (0..longest).prop_map(Step::Whole),
         (0..4usize).prop_map(|_| Step::Send),
         (0..longest).prop_map(Step::Build),
         (0..6usize).prop_map(Step::Take),
@@ -57,6 +60,13 @@ impl Traffic {
                 self.under_way = Some((header, payload, 0));
                 self.send();
             }
+            Step::Whole(len) if self.under_way.is_none() && self.producer.fits(len) => {
+                let (header, payload) = (self.header(), pattern(len, len));
+                let position = self.producer.position();
+                let step = self.producer.send(&header, &payload, 0);
+                assert!(step.done && step.position == Some(position));
+                self.expected.push_back((header, payload));
+            }
             Step::Build(want) if self.under_way.is_none() && self.producer.room(want).is_some() => {
                 let header = self.header();
                 let spare = self.producer.spare(want);
@@ -73,7 +83,7 @@ impl Traffic {
                 self.consumer.extend(extent);
                 self.producer.extend(extent);
             }
-            Step::Begin(_) | Step::Build(_) | Step::Send => self.send(),
+            Step::Begin(_) | Step::Whole(_) | Step::Build(_) | Step::Send => self.send(),
         }
         let fill = self.producer.backlog();
         assert!(fill <= self.producer.capacity() as u64);

@@ -215,6 +215,24 @@ fn a_pad_is_seen_by_nobody() -> Result<(), Error> {
 }
 
 #[test]
+fn a_message_that_is_to_be_whole_goes_to_the_start() -> Result<(), Error> {
+    let (mut producer, mut consumer) = on_heap(CAPACITY);
+    assert!(!producer.fits(CAPACITY));
+    producer.publish(&Header::default(), CAPACITY - 128);
+    assert!(!producer.fits(128), "the start is not free");
+    let record = consumer.peek()?.expect("published");
+    consumer.release(&record);
+    assert!(producer.fits(64) && producer.position() == CAPACITY as u64 - 96, "here");
+    assert!(producer.fits(128) && producer.position() == CAPACITY as u64, "there");
+    assert!(producer.send(&Header::default(), &[7; 128], 0).done);
+    assert!(!producer.fits(CAPACITY - 32 - 160), "the pad has not been passed");
+    assert_eq!(consumer.peek()?.map(|record| (record.len, record.more())), Some((128, false)));
+    assert!(producer.fits(CAPACITY - 32 - 160), "it has");
+    assert_eq!(producer.position(), CAPACITY as u64 + 160);
+    Ok(())
+}
+
+#[test]
 fn pads_that_lead_nowhere_are_refused() {
     let (mut producer, mut consumer) = on_heap(CAPACITY);
     producer.publish(&Header::default(), 32);

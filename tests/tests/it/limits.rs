@@ -23,6 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_pool_with_a_share_of_tasks_can_be_closed_early),
         each_method(max_pending_blocks_submissions_and_lets_them_go),
         each_method(max_pending_bounds_maps_and_threads_alike),
+        each_method(who_waits_for_room_is_told_of_each_value),
         each_method(who_waits_for_room_is_released_by_terminate),
         everywhere(resize_under_load_loses_nothing),
         each_method(resize_refuses_nonsense),
@@ -144,6 +145,25 @@ fn max_pending_bounds_maps_and_threads_alike(setup: &Setup) {
         }
     });
     assert_eq!(pool.stats().items_pending, 0);
+}
+
+fn who_waits_for_room_is_told_of_each_value(setup: &Setup) {
+    const ITEMS: usize = 20;
+    let pool = setup.builder().max_pending(ITEMS).build().unwrap();
+    let (first, last) = (Gate::new(), Gate::new());
+    thread::scope(|scope| {
+        let gates = (1..ITEMS).map(|_| first.path()).chain([last.path()]);
+        let map = scope.spawn(|| pool.map(pass::Task.chunk_size(1), gates).unwrap().len());
+        assert!(eventually(|| pool.stats().items_pending == ITEMS as u64));
+        let call = scope.spawn(|| pool.apply_async(square::Task, 7).unwrap());
+        // It waits now, most likely, while the other thread takes values in.
+        thread::sleep(Duration::from_millis(100));
+        first.open();
+        let is_told = eventually(|| call.is_finished());
+        last.open();
+        assert!(is_told, "there is room, and nobody says so");
+        assert_eq!((map.join().unwrap(), call.join().unwrap().get().unwrap()), (ITEMS, 49));
+    });
 }
 
 fn who_waits_for_room_is_released_by_terminate(setup: &Setup) {

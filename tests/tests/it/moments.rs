@@ -29,7 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// Little, and so much that a ring holds only a few.
-const SIZES: [usize; 2] = [1, 20 << 10];
+const SIZES: [usize; 2] = [1, 10 << 10];
 
 #[pool_task]
 fn count_and_measure(calls: &str, bytes: &[u8]) -> usize {

@@ -153,7 +153,7 @@ impl Lane {
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
         while !self.end.calls.fits(bytes) {
-            if self.will_fit(bytes) && !self.is_crowded() || !self.grow_calls(RING_BYTES_MAX) {
+            if self.will_fit(bytes) && !self.end.calls.is_crowded() || !self.grow_calls(RING_BYTES_MAX) {
                 return false;
             }
         }
@@ -163,11 +163,6 @@ impl Lane {
     /// Whether so many bytes fit into one record as soon as there is little else in the ring.
     fn will_fit(&self, bytes: usize) -> bool {
         bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
-    }
-
-    /// Whether the ring of calls is full, and not merely at its end.
-    fn is_crowded(&mut self) -> bool {
-        self.end.calls.backlog() > self.end.calls.extent() as u64 / 2
     }
 
     /// Lets the ring of calls grow, to at most so many bytes.
@@ -214,7 +209,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            if !self.is_crowded() || !self.grow_calls(STREAM_BYTES) {
+            if !self.end.calls.is_crowded() || !self.grow_calls(STREAM_BYTES) {
                 return;
             }
         }
@@ -265,7 +260,7 @@ impl Lane {
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let extent = self.end.replies.extent();
             let most = if record.more() { STREAM_BYTES } else { RING_BYTES_MAX };
-            if extent < most && self.end.replies.backlog() > extent as u64 / 2 {
+            if extent < most && self.end.replies.is_crowded() {
                 self.end.grow_replies();
             }
             let header = record.header;

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, PAD, Record, span};
-use super::ring::{OneThread, draft_end_of};
+use super::ring::{OneThread, draft_end_of, is_crowded};
 use super::shared::Shared;
 use super::sync::{AtomicU64, Ordering, fence, publish_order};
 
@@ -56,10 +56,11 @@ impl Consumer {
         self.extent
     }
 
-    /// Bytes of records, with their headers, that were published when somebody last looked, and have not been released.
+    /// Whether more than half of the ring was in use when somebody last looked, and in one piece, so that growth gives room
+    /// at once.
     #[inline]
-    pub fn backlog(&self) -> u64 {
-        self.tail - self.head
+    pub fn is_crowded(&self) -> bool {
+        is_crowded(self.head, self.tail, self.capacity(), self.extent)
     }
 
     /// Bytes that the ring can hold, headers included.

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, Header, MORE, PAD, span};
-use super::ring::{OneThread, draft_end_of};
+use super::ring::{OneThread, draft_end_of, is_crowded};
 use super::shared::Shared;
 use super::stream::stream;
 use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
@@ -254,6 +254,12 @@ impl Producer {
     pub fn backlog(&mut self) -> u64 {
         self.refresh();
         self.tail - self.head
+    }
+
+    /// Whether more than half of the ring is in use, and in one piece, so that growth gives room at once.
+    pub fn is_crowded(&mut self) -> bool {
+        self.refresh();
+        is_crowded(self.head, self.tail, self.capacity(), self.extent)
     }
 
     /// Whether everything read from the peer so far was what an honest peer writes. If not, the ring takes no room back

@@ -41,3 +41,11 @@ pub(crate) type OneThread = PhantomData<Cell<()>>;
 pub(crate) fn draft_end_of(position: u64, bytes: usize) -> u32 {
     (position as u32).wrapping_add(HEADER_BYTES as u32).wrapping_add(bytes as u32)
 }
+
+/// Whether what lies between two positions is in one piece, and more than half of the extent. A pad in between leaps over
+/// memory that there may not be, and what has been taken since then is of no use before the next round.
+#[inline]
+pub(crate) fn is_crowded(head: u64, tail: u64, capacity: usize, extent: usize) -> bool {
+    let round = |position: u64| position / capacity as u64;
+    round(head) == round(tail) && tail - head > extent as u64 / 2
+}

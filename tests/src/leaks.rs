@@ -92,12 +92,17 @@ fn mappings() -> Vec<String> {
 
 /// Memory of this process that is in RAM, in bytes.
 pub fn resident_bytes() -> usize {
-    resident_bytes_of(std::process::id())
+    let (own, shared) = resident_bytes_of(std::process::id());
+    own + shared
 }
 
-/// Memory of some process that is in RAM, in bytes.
-pub fn resident_bytes_of(pid: u32) -> usize {
-    let statm = fs::read_to_string(format!("/proc/{pid}/statm")).expect("/proc is there, and so is the process");
-    let pages: usize = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok()).expect("a number of pages");
-    pages * 4096
+/// Memory of some process that is in RAM, in bytes: its own, and what it shares with others by a memfd; see
+/// proc_pid_status(5).
+pub fn resident_bytes_of(pid: u32) -> (usize, usize) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc is there, and so is the process");
+    let kib = |name: &str| -> usize {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("Linux 4.5 or later");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    };
+    ((kib("RssAnon:") + kib("RssFile:")) << 10, kib("RssShmem:") << 10)
 }

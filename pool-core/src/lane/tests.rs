@@ -138,6 +138,28 @@ fn no_chunk_is_cut() {
 }
 
 #[test]
+fn a_ring_grows_for_replies_no_further_than_need_be() {
+    // Each takes 160 bytes of the ring.
+    for (replies, extent) in [(10, RING_BYTES), (75, 2 * RING_BYTES), (500, 16 * RING_BYTES)] {
+        let (mut lane, mut worker) = growing();
+        for _ in 0..1000 {
+            for _ in 0..replies {
+                while !worker.replies.send(&header(reply::VALUES, 0, 1), &[0; 100], 0).done {
+                    assert!(take_replies(&mut lane) > 0);
+                }
+            }
+            take_replies(&mut lane);
+        }
+        assert!(lane.end.replies.extent() <= extent, "{replies} replies: {}", lane.end.replies.extent());
+    }
+}
+
+fn take_replies(lane: &mut Lane) -> usize {
+    let next = || lane.next_reply().expect("the worker is honest").map(|reply| _ = lane.take(reply.body));
+    std::iter::from_fn(next).count()
+}
+
+#[test]
 fn a_ring_grows_for_what_is_not_taken() {
     let (mut lane, _worker) = growing();
     while lane.send(&header(call::RUN, 0, 1), &[0; 100]) {}

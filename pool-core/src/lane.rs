@@ -162,7 +162,7 @@ impl Lane {
 
     /// Whether so many bytes fit into one record as soon as there is little else in the ring.
     fn will_fit(&self, bytes: usize) -> bool {
-        bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
+        bytes <= RECORD_BYTES && is_short(bytes as u64, self.end.calls.extent())
     }
 
     /// Lets the ring of calls grow, to at most so many bytes.
@@ -209,7 +209,8 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            if !self.end.calls.is_crowded() || !self.grow_calls(STREAM_BYTES) {
+            let is_short = is_short(bytes as u64, self.end.calls.extent());
+            if is_short && !self.end.calls.is_crowded() || !self.grow_calls(STREAM_BYTES) {
                 return;
             }
         }
@@ -258,12 +259,15 @@ impl Lane {
             }
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
+            let header = record.header;
+            let (length, most) = match record.more() {
+                true => (header.info, STREAM_BYTES),
+                false => (record.len as u64, RING_BYTES_MAX),
+            };
             let extent = self.end.replies.extent();
-            let most = if record.more() { STREAM_BYTES } else { RING_BYTES_MAX };
-            if extent < most && self.end.replies.is_crowded() {
+            if extent < most && (!is_short(length, extent) || self.end.replies.is_crowded()) {
                 self.end.grow_replies();
             }
-            let header = record.header;
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
             }
@@ -428,6 +432,12 @@ fn is_reply(header: &Header) -> bool {
         _ => false,
     };
     says_something && !has(!(MORE | reply::LAST | reply::WORN | reply::WHOLE))
+}
+
+/// Whether many messages of so many bytes have room in a ring at once, so that one is written while others are read.
+#[inline]
+fn is_short(bytes: u64, extent: usize) -> bool {
+    bytes <= (extent / 16 - HEADER_BYTES) as u64
 }
 
 #[cold]

@@ -153,7 +153,7 @@ impl Lane {
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
         while !self.end.calls.fits(bytes) {
-            if self.will_fit(bytes) && !self.end.calls.is_crowded() || !self.grow_calls(RING_BYTES_MAX) {
+            if !self.grow_calls(bytes, RING_BYTES_MAX) {
                 return false;
             }
         }
@@ -162,12 +162,14 @@ impl Lane {
 
     /// Whether so many bytes fit into one record as soon as there is little else in the ring.
     fn will_fit(&self, bytes: usize) -> bool {
-        bytes <= RECORD_BYTES && is_short(bytes as u64, self.end.calls.extent())
+        bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
     }
 
-    /// Lets the ring of calls grow, to at most so many bytes.
-    fn grow_calls(&mut self, most: usize) -> bool {
-        self.end.calls.extent() < most && self.end.grow_calls()
+    /// Lets the ring of calls grow, to at most so many bytes, if it is small for a message of this length, or full.
+    fn grow_calls(&mut self, bytes: usize, most: usize) -> bool {
+        let calls = &mut self.end.calls;
+        let is_small = is_small_for(bytes as u64, calls.extent()) || calls.is_crowded();
+        calls.extent() < most && is_small && self.end.grow_calls()
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -209,8 +211,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            let is_short = is_short(bytes as u64, self.end.calls.extent());
-            if is_short && !self.end.calls.is_crowded() || !self.grow_calls(STREAM_BYTES) {
+            if !self.grow_calls(bytes, STREAM_BYTES) {
                 return;
             }
         }
@@ -265,7 +266,7 @@ impl Lane {
                 false => (record.len as u64, RING_BYTES_MAX),
             };
             let extent = self.end.replies.extent();
-            if extent < most && (!is_short(length, extent) || self.end.replies.is_crowded()) {
+            if extent < most && (is_small_for(length, extent) || self.end.replies.is_crowded()) {
                 self.end.grow_replies();
             }
             if !is_reply(&header) {
@@ -434,10 +435,10 @@ fn is_reply(header: &Header) -> bool {
     says_something && !has(!(MORE | reply::LAST | reply::WORN | reply::WHOLE))
 }
 
-/// Whether many messages of so many bytes have room in a ring at once, so that one is written while others are read.
+/// Whether a ring has room for a few messages of so many bytes only, where many should be under way at once.
 #[inline]
-fn is_short(bytes: u64, extent: usize) -> bool {
-    bytes <= (extent / 16 - HEADER_BYTES) as u64
+fn is_small_for(bytes: u64, extent: usize) -> bool {
+    bytes > extent as u64 / 16
 }
 
 #[cold]

@@ -184,7 +184,10 @@ impl Tracee {
     fn step(&mut self, look: impl FnMut() -> bool) -> nix::Result<Step> {
         let registers = ptrace::getregs(self.pid)?;
         ptrace::step(self.pid, None)?;
-        if registers.rax == libc::SYS_futex as u64 && registers.rsi as i32 == libc::FUTEX_WAIT {
+        // Also where it was interrupted in one, which it then begins again (ERESTARTSYS and its like).
+        let is_again = registers.orig_rax == libc::SYS_futex as u64 && (-516..=-512).contains(&(registers.rax as i64));
+        let is_futex = registers.rax == libc::SYS_futex as u64 || is_again;
+        if is_futex && registers.rsi as i32 == libc::FUTEX_WAIT {
             return self.await_stop(look);
         }
         self.hear(waitpid(self.pid, Some(WaitPidFlag::__WALL))?)

@@ -107,6 +107,7 @@ impl Block {
     }
 
     /// Where the item begins.
+    #[inline]
     fn offset(&mut self, item: u32) -> usize {
         if item == 0 {
             return 0;
@@ -131,6 +132,7 @@ impl Block {
     }
 
     /// Takes the call behind the last, if its arguments can stand there.
+    #[inline]
     fn add(&mut self, number: u64, args: &[u8]) -> Option<SlotRef> {
         let rack = self.rack.as_ref().filter(|rack| rack.slots().len() > self.items as usize)?;
         if self.whole || self.end() != number || args.len() > BESIDE_MAX {
@@ -148,6 +150,7 @@ impl Block {
     }
 
     /// The slot of a call that is not settled.
+    #[inline]
     fn slot(&self, number: u64) -> Option<&Slot> {
         let slot = self.rack.as_ref()?.slots().get((number - self.first) as usize)?;
         (!slot.is_finished()).then_some(slot)
@@ -162,6 +165,7 @@ impl Blocks {
     }
 
     /// Takes the next call of the job: its slot, and whether it stands beside the one before.
+    #[inline]
     pub(crate) fn push_call(&mut self, shared: &Arc<Shared>, job: JobId, number: u64, call: Call) -> (SlotRef, bool) {
         let Call { args, args_size, whole, .. } = call;
         let last = self.queue.back_mut();
@@ -190,6 +194,7 @@ impl Blocks {
     }
 
     /// Settles a call; nothing if it was settled before. Who is to be told.
+    #[inline]
     pub(crate) fn complete(&mut self, number: u64, part: Part) -> Option<Option<Waiter>> {
         let at = self.queue.iter().position(|block| block.holds(number))?;
         let waiter = self.queue[at].slot(number)?.complete(part);
@@ -211,6 +216,7 @@ impl Blocks {
     }
 
     /// The bytes of these items, which were fed together, and whether they travel whole.
+    #[inline]
     pub(crate) fn bytes(&mut self, first: u64, items: u32) -> Option<(&[u8], bool)> {
         let (block, start, end) = self.find(first, items)?;
         Some((&block.bytes[start..end], block.whole))
@@ -222,6 +228,7 @@ impl Blocks {
         Some(Cut { bytes: block.bytes.share(), range: start..end })
     }
 
+    #[inline]
     fn find(&mut self, first: u64, items: u32) -> Option<(&mut Block, usize, usize)> {
         let block = self.queue.iter_mut().find(|block| block.holds(first))?;
         let item = (first - block.first) as u32;
@@ -230,12 +237,14 @@ impl Blocks {
     }
 
     /// These items are settled: their arguments can go when their block is through.
+    #[inline]
     pub(crate) fn settled(&mut self, first: u64, items: u32) {
         if let Some(at) = self.queue.iter().position(|block| block.holds(first)) {
             self.settled_at(at, items);
         }
     }
 
+    #[inline]
     fn settled_at(&mut self, at: usize, items: u32) {
         let block = &mut self.queue[at];
         block.left = block.left.saturating_sub(items);

@@ -18,6 +18,7 @@ pub(crate) enum Bytes {
 const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
 
 impl Bytes {
+    #[inline]
     pub(crate) fn copy_of(bytes: &[u8]) -> Self {
         if bytes.len() > INLINE {
             return Bytes::Heap(bytes.to_vec());
@@ -28,6 +29,7 @@ impl Bytes {
     }
 
     /// The payload of a record.
+    #[inline]
     pub(crate) fn of_record(ring: &Consumer, record: &Record) -> Self {
         if record.len > INLINE {
             let mut bytes = Vec::new();
@@ -51,6 +53,7 @@ impl Bytes {
 impl Deref for Bytes {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Bytes::Inline(length, bytes) => &bytes[..usize::from(*length)],

@@ -237,6 +237,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 }
 
 impl<'w> Chunk<'w> {
+    #[inline]
     pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, input: Input<'w>) -> Self {
         let (bytes, whole) = match input {
             Input::Framed(bytes) => (bytes, None),
@@ -260,6 +261,7 @@ impl<'w> Chunk<'w> {
     }
 
     /// Runs the items with `run`, the task's [`run_chunk`].
+    #[inline]
     pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
         // What was noted about the chunk before must not be taken for this one's.
         DEADLINE.store(0, Ordering::Relaxed);
@@ -268,6 +270,7 @@ impl<'w> Chunk<'w> {
     }
 
     /// Says that the call is answered, with further flags.
+    #[inline]
     pub(crate) fn end(mut self, now: u64, flags: u16) {
         self.publish(reply::LAST | flags, now - self.begun);
     }
@@ -276,6 +279,7 @@ impl<'w> Chunk<'w> {
     ///
     /// A block is a sixteenth of the chunk, and the first ones are smaller: what stands behind a slow item in its block
     /// has to wait for it.
+    #[inline]
     fn claim(&mut self) -> bool {
         if self.next < self.claimed {
             return true;
@@ -301,6 +305,7 @@ impl<'w> Chunk<'w> {
     }
 
     /// Sees to it that the next value can be drafted.
+    #[inline]
     fn make_room(&mut self) {
         if self.draft_bytes >= PIECE || self.drafted > 0 && self.flags & call::SINGLY != 0 {
             self.publish(0, 0);
@@ -328,6 +333,7 @@ impl<'w> Chunk<'w> {
         self.send(reply::FAILED, 0, &bytes);
     }
 
+    #[inline]
     fn publish_draft(&mut self) {
         if self.drafted > 0 {
             self.publish(0, 0);
@@ -335,6 +341,7 @@ impl<'w> Chunk<'w> {
     }
 
     /// Makes the drafted values visible to the host.
+    #[inline]
     fn publish(&mut self, flags: u16, info: u64) {
         while self.link.replies.room(0).is_none() {
             self.wait_room(MARGIN);

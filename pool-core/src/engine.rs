@@ -116,6 +116,7 @@ impl Engine {
     // ---- replies ---------------------------------------------------------------------------------------------------
 
     /// Takes in all replies, sends what had no room, and does what is due.
+    #[inline]
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
@@ -129,6 +130,7 @@ impl Engine {
     }
 
     /// As [`route`](Engine::route), if there is something to take in or to send.
+    #[inline]
     pub(crate) fn route_news(&mut self) {
         if self.has_news() {
             self.route();
@@ -136,6 +138,7 @@ impl Engine {
     }
 
     /// Whether [`Engine::route`] would find something.
+    #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         self.lanes().any(Lane::has_news)
     }
@@ -153,10 +156,12 @@ impl Engine {
         self.desks.iter_mut().filter_map(|desk| desk.lane.as_mut())
     }
 
+    #[inline]
     fn lane(&mut self, worker: WorkerId) -> Option<&mut Lane> {
         self.desks.get_mut(worker)?.lane.as_mut()
     }
 
+    #[inline]
     fn route_lane(&mut self, worker: WorkerId) {
         loop {
             let Some(lane) = self.lane(worker) else { return };
@@ -181,6 +186,7 @@ impl Engine {
         self.scheduler.misbehaved(worker);
     }
 
+    #[inline]
     fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), Violation> {
         let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
         if let Some(left) = self.desks[worker].starting {
@@ -213,6 +219,7 @@ impl Engine {
     }
 
     /// Lets values land, if their job has a place for them; else the body comes back.
+    #[inline]
     fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body, is_odd: bool) -> Option<Body> {
         let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
         let Some(payload) = self.scheduler.payload_mut(job).filter(|_| items > 0 && !is_odd) else { return Some(body) };
@@ -259,6 +266,7 @@ impl Engine {
         self.desks[worker].refused = true;
     }
 
+    #[inline]
     fn deliver(&mut self, job: JobId, part: Part) {
         let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
         let payload = self.scheduler.payload_mut(job);
@@ -373,6 +381,7 @@ impl Engine {
     // ---- actions ---------------------------------------------------------------------------------------------------
 
     /// Carries out what the scheduler wants done.
+    #[inline]
     pub(crate) fn act(&mut self) {
         while let Some(action) = self.scheduler.next_action() {
             self.touched = true;
@@ -383,6 +392,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn perform(&mut self, action: Action<Box<Payload>>) {
         match action {
             Action::Send { worker, seq, job, first, items, notice, brief } => {
@@ -449,6 +459,7 @@ impl Engine {
         }
     }
 
+    #[inline]
     fn finish(&mut self, mut payload: Box<Payload>, rest: Option<&Error>) {
         self.errands.progress = true;
         payload.finish(rest, |waiter| {

@@ -181,6 +181,7 @@ impl Lane {
         }
     }
 
+    #[inline]
     fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == call::RUN {
             let (quiet, brief) = (flags & call::QUIET != 0, flags & call::BRIEF != 0);
@@ -192,6 +193,7 @@ impl Lane {
     }
 
     /// Sends more of what had no room: in one record, so that it can be taken back, if there will be room for that.
+    #[inline]
     pub(crate) fn pump(&mut self) {
         while let Some(front) = self.outgoing.front() {
             let (sent, bytes) = (front.sent, front.body.len());
@@ -252,6 +254,7 @@ impl Lane {
     /// # Errors
     ///
     /// What the worker wrote is no reply; the lane is of no further use.
+    #[inline]
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
         let mut round_ends = None;
         loop {
@@ -307,6 +310,7 @@ impl Lane {
     }
 
     /// Takes the body out, so that the worker can use the place again.
+    #[inline]
     pub(crate) fn take(&mut self, body: Body) -> Bytes {
         match body {
             Body::Gathered(bytes) => Bytes::Heap(bytes),
@@ -333,6 +337,7 @@ impl Lane {
         }
     }
 
+    #[inline]
     fn release(&mut self, record: &Record) {
         self.end.replies.release(record);
         self.touched = true;

@@ -54,6 +54,7 @@ impl Payload {
     }
 
     /// `spare` is memory for it, if there is some.
+    #[inline]
     pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
         match spare {
             Some(mut spare) => {
@@ -81,6 +82,7 @@ impl Payload {
     }
 
     /// Takes the outcome of some items; nothing if it is of a call that was settled before.
+    #[inline]
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
         let Some(map) = &self.map else {

@@ -28,11 +28,13 @@ pub(crate) enum Place {
 }
 
 impl Room {
+    #[inline]
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Comes in: to lead, if nobody does.
+    #[inline]
     pub(crate) fn enter(&self, hub: &Hub) -> Place {
         let mut state = self.state();
         if !state.led {
@@ -45,6 +47,7 @@ impl Room {
     }
 
     /// Leaves. True if nobody leads now and nobody is about to; then replies must be looked for once more.
+    #[inline]
     pub(crate) fn leave(&self, place: Place, hub: &Hub) -> bool {
         let mut state = self.state();
         match place {

@@ -78,6 +78,7 @@ impl Shared {
         }))
     }
 
+    #[inline]
     fn engine(&self) -> MutexGuard<'_, Engine> {
         // Nothing under the lock runs code of the user's; if ours has panicked all the same, the others go on.
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,6 +98,7 @@ impl Shared {
     }
 
     /// Does something to the engine, then what follows from it.
+    #[inline]
     pub(crate) fn with<R>(&self, body: impl FnOnce(&mut Engine) -> R) -> R {
         let mut engine = self.engine();
         let result = body(&mut engine);
@@ -125,6 +127,7 @@ impl Shared {
         due < self.sleeps_until.load(Ordering::SeqCst)
     }
 
+    #[inline]
     fn run(&self, errands: Errands) {
         let Errands { waiters, launches, progress, quiet } = errands;
         for waiter in waiters {

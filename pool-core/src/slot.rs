@@ -129,6 +129,7 @@ impl Rack {
         Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: [Slot::default()].into() })
     }
 
+    #[inline]
     pub(crate) fn of_calls(shared: &Arc<Shared>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
         let slots = (0..calls).map(|_| Slot::default()).collect();
         Arc::new(Rack { shared: Arc::clone(shared), job, first: Some(first), slots })
@@ -174,6 +175,7 @@ impl Deref for SlotRef {
 }
 
 impl Slot {
+    #[inline]
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -190,6 +192,7 @@ impl Slot {
     }
 
     /// Takes the outcome of a call.
+    #[inline]
     pub(crate) fn complete(&self, part: Part) -> Option<Waiter> {
         let mut inbox = self.inbox();
         if !matches!(inbox.parts, Parts::Abandoned) {
@@ -199,6 +202,7 @@ impl Slot {
     }
 
     /// This is the one place where a job ends.
+    #[inline]
     fn end(&self, inbox: &mut Inbox) -> Option<Waiter> {
         self.finished.store(true, Ordering::Release);
         inbox.waiter.take().map(|waiter| *waiter)
@@ -216,16 +220,19 @@ impl Slot {
     }
 
     /// Whether nothing more will come.
+    #[inline]
     pub(crate) fn is_finished(&self) -> bool {
         self.finished.load(Ordering::Acquire)
     }
 
     /// Whether there is something to [take](Slot::take), or never will be.
+    #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.fresh.load(Ordering::Acquire) || self.is_finished()
     }
 
     /// What has arrived.
+    #[inline]
     pub(crate) fn take(&self) -> Parts {
         let mut inbox = self.inbox();
         self.fresh.store(false, Ordering::Relaxed);

@@ -273,6 +273,7 @@ impl Options {
     /// # Errors
     ///
     /// `InvalidInput` for a limit of zero.
+    #[inline]
     pub(crate) fn timeout_ns(&self, task: &Entry) -> crate::Result<Option<Nanos>> {
         if self.timeout == Some(Duration::ZERO) {
             let text = "a time limit of zero leaves no time to run";

@@ -131,6 +131,7 @@ fn leave(code: i32) -> ! {
 }
 
 /// Output of a task is on its way before anybody hears that the task is done or the worker rests.
+#[inline]
 pub(crate) fn flush() {
     let _ = std::io::stdout().flush();
 }
@@ -198,6 +199,7 @@ impl Station {
         }
     }
 
+    #[inline]
     fn next_call(&mut self) -> Result<Call, pool_ipc::Error> {
         self.long.clear();
         let mut first = None;
@@ -232,6 +234,7 @@ impl Station {
     }
 
     /// Waits for a record.
+    #[inline]
     fn rest(&mut self, is_amid_call: bool) {
         if is_amid_call {
             // The host waits for the room that there is now.
@@ -255,6 +258,7 @@ impl Station {
         self.end.wait_call(Patience::NONE);
     }
 
+    #[inline]
     fn answer(&mut self, call: &Call) {
         let header = call.record.header;
         let WorkerEnd { calls, replies, journal, bell } = &mut self.end;

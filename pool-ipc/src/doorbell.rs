@@ -19,6 +19,7 @@ impl Doorbell<'_> {
     /// Sleeps until `ready`, which must look at shared memory, or until the deadline. True if `ready` has been true.
     ///
     /// At most one thread may wait here at a time.
+    #[inline]
     pub(crate) fn wait(self, mut ready: impl FnMut() -> bool, deadline: Option<Instant>) -> bool {
         loop {
             let heard = self.bell.heard(); // before the announcement: a ring after it must change what we sleep on
@@ -63,6 +64,7 @@ pub(crate) struct Switchboard<'a> {
 
 impl Switchboard<'_> {
     /// Whoever leaves the charge must look for news once more after this.
+    #[inline]
     pub(crate) fn set_led(self, led: bool) {
         self.led.store(u32::from(led), Ordering::Relaxed);
         store_load_fence(); // SYNC LED, with `ring`: our leaving before our last look for news

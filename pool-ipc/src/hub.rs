@@ -56,6 +56,7 @@ impl Hub {
     ///
     /// Whoever stops leading must look for replies once more *after* this, or ring the router: a worker that published
     /// just before saw the leader, and saw it awake.
+    #[inline]
     pub fn set_led(&self, led: bool) {
         self.switchboard().set_led(led);
     }
@@ -64,16 +65,19 @@ impl Hub {
     /// deadline. True if `ready` has been true.
     ///
     /// At most one thread may wait as each sleeper at a time.
+    #[inline]
     pub fn wait(&self, who: Sleeper, ready: impl FnMut() -> bool, deadline: Option<Instant>) -> bool {
         self.doorbell(who).wait(ready, deadline)
     }
 
     /// Wakes this sleeper if it has announced itself: for deaths, submissions and the like, after they are noted
     /// where its `ready` looks. True if that took a system call.
+    #[inline]
     pub fn ring(&self, who: Sleeper) -> bool {
         self.doorbell(who).ring()
     }
 
+    #[inline]
     fn doorbell(&self, who: Sleeper) -> Doorbell<'_> {
         let switchboard = self.switchboard();
         match who {

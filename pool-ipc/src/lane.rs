@@ -132,6 +132,7 @@ impl HostEnd {
     }
 
     /// How far the worker says that it is. Unchecked values.
+    #[inline]
     pub fn progress(&self) -> Progress {
         self.theirs.marks.read()
     }
@@ -213,11 +214,13 @@ impl WorkerEnd {
     }
 
     /// [`WorkerBell::wait_call`]
+    #[inline]
     pub fn wait_call(&mut self, patience: Patience) {
         self.bell.wait_call(&self.calls, patience);
     }
 
     /// [`WorkerBell::wait_room`]
+    #[inline]
     pub fn wait_room(&mut self, want: usize, patience: Patience) {
         self.bell.wait_room(&mut self.replies, want, patience);
     }

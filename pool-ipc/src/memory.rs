@@ -78,6 +78,7 @@ impl Memory {
     ///
     /// # Panics
     /// If the bytes asked for pass the ring's end.
+    #[inline]
     pub(crate) fn copy_payload(&self, position: u64, at: usize, out: &mut [MaybeUninit<u8>]) {
         self.check(position, at, out.len());
         // SAFETY: checked to lie within the capacity.
@@ -139,6 +140,7 @@ impl Memory {
     }
 
     /// Appends `len` payload bytes of the record at `position` to `out`.
+    #[inline]
     pub(crate) fn append_payload(&self, position: u64, len: usize, out: &mut Vec<u8>) {
         self.check(position, 0, len); // before the reservation: a wrong length must not allocate
         out.reserve(len);

@@ -184,6 +184,7 @@ impl Producer {
     ///
     /// # Panics
     /// If `sent` is past the payload's end.
+    #[inline]
     pub fn send(&mut self, header: &Header, payload: &[u8], sent: usize) -> Sent {
         let mut rest = &payload[sent..];
         let mut position = None;
@@ -335,6 +336,7 @@ impl Producer {
     }
 
     /// Takes note of what the peer has released, and has let the ring grow to.
+    #[inline]
     fn refresh(&mut self) {
         if let Some(word) = &self.extent_word {
             #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]

@@ -15,6 +15,7 @@ use super::sync::AtomicU32;
 /// read-only. See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAIT`.
 ///
 /// Expected: `EAGAIN` (the word has changed), `EINTR` (a signal), `ETIMEDOUT`. The caller looks again in each case.
+#[inline]
 pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
     let timeout = timeout.map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
@@ -33,6 +34,7 @@ pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Durati
 /// and would take the one wake-up away.
 ///
 /// See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAKE`. Expected: no error.
+#[inline]
 pub(crate) fn futex_wake(word: &AtomicU32) {
     // SAFETY: `word` is a valid, aligned word for as long as the call takes.
     let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };

@@ -56,6 +56,7 @@ impl Engine {
     }
 
     /// Whether each of the job's items has an outcome of its own, so that each is answered alone.
+    #[inline]
     pub(super) fn has_calls(&self, job: JobId) -> bool {
         self.scheduler.payload(job).is_some_and(|payload| !payload.is_map())
     }

@@ -76,6 +76,7 @@ impl Engine {
     }
 
     /// The error of a submission, if the pool takes none.
+    #[inline]
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         match self.scheduler.state() {
             State::Open => Ok(()),

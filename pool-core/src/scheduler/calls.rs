@@ -13,6 +13,7 @@ const DEPTH_ENOUGH: usize = 2;
 
 impl<P> Scheduler<P> {
     /// A job of one call, its item 0, which others may [join](Scheduler::join). The pool must be open.
+    #[inline]
     pub(crate) fn call(&mut self, terms: Terms, payload: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
         let id = self.jobs.insert(|id| Job { open: false, ..Job::new(as_calls(terms), payload(id)) });
@@ -21,6 +22,7 @@ impl<P> Scheduler<P> {
     }
 
     /// The number of a further call, if the job is of calls under these terms and not done.
+    #[inline]
     pub(crate) fn next_call(&self, id: JobId, terms: Terms) -> Option<u64> {
         let job = self.jobs.get(id).filter(|job| job.payload.is_some() && job.terms == as_calls(terms))?;
         Some(job.end)
@@ -28,6 +30,7 @@ impl<P> Scheduler<P> {
 
     /// The [next call](Scheduler::next_call) of the job is there; `beside` the one before, so that one chunk can hold
     /// both.
+    #[inline]
     pub(crate) fn join(&mut self, id: JobId, beside: bool) {
         let job = self.jobs.get_mut(id).expect("it takes another call");
         let item = job.end;

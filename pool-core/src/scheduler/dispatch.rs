@@ -14,6 +14,7 @@ const WAKE_EVERY: u32 = 32;
 
 impl<P> Scheduler<P> {
     /// Hands the queue out to workers with room.
+    #[inline]
     pub(super) fn dispatch(&mut self) {
         while !self.full {
             let Some(range) = self.queue.front().copied() else {
@@ -49,6 +50,7 @@ impl<P> Scheduler<P> {
 
     /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting
     /// one, and the first of equals, whose caches are warm and which may not have gone to sleep yet.
+    #[inline]
     fn roomiest(&self, depth: usize) -> Option<WorkerId> {
         let mut best = None;
         for (worker, slot) in self.workers.iter().enumerate() {
@@ -69,6 +71,7 @@ impl<P> Scheduler<P> {
         best.map(|(_, worker)| worker)
     }
 
+    #[inline]
     fn send(&mut self, worker: WorkerId, range: Range, pace: Pace) {
         let front = self.queue.front_mut().expect("the range stems from it");
         front.first += u64::from(range.items);
@@ -109,6 +112,7 @@ impl<P> Scheduler<P> {
     }
 
     /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.
+    #[inline]
     pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
         if let Some(limit) = self.jobs.get(job).and_then(|job| job.terms.timeout) {
             let deadline = self.now.saturating_add(limit);

@@ -6,6 +6,7 @@ impl<P> Scheduler<P> {
     /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them.
     /// With `last`, the worker says that it is through with the chunk, which must be true unless some of it was asked
     /// back.
+    #[inline]
     pub(crate) fn addressee(
         &self,
         worker: WorkerId,
@@ -23,6 +24,7 @@ impl<P> Scheduler<P> {
 
     /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
     /// chunk, having spent `elapsed` on it. The reply must have an [addressee](Scheduler::addressee).
+    #[inline]
     pub(crate) fn replied(&mut self, worker: WorkerId, seq: u32, items: u32, last: bool, elapsed: Nanos) {
         let now = self.now;
         let slot = &mut self.workers[worker];
@@ -85,6 +87,7 @@ impl<P> Scheduler<P> {
         self.unsettled -= items;
     }
 
+    #[inline]
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if job.unsettled > 0 || job.open {

@@ -27,6 +27,7 @@ impl<T> Slab<T> {
     }
 
     /// Takes in a tenant that knows its key.
+    #[inline]
     pub(crate) fn insert(&mut self, tenant: impl FnOnce(JobId) -> T) -> JobId {
         if let Some(place) = self.free.pop() {
             let entry = &mut self.places[place as usize];
@@ -40,16 +41,19 @@ impl<T> Slab<T> {
         id
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: JobId) -> Option<&T> {
         let entry = self.places.get(id.place as usize)?;
         entry.tenant.as_ref().filter(|_| entry.generation == id.generation)
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: JobId) -> Option<&mut T> {
         let entry = self.places.get_mut(id.place as usize)?;
         entry.tenant.as_mut().filter(|_| entry.generation == id.generation)
     }
 
+    #[inline]
     pub(crate) fn remove(&mut self, id: JobId) -> Option<T> {
         let entry = self.places.get_mut(id.place as usize)?;
         if entry.generation != id.generation {

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
-use pool_ipc::WorkerEnd;
+use pool_ipc::{Header, MORE, WorkerEnd};
 
+use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
+use crate::bytes::Cut;
+use crate::message::{call, reply};
 
 const RING: usize = 4096;
 

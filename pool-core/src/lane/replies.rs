@@ -1,0 +1,165 @@
+//! The way back: replies out of the worker's ring.
+
+use pool_ipc::{Header, MORE, Record};
+
+use super::{Lane, RING_BYTES_MAX, STREAM_BYTES, is_small_for};
+use crate::bytes::Bytes;
+use crate::encoder::FRAME;
+use crate::landing::Landing;
+use crate::message::reply;
+
+/// The longest reply: a value as long as can be said before it. Tests have not the time for that.
+pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
+
+/// Bytes that a reply may have set aside by saying that they will come.
+pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
+
+/// A reply that has arrived whole.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) seq: u32,
+    pub(crate) items: u32,
+    pub(crate) failed: bool,
+    pub(crate) last: bool,
+    pub(crate) worn: bool,
+    /// The body is the one value's own bytes.
+    pub(crate) whole: bool,
+    pub(crate) elapsed: u64,
+    pub(crate) body: Body,
+}
+
+/// Where a reply's body is.
+#[derive(Debug)]
+#[must_use = "a record stays in the ring until it is taken"]
+pub(crate) enum Body {
+    /// It came in several records.
+    Gathered(Vec<u8>),
+    InRing(Record),
+}
+
+impl Lane {
+    /// The next reply that is there whole. Of one in pieces no more than a ringful is taken at a time, lest a worker that
+    /// writes as fast as the host reads keep all others waiting.
+    ///
+    /// # Errors
+    ///
+    /// What the worker wrote is no reply; the lane is of no further use.
+    #[inline]
+    pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
+        let mut round_ends = None;
+        loop {
+            if self.is_garbled {
+                return Ok(None);
+            }
+            self.end.calls.check()?;
+            let Some(record) = self.end.replies.peek()? else { return Ok(None) };
+            let header = record.header;
+            let (length, most) = match record.more() {
+                true => (header.info, STREAM_BYTES),
+                false => (record.len as u64, RING_BYTES_MAX),
+            };
+            let extent = self.end.replies.extent();
+            if extent < most && (is_small_for(length, extent) || self.end.replies.is_crowded()) {
+                self.end.grow_replies();
+            }
+            if !is_reply(&header) {
+                return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
+            }
+            let body = if record.more() || self.gathered_from.is_some() {
+                let position = record.position();
+                if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
+                    return Ok(None);
+                }
+                if self.gathered_from.is_none() {
+                    // Memory for all of it, by its own word; more than that is found as it comes.
+                    let _ = self.gathered.try_reserve_exact(header.info.min(ANNOUNCED_MAX) as usize);
+                }
+                self.check_length(&record)?;
+                self.end.replies.copy(&record, &mut self.gathered);
+                self.end.replies.release(&record);
+                self.touched = true;
+                if header.flags & MORE != 0 {
+                    continue;
+                }
+                self.gathered_from = None;
+                Body::Gathered(std::mem::take(&mut self.gathered))
+            } else {
+                Body::InRing(record)
+            };
+            let last = header.flags & reply::LAST != 0;
+            if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
+                self.quiet -= usize::from(sent.quiet);
+                self.brief -= usize::from(sent.brief);
+            }
+            let failed = header.kind == reply::FAILED;
+            let worn = header.flags & reply::WORN != 0;
+            let whole = header.flags & reply::WHOLE != 0;
+            let (seq, items, elapsed) = (header.seq, header.count, header.info);
+            return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
+        }
+    }
+
+    /// Takes the body out, so that the worker can use the place again.
+    #[inline]
+    pub(crate) fn take(&mut self, body: Body) -> Bytes {
+        match body {
+            Body::Gathered(bytes) => Bytes::Heap(bytes),
+            Body::InRing(record) => {
+                let bytes = Bytes::of_record(&self.end.replies, &record);
+                self.release(&record);
+                bytes
+            }
+        }
+    }
+
+    /// Takes the body to where these items' values land, if it is in one piece, and is these.
+    ///
+    /// # Errors
+    ///
+    /// The body, if it is not.
+    pub(crate) fn land(&mut self, body: Body, first: u64, items: u32, landing: &mut dyn Landing) -> Result<(), Body> {
+        match body {
+            Body::InRing(record) if landing.land(first, items, &self.end.replies, &record) => {
+                self.release(&record);
+                Ok(())
+            }
+            body => Err(body),
+        }
+    }
+
+    #[inline]
+    fn release(&mut self, record: &Record) {
+        self.end.replies.release(record);
+        self.touched = true;
+    }
+
+    /// A reply in pieces has an end. At least half of what it takes of the ring is payload, if it is honest.
+    fn check_length(&mut self, record: &Record) -> Result<(), pool_ipc::Error> {
+        let length = (self.gathered.len() + record.len) as u64;
+        let travelled = record.position() - *self.gathered_from.get_or_insert(record.position());
+        let most = length.max(travelled / 2);
+        if most > MESSAGE_MAX as u64 {
+            return Err(nonsense("the length of a message", most, MESSAGE_MAX as u64));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a worker may say so: nothing unknown, nothing that could be said for ever; a failure is one item's, and so is
+/// a whole value.
+#[inline]
+fn is_reply(header: &Header) -> bool {
+    let has = |flag: u16| header.flags & flag != 0;
+    let says_something = match header.kind {
+        reply::VALUES if has(reply::WHOLE) => header.count == 1,
+        reply::VALUES => header.count > 0 || has(reply::LAST),
+        reply::FAILED => header.count == 1 && !has(reply::WHOLE),
+        _ => false,
+    };
+    says_something && !has(!(MORE | reply::LAST | reply::WORN | reply::WHOLE))
+}
+
+#[cold]
+fn nonsense(word: &'static str, found: u64, bound: u64) -> pool_ipc::Error {
+    pool_ipc::Error::Corrupt { word, found, bound }
+}

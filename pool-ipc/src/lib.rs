@@ -59,7 +59,6 @@ mod error;
 mod memory;
 mod region;
 mod shared;
-mod stream;
 mod sync;
 pub mod sys;
 

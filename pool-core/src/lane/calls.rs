@@ -2,7 +2,7 @@
 
 use pool_ipc::{HEADER_BYTES, Header};
 
-use super::{Lane, RECORD_BYTES, RING_BYTES_MAX, STREAM_BYTES, is_small_for};
+use super::{Lane, RECORD_BYTES, is_small_for};
 use crate::bytes::Cut;
 use crate::message::call;
 
@@ -41,13 +41,17 @@ impl Lane {
     /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
+        if is_small_for(bytes as u64, self.end.calls.extent()) {
+            self.grow_calls();
+        }
         self.end.calls.room(bytes).is_some_and(|room| room >= bytes) || bytes <= RECORD_BYTES && self.make_room(bytes)
     }
 
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
         while !self.end.calls.fits(bytes) {
-            if !self.grow_calls(bytes, RING_BYTES_MAX) {
+            let is_small = !self.will_fit(bytes) || self.end.calls.is_crowded();
+            if !is_small || !self.grow_calls() {
                 return false;
             }
         }
@@ -59,11 +63,14 @@ impl Lane {
         bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
     }
 
-    /// Lets the ring of calls grow, to at most so many bytes, if it is small for a message of this length, or full.
-    fn grow_calls(&mut self, bytes: usize, most: usize) -> bool {
-        let calls = &mut self.end.calls;
-        let is_small = is_small_for(bytes as u64, calls.extent()) || calls.is_crowded();
-        calls.extent() < most && is_small && self.end.grow_calls()
+    /// Lets the ring of calls grow, if it may.
+    #[cold]
+    fn grow_calls(&mut self) -> bool {
+        let may_grow = self.can_grow && self.end.calls.extent() < self.end.calls.capacity();
+        if may_grow {
+            self.can_grow = self.end.grow_calls();
+        }
+        may_grow && self.can_grow
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -107,7 +114,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            if !self.grow_calls(bytes, STREAM_BYTES) {
+            if !self.end.calls.is_crowded() || !self.grow_calls() {
                 return;
             }
         }

@@ -2,7 +2,7 @@
 
 use pool_ipc::{Header, MORE, Record};
 
-use super::{Lane, RING_BYTES_MAX, STREAM_BYTES, is_small_for};
+use super::{Lane, is_small_for};
 use crate::bytes::Bytes;
 use crate::encoder::FRAME;
 use crate::landing::Landing;
@@ -54,13 +54,9 @@ impl Lane {
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let header = record.header;
-            let (length, most) = match record.more() {
-                true => (header.info, STREAM_BYTES),
-                false => (record.len as u64, RING_BYTES_MAX),
-            };
-            let extent = self.end.replies.extent();
-            if extent < most && (is_small_for(length, extent) || self.end.replies.is_crowded()) {
-                self.end.grow_replies();
+            let length = if record.more() { header.info } else { record.len as u64 };
+            if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
+                self.grow_replies();
             }
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
@@ -96,6 +92,13 @@ impl Lane {
             let whole = header.flags & reply::WHOLE != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
             return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
+        }
+    }
+
+    #[cold]
+    fn grow_replies(&mut self) {
+        if self.can_grow && self.end.replies.extent() < self.end.replies.capacity() {
+            self.can_grow = self.end.grow_replies();
         }
     }
 

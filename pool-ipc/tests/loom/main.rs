@@ -29,8 +29,6 @@ mod record;
 mod ring;
 #[path = "../../src/shared.rs"]
 mod shared;
-#[path = "../../src/stream.rs"]
-mod stream;
 
 mod memory;
 mod models;

@@ -33,6 +33,11 @@ impl Room {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether somebody leads, or is about to.
+    pub(crate) fn is_led(&self) -> bool {
+        self.state().led
+    }
+
     /// Comes in: to lead, if nobody does.
     #[inline]
     pub(crate) fn enter(&self, hub: &Hub) -> Place {

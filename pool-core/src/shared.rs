@@ -241,7 +241,7 @@ impl Shared {
 
     /// Takes in everybody's replies until `ready` or the deadline.
     fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool) {
-        let mut nap = NAP_MIN;
+        let mut nap = LEADER_NAP_MIN;
         loop {
             let (has_quiet_calls, expects_news) = self.with(|engine| {
                 engine.route_news();
@@ -253,12 +253,12 @@ impl Shared {
             // What takes long is not waited for awake: that would take CPUs from the workers.
             let patience = if expects_news { Patience::default() } else { Patience::NONE };
             if patience.wait(|| ready() || self.has_news_now()) {
-                nap = NAP_MIN;
+                nap = LEADER_NAP_MIN;
                 continue;
             }
             let until = earlier(deadline, has_quiet_calls.then(|| Instant::now() + nap));
             let rung = self.hub.wait(Sleeper::Caller, || ready() || self.engine().has_news(), until);
-            nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
+            nap = if rung { LEADER_NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
     }
 
@@ -283,15 +283,22 @@ impl Shared {
                 thread::sleep(NAP_MIN);
                 continue;
             }
+            // A leader takes all replies in, and is not to be disturbed; but calls that are quiet may be out when he leaves.
+            let is_led = || self.room.is_led();
+            if is_led() {
+                nap = NAP_BESIDE_LEADER;
+            }
             let dozes = self.with(|engine| {
-                engine.route();
+                if !is_led() {
+                    engine.route();
+                }
                 let dozes = !engine.has_quiet_calls();
                 self.router_dozes.store(dozes, Ordering::Relaxed);
                 dozes
             });
             let until = (!dozes).then(|| Instant::now() + nap);
             let is_wanted = || dozes && !self.router_dozes.load(Ordering::Relaxed);
-            let ready = || is_over() || is_wanted() || self.engine().has_news();
+            let ready = || is_over() || is_wanted() || !is_led() && self.engine().has_news();
             let rung = self.hub.wait(Sleeper::Router, ready, until);
             nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
@@ -320,6 +327,10 @@ const NEVER: Nanos = Nanos::MAX;
 /// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
 const NAP_MIN: Duration = Duration::from_millis(1);
 const NAP_MAX: Duration = Duration::from_millis(64);
+/// The router's naps while somebody leads.
+const NAP_BESIDE_LEADER: Duration = Duration::from_millis(4);
+/// A leader's first nap: he is told of all but the chunks of maps that have others behind them.
+const LEADER_NAP_MIN: Duration = Duration::from_millis(8);
 
 /// Submissions since the router last looked up that make it wait for [`NAP_MIN`].
 pub(crate) const BURST: u32 = 32;

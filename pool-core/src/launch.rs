@@ -148,16 +148,6 @@ impl Server {
         }
     }
 
-    /// Why it has ended, as far as that can be told from here.
-    pub(crate) fn end_error(&self) -> Error {
-        if self.is_up {
-            return Error::new(ErrorKind::System, "the fork server died");
-        }
-        let text =
-            "the fork server did not come up: a new process of this program's executable ended before it could serve";
-        Error::new(ErrorKind::Unsupported, text)
-    }
-
     /// Whether somebody has stopped it, see proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();

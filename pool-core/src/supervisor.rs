@@ -94,8 +94,19 @@ impl Supervisor {
         Ok(report)
     }
 
+    /// Why the server is gone: if it has said nothing yet, its own word may be waiting.
     fn server_error(&self) -> Error {
-        self.server.as_ref().map_or_else(|| Error::new(ErrorKind::System, "the fork server died"), Server::end_error)
+        let Some(server) = self.server.as_ref().filter(|server| !server.is_up) else {
+            return Error::new(ErrorKind::System, "the fork server died");
+        };
+        match server.control.receive::<Report>(MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((Report::NotServing { errno }, _))) => not_serving(errno),
+            _ => {
+                let text = "the fork server did not come up: a new process of this program's executable ended before it \
+                    could serve";
+                Error::new(ErrorKind::Unsupported, text)
+            }
+        }
     }
 
     /// Does so until the pool is over.
@@ -167,7 +178,7 @@ impl Supervisor {
         self.launching.insert(worker, end);
         let request = Launch { worker: worker as u32, incarnation };
         server.control.send(&request, &[lane.as_fd()]).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe => server.end_error(),
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.server_error(),
             _ => Error::system("asking for a worker", error),
         })
     }

@@ -220,7 +220,8 @@ fn a_constructor_names_the_call_that_fails(setup: &Setup) {
     for (name, errno, words) in cases {
         let injection = Injection { call: call_of(name), failure: Says(errno), lasting: Lasting::ForEver, nth: 1 };
         let build = || {
-            let made = setup.builder().build();
+            // So many that the fork server may have ended while they are still asked for.
+            let made = setup.builder().workers(16).build();
             // A copy of the host is started without.
             if name == "execve" && setup.method == StartMethod::Fork {
                 return drop(made.expect("a pool"));

@@ -54,8 +54,6 @@ pub(crate) struct Lane {
     pub(crate) is_garbled: bool,
     /// Has been written to or read from since the worker was last looked at.
     touched: bool,
-    /// The kernel has given all the memory that a ring has asked for.
-    can_grow: bool,
 }
 
 /// What a lane tells of a worker that is gone.
@@ -85,7 +83,6 @@ impl Lane {
             gathered: Vec::new(),
             gathered_from: None,
             touched: false,
-            can_grow: true,
             is_garbled: false,
         }
     }

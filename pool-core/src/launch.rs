@@ -352,17 +352,13 @@ impl Control {
                 // SAFETY:
                 // - as above.
                 let data = unsafe { libc::CMSG_DATA(next) }.cast::<i32>();
-                for at in 0..(message.cmsg_len - before) / size_of::<i32>() {
-                    // SAFETY:
-                    // - the message says that it has so many descriptors.
-                    let place = unsafe { data.add(at) };
-                    // SAFETY:
-                    // - as above.
-                    let fd = unsafe { place.read_unaligned() };
-                    // SAFETY:
-                    // - the kernel has just made these descriptors for this process, and nobody else knows them.
-                    fds.push(unsafe { OwnedFd::from_raw_fd(fd) });
-                }
+                let count = (message.cmsg_len - before) / size_of::<i32>();
+                // SAFETY:
+                // - the message says that it has so many descriptors, and is aligned for more than an `i32`.
+                let rights = unsafe { std::slice::from_raw_parts(data, count) };
+                // SAFETY:
+                // - the kernel has just made these descriptors for this process, and nobody else knows them.
+                fds.extend(rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
             }
             // SAFETY:
             // - as above.

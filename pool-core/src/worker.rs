@@ -130,7 +130,7 @@ fn leave(code: i32) -> ! {
     signals::exit_now(code)
 }
 
-/// Output of a task is on its way before anybody hears that the task is done or the worker rests.
+/// Output of a task is on its way before anybody hears that the task is done.
 #[inline]
 pub(crate) fn flush() {
     let _ = std::io::stdout().flush();

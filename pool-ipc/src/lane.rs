@@ -27,6 +27,8 @@ pub struct HostEnd {
     theirs: Shared<ReplyPage>,
     call_half: Arc<Mapping>,
     reply_half: Arc<Mapping>,
+    /// The kernel has given all the memory that a ring has asked for.
+    may_grow: bool,
 }
 
 /// The end of a lane that carries calls out.
@@ -98,15 +100,17 @@ impl HostEnd {
             theirs,
             call_half,
             reply_half,
+            may_grow: true,
         };
         Ok((host, fd))
     }
 
-    /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there is no
-    /// memory for more.
+    /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there was no
+    /// memory for more, now or when a ring of this lane was to grow before: the kernel is not asked again.
+    #[cold]
     pub fn grow_calls(&mut self) -> bool {
-        let extent = self.calls.extent();
-        let grows = grow(&self.call_half, extent, self.calls.capacity(), Access::ReadWrite);
+        let (extent, capacity) = (self.calls.extent(), self.calls.capacity());
+        let grows = grow(&mut self.may_grow, &self.call_half, extent, capacity, Access::ReadWrite);
         if grows {
             self.calls.extend(2 * extent);
         }
@@ -114,9 +118,10 @@ impl HostEnd {
     }
 
     /// As [`grow_calls`](HostEnd::grow_calls), of the ring of replies.
+    #[cold]
     pub fn grow_replies(&mut self) -> bool {
-        let extent = self.replies.extent();
-        let grows = grow(&self.reply_half, extent, self.replies.capacity(), Access::ReadOnly);
+        let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
+        let grows = grow(&mut self.may_grow, &self.reply_half, extent, capacity, Access::ReadOnly);
         if grows {
             self.replies.extend(2 * extent);
             self.ours.reply_extent.0.store(2 * extent as u64, Ordering::Relaxed);
@@ -252,8 +257,12 @@ impl WorkerBell {
 }
 
 /// Takes memory for as much again as the ring in this half has; false if there is none to take.
-fn grow(half: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
-    extent < capacity && half.populate(PAGE_BYTES + extent..PAGE_BYTES + 2 * extent, access)
+fn grow(may_grow: &mut bool, half: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
+    if extent == capacity {
+        return false;
+    }
+    *may_grow = *may_grow && half.populate(PAGE_BYTES + extent..PAGE_BYTES + 2 * extent, access);
+    *may_grow
 }
 
 /// Says what the memory is.

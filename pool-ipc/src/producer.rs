@@ -299,10 +299,7 @@ impl Producer {
     #[cold]
     fn turn(&mut self) -> bool {
         self.refresh();
-        if self.to_end() > 0 {
-            return true; // it has grown
-        }
-        self.turn_for(0)
+        self.to_end() > 0 || self.turn_for(0) // it has grown, or goes round
     }
 
     /// Goes on at the ring's start, if there is room for so many bytes of payload.

@@ -42,7 +42,7 @@ impl Lane {
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
         if is_small_for(bytes as u64, self.end.calls.extent()) {
-            self.grow_calls();
+            self.end.grow_calls();
         }
         self.end.calls.room(bytes).is_some_and(|room| room >= bytes) || bytes <= RECORD_BYTES && self.make_room(bytes)
     }
@@ -51,7 +51,7 @@ impl Lane {
     fn make_room(&mut self, bytes: usize) -> bool {
         while !self.end.calls.fits(bytes) {
             let is_small = !self.will_fit(bytes) || self.end.calls.is_crowded();
-            if !is_small || !self.grow_calls() {
+            if !is_small || !self.end.grow_calls() {
                 return false;
             }
         }
@@ -61,16 +61,6 @@ impl Lane {
     /// Whether so many bytes fit into one record as soon as there is little else in the ring.
     fn will_fit(&self, bytes: usize) -> bool {
         bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
-    }
-
-    /// Lets the ring of calls grow, if it may.
-    #[cold]
-    fn grow_calls(&mut self) -> bool {
-        let may_grow = self.can_grow && self.end.calls.extent() < self.end.calls.capacity();
-        if may_grow {
-            self.can_grow = self.end.grow_calls();
-        }
-        may_grow && self.can_grow
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -114,7 +104,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            if !self.end.calls.is_crowded() || !self.grow_calls() {
+            if !self.end.calls.is_crowded() || !self.end.grow_calls() {
                 return;
             }
         }

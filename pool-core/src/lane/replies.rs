@@ -54,12 +54,12 @@ impl Lane {
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let header = record.header;
-            let length = if record.more() { header.info } else { record.len as u64 };
-            if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
-                self.grow_replies();
-            }
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
+            }
+            let length = if record.more() { header.info } else { record.len as u64 };
+            if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
+                self.end.grow_replies();
             }
             let body = if record.more() || self.gathered_from.is_some() {
                 let position = record.position();
@@ -92,13 +92,6 @@ impl Lane {
             let whole = header.flags & reply::WHOLE != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
             return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
-        }
-    }
-
-    #[cold]
-    fn grow_replies(&mut self) {
-        if self.can_grow && self.end.replies.extent() < self.end.replies.capacity() {
-            self.can_grow = self.end.grow_replies();
         }
     }
 

@@ -29,7 +29,9 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// Little, and so much that a ring holds only a few.
-const SIZES: [usize; 2] = [1, 10 << 10];
+const SIZES: [usize; 2] = [1, 20 << 10];
+/// Likewise of results that a ring must hold which its host, being deaf, does not let grow.
+const UNHEARD_SIZES: [usize; 2] = [1, 10 << 10];
 
 #[pool_task]
 fn count_and_measure(calls: &str, bytes: &[u8]) -> usize {
@@ -163,7 +165,7 @@ fn step(step: Step, gate: &str, calls: &str) -> Vec<u8> {
 /// The worker ends one item and begins another.
 fn is_deaf_for_a_while(setup: &Setup) {
     let pool = setup.pool();
-    for size in SIZES {
+    for size in UNHEARD_SIZES {
         let (gate, calls) = (Gate::new(), Gate::new());
         let items = [Step::Answer(size), Step::Hang].map(|step| (step, gate.path(), calls.path()));
         let results = pool.imap(step::Task.chunk_size(2), items).unwrap();
@@ -180,7 +182,7 @@ fn is_deaf_for_a_while(setup: &Setup) {
 
 fn results_that_nobody_has_heard_yet_count(setup: &Setup) {
     let mut host = Host::start(is_deaf_for_a_while, setup);
-    for _ in SIZES {
+    for _ in UNHEARD_SIZES {
         kill_unheard(&mut host, |calls| fs::read(calls).is_ok_and(|bytes| bytes.len() == 2 * setup.workers));
     }
     assert_went_well(host);

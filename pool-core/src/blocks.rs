@@ -2,8 +2,10 @@
 //! their outcomes.
 
 use std::collections::VecDeque;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
+
+use pool_ipc::Written;
 
 use crate::bytes::{Bytes, Cut};
 use crate::encoder::FRAME;
@@ -48,19 +50,23 @@ pub(crate) struct Block {
 
 /// The bytes of a block: its own, until a lane has to keep some of them, too.
 #[derive(Debug)]
-enum Content {
+pub(crate) enum Content {
     Own(Vec<u8>),
     Shared(Arc<Vec<u8>>),
+    /// So many bytes of a segment of the arena.
+    InArena(Written, usize),
 }
 
 impl Content {
     fn share(&mut self) -> Arc<Vec<u8>> {
-        if let Content::Own(bytes) = self {
-            *self = Content::Shared(Arc::new(std::mem::take(bytes)));
-        }
         match self {
             Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(_) => unreachable!("it has just been shared"),
+            Content::Own(bytes) => {
+                let bytes = Arc::new(std::mem::take(bytes));
+                *self = Content::Shared(Arc::clone(&bytes));
+                bytes
+            }
+            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
         }
     }
 
@@ -69,6 +75,7 @@ impl Content {
         match self {
             Content::Own(bytes) => Some(bytes),
             Content::Shared(bytes) => Arc::into_inner(bytes),
+            Content::InArena(..) => None,
         }
     }
 }
@@ -76,26 +83,30 @@ impl Content {
 impl Deref for Content {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         match self {
             Content::Own(bytes) => bytes,
             Content::Shared(bytes) => bytes,
+            Content::InArena(segment, used) => &segment[..*used],
         }
     }
 }
 
 impl Block {
-    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Vec<u8>) -> Self {
-        Block {
-            first,
-            items,
-            left: items,
-            item_size,
-            whole: false,
-            rack: None,
-            bytes: Content::Own(bytes),
-            cursor: (0, 0),
-        }
+    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
+        Block { first, items, left: items, item_size, whole: false, rack: None, bytes, cursor: (0, 0) }
+    }
+
+    /// The first of its items, and how many there are.
+    pub(crate) fn range(&self) -> (u64, u32) {
+        (self.first, self.items)
+    }
+
+    /// All of its arguments.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     fn end(&self) -> u64 {
@@ -157,6 +168,35 @@ impl Block {
     }
 }
 
+/// Arguments of items that go in one chunk.
+pub(crate) struct Args<'b> {
+    /// They travel whole.
+    pub(crate) whole: bool,
+    content: &'b mut Content,
+    range: Range<usize>,
+}
+
+impl Args<'_> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.content[self.range.clone()]
+    }
+
+    /// Where workers find them, if they need not be sent.
+    #[inline]
+    pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
+        match &*self.content {
+            Content::InArena(segment, _) => Some((segment, self.range.clone())),
+            _ => None,
+        }
+    }
+
+    /// The bytes, to be kept elsewhere, too, if they are not in the arena.
+    pub(crate) fn cut(self) -> Cut {
+        Cut { bytes: self.content.share(), range: self.range }
+    }
+}
+
 impl Blocks {
     /// The block behind the last. Memory for further ones goes to `spare`.
     pub(crate) fn push(&mut self, block: Block, spare: &mut Vec<Vec<u8>>) {
@@ -184,7 +224,8 @@ impl Blocks {
         };
         let rack = Rack::of_calls(shared, job, number, rack_size);
         let slot = SlotRef::new(&rack, 0);
-        self.queue.push_back(Block { whole, rack: Some(rack), ..Block::new(number, 1, args_size, bytes) });
+        let block = Block::new(number, 1, args_size, Content::Own(bytes));
+        self.queue.push_back(Block { whole, rack: Some(rack), ..block });
         (slot, false)
     }
 
@@ -215,25 +256,13 @@ impl Blocks {
         self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)
     }
 
-    /// The bytes of these items, which were fed together, and whether they travel whole.
+    /// The arguments of these items, which were fed together.
     #[inline]
-    pub(crate) fn bytes(&mut self, first: u64, items: u32) -> Option<(&[u8], bool)> {
-        let (block, start, end) = self.find(first, items)?;
-        Some((&block.bytes[start..end], block.whole))
-    }
-
-    /// As [`bytes`](Blocks::bytes), to be kept elsewhere, too.
-    pub(crate) fn cut(&mut self, first: u64, items: u32) -> Option<Cut> {
-        let (block, start, end) = self.find(first, items)?;
-        Some(Cut { bytes: block.bytes.share(), range: start..end })
-    }
-
-    #[inline]
-    fn find(&mut self, first: u64, items: u32) -> Option<(&mut Block, usize, usize)> {
+    pub(crate) fn args(&mut self, first: u64, items: u32) -> Option<Args<'_>> {
         let block = self.queue.iter_mut().find(|block| block.holds(first))?;
         let item = (first - block.first) as u32;
-        let (start, end) = (block.offset(item), block.offset(item + items));
-        Some((block, start, end))
+        let range = block.offset(item)..block.offset(item + items);
+        Some(Args { whole: block.whole, content: &mut block.bytes, range })
     }
 
     /// These items are settled: their arguments can go when their block is through.

@@ -66,6 +66,11 @@ pub struct PoolBuilder {
 /// Workers that a pool may have. Each costs about 400 KiB of shared memory and one file descriptor.
 const WORKERS_MAX: usize = 4096;
 
+/// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see
+/// `lane`. Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
+/// with 2 and with 4.
+const ARENA_SEGMENTS: u32 = 64;
+
 /// Bytes of a name that fit into a process's.
 const NAME_BYTES_MAX: usize = 10;
 
@@ -222,7 +227,7 @@ impl PoolBuilder {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
         table::fingerprint()?;
-        let (hub, hub_fd) = Hub::create().map_err(|error| Error::memory("of the pool", error))?;
+        let (hub, hub_fd) = Hub::create(ARENA_SEGMENTS).map_err(|error| Error::memory("of the pool", error))?;
         let config = Config {
             workers,
             max_tasks_per_worker: self.max_tasks_per_worker,

@@ -120,7 +120,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
         (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
+            if chunk.limit == 0 && chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
         {
             run_sized::<T>(chunk, args_size, size)
         }
@@ -128,8 +128,8 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     }
 }
 
-/// [`run_claimed`] where all arguments have one size, and all values: nothing has to be measured, and the bookkeeping of
-/// an item is one store. At least one value must fit.
+/// [`run_claimed`] where all arguments have one size, and all values, and there is no limit: nothing has to be measured, and
+/// the bookkeeping of an item is one store. At least one value must fit.
 #[inline]
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
     /// Tells the chunk how far it is, also when an item panics: at the item that was begun last, which has been taken
@@ -159,9 +159,9 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             self.advance(done);
         }
     }
-    let Chunk { link, input, next, claimed, drafted, draft_bytes, limit, .. } = chunk;
+    let Chunk { link, input, next, claimed, drafted, draft_bytes, .. } = chunk;
     let Link { replies, journal, me, .. } = link;
-    let (first, before, limit, me) = (*next, *draft_bytes, *limit, *me);
+    let (first, before, me) = (*next, *draft_bytes, *me);
     let (mut marks, most) = journal.item_marks(first, replies.draft_end(before), size as u32);
     let places = replies.spare(0).get_mut(before..).unwrap_or_default();
     let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size)).min(places.len() / size).min(most);
@@ -169,27 +169,45 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
     let mut amid = Amid { input, args_size, journal, next, drafted, draft_bytes, size, items };
-    for (place, arguments) in places.chunks_exact_mut(size).zip(arguments.chunks_exact(args_size)) {
-        stamp(journal, limit);
-        marks.begin_next();
-        let output = match T::invoke(Decoder::new(arguments)) {
-            Ok(output) => output,
-            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
-        };
-        if !me.is_here() {
-            // A process that the task forked must not answer in the worker's place.
-            signals::exit_now(0);
-        }
-        let encoded = T::encode_output(&output, &mut Encoder::new(place));
-        drop(output);
-        if let Err(error) = encoded {
-            return Some(Odd::Failed(Failure::Encode(error.to_string())));
+    let group = (TOUCHED / size).max(1);
+    let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
+    for (places, arguments) in groups {
+        touch(places);
+        for (place, arguments) in places.chunks_exact_mut(size).zip(arguments.chunks_exact(args_size)) {
+            marks.begin_next();
+            let output = match T::invoke(Decoder::new(arguments)) {
+                Ok(output) => output,
+                Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+            };
+            if !me.is_here() {
+                // A process that the task forked must not answer in the worker's place.
+                signals::exit_now(0);
+            }
+            let encoded = T::encode_output(&output, &mut Encoder::new(place));
+            drop(output);
+            if let Err(error) = encoded {
+                return Some(Odd::Failed(Failure::Encode(error.to_string())));
+            }
         }
     }
     amid.advance(items);
     amid.input.rest = &amid.input.rest[items * args_size..];
     std::mem::forget(amid);
     None
+}
+
+/// Bytes of the ring that are touched before values are written there.
+const TOUCHED: usize = 2 << 10;
+
+/// Has this CPU take over lines of the ring from the host's, many at a time. Values are written with marks between them, and
+/// a store waits for the one before: so they would be taken over one by one, which takes 100 ns each where the CPUs are far
+/// from one another, and 18 like this (`PREFETCHW` changes nothing).
+#[inline]
+fn touch(places: &mut [u8]) {
+    for line in places.chunks_mut(64) {
+        line[0] = 0;
+    }
+    std::hint::black_box(places);
 }
 
 /// [`run_claimed`] for values of any size.

@@ -450,12 +450,13 @@ impl Engine {
         let singly = if payload.is_map() { 0 } else { call::SINGLY };
         let (extra, info) = (payload.entry.index(), payload.time_limit);
         let Some(lane) = self.desks[worker].lane.as_mut() else { return };
-        let (bytes, is_whole) = payload.blocks.bytes(first, order.count).expect(HAS_ARGS);
-        let flags = order.flags | singly | if is_whole { call::WHOLE } else { 0 };
+        let args = payload.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
+        let flags = order.flags | singly | if args.whole { call::WHOLE } else { 0 };
         let header = Header { kind: call::RUN, flags, extra, info, ..order };
-        if !lane.send(&header, bytes) {
-            let cut = payload.blocks.cut(first, order.count).expect(HAS_ARGS);
-            lane.send_cut(header, cut);
+        if let Some((segment, range)) = args.in_arena() {
+            lane.send_located(header, segment, range);
+        } else if !lane.send(&header, args.bytes()) {
+            lane.send_cut(header, args.cut());
         }
     }
 
@@ -469,8 +470,6 @@ impl Engine {
         self.spare = Some(payload).filter(|payload| payload.is_reusable());
     }
 }
-
-const HAS_ARGS: &str = "what was fed and is not settled has arguments";
 
 /// A status as `wait` gave it.
 pub(crate) fn exit_status(raw: i32) -> ExitStatus {

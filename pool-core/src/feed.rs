@@ -9,10 +9,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::blocks::Block;
+use pool_ipc::{Patience, SEGMENT_BYTES, Segment};
+
+use crate::blocks::{Block, Content};
 use crate::bytes::{Bytes, INLINE};
 use crate::codec::CodecError;
+use crate::draft::Draft;
 use crate::encoder::Encoder;
+use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::RECORD_BYTES;
 use crate::outcome::CAPACITY_MAX;
@@ -30,6 +34,9 @@ pub(crate) struct Feed<T: Task, I> {
     /// Items taken from the iterator.
     pulled: u64,
     block: Draft,
+    /// Items that a block should have.
+    target: u32,
+    clock: Clock,
     /// Memory of earlier blocks.
     spare: Vec<Vec<u8>>,
     source: Source,
@@ -57,18 +64,6 @@ enum Filled {
     Unencodable(CodecError),
 }
 
-/// A block that is being filled.
-#[derive(Default)]
-struct Draft {
-    first: u64,
-    items: u32,
-    bytes: Vec<u8>,
-    used: usize,
-    /// Items that will do.
-    target: u32,
-    clock: Clock,
-}
-
 /// Tells when a block has waited long enough.
 #[derive(Default)]
 struct Clock {
@@ -79,7 +74,11 @@ struct Clock {
 
 /// Bytes of a full block: a chunk never has more, so that several fit into a ring and decoding begins early.
 const BLOCK_BYTES: usize = RECORD_BYTES;
+const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
 const BLOCK_BYTES_MIN: usize = 1 << 10;
+/// Bytes of a chunk from which on it is better read in the arena than sent: what is shorter costs less in a ring, where the
+/// next is in the same or the next line.
+const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
@@ -88,14 +87,14 @@ const ITEM_BYTES: usize = 64;
 const BLOCK_TIME: Duration = Duration::from_micros(100);
 
 impl Clock {
-    /// Whether a block of so many items should go. The time is read after 1, 2, 4, 8 ... items.
+    /// Whether a block of so many items should go. The time is read after 1, 4, 16, 64 ... items.
     #[inline]
     fn is_due(&mut self, items: u32) -> bool {
         items > self.check_at && self.look(items)
     }
 
     fn look(&mut self, items: u32) -> bool {
-        self.check_at = 2 * items;
+        self.check_at = 4 * items;
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
         now - since > BLOCK_TIME
@@ -154,11 +153,19 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             Ok::<_, Error>(())
         })?;
         let slot = slot.expect("the payload has been made");
-        let block = Draft { target: 1, ..Draft::default() };
-        let source = Source::Flowing;
-        let (shared, task) = (Arc::clone(shared), std::marker::PhantomData);
-        let spare = Vec::new();
-        Ok(Feed { shared, slot, items: Some(items), pulled: 0, block, spare, source, is_detached: false, task })
+        Ok(Feed {
+            shared: Arc::clone(shared),
+            slot,
+            items: Some(items),
+            pulled: 0,
+            block: Draft::default(),
+            target: 1,
+            clock: Clock::default(),
+            spare: Vec::new(),
+            source: Source::Flowing,
+            is_detached: false,
+            task: std::marker::PhantomData,
+        })
     }
 
     /// Leaves the job to itself.
@@ -198,26 +205,23 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
     /// if the input is slow.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
-        self.begin_block(self.pulled);
+        self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(bytes)) = &filled
             && bytes.len() <= BLOCK_BYTES / 2
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
-            self.begin_block(self.pulled - 1);
-            // A block begins small.
-            let length = self.block.bytes.len().max(bytes.len());
-            self.block.bytes.resize(length, 0);
-            self.block.bytes[..bytes.len()].copy_from_slice(bytes);
-            self.block.used = bytes.len();
-            self.block.items = 1;
+            self.begin_block(self.pulled - 1, bytes.len());
+            self.block.put(bytes);
             filled = self.pull(count);
         }
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
         match filled {
             Ok(Filled::Enough | Filled::Late) => {}
-            Ok(Filled::Oversized(bytes)) => self.hand_over(index, 1, bytes),
+            Ok(Filled::Oversized(bytes)) => {
+                self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
+            }
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
                 self.slot.deliver(Part { first: index, items: 1, whole: false, values: Err(error) });
@@ -244,21 +248,28 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
         let Some(mut items) = self.items.take() else { return Filled::Ended };
         let filled = match T::args_size() {
-            Some(size @ 1..) => self.fill_sized(&mut items, count, size),
+            Some(size @ 1..) => loop {
+                let filled = self.fill_sized(&mut items, count, size);
+                let has_enough = self.block.items() >= self.target || self.pulled >= count;
+                if has_enough || !matches!(filled, Filled::Enough) || !self.block.make_room(size) {
+                    break filled;
+                }
+            },
             _ => self.fill_any(&mut items, count),
         };
         self.items = Some(items);
         filled
     }
 
-    /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured.
+    /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured; as far as
+    /// there is room.
     #[inline]
     fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
-        let Feed { pulled, block, .. } = self;
-        let Draft { items: filled, bytes, used, target, clock, .. } = block;
-        let mut left = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min(*target as usize);
-        let mut places = bytes.chunks_exact_mut(size);
-        left = left.min(places.len());
+        let Feed { pulled, block, target, clock, .. } = self;
+        let (room, filled, used) = block.parts();
+        let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
+        let mut places = room.chunks_exact_mut(size);
+        let mut left = most.min(places.len());
         while left > 0 {
             let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
             left -= run;
@@ -275,21 +286,22 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// [`fill_block`](Feed::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let Feed { pulled, block, .. } = self;
-        let start = block.used;
-        let mut out = Encoder::new(&mut block.bytes[start..]);
-        while block.items < block.target && *pulled < count {
+        let Feed { pulled, block, target, clock, .. } = self;
+        let (room, filled, used) = block.parts();
+        let before = *used;
+        let mut out = Encoder::new(room);
+        while *filled < *target && *pulled < count {
             let Some(args) = items.next() else { return Filled::Ended };
             *pulled += 1;
             match out.item(T::args_size(), |out| T::encode_args(&args, out)) {
                 Ok(None) => {
-                    block.items += 1;
-                    block.used = start + out.used();
+                    *filled += 1;
+                    *used = before + out.used();
                 }
                 Ok(Some(bytes)) => return Filled::Oversized(bytes),
                 Err(error) => return Filled::Unencodable(error),
             }
-            if block.clock.is_due(block.items) {
+            if clock.is_due(*filled) {
                 return Filled::Late;
             }
         }
@@ -303,32 +315,54 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    fn begin_block(&mut self, first: u64) {
+    /// A block with room for `least` bytes at least.
+    fn begin_block(&mut self, first: u64, least: usize) {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
-        let target = self.block.target;
-        let length = (size * target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size);
-        let mut bytes = self.spare.pop().unwrap_or_default();
-        bytes.resize(length, 0);
+        let length = (size * self.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size).max(least);
+        let segment = T::args_size().filter(|_| length == BLOCK_BYTES).and_then(|size| self.segment(size));
+        let bytes = self.spare.pop().unwrap_or_default();
+        self.block = match segment {
+            Some(segment) => Draft::in_arena(first, size, segment, bytes),
+            None => Draft::new(first, length, bytes),
+        };
         // The first item's own pull counts: behind a slow one comes another slow one.
-        let clock = Clock { check_at: 0, since: Some(Instant::now()) };
-        self.block = Draft { first, bytes, target, clock, ..Draft::default() };
+        self.clock = Clock { check_at: 0, since: Some(Instant::now()) };
+    }
+
+    /// A segment of the arena, if chunks of items of this size are worth one.
+    fn segment(&self, size: usize) -> Option<Segment> {
+        // A copy of the host does not have the arena.
+        self.shared.check_owner().ok()?;
+        let (job, arena) = (self.slot.job(), self.shared.hub.arena());
+        let (items, expects_news) =
+            self.shared.with(|engine| (engine.scheduler.chunk_items(job), engine.expects_news()));
+        if (items as usize).saturating_mul(size) < LOCATED_MIN {
+            return None;
+        }
+        let mut segment = arena.take();
+        if segment.is_none() && expects_news {
+            // Workers are about to be through with one.
+            Patience::default().wait(|| {
+                self.shared.with(Engine::route_news);
+                segment = arena.take();
+                segment.is_some()
+            });
+        }
+        segment
     }
 
     fn flush(&mut self) {
-        let Draft { first, items, mut bytes, used, target, .. } = std::mem::take(&mut self.block);
-        self.block.target = target;
-        if items == 0 {
-            return;
+        let block = std::mem::take(&mut self.block);
+        if block.items() >= self.target {
+            self.target = (self.target * 2).min(BLOCK_ITEMS_MAX);
         }
-        if items >= target {
-            self.block.target = (target * 2).min(BLOCK_ITEMS_MAX);
+        if let Some(block) = block.finish(T::args_size(), &mut self.spare) {
+            self.hand_over(block);
         }
-        bytes.truncate(used);
-        self.hand_over(first, items, bytes);
     }
 
-    fn hand_over(&mut self, first: u64, items: u32, bytes: Vec<u8>) {
-        let block = Block::new(first, items, T::args_size(), bytes);
+    fn hand_over(&mut self, block: Block) {
+        let (first, items) = block.range();
         let job = self.slot.job();
         self.shared.wait_for_room();
         self.shared.note_submissions(BURST + 1);

@@ -68,6 +68,7 @@ mod blocks;
 mod bytes;
 mod codec;
 mod decoder;
+mod draft;
 mod encoder;
 mod error;
 mod feed;

@@ -27,6 +27,8 @@ pub(crate) mod call {
     pub(crate) const WHOLE: u16 = 1 << 2;
     /// Flag: the items are calls of different callers, so each value is published before the next item begins.
     pub(crate) const SINGLY: u16 = 1 << 5;
+    /// Flag: the body says where in the arena the arguments are.
+    pub(crate) const IN_ARENA: u16 = 1 << 6;
 
     /// Stands for "no initializer".
     pub(crate) const NO_TASK: u32 = u32::MAX;

@@ -272,6 +272,11 @@ impl Station {
             // - The producer of a call ring is the host, which this process trusts;
             // - the record is released only after this function.
             let bytes = unsafe { calls.bytes(&call.record) };
+            // SAFETY:
+            // - the host keeps the segment until it has heard the end of the reply, which comes after this function.
+            let in_arena = || unsafe { self.hub.arena().bytes(bytes) };
+            // A call that was taken back before it went says nothing.
+            let bytes = if header.flags & call::IN_ARENA != 0 { in_arena().unwrap_or_default() } else { bytes };
             if is_whole { Input::Whole(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
         // A panic that a task has caught is no cause of a later death.

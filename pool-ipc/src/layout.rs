@@ -7,7 +7,12 @@
 //!   host writes .............    worker writes ..............
 //! ```
 //!
-//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow.
+//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow. A hub:
+//!
+//! ```text
+//! | bell page 4096 | host page 4096 | arena |
+//!   all write .....  host writes ...........
+//! ```
 //!
 //! | word | writer | reader | ordering | if the worker dies here |
 //! |---|---|---|---|---|
@@ -24,6 +29,7 @@
 //! | `ReplyPage::note` | worker, when dying | host, after the death | Release / Relaxed + Acquire fence | no note, or the whole of it |
 //! | `Wire::limit` in the call ring | host | worker | Relaxed, with SeqCst fences | nothing |
 //! | [`HubHostPage`] `led`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
+//! | the arena | host, whoever has a segment | workers, for the length of a call | the rings': a call is sent after, the segment free after its last reply | the segment is kept until the death is known |
 //! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: late, until the host rings at the death |
 //!
 //! Words of different writers are in different pages; words written at different rates are on different lines of 128
@@ -49,7 +55,7 @@ pub const RING_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) const LANE_MAGIC: u64 = u64::from_le_bytes(*b"poollane");
 pub(crate) const HUB_MAGIC: u64 = u64::from_le_bytes(*b"poolhub\0");
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// A word, or a few that are written together, with a line of its own.
 #[derive(Debug)]
@@ -124,6 +130,11 @@ pub(crate) struct HubBellPage {
 /// Bytes of a lane with these rings, both of them checked.
 pub(crate) const fn lane_bytes(call_bytes: usize, reply_bytes: usize) -> usize {
     2 * PAGE_BYTES + call_bytes + reply_bytes
+}
+
+/// Bytes of a hub with an arena of so many.
+pub(crate) const fn hub_bytes(arena_bytes: usize) -> usize {
+    2 * PAGE_BYTES + arena_bytes
 }
 
 /// Whether a ring may have this size.

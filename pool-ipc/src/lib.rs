@@ -50,7 +50,8 @@ mod patience;
 mod producer;
 mod ring;
 
-// The two things made of it.
+// The things made of it.
+mod arena;
 mod hub;
 mod lane;
 
@@ -59,12 +60,14 @@ mod error;
 mod memory;
 mod region;
 mod shared;
+mod stream;
 mod sync;
 pub mod sys;
 
 #[cfg(test)]
 mod tests;
 
+pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
 pub use consumer::Consumer;
 pub use error::Error;
 pub use hub::{Hub, HubWorker, Sleeper};

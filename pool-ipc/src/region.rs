@@ -164,7 +164,11 @@ impl Mapping {
         unsafe { Memory::new(Arc::clone(self) as Keeper, at, bytes) }
     }
 
-    fn place(&self, offset: usize, bytes: usize, align: usize) -> NonNull<u8> {
+    /// The address of bytes at `offset`, which stays theirs until the mapping is dropped.
+    ///
+    /// # Panics
+    /// If they are not within the mapping, or not aligned.
+    pub(crate) fn place(&self, offset: usize, bytes: usize, align: usize) -> NonNull<u8> {
         let len = self.raw.len();
         assert!(offset <= len && bytes <= len - offset, "outside of the mapping");
         assert!(offset.is_multiple_of(align), "not aligned");

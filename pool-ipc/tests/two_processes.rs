@@ -221,7 +221,7 @@ fn refuse_to_make_large_lanes() {
 #[test]
 fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
     on_stage("echo", || {
-        let (hub, hub_fd) = Hub::create()?;
+        let (hub, hub_fd) = Hub::create(0)?;
         let (mut host, fd) = HostEnd::create(16 << 10, 8 << 10)?;
         let mut worker = Worker::start("echo", &fd, &hub_fd)?;
         let mut lengths = vec![0, 1, 8 << 10, (8 << 10) - 32, (16 << 10) - 32, 16 << 10, 1 << 20];
@@ -324,7 +324,7 @@ impl Listener {
 fn a_killed_worker_leaves_whole_records() -> Outcome {
     const KILLS: u64 = 250;
     on_stage("kills", || {
-        let (hub, hub_fd) = Hub::create()?;
+        let (hub, hub_fd) = Hub::create(0)?;
         let mut random = Random(0x5eed);
         let (mut drafts, mut cut) = (0, 0);
         for kill in 0..KILLS {
@@ -356,7 +356,7 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
 #[test]
 fn last_words_outlive_the_worker() -> Outcome {
     on_stage("last words", || {
-        let (_hub, hub_fd) = Hub::create()?;
+        let (_hub, hub_fd) = Hub::create(0)?;
         let (host, fd) = HostEnd::create(4 << 10, 4 << 10)?;
         let mut worker = Worker::start("crash", &fd, &hub_fd)?;
         assert!(!worker.0.wait()?.success());
@@ -369,7 +369,7 @@ fn last_words_outlive_the_worker() -> Outcome {
 #[test]
 fn memory_past_the_file_limit_is_an_error_and_no_signal() -> Outcome {
     on_stage("file limit", || {
-        let (_hub, hub_fd) = Hub::create()?;
+        let (_hub, hub_fd) = Hub::create(0)?;
         let (_host, fd) = HostEnd::create(4 << 10, 4 << 10)?;
         let mut worker = Worker::start("limit", &fd, &hub_fd)?;
         assert!(worker.0.wait()?.success());

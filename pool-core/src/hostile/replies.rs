@@ -10,7 +10,7 @@ use pool_ipc::{Header, Hub};
 
 use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
-use crate::blocks::Block;
+use crate::blocks::{Block, Content};
 use crate::bytes::Bytes;
 use crate::engine::Engine;
 use crate::payload::{Call, Payload};
@@ -95,7 +95,7 @@ static OWNER: LazyLock<Arc<Shared>> = LazyLock::new(|| {
         initializer_timeout: None,
     };
     let engine = Engine::new(Scheduler::new(config, 0), None, None);
-    let (hub, _) = Hub::create().expect("there is memory for two pages");
+    let (hub, _) = Hub::create(0).expect("there is memory for two pages");
     Shared::new(engine, hub, u64::MAX, Options::default()).expect("there is room for a descriptor")
 });
 
@@ -195,7 +195,8 @@ impl World {
             let id = self.engine.scheduler.submit(terms, |id| {
                 let slot = slot.insert(SlotRef::new(&Rack::of_map(&OWNER, id), 0));
                 let mut payload = Payload::of_map(entry, terms.timeout.unwrap_or(0), slot.clone(), landing);
-                payload.blocks.push(Block::new(0, items, Some(8), bytes), &mut Vec::new());
+                let block = Block::new(0, items, Some(8), Content::Own(bytes));
+                payload.blocks.push(block, &mut Vec::new());
                 payload
             });
             self.engine.scheduler.feed(id, 0, items);

@@ -1,6 +1,8 @@
 //! The way out: calls into the worker's ring, and back as long as they have not begun.
 
-use pool_ipc::{HEADER_BYTES, Header};
+use std::ops::Range;
+
+use pool_ipc::{HEADER_BYTES, Header, Written};
 
 use super::{Lane, RECORD_BYTES, is_small_for};
 use crate::bytes::Cut;
@@ -14,6 +16,8 @@ pub(super) struct Sent {
     pub(super) brief: bool,
     /// Where its limit can be lowered: only if it went out in one record.
     record: Option<u64>,
+    /// Where its arguments are, if they are in the arena: nobody else may have that before the worker is through.
+    segment: Option<Written>,
 }
 
 /// A call that goes when there is room.
@@ -72,13 +76,26 @@ impl Lane {
         }
     }
 
+    /// Sends a call whose arguments the worker finds in the arena.
+    #[inline]
+    pub(crate) fn send_located(&mut self, header: Header, segment: &Written, args: Range<usize>) {
+        let header = Header { flags: header.flags | call::IN_ARENA, ..header };
+        let location = segment.locate(args);
+        if !self.send(&header, &location) {
+            self.send_cut(header, location.to_vec().into());
+        }
+        if let Some(sent) = self.sent.back_mut() {
+            sent.segment = Some(segment.clone());
+        }
+    }
+
     #[inline]
     fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == call::RUN {
             let (quiet, brief) = (flags & call::QUIET != 0, flags & call::BRIEF != 0);
             self.quiet += usize::from(quiet);
             self.brief += usize::from(brief);
-            self.sent.push_back(Sent { seq, quiet, brief, record });
+            self.sent.push_back(Sent { seq, quiet, brief, record, segment: None });
         }
         self.touched = true;
     }

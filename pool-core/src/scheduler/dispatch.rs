@@ -48,6 +48,12 @@ impl<P> Scheduler<P> {
         }
     }
 
+    /// Items that a chunk of the job has, if there are enough.
+    pub(crate) fn chunk_items(&self, id: JobId) -> u32 {
+        let Some(Terms { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.terms) else { return 1 };
+        chunk_size.unwrap_or_else(|| self.paces[task as usize].chunk(u64::MAX, true, self.config.workers))
+    }
+
     /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting
     /// one, and the first of equals, whose caches are warm and which may not have gone to sleep yet.
     #[inline]

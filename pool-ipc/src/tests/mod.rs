@@ -1,6 +1,7 @@
 //! Unit tests that need private parts: rings on the heap, which miri can run too, and lanes between two ends in one
 //! process.
 
+mod arena;
 mod hostile;
 mod lane;
 mod model;

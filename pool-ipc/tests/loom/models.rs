@@ -4,6 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
+use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::thread;
 
@@ -12,7 +13,7 @@ use super::doorbell::{Doorbell, Switchboard};
 use super::memory::Memory;
 use super::producer::Producer;
 use super::progress::Marks;
-use super::record::Header;
+use super::record::{Header, Record};
 use super::shared::Shared;
 use super::sync::{AtomicU32, AtomicU64, Futex, Ordering, Weakness, weaken};
 
@@ -97,12 +98,7 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
         }
     });
     for seq in 1..=3 {
-        let record = loop {
-            match consumer.peek().expect("an honest peer") {
-                Some(record) => break record,
-                None => thread::yield_now(),
-            }
-        };
+        let record = await_record(&mut consumer);
         assert_eq!((record.len, record.header.seq, record.header.info), (8, seq, u64::from(seq)));
         let mut bytes = Vec::new();
         consumer.copy(&record, &mut bytes);
@@ -110,6 +106,44 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
         consumer.release(&record);
     }
     sender.join().unwrap();
+}
+
+/// Bytes that a call only points to: the host writes them before it, and again after the reply.
+#[test]
+fn what_a_call_points_to_is_whole() {
+    fn model() {
+        // Loom's own, since its cell is one that must not be shared: which is what it checks.
+        let place = loom::sync::Arc::new(UnsafeCell::new(0));
+        let ((mut calls, mut incoming), (mut replies, mut answers)) = (ring(64), ring(64));
+        let theirs = place.clone();
+        let worker = thread::spawn(move || {
+            for seq in 1..=2 {
+                let call = await_record(&mut incoming);
+                // SAFETY: loom complains if anybody writes meanwhile.
+                theirs.with(|found| assert_eq!(unsafe { *found }, seq));
+                incoming.release(&call);
+                assert!(replies.send(&Header::default(), &[], 0).done);
+            }
+        });
+        for seq in 1..=2 {
+            // SAFETY: loom complains if anybody reads meanwhile.
+            place.with_mut(|place| unsafe { *place = seq });
+            assert!(calls.send(&Header::default(), &[], 0).done);
+            let reply = await_record(&mut answers);
+            answers.release(&reply);
+        }
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
+}
+
+fn await_record(ring: &mut Consumer) -> Record {
+    loop {
+        match ring.peek().expect("an honest peer") {
+            Some(record) => return record,
+            None => thread::yield_now(),
+        }
+    }
 }
 
 /// A message larger than the ring, which is sent as room comes free.

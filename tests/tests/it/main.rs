@@ -11,6 +11,7 @@ mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod limits;
+mod long_maps;
 mod maps;
 mod matrix;
 mod memory_limits;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         walk_through::checks(),
         calls::checks(),
         maps::checks(),
+        long_maps::checks(),
         handles::checks(),
         values::checks(),
         crashes::checks(),

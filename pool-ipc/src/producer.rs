@@ -9,6 +9,7 @@ use super::memory::Memory;
 use super::record::{HEADER_BYTES, Header, MORE, PAD, span};
 use super::ring::{OneThread, draft_end_of, is_crowded};
 use super::shared::Shared;
+use super::stream::Distance;
 use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
 
 /// The writing end of a ring: one, which moves between threads but is not shared.
@@ -33,6 +34,8 @@ pub struct Producer {
     head: u64,
     /// The value of the peer's index that was not.
     fault: Option<u64>,
+    /// From whoever reads the ring.
+    distance: Distance,
     one_thread: OneThread,
 }
 
@@ -64,6 +67,7 @@ impl Producer {
             tail: 0,
             head: 0,
             fault: None,
+            distance: Distance::default(),
             one_thread: PhantomData,
         }
     }
@@ -196,7 +200,9 @@ impl Producer {
             let (now, later) = rest.split_at(len);
             done = later.is_empty();
             let flags = if done { header.flags & !MORE } else { header.flags | MORE };
-            self.spare(len)[..len].copy_from_slice(now);
+            let (mut distance, is_fresh) = (self.distance, self.tail < self.extent as u64);
+            distance.copy(&mut self.spare(len)[..len], now, is_fresh);
+            self.distance = distance;
             let at = self.publish_as(header, flags, len);
             position.get_or_insert(at);
             rest = later;

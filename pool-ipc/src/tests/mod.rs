@@ -6,6 +6,7 @@ mod hostile;
 mod lane;
 mod model;
 mod ring;
+mod stream;
 
 use super::consumer::Consumer;
 use super::memory::Memory;

@@ -29,6 +29,8 @@ mod record;
 mod ring;
 #[path = "../../src/shared.rs"]
 mod shared;
+#[path = "../../src/stream.rs"]
+mod stream;
 
 mod memory;
 mod models;

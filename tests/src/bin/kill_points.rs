@@ -42,7 +42,7 @@ fn run(points: usize) -> ExitCode {
         ("a call", Scenario::Call),
         ("a call for which nobody waits", Scenario::Posted),
         ("a map of four items in one chunk", Scenario::Map),
-        ("a call with a result larger than the ring", Scenario::Long),
+        ("a call with a long result", Scenario::Long),
     ];
     for (name, scenario) in jobs {
         for workers in [1, 2] {

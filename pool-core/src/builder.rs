@@ -63,7 +63,7 @@ pub struct PoolBuilder {
     settings: Settings,
 }
 
-/// Workers that a pool may have. Each costs about 400 KiB of shared memory and one file descriptor.
+/// Workers that a pool may have. Each takes one file descriptor, and up to 2 MiB of shared memory if it has much to do.
 const WORKERS_MAX: usize = 4096;
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see

@@ -1,6 +1,6 @@
 //! Single calls: how long one takes, how many there can be in a second.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Better, Row, WORKERS, repeat};
 use crate::contender::{Contender, Outcome, Refusal, check_sum};
@@ -8,8 +8,14 @@ use crate::options::Scale;
 
 /// A blocking call of the trivial task, one after the other.
 pub(super) fn latency(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    /// Two processes that have just begun to answer each other often share a CPU: the scheduler parts them, if there is
+    /// another, after some ten milliseconds.
+    const SETTLING: Duration = Duration::from_millis(200);
     contender.open(WORKERS)?;
-    contender.calls(500, Duration::ZERO)?;
+    let start = Instant::now();
+    while start.elapsed() < SETTLING {
+        contender.calls(500, Duration::ZERO)?;
+    }
     let rows = rows("call_latency", contender.calls(scale.pick(2_000, 20_000), Duration::ZERO)?);
     contender.close()?;
     Ok(rows)

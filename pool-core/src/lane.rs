@@ -95,6 +95,12 @@ impl Lane {
         }
     }
 
+    /// Wakes the worker if it sleeps, since there will be something new for it in a moment.
+    #[inline]
+    pub(crate) fn wake_early(&self) {
+        self.end.wake_worker();
+    }
+
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {

@@ -22,17 +22,26 @@ impl Doorbell<'_> {
     #[inline]
     pub(crate) fn wait(self, mut ready: impl FnMut() -> bool, deadline: Option<Instant>) -> bool {
         loop {
-            let heard = self.bell.heard(); // before the announcement: a ring after it must change what we sleep on
-            self.asleep.store(1, Ordering::Relaxed);
-            store_load_fence(); // SYNC BELL, with `ring`: our announcement before our look for news
-            let news = ready();
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if news || left == Some(Duration::ZERO) {
-                self.asleep.store(0, Ordering::Relaxed); // when this is seen late, somebody rings for nothing
+            if let Some(news) = self.doze(&mut ready, deadline) {
                 return news;
             }
+        }
+    }
+
+    /// As [`wait`](Doorbell::wait), but `None` when it is rung.
+    #[inline]
+    pub(crate) fn doze(self, ready: &mut impl FnMut() -> bool, deadline: Option<Instant>) -> Option<bool> {
+        let heard = self.bell.heard(); // before the announcement: a ring after it must change what we sleep on
+        self.asleep.store(1, Ordering::Relaxed);
+        store_load_fence(); // SYNC BELL, with `ring`: our announcement before our look for news
+        let news = ready();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        let is_over = news || left == Some(Duration::ZERO);
+        if !is_over {
             self.bell.wait(heard, left);
         }
+        self.asleep.store(0, Ordering::Relaxed); // when this is seen late, somebody rings for nothing
+        is_over.then_some(news)
     }
 
     /// Wakes the sleeper if it has announced itself; call it after publishing. True if that took a system call.

@@ -131,6 +131,9 @@ impl HostEnd {
 
     /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
     /// replies, for which a worker with a full ring waits. True if that took a system call.
+    ///
+    /// Called before a call is sent, too, it has the worker wake up meanwhile: it looks for the call for some
+    /// microseconds before it sleeps again.
     #[inline]
     pub fn wake_worker(&self) -> bool {
         Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring()
@@ -249,9 +252,11 @@ impl WorkerBell {
 
     #[inline]
     fn wait(&mut self, patience: Patience, mut ready: impl FnMut() -> bool) {
-        if !patience.wait(&mut ready) {
-            let (asleep, bell) = (&self.ours.asleep.0, &self.theirs.bell.0);
-            Doorbell { asleep, bell }.wait(ready, None);
+        let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
+        let mut is_over = patience.wait(&mut ready);
+        while !is_over {
+            // Whoever rings may be about to have news.
+            is_over = bell.doze(&mut ready, None).is_some() || Patience::default().wait(&mut ready);
         }
     }
 }

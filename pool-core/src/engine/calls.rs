@@ -24,6 +24,9 @@ impl Engine {
             self.route();
         }
         self.check_open()?;
+        if self.scheduler.unsettled() == 0 {
+            self.wake_early();
+        }
         self.counts.submitted();
         let task = terms.task as usize;
         if self.calls.len() <= task {
@@ -46,6 +49,13 @@ impl Engine {
         });
         self.calls[task] = Some(job);
         Ok(slot.expect("the payload has been made"))
+    }
+
+    /// Wakes the worker that the next call will go to, if it sleeps: it takes longer to wake than the call to be ready.
+    fn wake_early(&mut self) {
+        if let Some(lane) = self.scheduler.idle_worker().and_then(|worker| self.lane(worker)) {
+            lane.wake_early();
+        }
     }
 
     /// Ends a call, or a whole job; false if it had ended.

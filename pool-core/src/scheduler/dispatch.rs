@@ -48,6 +48,12 @@ impl<P> Scheduler<P> {
         }
     }
 
+    /// The worker that the next chunk goes to, if that one has nothing to do.
+    #[inline]
+    pub(crate) fn idle_worker(&self) -> Option<WorkerId> {
+        self.roomiest(1)
+    }
+
     /// Items that a chunk of the job has, if there are enough.
     pub(crate) fn chunk_items(&self, id: JobId) -> u32 {
         let Some(Terms { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.terms) else { return 1 };

@@ -186,6 +186,28 @@ fn errors_read_well() {
 }
 
 #[test]
+fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
+    for round in 0..50 {
+        let (mut host, mut worker) = lane()?;
+        thread::scope(|scope| {
+            let waiting = scope.spawn(move || {
+                worker.wait_call(Patience::NONE);
+                worker.calls.peek().map(|call| call.is_some())
+            });
+            while !host.wake_worker() {
+                thread::yield_now(); // until it has announced itself
+            }
+            // It comes while the worker still looks, or when it has gone to sleep again.
+            thread::sleep(Duration::from_micros(10 * round));
+            assert!(host.calls.send(&Header::default(), b"call", 0).done);
+            host.wake_worker();
+            assert!(waiting.join().expect("no panic").expect("an honest host"));
+        });
+    }
+    Ok(())
+}
+
+#[test]
 fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
     let (hub, fd) = Hub::create(0)?;
     let worker = HubWorker::open(fd.as_fd())?;

@@ -73,15 +73,11 @@ impl Arena {
     pub fn take(&self) -> Option<Segment> {
         let ground = &self.0;
         let mut free = ground.free();
-        if let Some(number) = free.fresh.next() {
-            let start = ground.start(number);
-            if ground.mapping.populate(start..start + SEGMENT_BYTES, Access::ReadWrite) {
-                return Some(Segment(Hold { ground: Arc::clone(ground), number }));
-            }
-            // It is not asked again.
-            free.fresh = 0..0;
+        let fresh = free.fresh.next().filter(|&number| ground.populate(number));
+        if fresh.is_none() {
+            free.fresh = 0..0; // the kernel is not asked again
         }
-        let number = free.used.pop_front()?;
+        let number = fresh.or_else(|| free.used.pop_front())?;
         Some(Segment(Hold { ground: Arc::clone(ground), number }))
     }
 }
@@ -90,6 +86,11 @@ impl Ground {
     /// Where the segment begins in the mapping.
     fn start(&self, number: u32) -> usize {
         self.at + number as usize * SEGMENT_BYTES
+    }
+
+    fn populate(&self, number: u32) -> bool {
+        let start = self.start(number);
+        self.mapping.populate(start..start + SEGMENT_BYTES, Access::ReadWrite)
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
@@ -113,9 +114,7 @@ impl Drop for Hold {
 }
 
 impl Segment {
-    /// Writes past the caches of this CPU, which does not need the bytes again, so it need not own their lines. One that
-    /// another CPU has read takes 4 ns to own where the CPUs are near one another, 25 where they are far; to be written
-    /// so, it takes 3.
+    /// Writes past the caches of this CPU, which does not need the bytes again, so it need not own their lines.
     ///
     /// # Panics
     /// If the segment has no `bytes.len()` bytes from `at` on.

@@ -67,13 +67,13 @@ impl Draft {
     }
 
     /// The block, if there are any items. Memory that it does not need goes to `spare`.
-    pub(crate) fn finish(mut self, item_size: Option<usize>, spare: &mut Vec<Vec<u8>>) -> Option<Block> {
-        self.make_room(0);
+    pub(crate) fn finish(self, item_size: Option<usize>, spare: &mut Vec<Vec<u8>>) -> Option<Block> {
         let Draft { first, items, mut bytes, used, segment, sent } = self;
         let content = match segment {
-            Some(segment) => {
+            Some(mut segment) => {
+                segment.write(sent, &bytes[..used]);
                 spare.push(bytes);
-                Content::InArena(segment.finish(), sent)
+                Content::InArena(segment.finish(), sent + used)
             }
             None => {
                 bytes.truncate(used);

@@ -23,8 +23,8 @@ pub const SEGMENT_BYTES: usize = 32 << 10;
 /// Bytes that say where bytes are.
 pub const LOCATION_BYTES: usize = 8;
 
-/// The host's side. Clones are the same arena.
-#[derive(Debug, Clone)]
+/// The host's side.
+#[derive(Debug)]
 pub struct Arena(Arc<Ground>);
 
 #[derive(Debug)]
@@ -99,9 +99,14 @@ impl Ground {
 }
 
 impl Hold {
+    /// Where these bytes of it are.
+    ///
+    /// # Panics
+    /// If it has no such bytes.
     #[inline]
-    fn base(&self) -> NonNull<u8> {
-        self.ground.mapping.place(self.ground.start(self.number), SEGMENT_BYTES, 1)
+    fn place(&self, at: usize, bytes: usize) -> NonNull<u8> {
+        assert!(at <= SEGMENT_BYTES && bytes <= SEGMENT_BYTES - at, "outside of the segment");
+        self.ground.mapping.place(self.ground.start(self.number) + at, bytes, 1)
     }
 }
 
@@ -119,13 +124,11 @@ impl Segment {
     /// # Panics
     /// If the segment has no `bytes.len()` bytes from `at` on.
     pub fn write(&mut self, at: usize, bytes: &[u8]) {
-        assert!(at <= SEGMENT_BYTES && bytes.len() <= SEGMENT_BYTES - at, "outside of the segment");
-        // SAFETY: checked to lie within the segment.
-        let start = unsafe { self.0.base().add(at) };
+        let place = self.0.place(at, bytes.len());
         // SAFETY:
-        // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
+        // - in the segment, which stays where it is, and was initialised (with zeros) when it was made;
         // - nobody else has the segment, which is borrowed exclusively.
-        let place = unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), bytes.len()) };
+        let place = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), bytes.len()) };
         stream(place, bytes);
     }
 
@@ -159,7 +162,7 @@ impl Deref for Written {
         // SAFETY:
         // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
         // - nobody writes there as long as there is a `Written`.
-        unsafe { std::slice::from_raw_parts(self.0.base().as_ptr(), SEGMENT_BYTES) }
+        unsafe { std::slice::from_raw_parts(self.0.place(0, SEGMENT_BYTES).as_ptr(), SEGMENT_BYTES) }
     }
 }
 

@@ -17,8 +17,18 @@ impl Gate {
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Gate {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Gate(std::env::temp_dir().join(format!("pool-test-{}-{count}", std::process::id())))
+        Gate::numbered(COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn numbered(count: u32) -> Gate {
+        let gate = Gate(std::env::temp_dir().join(format!("pool-test-{}-{count}", std::process::id())));
+        // An earlier process of this number may have been killed before it could.
+        gate.remove();
+        gate
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_file(&self.0);
     }
 
     /// For a task.
@@ -44,7 +54,7 @@ impl Gate {
 
 impl Drop for Gate {
     fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
+        self.remove();
     }
 }
 
@@ -73,4 +83,16 @@ pub fn count(gate: &str) -> usize {
         fs::OpenOptions::new().create(true).append(true).open(gate).expect("a file in the temporary directory");
     file.write_all(b".").expect("room for a byte");
     file.metadata().expect("its length").len() as usize - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Gate;
+
+    #[test]
+    fn a_gate_is_closed_even_if_a_process_of_this_number_left_one_open() {
+        let left = std::mem::ManuallyDrop::new(Gate::numbered(u32::MAX));
+        left.open();
+        assert!(!Gate::numbered(u32::MAX).0.exists());
+    }
 }

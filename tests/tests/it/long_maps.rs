@@ -4,6 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
 
 use pool_core::prelude::*;
 use tests::gate::{Gate, pass};
@@ -146,7 +147,8 @@ fn crash_once(number: u64, mark: u64) -> u64 {
 
 fn arguments_outlive_the_workers_that_they_were_sent_to(setup: &Setup) {
     let pool = setup.pool();
-    let mark = u64::from(std::process::id());
+    // Not only the number of the process: one that was killed may have left its files.
+    let mark = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos() as u64;
     for _ in 0..2 {
         let numbers = 0..40_000;
         let outcome =

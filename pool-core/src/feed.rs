@@ -19,7 +19,6 @@ use crate::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::RECORD_BYTES;
-use crate::outcome::CAPACITY_MAX;
 use crate::payload::Payload;
 use crate::scheduler::Terms;
 use crate::shared::{BURST, Shared};
@@ -139,9 +138,7 @@ fn fill_run<'a, 'p, T: Task>(
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
-        // A size hint may be anything.
-        let likely = items.size_hint().0.min(CAPACITY_MAX);
-        let landing = if terms.bulk { T::landing(likely) } else { None };
+        let landing = if terms.bulk { T::landing(items.size_hint().0) } else { None };
         let mut slot = None;
         shared.with(|engine| {
             engine.check_open()?;

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use pool_ipc::{Consumer, Record};
 
+use crate::outcome::vector_for;
+
 /// A vector of some kind of number that is being filled.
 pub trait Landing: Send + fmt::Debug {
     /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
@@ -48,7 +50,7 @@ numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f6
 
 /// A place for so many values, more or less.
 pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn Landing>> {
-    let new = || Box::new(Field::<T> { values: Vec::with_capacity(items), landed: Vec::new() }) as Box<dyn Landing>;
+    let new = || Box::new(Field::<T> { values: vector_for(items), landed: Vec::new() }) as Box<dyn Landing>;
     cfg!(target_endian = "little").then(new)
 }
 

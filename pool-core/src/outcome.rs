@@ -49,9 +49,8 @@ pub(crate) struct Gathered<T: Task> {
 
 impl<T: Task> Gathered<T> {
     pub(crate) fn with_capacity(items: usize) -> Self {
-        // A size hint may be anything.
         let lands = T::landing(0).is_some();
-        let values = Vec::with_capacity(if lands { 0 } else { items.min(CAPACITY_MAX) });
+        let values = vector_for(if lands { 0 } else { items });
         Gathered { values, errors: Vec::new(), early: BTreeMap::new(), lands, landed: None, next: 0, rest: None }
     }
 
@@ -149,8 +148,12 @@ impl<T: Task> Gathered<T> {
     }
 }
 
-/// Items for which memory is set aside before the first has come.
-pub(crate) const CAPACITY_MAX: usize = 1 << 20;
+/// A vector with room for so many, if there is memory: a size hint may be anything, and costs nothing before it is used.
+pub(crate) fn vector_for<T>(items: usize) -> Vec<T> {
+    let mut values = Vec::new();
+    let _ = values.try_reserve_exact(items);
+    values
+}
 
 /// Hands out each item of the part.
 pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
@@ -208,4 +211,17 @@ pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> st
         };
     });
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use super::vector_for;
+
+    #[test]
+    fn whatever_a_size_hint_says_there_is_a_vector() {
+        assert!(vector_for::<u64>(3_000_000).capacity() >= 3_000_000);
+        for items in [0, 1 << 40, 1 << 60, usize::MAX] {
+            assert!(vector_for::<u64>(items).is_empty());
+        }
+    }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, setrlimit};
-use nix::unistd::{Pid, SysconfVar, sysconf};
+use nix::unistd::Pid;
+use pool_ipc::sys::page_bytes;
 use serde::{Deserialize, Serialize};
 
 /// What the builder says of every worker of a pool.
@@ -88,7 +89,7 @@ const LOOK_EVERY: u64 = 5_000_000;
 
 impl RssWatch {
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
-        let page = sysconf(SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as u64;
+        let page = page_bytes() as u64;
         settings.max_rss.map(|max| RssWatch { max, page, next_look: 0 })
     }
 

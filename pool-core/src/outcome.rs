@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
+use crate::landing::vector_for;
 use crate::panic;
 use crate::slot::{Landed, Part, Parts, Slot};
 use crate::task::Task;
@@ -148,13 +149,6 @@ impl<T: Task> Gathered<T> {
     }
 }
 
-/// A vector with room for so many, if there is memory: a size hint may be anything, and costs nothing before it is used.
-pub(crate) fn vector_for<T>(items: usize) -> Vec<T> {
-    let mut values = Vec::new();
-    let _ = values.try_reserve_exact(items);
-    values
-}
-
 /// Hands out each item of the part.
 pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
     let Part { first, items, whole, values } = part;
@@ -211,17 +205,4 @@ pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> st
         };
     });
     outcome
-}
-
-#[cfg(test)]
-mod tests {
-    use super::vector_for;
-
-    #[test]
-    fn whatever_a_size_hint_says_there_is_a_vector() {
-        assert!(vector_for::<u64>(3_000_000).capacity() >= 3_000_000);
-        for items in [0, 1 << 40, 1 << 60, usize::MAX] {
-            assert!(vector_for::<u64>(items).is_empty());
-        }
-    }
 }

@@ -42,7 +42,7 @@ pub(crate) fn futex_wake(word: &AtomicU32) {
 }
 
 /// Bytes of a memory page. See [sysconf(3)](https://man7.org/linux/man-pages/man3/sysconf.3.html).
-pub(crate) fn page_bytes() -> usize {
+pub fn page_bytes() -> usize {
     // SAFETY: no pointers; the call only answers.
     let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
     usize::try_from(bytes).expect("the page size is always known")

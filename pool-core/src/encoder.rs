@@ -1,6 +1,7 @@
 //! Writing values into memory that exists already.
 
 use crate::codec::CodecError;
+use crate::vector;
 
 /// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector
 /// of its own.
@@ -104,11 +105,14 @@ impl<'b> Encoder<'b> {
     #[cold]
     fn spill(&mut self, n: usize) -> &mut Vec<u8> {
         let written = &self.fixed[self.start..self.at];
-        self.spill.get_or_insert_with(|| {
-            let mut spill = Vec::with_capacity(written.len() + n);
+        let spill = self.spill.get_or_insert_with(|| {
+            let mut spill = vector::with_room(written.len() + n);
             spill.extend_from_slice(written);
             spill
-        })
+        });
+        // Should there be no memory, that ends the process where the bytes are written.
+        let _ = vector::try_reserve(spill, n);
+        spill
     }
 
     #[cold]
@@ -122,9 +126,9 @@ impl<'b> Encoder<'b> {
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
         if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
-            self.room(bytes.len()).copy_from_slice(bytes);
+            pool_ipc::copy(self.room(bytes.len()), bytes);
         } else {
-            self.spill(bytes.len()).extend_from_slice(bytes);
+            pool_ipc::append(self.spill(bytes.len()), bytes);
         }
     }
 }

@@ -8,12 +8,14 @@ use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
-use pool_ipc::sys::page_bytes;
 use pool_ipc::{Consumer, Record};
+
+use crate::vector;
 
 /// A vector of some kind of number that is being filled.
 pub trait Landing: Send + fmt::Debug {
-    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
+    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes,
+    /// or there is no memory.
     fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
 
     /// As [`land`](Landing::land), for bytes that are here already.
@@ -49,45 +51,19 @@ numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f6
 
 /// A place for so many values, more or less.
 pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn Landing>> {
-    let new = || Box::new(Field::<T> { values: vector_for(items), landed: Vec::new() }) as Box<dyn Landing>;
+    let new = || Box::new(Field::<T> { values: vector::with_room(items), landed: Vec::new() }) as Box<dyn Landing>;
     cfg!(target_endian = "little").then(new)
 }
 
-/// A vector with room for so many, if there is memory: a size hint may be anything, and costs nothing before it is used.
-pub(crate) fn vector_for<T>(items: usize) -> Vec<T> {
-    let mut values = Vec::new();
-    let _ = values.try_reserve_exact(items);
-    prefer_large_pages(values.spare_capacity_mut());
-    values
-}
-
-/// Bytes that are worth large pages.
-const LARGE: usize = 4 << 20;
-
-/// Has the kernel use large pages for the memory, if it wants to be asked for that: fresh memory is then had in half of the
-/// time that all the small ones take. NumPy does so, too. See MADV_HUGEPAGE in madvise(2).
-fn prefer_large_pages<T>(memory: &mut [MaybeUninit<T>]) {
-    let (bytes, page) = (size_of_val(memory), page_bytes());
-    if bytes < LARGE {
-        return;
-    }
-    let before = memory.as_ptr().addr().wrapping_neg() % page;
-    let length = (bytes - before) / page * page;
-    let start = memory.as_mut_ptr().cast::<libc::c_void>().wrapping_byte_add(before);
-    // SAFETY:
-    // - whole pages within the memory;
-    // - the advice changes how the kernel provides them, and nothing of what is there.
-    unsafe { libc::madvise(start, length, libc::MADV_HUGEPAGE) };
-}
-
 impl<T: Number> Field<T> {
-    /// The bytes of these items, if there are `length`.
+    /// The bytes of these items, if there are `length`, and there is memory.
     fn place(&mut self, items: Range<usize>, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
         if items.len().checked_mul(size_of::<T>()) != Some(length) {
             return None;
         }
-        if self.values.len() < items.end {
-            self.values.reserve(items.end - self.values.len());
+        let more = items.end.saturating_sub(self.values.len());
+        if more > 0 {
+            vector::try_reserve(&mut self.values, more).ok()?;
             self.values.resize_with(items.end, MaybeUninit::uninit);
         }
         let place = &mut self.values[items];
@@ -166,14 +142,6 @@ impl<T: Number> Landing for Field<T> {
 #[expect(clippy::single_range_in_vec_init, reason = "ranges are what is meant")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn whatever_a_size_hint_says_there_is_a_vector() {
-        assert!(vector_for::<u64>(3_000_000).capacity() >= 3_000_000);
-        for items in [0, 1 << 40, 1 << 60, usize::MAX] {
-            assert!(vector_for::<u64>(items).is_empty());
-        }
-    }
 
     fn filled(parts: &[Range<u64>], items: usize) -> (Vec<u64>, Vec<Range<usize>>) {
         let mut field = Field::<u64> { values: Vec::new(), landed: Vec::new() };

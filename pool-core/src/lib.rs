@@ -99,6 +99,7 @@ mod lineage;
 mod message;
 mod panic;
 mod signals;
+mod vector;
 mod worker;
 
 // The host against lies.

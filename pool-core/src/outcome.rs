@@ -7,10 +7,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::codec::CodecError;
 use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::landing::vector_for;
 use crate::panic;
 use crate::slot::{Landed, Part, Parts, Slot};
 use crate::task::Task;
+use crate::vector;
 
 /// The value of a single call that is finished.
 pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
@@ -51,7 +51,7 @@ pub(crate) struct Gathered<T: Task> {
 impl<T: Task> Gathered<T> {
     pub(crate) fn with_capacity(items: usize) -> Self {
         let lands = T::landing(0).is_some();
-        let values = vector_for(if lands { 0 } else { items });
+        let values = vector::with_room(if lands { 0 } else { items });
         Gathered { values, errors: Vec::new(), early: BTreeMap::new(), lands, landed: None, next: 0, rest: None }
     }
 
@@ -137,7 +137,7 @@ impl<T: Task> Gathered<T> {
 
     /// Each item's own result.
     pub(crate) fn into_results(self) -> Vec<Result<T::Output>> {
-        let mut results = Vec::with_capacity(self.values.len() + self.errors.len());
+        let mut results = vector::with_room(self.values.len() + self.errors.len());
         let mut values = self.values.into_iter();
         for (item, error) in self.errors {
             let before = item as usize - results.len();

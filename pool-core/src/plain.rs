@@ -88,7 +88,7 @@ impl Plain for u8 {
         out.put(values);
     }
     fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
-        values.extend_from_slice(bytes);
+        pool_ipc::append(values, bytes);
         true
     }
     fn vec_into_bytes(values: Vec<Self>) -> Result<Vec<u8>, Vec<Self>> {

@@ -18,6 +18,7 @@ use crate::message::{LastWords, call, exit, reply};
 use crate::panic::{self, PanicReport};
 use crate::signals;
 use crate::table::TASKS;
+use crate::vector;
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +212,7 @@ impl Station {
             if first.is_none() && !record.more() {
                 return Ok(Call { record, is_long: false });
             }
-            if self.long.try_reserve(record.len).is_err() {
+            if vector::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
             }
             self.end.calls.copy(&record, &mut self.long);

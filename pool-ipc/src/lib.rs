@@ -56,6 +56,7 @@ mod hub;
 mod lane;
 
 // What it stands on.
+mod copy;
 mod error;
 mod memory;
 mod region;
@@ -69,6 +70,7 @@ mod tests;
 
 pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
 pub use consumer::Consumer;
+pub use copy::{append, copy};
 pub use error::Error;
 pub use hub::{Hub, HubWorker, Sleeper};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};

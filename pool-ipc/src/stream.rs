@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::copy::copy;
+
 /// Finds out how far from here the reader is, by the time that it takes to own what he has read.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Distance {
@@ -30,7 +32,7 @@ impl Distance {
     /// Copies the way that takes less time. The time that fresh memory takes is the kernel's, and tells nothing.
     #[inline]
     pub(crate) fn copy(&mut self, to: &mut [u8], from: &[u8], is_fresh: bool) {
-        if is_fresh || from.len() < LONG { to.copy_from_slice(from) } else { self.copy_long(to, from) }
+        if is_fresh || from.len() < LONG { copy(to, from) } else { self.copy_long(to, from) }
     }
 
     pub(crate) fn is_far(&self) -> bool {
@@ -51,7 +53,7 @@ impl Distance {
             return;
         }
         let start = Instant::now();
-        to.copy_from_slice(from);
+        copy(to, from);
         let is_slow = start.elapsed() > FAR * (from.len() / LINE) as u32;
         self.slow = if is_slow { self.slow.saturating_add(1) } else { 0 };
     }

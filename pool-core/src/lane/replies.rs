@@ -7,6 +7,7 @@ use crate::bytes::Bytes;
 use crate::encoder::FRAME;
 use crate::landing::Landing;
 use crate::message::reply;
+use crate::vector;
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
@@ -68,7 +69,7 @@ impl Lane {
                 }
                 if self.gathered_from.is_none() {
                     // Memory for all of it, by its own word; more than that is found as it comes.
-                    let _ = self.gathered.try_reserve_exact(header.info.min(ANNOUNCED_MAX) as usize);
+                    self.gathered = vector::with_room(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
                 self.end.replies.copy(&record, &mut self.gathered);

@@ -2,6 +2,7 @@
 //! process.
 
 mod arena;
+mod copy;
 mod hostile;
 mod lane;
 mod model;

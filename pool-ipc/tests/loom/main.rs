@@ -13,6 +13,8 @@
 
 #[path = "../../src/consumer.rs"]
 mod consumer;
+#[path = "../../src/copy.rs"]
+mod copy;
 #[path = "../../src/doorbell.rs"]
 mod doorbell;
 #[path = "../../src/error.rs"]

@@ -20,11 +20,14 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// The bytes of each of a worker's two rings.
-const RING: usize = 128 << 10;
+/// The bytes of each of a worker's two rings at first, and of one that has grown.
+const RINGS: [usize; 2] = [16 << 10, 1 << 20];
+
+/// Far more than goes in one piece.
+const LONG: usize = 1300 << 10;
 
 /// Nothing, a byte, more than a first block of items holds, about as much as a ring holds, and far more.
-const SIZES: [usize; 11] = [0, 1, 1000, 2000, 12_000, RING / 2, RING - 1, RING, RING + 1, 10 * RING, 8 << 20];
+const SIZES: [usize; 11] = [0, 1, 1000, 2000, RINGS[0] - 1, RINGS[0], 64 << 10, 128 << 10, RINGS[1], LONG, 8 << 20];
 
 /// Bytes that tell where they belong.
 fn payload(seed: usize, size: usize) -> Vec<u8> {
@@ -54,8 +57,8 @@ fn payloads_of_all_sizes_pass_in_both_directions_at_once(setup: &Setup) {
     for (job, sent) in other.into_iter().zip(payloads.iter().rev()) {
         assert!(job.get().unwrap() == *sent);
     }
-    // Lengths around the ring's, one after the other, so that records wrap at every place.
-    for size in (RING - 40..RING + 40).step_by(7) {
+    // Lengths around a ring's, one after the other, so that records wrap at every place.
+    for size in RINGS.into_iter().flat_map(|ring| (ring - 40..ring + 40).step_by(7)) {
         let sent = payload(size, size);
         assert!(pool.apply(echo_borrowed::Task, &sent).unwrap() == sent);
     }
@@ -136,7 +139,7 @@ fn die_with(bytes: &[u8], way: Way) -> usize {
 
 fn a_task_that_dies_before_it_has_read_its_payload_fails_alone(setup: &Setup) {
     let pool = setup.with_workers(1).pool();
-    let sent = payload(1, 10 * RING);
+    let sent = payload(1, LONG);
     for way in [Way::ExitThree, Way::Kill] {
         let before = pool.apply_async(echo_borrowed::Task, &sent).unwrap();
         let dying = pool.apply_async(die_with::Task, (&sent, way)).unwrap();
@@ -148,7 +151,7 @@ fn a_task_that_dies_before_it_has_read_its_payload_fails_alone(setup: &Setup) {
 
 fn results_that_are_never_collected_hold_nobody_up(setup: &Setup) {
     let pool = setup.pool();
-    let sent = payload(1, 4 * RING);
+    let sent = payload(1, LONG / 2);
     let forgotten: Vec<_> = (0..50).map(|_| pool.apply_async(echo_borrowed::Task, &sent).unwrap()).collect();
     assert!(eventually(|| pool.stats().items_pending == 0), "nobody takes replies in");
     assert!(forgotten.iter().all(AsyncResult::ready));

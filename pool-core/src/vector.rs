@@ -1,0 +1,73 @@
+//! Vectors that may become large: results of long maps, long messages.
+
+#![allow(unsafe_code)]
+
+use std::collections::TryReserveError;
+
+use pool_ipc::sys::page_bytes;
+
+/// A vector with room for so many, if there is memory: a size hint may be anything, and costs nothing before it is used.
+pub(crate) fn with_room<T>(items: usize) -> Vec<T> {
+    let mut values = Vec::new();
+    let _ = values.try_reserve_exact(items);
+    prefer_large_pages(&mut values);
+    values
+}
+
+/// Makes room for so many more, and for others to come.
+///
+/// # Errors
+///
+/// There is no memory.
+#[inline]
+pub(crate) fn try_reserve<T>(values: &mut Vec<T>, more: usize) -> Result<(), TryReserveError> {
+    if values.capacity() - values.len() < more {
+        values.try_reserve(more)?;
+        prefer_large_pages(values);
+    }
+    Ok(())
+}
+
+/// Bytes that are worth large pages.
+const LARGE: usize = 4 << 20;
+
+/// Has the kernel use large pages for the memory, if it wants to be asked for that: fresh memory is then had in half of the
+/// time that all the small ones take. NumPy does so, too. See MADV_HUGEPAGE in madvise(2).
+fn prefer_large_pages<T>(values: &mut Vec<T>) {
+    let (bytes, page) = (values.capacity().saturating_mul(size_of::<T>()), page_bytes());
+    if bytes < LARGE {
+        return;
+    }
+    // The pages of both ends, too: an allocator that has mapped all of these moves a mapping only as long as it is one.
+    let before = values.as_ptr().addr() % page;
+    let start = values.as_mut_ptr().cast::<libc::c_void>().wrapping_byte_sub(before);
+    // SAFETY:
+    // - the pages are mapped, since all of them hold some of the vector's memory;
+    // - the advice changes how the kernel provides memory, and nothing of what is there.
+    unsafe { libc::madvise(start, (before + bytes).next_multiple_of(page), libc::MADV_HUGEPAGE) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_size_hint_says_there_is_a_vector() {
+        assert!(with_room::<u64>(3_000_000).capacity() >= 3_000_000);
+        assert_eq!(with_room::<()>(usize::MAX), []);
+        for items in [0, 1 << 40, 1 << 60, usize::MAX] {
+            assert_eq!(with_room::<u64>(items), []);
+        }
+    }
+
+    #[test]
+    fn a_vector_keeps_its_values_while_it_grows() {
+        let mut values = vec![7];
+        assert!(try_reserve(&mut values, usize::MAX).is_err());
+        while values.len() < LARGE {
+            try_reserve(&mut values, 1000).unwrap();
+            values.extend(std::iter::repeat_n(values.len(), 1000));
+        }
+        assert!(values[1..].chunks(1000).enumerate().all(|(at, chunk)| chunk == [1 + 1000 * at; 1000]));
+    }
+}

@@ -9,7 +9,7 @@ use super::sync::{AtomicU32, Futex, Ordering, store_load_fence};
 /// The two words of one sleeper.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Doorbell<'a> {
-    /// Not 0 while the sleeper sleeps or is about to; written by the sleeper only.
+    /// Not 0 while the sleeper sleeps or is about to, but what it has [heard](announcement); written by the sleeper only.
     pub(crate) asleep: &'a AtomicU32,
     /// Written by the ringers.
     pub(crate) bell: &'a Futex,
@@ -32,7 +32,7 @@ impl Doorbell<'_> {
     #[inline]
     pub(crate) fn doze(self, ready: &mut impl FnMut() -> bool, deadline: Option<Instant>) -> Option<bool> {
         let heard = self.bell.heard(); // before the announcement: a ring after it must change what we sleep on
-        self.asleep.store(1, Ordering::Relaxed);
+        self.asleep.store(announcement(heard), Ordering::Relaxed);
         store_load_fence(); // SYNC BELL, with `ring`: our announcement before our look for news
         let news = ready();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
@@ -51,6 +51,18 @@ impl Doorbell<'_> {
         self.ring_after_fence()
     }
 
+    /// [`Doorbell::ring`] where all ringers are one process: nobody need be rung who has not announced himself since the last
+    /// ring.
+    #[inline]
+    pub(crate) fn ring_once(self) -> bool {
+        store_load_fence(); // SYNC BELL, as in `ring`
+        let is_new = self.asleep.load(Ordering::Relaxed) == announcement(self.bell.heard());
+        if is_new {
+            self.bell.ring();
+        }
+        is_new
+    }
+
     /// [`Doorbell::ring`] for a caller that has put the fence between its news and here already.
     #[inline]
     fn ring_after_fence(self) -> bool {
@@ -60,6 +72,12 @@ impl Doorbell<'_> {
         }
         asleep
     }
+}
+
+/// What a sleeper says who sleeps until the bell has another value than this.
+#[inline]
+fn announcement(heard: u32) -> u32 {
+    heard | 1 << 31
 }
 
 /// Two sleepers of one process, of whom the ringers wake the one in charge.

@@ -130,13 +130,14 @@ impl HostEnd {
     }
 
     /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
-    /// replies, for which a worker with a full ring waits. True if that took a system call.
+    /// replies, for which a worker with a full ring waits. True if that took a system call; once is enough for each time
+    /// that it sleeps.
     ///
     /// Called before a call is sent, too, it has the worker wake up meanwhile: it looks for the call for some
     /// microseconds before it sleeps again.
     #[inline]
     pub fn wake_worker(&self) -> bool {
-        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring()
+        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring_once()
     }
 
     /// How far the worker says that it is. Unchecked values.

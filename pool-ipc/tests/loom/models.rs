@@ -199,8 +199,26 @@ fn a_call_wakes_the_worker() {
         });
         for seq in 1..=2 {
             producer.publish(&Header { seq, ..Header::default() }, 0);
-            bed.doorbell().ring();
+            bed.doorbell().ring_once();
         }
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+}
+
+/// A worker that is rung before there is a call, too, which must not count as the ring for the call.
+#[test]
+fn an_early_ring_is_not_the_last() {
+    fn model() {
+        let (mut producer, consumer) = ring(64);
+        let bed = Bed::new();
+        let worker = thread::spawn({
+            let bed = Arc::clone(&bed);
+            move || bed.doorbell().wait(|| consumer.has_news(), None)
+        });
+        bed.doorbell().ring_once();
+        producer.publish(&Header::default(), 0);
+        bed.doorbell().ring_once();
         worker.join().unwrap();
     }
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
@@ -223,7 +241,7 @@ fn room_wakes_the_worker() {
         });
         let record = consumer.peek().expect("an honest peer").expect("sent before");
         consumer.release(&record);
-        bed.doorbell().ring();
+        bed.doorbell().ring_once();
         worker.join().unwrap();
         assert!(consumer.has_news());
     }

@@ -110,8 +110,7 @@ impl<'b> Encoder<'b> {
             spill.extend_from_slice(written);
             spill
         });
-        // Should there be no memory, that ends the process where the bytes are written.
-        let _ = vector::try_reserve(spill, n);
+        vector::reserve(spill, n);
         spill
     }
 

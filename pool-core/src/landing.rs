@@ -14,8 +14,7 @@ use crate::vector;
 
 /// A vector of some kind of number that is being filled.
 pub trait Landing: Send + fmt::Debug {
-    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes,
-    /// or there is no memory.
+    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
     fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
 
     /// As [`land`](Landing::land), for bytes that are here already.
@@ -56,14 +55,14 @@ pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn Landing>> {
 }
 
 impl<T: Number> Field<T> {
-    /// The bytes of these items, if there are `length`, and there is memory.
+    /// The bytes of these items, if there are `length`.
     fn place(&mut self, items: Range<usize>, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
         if items.len().checked_mul(size_of::<T>()) != Some(length) {
             return None;
         }
-        let more = items.end.saturating_sub(self.values.len());
-        if more > 0 {
-            vector::try_reserve(&mut self.values, more).ok()?;
+        let landed = self.values.len();
+        if landed < items.end {
+            vector::reserve(&mut self.values, items.end - landed);
             self.values.resize_with(items.end, MaybeUninit::uninit);
         }
         let place = &mut self.values[items];

@@ -28,17 +28,26 @@ pub(crate) fn try_reserve<T>(values: &mut Vec<T>, more: usize) -> Result<(), Try
     Ok(())
 }
 
+/// As [`try_reserve`], but ends the process if there is no memory, as `Vec::reserve` does.
+#[inline]
+pub(crate) fn reserve<T>(values: &mut Vec<T>, more: usize) {
+    if try_reserve(values, more).is_err() {
+        values.reserve(more);
+    }
+}
+
 /// Bytes that are worth large pages.
 const LARGE: usize = 4 << 20;
 
 /// Has the kernel use large pages for the memory, if it wants to be asked for that: fresh memory is then had in half of the
 /// time that all the small ones take. NumPy does so, too. See MADV_HUGEPAGE in madvise(2).
 fn prefer_large_pages<T>(values: &mut Vec<T>) {
-    let (bytes, page) = (values.capacity().saturating_mul(size_of::<T>()), page_bytes());
+    let bytes = values.capacity().saturating_mul(size_of::<T>());
     if bytes < LARGE {
         return;
     }
     // The pages of both ends, too: an allocator that has mapped all of these moves a mapping only as long as it is one.
+    let page = page_bytes();
     let before = values.as_ptr().addr() % page;
     let start = values.as_mut_ptr().cast::<libc::c_void>().wrapping_byte_sub(before);
     // SAFETY:

@@ -5,8 +5,6 @@
 //! GB/s instead of 30 to 40 (measured, with glibc 2.36). Memory from one allocator often lies like that. See Luna Nova,
 //! "Ryzen slow short rep mov", 2023.
 
-use std::slice::Chunks;
-
 /// From here on `rep movsb` may be used; and pieces for which it is not.
 const LONG: usize = 2 << 10;
 const PIECE: usize = 1 << 10;
@@ -26,11 +24,9 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
         return to.copy_from_slice(from);
     }
     assert_eq!(to.len(), from.len());
-    let mut rest = to;
-    for piece in pieces(rest.as_ptr(), from) {
-        let (place, behind) = rest.split_at_mut(piece.len());
-        place.copy_from_slice(piece);
-        rest = behind;
+    let bytes = piece(to.as_ptr(), from);
+    for (to, from) in to.chunks_mut(bytes).zip(from.chunks(bytes)) {
+        to.copy_from_slice(from);
     }
 }
 
@@ -38,13 +34,13 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
 #[inline]
 pub fn append(to: &mut Vec<u8>, from: &[u8]) {
     to.reserve(from.len());
-    let end = to.as_ptr().wrapping_add(to.len());
-    pieces(end, from).for_each(|piece| to.extend_from_slice(piece));
+    let bytes = piece(to.as_ptr().wrapping_add(to.len()), from);
+    from.chunks(bytes).for_each(|piece| to.extend_from_slice(piece));
 }
 
-/// Pieces in which this is best copied to there.
-fn pieces(to: *const u8, from: &[u8]) -> Chunks<'_, u8> {
+/// Bytes of the pieces in which this is best copied to there.
+fn piece(to: *const u8, from: &[u8]) -> usize {
     let behind = to.addr().wrapping_sub(from.as_ptr().addr()) % PAGE;
     let is_slow = from.len() >= LONG && (1..NEAR).contains(&behind);
-    from.chunks(if is_slow { PIECE } else { from.len().max(1) })
+    if is_slow { PIECE } else { from.len().max(1) }
 }

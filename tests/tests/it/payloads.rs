@@ -27,7 +27,10 @@ const RINGS: [usize; 2] = [16 << 10, 1 << 20];
 const LONG: usize = 1300 << 10;
 
 /// Nothing, a byte, more than a first block of items holds, about as much as a ring holds, and far more.
-const SIZES: [usize; 11] = [0, 1, 1000, 2000, RINGS[0] - 1, RINGS[0], 64 << 10, 128 << 10, RINGS[1], LONG, 8 << 20];
+const SIZES: [usize; 13] = {
+    let [first, grown] = RINGS;
+    [0, 1, 1000, 2000, 12_000, first - 1, first, first + 1, grown - 1, grown, grown + 1, LONG, 8 << 20]
+};
 
 /// Bytes that tell where they belong.
 fn payload(seed: usize, size: usize) -> Vec<u8> {

@@ -71,6 +71,7 @@ impl Content {
     }
 
     /// The memory, if nobody else has it.
+    #[inline]
     fn into_own(self) -> Option<Vec<u8>> {
         match self {
             Content::Own(bytes) => Some(bytes),
@@ -94,11 +95,13 @@ impl Deref for Content {
 }
 
 impl Block {
+    #[inline]
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
         Block { first, items, left: items, item_size, whole: false, rack: None, bytes, cursor: (0, 0) }
     }
 
     /// The first of its items, and how many there are.
+    #[inline]
     pub(crate) fn range(&self) -> (u64, u32) {
         (self.first, self.items)
     }
@@ -109,10 +112,12 @@ impl Block {
         &self.bytes
     }
 
+    #[inline]
     fn end(&self) -> u64 {
         self.first + u64::from(self.items)
     }
 
+    #[inline]
     fn holds(&self, item: u64) -> bool {
         (self.first..self.end()).contains(&item)
     }
@@ -244,14 +249,16 @@ impl Blocks {
     }
 
     /// Gives up all calls: `each` gets the slots of those that are not settled.
+    #[inline]
     pub(crate) fn drain_slots(&mut self, mut each: impl FnMut(&Slot)) {
-        for block in self.queue.drain(..) {
+        while let Some(block) = self.queue.pop_front() {
             let slots = block.rack.iter().flat_map(|rack| rack.slots()).take(block.items as usize);
             slots.filter(|slot| !slot.is_finished()).for_each(&mut each);
         }
     }
 
     /// Whether it holds nothing, and little memory.
+    #[inline]
     pub(crate) fn is_small(&self) -> bool {
         self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)
     }
@@ -278,7 +285,7 @@ impl Blocks {
         let block = &mut self.queue[at];
         block.left = block.left.saturating_sub(items);
         if block.left == 0
-            && let Some(block) = self.queue.remove(at)
+            && let Some(block) = if at == 0 { self.queue.pop_front() } else { self.queue.remove(at) }
             && self.spare.len() < SPARE_MAX
             && let Some(bytes) = block.bytes.into_own()
         {

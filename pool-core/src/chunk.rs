@@ -78,7 +78,7 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
             Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => {
                 let report = panic::caught(payload);
-                chunk.link.journal.note(&[]);
+                chunk.link.journal.clear_note();
                 chunk.fail(&Failure::Panicked(report));
             }
         }

@@ -143,15 +143,18 @@ impl Engine {
         self.lanes().any(Lane::has_news)
     }
 
+    #[inline]
     pub(crate) fn has_quiet_calls(&mut self) -> bool {
         self.lanes().any(|lane| lane.has_quiet_calls())
     }
 
     /// Whether it is worth staying awake for them.
+    #[inline]
     pub(crate) fn expects_news(&mut self) -> bool {
         self.lanes().any(|lane| lane.expects_news())
     }
 
+    #[inline]
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
         self.desks.iter_mut().filter_map(|desk| desk.lane.as_mut())
     }

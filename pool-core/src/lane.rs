@@ -108,11 +108,13 @@ impl Lane {
     }
 
     /// Whether there may be news at once: a call is out that takes no time, or a long message is on its way.
+    #[inline]
     pub(crate) fn expects_news(&self) -> bool {
         self.brief > 0 || !self.outgoing.is_empty() || !self.gathered.is_empty()
     }
 
     /// Whether a call is out whose end the worker need not announce.
+    #[inline]
     pub(crate) fn has_quiet_calls(&self) -> bool {
         self.quiet > 0
     }

@@ -66,11 +66,13 @@ impl Payload {
     }
 
     /// Whether it has become one of no calls, and of no memory to speak of.
+    #[inline]
     pub(crate) fn is_reusable(&self) -> bool {
         self.map.is_none() && self.blocks.is_small()
     }
 
     /// Whether its items are those of one map.
+    #[inline]
     pub(crate) fn is_map(&self) -> bool {
         self.map.is_some()
     }
@@ -96,6 +98,7 @@ impl Payload {
 
     /// Nothing more will come; `rest` says why, if items are missing. `each` hears whom to tell, of each map or call that
     /// ends with it.
+    #[inline]
     pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiter>)) {
         let why = || rest.map(Error::duplicate);
         match &mut self.map {

@@ -23,7 +23,8 @@ mod simulation;
 mod slab;
 mod worker;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::ops;
 use std::time::Duration;
 
 pub(crate) use self::calls::CALLS_MAX;
@@ -165,7 +166,7 @@ struct Job<P> {
     /// Chunks with workers.
     in_flight: u32,
     /// Unsettled items that have cost a worker, or panicked though they may do so again, and items that are struck.
-    records: HashMap<u64, ItemRecord>,
+    records: BTreeMap<u64, ItemRecord>,
 }
 
 /// What is known of an item beyond the usual.
@@ -189,7 +190,7 @@ impl<P> Job<P> {
             unsettled: 0,
             queued: 0,
             in_flight: 0,
-            records: HashMap::new(),
+            records: BTreeMap::new(),
         }
     }
 
@@ -197,12 +198,22 @@ impl<P> Job<P> {
         self.records.get(&item).is_some_and(|record| record.struck)
     }
 
+    /// The last of these items that is struck.
+    #[inline]
+    fn last_struck(&self, items: ops::Range<u64>) -> Option<u64> {
+        if self.records.is_empty() {
+            return None;
+        }
+        self.records.range(items).rev().find(|(_, record)| record.struck).map(|(&item, _)| item)
+    }
+
     /// The items are settled; how many of them had been struck, and so been settled before.
+    #[inline]
     fn forget(&mut self, first: u64, items: u32) -> u64 {
         if self.records.is_empty() {
             return 0;
         }
-        let records = self.records.extract_if(|item, _| (first..first + u64::from(items)).contains(item));
+        let records = self.records.extract_if(first..first + u64::from(items), |_, _| true);
         records.filter(|(_, record)| record.struck).count() as u64
     }
 }

@@ -263,6 +263,7 @@ impl Shared {
     }
 
     /// As far as that can be seen without waiting for the lock.
+    #[inline]
     fn has_news_now(&self) -> bool {
         match self.engine.try_lock() {
             Ok(mut engine) => engine.has_news(),

@@ -121,22 +121,36 @@ pub(crate) struct Rack {
     job: JobId,
     /// The number of the first call in its job; a map has none.
     first: Option<u64>,
-    slots: Box<[Slot]>,
+    slots: Slots,
+}
+
+/// No allocation of its own for the one of a map, or of a call alone.
+#[derive(Debug)]
+enum Slots {
+    One(Slot),
+    Many(Box<[Slot]>),
 }
 
 impl Rack {
     pub(crate) fn of_map(shared: &Arc<Shared>, job: JobId) -> Arc<Self> {
-        Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: [Slot::default()].into() })
+        Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: Slots::One(Slot::default()) })
     }
 
     #[inline]
     pub(crate) fn of_calls(shared: &Arc<Shared>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
-        let slots = (0..calls).map(|_| Slot::default()).collect();
+        let slots = match calls {
+            1 => Slots::One(Slot::default()),
+            _ => Slots::Many((0..calls).map(|_| Slot::default()).collect()),
+        };
         Arc::new(Rack { shared: Arc::clone(shared), job, first: Some(first), slots })
     }
 
+    #[inline]
     pub(crate) fn slots(&self) -> &[Slot] {
-        &self.slots
+        match &self.slots {
+            Slots::One(slot) => std::slice::from_ref(slot),
+            Slots::Many(slots) => slots,
+        }
     }
 }
 
@@ -148,19 +162,23 @@ pub(crate) struct SlotRef {
 }
 
 impl SlotRef {
+    #[inline]
     pub(crate) fn new(rack: &Arc<Rack>, index: u32) -> Self {
         SlotRef { rack: Arc::clone(rack), index }
     }
 
+    #[inline]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.rack.shared
     }
 
+    #[inline]
     pub(crate) fn job(&self) -> JobId {
         self.rack.job
     }
 
     /// The number of the call in its job, if it is one.
+    #[inline]
     pub(crate) fn call(&self) -> Option<u64> {
         Some(self.rack.first? + u64::from(self.index))
     }
@@ -169,8 +187,9 @@ impl SlotRef {
 impl Deref for SlotRef {
     type Target = Slot;
 
+    #[inline]
     fn deref(&self) -> &Slot {
-        &self.rack.slots[self.index as usize]
+        &self.rack.slots()[self.index as usize]
     }
 }
 

@@ -83,6 +83,7 @@ impl Entry {
     }
 
     /// Its place in the table.
+    #[inline]
     pub(crate) fn index(&'static self) -> u32 {
         let offset = std::ptr::from_ref(self).addr().wrapping_sub(TASKS.as_ptr().addr());
         let index = offset / size_of::<Entry>();

@@ -3,9 +3,9 @@
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
-use std::io::Write;
+use std::io::{self, Stdout, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
@@ -134,7 +134,8 @@ fn leave(code: i32) -> ! {
 /// Output of a task is on its way before anybody hears that the task is done.
 #[inline]
 pub(crate) fn flush() {
-    let _ = std::io::stdout().flush();
+    static OUT: LazyLock<Stdout> = LazyLock::new(io::stdout);
+    let _ = (&*OUT).flush();
 }
 
 /// Where a worker sits.
@@ -281,7 +282,7 @@ impl Station {
             if is_whole { Input::Whole(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
         // A panic that a task has caught is no cause of a later death.
-        journal.note(&[]);
+        journal.clear_note();
         let link = Link { calls, replies, journal, bell, hub: &self.hub, me: self.me };
         let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
         if header.extra != call::NO_TASK

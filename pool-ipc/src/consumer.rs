@@ -111,6 +111,7 @@ impl Consumer {
     ///
     /// # Panics
     /// If that is more than the payload holds, or `record` has been released or is not of this ring.
+    #[inline]
     pub fn copy_range(&self, record: &Record, at: usize, out: &mut [u8]) {
         // SAFETY:
         // - a `MaybeUninit<u8>` is laid out as a `u8`;
@@ -123,6 +124,7 @@ impl Consumer {
     ///
     /// # Panics
     /// As there.
+    #[inline]
     pub fn copy_to(&self, record: &Record, at: usize, out: &mut [MaybeUninit<u8>]) {
         self.own(record);
         assert!(

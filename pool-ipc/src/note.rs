@@ -29,6 +29,12 @@ impl Note {
         self.len.store(text.len() as u32, Ordering::Release); // SYNC NOTE, with `read`
     }
 
+    /// Takes away what was written.
+    #[inline]
+    pub(crate) fn clear(&self) {
+        self.len.store(0, Ordering::Relaxed);
+    }
+
     /// Whatever is there: at most [`NOTE_BYTES_MAX`] bytes, of which nothing is promised.
     pub(crate) fn read(&self) -> Vec<u8> {
         let len = self.len.load(Ordering::Relaxed) as usize;

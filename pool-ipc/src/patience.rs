@@ -2,10 +2,12 @@
 
 use std::sync::LazyLock;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+
+use super::sys::monotonic_ns;
 
 /// What to spend on staying awake while waiting: a few checks, then a bounded time of giving way to others. Only then
 /// does one announce that one sleeps, and sleep.
@@ -52,7 +54,8 @@ impl Patience {
             if ready() {
                 return true;
             }
-            if start.get_or_insert_with(Instant::now).elapsed() >= self.yield_for {
+            let now = monotonic_ns();
+            if u128::from(now - *start.get_or_insert(now)) >= self.yield_for.as_nanos() {
                 return false;
             }
         }
@@ -61,6 +64,7 @@ impl Patience {
 
 impl Default for Patience {
     /// 3 checks (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of giving way.
+    #[inline]
     fn default() -> Patience {
         // Asked once. Not `available_parallelism`, which also reads what the control groups allow, from files.
         static SPINS: LazyLock<u32> = LazyLock::new(|| match sched_getaffinity(Pid::from_raw(0)) {

@@ -153,4 +153,10 @@ impl Journal {
     pub fn note(&self, text: &[u8]) {
         self.note.write(text);
     }
+
+    /// Takes the note away.
+    #[inline]
+    pub fn clear_note(&self) {
+        self.note.clear();
+    }
 }

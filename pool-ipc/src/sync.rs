@@ -33,11 +33,13 @@ impl Futex {
     ///
     /// Relaxed: the kernel compares the word again, and what was published before the bell rang is read with
     /// orderings of its own.
+    #[inline]
     pub(crate) fn heard(&self) -> u32 {
         self.0.load(Ordering::Relaxed)
     }
 
     /// Sleeps unless the word has changed from `heard`. Comes back at a ring, a time-out, a signal or for no reason.
+    #[inline]
     pub(crate) fn wait(&self, heard: u32, timeout: Option<Duration>) {
         sys::futex_wait(&self.0, heard, timeout);
     }
@@ -45,6 +47,7 @@ impl Futex {
     /// Changes the word and wakes whoever sleeps on it. There may be several ringers, hence `fetch_add`.
     ///
     /// Relaxed: a sleeper that misses the change is in the kernel's queue by then and is woken by the call.
+    #[inline]
     pub(crate) fn ring(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
         sys::futex_wake(&self.0);

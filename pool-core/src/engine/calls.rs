@@ -52,6 +52,7 @@ impl Engine {
     }
 
     /// Wakes the worker that the next call will go to, if it sleeps: it takes longer to wake than the call to be ready.
+    #[inline]
     fn wake_early(&mut self) {
         if let Some(lane) = self.scheduler.idle_worker().and_then(|worker| self.lane(worker)) {
             lane.wake_early();

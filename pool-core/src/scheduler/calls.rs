@@ -52,6 +52,7 @@ impl<P> Scheduler<P> {
 
     /// Whether the newest calls of the job may wait for more to make a chunk: they are short, and no worker needs them
     /// now.
+    #[inline]
     fn can_wait(&self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(id) else { return false };
         !job.terms.urgent
@@ -123,12 +124,11 @@ impl<P> Scheduler<P> {
     }
 
     /// Whether the chunk that the worker is at has struck items.
+    #[inline]
     pub(super) fn is_at_struck(&self, worker: WorkerId) -> bool {
         let Some(sent) = self.workers[worker].in_flight.front() else { return false };
-        let Some(job) = self.jobs.get(sent.range.job).filter(|job| job.terms.calls && !job.records.is_empty()) else {
-            return false;
-        };
-        (sent.settled..sent.range.items).any(|item| job.has_struck(sent.range.first + u64::from(item)))
+        let job = self.jobs.get(sent.range.job);
+        job.is_some_and(|job| job.last_struck(sent.next_item()..sent.range.end()).is_some())
     }
 }
 

@@ -106,12 +106,14 @@ impl<P> Scheduler<P> {
     }
 
     /// A worker that was told to leave, and has nothing left to do, should soon be gone.
+    #[inline]
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
             self.look_again(worker, self.now.saturating_add(STUPOR));
         }
     }
 
+    #[inline]
     pub(super) fn wake_by(&mut self, at: Nanos) {
         self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at)));
     }

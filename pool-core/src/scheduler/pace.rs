@@ -35,12 +35,14 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// Takes in that `items` took `elapsed`.
+    #[inline]
     pub(crate) fn learn(&mut self, items: u32, elapsed: Nanos) {
         let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX);
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
     }
 
     /// Time that `items` will take, if anything is known.
+    #[inline]
     pub(crate) fn time(self, items: u32) -> Option<Nanos> {
         (self.item > 0).then(|| self.item.saturating_mul(u64::from(items)))
     }
@@ -49,6 +51,7 @@ impl Pace {
     ///
     /// Until something is known a chunk is one item. Near the end chunks shrink with what is left (guided
     /// self-scheduling: Polychronopoulos and Kuck, 1987).
+    #[inline]
     pub(crate) fn chunk(self, queued: u64, open: bool, workers: usize) -> u32 {
         if self.item == 0 {
             return 1;
@@ -59,6 +62,7 @@ impl Pace {
     }
 
     /// Chunks of `items` that a worker may hold.
+    #[inline]
     pub(crate) fn depth(self, items: u32, is_bulk: bool) -> usize {
         let (ahead, least) = if is_bulk { (AHEAD_IN_BULK, DEPTH_MIN_IN_BULK) } else { (AHEAD, DEPTH_MIN) };
         match self.time(items) {
@@ -68,6 +72,7 @@ impl Pace {
     }
 
     /// Whether a chunk of `items` is too short for a wake-up of its own.
+    #[inline]
     pub(crate) fn is_short(self, items: u32) -> bool {
         self.time(items).is_some_and(|time| time < SHORT)
     }

@@ -191,6 +191,7 @@ impl<P> Scheduler<P> {
 
     /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to
     /// do now.
+    #[inline]
     pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
         let Some(limit) = self.config.idle_timeout else { return };
         let slot = &mut self.workers[worker];

@@ -64,6 +64,7 @@ impl<P> Scheduler<P> {
     }
 
     /// A worker has room again; it may have had its share.
+    #[inline]
     fn after_chunk(&mut self, worker: WorkerId) {
         self.full = false;
         let spent = self.config.max_tasks_per_worker.is_some_and(|max| self.workers[worker].served >= max);
@@ -79,6 +80,7 @@ impl<P> Scheduler<P> {
     }
 
     /// These items of the job have been answered.
+    #[inline]
     fn settle(&mut self, id: JobId, first: u64, items: u32) {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
         let items = u64::from(items) - job.forget(first, items);
@@ -98,10 +100,13 @@ impl<P> Scheduler<P> {
         if job.in_flight == 0 {
             self.jobs.remove(id);
         }
-        self.actions.extend(payload.map(|payload| Action::Finish { payload }));
+        if let Some(payload) = payload {
+            self.actions.push_back(Action::Finish { payload });
+        }
         self.wind_down();
     }
 
+    #[inline]
     pub(super) fn in_flight_ended(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(id) {
             job.in_flight -= 1;
@@ -109,11 +114,13 @@ impl<P> Scheduler<P> {
     }
 
     /// A worker is through with a chunk; what it left of it waits again.
+    #[inline]
     fn chunk_ended(&mut self, sent: &Sent) {
         self.in_flight_ended(sent.range.job);
         self.give_back(sent);
     }
 
+    #[inline]
     pub(super) fn give_back(&mut self, sent: &Sent) {
         let left = sent.range.items - sent.settled;
         if left > 0 {
@@ -126,9 +133,7 @@ impl<P> Scheduler<P> {
     pub(super) fn requeue(&mut self, mut range: Range) {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else { return };
         while range.items > 0 {
-            let may_be_struck = job.terms.calls && !job.records.is_empty();
-            let suspects = if may_be_struck { range.first..range.end() } else { 0..0 };
-            let (before, after) = match suspects.rev().find(|item| job.has_struck(*item)) {
+            let (before, after) = match job.last_struck(range.first..range.end()) {
                 Some(item) => {
                     job.records.remove(&item);
                     range.without(item)

@@ -54,12 +54,12 @@ impl<T> Slab<T> {
     }
 
     #[inline]
-    pub(crate) fn remove(&mut self, id: JobId) -> Option<T> {
-        let entry = self.places.get_mut(id.place as usize)?;
-        if entry.generation != id.generation {
-            return None;
+    pub(crate) fn remove(&mut self, id: JobId) {
+        let Some(entry) = self.places.get_mut(id.place as usize) else { return };
+        if entry.generation != id.generation || entry.tenant.is_none() {
+            return;
         }
-        let tenant = entry.tenant.take()?;
+        entry.tenant = None;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.place);
         if self.free.len() == self.places.len() && self.places.len() > KEEP {
@@ -68,7 +68,6 @@ impl<T> Slab<T> {
             self.places = Vec::new();
             self.free = Vec::new();
         }
-        Some(tenant)
     }
 
     pub(crate) fn ids(&self) -> Vec<JobId> {

@@ -57,11 +57,13 @@ pub(super) struct Sent {
 
 impl Sent {
     /// The first item without an answer.
+    #[inline]
     pub(super) fn next_item(&self) -> u64 {
         self.range.first + u64::from(self.settled)
     }
 
     /// Nothing of it is left to be answered.
+    #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.settled == self.range.items
     }
@@ -164,16 +166,19 @@ impl Worker {
     }
 
     /// It was told to leave, and has nothing before it but chunks that were taken back.
+    #[inline]
     pub(super) fn has_left_work(&self) -> bool {
         matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.iter().all(Sent::is_settled)
     }
 
+    #[inline]
     pub(super) fn takes_work(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
     /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
     /// answered, and one that could not be taken back is not asked for again.
+    #[inline]
     pub(super) fn last_to_recall(&self) -> Option<(usize, &Sent)> {
         self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)
     }

@@ -5,6 +5,7 @@
 //! [`Engine::errands`].
 
 mod calls;
+mod desk;
 mod errors;
 
 use std::os::unix::process::ExitStatusExt;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
+use self::desk::{Death, Desk};
 use self::errors::{exceeded, say};
 use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::lane::{Body, Lane, Reply};
-use crate::message::{LastWords, call, exit};
+use crate::message::{call, exit};
 use crate::payload::Payload;
 use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Violation, WorkerId};
 use crate::slot::{Part, Waiter};
@@ -52,26 +54,6 @@ pub(crate) struct Engine {
     pub(crate) counts: Counts,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
-}
-
-/// What the host keeps of a worker.
-#[derive(Debug, Default)]
-struct Desk {
-    lane: Option<Lane>,
-    incarnations: u32,
-    /// The initializer's call has not been answered whole; values that are still to come of it.
-    starting: Option<u32>,
-    /// It had failed or took too long; the process is being killed.
-    refused: bool,
-    /// How the process before ended, while its end is being settled.
-    death: Option<Death>,
-}
-
-#[derive(Clone, Debug)]
-struct Death {
-    pid: u32,
-    status: ExitStatus,
-    words: Option<Arc<LastWords>>,
 }
 
 /// What is to be done when the lock is free.
@@ -121,7 +103,9 @@ impl Engine {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
         for worker in 0..self.desks.len() {
-            self.route_lane(worker);
+            if self.desks[worker].expects_replies() {
+                self.route_lane(worker);
+            }
         }
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
             self.scheduler.tick(now);
@@ -140,7 +124,8 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        self.lanes().any(Lane::has_news)
+        let expecting = self.desks.iter_mut().filter(|desk| desk.expects_replies());
+        expecting.filter_map(|desk| desk.lane.as_mut()).any(Lane::has_news)
     }
 
     #[inline]
@@ -428,6 +413,7 @@ impl Engine {
                     lane.kill();
                 }
             }
+            Action::Quit { worker } if !self.desks[worker].is_silent() => self.scheduler.spoke_unasked(worker),
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
@@ -448,6 +434,9 @@ impl Engine {
 
     #[inline]
     fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
+        if !self.desks[worker].is_silent() {
+            return self.scheduler.spoke_unasked(worker);
+        }
         let Some(payload) = self.scheduler.payload_mut(job) else { return };
         self.errands.quiet |= order.flags & call::QUIET != 0;
         let singly = if payload.is_map() { 0 } else { call::SINGLY };

@@ -107,6 +107,12 @@ impl Lane {
         !self.is_garbled && (self.can_pump() || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 
+    /// Whether a call is out, or on its way.
+    #[inline]
+    pub(crate) fn expects_replies(&self) -> bool {
+        !self.sent.is_empty() || !self.outgoing.is_empty()
+    }
+
     /// Whether there may be news at once: a call is out that takes no time, or a long message is on its way.
     #[inline]
     pub(crate) fn expects_news(&self) -> bool {

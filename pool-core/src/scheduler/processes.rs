@@ -63,6 +63,12 @@ impl<P> Scheduler<P> {
         self.doom(worker, if is_starting { Doom::Unfit } else { Doom::Protocol });
     }
 
+    /// The process has written something though nothing was asked of it: what has just been sent to it, and has not gone
+    /// yet, is not to blame.
+    pub(crate) fn spoke_unasked(&mut self, worker: WorkerId) {
+        self.doom(worker, Doom::Unasked);
+    }
+
     /// The process is gone, and everything that it had published has been [taken in](Scheduler::replied).
     /// `begun` is where it was.
     pub(crate) fn exited(&mut self, worker: WorkerId, begun: Option<Begun>) {

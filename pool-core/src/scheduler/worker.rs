@@ -113,6 +113,8 @@ pub(super) enum Doom {
     /// It wrote nonsense before it was ready, or its initializer took too long: as good as one that could not be
     /// started.
     Unfit,
+    /// It wrote something though nothing was asked of it.
+    Unasked,
     /// It did not begin what it was sent, which is not the chunk's fault.
     Stupor,
     /// The pool was terminated.
@@ -128,7 +130,7 @@ impl Doom {
             // It may have done its mischief before it was heard of; were it not to blame, it would do so again
             // elsewhere.
             Doom::Protocol | Doom::Unfit => true,
-            Doom::Unwanted | Doom::Stupor => false,
+            Doom::Unwanted | Doom::Stupor | Doom::Unasked => false,
         }
     }
 }

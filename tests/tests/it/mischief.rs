@@ -11,7 +11,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{ForkResult, fork, setsid};
 use pool_core::prelude::*;
 use serde::{Deserialize, Serialize};
-use tests::gate::{Gate, count};
+use tests::gate::{Gate, count, pass};
 use tests::procs::{descendants, eventually, is_alive, kill_9};
 use tests::tasks::{Way, pid, square};
 use tests::trial::{Check, Setup, each_method};
@@ -25,6 +25,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_task_may_do_anything_to_the_descriptors),
         each_method(a_task_that_unmaps_what_is_shared_fails_alone),
         each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
+        each_method(a_thread_that_scribbles_when_its_task_has_ended_hurts_no_later_call),
         each_method(what_a_task_has_printed_is_not_printed_twice),
         each_method(what_the_host_has_printed_is_not_printed_twice),
         each_method(what_a_task_changes_in_its_process_the_next_one_finds),
@@ -270,6 +271,13 @@ fn a_task_that_unmaps_what_is_shared_fails_alone(setup: &Setup) {
 #[pool_task]
 fn scribble(calls: &str) -> usize {
     count(calls);
+    let bytes = scribble_everywhere();
+    thread::sleep(Duration::from_millis(20));
+    bytes
+}
+
+/// How many bytes that were.
+fn scribble_everywhere() -> usize {
     let mut bytes = 0;
     for (start, length) in shared_memory(true) {
         let memory = std::ptr::with_exposed_provenance_mut::<u8>(start);
@@ -278,7 +286,6 @@ fn scribble(calls: &str) -> usize {
         unsafe { memory.write_bytes(0xA5, length) };
         bytes += length;
     }
-    thread::sleep(Duration::from_millis(20));
     bytes
 }
 
@@ -299,6 +306,38 @@ fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
         assert_eq!(calls.count(), 1, "it ran again elsewhere");
         assert_works(&pool, setup);
     }
+}
+
+/// Leaves behind a thread that does so when the answer is there, and says when it has.
+#[pool_task]
+fn scribble_later(may: &str, done: &str) {
+    let (may, done) = (may.to_owned(), done.to_owned());
+    thread::spawn(move || {
+        pass(&may);
+        scribble_everywhere();
+        count(&done);
+    });
+}
+
+fn a_thread_that_scribbles_when_its_task_has_ended_hurts_no_later_call(setup: &Setup) {
+    let pool = setup.pool();
+    let mischief = || {
+        let (may, done) = (Gate::new(), Gate::new());
+        pool.apply(scribble_later::Task, (may.path(), done.path())).unwrap();
+        may.open();
+        done.wait();
+    };
+    for x in 0..5 {
+        mischief();
+        assert_eq!(pool.apply(square::Task, x).unwrap(), x * x);
+        assert_works(&pool, setup);
+    }
+    mischief();
+    assert_works(&pool, setup);
+    mischief();
+    pool.close();
+    pool.join().unwrap();
+    assert_eq!(pool.stats().items_failed, 0);
 }
 
 // ---- output --------------------------------------------------------------------------------------------------------

@@ -77,9 +77,16 @@ impl World {
                 self.scheduler.jobs.get_mut(id).expect("its id was listed").records.retain(|_, record| !record.struck);
             }
         }
-        let replies: usize = (0..self.desks.len()).map(|worker| self.route_lane(worker)).sum();
+        let expecting = (0..self.desks.len()).filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
+        let replies: usize = expecting.into_iter().map(|worker| self.route_lane(worker)).sum();
         self.act();
         replies > 0
+    }
+
+    /// Whether the worker has something to answer, besides so many chunks.
+    fn expects_replies(&self, worker: WorkerId, besides: usize) -> bool {
+        let Some(process) = &self.desks[worker].process else { return false };
+        !self.books.processes[process.id].ready || self.scheduler.workers[worker].in_flight.len() > besides
     }
 
     fn route_lane(&mut self, worker: WorkerId) -> usize {
@@ -373,7 +380,12 @@ impl World {
         self.books.are_rested(job, first, items);
         let terms = self.books.jobs[job].terms;
         let in_one = !self.rng.permille(self.plan.is_long);
+        let expects_replies = self.expects_replies(worker, 1);
         let process = self.desks[worker].process.as_mut().expect("looked at above");
+        if !expects_replies && !process.replies.is_empty() {
+            process.is_garbled = true;
+            return self.scheduler.spoke_unasked(worker);
+        }
         let is_out = in_one && process.calls.iter().all(|call| matches!(call, Call::Run(Chunk { is_out: true, .. })));
         let usual = self.plan.tasks[terms.task as usize];
         let (count, timeout) = (items, terms.timeout);

@@ -137,6 +137,7 @@ fn a_copy_that_a_task_forks_takes_no_jobs_and_dies_with_the_worker(setup: &Setup
                 if let Some(stays) = stays {
                     kill_9(worker);
                     assert!(eventually(|| !is_alive(stays)), "{copy:?} outlived its worker");
+                    assert!(eventually(|| !pool.worker_pids().contains(&worker)));
                     break;
                 }
             }

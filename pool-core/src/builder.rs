@@ -69,7 +69,7 @@ const WORKERS_MAX: usize = 4096;
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see
 /// `lane`. Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
 /// with 2 and with 4.
-const ARENA_SEGMENTS: u32 = 64;
+const ARENA_SEGMENTS: u32 = 32;
 
 /// Bytes of a name that fit into a process's.
 const NAME_BYTES_MAX: usize = 10;

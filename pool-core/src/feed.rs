@@ -71,7 +71,8 @@ struct Clock {
     since: Option<Instant>,
 }
 
-/// Bytes of a full block: a chunk never has more, so that several fit into a ring and decoding begins early.
+/// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
+/// early. Beyond that it goes to a segment of the arena.
 const BLOCK_BYTES: usize = RECORD_BYTES;
 const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
 const BLOCK_BYTES_MIN: usize = 1 << 10;

@@ -26,6 +26,9 @@ pub enum Scenario {
     Posted,
     /// A map of four items that travel together.
     Map,
+    /// A map of items so wide that the arguments of the last eight, which travel together, are not sent but lie in memory
+    /// that all workers read.
+    Wide,
     /// A call with a long result, which comes in several records.
     Long,
     /// A call with a time limit.
@@ -34,6 +37,10 @@ pub enum Scenario {
 
 /// Items of [`Scenario::Map`].
 const MAP_ITEMS: u8 = 4;
+/// Items of [`Scenario::Wide`]: one, two and four that are sent, since blocks begin small, and eight of 32 KiB together.
+const WIDE_ITEMS: u8 = 1 + 2 + 4 + 8;
+/// Numbers of each.
+const WIDTH: usize = 512;
 /// Items that wait behind the job while its worker dies.
 const BEHIND: u8 = 3;
 /// More bytes than a record holds. Not many more: a copy that is made step by step takes long, and after some such copies a
@@ -61,6 +68,17 @@ fn note(item: u8) {
 fn short(item: u8) -> u64 {
     note(item);
     value_of(item)
+}
+
+#[pool_task]
+fn wide(numbers: [u64; WIDTH]) -> u64 {
+    let item = numbers[0] as u8;
+    note(item);
+    if numbers == wide_of(item) { value_of(item) } else { u64::MAX }
+}
+
+fn wide_of(item: u8) -> [u64; WIDTH] {
+    [item.into(); WIDTH]
 }
 
 #[pool_task]
@@ -157,7 +175,11 @@ impl Stage {
     }
 
     fn items(&self) -> u8 {
-        if self.scenario == Scenario::Map { MAP_ITEMS } else { 1 }
+        match self.scenario {
+            Scenario::Map => MAP_ITEMS,
+            Scenario::Wide => WIDE_ITEMS,
+            _ => 1,
+        }
     }
 
     /// Holds the worker that the next job goes to: the one to which the last went, if all are idle.
@@ -250,6 +272,9 @@ impl Stage {
         match self.scenario {
             Scenario::Map => pool
                 .map_results(short::Task.chunk_size(MAP_ITEMS.into()), 0..MAP_ITEMS)
+                .expect("the pool is open, and the arguments can be encoded"),
+            Scenario::Wide => pool
+                .map_results(wide::Task.chunk_size(8), (0..WIDE_ITEMS).map(wide_of))
                 .expect("the pool is open, and the arguments can be encoded"),
             Scenario::Long => vec![pool.apply(long::Task, 0).map(|bytes| shorten(0, bytes))],
             Scenario::Limited(limit) => vec![pool.apply(short::Task.timeout(limit), 0)],

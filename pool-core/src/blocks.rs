@@ -284,6 +284,7 @@ impl Blocks {
     fn settled_at(&mut self, at: usize, items: u32) {
         let block = &mut self.queue[at];
         block.left = block.left.saturating_sub(items);
+        // Mostly it is the first, and `remove` has more to do.
         if block.left == 0
             && let Some(block) = if at == 0 { self.queue.pop_front() } else { self.queue.remove(at) }
             && self.spare.len() < SPARE_MAX

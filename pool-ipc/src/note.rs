@@ -21,7 +21,7 @@ impl Note {
     #[expect(clippy::cast_possible_truncation, reason = "at most NOTE_BYTES_MAX")]
     pub(crate) fn write(&self, text: &[u8]) {
         let text = &text[..text.len().min(NOTE_BYTES_MAX)];
-        self.len.store(0, Ordering::Relaxed); // a death in the middle leaves no note rather than half of one
+        self.clear(); // a death in the middle leaves no note rather than half of one
         fence(Ordering::Release);
         for (to, &byte) in self.bytes.iter().zip(text) {
             to.store(byte, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 
-use super::sys::{self, monotonic_ns};
+use super::sys::{monotonic_ns, sched_yield};
 
 /// What to spend on staying awake while waiting: a few checks, then a bounded time of giving way to others. Only then
 /// does one announce that one sleeps, and sleep.
@@ -49,7 +49,7 @@ impl Patience {
         // The clock is asked when the first time was in vain: mostly the peer shares our CPU, and then it was not.
         let mut start = None;
         loop {
-            sys::sched_yield();
+            sched_yield();
             if ready() {
                 return true;
             }

@@ -34,7 +34,7 @@ impl Desk {
     }
 
     /// Whether the worker has said nothing that it was not asked: a thread that a task left behind may have written over the
-    /// rings.
+    /// rings. If it has, nothing further from there is believed.
     #[inline]
     pub(super) fn is_silent(&mut self) -> bool {
         let expects_replies = self.expects_replies();

@@ -55,10 +55,8 @@ impl<T> Slab<T> {
 
     #[inline]
     pub(crate) fn remove(&mut self, id: JobId) {
-        let Some(entry) = self.places.get_mut(id.place as usize) else { return };
-        if entry.generation != id.generation || entry.tenant.is_none() {
-            return;
-        }
+        let is_it = |entry: &&mut Place<T>| entry.generation == id.generation && entry.tenant.is_some();
+        let Some(entry) = self.places.get_mut(id.place as usize).filter(is_it) else { return };
         entry.tenant = None;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.place);

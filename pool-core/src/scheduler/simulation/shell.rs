@@ -77,6 +77,7 @@ impl World {
                 self.scheduler.jobs.get_mut(id).expect("its id was listed").records.retain(|_, record| !record.struck);
             }
         }
+        // Asked before: what is dispatched meanwhile has not gone yet.
         let expecting = (0..self.desks.len()).filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
         let replies: usize = expecting.into_iter().map(|worker| self.route_lane(worker)).sum();
         self.act();
@@ -87,6 +88,18 @@ impl World {
     fn expects_replies(&self, worker: WorkerId, besides: usize) -> bool {
         let Some(process) = &self.desks[worker].process else { return false };
         !self.books.processes[process.id].ready || self.scheduler.workers[worker].in_flight.len() > besides
+    }
+
+    /// Whether the worker has said something though nothing was asked of it, besides so many chunks that are about to go.
+    fn spoke_unasked(&mut self, worker: WorkerId, besides: usize) -> bool {
+        let expects_replies = self.expects_replies(worker, besides);
+        let process = self.process(worker).expect("something is about to go there");
+        let spoke = !expects_replies && !process.replies.is_empty();
+        if spoke {
+            process.is_garbled = true;
+            self.scheduler.spoke_unasked(worker);
+        }
+        spoke
     }
 
     fn route_lane(&mut self, worker: WorkerId) -> usize {
@@ -345,6 +358,7 @@ impl World {
                 let id = process.id;
                 assert!(!std::mem::replace(&mut self.books.processes[id].killed, true), "killed twice");
             }
+            Action::Quit { worker } if self.spoke_unasked(worker, 0) => {}
             Action::Quit { worker } => {
                 let process = self.process(worker).expect("who is to leave is there");
                 process.calls.push_back(Call::Quit);
@@ -380,12 +394,10 @@ impl World {
         self.books.are_rested(job, first, items);
         let terms = self.books.jobs[job].terms;
         let in_one = !self.rng.permille(self.plan.is_long);
-        let expects_replies = self.expects_replies(worker, 1);
-        let process = self.desks[worker].process.as_mut().expect("looked at above");
-        if !expects_replies && !process.replies.is_empty() {
-            process.is_garbled = true;
-            return self.scheduler.spoke_unasked(worker);
+        if self.spoke_unasked(worker, 1) {
+            return;
         }
+        let process = self.desks[worker].process.as_mut().expect("looked at above");
         let is_out = in_one && process.calls.iter().all(|call| matches!(call, Call::Run(Chunk { is_out: true, .. })));
         let usual = self.plan.tasks[terms.task as usize];
         let (count, timeout) = (items, terms.timeout);

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell};
+use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell, own_lines};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
@@ -169,10 +169,10 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
     let mut amid = Amid { input, args_size, journal, next, drafted, draft_bytes, size, items };
-    let group = (TOUCHED / size).max(1);
+    let group = (TAKEN_OVER / size).max(1);
     let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
     for (places, arguments) in groups {
-        touch(places);
+        own_lines(places);
         for (place, arguments) in places.chunks_exact_mut(size).zip(arguments.chunks_exact(args_size)) {
             marks.begin_next();
             let output = match T::invoke(Decoder::new(arguments)) {
@@ -196,19 +196,8 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     None
 }
 
-/// Bytes of the ring that are touched before values are written there.
-const TOUCHED: usize = 2 << 10;
-
-/// Has this CPU take over lines of the ring from the host's, many at a time. Values are written with marks between them, and
-/// a store waits for the one before: so they would be taken over one by one, which takes 100 ns each where the CPUs are far
-/// from one another, and 18 like this (`PREFETCHW` changes nothing).
-#[inline]
-fn touch(places: &mut [u8]) {
-    for line in places.chunks_mut(64) {
-        line[0] = 0;
-    }
-    std::hint::black_box(places);
-}
+/// Bytes of the ring that this CPU takes over before values are written there, with marks between them.
+const TAKEN_OVER: usize = 2 << 10;
 
 /// [`run_claimed`] for values of any size.
 #[inline]

@@ -1,7 +1,8 @@
 //! A block that is being filled.
 //!
-//! Items are encoded into memory that this CPU has in its caches. A short block is sent from there. A long one goes on to
-//! the arena, past the caches, whenever that memory is full, and workers read it there: so it is copied once.
+//! A short block is encoded into memory of the host's and sent from there. A long one goes to the arena, where workers read
+//! it: it is encoded there, if they are near; else into memory that this CPU has in its caches, and from there on to the
+//! arena, past the caches, whenever that memory is full.
 
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
@@ -11,11 +12,14 @@ use crate::blocks::{Block, Content};
 pub(crate) struct Draft {
     first: u64,
     items: u32,
-    /// Encoded items: all of them, or those that have not gone to the segment.
+    /// Encoded items: all of them, or those that have not gone to the segment; none of those that are encoded there.
     bytes: Vec<u8>,
+    /// Bytes of these, or of the segment, that are taken.
     used: usize,
     segment: Option<Segment>,
-    /// Bytes in the segment.
+    /// Items are not encoded in the segment.
+    is_staged: bool,
+    /// Bytes that have gone there.
     sent: usize,
 }
 
@@ -35,7 +39,8 @@ impl Draft {
 
     /// For as many items of `size` bytes as the segment holds.
     pub(crate) fn in_arena(first: u64, size: usize, segment: Segment, bytes: Vec<u8>) -> Self {
-        Draft { segment: Some(segment), ..Draft::new(first, STAGE_BYTES.max(size), bytes) }
+        let is_staged = segment.is_far();
+        Draft { segment: Some(segment), is_staged, ..Draft::new(first, STAGE_BYTES.max(size), bytes) }
     }
 
     pub(crate) fn items(&self) -> u32 {
@@ -44,9 +49,15 @@ impl Draft {
 
     #[inline]
     pub(crate) fn parts(&mut self) -> Parts<'_> {
-        let most = if self.segment.is_some() { SEGMENT_BYTES - self.sent } else { usize::MAX };
-        let end = self.bytes.len().min(most);
-        (&mut self.bytes[self.used..end], &mut self.items, &mut self.used)
+        let place = match &mut self.segment {
+            None => &mut self.bytes,
+            Some(segment) if !self.is_staged => segment.bytes_mut(),
+            Some(_) => {
+                let end = self.bytes.len().min(SEGMENT_BYTES - self.sent);
+                &mut self.bytes[..end]
+            }
+        };
+        (&mut place[self.used..], &mut self.items, &mut self.used)
     }
 
     /// Takes an item that is encoded already.
@@ -59,8 +70,8 @@ impl Draft {
 
     /// Makes room for so many bytes more in the segment; false if there is none.
     pub(crate) fn make_room(&mut self, bytes: usize) -> bool {
-        let Some(segment) = &mut self.segment else { return false };
-        segment.write(self.sent, &self.bytes[..self.used]);
+        let Some(segment) = self.segment.as_mut().filter(|_| self.is_staged) else { return false };
+        segment.stream(self.sent, &self.bytes[..self.used]);
         self.sent += self.used;
         self.used = 0;
         bytes <= SEGMENT_BYTES - self.sent
@@ -68,10 +79,12 @@ impl Draft {
 
     /// The block, if there are any items. Memory that it does not need goes to `spare`.
     pub(crate) fn finish(self, item_size: Option<usize>, spare: &mut Vec<Vec<u8>>) -> Option<Block> {
-        let Draft { first, items, mut bytes, used, segment, sent } = self;
+        let Draft { first, items, mut bytes, used, segment, is_staged, sent } = self;
         let content = match segment {
             Some(mut segment) => {
-                segment.write(sent, &bytes[..used]);
+                if is_staged {
+                    segment.stream(sent, &bytes[..used]);
+                }
                 spare.push(bytes);
                 Content::InArena(segment.finish(), sent + used)
             }
@@ -112,9 +125,12 @@ mod tests {
         let (hub, _fd) = Hub::create(1).unwrap();
         for size in [1, 7, 8, 16, 100, 3000, STAGE_BYTES, STAGE_BYTES + 1, SEGMENT_BYTES] {
             let most = SEGMENT_BYTES / size;
-            for items in [1, most / 2, most - 1, most, most + 1] {
+            for (items, is_staged) in
+                [1, most / 2, most - 1, most, most + 1].into_iter().flat_map(|items| [(items, false), (items, true)])
+            {
                 let segment = hub.arena().take().expect("it is free again");
-                let (filled, block) = fill(Draft::in_arena(5, size, segment, vec![9; 10]), items, size);
+                let draft = Draft { is_staged, ..Draft::in_arena(5, size, segment, vec![9; 10]) };
+                let (filled, block) = fill(draft, items, size);
                 assert_eq!(filled, items.min(most), "{items} items of {size} bytes");
                 let Some(block) = block else {
                     assert_eq!(filled, 0);

@@ -15,7 +15,7 @@ use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::region::{Access, Mapping};
-use super::stream::{settle, stream};
+use super::stream::{Distance, settle, stream};
 
 /// Bytes of a segment. What is done once for each makes a map of numbers 7 % faster than segments of 32 KiB do; those of 128
 /// KiB bring no more.
@@ -43,6 +43,8 @@ struct Free {
     used: VecDeque<u32>,
     /// The others.
     fresh: Range<u32>,
+    /// From those who read them.
+    distance: Distance,
 }
 
 /// A segment that somebody has. Dropped, it is free again.
@@ -54,7 +56,10 @@ struct Hold {
 
 /// A part of the arena, to be written.
 #[derive(Debug)]
-pub struct Segment(Hold);
+pub struct Segment {
+    hold: Hold,
+    is_far: bool,
+}
 
 /// A part of the arena that has been written, to be read in place. It is free again when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -63,7 +68,8 @@ pub struct Written(Arc<Hold>);
 impl Arena {
     /// Of so many segments, from `at` on in the mapping.
     pub(crate) fn new(mapping: Arc<Mapping>, at: usize, segments: u32) -> Arena {
-        let free = Mutex::new(Free { used: VecDeque::new(), fresh: 0..segments });
+        let free = Free { used: VecDeque::new(), fresh: 0..segments, distance: Distance::default() };
+        let free = Mutex::new(free);
         Arena(Arc::new(Ground { mapping, at, free }))
     }
 
@@ -79,7 +85,12 @@ impl Arena {
             free.fresh = 0..0; // the kernel is not asked again
         }
         let number = fresh.or_else(|| free.used.pop_front())?;
-        Some(Segment(Hold { ground: Arc::clone(ground), number }))
+        let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), number }, is_far: false };
+        if fresh.is_none() {
+            free.distance.look(segment.bytes_mut());
+        }
+        segment.is_far = free.distance.is_far();
+        Some(segment)
     }
 }
 
@@ -120,23 +131,34 @@ impl Drop for Hold {
 }
 
 impl Segment {
+    /// Whether its readers have been so far from here that [`stream`](Segment::stream) takes less time than writing in place.
+    pub fn is_far(&self) -> bool {
+        self.is_far
+    }
+
+    /// All of it, to be written in place.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let place = self.hold.place(0, SEGMENT_BYTES);
+        // SAFETY:
+        // - in the mapping, which stays where it is, and was initialised (with zeros) when it was made;
+        // - nobody else has the segment, which is borrowed exclusively.
+        unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), SEGMENT_BYTES) }
+    }
+
     /// Writes past the caches of this CPU, which does not need the bytes again, so it need not own their lines.
     ///
     /// # Panics
     /// If the segment has no `bytes.len()` bytes from `at` on.
-    pub fn write(&mut self, at: usize, bytes: &[u8]) {
-        let place = self.0.place(at, bytes.len());
-        // SAFETY:
-        // - in the segment, which stays where it is, and was initialised (with zeros) when it was made;
-        // - nobody else has the segment, which is borrowed exclusively.
-        let place = unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), bytes.len()) };
-        stream(place, bytes);
+    pub fn stream(&mut self, at: usize, bytes: &[u8]) {
+        let place = self.bytes_mut().get_mut(at..).and_then(|rest| rest.get_mut(..bytes.len()));
+        stream(place.expect("outside of the segment"), bytes);
     }
 
     /// It has been written.
     pub fn finish(self) -> Written {
         settle();
-        Written(Arc::new(self.0))
+        Written(Arc::new(self.hold))
     }
 }
 

@@ -80,3 +80,4 @@ pub use patience::Patience;
 pub use producer::{Producer, Sent};
 pub use progress::{ItemMarks, Journal, Progress};
 pub use record::{HEADER_BYTES, Header, MORE, Record};
+pub use stream::own_lines;

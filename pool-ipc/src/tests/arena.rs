@@ -28,7 +28,7 @@ fn workers_read_what_was_written() -> Result<(), Error> {
     let (hub, worker) = arena(3)?;
     let mut segments = [taken(&hub), taken(&hub), taken(&hub)];
     for (seed, segment) in segments.iter_mut().enumerate() {
-        segment.write(0, &pattern(seed, SEGMENT_BYTES));
+        segment.stream(0, &pattern(seed, SEGMENT_BYTES));
     }
     for (seed, segment) in segments.into_iter().enumerate() {
         let written = segment.finish();
@@ -49,13 +49,13 @@ fn pieces_of_any_length_stand_where_they_were_put() -> Result<(), Error> {
         let (mut segment, mut at) = (taken(&hub), 0);
         while at < SEGMENT_BYTES {
             let end = SEGMENT_BYTES.min(at + random.below(300) as usize);
-            segment.write(at, &expected[at..end]);
+            segment.stream(at, &expected[at..end]);
             at = end;
         }
         let written = segment.finish();
         assert_eq!(read(&worker, &written.locate(0..SEGMENT_BYTES)).as_ref(), Some(&expected));
         drop(written);
-        taken(&hub).write(0, &[0; SEGMENT_BYTES]);
+        taken(&hub).stream(0, &[0; SEGMENT_BYTES]);
     }
     Ok(())
 }
@@ -95,7 +95,7 @@ fn what_is_no_location_is_refused() -> Result<(), Error> {
 #[should_panic(expected = "outside of the segment")]
 fn a_segment_has_an_end() {
     let (hub, _worker) = arena(2).expect("there is memory");
-    taken(&hub).write(SEGMENT_BYTES - 1, &[0; 2]);
+    taken(&hub).stream(SEGMENT_BYTES - 1, &[0; 2]);
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn threads_take_different_segments() -> Result<(), Error> {
                 for round in 0..200_usize {
                     let mut segment = taken(hub);
                     let bytes = [seed.wrapping_mul(80).wrapping_add(round as u8); 1000];
-                    segment.write(round * 16, &bytes);
+                    segment.stream(round * 16, &bytes);
                     let written = segment.finish();
                     let found = read(worker, &written.locate(round * 16..round * 16 + 1000));
                     assert_eq!(found.as_deref(), Some(&bytes[..]));

@@ -11,9 +11,10 @@ use crate::bytes::{Bytes, Cut};
 use crate::encoder::FRAME;
 use crate::lane::RECORD_BYTES;
 use crate::payload::Call;
+use crate::rack::{Rack, SlotRef};
 use crate::scheduler::{CALLS_MAX, JobId};
 use crate::shared::Shared;
-use crate::slot::{Part, Rack, Slot, SlotRef, Waiter};
+use crate::slot::{Slot, Waiter};
 
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
@@ -212,12 +213,12 @@ impl Blocks {
     /// Takes the next call of the job: its slot, and whether it stands beside the one before.
     #[inline]
     pub(crate) fn push_call(&mut self, shared: &Arc<Shared>, job: JobId, number: u64, call: Call) -> (SlotRef, bool) {
-        let Call { args, args_size, whole, .. } = call;
         let last = self.queue.back_mut();
         let rack_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
-        if let Some(slot) = last.filter(|_| !whole).and_then(|last| last.add(number, &args)) {
+        if let Some(slot) = last.filter(|_| !call.whole).and_then(|last| last.add(number, &call.args)) {
             return (slot, true);
         }
+        let Call { args, args_size, whole, .. } = call;
         let bytes = match args {
             Bytes::Heap(bytes) => bytes,
             Bytes::Inline(..) => {
@@ -239,11 +240,15 @@ impl Blocks {
         self.queue.iter().find(|block| block.holds(number)).is_some_and(|block| block.slot(number).is_some())
     }
 
-    /// Settles a call; nothing if it was settled before. Who is to be told.
+    /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
     #[inline]
-    pub(crate) fn complete(&mut self, number: u64, part: Part) -> Option<Option<Waiter>> {
+    pub(crate) fn complete(
+        &mut self,
+        number: u64,
+        outcome: impl FnOnce(&Slot) -> Option<Waiter>,
+    ) -> Option<Option<Waiter>> {
         let at = self.queue.iter().position(|block| block.holds(number))?;
-        let waiter = self.queue[at].slot(number)?.complete(part);
+        let waiter = outcome(self.queue[at].slot(number)?);
         self.settled_at(at, 1);
         Some(waiter)
     }

@@ -11,7 +11,8 @@ pub(crate) const INLINE: usize = 15;
 /// Owned bytes. Most calls of small functions need no allocation for them.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    Inline(u8, [u8; INLINE]),
+    /// What stands behind the length is not of them.
+    Inline([u8; INLINE], u8),
     Heap(Vec<u8>),
 }
 
@@ -25,7 +26,7 @@ impl Bytes {
         }
         let mut inline = [0; INLINE];
         inline[..bytes.len()].copy_from_slice(bytes);
-        Bytes::Inline(bytes.len() as u8, inline)
+        Bytes::Inline(inline, bytes.len() as u8)
     }
 
     /// The payload of a record.
@@ -36,9 +37,15 @@ impl Bytes {
             ring.copy(record, &mut bytes);
             return Bytes::Heap(bytes);
         }
-        let mut inline = [0; INLINE];
-        ring.copy_range(record, 0, &mut inline[..record.len]);
-        Bytes::Inline(record.len as u8, inline)
+        Bytes::of_words(ring.start(record), record.len as u8)
+    }
+
+    /// The first `length` bytes of the words, as they lie in memory.
+    #[inline]
+    pub(crate) fn of_words(words: [u64; 2], length: u8) -> Self {
+        let words = words.map(u64::to_ne_bytes);
+        let (bytes, _) = words.as_flattened().split_first_chunk().expect("two words are more");
+        Bytes::Inline(*bytes, length)
     }
 
     /// All of it as a vector, without a copy unless it is a few bytes.
@@ -56,7 +63,7 @@ impl Deref for Bytes {
     #[inline]
     fn deref(&self) -> &[u8] {
         match self {
-            Bytes::Inline(length, bytes) => &bytes[..usize::from(*length)],
+            Bytes::Inline(bytes, length) => &bytes[..usize::from(*length)],
             Bytes::Heap(bytes) => bytes,
         }
     }

@@ -187,7 +187,13 @@ impl Engine {
         if items > 1 && self.has_calls(job) {
             return Err(Violation);
         }
-        if let Some(body) = self.land(worker, job, first, items, body, failed || whole) {
+        let is_plain = items > 0 && !failed && !whole;
+        let body = match body {
+            body if !is_plain => Some(body),
+            body if self.deliver_short(worker, job, first, &body) => None,
+            body => self.land(worker, job, first, items, body),
+        };
+        if let Some(body) = body {
             let body = self.lane(worker).expect("it has just spoken").take(body);
             if items > 0 {
                 let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
@@ -208,9 +214,9 @@ impl Engine {
 
     /// Lets values land, if their job has a place for them; else the body comes back.
     #[inline]
-    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body, is_odd: bool) -> Option<Body> {
+    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
         let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
-        let Some(payload) = self.scheduler.payload_mut(job).filter(|_| items > 0 && !is_odd) else { return Some(body) };
+        let Some(payload) = self.scheduler.payload_mut(job) else { return Some(body) };
         let Some(landing) = payload.landing() else { return Some(body) };
         let body = lane.land(body, first, items, landing).err();
         if body.is_none() {
@@ -254,7 +260,21 @@ impl Engine {
         self.desks[worker].refused = true;
     }
 
+    /// Settles a call whose value is of a few bytes: [`deliver`](Engine::deliver) without its detours.
     #[inline]
+    fn deliver_short(&mut self, worker: WorkerId, job: JobId, call: u64, body: &Body) -> bool {
+        let Some(payload) = self.scheduler.payload_mut(job).filter(|payload| !payload.is_map()) else { return false };
+        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
+        let Some((words, length)) = lane.take_short(body) else { return false };
+        if let Some(waiter) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
+            self.errands.progress = true;
+            self.counts.settled(1, true);
+            self.counts.finished();
+            self.errands.waiters.extend(waiter);
+        }
+        true
+    }
+
     fn deliver(&mut self, job: JobId, part: Part) {
         let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
         let payload = self.scheduler.payload_mut(job);

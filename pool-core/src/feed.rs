@@ -20,9 +20,10 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::RECORD_BYTES;
 use crate::payload::Payload;
+use crate::rack::{Rack, SlotRef};
 use crate::scheduler::Terms;
 use crate::shared::{BURST, Shared};
-use crate::slot::{Part, Rack, SlotRef, Waiter};
+use crate::slot::{Part, Waiter};
 use crate::task::Task;
 
 pub(crate) struct Feed<T: Task, I> {
@@ -400,7 +401,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
     if let Some(size @ ..=INLINE) = T::args_size() {
         let mut bytes = [0; INLINE];
         let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
-        return encoded.map(|()| Bytes::Inline(size as u8, bytes)).map_err(|error| encode_error::<T>(&error));
+        return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
     }
     let mut short = [0; 64];
     let mut out = Encoder::new(&mut short);

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::quantity;
+use crate::rack::SlotRef;
 use crate::shared::Shared;
-use crate::slot::{Arrivals, Slot, SlotRef, Waiter};
+use crate::slot::{Arrivals, Slot, Waiter};
 
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
 /// ([`Pool::map_async`](crate::Pool::map_async)).

@@ -84,6 +84,7 @@ mod callbacks;
 mod engine;
 mod lane;
 mod payload;
+mod rack;
 mod room;
 mod scheduler;
 mod shared;

@@ -15,7 +15,9 @@ use crate::vector;
 /// The value of a single call that is finished.
 pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
     let mut outcome = None;
-    if let Parts::One(part) = slot.take() {
+    if let Some(bytes) = slot.short() {
+        decode_items::<T>(&bytes, 0..1, false, |_, result| outcome = Some(result));
+    } else if let Parts::One(part) = slot.take() {
         decode::<T>(part, false, |_, result| outcome = Some(result));
     }
     outcome.unwrap_or_else(|| Err(missing(slot)))
@@ -161,8 +163,17 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64
         let undecodable = |error: CodecError| undecodable::<T>(&error.to_string(), is_map.then_some(first as usize));
         return each(first, value.map_err(undecodable));
     }
-    let mut input = Decoder::new(&bytes);
-    let mut items = first..first + u64::from(items);
+    decode_items::<T>(&bytes, first..first + u64::from(items), is_map, each);
+}
+
+#[inline]
+fn decode_items<T: Task>(
+    bytes: &[u8],
+    mut items: Range<u64>,
+    is_map: bool,
+    mut each: impl FnMut(u64, Result<T::Output>),
+) {
+    let mut input = Decoder::new(bytes);
     // Once for all items: only a panic makes another round necessary.
     while !items.is_empty() {
         let caught = catch_unwind(AssertUnwindSafe(|| {

@@ -4,7 +4,8 @@ use crate::blocks::Blocks;
 use crate::bytes::Bytes;
 use crate::error::Error;
 use crate::landing::Landing;
-use crate::slot::{Part, SlotRef, Waiter};
+use crate::rack::SlotRef;
+use crate::slot::{Part, Waiter};
 use crate::table::Entry;
 
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Payload {
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
         let Some(map) = &self.map else {
-            let waiter = self.blocks.complete(first, Part { first: 0, ..part })?;
+            let waiter = self.blocks.complete(first, |slot| slot.complete(Part { first: 0, ..part }))?;
             return Some(Delivered { waiter, ends_call: true });
         };
         let waiter = map.slot.deliver(part);

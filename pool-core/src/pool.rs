@@ -108,7 +108,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn apply<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<T::Output> {
-        self.submit(Terms { urgent: true, ..self.terms(&task)? }, task, args)?.get()
+        self.submit(task, args, true)?.get()
     }
 
     /// Submits a call of the task and returns its handle at once.
@@ -120,16 +120,15 @@ impl Pool {
     /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle
     /// to say.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
-        self.submit(self.terms(&task)?, task, args)
+        self.submit(task, args, false)
     }
 
-    fn submit<T: Task>(&self, terms: Terms, _: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
+    /// Little beyond what depends on the task.
+    #[inline(always)]
+    fn submit<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let (args, whole) = encode_owned::<T>(args)?;
         let call = Call { entry: T::entry(), args, args_size: T::args_size(), whole };
-        self.shared.wait_for_room();
-        self.shared.note_submissions(1);
-        let slot = self.shared.with(|engine| engine.call(&self.shared, terms, call))?;
-        Ok(AsyncResult::new(slot, outcome::one::<T>))
+        Ok(AsyncResult::new(Shared::call(&self.shared, call, task.options(), urgent)?, outcome::one::<T>))
     }
 
     /// Calls the task for each item and returns the results in the order of the items.
@@ -300,25 +299,8 @@ impl Pool {
         Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
     }
 
-    /// What the task's options, and where they are silent the pool's, say of a job.
     fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
-        self.shared.check_owner()?;
-        let options = task.options().or(self.shared.defaults);
-        if options.chunk_size == Some(0) {
-            let text = "a chunk size must be at least 1, and is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(T::entry()));
-        }
-        Ok(Terms {
-            task: T::entry().index(),
-            timeout: options.timeout_ns(T::entry())?,
-            retries: options.retries.unwrap_or(0),
-            retry_panics: options.retry_panics,
-            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
-            urgent: false,
-            lazy: false,
-            bulk: false,
-            calls: false,
-        })
+        self.shared.terms(T::entry(), task.options())
     }
 
     // ---- ending ----------------------------------------------------------------------------------------------------

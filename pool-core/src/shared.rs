@@ -12,9 +12,12 @@ use crate::callbacks::Callbacks;
 use crate::engine::{Engine, Errands};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Lineage;
+use crate::payload::Call;
+use crate::rack::SlotRef;
 use crate::room::{Place, Room};
-use crate::scheduler::Nanos;
+use crate::scheduler::{Nanos, Terms};
 use crate::slot::Waiter;
+use crate::table::Entry;
 use crate::task::Options;
 
 #[derive(Debug)]
@@ -310,6 +313,44 @@ impl Shared {
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
         self.bustle.store(self.bustle.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// What a task's options, and where they are silent the pool's, say of a job.
+    ///
+    /// # Errors
+    ///
+    /// An option that is out of range.
+    #[inline]
+    pub(crate) fn terms(&self, entry: &'static Entry, options: Options) -> Result<Terms> {
+        self.check_owner()?;
+        let options = options.or(self.defaults);
+        if options.chunk_size == Some(0) {
+            let text = "a chunk size must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry));
+        }
+        Ok(Terms {
+            task: entry.index(),
+            timeout: options.timeout_ns(entry)?,
+            retries: options.retries.unwrap_or(0),
+            retry_panics: options.retry_panics,
+            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            urgent: false,
+            lazy: false,
+            bulk: false,
+            calls: false,
+        })
+    }
+
+    /// Takes a call of the pool's, when there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool takes none.
+    pub(crate) fn call(self: &Arc<Self>, call: Call, options: Options, urgent: bool) -> Result<SlotRef> {
+        let terms = Terms { urgent, ..self.terms(call.entry, options)? };
+        self.wait_for_room();
+        self.note_submissions(1);
+        self.with(|engine| engine.call(self, terms, call))
     }
 
     /// Waits until fewer items are pending than the pool allows.

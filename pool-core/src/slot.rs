@@ -1,33 +1,45 @@
 //! Where the outcome of a job arrives, and who waits for it.
 
 use std::collections::VecDeque;
-use std::ops::Deref;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, INLINE};
 use crate::error::Error;
 use crate::landing::Landing;
-use crate::scheduler::JobId;
-use crate::shared::Shared;
 
 /// Of a map, or of one call. There may be ten million.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    finished: AtomicBool,
+    /// What has happened ([`FINISHED`] ...), and the length of a short value.
+    state: AtomicU8,
     fresh: AtomicBool,
-    inbox: Mutex<Inbox>,
+    /// The value of a call if it is [short](Slot::short), as most are: nobody has to lock anything for it.
+    short: [AtomicU64; 2],
+    /// All else.
+    inbox: Mutex<Option<Box<Inbox>>>,
 }
+
+/// The bits of a slot's state that hold the length of a short value.
+const LENGTH: u8 = 0x0f;
+/// The call has a short value.
+const SHORT: u8 = 0x10;
+/// Nothing more will come.
+const FINISHED: u8 = 0x20;
+/// There is a waiter in the inbox.
+const AWAITED: u8 = 0x40;
+/// Nobody will look any more.
+const ABANDONED: u8 = 0x80;
+const _: () = assert!(INLINE <= LENGTH as usize);
 
 #[derive(Debug, Default)]
 struct Inbox {
     parts: Parts,
     /// Why the items that have not been delivered never will be.
     rest: Option<Error>,
-    /// Apart, since most jobs have none.
-    waiter: Option<Box<Waiter>>,
+    waiter: Option<Waiter>,
 }
 
 /// The outcome of consecutive items.
@@ -49,8 +61,6 @@ pub(crate) enum Parts {
     Many(Vec<Part>),
     /// Of a map that is finished.
     Landed(Box<Landed>),
-    /// Nobody will look any more.
-    Abandoned,
 }
 
 /// Values that have landed, and what else there was.
@@ -73,7 +83,6 @@ impl Parts {
                 landed.others.push(part);
                 *self = Parts::Landed(landed);
             }
-            Parts::Abandoned => *self = Parts::Abandoned,
         }
     }
 }
@@ -84,7 +93,7 @@ impl IntoIterator for Parts {
 
     fn into_iter(self) -> Self::IntoIter {
         match self {
-            Parts::None | Parts::Abandoned => None.into_iter().chain(Vec::new()),
+            Parts::None => None.into_iter().chain(Vec::new()),
             Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
             Parts::Many(parts) => None.into_iter().chain(parts),
             Parts::Landed(landed) => None.into_iter().chain(landed.others),
@@ -113,127 +122,63 @@ impl std::fmt::Debug for Waiter {
     }
 }
 
-/// Slots that are made at once, for calls that are submitted one after the other, or the one of a map; and whose they
-/// are.
-#[derive(Debug)]
-pub(crate) struct Rack {
-    shared: Arc<Shared>,
-    job: JobId,
-    /// The number of the first call in its job; a map has none.
-    first: Option<u64>,
-    slots: Slots,
-}
-
-/// No allocation of its own for the one of a map, or of a call alone.
-#[derive(Debug)]
-enum Slots {
-    One(Slot),
-    Many(Box<[Slot]>),
-}
-
-impl Rack {
-    pub(crate) fn of_map(shared: &Arc<Shared>, job: JobId) -> Arc<Self> {
-        Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: Slots::One(Slot::default()) })
-    }
-
-    #[inline]
-    pub(crate) fn of_calls(shared: &Arc<Shared>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
-        let slots = match calls {
-            1 => Slots::One(Slot::default()),
-            _ => Slots::Many((0..calls).map(|_| Slot::default()).collect()),
-        };
-        Arc::new(Rack { shared: Arc::clone(shared), job, first: Some(first), slots })
-    }
-
-    #[inline]
-    pub(crate) fn slots(&self) -> &[Slot] {
-        match &self.slots {
-            Slots::One(slot) => std::slice::from_ref(slot),
-            Slots::Many(slots) => slots,
-        }
-    }
-}
-
-/// One slot of a rack.
-#[derive(Clone, Debug)]
-pub(crate) struct SlotRef {
-    rack: Arc<Rack>,
-    index: u32,
-}
-
-impl SlotRef {
-    #[inline]
-    pub(crate) fn new(rack: &Arc<Rack>, index: u32) -> Self {
-        SlotRef { rack: Arc::clone(rack), index }
-    }
-
-    #[inline]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.rack.shared
-    }
-
-    #[inline]
-    pub(crate) fn job(&self) -> JobId {
-        self.rack.job
-    }
-
-    /// The number of the call in its job, if it is one.
-    #[inline]
-    pub(crate) fn call(&self) -> Option<u64> {
-        Some(self.rack.first? + u64::from(self.index))
-    }
-}
-
-impl Deref for SlotRef {
-    type Target = Slot;
-
-    #[inline]
-    fn deref(&self) -> &Slot {
-        &self.rack.slots()[self.index as usize]
-    }
-}
-
 impl Slot {
     #[inline]
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+    fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    fn has(&self, flag: u8) -> bool {
+        self.state.load(Ordering::Acquire) & flag != 0
     }
 
     /// Takes the outcome of some items. The waiter, if it is to be told now.
     pub(crate) fn deliver(&self, part: Part) -> Option<Waiter> {
         let mut inbox = self.inbox();
-        if matches!(inbox.parts, Parts::Abandoned) {
+        if self.has(ABANDONED) {
             return None;
         }
+        let inbox = inbox.get_or_insert_default();
         inbox.parts.push(part);
         self.fresh.store(true, Ordering::Release);
-        inbox.waiter.take_if(|waiter| matches!(**waiter, Waiter::Thread(_))).map(|waiter| *waiter)
+        inbox.waiter.take_if(|waiter| matches!(waiter, Waiter::Thread(_)))
     }
 
     /// Takes the outcome of a call.
-    #[inline]
     pub(crate) fn complete(&self, part: Part) -> Option<Waiter> {
         let mut inbox = self.inbox();
-        if !matches!(inbox.parts, Parts::Abandoned) {
-            inbox.parts = Parts::One(part);
+        if !self.has(ABANDONED) {
+            inbox.get_or_insert_default().parts = Parts::One(part);
         }
         self.end(&mut inbox)
     }
 
-    /// This is the one place where a job ends.
+    /// Takes the value of a call, the first `length` bytes of these words.
     #[inline]
-    fn end(&self, inbox: &mut Inbox) -> Option<Waiter> {
-        self.finished.store(true, Ordering::Release);
-        inbox.waiter.take().map(|waiter| *waiter)
+    pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiter> {
+        self.short.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
+        // Either this finds that there is a waiter, or who brings one finds that this is finished.
+        let before = self.state.swap(FINISHED | SHORT | length, Ordering::AcqRel);
+        if before & AWAITED == 0 { None } else { self.inbox().as_mut()?.waiter.take() }
+    }
+
+    /// This is the one place where a job ends, but for a call of a short value.
+    fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiter> {
+        self.state.fetch_or(FINISHED, Ordering::Release);
+        inbox.as_mut()?.waiter.take()
     }
 
     /// Nothing more will come; `rest` says why, if items are missing.
     pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiter> {
         let mut inbox = self.inbox();
-        inbox.rest = rest;
-        if let Some(landing) = landing {
-            let others = std::mem::take(&mut inbox.parts).into_iter().collect();
-            inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
+        if rest.is_some() || landing.is_some() {
+            let inbox = inbox.get_or_insert_default();
+            inbox.rest = rest;
+            if let Some(landing) = landing {
+                let others = std::mem::take(&mut inbox.parts).into_iter().collect();
+                inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
+            }
         }
         self.end(&mut inbox)
     }
@@ -241,7 +186,7 @@ impl Slot {
     /// Whether nothing more will come.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
-        self.finished.load(Ordering::Acquire)
+        self.has(FINISHED)
     }
 
     /// Whether there is something to [take](Slot::take), or never will be.
@@ -250,29 +195,41 @@ impl Slot {
         self.fresh.load(Ordering::Acquire) || self.is_finished()
     }
 
+    /// The value of a finished call, if it is of a few bytes; it stays. All else is to be [taken](Slot::take).
+    #[inline]
+    pub(crate) fn short(&self) -> Option<Bytes> {
+        let state = self.state.load(Ordering::Acquire);
+        if state & SHORT == 0 {
+            return None;
+        }
+        let words = self.short.each_ref().map(|word| word.load(Ordering::Relaxed));
+        Some(Bytes::of_words(words, state & LENGTH))
+    }
+
     /// What has arrived.
     #[inline]
     pub(crate) fn take(&self) -> Parts {
         let mut inbox = self.inbox();
         self.fresh.store(false, Ordering::Relaxed);
-        std::mem::take(&mut inbox.parts)
+        inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
     /// Why the items that were not delivered never will be.
     pub(crate) fn rest(&self) -> Option<Error> {
-        self.inbox().rest.as_ref().map(Error::duplicate)
+        self.inbox().as_ref()?.rest.as_ref().map(Error::duplicate)
     }
 
     /// Whether all that has arrived are values, and nothing is missing.
     pub(crate) fn is_success(&self) -> bool {
         let inbox = self.inbox();
-        let all_values = match &inbox.parts {
-            Parts::None | Parts::Abandoned => true,
+        let Some(Inbox { parts, rest, .. }) = inbox.as_deref() else { return true };
+        let all_values = match parts {
+            Parts::None => true,
             Parts::One(part) => part.values.is_ok(),
             Parts::Many(parts) => parts.iter().all(|part| part.values.is_ok()),
             Parts::Landed(landed) => landed.others.iter().all(|part| part.values.is_ok()),
         };
-        inbox.rest.is_none() && all_values
+        rest.is_none() && all_values
     }
 
     /// Whoever is to be told next, in place of anybody before. Given back if there is nothing to wait for.
@@ -285,15 +242,18 @@ impl Slot {
         if news {
             return Err(waiter);
         }
-        inbox.waiter = Some(Box::new(waiter));
-        Ok(())
+        let inbox = inbox.get_or_insert_default();
+        inbox.waiter = Some(waiter);
+        // A short value may have come meanwhile.
+        let before = self.state.fetch_or(AWAITED, Ordering::AcqRel);
+        inbox.waiter.take_if(|_| before & FINISHED != 0).map_or(Ok(()), Err)
     }
 
     /// What arrives from now on is dropped.
     pub(crate) fn abandon(&self) {
         let mut inbox = self.inbox();
-        inbox.waiter = None;
-        inbox.parts = Parts::Abandoned;
+        self.state.fetch_or(ABANDONED, Ordering::Relaxed);
+        *inbox = None;
     }
 }
 
@@ -326,5 +286,64 @@ impl Arrivals {
 
     pub(crate) fn set_thread(&self, thread: Thread) {
         self.state().1 = Some(thread);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn callback() -> Waiter {
+        Waiter::Callback(Box::new(|| ()))
+    }
+
+    #[test]
+    fn short_values_of_any_length_stay() {
+        for length in 0..=INLINE as u8 {
+            let slot = Slot::default();
+            assert!(slot.short().is_none() && !slot.is_finished());
+            assert!(slot.complete_short([u64::MAX, 7], length).is_none());
+            let mut bytes = [0xff; INLINE];
+            bytes[8..].copy_from_slice(&[7, 0, 0, 0, 0, 0, 0]);
+            for _ in 0..2 {
+                assert_eq!(slot.short().as_deref(), Some(&bytes[..length.into()]));
+            }
+            assert!(slot.is_finished() && slot.is_success() && slot.set_waiter(callback()).is_err());
+        }
+    }
+
+    /// Two threads at once: one brings the value, one a waiter. Exactly one of them has to do with the waiter.
+    #[test]
+    fn a_waiter_hears_of_a_short_value() {
+        const ROUNDS: usize = 20_000;
+        let slots: Vec<_> = (0..ROUNDS).map(|_| Slot::default()).collect();
+        let barrier = Barrier::new(2);
+        let told = thread::scope(|scope| {
+            let values = scope.spawn(|| {
+                barrier.wait();
+                slots.iter().map(|slot| slot.complete_short([1, 2], 16 - 1).is_some()).collect::<Vec<_>>()
+            });
+            barrier.wait();
+            let waits: Vec<_> = slots.iter().map(|slot| slot.set_waiter(callback()).is_ok()).collect();
+            let told = values.join().unwrap();
+            assert_eq!(told, waits, "a waiter that was taken is told, and nobody else");
+            told
+        });
+        assert_eq!(told.len(), ROUNDS);
+    }
+
+    #[test]
+    fn an_abandoned_slot_keeps_nothing() {
+        let part = || Part { first: 0, items: 1, whole: false, values: Ok(Bytes::Heap(vec![0; 100])) };
+        let slot = Slot::default();
+        slot.deliver(part());
+        slot.abandon();
+        slot.deliver(part());
+        assert!(matches!(slot.take(), Parts::None) && !slot.is_finished());
+        slot.complete(part());
+        assert!(matches!(slot.take(), Parts::None) && slot.is_finished());
     }
 }

@@ -120,6 +120,17 @@ impl Consumer {
         self.copy_to(record, at, out);
     }
 
+    /// The payload's first bytes as two words as they lie in memory; what stands behind its end is arbitrary.
+    ///
+    /// # Panics
+    /// If `record` has been released or is not of this ring.
+    #[inline]
+    pub fn start(&self, record: &Record) -> [u64; 2] {
+        self.own(record);
+        // A payload has room for a multiple of a header's bytes.
+        if record.len == 0 { [0; 2] } else { self.memory.payload_start(record.position) }
+    }
+
     /// As [`copy_range`](Consumer::copy_range), into memory that need not have been written before. All of `out` is.
     ///
     /// # Panics

@@ -140,6 +140,20 @@ impl Memory {
         }
     }
 
+    /// The first two words of the payload of the record at `position`, that another process may be writing.
+    ///
+    /// # Panics
+    /// If they pass the ring's end.
+    #[inline]
+    pub(crate) fn payload_start(&self, position: u64) -> [u64; 2] {
+        self.check(position, 0, size_of::<[AtomicU64; 2]>());
+        // SAFETY:
+        // - within the memory, as has just been checked, and aligned as headers are;
+        // - atomics may be written by anybody while we hold this.
+        let [first, second] = unsafe { self.payload(position).cast::<[AtomicU64; 2]>().as_ref() };
+        [first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]
+    }
+
     /// Appends `len` payload bytes of the record at `position` to `out`.
     #[inline]
     pub(crate) fn append_payload(&self, position: u64, len: usize, out: &mut Vec<u8>) {

@@ -183,6 +183,14 @@ impl Producer {
     /// If `sent` is past the payload's end.
     #[inline]
     pub fn send(&mut self, header: &Header, payload: &[u8], sent: usize) -> Sent {
+        if sent > 0 || self.room(payload.len()).is_none_or(|room| room < payload.len()) {
+            return self.send_pieces(*header, payload, sent);
+        }
+        let position = self.send_record(header, header.flags & !MORE, payload);
+        Sent { sent: payload.len(), position: Some(position), done: true }
+    }
+
+    fn send_pieces(&mut self, header: Header, payload: &[u8], sent: usize) -> Sent {
         let mut rest = &payload[sent..];
         let mut position = None;
         let mut done = rest.is_empty() && sent > 0; // the last call was told so, and asks again
@@ -200,14 +208,20 @@ impl Producer {
             let (now, later) = rest.split_at(len);
             done = later.is_empty();
             let flags = if done { header.flags & !MORE } else { header.flags | MORE };
-            let (mut distance, is_fresh) = (self.distance, self.tail < self.extent as u64);
-            distance.copy(&mut self.spare(len)[..len], now, is_fresh);
-            self.distance = distance;
-            let at = self.publish_as(header, flags, len);
+            let at = self.send_record(&header, flags, now);
             position.get_or_insert(at);
             rest = later;
         }
         Sent { sent: payload.len() - rest.len(), position, done }
+    }
+
+    /// There is room.
+    #[inline]
+    fn send_record(&mut self, header: &Header, flags: u16, payload: &[u8]) -> u64 {
+        let (mut distance, is_fresh) = (self.distance, self.tail < self.extent as u64);
+        distance.copy(&mut self.spare(payload.len())[..payload.len()], payload, is_fresh);
+        self.distance = distance;
+        self.publish_as(header, flags, payload.len())
     }
 
     /// Bytes of a message, of which `rest` are not sent, that are worth a record of their own.

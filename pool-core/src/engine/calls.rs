@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::Engine;
 use crate::error::Error;
 use crate::payload::{Call, Payload};
+use crate::rack::SlotRef;
 use crate::scheduler::{JobId, Terms};
 use crate::shared::Shared;
-use crate::slot::SlotRef;
 
 /// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
 const SUBMISSIONS_PER_ROUND: u64 = 128;

@@ -14,9 +14,10 @@ use crate::blocks::{Block, Content};
 use crate::bytes::Bytes;
 use crate::engine::Engine;
 use crate::payload::{Call, Payload};
+use crate::rack::{Rack, SlotRef};
 use crate::scheduler::{Config, Scheduler, State, Terms, WorkerId};
 use crate::shared::Shared;
-use crate::slot::{Parts, Rack, SlotRef};
+use crate::slot::{Part, Parts};
 use crate::table::TASKS;
 use crate::task::Options;
 
@@ -286,6 +287,7 @@ fn check(job: &Job) {
         Parts::Landed(landed) => (landed.others, Some(landed.landing)),
         parts => (parts.into_iter().collect(), None),
     };
+    parts.extend(job.slot.short().map(|bytes| Part { first: 0, items: 1, whole: false, values: Ok(bytes) }));
     parts.sort_by_key(|part| part.first);
     let mut next = 0;
     for part in &parts {

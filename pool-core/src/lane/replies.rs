@@ -3,7 +3,7 @@
 use pool_ipc::{Header, MORE, Record};
 
 use super::{Lane, is_small_for};
-use crate::bytes::Bytes;
+use crate::bytes::{Bytes, INLINE};
 use crate::encoder::FRAME;
 use crate::landing::Landing;
 use crate::message::reply;
@@ -67,14 +67,7 @@ impl Lane {
                 if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
                     return Ok(None);
                 }
-                if self.gathered_from.is_none() {
-                    // Memory for all of it, by its own word; more than that is found as it comes.
-                    self.gathered = vector::with_room(header.info.min(ANNOUNCED_MAX) as usize);
-                }
-                self.check_length(&record)?;
-                self.end.replies.copy(&record, &mut self.gathered);
-                self.end.replies.release(&record);
-                self.touched = true;
+                self.gather(record)?;
                 if header.flags & MORE != 0 {
                     continue;
                 }
@@ -94,6 +87,30 @@ impl Lane {
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
             return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
         }
+    }
+
+    /// Takes in a part of a reply in pieces. Not a reference, for which a record that is whole would have to be in memory, too.
+    fn gather(&mut self, record: Record) -> Result<(), pool_ipc::Error> {
+        if self.gathered_from.is_none() {
+            // Memory for all of it, by its own word; more than that is found as it comes.
+            self.gathered = vector::with_room(record.header.info.min(ANNOUNCED_MAX) as usize);
+        }
+        self.check_length(&record)?;
+        self.end.replies.copy(&record, &mut self.gathered);
+        self.release(&record);
+        Ok(())
+    }
+
+    /// Takes the body out, if it is of a few bytes: the words in which these are, and how many they are.
+    #[inline]
+    pub(crate) fn take_short(&mut self, body: &Body) -> Option<([u64; 2], u8)> {
+        let Body::InRing(record) = body else { return None };
+        if record.len > INLINE {
+            return None;
+        }
+        let words = self.end.replies.start(record);
+        self.release(record);
+        Some((words, record.len as u8))
     }
 
     /// Takes the body out, so that the worker can use the place again.

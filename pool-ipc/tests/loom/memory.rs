@@ -66,6 +66,13 @@ impl Memory {
         out.iter_mut().zip(&bytes[at..]).for_each(|(to, &byte)| _ = to.write(byte));
     }
 
+    pub(crate) fn payload_start(&self, position: u64) -> [u64; 2] {
+        // SAFETY: as above.
+        let bytes = unsafe { self.payload_ref(position, 16) };
+        let words = bytes.as_chunks().0;
+        [u64::from_ne_bytes(words[0]), u64::from_ne_bytes(words[1])]
+    }
+
     pub(crate) fn append_payload(&self, position: u64, len: usize, out: &mut Vec<u8>) {
         // SAFETY: as above.
         out.extend_from_slice(unsafe { self.payload_ref(position, len) });

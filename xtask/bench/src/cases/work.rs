@@ -30,12 +30,15 @@ pub(super) fn skewed(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec
     efficiency("skewed", skewed_times(scale.pick(8_000, 20_000)), contender, scale)
 }
 
+const RUNS: usize = 3;
+
 fn efficiency(case: &str, times_us: Vec<f64>, contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let work = Work::new(times_us, scale.steps_per_us);
     contender.open(WORKERS)?;
     contender.work(&work)?;
     let mut shares = Vec::new();
-    for _ in 0..scale.pick(1, 3) {
+    // Of one alone, a neighbour's burst on a shared machine would decide.
+    for _ in 0..RUNS {
         let times = contender.work(&work)?;
         let most = WORKERS.min(cpus()) as f64;
         shares.push(times.serial.as_secs_f64() / (times.parallel.as_secs_f64() * most));

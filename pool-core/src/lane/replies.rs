@@ -67,7 +67,13 @@ impl Lane {
                 if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
                     return Ok(None);
                 }
-                self.gather(record)?;
+                if self.gathered_from.is_none() {
+                    // Memory for all of it, by its own word; more than that is found as it comes.
+                    self.gathered = vector::with_room(header.info.min(ANNOUNCED_MAX) as usize);
+                }
+                self.check_length(&record)?;
+                self.end.replies.copy(&record, &mut self.gathered);
+                self.release(&record);
                 if header.flags & MORE != 0 {
                     continue;
                 }
@@ -87,18 +93,6 @@ impl Lane {
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
             return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
         }
-    }
-
-    /// Takes in a part of a reply in pieces. Not a reference, for which a record that is whole would have to be in memory, too.
-    fn gather(&mut self, record: Record) -> Result<(), pool_ipc::Error> {
-        if self.gathered_from.is_none() {
-            // Memory for all of it, by its own word; more than that is found as it comes.
-            self.gathered = vector::with_room(record.header.info.min(ANNOUNCED_MAX) as usize);
-        }
-        self.check_length(&record)?;
-        self.end.replies.copy(&record, &mut self.gathered);
-        self.release(&record);
-        Ok(())
     }
 
     /// Takes the body out, if it is of a few bytes: the words in which these are, and how many they are.

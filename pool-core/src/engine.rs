@@ -7,6 +7,7 @@
 mod calls;
 mod desk;
 mod errors;
+mod replies;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -16,13 +17,13 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::desk::{Death, Desk};
-use self::errors::{exceeded, say};
+use self::errors::exceeded;
 use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
-use crate::lane::{Body, Lane, Reply};
+use crate::lane::Lane;
 use crate::message::{call, exit};
 use crate::payload::Payload;
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, Violation, WorkerId};
+use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, WorkerId};
 use crate::slot::{Part, Waiter};
 use crate::stats::Counts;
 
@@ -172,122 +173,6 @@ impl Engine {
             lane.is_garbled = true;
         }
         self.scheduler.misbehaved(worker);
-    }
-
-    #[inline]
-    fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), Violation> {
-        let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
-        if let Some(left) = self.desks[worker].starting {
-            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(Violation)?;
-            self.desks[worker].starting = Some(left);
-            self.started(worker, items, failed, last, body);
-            return Ok(());
-        }
-        let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
-        if items > 1 && self.has_calls(job) {
-            return Err(Violation);
-        }
-        let is_plain = items > 0 && !failed && !whole;
-        let body = match body {
-            body if !is_plain => Some(body),
-            body if self.deliver_short(worker, job, first, &body) => None,
-            body => self.land(worker, job, first, items, body),
-        };
-        if let Some(body) = body {
-            let body = self.lane(worker).expect("it has just spoken").take(body);
-            if items > 0 {
-                let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
-                let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
-                if panicked && self.scheduler.panicked(worker) {
-                    items = 0;
-                } else {
-                    self.deliver(job, Part { first, items, whole, values });
-                }
-            }
-        }
-        self.scheduler.replied(worker, seq, items, last, elapsed);
-        if worn {
-            self.scheduler.wore_out(worker);
-        }
-        Ok(())
-    }
-
-    /// Lets values land, if their job has a place for them; else the body comes back.
-    #[inline]
-    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
-        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
-        let Some(payload) = self.scheduler.payload_mut(job) else { return Some(body) };
-        let Some(landing) = payload.landing() else { return Some(body) };
-        let body = lane.land(body, first, items, landing).err();
-        if body.is_none() {
-            payload.blocks.settled(first, items);
-            self.counts.settled(items, true);
-            self.errands.progress = true;
-        }
-        body
-    }
-
-    /// The initializer has answered: values of no use or a failure, then the end of the call.
-    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
-        let body = self.lane(worker).expect("it has just spoken").take(body);
-        if self.desks[worker].refused {
-            return;
-        }
-        let verdict = match &self.initializer {
-            Some(initializer) if items > 0 => {
-                let failure = if failed {
-                    Err(postcard::from_bytes(&body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
-                } else {
-                    (initializer.check)(&body)
-                };
-                failure.map_err(|what| format!("the initializer `{}` {what}", initializer.name))
-            }
-            _ => Ok(()),
-        };
-        if let Err(message) = verdict {
-            // It dies before it is ready, so it counts as one that could not be started.
-            self.refuse(worker, message);
-            self.lane(worker).expect("it has just spoken").kill();
-        } else if last {
-            self.desks[worker].starting = None;
-            self.scheduler.ready(worker);
-        }
-    }
-
-    /// The worker is about to be killed before it was ready, for this reason.
-    fn refuse(&mut self, worker: WorkerId, why: String) {
-        self.cause = Some(Error::new(ErrorKind::Broken, why));
-        self.desks[worker].refused = true;
-    }
-
-    /// Settles a call whose value is of a few bytes: [`deliver`](Engine::deliver) without its detours.
-    #[inline]
-    fn deliver_short(&mut self, worker: WorkerId, job: JobId, call: u64, body: &Body) -> bool {
-        let Some(payload) = self.scheduler.payload_mut(job).filter(|payload| !payload.is_map()) else { return false };
-        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
-        let Some((words, length)) = lane.take_short(body) else { return false };
-        if let Some(waiter) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
-            self.errands.progress = true;
-            self.counts.settled(1, true);
-            self.counts.finished();
-            self.errands.waiters.extend(waiter);
-        }
-        true
-    }
-
-    fn deliver(&mut self, job: JobId, part: Part) {
-        let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
-        let payload = self.scheduler.payload_mut(job);
-        let Some(delivered) = payload.and_then(|payload| payload.deliver(part)) else { return };
-        self.errands.progress = true;
-        // As the items of any job that was ended early.
-        if failure != Some(ErrorKind::Cancelled) {
-            self.counts.settled(items, failure.is_none());
-        }
-        if delivered.ends_call {
-            self.counts.finished();
-        }
-        self.errands.waiters.extend(delivered.waiter);
     }
 
     // ---- processes -------------------------------------------------------------------------------------------------

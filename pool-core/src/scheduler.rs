@@ -292,6 +292,12 @@ impl<P> Scheduler<P> {
         self.workers[worker].in_flight.front().map(|sent| (sent.seq, sent.settled))
     }
 
+    /// Items of the chunk that the worker is at that have not been answered.
+    #[inline]
+    pub(crate) fn unanswered(&self, worker: WorkerId) -> u32 {
+        self.workers[worker].in_flight.front().map_or(0, |sent| sent.range.items - sent.settled)
+    }
+
     /// Whether its process is being killed.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {

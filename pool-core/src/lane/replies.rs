@@ -107,6 +107,16 @@ impl Lane {
         Some((words, record.len as u8))
     }
 
+    /// Takes the next reply out, if it is there and is the value of one call, of a few bytes, and not the last of the call
+    /// `seq`. All others are for [`next_reply`](Lane::next_reply).
+    #[inline]
+    pub(crate) fn next_short(&mut self, seq: u32) -> Option<([u64; 2], u8)> {
+        let record = self.end.replies.peek().ok()??;
+        let Header { kind, flags, count, .. } = record.header;
+        let is_one = kind == reply::VALUES && flags == 0 && count == 1 && record.header.seq == seq;
+        if is_one { self.take_short(&Body::InRing(record)) } else { None }
+    }
+
     /// Takes the body out, so that the worker can use the place again.
     #[inline]
     pub(crate) fn take(&mut self, body: Body) -> Bytes {

@@ -136,3 +136,50 @@ impl<P> Scheduler<P> {
 fn as_calls(terms: Terms) -> Terms {
     Terms { calls: true, chunk_size: None, ..terms }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    /// Two workers, ready, and that an item of the only task takes so long.
+    fn scheduler(item: u64) -> Scheduler<()> {
+        let config = Config {
+            workers: 2,
+            max_tasks_per_worker: None,
+            restart_limit: 3,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let mut scheduler = Scheduler::new(config, 1);
+        for worker in 0..2 {
+            scheduler.launched(worker);
+            scheduler.ready(worker);
+        }
+        scheduler.call(Terms::default(), |_| ());
+        scheduler.replied(0, 0, 1, true, item);
+        while scheduler.next_action().is_some() {}
+        scheduler
+    }
+
+    /// Submits so many calls, and tells how many each chunk has that is sent meanwhile.
+    fn sent(scheduler: &mut Scheduler<()>, calls: u32) -> Vec<u32> {
+        let id = scheduler.call(Terms::default(), |_| ());
+        (1..calls).for_each(|_| scheduler.join(id, true));
+        let actions = std::iter::from_fn(|| scheduler.next_action());
+        let items = |action| if let Action::Send { items, .. } = action { Some(items) } else { None };
+        actions.filter_map(items).collect()
+    }
+
+    #[test]
+    fn short_calls_go_as_many_at_a_time_as_can() {
+        let mut scheduler = scheduler(100);
+        assert_eq!(sent(&mut scheduler, 4 + 3 * CALLS_MAX + 5), [1, 1, 1, 1, CALLS_MAX, CALLS_MAX, CALLS_MAX]);
+    }
+
+    #[test]
+    fn long_calls_go_one_by_one_to_whoever_has_room() {
+        assert_eq!(sent(&mut scheduler(1_000_000), 100), [1, 1, 1, 1]);
+    }
+}

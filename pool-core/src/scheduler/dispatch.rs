@@ -30,7 +30,11 @@ impl<P> Scheduler<P> {
             let want = match terms.chunk_size {
                 Some(items) => items,
                 None if terms.calls && terms.urgent => 1,
-                None => pace.chunk(job.queued, job.open, self.config.workers),
+                // Behind the last of calls others may come, so they are no end for which workers should share them.
+                None => {
+                    let is_open = job.open || terms.calls && pace.is_short(CALLS_MAX);
+                    pace.chunk(job.queued, is_open, self.config.workers)
+                }
             };
             let want = if terms.calls { want.min(CALLS_MAX) } else { want };
             let items = want.min(range.items);

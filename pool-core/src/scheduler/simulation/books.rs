@@ -38,8 +38,10 @@ struct Item {
     ran: u32,
     /// The latest run: the process, and since when.
     run: Option<(usize, Nanos)>,
-    /// Processes that died while it was its turn.
+    /// Processes that died while it was its turn, or were one too many not to begin it.
     costs: u32,
+    /// Processes that were killed since they did not begin it.
+    unbegun: u32,
     /// Of these, the ones that it killed itself, and its panics that were worth another attempt.
     charges: u32,
     /// It may not be sent before.
@@ -153,6 +155,14 @@ impl Books {
     pub(super) fn cost(&mut self, job: usize, item: u64) {
         if let Some(item) = self.jobs[job].items.get_mut(&item) {
             item.costs += 1;
+        }
+    }
+
+    /// A process is gone that did not begin the item. It costs an attempt if others have not, either.
+    pub(super) fn never_began(&mut self, job: usize, item: u64) {
+        if let Some(item) = self.jobs[job].items.get_mut(&item) {
+            item.unbegun += 1;
+            item.costs += u32::from(item.unbegun >= UNBEGUN_MAX);
         }
     }
 

@@ -4,7 +4,7 @@ use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, Begun, JobId, Nanos, Phase, Scheduler, State, Terms, WorkerId};
+use crate::scheduler::{Action, Begun, Doom, JobId, Nanos, Phase, Scheduler, State, Terms, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -293,6 +293,14 @@ impl World {
         suspects.sort_unstable();
         suspects.dedup();
         suspects.into_iter().for_each(|(job, item)| self.books.cost(job, item));
+        let slot = &self.scheduler.workers[worker];
+        let mut in_flight = slot.in_flight.iter();
+        if slot.phase == Phase::Doomed(Doom::Stupor)
+            && let Some(sent) = in_flight.clone().find(|sent| sent.settled < sent.range.items).or(in_flight.next())
+            && let Some(&job) = self.scheduler.payload(sent.range.job)
+        {
+            self.books.never_began(job, sent.next_item());
+        }
     }
 
     /// As the supervisor does: first what has been said, then what the time brings.

@@ -1,0 +1,137 @@
+//! Replies: whose they are, and where what they bring goes.
+
+use super::Engine;
+use super::errors::say;
+use crate::error::{Error, ErrorKind};
+use crate::lane::{Body, Reply};
+use crate::message::call;
+use crate::scheduler::{JobId, Violation, WorkerId};
+use crate::slot::Part;
+
+impl Engine {
+    #[inline]
+    pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), Violation> {
+        let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
+        if let Some(left) = self.desks[worker].starting {
+            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(Violation)?;
+            self.desks[worker].starting = Some(left);
+            self.started(worker, items, failed, last, body);
+            return Ok(());
+        }
+        let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
+        if items > 1 && self.has_calls(job) {
+            return Err(Violation);
+        }
+        let is_plain = items > 0 && !failed && !whole;
+        let calls = if is_plain { self.deliver_short(worker, job, first, &body, seq, last) } else { 0 };
+        let body = match body {
+            _ if calls > 0 => None,
+            body if is_plain => self.land(worker, job, first, items, body),
+            body => Some(body),
+        };
+        items = items.max(calls);
+        if let Some(body) = body {
+            let body = self.lane(worker).expect("it has just spoken").take(body);
+            if items > 0 {
+                let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
+                let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
+                if panicked && self.scheduler.panicked(worker) {
+                    items = 0;
+                } else {
+                    self.deliver(job, Part { first, items, whole, values });
+                }
+            }
+        }
+        self.scheduler.replied(worker, seq, items, last, elapsed);
+        if worn {
+            self.scheduler.wore_out(worker);
+        }
+        Ok(())
+    }
+
+    /// Lets values land, if their job has a place for them; else the body comes back.
+    #[inline]
+    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
+        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
+        let Some(payload) = self.scheduler.payload_mut(job) else { return Some(body) };
+        let Some(landing) = payload.landing() else { return Some(body) };
+        let body = lane.land(body, first, items, landing).err();
+        if body.is_none() {
+            payload.blocks.settled(first, items);
+            self.counts.settled(items, true);
+            self.errands.progress = true;
+        }
+        body
+    }
+
+    /// The initializer has answered: values of no use or a failure, then the end of the call.
+    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
+        let body = self.lane(worker).expect("it has just spoken").take(body);
+        if self.desks[worker].refused {
+            return;
+        }
+        let verdict = match &self.initializer {
+            Some(initializer) if items > 0 => {
+                let failure = if failed {
+                    Err(postcard::from_bytes(&body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
+                } else {
+                    (initializer.check)(&body)
+                };
+                failure.map_err(|what| format!("the initializer `{}` {what}", initializer.name))
+            }
+            _ => Ok(()),
+        };
+        if let Err(message) = verdict {
+            // It dies before it is ready, so it counts as one that could not be started.
+            self.refuse(worker, message);
+            self.lane(worker).expect("it has just spoken").kill();
+        } else if last {
+            self.desks[worker].starting = None;
+            self.scheduler.ready(worker);
+        }
+    }
+
+    /// The worker is about to be killed before it was ready, for this reason.
+    pub(super) fn refuse(&mut self, worker: WorkerId, why: String) {
+        self.cause = Some(Error::new(ErrorKind::Broken, why));
+        self.desks[worker].refused = true;
+    }
+
+    /// Settles a call whose value is of a few bytes, and if it is not the chunk's last those behind it that are there: what
+    /// [`deliver`](Engine::deliver) does, without its detours. How many calls these were.
+    #[inline]
+    fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
+        let most = if last { 1 } else { self.scheduler.unanswered(worker) };
+        let Some(payload) = self.scheduler.payload_mut(job).filter(|payload| !payload.is_map()) else { return 0 };
+        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
+        let mut next = lane.take_short(body);
+        let mut calls = 0;
+        while let Some((words, length)) = next {
+            let call = first + u64::from(calls);
+            if let Some(waiter) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
+                self.errands.progress = true;
+                self.counts.settled(1, true);
+                self.counts.finished();
+                self.errands.waiters.extend(waiter);
+            }
+            calls += 1;
+            next = if calls < most { lane.next_short(seq) } else { None };
+        }
+        calls
+    }
+
+    pub(super) fn deliver(&mut self, job: JobId, part: Part) {
+        let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
+        let payload = self.scheduler.payload_mut(job);
+        let Some(delivered) = payload.and_then(|payload| payload.deliver(part)) else { return };
+        self.errands.progress = true;
+        // As the items of any job that was ended early.
+        if failure != Some(ErrorKind::Cancelled) {
+            self.counts.settled(items, failure.is_none());
+        }
+        if delivered.ends_call {
+            self.counts.finished();
+        }
+        self.errands.waiters.extend(delivered.waiter);
+    }
+}

@@ -299,6 +299,7 @@ impl Pool {
         Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
     }
 
+    /// The terms of a list of items, before it is said how they come.
     fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
         self.shared.terms(T::entry(), task.options())
     }

@@ -308,6 +308,8 @@ impl Shared {
         }
     }
 
+    // ---- submitting ------------------------------------------------------------------------------------------------
+
     /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {

@@ -40,10 +40,10 @@ struct Item {
     run: Option<(usize, Nanos)>,
     /// Processes that died while it was its turn, or were one too many not to begin it.
     costs: u32,
-    /// Processes that were killed since they did not begin it.
-    unbegun: u32,
     /// Of these, the ones that it killed itself, and its panics that were worth another attempt.
     charges: u32,
+    /// Processes that were killed since they did not begin it.
+    unbegun: u32,
     /// It may not be sent before.
     rests_until: Nanos,
     /// It is a call that nobody wants any more.

@@ -283,20 +283,19 @@ impl World {
             let items = chunk.first + u64::from(run.published)..=chunk.first + u64::from(run.next);
             suspects.extend(items.map(|item| (chunk.job, item)));
         }
-        let mut in_flight = self.scheduler.workers[worker].in_flight.iter();
+        let slot = &self.scheduler.workers[worker];
+        let unanswered = slot.in_flight.iter().find(|sent| sent.settled < sent.range.items);
         if self.books.processes[process.id].spoke_nonsense
-            && let Some(sent) = in_flight.find(|sent| sent.settled < sent.range.items)
+            && let Some(sent) = unanswered
             && let Some(&job) = self.scheduler.payload(sent.range.job)
         {
-            suspects.push((job, sent.range.first + u64::from(sent.settled)));
+            suspects.push((job, sent.next_item()));
         }
         suspects.sort_unstable();
         suspects.dedup();
         suspects.into_iter().for_each(|(job, item)| self.books.cost(job, item));
-        let slot = &self.scheduler.workers[worker];
-        let mut in_flight = slot.in_flight.iter();
         if slot.phase == Phase::Doomed(Doom::Stupor)
-            && let Some(sent) = in_flight.clone().find(|sent| sent.settled < sent.range.items).or(in_flight.next())
+            && let Some(sent) = unanswered.or(slot.in_flight.front())
             && let Some(&job) = self.scheduler.payload(sent.range.job)
         {
             self.books.never_began(job, sent.next_item());

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::LazyLock;
 use std::thread;
 use std::time::Duration;
@@ -18,6 +18,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::MsgFlags;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, setpgid};
+use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
 use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
@@ -60,7 +61,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         signals::exit_now(exit::OTHER_PROGRAM);
     }
     let mut fds = fds.into_iter();
-    match (greeting.role, fds.next(), fds.next()) {
+    match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds)) {
         (Role::Server { host, spawn, settings }, Some(hub), None) => {
             serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
@@ -134,7 +135,7 @@ fn base_of_executable() -> Option<usize> {
 
 /// Serves the process `host` until it is gone or closes its end. With `spawn`, workers are executables of their own
 /// and are greeted with this fingerprint.
-pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
+pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let server = std::process::id();
     let children = match signals::prepare_server(&settings.name) {
         Ok(children) => children,
@@ -172,8 +173,8 @@ pub(crate) fn serve(control: Control, hub: OwnedFd, host: u32, settings: &Settin
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 _ => workers.leave(),
             };
-            let Some(lane) = fds.into_iter().next() else {
-                // It was cut off, since this process has no descriptor free.
+            let Some(lane) = Descriptors::from_fds(fds.into_iter()) else {
+                // Some were cut off, since this process has no descriptor free.
                 workers.refuse(&control, request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
@@ -288,11 +289,18 @@ impl Workers {
     }
 }
 
-fn be_worker(request: &Launch, lane: OwnedFd, hub: OwnedFd, server: u32, settings: &Settings, spawn: Option<u64>) -> ! {
+fn be_worker(
+    request: &Launch,
+    lane: Descriptors,
+    hub: Descriptors,
+    server: u32,
+    settings: &Settings,
+    spawn: Option<u64>,
+) -> ! {
     let &Launch { worker, incarnation } = request;
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
-        launch::exec_worker(fingerprint, role, lane.as_fd(), hub.as_fd());
+        launch::exec_worker(fingerprint, role, &lane, &hub);
         signals::exit_now(exit::NOT_STARTED)
     }
     worker::run(Worker::new(worker, incarnation), lane, hub, settings)

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{HEADER_BYTES, HostEnd};
+use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
 
 use self::calls::{Outgoing, Sent};
 pub(crate) use self::replies::{Body, Reply};
@@ -65,8 +65,8 @@ pub(crate) struct Remains {
 }
 
 impl Lane {
-    /// Memory for a lane, and the descriptor by which a worker opens it.
-    pub(crate) fn memory() -> Result<(HostEnd, OwnedFd), pool_ipc::Error> {
+    /// Memory for a lane, and the descriptors by which a worker opens it.
+    pub(crate) fn memory() -> Result<(HostEnd, Descriptors), pool_ipc::Error> {
         HostEnd::create_growing(RING_BYTES_MAX, RING_BYTES_MAX, RING_BYTES)
     }
 
@@ -128,12 +128,8 @@ impl Lane {
     /// The item that the worker runs and since when, by its own word, or 0 if it has none. `None` if it runs none, or too
     /// many to be caught at one.
     pub(crate) fn running(&self) -> Option<(Begun, u64)> {
-        // A worker notes the time before the item. If it was at the same item before and after, the time read in between
-        // is this item's or, at worst, a later one's.
-        let (first, second) = (self.end.progress(), self.end.progress());
-        let is_same = (first.seq, first.claimed, first.item) == (second.seq, second.claimed, second.item);
-        let begun = Begun { seq: second.seq, item: second.item };
-        (is_same && second.claimed > 0).then_some((begun, second.since_ns))
+        let progress = self.end.running()?;
+        Some((Begun { seq: progress.seq, item: progress.item }, progress.since_ns))
     }
 
     pub(crate) fn kill(&mut self) {

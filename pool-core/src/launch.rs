@@ -16,6 +16,7 @@ use nix::sys::socket::{
 };
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
+use pool_ipc::Descriptors;
 use pool_ipc::sys::{pidfd_open, pidfd_send_signal};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -91,12 +92,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn start(method: StartMethod, settings: &Settings, hub: BorrowedFd<'_>) -> Result<Server> {
+    /// `bell` is the host's own: a copy of the host gives it up.
+    pub(crate) fn start(
+        method: StartMethod,
+        settings: &Settings,
+        hub: &Descriptors,
+        bell: BorrowedFd<'_>,
+    ) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair()?;
         if method == StartMethod::Fork {
-            return Server::fork(host, settings, hub, ours, theirs);
+            return Server::fork(host, settings, (hub, bell), ours, theirs);
         }
         if !fork_server::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
@@ -106,7 +113,7 @@ impl Server {
         let nonce = nonce();
         let role = Role::Server { host, spawn: method == StartMethod::Spawn, settings: settings.clone() };
         // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
-        ours.send(&Greeting { nonce, fingerprint, role }, &[hub])
+        ours.send(&Greeting { nonce, fingerprint, role }, &hub.as_fds())
             .map_err(|error| Error::system("greeting the fork server", error))?;
         let child = executable(nonce, theirs.0).spawn().map_err(|error| {
             let hint = if error.kind() == io::ErrorKind::NotFound { " (is /proc mounted?)" } else { "" };
@@ -116,7 +123,13 @@ impl Server {
     }
 
     /// A copy of the host serves.
-    fn fork(host: u32, settings: &Settings, hub: BorrowedFd<'_>, ours: Control, theirs: Control) -> Result<Server> {
+    fn fork(
+        host: u32,
+        settings: &Settings,
+        (hub, bell): (&Descriptors, BorrowedFd<'_>),
+        ours: Control,
+        theirs: Control,
+    ) -> Result<Server> {
         let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
         if threads > 1 {
             let text = format!(
@@ -125,11 +138,18 @@ impl Server {
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let hub = hub.try_clone_to_owned().map_err(|error| Error::system("sharing memory with workers", error))?;
         let _ = io::Write::flush(&mut io::stdout());
         match fork().map_err(|error| Error::system("fork", error))? {
             Side::Child => {
                 drop(ours);
+                let own = |fd: BorrowedFd<'_>| {
+                    // SAFETY:
+                    // - this process has a copy of the descriptor of its own;
+                    // - the object that owns the number, the supervisor's or the pool's, is neither used nor dropped here.
+                    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
+                };
+                drop(own(bell));
+                let hub = Descriptors::from_fds(hub.as_fds().map(own).into_iter()).expect("there are two");
                 fork_server::serve(theirs, hub, host, settings, None)
             }
             Side::Parent(pid) => Server::adopt(pid, ours),
@@ -225,10 +245,10 @@ pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
 // ---- workers, from the fork server's side --------------------------------------------------------------------------
 
 /// Starts an executable of its own for one worker, in a process that has just been forked.
-pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: BorrowedFd<'_>, hub: BorrowedFd<'_>) -> io::Error {
+pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub: &Descriptors) -> io::Error {
     let nonce = nonce();
     let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
-        ours.send(&Greeting { nonce, fingerprint, role }, &[lane, hub])?;
+        ours.send(&Greeting { nonce, fingerprint, role }, &[lane.as_fds(), hub.as_fds()].concat())?;
         Ok(theirs.0)
     });
     match sent {

@@ -74,7 +74,7 @@ impl LastWords {
     pub(crate) const MEMORY_LIMIT: [u8; 1] = [2];
 }
 
-/// Host to fork server. The lane's file descriptor comes along.
+/// Host to fork server. The lane's descriptors come along.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
     pub(crate) worker: u32,

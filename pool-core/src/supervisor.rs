@@ -16,7 +16,7 @@ use nix::sys::socket::MsgFlags;
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Header, HostEnd};
+use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
@@ -31,7 +31,7 @@ use crate::shared::Shared;
 pub(crate) struct Supervisor {
     shared: Arc<Shared>,
     method: StartMethod,
-    hub: OwnedFd,
+    hub: Descriptors,
     settings: Settings,
     server: Option<Server>,
     /// Lanes whose processes are being made.
@@ -47,7 +47,7 @@ const SILENCE: Nanos = 1_000_000_000;
 const LAUNCHES_AHEAD: usize = 16;
 
 impl Supervisor {
-    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: OwnedFd, settings: Settings) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: Descriptors, settings: Settings) -> Self {
         Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new(), due: None }
     }
 
@@ -57,7 +57,7 @@ impl Supervisor {
     ///
     /// The first that went wrong. What had been started goes when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(Server::start(self.method, &self.settings, self.hub.as_fd())?);
+        self.server = Some(Server::start(self.method, &self.settings, &self.hub, self.shared.bell.as_fd())?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
         let mut wanted = self.shared.take_launches().into_iter();
@@ -177,7 +177,7 @@ impl Supervisor {
         let server = self.server.as_ref().expect("started above");
         self.launching.insert(worker, end);
         let request = Launch { worker: worker as u32, incarnation };
-        server.control.send(&request, &[lane.as_fd()]).map_err(|error| match error.kind() {
+        server.control.send(&request, &lane.as_fds()).map_err(|error| match error.kind() {
             io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.server_error(),
             _ => Error::system("asking for a worker", error),
         })
@@ -241,7 +241,7 @@ impl Supervisor {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        Server::start(self.method, &self.settings, self.hub.as_fd())
+        Server::start(self.method, &self.settings, &self.hub, self.shared.bell.as_fd())
     }
 
     fn stop_server(&mut self) {

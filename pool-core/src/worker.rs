@@ -4,12 +4,11 @@
 
 use std::alloc::Layout;
 use std::io::{self, Stdout, Write};
-use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{LazyLock, OnceLock};
 use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{HubWorker, Journal, Patience, Record, WorkerEnd};
+use pool_ipc::{Descriptors, HubWorker, Journal, Patience, Record, WorkerEnd};
 
 use crate::chunk::{self, Chunk, Input, Link};
 use crate::limits::{RssWatch, Settings};
@@ -96,9 +95,9 @@ pub fn current_worker() -> Option<Worker> {
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: OwnedFd, hub: OwnedFd, settings: &Settings) -> ! {
+pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &Settings) -> ! {
     let _ = CURRENT.set(worker);
-    let opened = (WorkerEnd::open(lane.as_fd()), HubWorker::open(hub.as_fd()));
+    let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
     settings.apply(worker.id as u32);

@@ -4,11 +4,11 @@
 
 use std::fs::File;
 use std::hint::black_box;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{self, Command};
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Error, Header, HostEnd, Patience, WorkerEnd};
+use pool_ipc::{Descriptors, Error, Header, HostEnd, Patience, WorkerEnd};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -18,8 +18,9 @@ const FILL: u16 = 2;
 const STOP: u16 = 3;
 
 fn main() -> Outcome {
-    if let Some(path) = std::env::args().nth(1) {
-        return worker(&path);
+    let args: Vec<_> = std::env::args().collect();
+    if let [_, spins, host, worker_path] = &args[..] {
+        return worker(spins.parse()?, [host, worker_path]);
     }
     creation(64 << 10)?;
     creation(256 << 10)?;
@@ -50,12 +51,12 @@ fn creation(bytes: usize) -> Outcome {
         }
     });
     let open = median(1, || {
-        let (host, fd) = HostEnd::create(bytes, bytes).expect("memory");
-        black_box((WorkerEnd::open(fd.as_fd()).expect("memory"), host));
+        let (host, memory) = HostEnd::create(bytes, bytes).expect("memory");
+        black_box((WorkerEnd::open(&memory).expect("memory"), host));
     });
     let used = median(1, || {
-        let (mut host, fd) = HostEnd::create(bytes, bytes).expect("memory");
-        let mut worker = WorkerEnd::open(fd.as_fd()).expect("memory");
+        let (mut host, memory) = HostEnd::create(bytes, bytes).expect("memory");
+        let mut worker = WorkerEnd::open(&memory).expect("memory");
         let payload = vec![1; bytes - 32];
         let mut out = Vec::new();
         let _ = host.calls.send(&Header::default(), &payload, 0);
@@ -76,8 +77,8 @@ fn creation(bytes: usize) -> Outcome {
 /// Instructions only: both ends on one thread, everything in its cache.
 fn one_thread() -> Result<(), Error> {
     const RECORDS: u32 = 100_000;
-    let (mut host, fd) = HostEnd::create(64 << 10, 64 << 10)?;
-    let mut worker = WorkerEnd::open(fd.as_fd())?;
+    let (mut host, memory) = HostEnd::create(64 << 10, 64 << 10)?;
+    let mut worker = WorkerEnd::open(&memory)?;
     let header = Header::default();
     let record = median(RECORDS, || {
         for _ in 0..RECORDS {
@@ -98,9 +99,9 @@ fn two_processes(name: &str, patience: Patience) -> Outcome {
     const ROUND_TRIPS: u32 = 20_000;
     const BLOCKS: u32 = 500;
     const BLOCK: usize = 64 << 10;
-    let (mut host, fd) = HostEnd::create(256 << 10, 256 << 10)?;
-    let path = format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd());
-    let mut child = Command::new(std::env::current_exe()?).args([path, patience.spins.to_string()]).spawn()?;
+    let (mut host, memory) = HostEnd::create(256 << 10, 256 << 10)?;
+    let paths = memory.as_fds().map(|fd| format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd()));
+    let mut child = Command::new(std::env::current_exe()?).arg(patience.spins.to_string()).args(paths).spawn()?;
 
     let echo = Header { kind: ECHO, ..Header::default() };
     let round_trip = |host: &mut HostEnd| {
@@ -141,10 +142,11 @@ fn two_processes(name: &str, patience: Patience) -> Outcome {
     Ok(())
 }
 
-fn worker(lane: &str) -> Outcome {
-    let spins = std::env::args().nth(2).ok_or("spins")?.parse()?;
+fn worker(spins: u32, lane: [&String; 2]) -> Outcome {
     let patience = Patience { spins, ..Patience::default() };
-    let mut worker = WorkerEnd::open(File::options().read(true).write(true).open(lane)?.as_fd())?;
+    let open = |path| File::options().read(true).write(true).open(path).map(OwnedFd::from);
+    let [host, worker] = lane.map(open);
+    let mut worker = WorkerEnd::open(&Descriptors { host: host?, worker: worker? })?;
     let payload = vec![3; 1 << 20];
     loop {
         worker.wait_call(patience);

@@ -26,13 +26,6 @@ pub enum Error {
         /// Bytes asked for or found.
         bytes: u64,
     },
-    /// The machine's pages are larger than those of the layout, so the two halves could not be protected apart.
-    PageSize {
-        /// Bytes in a page of this machine.
-        found: u64,
-        /// Bytes in a page of the layout.
-        expected: u64,
-    },
     /// The file descriptor holds something other than what was to be opened.
     Magic {
         /// The first word found.
@@ -54,7 +47,8 @@ pub enum Error {
         /// Bytes that the rings take.
         expected: u64,
     },
-    /// The memory could still shrink under its readers, which would kill them with SIGBUS.
+    /// The memory could still shrink under its readers, which would kill them with SIGBUS, or be written by those who may
+    /// only read it.
     Seals {
         /// The seals found, as in `fcntl(F_GET_SEALS)`.
         found: i32,
@@ -90,9 +84,6 @@ impl fmt::Display for Error {
             ),
             Error::RingSize { bytes } => {
                 write!(f, "a ring of {bytes} bytes is not a power of two from 4096 bytes to 1 GiB")
-            }
-            Error::PageSize { found, expected } => {
-                write!(f, "pages of {found} bytes are not supported, only of {expected} bytes or less")
             }
             Error::Magic { found, expected } => {
                 write!(f, "not the expected shared memory: it begins with {found:#018x} instead of {expected:#018x}")

@@ -1,17 +1,17 @@
 //! What all workers of a pool share with their host, whatever the number of lanes: two bells to wake it by, and an
 //! [arena](super::arena).
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::slice::from_ref;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::arena::{Arena, ArenaWorker, SEGMENT_BYTES};
+use super::descriptors::Descriptors;
 use super::doorbell::{Doorbell, Switchboard};
 use super::error::Error;
 use super::lane::{check_label, label};
-use super::layout::{HUB_MAGIC, HubBellPage, HubHostPage, PAGE_BYTES, hub_bytes};
-use super::region::{self, Access, Mapping};
+use super::layout::{HUB_MAGIC, HubBellPage, HubHostPage, WORDS_BYTES};
+use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
 use super::shared::Shared;
 
 /// A thread of the host that workers may have to wake.
@@ -44,21 +44,22 @@ struct Bells {
 }
 
 /// Where the arena begins in what the host alone writes.
-const ARENA_AT: usize = PAGE_BYTES;
+const ARENA_AT: usize = WORDS_BYTES;
 
 impl Hub {
-    /// Makes a hub with an arena of so many segments, and the file descriptor (close-on-exec) by which workers open it. The
-    /// arena takes memory as it is used.
+    /// Makes a hub with an arena of so many segments, and the descriptors by which workers open it. The arena takes
+    /// memory as it is used.
     ///
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
-    pub fn create(segments: u32) -> Result<(Hub, OwnedFd), Error> {
-        let arena_bytes = segments as usize * SEGMENT_BYTES;
-        let fd = region::create(c"pool-hub", hub_bytes(arena_bytes), from_ref(&(0..hub_bytes(0))))?;
-        let (bells, ours) = Bells::map(&fd, arena_bytes, Access::ReadWrite)?;
+    pub fn create(segments: u32) -> Result<(Hub, Descriptors), Error> {
+        let bytes = ARENA_AT + segments as usize * SEGMENT_BYTES;
+        let (host, ours) = region::create(c"pool-hub", bytes, ARENA_AT, HOST_SEALS, Access::ReadWrite)?;
+        let (worker, theirs) = region::create(c"pool-bells", WORDS_BYTES, WORDS_BYTES, SEALS, Access::ReadWrite)?;
+        let bells = Bells::new(&ours, &theirs);
         label(&bells.posts.label.0, HUB_MAGIC, 0, 0);
         let arena = Arena::new(ours, ARENA_AT, segments);
-        Ok((Hub { bells, arena }, fd))
+        Ok((Hub { bells, arena }, Descriptors { host, worker }))
     }
 
     /// Memory for bytes that calls point to.
@@ -102,12 +103,8 @@ impl Hub {
 }
 
 impl Bells {
-    /// Maps a hub, and what of it the host alone writes.
-    fn map(fd: impl AsFd, arena_bytes: usize, posts: Access) -> Result<(Bells, Arc<Mapping>), Error> {
-        let fd = fd.as_fd();
-        let bells = Mapping::new(fd, 0, PAGE_BYTES, Access::ReadWrite)?.words(0);
-        let theirs = Mapping::new(fd, PAGE_BYTES, PAGE_BYTES + arena_bytes, posts)?;
-        Ok((Bells { posts: theirs.words(0), bells }, theirs))
+    fn new(host: &Arc<Mapping>, worker: &Arc<Mapping>) -> Bells {
+        Bells { posts: host.words(0), bells: worker.words(0) }
     }
 
     #[inline]
@@ -125,17 +122,15 @@ impl HubWorker {
     /// Opens the hub of a worker's host.
     ///
     /// # Errors
-    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`] and [`Error::Version`] if `fd` is not a hub of this
+    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`] and [`Error::Version`] if that is not a hub of this
     /// version, and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
-    pub fn open(fd: BorrowedFd<'_>) -> Result<HubWorker, Error> {
-        let found = region::sealed_bytes(fd)?;
-        let whole = usize::try_from(found).map_err(|_| Error::RingSize { bytes: found })?;
-        let Some(arena_bytes) = whole.checked_sub(hub_bytes(0)) else {
-            return Err(Error::Size { found, expected: hub_bytes(0) as u64 });
-        };
-        let (bells, ours) = Bells::map(fd, arena_bytes, Access::ReadOnly)?;
+    pub fn open(memory: &Descriptors) -> Result<HubWorker, Error> {
+        let theirs = region::open(memory.host.as_fd(), ARENA_AT, HOST_SEALS, Access::ReadOnly)?;
+        let ours = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
+        let bells = Bells::new(&theirs, &ours);
         check_label(&bells.posts.label.0, HUB_MAGIC)?;
-        Ok(HubWorker { bells, arena: ArenaWorker::new(ours, ARENA_AT, arena_bytes) })
+        let arena_bytes = theirs.bytes() - ARENA_AT;
+        Ok(HubWorker { bells, arena: ArenaWorker::new(theirs, ARENA_AT, arena_bytes) })
     }
 
     /// Memory that calls may point to.

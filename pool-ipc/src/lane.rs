@@ -1,18 +1,17 @@
 //! The two ends of a lane: a ring of calls to the worker, a ring of replies to the host.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::consumer::Consumer;
+use super::descriptors::Descriptors;
 use super::doorbell::Doorbell;
 use super::error::Error;
-use super::layout::{
-    CallPage, LANE_MAGIC, Label, PAGE_BYTES, RING_BYTES_MIN, ReplyPage, VERSION, lane_bytes, ring_fits,
-};
+use super::layout::{CallPage, LANE_MAGIC, Label, ReplyPage, VERSION, WORDS_BYTES, ring_fits};
 use super::patience::Patience;
 use super::producer::Producer;
 use super::progress::{Journal, Progress};
-use super::region::{self, Access, Mapping};
+use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
 use super::shared::Shared;
 use super::sync::Ordering;
 
@@ -25,8 +24,8 @@ pub struct HostEnd {
     pub replies: Consumer,
     ours: Shared<CallPage>,
     theirs: Shared<ReplyPage>,
-    call_half: Arc<Mapping>,
-    reply_half: Arc<Mapping>,
+    call_memory: Arc<Mapping>,
+    reply_memory: Arc<Mapping>,
     /// The kernel has given all the memory that a ring has asked for.
     may_grow: bool,
 }
@@ -52,13 +51,12 @@ pub struct WorkerBell {
 }
 
 impl HostEnd {
-    /// Makes a lane with rings of these sizes, and the file descriptor (close-on-exec) by which the worker opens its
-    /// end.
+    /// Makes a lane with rings of these sizes, and the descriptors by which the worker opens its end.
     ///
     /// # Errors
-    /// [`Error::RingSize`], [`Error::PageSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
+    /// [`Error::RingSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
     /// `ftruncate`, `fallocate` (`ENOSPC`: no memory), `fcntl` and `mmap`.
-    pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, OwnedFd), Error> {
+    pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, Descriptors), Error> {
         Self::create_growing(call_bytes, reply_bytes, usize::MAX)
     }
 
@@ -67,42 +65,46 @@ impl HostEnd {
     ///
     /// # Errors
     /// As for [`create`](HostEnd::create); `first` must be a size for a ring, too.
-    pub fn create_growing(call_bytes: usize, reply_bytes: usize, first: usize) -> Result<(HostEnd, OwnedFd), Error> {
+    pub fn create_growing(
+        call_bytes: usize,
+        reply_bytes: usize,
+        first: usize,
+    ) -> Result<(HostEnd, Descriptors), Error> {
         let (call_first, reply_first) = (first.min(call_bytes), first.min(reply_bytes));
         for bytes in [call_bytes, reply_bytes, call_first, reply_first].map(|bytes| bytes as u64) {
             if !ring_fits(bytes) {
                 return Err(Error::RingSize { bytes });
             }
         }
-        let replies_at = PAGE_BYTES + call_bytes;
-        let parts = [0..PAGE_BYTES + call_first, replies_at..replies_at + PAGE_BYTES + reply_first];
-        let fd = region::create(c"pool-lane", lane_bytes(call_bytes, reply_bytes), &parts)?;
-        let call_half = Mapping::new(&fd, 0, PAGE_BYTES + call_bytes, Access::ReadWrite)?;
-        let reply_half = Mapping::new(&fd, replies_at, PAGE_BYTES + reply_bytes, Access::ReadOnly)?;
-        let ours = call_half.words::<CallPage>(0);
-        let theirs = reply_half.words::<ReplyPage>(0);
+        let create = |name, bytes, first, seals, access| {
+            region::create(name, WORDS_BYTES + bytes, WORDS_BYTES + first, seals, access)
+        };
+        let (host_fd, call_memory) = create(c"pool-calls", call_bytes, call_first, HOST_SEALS, Access::ReadWrite)?;
+        let (worker_fd, reply_memory) = create(c"pool-replies", reply_bytes, reply_first, SEALS, Access::ReadOnly)?;
+        let ours = call_memory.words::<CallPage>(0);
+        let theirs = reply_memory.words::<ReplyPage>(0);
         label(&ours.label.0, LANE_MAGIC, call_bytes, reply_bytes);
         ours.reply_extent.0.store(reply_first as u64, Ordering::Relaxed);
         let host = HostEnd {
             calls: Producer::new(
-                call_half.ring(PAGE_BYTES, call_bytes),
+                call_memory.ring(WORDS_BYTES, call_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
             )
             .growing(call_first, None),
             replies: Consumer::new(
-                reply_half.ring(PAGE_BYTES, reply_bytes),
+                reply_memory.ring(WORDS_BYTES, reply_bytes),
                 theirs.part(|page| &page.tail.0),
                 ours.part(|page| &page.head.0),
             )
             .growing(reply_first),
             ours,
             theirs,
-            call_half,
-            reply_half,
+            call_memory,
+            reply_memory,
             may_grow: true,
         };
-        Ok((host, fd))
+        Ok((host, Descriptors { host: host_fd, worker: worker_fd }))
     }
 
     /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there was no
@@ -110,7 +112,7 @@ impl HostEnd {
     #[cold]
     pub fn grow_calls(&mut self) -> bool {
         let (extent, capacity) = (self.calls.extent(), self.calls.capacity());
-        let grows = grow(&mut self.may_grow, &self.call_half, extent, capacity, Access::ReadWrite);
+        let grows = grow(&mut self.may_grow, &self.call_memory, extent, capacity, Access::ReadWrite);
         if grows {
             self.calls.extend(2 * extent);
         }
@@ -121,7 +123,7 @@ impl HostEnd {
     #[cold]
     pub fn grow_replies(&mut self) -> bool {
         let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
-        let grows = grow(&mut self.may_grow, &self.reply_half, extent, capacity, Access::ReadOnly);
+        let grows = grow(&mut self.may_grow, &self.reply_memory, extent, capacity, Access::ReadOnly);
         if grows {
             self.replies.extend(2 * extent);
             self.ours.reply_extent.0.store(2 * extent as u64, Ordering::Relaxed);
@@ -146,6 +148,12 @@ impl HostEnd {
         self.theirs.marks.read()
     }
 
+    /// The item that the worker runs, and when it began; `None` if it runs none, or too many to be caught at one.
+    /// Unchecked values.
+    pub fn running(&self) -> Option<Progress> {
+        self.theirs.marks.running()
+    }
+
     /// After the worker's death: appends what it had built of a record that it did not publish, up to `draft_end`,
     /// that is [`Progress::draft`]. False, and nothing is appended, if that draft has been published or cannot be.
     ///
@@ -162,34 +170,30 @@ impl HostEnd {
 }
 
 impl WorkerEnd {
-    /// Opens the worker's end, which can be done once in a lane's life.
+    /// Opens the worker's end, which can be done once in a lane's life. The descriptors are of no use afterwards.
     ///
     /// # Errors
-    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if `fd` is not a
+    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if that is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
-    pub fn open(fd: BorrowedFd<'_>) -> Result<WorkerEnd, Error> {
-        let found = region::sealed_bytes(fd)?;
-        if found < PAGE_BYTES as u64 {
-            return Err(Error::Size { found, expected: lane_bytes(RING_BYTES_MIN, RING_BYTES_MIN) as u64 });
-        }
-        // The whole, since only the first page tells where its half ends.
-        let whole = usize::try_from(found).map_err(|_| Error::RingSize { bytes: found })?;
-        let call_half = Mapping::new(fd, 0, whole, Access::ReadOnly)?;
-        let (call_bytes, reply_bytes, reply_first) = read_label(&call_half.words::<CallPage>(0), found)?;
-        let reply_half = Mapping::new(fd, PAGE_BYTES + call_bytes, PAGE_BYTES + reply_bytes, Access::ReadWrite)?;
-        let ours = reply_half.words::<ReplyPage>(0);
-        let theirs = call_half.words::<CallPage>(0);
+    pub fn open(memory: &Descriptors) -> Result<WorkerEnd, Error> {
+        let call_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
+        let theirs = call_memory.words::<CallPage>(0);
+        let (call_bytes, reply_bytes, reply_first) = read_label(&theirs)?;
+        check_bytes(&call_memory, call_bytes)?;
+        let reply_memory = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
+        check_bytes(&reply_memory, reply_bytes)?;
+        let ours = reply_memory.words::<ReplyPage>(0);
         if ours.opened.0.swap(1, Ordering::AcqRel) != 0 {
             return Err(Error::AlreadyOpen);
         }
         Ok(WorkerEnd {
             calls: Consumer::new(
-                call_half.ring(PAGE_BYTES, call_bytes),
+                call_memory.ring(WORDS_BYTES, call_bytes),
                 theirs.part(|page| &page.tail.0),
                 ours.part(|page| &page.head.0),
             ),
             replies: Producer::new(
-                reply_half.ring(PAGE_BYTES, reply_bytes),
+                reply_memory.ring(WORDS_BYTES, reply_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
             )
@@ -262,12 +266,12 @@ impl WorkerBell {
     }
 }
 
-/// Takes memory for as much again as the ring in this half has; false if there is none to take.
-fn grow(may_grow: &mut bool, half: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
+/// Takes memory for as much again as the ring in this memory has; false if there is none to take.
+fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
     if extent == capacity {
         return false;
     }
-    *may_grow = *may_grow && half.populate(PAGE_BYTES + extent..PAGE_BYTES + 2 * extent, access);
+    *may_grow = *may_grow && memory.populate(WORDS_BYTES + extent..WORDS_BYTES + 2 * extent, access);
     *may_grow
 }
 
@@ -292,8 +296,8 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sizes of a lane's rings, checked against the memory's, and what may be used of the second.
-fn read_label(page: &CallPage, found: u64) -> Result<(usize, usize, usize), Error> {
+/// The sizes of a lane's rings, and what may be used of the second.
+fn read_label(page: &CallPage) -> Result<(usize, usize, usize), Error> {
     let label = &page.label.0;
     check_label(label, LANE_MAGIC)?;
     let size = |word: u64| -> Result<usize, Error> {
@@ -301,10 +305,12 @@ fn read_label(page: &CallPage, found: u64) -> Result<(usize, usize, usize), Erro
     };
     let call_bytes = size(label.call_bytes.load(Ordering::Relaxed))?;
     let reply_bytes = size(label.reply_bytes.load(Ordering::Relaxed))?;
-    let expected = lane_bytes(call_bytes, reply_bytes) as u64;
-    if found != expected {
-        return Err(Error::Size { found, expected });
-    }
     let reply_first = size(page.reply_extent.0.load(Ordering::Relaxed))?.min(reply_bytes);
     Ok((call_bytes, reply_bytes, reply_first))
+}
+
+/// Checks that memory holds its words and a ring of so many bytes, and nothing else.
+fn check_bytes(memory: &Mapping, ring_bytes: usize) -> Result<(), Error> {
+    let (found, expected) = (memory.bytes() as u64, (WORDS_BYTES + ring_bytes) as u64);
+    if found == expected { Ok(()) } else { Err(Error::Size { found, expected }) }
 }

@@ -1,22 +1,28 @@
 //! What lies where in shared memory.
 //!
-//! A lane is one memfd. The host maps the first half writable and the second read-only, the worker the other way round:
+//! The kernel protects memory by the object and not by the page: whoever has mapped a part of an object read-only can
+//! make it writable, if its descriptor may be written to. So what the host alone writes and what workers may write are two
+//! objects (memfds), and the first is sealed against all writing but by the mapping that the host has already
+//! (F_SEAL_FUTURE_WRITE in fcntl(2)). A lane:
 //!
 //! ```text
-//! | call page 4096 | call ring | reply page 4096 | reply ring |
-//!   host writes .............    worker writes ..............
+//! | call words 4096 | call ring |      host writes, worker reads
+//! | reply words 4096 | reply ring |    worker writes, host reads
 //! ```
 //!
-//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow. A hub:
+//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow, by the mappings that there
+//! are. A hub:
 //!
 //! ```text
-//! | bell page 4096 | host page 4096 | arena |
-//!   all write .....  host writes ...........
+//! | host words 4096 | arena |          host writes, workers read
+//! | bell words 4096 |                  all write
 //! ```
+//!
+//! An object is mapped as a whole, so nothing here depends on the size of the machine's pages.
 //!
 //! | word | writer | reader | ordering | if the worker dies here |
 //! |---|---|---|---|---|
-//! | [`CallPage`] `magic`…`reply_bytes` | host, before the fd leaves its hands | worker, at opening | Relaxed: the fd's way to the worker orders them | nothing: the host never reads them |
+//! | [`CallPage`] `magic`…`reply_bytes` | host, before the descriptors leave its hands | worker, at opening | Relaxed: the descriptors' way to the worker orders them | nothing: the host never reads them |
 //! | `CallPage::tail` | host, per record | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `CallPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `CallPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
@@ -32,7 +38,7 @@
 //! | the arena | host, whoever has a segment | workers, for the length of a call | the rings': a call is sent after, the segment free after its last reply | the segment is kept until the death is known |
 //! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: late, until the host rings at the death |
 //!
-//! Words of different writers are in different pages; words written at different rates are on different lines of 128
+//! Words of different writers are in different objects; words written at different rates are on different lines of 128
 //! bytes (two cache lines, since the hardware fetches them in pairs).
 
 #![allow(unsafe_code)]
@@ -44,18 +50,18 @@ use super::progress::Marks;
 use super::record::{HEADER_BYTES, Wire};
 use super::sync::{AtomicU32, AtomicU64, Futex};
 
-/// Bytes of a page of shared words. On machines with larger pages the halves could not be protected apart.
-pub(crate) const PAGE_BYTES: usize = 4096;
+/// Bytes at the start of each object: its shared words, then room to a multiple of the usual page.
+pub(crate) const WORDS_BYTES: usize = 4096;
 
-/// The smallest ring: a page.
-pub const RING_BYTES_MIN: usize = PAGE_BYTES;
+/// The smallest ring.
+pub const RING_BYTES_MIN: usize = 4096;
 
 /// The largest ring, 1 GiB: offsets and lengths within it fit 32 bits with room to spare.
 pub const RING_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) const LANE_MAGIC: u64 = u64::from_le_bytes(*b"poollane");
 pub(crate) const HUB_MAGIC: u64 = u64::from_le_bytes(*b"poolhub\0");
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 
 /// A word, or a few that are written together, with a line of its own.
 #[derive(Debug)]
@@ -127,16 +133,6 @@ pub(crate) struct HubBellPage {
     pub(crate) router: Line<Futex>,
 }
 
-/// Bytes of a lane with these rings, both of them checked.
-pub(crate) const fn lane_bytes(call_bytes: usize, reply_bytes: usize) -> usize {
-    2 * PAGE_BYTES + call_bytes + reply_bytes
-}
-
-/// Bytes of a hub with an arena of so many.
-pub(crate) const fn hub_bytes(arena_bytes: usize) -> usize {
-    2 * PAGE_BYTES + arena_bytes
-}
-
 /// Whether a ring may have this size.
 pub(crate) const fn ring_fits(bytes: u64) -> bool {
     bytes >= RING_BYTES_MIN as u64 && bytes <= RING_BYTES_MAX as u64 && bytes.is_power_of_two()
@@ -146,7 +142,7 @@ pub(crate) const fn ring_fits(bytes: u64) -> bool {
 ///
 /// # Safety
 /// The type must consist of atomics: every bit pattern is a value, bytes of zero too, and it may change at any time.
-/// It holds no address, needs no destructor and fits a page.
+/// It holds no address, needs no destructor and fits into [`WORDS_BYTES`].
 pub(crate) unsafe trait Plain: Sized {}
 
 // SAFETY: atomics all the way down; the sizes are asserted below.
@@ -167,7 +163,7 @@ const _: () = assert!(offset_of!(CallPage, tail) == 128);
 const _: () = assert!(offset_of!(CallPage, head) == 256);
 const _: () = assert!(offset_of!(CallPage, bell) == 384);
 const _: () = assert!(offset_of!(CallPage, reply_extent) == 512);
-const _: () = assert!(size_of::<CallPage>() <= PAGE_BYTES);
+const _: () = assert!(size_of::<CallPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(ReplyPage, tail) == 0);
 const _: () = assert!(offset_of!(ReplyPage, head) == 128);
 const _: () = assert!(offset_of!(ReplyPage, asleep) == 256);
@@ -175,10 +171,10 @@ const _: () = assert!(offset_of!(ReplyPage, marks) == 384);
 const _: () = assert!(offset_of!(ReplyPage, opened) == 512);
 const _: () = assert!(offset_of!(ReplyPage, note) == 640);
 const _: () = assert!(size_of::<Note>() == size_of::<u32>() + NOTE_BYTES_MAX);
-const _: () = assert!(size_of::<ReplyPage>() <= PAGE_BYTES);
+const _: () = assert!(size_of::<ReplyPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(HubHostPage, label) == 0);
 const _: () = assert!(offset_of!(HubHostPage, posts) == 128);
 const _: () = assert!(size_of::<Posts>() == 12);
-const _: () = assert!(size_of::<HubHostPage>() <= PAGE_BYTES);
+const _: () = assert!(size_of::<HubHostPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(HubBellPage, router) == 128);
-const _: () = assert!(size_of::<HubBellPage>() <= PAGE_BYTES);
+const _: () = assert!(size_of::<HubBellPage>() <= WORDS_BYTES);

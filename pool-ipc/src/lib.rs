@@ -6,18 +6,17 @@
 //! * the **worker**, which is not trusted by the host: it may die at any instruction, and it may scribble over
 //!   every byte that it can write.
 //!
-//! A *lane* is one sealed memfd with two rings of bytes, one in each direction. [`HostEnd`] and [`WorkerEnd`] are
-//! its two ends. Every shared word is mapped writable in the one process that writes it and read-only in the
-//! other, so a worker can damage only what it says itself, and the host checks all of that: the outcome of any
+//! A *lane* is two rings of bytes, one in each direction, each in a sealed memfd of its own. [`HostEnd`] and [`WorkerEnd`]
+//! are its two ends. Every shared word can be written by the one process that writes it and only be read by the
+//! other, whatever a worker tries, so it can damage only what it says itself, and the host checks all of that: the outcome of any
 //! scribbling is a wrong payload, a late answer or an [`Error::Corrupt`], never undefined behaviour, a panic or an
 //! endless loop.
 //!
 //! ```
-//! use std::os::fd::AsFd;
 //! use pool_ipc::{Header, HostEnd, Patience, WorkerEnd};
 //!
-//! let (mut host, fd) = HostEnd::create(1 << 16, 1 << 16)?;
-//! let mut worker = WorkerEnd::open(fd.as_fd())?;       // in truth: in the other process
+//! let (mut host, memory) = HostEnd::create(1 << 16, 1 << 16)?;
+//! let mut worker = WorkerEnd::open(&memory)?;          // in truth: in the other process
 //!
 //! let sent = host.calls.send(&Header { kind: 7, ..Header::default() }, b"ping", 0);
 //! assert!(sent.done);
@@ -57,6 +56,7 @@ mod lane;
 
 // What it stands on.
 mod copy;
+mod descriptors;
 mod error;
 mod memory;
 mod region;
@@ -71,6 +71,7 @@ mod tests;
 pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
 pub use consumer::Consumer;
 pub use copy::{append, copy};
+pub use descriptors::Descriptors;
 pub use error::Error;
 pub use hub::{Hub, HubWorker, Sleeper};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};

@@ -55,6 +55,15 @@ impl Marks {
         self.since_ns.store(ns, Ordering::Relaxed);
     }
 
+    /// The item that the worker runs, with the time at which it began or, at worst, a later item did.
+    pub(crate) fn running(&self) -> Option<Progress> {
+        // A worker notes the time, then the item, then the claim. Whoever has seen item and claim reads no older time
+        // afterwards; and if they are the same after the time was read as before, it is this item's or a later one's.
+        let (first, second) = (self.read(), self.read());
+        let is_same = (first.seq, first.claimed, first.item) == (second.seq, second.claimed, second.item);
+        (is_same && second.claimed > 0).then_some(second)
+    }
+
     pub(crate) fn read(&self) -> Progress {
         // The claim last, so that it is never older than the item found under it.
         let since_ns = self.since_ns.load(Ordering::Relaxed);

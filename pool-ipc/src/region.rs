@@ -1,4 +1,4 @@
-//! Shared memory from the kernel: a sealed memfd, and mappings of parts of it.
+//! Shared memory from the kernel: sealed memfds, and mappings of them.
 
 #![allow(unsafe_code)]
 
@@ -18,13 +18,17 @@ use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
 use super::error::Error;
-use super::layout::{PAGE_BYTES, Plain};
+use super::layout::{Plain, WORDS_BYTES};
 use super::memory::Memory;
 use super::shared::{Keeper, Shared};
-use super::sys;
 
-/// Memory that can change its size kills its readers with SIGBUS; memory whose seals can change could do so later.
-const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+/// Seals of all shared memory: memory that can change its size kills its readers with SIGBUS, and memory whose seals can
+/// change could do so later.
+pub(crate) const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+
+/// Seals of memory that nobody writes but its maker, by the mapping made before: whoever else has the descriptor, or opens
+/// the memory anew by way of /proc, can neither map it writable, nor make a mapping writable, nor write, nor punch holes.
+pub(crate) const HOST_SEALS: SealFlag = SEALS.union(SealFlag::F_SEAL_FUTURE_WRITE);
 
 /// What a mapping allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +37,14 @@ pub(crate) enum Access {
     ReadWrite,
 }
 
-/// Makes `bytes` of shared memory, zeroed and sealed, of which these `parts` are allocated.
-pub(crate) fn create(name: &CStr, bytes: usize, parts: &[Range<usize>]) -> Result<OwnedFd, Error> {
-    let page = sys::page_bytes();
-    if page > PAGE_BYTES {
-        return Err(Error::PageSize { found: page as u64, expected: PAGE_BYTES as u64 });
-    }
+/// Makes `bytes` of shared memory, zeroed, of which the first `allocated` have memory now; maps all of it, and seals it.
+pub(crate) fn create(
+    name: &CStr,
+    bytes: usize,
+    allocated: usize,
+    seals: SealFlag,
+    access: Access,
+) -> Result<(OwnedFd, Arc<Mapping>), Error> {
     // Past this limit the kernel does not refuse, it kills (SIGXFSZ).
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(|errno| Error::system("getrlimit", errno))?;
     if bytes as u64 > limit {
@@ -47,11 +53,34 @@ pub(crate) fn create(name: &CStr, bytes: usize, parts: &[Range<usize>]) -> Resul
     let len = libc::off_t::try_from(bytes).map_err(|_| Error::RingSize { bytes: bytes as u64 })?;
     let fd = create_empty(name)?;
     ftruncate(&fd, len).map_err(|errno| Error::system("ftruncate", errno))?;
-    for part in parts {
-        allocate(&fd, part)?;
+    if allocated > 0 {
+        allocate(&fd, allocated)?;
     }
-    fcntl(&fd, FcntlArg::F_ADD_SEALS(SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
-    Ok(fd)
+    // Before the seals, which may forbid further writable mappings.
+    let mapping = Mapping::new(&fd, bytes, access)?;
+    fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
+    Ok((fd, mapping))
+}
+
+/// Maps all of the memory that somebody else has made, and which must have these seals and at least so many bytes.
+///
+/// # Errors
+/// [`Error::Seals`], [`Error::Size`], and [`Error::System`].
+pub(crate) fn open(
+    fd: BorrowedFd<'_>,
+    bytes_min: usize,
+    seals: SealFlag,
+    access: Access,
+) -> Result<Arc<Mapping>, Error> {
+    let found = fcntl(fd, FcntlArg::F_GET_SEALS).map_err(|errno| Error::system("fcntl(F_GET_SEALS)", errno))?;
+    if !SealFlag::from_bits_retain(found).contains(seals) {
+        return Err(Error::Seals { found, expected: seals.bits() });
+    }
+    let found = fstat(fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
+    match usize::try_from(found) {
+        Ok(bytes) if bytes >= bytes_min => Mapping::new(fd, bytes, access),
+        _ => Err(Error::Size { found, expected: bytes_min as u64 }),
+    }
 }
 
 fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
@@ -64,12 +93,12 @@ fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
     .map_err(|errno| Error::system("memfd_create", errno))
 }
 
-/// Takes the memory now: without this a full machine would say so with SIGBUS at the first touch of a page.
-fn allocate(fd: &OwnedFd, part: &Range<usize>) -> Result<(), Error> {
-    let offset = |at: usize| libc::off_t::try_from(at).map_err(|_| Error::RingSize { bytes: at as u64 });
-    let (start, len) = (offset(part.start)?, offset(part.len())?);
+/// Takes the memory of the first `bytes` now: without this a full machine would say so with SIGBUS at the first touch of a
+/// page.
+fn allocate(fd: &OwnedFd, bytes: usize) -> Result<(), Error> {
+    let len = libc::off_t::try_from(bytes).map_err(|_| Error::RingSize { bytes: bytes as u64 })?;
     loop {
-        match fallocate(fd, FallocateFlags::empty(), start, len) {
+        match fallocate(fd, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(Error::system("fallocate", errno)),
@@ -77,20 +106,7 @@ fn allocate(fd: &OwnedFd, part: &Range<usize>) -> Result<(), Error> {
     }
 }
 
-/// The size of sealed memory.
-///
-/// # Errors
-/// [`Error::Seals`] if it could still change.
-pub(crate) fn sealed_bytes(fd: BorrowedFd<'_>) -> Result<u64, Error> {
-    let seals = fcntl(fd, FcntlArg::F_GET_SEALS).map_err(|errno| Error::system("fcntl(F_GET_SEALS)", errno))?;
-    if !SealFlag::from_bits_retain(seals).contains(SEALS) {
-        return Err(Error::Seals { found: seals, expected: SEALS.bits() });
-    }
-    let stat = fstat(fd).map_err(|errno| Error::system("fstat", errno))?;
-    Ok(stat.st_size.cast_unsigned())
-}
-
-/// A part of shared memory, mapped. Unmapped when the last ring or word in it is dropped.
+/// An object of shared memory, mapped. Unmapped when the last ring or word in it is dropped.
 ///
 /// A process that this one forks does not get it (MADV_DONTFORK in madvise(2)): a copy of a host or of a worker can neither
 /// read nor damage what the others say to each other.
@@ -111,14 +127,15 @@ impl Drop for Mapping {
 }
 
 impl Mapping {
-    /// Maps `bytes` from `offset` on; the caller has made sure that the memory is that large and sealed.
-    pub(crate) fn new(fd: impl AsFd, offset: usize, bytes: usize, access: Access) -> Result<Arc<Mapping>, Error> {
+    /// Maps all `bytes` of the memory. From the start on, since other offsets would have to be multiples of a page, whose
+    /// size depends on the machine.
+    pub(crate) fn new(fd: impl AsFd, bytes: usize, access: Access) -> Result<Arc<Mapping>, Error> {
         let fd = fd.as_fd();
         // Not populated: for a lane of 64 + 64 KiB that takes 60 µs of the 130 µs of making it, and a lane of which
         // every page is used then costs no less (205 µs instead of 190 µs), since the kernel maps neighbours at a
         // fault anyway.
         let mut options = MmapOptions::new();
-        options.offset(offset as u64).len(bytes);
+        options.len(bytes);
         let raw = match access {
             Access::ReadOnly => options.map_raw_read_only(&fd),
             Access::ReadWrite => options.map_raw(&fd),
@@ -128,7 +145,12 @@ impl Mapping {
         Ok(Arc::new(Mapping { raw: ManuallyDrop::new(raw), owner: std::process::id() }))
     }
 
-    /// Takes memory for these bytes now, if it was not allocated when it was made; false if there is none, or the kernel
+    /// Bytes of the memory.
+    pub(crate) fn bytes(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// Takes memory for these bytes now, and for the rest of their pages, if it was not allocated when it was made; false if there is none, or the kernel
     /// (before Linux 5.14) cannot say so. See MADV_POPULATE_READ in madvise(2).
     pub(crate) fn populate(&self, bytes: Range<usize>, access: Access) -> bool {
         let advice = match access {
@@ -136,6 +158,14 @@ impl Mapping {
             Access::ReadWrite => Advice::PopulateWrite,
         };
         self.raw.advise_range(advice, bytes.start, bytes.len()).is_ok()
+    }
+
+    /// Whether the kernel lets this process write here from now on.
+    #[cfg(test)]
+    pub(crate) fn make_writable(&self) -> bool {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: the mapping is ours, and no reference to its bytes asks for them to be read-only.
+        unsafe { libc::mprotect(self.raw.as_mut_ptr().cast(), self.raw.len(), protection) == 0 }
     }
 
     /// The shared words at `offset`.
@@ -156,7 +186,7 @@ impl Mapping {
     /// # Panics
     /// If they are not within the mapping, or their number is not a power of two.
     pub(crate) fn ring(self: &Arc<Mapping>, offset: usize, bytes: usize) -> Memory {
-        let at = self.place(offset, bytes, PAGE_BYTES);
+        let at = self.place(offset, bytes, WORDS_BYTES);
         // SAFETY:
         // - within the mapping, as checked by `place`; the mapping stays where it is until it is dropped;
         // - the other invariants are checked by `Memory::new`;

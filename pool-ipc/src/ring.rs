@@ -4,7 +4,7 @@
 //! bytes since the ring was made and only grow, so `tail - head` is the fill and no state is
 //! ambiguous. What differs from the textbook:
 //!
-//! * The two indices lie in different pages, each writable in the process of its writer only. An end keeps its own
+//! * The two indices lie in different memory, each writable in the process of its writer only. An end keeps its own
 //!   index in private memory and never reads it back.
 //! * The peer's index is *input*: it is believed only if an honest peer could have written it.
 //! * Loads of the peer's index are Relaxed with an Acquire fence after them, because read-only memory allows no other

@@ -4,14 +4,14 @@
 //! environment says so.
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{self, Child, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Error, Header, HostEnd, Hub, HubWorker, MORE, Patience, Progress, Sleeper, WorkerEnd};
+use pool_ipc::{Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Patience, Progress, Sleeper, WorkerEnd};
 
 const ROLE: &str = "POOL_IPC_TEST_ROLE";
 /// As much as a slow machine with other work may take; ordinarily it is a hundredth of that.
@@ -53,12 +53,14 @@ fn belongings() -> (usize, usize) {
 struct Worker(Child);
 
 impl Worker {
-    fn start(role: &str, lane: &OwnedFd, hub: &OwnedFd) -> Result<Worker, std::io::Error> {
+    fn start(role: &str, lane: &Descriptors, hub: &Descriptors) -> Result<Worker, std::io::Error> {
         // The child opens our descriptors anew by their names in procfs, so they can stay close-on-exec.
         let name = |fd: &OwnedFd| format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd());
+        let mut names = vec![role.to_owned()];
+        names.extend([lane, hub].into_iter().flat_map(|memory| [name(&memory.host), name(&memory.worker)]));
         let child = Command::new(std::env::current_exe()?)
             .args(["--exact", "the_worker"])
-            .env(ROLE, format!("{role} {} {}", name(lane), name(hub)))
+            .env(ROLE, names.join(" "))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()?;
@@ -110,11 +112,16 @@ impl Random {
 fn the_worker() -> Outcome {
     let Ok(part) = std::env::var(ROLE) else { return Ok(()) };
     let mut part = part.split(' ');
-    let mut next = || part.next().expect("role, lane and hub");
-    let role = next();
-    let mut open = || File::options().read(true).write(true).open(next());
+    let role = part.next().expect("a role");
+    let mut open = || {
+        let fds = part.by_ref().take(2).map(|path| File::options().read(true).write(true).open(path));
+        let fds = fds.collect::<Result<Vec<_>, _>>()?;
+        Descriptors::from_fds(fds.into_iter().map(OwnedFd::from))
+            .ok_or("lane and hub, two descriptors each")
+            .map_err(Box::<dyn std::error::Error>::from)
+    };
     let (lane, hub) = (open()?, open()?);
-    let (worker, hub) = (WorkerEnd::open(lane.as_fd())?, HubWorker::open(hub.as_fd())?);
+    let (worker, hub) = (WorkerEnd::open(&lane)?, HubWorker::open(&hub)?);
     match role {
         "echo" => echo(worker, &hub)?,
         "babble" => babble(worker, &hub),
@@ -210,10 +217,10 @@ fn babble(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
 /// In a process of its own, since the limit is for all threads.
 fn refuse_to_make_large_lanes() {
     use nix::sys::resource::{Resource, setrlimit};
-    setrlimit(Resource::RLIMIT_FSIZE, 20_000, 20_000).expect("a limit may be lowered");
+    setrlimit(Resource::RLIMIT_FSIZE, 10_000, 10_000).expect("a limit may be lowered");
     assert!(HostEnd::create(4096, 4096).is_ok());
     let error = HostEnd::create(8192, 8192).expect_err("past the limit");
-    assert!(matches!(error, Error::FileLimit { needed: 24_576, limit: 20_000 }), "{error}");
+    assert!(matches!(error, Error::FileLimit { needed: 12_288, limit: 10_000 }), "{error}");
 }
 
 // --- the host's tests ---

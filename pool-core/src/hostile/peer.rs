@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
 use pool_ipc::{Header, HostEnd, WorkerEnd};
@@ -13,9 +12,8 @@ use crate::message::{call, reply};
 
 /// Small, so that they are full from time to time, and wrap.
 const RING: usize = 4096;
-/// The part of the memory that a worker can write: its page of words, and the ring of replies.
-const REPLY_HALF: u64 = (4096 + RING) as u64;
-const REPLY_HALF_BYTES: u64 = (4096 + RING) as u64;
+/// Bytes of the memory that a worker can write: its words, and the ring of replies.
+const REPLY_BYTES: u64 = (4096 + RING) as u64;
 
 pub(super) struct Peer {
     pub(super) pid: u32,
@@ -38,18 +36,21 @@ pub(super) enum Step {
 
 impl Peer {
     pub(super) fn new(pid: u32) -> (Peer, Lane) {
-        let (host, fd) = HostEnd::create(RING, RING).expect("there is memory for four pages");
-        let end = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
+        let (host, memory) = HostEnd::create(RING, RING).expect("there is memory for four pages");
+        let end = WorkerEnd::open(&memory).expect("it is a lane");
         // Nobody is killed by way of a descriptor that is of no process.
-        let no_process: OwnedFd = fd.try_clone().expect("there is room for a descriptor");
-        (Peer { pid, end, memory: File::from(fd), unsent: VecDeque::new() }, Lane::new(host, pid, no_process))
+        let no_process = memory.host;
+        (
+            Peer { pid, end, memory: File::from(memory.worker), unsent: VecDeque::new() },
+            Lane::new(host, pid, no_process),
+        )
     }
 
     /// Writes where a worker can, past all types, as foreign as another process.
     pub(super) fn scribble(&self, place: u64, bytes: &[u8]) {
-        let at = place % (REPLY_HALF_BYTES / 8) * 8;
-        let len = bytes.len().min((REPLY_HALF_BYTES - at) as usize);
-        self.memory.write_all_at(&bytes[..len], REPLY_HALF + at).expect("the memory can be written");
+        let at = place % (REPLY_BYTES / 8) * 8;
+        let len = bytes.len().min((REPLY_BYTES - at) as usize);
+        self.memory.write_all_at(&bytes[..len], at).expect("the memory can be written");
     }
 
     /// One record of the reply ring, whatever it says, if there is room for it.

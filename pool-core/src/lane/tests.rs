@@ -1,7 +1,6 @@
 //! A worker that writes replies as no worker does.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 
 use pool_ipc::{Header, MORE, WorkerEnd};
@@ -21,11 +20,11 @@ struct Victim {
 
 impl Victim {
     fn new() -> Self {
-        let (end, fd) = HostEnd::create(RING, RING).expect("there is memory for two pages");
-        let worker = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
+        let (end, memory) = HostEnd::create(RING, RING).expect("there is memory for two pages");
+        let worker = WorkerEnd::open(&memory).expect("it is a lane");
         // Nobody is killed by way of a descriptor that is of no process.
-        let no_process = fd.try_clone().expect("there is room for a descriptor");
-        Victim { lane: Lane::new(end, 0, no_process), worker, memory: File::from(fd) }
+        let no_process = memory.worker.try_clone().expect("there is room for a descriptor");
+        Victim { lane: Lane::new(end, 0, no_process), worker, memory: File::from(memory.worker) }
     }
 
     fn reply(&mut self, header: Header, bytes: &[u8]) {
@@ -92,9 +91,9 @@ fn what_no_worker_writes_is_refused() {
 
 /// A lane as workers have it, of whose calls none is answered.
 fn growing() -> (Lane, WorkerEnd) {
-    let (end, fd) = Lane::memory().expect("there is memory for a lane");
-    let worker = WorkerEnd::open(fd.as_fd()).expect("it is a lane");
-    (Lane::new(end, 0, fd), worker)
+    let (end, memory) = Lane::memory().expect("there is memory for a lane");
+    let worker = WorkerEnd::open(&memory).expect("it is a lane");
+    (Lane::new(end, 0, memory.host), worker)
 }
 
 fn take_all(worker: &mut WorkerEnd) {
@@ -232,9 +231,8 @@ fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
     let body = vec![1; 2 * RING];
     victim.lane.send_cut(Header { kind: call::RUN, count: 1, ..Header::default() }, body.into());
     assert!(!victim.lane.has_news() && victim.lane.next_reply().expect("nothing is wrong").is_none());
-    // `head` of the call ring, in the reply page.
-    let reply_half = (4096 + RING) as u64;
-    victim.memory.write_all_at(&u64::MAX.to_ne_bytes(), reply_half + 128).expect("the memory can be written");
+    // `head` of the call ring, in the worker's words.
+    victim.memory.write_all_at(&u64::MAX.to_ne_bytes(), 128).expect("the memory can be written");
     victim.lane.pump();
     assert!(victim.lane.has_news(), "or nobody would look");
     assert!(victim.lane.next_reply().is_err());

@@ -1,14 +1,13 @@
 //! The arena: host and worker in one process.
 
-use std::os::fd::AsFd;
 use std::thread;
 
 use super::super::{Error, Hub, HubWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment};
 use super::{Random, pattern};
 
 fn arena(segments: u32) -> Result<(Hub, HubWorker), Error> {
-    let (hub, fd) = Hub::create(segments)?;
-    let worker = HubWorker::open(fd.as_fd())?;
+    let (hub, memory) = Hub::create(segments)?;
+    let worker = HubWorker::open(&memory)?;
     Ok((hub, worker))
 }
 

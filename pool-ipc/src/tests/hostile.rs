@@ -3,17 +3,15 @@
 //! The scribbling goes through `pwrite`, past all types, so that it is as foreign as another process's.
 
 use std::fs::File;
-use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc;
 use std::thread;
 
-use super::super::layout::PAGE_BYTES;
+use super::super::layout::WORDS_BYTES;
 use super::super::{Error, Header, HostEnd, NOTE_BYTES_MAX, WorkerEnd};
 use super::Random;
 
 const RING: usize = 4096;
-const REPLY_HALF: u64 = (PAGE_BYTES + RING) as u64;
 
 struct Victim {
     host: HostEnd,
@@ -23,9 +21,9 @@ struct Victim {
 
 impl Victim {
     fn new() -> Result<Victim, Error> {
-        let (host, fd) = HostEnd::create(RING, RING)?;
-        let worker = WorkerEnd::open(fd.as_fd())?;
-        Ok(Victim { host, worker, memory: File::from(fd) })
+        let (host, memory) = HostEnd::create(RING, RING)?;
+        let worker = WorkerEnd::open(&memory)?;
+        Ok(Victim { host, worker, memory: File::from(memory.worker) })
     }
 
     fn scribble(&self, at: u64, bytes: &[u8]) {
@@ -82,8 +80,8 @@ fn random_bytes_everywhere() -> Result<(), Error> {
     for _ in 0..100 {
         let mut victim = Victim::new()?;
         for _ in 0..5 {
-            let noise: Vec<u8> = (0..PAGE_BYTES + RING).map(|_| random.next() as u8).collect();
-            victim.scribble(REPLY_HALF, &noise);
+            let noise: Vec<u8> = (0..WORDS_BYTES + RING).map(|_| random.next() as u8).collect();
+            victim.scribble(0, &noise);
             victim.use_it(&mut random);
         }
     }
@@ -100,8 +98,8 @@ fn likely_words_in_likely_places() -> Result<(), Error> {
             let _ = victim.worker.replies.send(&Header::default(), &[3; 200][..random.below(200) as usize], 0);
         }
         for _ in 0..random.below(4) {
-            let words = [0, 128, 256, 384, 392, 512, 640, PAGE_BYTES as u64 + 32 * random.below(RING as u64 / 32)];
-            let at = REPLY_HALF + words[random.below(words.len() as u64) as usize];
+            let words = [0, 128, 256, 384, 392, 512, 640, WORDS_BYTES as u64 + 32 * random.below(RING as u64 / 32)];
+            let at = words[random.below(words.len() as u64) as usize];
             let values =
                 [0, 32, 64, 4096, 4128, 8192, 1 << 32, u64::MAX, u64::MAX - 31, random.below(9000), random.next()];
             let value = values[random.below(values.len() as u64) as usize];
@@ -120,10 +118,10 @@ fn noise_while_the_host_reads() -> Result<(), Error> {
     let scribbler = thread::spawn(move || {
         let mut random = Random::new(3);
         while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
-            let at = REPLY_HALF + 32 * random.below((PAGE_BYTES + RING) as u64 / 32);
+            let at = 32 * random.below((WORDS_BYTES + RING) as u64 / 32);
             let value = 32 * random.below(2 * RING as u64 / 32);
             memory.write_all_at(&value.to_ne_bytes(), at).expect("the memory can be written");
-            memory.write_all_at(&value.to_ne_bytes(), REPLY_HALF).expect("the memory can be written");
+            memory.write_all_at(&value.to_ne_bytes(), 0).expect("the memory can be written");
         }
     });
     let mut random = Random::new(4);
@@ -141,7 +139,7 @@ fn a_corrupt_head_is_reported_and_gives_no_room() -> Result<(), Error> {
     while victim.host.calls.send(&Header::default(), &[1; 100], 0).done {}
     assert!(victim.host.calls.check().is_ok());
     for head in [16, 8192, u64::MAX] {
-        victim.scribble(REPLY_HALF + 128, &u64::to_ne_bytes(head));
+        victim.scribble(128, &u64::to_ne_bytes(head));
         assert_eq!(victim.host.calls.backlog(), RING as u64);
         assert!(matches!(victim.host.calls.check(), Err(Error::Corrupt { word: "head", found, .. }) if found == head));
     }

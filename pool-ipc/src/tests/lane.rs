@@ -1,22 +1,27 @@
 //! Both ends of a lane, and a hub, in one process.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::super::layout::PAGE_BYTES;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+
+use super::super::layout::{LANE_MAGIC, Plain, VERSION, WORDS_BYTES};
+use super::super::region::{Access, HOST_SEALS, Mapping, SEALS};
+use super::super::sync::{AtomicU64, Ordering};
 use super::super::{
-    Error, Header, HostEnd, Hub, HubWorker, Journal, NOTE_BYTES_MAX, Patience, Progress, Sleeper, WorkerEnd,
+    Descriptors, Error, Header, HostEnd, Hub, HubWorker, Journal, NOTE_BYTES_MAX, Patience, Progress, Sleeper,
+    WorkerEnd,
 };
 use super::super::{region, sys};
 
 const RING: usize = 4096;
 
 fn lane() -> Result<(HostEnd, WorkerEnd), Error> {
-    let (host, fd) = HostEnd::create(RING, RING)?;
-    let worker = WorkerEnd::open(fd.as_fd())?;
+    let (host, memory) = HostEnd::create(RING, RING)?;
+    let worker = WorkerEnd::open(&memory)?;
     Ok((host, worker))
 }
 
@@ -127,51 +132,101 @@ fn rings_of_other_sizes_are_refused() {
     }
 }
 
-fn open_error(fd: &OwnedFd) -> Error {
-    WorkerEnd::open(fd.as_fd()).expect_err("not to be opened")
+fn open_error(memory: &Descriptors) -> Error {
+    WorkerEnd::open(memory).expect_err("not to be opened")
+}
+
+/// Memory of one kind with something else in place of the other.
+fn with_host(host: OwnedFd, memory: &Descriptors) -> Descriptors {
+    Descriptors { host, worker: memory.worker.try_clone().expect("there is room for a descriptor") }
 }
 
 #[test]
 fn memory_of_another_kind_is_refused() -> Result<(), Error> {
-    let (_host, fd) = HostEnd::create(RING, RING)?;
-    let _worker = WorkerEnd::open(fd.as_fd())?;
-    assert!(matches!(open_error(&fd), Error::AlreadyOpen));
-    assert!(matches!(HubWorker::open(fd.as_fd()), Err(Error::Magic { .. })));
+    let (_host, lane) = HostEnd::create(RING, RING)?;
+    let _worker = WorkerEnd::open(&lane)?;
+    assert!(matches!(open_error(&lane), Error::AlreadyOpen));
+    assert!(matches!(HubWorker::open(&lane), Err(Error::Magic { .. })));
 
-    let (_hub, fd) = Hub::create(0)?;
-    assert!(matches!(open_error(&fd), Error::Magic { .. }));
-    let small = region::create(c"small", 100, &[])?;
-    assert!(matches!(open_error(&small), Error::Size { found: 100, .. }));
-    assert!(matches!(HubWorker::open(small.as_fd()), Err(Error::Size { found: 100, expected: 8192 })));
+    let (_hub, hub) = Hub::create(0)?;
+    assert!(matches!(open_error(&hub), Error::Magic { .. }));
+    let small = || region::create(c"small", 100, 0, HOST_SEALS, Access::ReadWrite).map(|(fd, _)| fd);
+    assert!(matches!(open_error(&with_host(small()?, &lane)), Error::Size { found: 100, .. }));
+    let error = HubWorker::open(&with_host(small()?, &hub)).expect_err("not to be opened");
+    assert!(matches!(error, Error::Size { found: 100, expected: 4096 }));
 
     let unsealed = OwnedFd::from(File::open("/proc/self/exe").expect("we run"));
-    assert!(matches!(open_error(&unsealed), Error::System { call: "fcntl(F_GET_SEALS)", .. }));
+    assert!(matches!(open_error(&with_host(unsealed, &lane)), Error::System { call: "fcntl(F_GET_SEALS)", .. }));
     let (reader, _writer) = std::io::pipe().expect("a pipe");
-    assert!(matches!(open_error(&reader.into()), Error::System { .. }));
+    assert!(matches!(open_error(&with_host(reader.into(), &lane)), Error::System { .. }));
     Ok(())
 }
+
+/// A word of memory.
+struct Word(AtomicU64);
+
+#[allow(unsafe_code, reason = "one atomic")]
+// SAFETY: an atomic.
+unsafe impl Plain for Word {}
 
 #[test]
 fn a_label_that_does_not_fit_is_refused() -> Result<(), Error> {
-    let opened_with = |at: u64, value: u64| -> Result<Error, Error> {
-        let (_host, fd) = HostEnd::create(RING, RING)?;
-        let memory = File::from(fd);
-        memory.write_all_at(&value.to_ne_bytes(), at).expect("the memory can be written");
-        Ok(open_error(&memory.into()))
+    let opened_with = |words: &[(usize, u64)]| -> Result<Error, Error> {
+        let (_host, lane) = HostEnd::create(RING, RING)?;
+        let bytes = WORDS_BYTES + RING;
+        let (fd, forged) = region::create(c"forged", bytes, bytes, HOST_SEALS, Access::ReadWrite)?;
+        let honest = [(0, LANE_MAGIC), (8, VERSION.into()), (16, RING as u64), (24, RING as u64), (512, RING as u64)];
+        for &(at, value) in honest.iter().chain(words) {
+            forged.words::<Word>(at).0.store(value, Ordering::Relaxed);
+        }
+        Ok(open_error(&with_host(fd, &lane)))
     };
-    assert!(matches!(opened_with(0, 5)?, Error::Magic { found: 5, .. }));
-    assert!(matches!(opened_with(8, 5)?, Error::Version { found: 5, expected: 2 }));
-    assert!(matches!(opened_with(16, 5)?, Error::RingSize { bytes: 5 }));
-    assert!(matches!(opened_with(24, 1 << 40)?, Error::RingSize { .. }));
-    assert!(matches!(opened_with(24, 1 << 20)?, Error::Size { found: 16384, .. }));
+    assert!(matches!(opened_with(&[(0, 5)])?, Error::Magic { found: 5, .. }));
+    assert!(matches!(opened_with(&[(8, 5)])?, Error::Version { found: 5, expected: 3 }));
+    assert!(matches!(opened_with(&[(16, 5)])?, Error::RingSize { bytes: 5 }));
+    assert!(matches!(opened_with(&[(24, 1 << 40)])?, Error::RingSize { .. }));
+    assert!(matches!(opened_with(&[(16, 1 << 20)])?, Error::Size { found: 8192, .. }));
+    assert!(matches!(opened_with(&[(24, 1 << 20)])?, Error::Size { found: 8192, .. }));
     Ok(())
 }
 
 #[test]
-fn unsealed_memory_is_refused() {
+fn unsealed_memory_is_refused() -> Result<(), Error> {
     use nix::sys::memfd::{MFdFlags, memfd_create};
-    let fd = memfd_create(c"unsealed", MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING).expect("memfd");
-    assert!(matches!(open_error(&fd), Error::Seals { found: 0, .. }));
+    let (_host, lane) = HostEnd::create(RING, RING)?;
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let fd = memfd_create(c"unsealed", flags).expect("memfd");
+    assert!(matches!(open_error(&with_host(fd, &lane)), Error::Seals { found: 0, .. }));
+    // What others could write is not the host's.
+    let (fd, _) = region::create(c"open", 2 * RING, 0, SEALS, Access::ReadWrite)?;
+    assert!(matches!(open_error(&with_host(fd, &lane)), Error::Seals { .. }));
+    Ok(())
+}
+
+/// Whoever has the descriptors can write what is the worker's, and neither write what is the host's nor change the size or
+/// the seals of either.
+#[test]
+fn descriptors_give_no_more_than_a_worker_needs() -> Result<(), Error> {
+    let (_host, lane) = HostEnd::create(RING, RING)?;
+    let (_hub, hub) = Hub::create(1)?;
+    for memory in [lane, hub] {
+        for (fd, is_writable) in [(&memory.host, false), (&memory.worker, true)] {
+            // Opened anew, so that the rights are those of the memory and not of the descriptor.
+            let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+            let file = File::options().read(true).write(true).open(path).expect("the memory can be opened");
+            assert_eq!(file.write_all_at(b"word", 0).is_ok(), is_writable);
+            let holes = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+            assert_eq!(fallocate(&file, holes, 0, 4096).is_ok(), is_writable);
+            let bytes = file.metadata().expect("it is open").len();
+            assert_eq!(Mapping::new(&file, bytes as usize, Access::ReadWrite).is_ok(), is_writable);
+            let read_only = Mapping::new(&file, bytes as usize, Access::ReadOnly)?;
+            assert_eq!(read_only.make_writable(), is_writable);
+            assert!(file.set_len(bytes + 1).is_err() && file.set_len(bytes - 1).is_err());
+            assert!(fallocate(&file, FallocateFlags::empty(), bytes as i64, 1).is_err());
+            assert!(fcntl(&file, FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE)).is_err());
+        }
+    }
+    Ok(())
 }
 
 #[test]
@@ -209,8 +264,8 @@ fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
 
 #[test]
 fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
-    let (hub, fd) = Hub::create(0)?;
-    let worker = HubWorker::open(fd.as_fd())?;
+    let (hub, memory) = Hub::create(0)?;
+    let worker = HubWorker::open(&memory)?;
     assert!(!worker.ring() && !hub.ring(Sleeper::Caller) && !hub.ring(Sleeper::Router), "nobody sleeps");
     for (led, who) in [(true, Sleeper::Caller), (false, Sleeper::Router)] {
         hub.set_led(led);
@@ -232,21 +287,11 @@ fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
 
 #[test]
 fn a_hub_waits_until_the_deadline_and_not_shorter() -> Result<(), Error> {
-    let (hub, _fd) = Hub::create(0)?;
+    let (hub, _memory) = Hub::create(0)?;
     let deadline = Instant::now() + Duration::from_millis(20);
     assert!(!hub.wait(Sleeper::Caller, || false, Some(deadline)));
     assert!(Instant::now() >= deadline);
     assert!(hub.wait(Sleeper::Caller, || true, Some(deadline)), "news counts, however late");
-    Ok(())
-}
-
-#[test]
-fn the_layout_takes_what_it_says() -> Result<(), Error> {
-    let (_host, fd) = HostEnd::create(2 * RING, RING)?;
-    let bytes = region::sealed_bytes(fd.as_fd())?;
-    assert_eq!(bytes as usize, 2 * PAGE_BYTES + 3 * RING);
-    let file = File::from(fd);
-    assert!(file.set_len(bytes + 1).is_err() && file.set_len(bytes - 1).is_err(), "sealed");
     Ok(())
 }
 

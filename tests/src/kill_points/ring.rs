@@ -1,7 +1,5 @@
 //! One end of a ring, killed on its way through some messages; the other end is here.
 
-use std::os::fd::AsFd;
-
 use nix::unistd::{ForkResult, fork};
 use pool_ipc::{Header, HostEnd, Patience, WorkerEnd};
 
@@ -57,7 +55,7 @@ pub fn kill_ring(end: End, points: usize) -> nix::Result<Ledger> {
 
 /// The process, held at its beginning, and who watches it.
 fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
-    let (mut host, fd) = HostEnd::create(RING_BYTES, RING_BYTES).expect("memory");
+    let (mut host, memory) = HostEnd::create(RING_BYTES, RING_BYTES).expect("memory");
     let waiting: Vec<u64> = match end {
         End::Consumer => (0..).zip(WAITING).map(|(seq, len)| send_whole(&mut host, seq, len)).collect(),
         _ => Vec::new(),
@@ -66,7 +64,7 @@ fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     // - the caller has one thread, so the child finds everything as it should be.
     let child = match unsafe { fork() }.expect("a process") {
         ForkResult::Child => {
-            let worker = WorkerEnd::open(fd.as_fd()).expect("its first time");
+            let worker = WorkerEnd::open(&memory).expect("its first time");
             match end {
                 End::Consumer => consume(worker),
                 _ => produce(worker, end),

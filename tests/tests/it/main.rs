@@ -21,6 +21,7 @@ mod neighbours;
 mod payloads;
 mod programs;
 mod retries;
+mod shared_memory;
 mod surroundings;
 mod system_calls;
 mod time_limits;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         kill_points::checks(),
         time_limits::checks(),
         retries::checks(),
+        shared_memory::checks(),
         limits::checks(),
         memory_limits::checks(),
         turmoil::checks(),

@@ -37,7 +37,9 @@ const HIGH_SHIFT: u32 = 32;
 impl Marks {
     #[inline]
     pub(crate) fn claim(&self, seq: u32, claimed: u32) {
-        self.claim.store(pack(seq, claimed), Ordering::Relaxed);
+        // SYNC STAMP, with `read`: Release, so that whoever sees the claim sees the time and the item before it. A plain
+        // store on x86.
+        self.claim.store(pack(seq, claimed), publish_order());
         // SYNC CLAIM, with `Producer::revise`: our claim before our look at the limit. The host stores the limit, then
         // looks at the claim. With a fence on both sides at least one of the two sees what the other has written.
         store_load_fence();
@@ -70,6 +72,7 @@ impl Marks {
         let (item, draft) = unpack(self.item.load(Ordering::Relaxed));
         fence(Ordering::Acquire); // SYNC DRAFT; a fence, since on read-only memory only Relaxed loads are allowed
         let (seq, claimed) = unpack(self.claim.load(Ordering::Relaxed));
+        fence(Ordering::Acquire); // SYNC STAMP: what is read next, a time for instance, is not older than this claim
         Progress { seq, claimed, item, draft, since_ns }
     }
 }

@@ -24,7 +24,7 @@
 //! * SYNC TAIL: the producer's store of `tail` (Release) and the consumer's load hand over the bytes of records.
 //! * SYNC HEAD: the consumer's store of `head` (Release) and the producer's load hand the bytes back: without it a copy
 //!   could be delayed past the moment when the producer writes there again.
-//! * SYNC CLAIM: see `Marks::claim` in progress.rs.
+//! * SYNC CLAIM, SYNC STAMP: see `Marks::claim` in progress.rs.
 
 use std::cell::Cell;
 use std::marker::PhantomData;

@@ -361,3 +361,27 @@ fn what_the_marks_count_can_be_salvaged() {
     }
     check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
 }
+
+/// A host that asks since when the worker runs its item, while the worker goes on to the next message, whose first item has
+/// the same number: an older time would have the worker killed before its time.
+#[test]
+fn no_item_is_dated_by_the_one_before() {
+    fn model() {
+        let marks = shared(Marks::default());
+        let worker = thread::spawn({
+            let marks = marks.clone();
+            move || {
+                for seq in 1..=2 {
+                    marks.stamp(10 * u64::from(seq));
+                    marks.begin_item(0, 0);
+                    marks.claim(seq, 1);
+                }
+            }
+        });
+        if let Some(progress) = marks.running() {
+            assert!(progress.since_ns >= 10 * u64::from(progress.seq), "dated too early: {progress:?}");
+        }
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, "dated too early"), (Weakness::NoAcquireFence, "dated too early")]);
+}

@@ -19,14 +19,23 @@ use crate::slot::{Slot, Waiter};
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
-    /// In order.
+    /// In order. Those that are through are taken out at the ends, and left empty in the middle: see
+    /// [`Blocks::remove`].
     queue: VecDeque<Block>,
+    /// Empty ones among them.
+    empty: usize,
     /// Memory of those that are settled, which the caches may still know, for further ones.
     spare: Vec<Vec<u8>>,
 }
 
 /// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
 const SPARE_MAX: usize = 8;
+
+/// Blocks that are moved to close a gap at once; where it would be more, the gap stays for a while.
+const MOVED_MAX: usize = 32;
+
+/// Blocks at the front that are looked at one after the other: mostly it is one of them.
+const FRONT_BLOCKS: usize = 4;
 
 /// Arguments of a call that are no longer than this are kept beside those of the call before.
 const BESIDE_MAX: usize = 4096;
@@ -36,7 +45,7 @@ const BESIDE_MAX: usize = 4096;
 pub(crate) struct Block {
     first: u64,
     items: u32,
-    /// Items that are not settled.
+    /// Items that are not settled; 0 only of one that is left empty.
     left: u32,
     /// Bytes of each item; `None` if each stands behind its length.
     item_size: Option<usize>,
@@ -237,7 +246,7 @@ impl Blocks {
 
     /// Whether there is a call of this number that is not settled.
     pub(crate) fn has_call(&self, number: u64) -> bool {
-        self.queue.iter().find(|block| block.holds(number)).is_some_and(|block| block.slot(number).is_some())
+        self.position(number).is_some_and(|at| self.queue[at].slot(number).is_some())
     }
 
     /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
@@ -247,7 +256,7 @@ impl Blocks {
         number: u64,
         outcome: impl FnOnce(&Slot) -> Option<Waiter>,
     ) -> Option<Option<Waiter>> {
-        let at = self.queue.iter().position(|block| block.holds(number))?;
+        let at = self.position(number)?;
         let waiter = outcome(self.queue[at].slot(number)?);
         self.settled_at(at, 1);
         Some(waiter)
@@ -271,7 +280,8 @@ impl Blocks {
     /// The arguments of these items, which were fed together.
     #[inline]
     pub(crate) fn args(&mut self, first: u64, items: u32) -> Option<Args<'_>> {
-        let block = self.queue.iter_mut().find(|block| block.holds(first))?;
+        let at = self.position(first)?;
+        let block = &mut self.queue[at];
         let item = (first - block.first) as u32;
         let range = block.offset(item)..block.offset(item + items);
         Some(Args { whole: block.whole, content: &mut block.bytes, range })
@@ -280,7 +290,7 @@ impl Blocks {
     /// These items are settled: their arguments can go when their block is through.
     #[inline]
     pub(crate) fn settled(&mut self, first: u64, items: u32) {
-        if let Some(at) = self.queue.iter().position(|block| block.holds(first)) {
+        if let Some(at) = self.position(first) {
             self.settled_at(at, items);
         }
     }
@@ -288,14 +298,101 @@ impl Blocks {
     #[inline]
     fn settled_at(&mut self, at: usize, items: u32) {
         let block = &mut self.queue[at];
+        if block.left == 0 {
+            return; // it is empty already
+        }
         block.left = block.left.saturating_sub(items);
-        // Mostly it is the first, and `remove` has more to do.
         if block.left == 0
-            && let Some(block) = if at == 0 { self.queue.pop_front() } else { self.queue.remove(at) }
+            && let Some(bytes) = self.remove(at).into_own()
             && self.spare.len() < SPARE_MAX
-            && let Some(bytes) = block.bytes.into_own()
         {
             self.spare.push(bytes);
         }
     }
+
+    /// Where the block of this item is. It may be an empty one.
+    #[inline]
+    fn position(&self, item: u64) -> Option<usize> {
+        let front = self.queue.iter().take(FRONT_BLOCKS).position(|block| block.holds(item));
+        front.or_else(|| self.position_behind(item))
+    }
+
+    /// Likewise, of the others: in a time that grows with the logarithm of how far it is from the nearer end.
+    fn position_behind(&self, item: u64) -> Option<usize> {
+        let last = self.queue.len().checked_sub(1)?;
+        let is_before = |at: usize| self.queue[at].end() <= item;
+        // All before `low` end before the item, and `high` does not.
+        let (mut low, mut high, mut step) = (0, last, 1);
+        if is_before(last) {
+            return None;
+        }
+        // From both ends, in steps that double, until it is between two looks.
+        while high - low > 2 * step {
+            if !is_before(low + step) {
+                high = low + step;
+                break;
+            }
+            low += step;
+            if is_before(high - step) {
+                low = high - step;
+                break;
+            }
+            high -= step;
+            step *= 2;
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            if is_before(middle) { low = middle + 1 } else { high = middle }
+        }
+        self.queue[low].holds(item).then_some(low)
+    }
+
+    /// Takes out a block that is through; its bytes. In the middle of many it stays as an empty one, since to close the gap
+    /// would mean to move half of the others, and all that are empty go together when they are the greater part.
+    #[inline]
+    fn remove(&mut self, at: usize) -> Content {
+        // Mostly it is the first, and `remove` has more to do.
+        let removed = if at == 0 {
+            self.queue.pop_front()
+        } else if at.min(self.queue.len() - 1 - at) <= MOVED_MAX {
+            self.queue.remove(at)
+        } else {
+            return self.empty(at);
+        };
+        if self.empty > 0 {
+            self.drop_empty();
+        }
+        removed.expect("there is a block").bytes
+    }
+
+    #[cold]
+    fn empty(&mut self, at: usize) -> Content {
+        let block = &mut self.queue[at];
+        block.rack = None;
+        let bytes = std::mem::replace(&mut block.bytes, Content::Own(Vec::new()));
+        self.empty += 1;
+        self.drop_empty();
+        bytes
+    }
+
+    /// Drops the empty blocks at the ends, and the others when they are the greater part.
+    #[cold]
+    fn drop_empty(&mut self) {
+        let is_empty = |block: Option<&Block>| block.is_some_and(|block| block.left == 0);
+        while is_empty(self.queue.front()) {
+            self.queue.pop_front();
+            self.empty -= 1;
+        }
+        while is_empty(self.queue.back()) {
+            self.queue.pop_back();
+            self.empty -= 1;
+        }
+        if self.empty > self.queue.len() / 2 {
+            self.queue.retain(|block| block.left > 0);
+            self.empty = 0;
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;

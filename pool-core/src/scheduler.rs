@@ -176,8 +176,11 @@ struct ItemRecord {
     charged: u32,
     /// Workers that were killed since they did not begin it.
     unbegun: u32,
-    /// It was cancelled while it was with a worker: it is settled, and nothing may come of it any more.
+    /// It was cancelled while it waited or was with a worker: it is settled, and nothing may come of it any more. It stays
+    /// where it is until its turn comes, or its worker is through with it.
     struck: bool,
+    /// It is in [`Scheduler::retries`].
+    rests: bool,
 }
 
 impl<P> Job<P> {
@@ -207,6 +210,15 @@ impl<P> Job<P> {
         self.records.range(items).rev().find(|(_, record)| record.struck).map(|(&item, _)| item)
     }
 
+    /// The first of these items that is struck. Maps have none.
+    #[inline]
+    fn first_struck(&self, range: Range) -> Option<u64> {
+        if self.records.is_empty() || !self.terms.calls {
+            return None;
+        }
+        self.records.range(range.first..range.end()).find(|(_, record)| record.struck).map(|(&item, _)| item)
+    }
+
     /// The items are settled; how many of them had been struck, and so been settled before.
     #[inline]
     fn forget(&mut self, first: u64, items: u32) -> u64 {
@@ -225,6 +237,8 @@ pub(crate) struct Scheduler<P> {
     now: Nanos,
     jobs: Slab<Job<P>>,
     queue: VecDeque<Range>,
+    /// Items in the queue that nobody is to run: struck ones, and those of jobs that have ended.
+    stale: u64,
     /// Items that wait for another attempt, by the time from which they may have it. Some may be of jobs that have
     /// ended.
     retries: BTreeMap<Nanos, Vec<Range>>,
@@ -247,6 +261,7 @@ impl<P> Scheduler<P> {
             now: 0,
             jobs: Slab::new(),
             queue: VecDeque::new(),
+            stale: 0,
             retries: BTreeMap::new(),
             workers: (0..config.workers).map(|_| Worker::new()).collect(),
             paces: vec![Pace::default(); tasks],
@@ -361,6 +376,7 @@ impl<P> Scheduler<P> {
                 self.doom(worker, Doom::Cancelled { seq });
             }
         }
+        self.sweep_if_stale();
         self.wind_down();
         true
     }
@@ -427,6 +443,7 @@ impl<P> Scheduler<P> {
             self.jobs.remove(id);
         }
         self.queue.clear();
+        self.stale = 0;
         self.retries.clear();
         for worker in 0..self.workers.len() {
             self.workers[worker].in_flight.clear();
@@ -442,7 +459,7 @@ impl<P> Scheduler<P> {
         self.unsettled -= job.unsettled;
         self.open_jobs -= usize::from(std::mem::take(&mut job.open));
         job.unsettled = 0;
-        job.queued = 0;
+        self.stale += std::mem::take(&mut job.queued);
         if job.in_flight == 0 {
             self.jobs.remove(id);
         }

@@ -8,6 +8,9 @@ use super::{Action, Begun, Doom, Job, JobId, Phase, Range, Scheduler, Sent, Stat
 /// Calls in one chunk: as many as a worker claims one by one, so that none that has not begun is lost to the others.
 pub(crate) const CALLS_MAX: u32 = 31;
 
+/// Items in the queue that nobody is to run, beyond as many as are pending, that are not worth the clearing up.
+const STALE_MAX: u64 = if cfg!(test) { 3 } else { 1024 };
+
 /// Chunks that a worker has before it if it can spare what is submitted until that makes a chunk, too.
 const DEPTH_ENOUGH: usize = 2;
 
@@ -61,51 +64,62 @@ impl<P> Scheduler<P> {
             && self.workers.iter().all(|slot| slot.in_flight.len() >= DEPTH_ENOUGH || slot.phase == Phase::Vacant)
     }
 
-    /// Ends one call, which must not have ended: if it waits it is dropped, if it was sent and has not begun it is taken
+    /// Ends one call, which must not have ended: if it waits it is left out, if it was sent and has not begun it is taken
     /// back, if it runs its worker is killed. False if the job had ended.
     pub(crate) fn cancel_call(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return false };
         if job.unsettled == 1 {
             return self.cancel(id, true);
         }
+        job.records.entry(item).or_default().struck = true;
         self.actions.push_back(Action::Fail { worker: None, job: id, item, verdict: Verdict::Cancelled });
-        if !self.drop_waiting(id, item) {
-            self.strike(id, item);
+        if !self.take_from_worker(id, item) {
+            self.leave_waiting(id, item);
         }
         true
     }
 
-    /// Drops the item if no worker has it.
-    fn drop_waiting(&mut self, id: JobId, item: u64) -> bool {
-        let holds = |range: &Range| range.job == id && range.holds(item);
-        if let Some(at) = self.queue.iter().position(holds) {
-            self.jobs.get_mut(id).expect("its item waits").queued -= 1;
-            let (before, after) = self.queue[at].without(item);
-            self.queue[at] = before;
-            if after.items > 0 {
-                self.queue.insert(at + 1, after);
-            }
-            if before.items == 0 {
-                self.queue.remove(at);
-            }
-            return true;
-        }
-        let mut resting = self.retries.values_mut();
-        let found = resting.find_map(|ranges| Some((ranges.iter().position(holds)?, ranges)));
-        found.map(|(at, ranges)| ranges.swap_remove(at)).is_some()
-    }
-
-    /// A worker has the item: nothing may come of it.
-    fn strike(&mut self, id: JobId, item: u64) {
-        let holds = |sent: &&mut Sent| sent.range.job == id && sent.range.holds(item);
+    /// Has the worker that was sent the struck item give it back, or be killed if it runs it; false if there is none.
+    fn take_from_worker(&mut self, id: JobId, item: u64) -> bool {
+        let holds = |sent: &&mut Sent| sent.range.job == id && (sent.next_item()..sent.range.end()).contains(&item);
         let mut workers = self.workers.iter_mut().enumerate();
         let found = workers.find_map(|(worker, slot)| Some((worker, slot.in_flight.iter_mut().find(holds)?)));
-        let Some((worker, sent)) = found else { return };
-        self.jobs.get_mut(id).expect("its item was sent").records.entry(item).or_default().struck = true;
+        let Some((worker, sent)) = found else { return false };
         sent.ask_back();
         let (seq, items) = (sent.seq, sent.range.items);
         self.actions.push_back(Action::Recall { worker, seq, items, half: false });
         self.actions.push_back(Action::Probe { worker });
+        true
+    }
+
+    /// No worker has the struck item: it stays where it waits, and is left out when its turn comes. To look for it would take
+    /// the longer the more is pending.
+    fn leave_waiting(&mut self, id: JobId, item: u64) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if !job.records.get(&item).is_some_and(|record| record.rests) {
+            job.queued -= 1;
+            self.stale += 1;
+            self.sweep_if_stale();
+        }
+    }
+
+    /// Clears the queue of what nobody is to run, when that has become the greater part: what is submitted and cancelled
+    /// while all workers are busy must not take more and more memory.
+    pub(super) fn sweep_if_stale(&mut self) {
+        if self.stale <= self.unsettled + STALE_MAX {
+            return;
+        }
+        self.stale = 0;
+        for mut range in std::mem::take(&mut self.queue) {
+            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else { continue };
+            while let Some(item) = job.first_struck(range) {
+                job.records.remove(&item);
+                let (before, after) = range.without(item);
+                self.queue.extend((before.items > 0).then_some(before));
+                range = after;
+            }
+            self.queue.extend((range.items > 0).then_some(range));
+        }
     }
 
     /// Kills the worker if the item that it runs is struck. One that it has claimed and not begun is looked at again.
@@ -139,7 +153,7 @@ fn as_calls(terms: Terms) -> Terms {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Config;
+    use super::super::{Config, Nanos};
     use super::*;
 
     /// Two workers, ready, and that an item of the only task takes so long.
@@ -176,6 +190,73 @@ mod tests {
     fn short_calls_go_as_many_at_a_time_as_can() {
         let mut scheduler = scheduler(100);
         assert_eq!(sent(&mut scheduler, 4 + 3 * CALLS_MAX + 5), [1, 1, 1, 1, CALLS_MAX, CALLS_MAX, CALLS_MAX]);
+    }
+
+    /// All workers are busy, with calls of another job behind.
+    fn busy_scheduler() -> Scheduler<()> {
+        let mut scheduler = scheduler(1_000_000);
+        let _ = sent(&mut scheduler, 10);
+        assert!(scheduler.full);
+        scheduler
+    }
+
+    #[test]
+    fn jobs_that_are_cancelled_while_all_workers_are_busy_leave_nothing_behind() {
+        let mut scheduler = busy_scheduler();
+        let before = scheduler.queue.len();
+        for _ in 0..1000 {
+            let id = scheduler.call(Terms::default(), |_| ());
+            assert!(scheduler.cancel_call(id, 0));
+            let id = scheduler.submit(Terms::default(), |_| ());
+            scheduler.feed(id, 0, 100);
+            assert!(scheduler.cancel(id, true));
+            assert!(scheduler.queue.len() <= before + 5, "{} ranges", scheduler.queue.len());
+        }
+    }
+
+    #[test]
+    fn calls_that_are_cancelled_while_they_wait_leave_nothing_behind() {
+        let mut scheduler = busy_scheduler();
+        let unsettled = scheduler.unsettled();
+        let id = scheduler.call(Terms::default(), |_| ());
+        for number in 1..1000 {
+            scheduler.join(id, number % 31 != 0);
+            assert!(scheduler.cancel_call(id, number));
+            scheduler.failed(id, number);
+            let job = scheduler.jobs.get(id).expect("its first call waits");
+            assert_eq!((job.queued, job.unsettled, scheduler.unsettled()), (1, 1, unsettled + 1));
+            let most = (unsettled + 2 + STALE_MAX) as usize;
+            assert!(job.records.len() <= most, "{} records", job.records.len());
+            assert!(scheduler.queue.len() <= 2 * most, "{} ranges", scheduler.queue.len());
+        }
+    }
+
+    /// A call that waits for its next attempt, and then among others, when it is cancelled.
+    #[test]
+    fn calls_that_are_cancelled_between_two_attempts_are_not_run_again() {
+        for waits_in_queue in [false, true] {
+            let mut scheduler = busy_scheduler();
+            let terms = Terms { retries: 1, task: 0, ..Terms::default() };
+            let id = scheduler.call(terms, |_| ());
+            scheduler.join(id, true);
+            let job = scheduler.jobs.get_mut(id).expect("two calls wait");
+            job.queued -= 1;
+            scheduler.queue.back_mut().expect("they wait").first += 1;
+            scheduler.queue.back_mut().expect("they wait").items -= 1;
+            assert!(scheduler.put_off(id, 0));
+            if waits_in_queue {
+                scheduler.set_now(Nanos::MAX);
+                scheduler.retry_what_is_due();
+            }
+            assert!(scheduler.cancel_call(id, 0));
+            scheduler.failed(id, 0);
+            scheduler.set_now(Nanos::MAX);
+            scheduler.retry_what_is_due();
+            let job = scheduler.jobs.get(id).expect("its other call waits");
+            assert_eq!((job.queued, job.unsettled), (1, 1));
+            let waits = |range: &&Range| range.job == id && job.first_struck(**range).is_none();
+            assert_eq!(scheduler.queue.iter().filter(waits).map(|range| range.first).collect::<Vec<_>>(), [1]);
+        }
     }
 
     #[test]

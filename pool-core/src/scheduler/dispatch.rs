@@ -21,9 +21,20 @@ impl<P> Scheduler<P> {
                 self.rebalance();
                 return;
             };
-            let Some(job) = self.jobs.get(range.job).filter(|job| job.payload.is_some()) else {
+            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else {
+                self.stale -= u64::from(range.items);
                 self.queue.pop_front();
                 continue;
+            };
+            let range = match job.first_struck(range) {
+                None => range,
+                Some(item) if item > range.first => range.without(item).0,
+                Some(item) => {
+                    job.records.remove(&item);
+                    self.stale -= 1;
+                    self.take_front(1);
+                    continue;
+                }
             };
             let terms = job.terms;
             let pace = self.paces[terms.task as usize];
@@ -87,14 +98,20 @@ impl<P> Scheduler<P> {
         best.map(|(_, worker)| worker)
     }
 
+    /// Takes so many items from the front of the queue.
     #[inline]
-    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace) {
-        let front = self.queue.front_mut().expect("the range stems from it");
-        front.first += u64::from(range.items);
-        front.items -= range.items;
+    fn take_front(&mut self, items: u32) {
+        let front = self.queue.front_mut().expect("they are there");
+        front.first += u64::from(items);
+        front.items -= items;
         if front.items == 0 {
             self.queue.pop_front();
         }
+    }
+
+    #[inline]
+    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace) {
+        self.take_front(range.items);
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;

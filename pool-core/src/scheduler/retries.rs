@@ -35,6 +35,7 @@ impl<P> Scheduler<P> {
             return false;
         }
         let due = self.now.saturating_add(back_off_pause(record.charged));
+        record.rests = true;
         self.retries.entry(due).or_default().push(Range { job: id, first: item, items: 1 });
         self.wake_by(due);
         true
@@ -56,7 +57,12 @@ impl<P> Scheduler<P> {
             if due > self.now {
                 return self.wake_by(due);
             }
-            entry.remove().into_iter().for_each(|range| self.requeue(range));
+            for range in entry.remove() {
+                if let Some(record) = self.jobs.get_mut(range.job).and_then(|job| job.records.get_mut(&range.first)) {
+                    record.rests = false;
+                }
+                self.requeue(range);
+            }
         }
     }
 }

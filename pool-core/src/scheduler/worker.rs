@@ -31,10 +31,6 @@ impl Range {
         self.first + u64::from(self.items)
     }
 
-    pub(super) fn holds(self, item: u64) -> bool {
-        (self.first..self.end()).contains(&item)
-    }
-
     /// What stands before one of its items, and what behind.
     pub(super) fn without(self, item: u64) -> (Range, Range) {
         let before = Range { items: (item - self.first) as u32, ..self };

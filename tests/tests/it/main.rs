@@ -1,6 +1,7 @@
 //! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
 
 mod calls;
+mod cancels;
 mod confinement;
 mod crashes;
 mod deaths;
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
     let checks = [
         walk_through::checks(),
         calls::checks(),
+        cancels::checks(),
         maps::checks(),
         long_maps::checks(),
         handles::checks(),

@@ -69,7 +69,7 @@ fn blocks_are_found_in_whatever_order_they_are_settled() {
                 if *count_left == 0 {
                     unsettled.remove(at);
                 }
-                if unsettled.len() % 64 == 0 || unsettled.len() < 5 {
+                if unsettled.len().is_multiple_of(64) || unsettled.len() < 5 {
                     check(&mut blocks, &left, items);
                 }
             }

@@ -3,10 +3,12 @@
 //!
 //! The functions here stand in for the C library's in this program and in its workers, which are the same executable.
 
+use std::ffi::CStr;
 use std::io;
 use std::ptr;
 
-use libc::{c_char, c_int, c_long, c_void, off64_t, size_t};
+use libc::{c_int, c_long, c_void, off64_t, size_t};
+use nix::errno::Errno;
 
 /// The variable that says how many bytes a page has.
 pub(crate) const PAGE_BYTES: &str = "PRETENDED_PAGE_BYTES";
@@ -20,18 +22,11 @@ fn page_bytes() -> usize {
     if value.is_null() {
         return 4096;
     }
+    // SAFETY:
+    // - it is there and ends with a zero.
+    let digits = unsafe { CStr::from_ptr(value) }.to_bytes();
     // Neither allocates nor locks: this may be called before `main`, and in a copy of a process.
-    let mut bytes = 0;
-    for at in 0.. {
-        // SAFETY:
-        // - the value ends with a zero, where this ends, too.
-        let digit: c_char = unsafe { *value.add(at) };
-        if digit == 0 {
-            break;
-        }
-        bytes = 10 * bytes + (digit as u8 - b'0') as usize;
-    }
-    bytes
+    digits.iter().fold(0, |bytes, digit| 10 * bytes + usize::from(digit - b'0'))
 }
 
 unsafe extern "C" {
@@ -47,9 +42,7 @@ extern "C" fn sysconf(name: c_int) -> c_long {
 }
 
 fn refuse() -> c_int {
-    // SAFETY:
-    // - the place is this thread's.
-    unsafe { *libc::__errno_location() = libc::EINVAL };
+    Errno::EINVAL.set();
     -1
 }
 

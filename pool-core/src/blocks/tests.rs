@@ -1,3 +1,5 @@
+//! Blocks, found and settled in any order.
+
 use std::collections::BTreeMap;
 
 use super::*;

@@ -122,6 +122,14 @@ impl<P> Scheduler<P> {
         }
     }
 
+    /// How many items of this part of the queue nobody is to run.
+    #[cfg(test)]
+    pub(super) fn count_stale(&self, range: Range) -> u64 {
+        let job = self.jobs.get(range.job).filter(|job| job.payload.is_some());
+        let records = job.map(|job| job.records.range(range.first..range.end()));
+        records.map_or(range.items.into(), |records| records.filter(|(_, record)| record.struck).count() as u64)
+    }
+
     /// Kills the worker if the item that it runs is struck. One that it has claimed and not begun is looked at again.
     pub(super) fn probe_struck(&mut self, worker: WorkerId, begun: Option<Begun>) {
         let Some(sent) = self.workers[worker].in_flight.front().filter(|_| self.is_at_struck(worker)) else { return };

@@ -6,7 +6,7 @@ use super::plan::{Plan, Rng};
 use crate::scheduler::dispatch::SILENCE;
 use crate::scheduler::processes::back_off_pause;
 use crate::scheduler::retries::UNBEGUN_MAX;
-use crate::scheduler::{Job, Nanos, Phase, Range, Scheduler, State, Terms, Verdict, WorkerId};
+use crate::scheduler::{Nanos, Phase, Range, Scheduler, State, Terms, Verdict, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -394,20 +394,10 @@ fn counters_are_true(scheduler: &Scheduler<usize>) {
         let in_flight = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).filter(|sent| sent.range.job == id);
         assert_eq!(job.in_flight as usize, in_flight.count());
         let ranges = scheduler.queue.iter().filter(|range| range.job == id);
-        let queued: u64 = ranges.map(|range| u64::from(range.items) - struck(job, range)).sum();
+        let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(*range)).sum();
         assert!(job.payload.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
     }
-    let stale = |range: &Range| match scheduler.jobs.get(range.job).filter(|job| job.payload.is_some()) {
-        Some(job) => struck(job, range),
-        None => u64::from(range.items),
-    };
-    let stale: u64 = scheduler.queue.iter().map(stale).sum();
-    assert_eq!(scheduler.stale, stale);
-}
-
-/// How many of the items were cancelled.
-fn struck(job: &Job<usize>, range: &Range) -> u64 {
-    job.records.range(range.first..range.end()).filter(|(_, record)| record.struck).count() as u64
+    assert_eq!(scheduler.stale, scheduler.queue.iter().map(|range| scheduler.count_stale(*range)).sum::<u64>());
 }
 
 /// No worker is idle while items wait.

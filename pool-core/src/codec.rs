@@ -252,6 +252,7 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        guard::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
         Ok(())
@@ -360,7 +361,7 @@ impl<T: Serialize + ?Sized> Encode<T> for SerdeCodec {
         None
     }
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        postcard::serialize_with_flavor(value, out).map_err(|error| CodecError(error.to_string()))
+        guard::put(value, out)
     }
 }
 

@@ -6,6 +6,9 @@
 //!
 //! So a [`Guard`] stands between serde and postcard at every place where either could happen, and [`Limits`] counts.
 //! Workers decode arguments the same way; they trust their host, and the limits do no harm there.
+//!
+//! [`put`] keeps the same limits on the other side, so that a value that nobody could decode fails where it is encoded,
+//! before it has taken the stack or the memory there.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,21 +18,30 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use crate::codec::CodecError;
+use crate::stack;
+
+mod write;
+
+pub(crate) use write::{check_sequence, put};
 
 /// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
 /// contains itself does so through one of the four, or it would have no end.
 ///
 /// Deep enough for a list of as many boxes (JSON parsers stop at 128). An unoptimized build takes 1 to 4 KiB of stack
-/// for each level of a small type, so that this limit comes before [`STACK_MAX`] and is the same in every build.
+/// for each level of a small type, so in a thread of 2 MiB this limit comes before that of the stack: half of what is
+/// left, since the other half is for the level that is about to begin, and for the caller.
 pub(crate) const DEPTH_MAX: u32 = 256;
-
-/// Bytes of stack that nested values may take, for types that are large themselves: an unoptimized build has several
-/// copies of each value under way. Half of a thread's stack; the other half is the caller's, and for one more level.
-pub(crate) const STACK_MAX: usize = 1 << 20;
 
 /// Elements, of all sequences and maps of a value together, that may take no bytes. More than anybody sends in earnest,
 /// since they say nothing but their number; few enough to be counted in a moment.
 pub(crate) const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
+
+/// Values of more bytes than this are looked at before they are decoded: whether the stack holds them.
+const LARGE_BYTES: usize = 4 << 10;
+
+/// Copies of a large value that are under way on the stack while it is decoded: those of serde and of this file, each
+/// of which hands the value to its caller.
+pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 12 } else { 6 };
 
 /// Reads a value off the front of the bytes; what is left of them.
 pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
@@ -37,10 +49,15 @@ pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u
     let mut postcard = postcard::Deserializer::from_flavor(Source(Slice::new(bytes)));
     match (T::deserialize(limits.guard(&mut postcard)), limits.excess.take()) {
         (Ok(value), None) => Ok((value, postcard.finalize().unwrap_or_default())),
-        (Ok(_), Some(excess)) => Err(limits.error(excess)),
+        (Ok(_), Some(excess)) => Err(refused(excess)),
         // A visitor may have made something else of the error.
-        (Err(error), excess) => Err(excess.map_or_else(|| plain(error), |excess| limits.error(excess))),
+        (Err(error), excess) => Err(excess.map_or_else(|| plain(error), refused)),
     }
+}
+
+#[cold]
+fn refused(excess: Excess) -> CodecError {
+    CodecError::new(excess.to_string())
 }
 
 #[cold]
@@ -75,13 +92,52 @@ struct Limits {
     bytes: usize,
     elements: Cell<usize>,
     depth: Cell<u32>,
+    /// Bytes of stack that were left when the value began.
+    stack_bytes: usize,
+    /// The stack pointer then.
+    stack_start: usize,
     excess: Cell<Option<Excess>>,
 }
 
+#[derive(Clone, Copy)]
 enum Excess {
     Depth,
-    Stack { depth: u32 },
-    Elements { claimed: usize },
+    /// Half of the stack is taken.
+    Stack { depth: u32, stack_bytes: usize },
+    /// One value is too large for what is left of the stack.
+    Large { bytes: usize, stack_bytes: usize },
+    /// More elements are claimed than the bytes can hold.
+    Elements { claimed: usize, bytes: usize },
+    /// More elements than may be took no bytes when they were encoded.
+    EmptyElements,
+    /// The value was longer than its length can say when it was encoded.
+    Bytes,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Excess::Depth => write!(f, "nested deeper than {DEPTH_MAX} levels"),
+            Excess::Stack { depth, stack_bytes } => write!(
+                f,
+                "nested values that take more than {} bytes of stack within {depth} levels, half of what this thread has \
+                 left: use a thread with more stack, or nest less",
+                stack_bytes / 2
+            ),
+            Excess::Large { bytes, stack_bytes } => write!(
+                f,
+                "a value of {bytes} bytes, of which up to {COPIES} copies are made, in a thread with {stack_bytes} bytes \
+                 of stack left: use a thread with more stack, or a `Vec`"
+            ),
+            Excess::Elements { claimed, bytes } => {
+                write!(f, "{claimed} elements in {bytes} bytes, where at most {EMPTY_ELEMENTS_MAX} take none")
+            }
+            Excess::EmptyElements => {
+                write!(f, "more than {EMPTY_ELEMENTS_MAX} elements that take no bytes: send their number instead")
+            }
+            Excess::Bytes => write!(f, "a value is longer than the limit of {} bytes", u32::MAX),
+        }
+    }
 }
 
 impl Limits {
@@ -90,6 +146,8 @@ impl Limits {
             bytes,
             elements: Cell::new(bytes.saturating_add(EMPTY_ELEMENTS_MAX)),
             depth: Cell::new(0),
+            stack_bytes: stack::left(),
+            stack_start: stack::pointer(),
             excess: Cell::new(None),
         }
     }
@@ -106,8 +164,8 @@ impl Limits {
         if depth == DEPTH_MAX {
             return Err(self.refuse(Excess::Depth));
         }
-        if self.stack_used() > STACK_MAX {
-            return Err(self.refuse(Excess::Stack { depth }));
+        if self.stack_used() > self.stack_bytes / 2 {
+            return Err(self.refuse(Excess::Stack { depth, stack_bytes: self.stack_bytes }));
         }
         self.depth.set(depth + 1);
         let result = body();
@@ -121,7 +179,7 @@ impl Limits {
         let claimed = claimed.unwrap_or(usize::MAX);
         match self.elements.get().checked_sub(claimed) {
             Some(left) => self.elements.set(left),
-            None => return Err(self.refuse(Excess::Elements { claimed })),
+            None => return Err(self.refuse(Excess::Elements { claimed, bytes: self.bytes })),
         }
         Ok(())
     }
@@ -133,30 +191,28 @@ impl Limits {
         claimed.map(|claimed| claimed.min(self.bytes))
     }
 
-    /// The limits lie in the frame of [`take`], below which all nested values are decoded.
     #[inline]
     fn stack_used(&self) -> usize {
-        let here = 0_u8;
-        std::ptr::from_ref(self).addr().abs_diff(std::ptr::from_ref(std::hint::black_box(&here)).addr())
+        self.stack_start.saturating_sub(stack::pointer())
+    }
+
+    /// A `T` is about to be decoded.
+    #[inline(always)]
+    fn check_room<T, E: Error>(&self) -> Result<(), E> {
+        if size_of::<T>() <= LARGE_BYTES {
+            return Ok(());
+        }
+        let stack_bytes = self.stack_bytes.saturating_sub(self.stack_used());
+        if stack_bytes / COPIES < size_of::<T>() {
+            return Err(self.refuse(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
+        }
+        Ok(())
     }
 
     #[cold]
     fn refuse<E: Error>(&self, excess: Excess) -> E {
         self.excess.set(Some(excess));
         E::custom("past a limit")
-    }
-
-    #[cold]
-    fn error(&self, excess: Excess) -> CodecError {
-        CodecError::new(match excess {
-            Excess::Depth => format!("nested deeper than {DEPTH_MAX} levels"),
-            Excess::Stack { depth } => {
-                format!("nested values that take more than {STACK_MAX} bytes of stack within {depth} levels")
-            }
-            Excess::Elements { claimed } => {
-                format!("{claimed} elements in {} bytes, where at most {EMPTY_ELEMENTS_MAX} take none", self.bytes)
-            }
-        })
     }
 }
 
@@ -180,6 +236,7 @@ macro_rules! guarded {
     ($($method:ident($($argument:ident: $type:ty),*);)*) => {$(
         #[inline(always)]
         fn $method<V: Visitor<'de>>(self, $($argument: $type,)* visitor: V) -> Result<V::Value, D::Error> {
+            self.limits.check_room::<V::Value, _>()?;
             self.inner.$method($($argument,)* self.limits.guard(visitor))
         }
     )*};

@@ -6,6 +6,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use super::*;
+use crate::encoder::Encoder;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 enum List {
@@ -33,7 +34,7 @@ struct Fat {
     words: [[u64; 32]; 32],
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Unit;
 
 /// A length as postcard writes it, and a little behind it.
@@ -123,8 +124,55 @@ fn nesting_up_to_the_limit() {
 fn large_values_nested_beyond_the_stack() {
     on_small_stack(|| {
         let text = error::<Fat>(&vec![1; 4000]);
-        assert!(text.starts_with("nested values that take more than 1048576 bytes of stack within "), "{text}");
+        assert!(text.contains("bytes of stack"), "{text}");
     });
+}
+
+/// Runs `body` in threads with stacks of very different size.
+fn on_stacks_of_any_size(body: impl Fn() + Copy + Send + 'static) {
+    for bytes in [64 << 10, 128 << 10, 512 << 10, 2 << 20, 8 << 20] {
+        let thread = thread::Builder::new().stack_size(bytes).spawn(body).expect("a thread can be started");
+        thread.join().expect("it does not panic");
+    }
+}
+
+#[test]
+fn nesting_in_a_thread_of_any_stack() {
+    on_stacks_of_any_size(|| {
+        for text in [error::<List>(&vec![1; 1 << 16]), error::<Tree>(&vec![1; 1 << 16]), error::<Fat>(&vec![1; 1 << 16])]
+        {
+            assert!(text.starts_with("nested ") || text.starts_with("a value of "), "{text}");
+        }
+    });
+}
+
+#[test]
+fn a_large_stack_lets_nest_as_deep_as_may_be() {
+    let deepest = [vec![1; DEPTH_MAX as usize - 1], vec![0]].concat();
+    let decoded = thread::Builder::new().stack_size(8 << 20).spawn(move || take::<List>(&deepest).map(|_| ()));
+    decoded.expect("a thread can be started").join().expect("it does not panic").expect("as deep as may be");
+}
+
+type Wide = [[[u64; 32]; 32]; 32];
+
+#[test]
+fn a_value_too_large_for_the_stack_is_an_error() {
+    for stack_bytes in [1 << 20, 2 << 20, 16 << 20] {
+        let decode = move || {
+            // The C library may have handed out the larger stack of an earlier thread.
+            let fits = stack::left() / COPIES >= size_of::<Wide>();
+            match take::<Box<Wide>>(&[1; 32 * 32 * 32]) {
+                Ok((wide, _)) => assert_eq!(wide.as_flattened().as_flattened(), [1; 32 * 32 * 32]),
+                Err(error) => {
+                    assert!(!fits || stack_bytes < 16 << 20);
+                    let text = error.to_string();
+                    assert!(text.starts_with("a value of 262144 bytes, of which up to "), "{text}");
+                }
+            }
+        };
+        let thread = thread::Builder::new().stack_size(stack_bytes).spawn(decode).expect("a thread can be started");
+        thread.join().expect("it does not panic");
+    }
 }
 
 /// Everything that serde has, once there and back.
@@ -211,4 +259,87 @@ fn a_limit_is_told_even_if_the_error_is_swallowed() {
         }
     }
     assert!(error::<Lenient>(&length(1 << 60)).starts_with("1152921504606846976 elements in 9 bytes"));
+}
+
+// ---- encoding ------------------------------------------------------------------------------------------------------
+
+fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
+    let mut encoder = Encoder::to_vec(Vec::new());
+    put(value, &mut encoder).map_err(|error| error.to_string())?;
+    Ok(encoder.finish().expect_err("it writes to a vector"))
+}
+
+const EMPTY_TEXT: &str = "more than 65536 elements that take no bytes: send their number instead";
+
+#[test]
+fn more_elements_that_take_no_bytes_than_could_be_decoded() {
+    use std::marker::PhantomData;
+    #[derive(Clone, Copy, Serialize)]
+    struct Skipped {
+        #[serde(skip)]
+        _number: u64,
+    }
+    /// As many units as it says.
+    struct Lazy(u64);
+    impl Serialize for Lazy {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_map((0..self.0).map(|_| ((), Unit)))
+        }
+    }
+    const ENDLESS: usize = usize::MAX;
+    assert_eq!(encoded(&vec![(); ENDLESS]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&[[0_u8; 0]; ENDLESS][..]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&[PhantomData::<String>; ENDLESS][..]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&[((), ()); ENDLESS][..]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&Some((1, &[[(); 3]; ENDLESS][..]))).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&vec![vec![(); 40_000]; 2]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&vec![Skipped { _number: 1 }; EMPTY_ELEMENTS_MAX + 1]).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(encoded(&Lazy(u64::MAX)).unwrap_err(), EMPTY_TEXT);
+    assert_eq!(check_sequence(ENDLESS, 0).unwrap_err().to_string(), EMPTY_TEXT);
+}
+
+#[test]
+fn what_can_be_encoded_can_be_decoded() {
+    let units = vec![Unit; EMPTY_ELEMENTS_MAX];
+    let bytes = encoded(&(1_u8, &units)).expect("up to the limit");
+    assert_eq!(take::<(u8, Vec<Unit>)>(&bytes).expect("the same limit").0.1.len(), EMPTY_ELEMENTS_MAX);
+    check_sequence(EMPTY_ELEMENTS_MAX, 0).expect("up to the limit");
+    // What takes bytes does not count.
+    assert!(encoded(&vec![Some(()); 3 * EMPTY_ELEMENTS_MAX]).is_ok());
+    assert!(encoded(&vec![vec![(); 0]; 3 * EMPTY_ELEMENTS_MAX]).is_ok());
+}
+
+#[test]
+fn a_sequence_too_long_is_refused_before_there_is_memory_for_it() {
+    let text = "a value is longer than the limit of 4294967295 bytes";
+    assert_eq!(check_sequence(1 << 29, 8).unwrap_err().to_string(), text);
+    assert_eq!(check_sequence(usize::MAX, 16).unwrap_err().to_string(), text);
+    check_sequence((1 << 29) - 1, 8).expect("just below");
+}
+
+#[test]
+fn what_is_nested_too_deep_is_refused_where_it_is_encoded() {
+    fn list(levels: u32) -> List {
+        (1..levels).fold(List::Nil, |list, _| List::Cons(Box::new(list)))
+    }
+    on_small_stack(|| {
+        let text = format!("nested deeper than {DEPTH_MAX} levels");
+        let bytes = encoded(&list(DEPTH_MAX)).expect("as deep as may be");
+        assert_eq!(take::<List>(&bytes).expect("the same limit").0, list(DEPTH_MAX));
+        assert_eq!(encoded(&list(DEPTH_MAX + 1)).unwrap_err(), text);
+        assert_eq!(encoded(&list(3000)).unwrap_err(), text);
+        let tree = (0..3000).fold(Tree(vec![]), |tree, _| Tree(vec![tree]));
+        assert_eq!(encoded(&tree).unwrap_err(), text);
+        let link = (0..3000).fold(Link { next: None }, |link, _| Link { next: Some(Box::new(link)) });
+        assert_eq!(encoded(&link).unwrap_err(), text);
+        let of = |inner: Directory| Directory { entries: BTreeMap::from([(1, inner)]) };
+        let directory = (0..500).fold(Directory { entries: BTreeMap::new() }, |inner, _| of(inner));
+        assert_eq!(encoded(&directory).unwrap_err(), text);
+    });
+    on_stacks_of_any_size(|| {
+        // Its destructor would overflow the smallest of these stacks by itself.
+        let list = std::mem::ManuallyDrop::new(list(1000));
+        let text = encoded(&*list).expect_err("too deep for the limit, or for the stack");
+        assert!(text.starts_with("nested "), "{text}");
+    });
 }

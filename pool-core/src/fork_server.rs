@@ -74,25 +74,45 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     }
 }
 
+// The ends of the executable's table of constructors, made by the linker, as two words. GNU ld makes these symbols for
+// executables only, so they are weak: in a shared library both are zero, and the library can be loaded. The two words are
+// weak, too, since a program may hold another copy of this crate.
+std::arch::global_asm!(
+    ".pushsection .data.rel.ro.pool_core_constructors, \"aw\"",
+    ".weak __init_array_start",
+    ".hidden __init_array_start",
+    ".weak __init_array_end",
+    ".hidden __init_array_end",
+    ".weak pool_core_constructors",
+    ".hidden pool_core_constructors",
+    ".balign {word}",
+    "pool_core_constructors:",
+    ".{word}byte __init_array_start",
+    ".{word}byte __init_array_end",
+    ".popsection",
+    word = const size_of::<usize>(),
+);
+
 unsafe extern "C" {
-    /// The ends of the executable's table of constructors, made by the linker.
-    static __init_array_start: [usize; 0];
-    static __init_array_end: [usize; 0];
+    static pool_core_constructors: [usize; 2];
+}
+
+/// Where the executable's table of constructors begins and ends; empty if this code is in a shared library.
+fn constructors() -> std::ops::Range<usize> {
+    // SAFETY:
+    // - the two words are defined above, and only the dynamic linker writes them, before any code of this object runs.
+    let [start, end] = unsafe { pool_core_constructors };
+    start..end
 }
 
 /// Runs the constructors behind ours, which `main` would find done: other crates register things in them.
 fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
-    let start = (&raw const __init_array_start).cast::<usize>();
-    let end = (&raw const __init_array_end).cast::<usize>();
-    let count = (end.addr() - start.addr()) / size_of::<usize>();
+    let table = constructors();
     let mut is_behind = false;
-    for index in 0..count {
+    for address in table.step_by(size_of::<usize>()) {
         // SAFETY:
-        // - the linker's symbols enclose `count` words, so this is within them.
-        let at = unsafe { start.add(index) };
-        // SAFETY:
-        // - as above, and nobody writes there.
-        let word = unsafe { at.read() };
+        // - the linker's symbols enclose whole words, and nobody writes there.
+        let word = unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() };
         // 0 and -1 are padding by convention.
         if is_behind && word != 0 && word != usize::MAX {
             // SAFETY:
@@ -107,9 +127,7 @@ fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *co
 /// Whether a new process of this executable would run [`ENTRY`]: not if this code is in a shared library that it loads
 /// later.
 pub(crate) fn is_in_executable() -> bool {
-    let start = (&raw const __init_array_start).addr();
-    let end = (&raw const __init_array_end).addr();
-    (start..end).contains(&(&raw const ENTRY).addr()) && base_of((&raw const ENTRY).cast()) == base_of_executable()
+    constructors().contains(&(&raw const ENTRY).addr()) && base_of((&raw const ENTRY).cast()) == base_of_executable()
 }
 
 /// Where the object (executable or library) that holds the address begins, see dladdr(3).

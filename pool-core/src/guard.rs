@@ -41,7 +41,7 @@ const LARGE_BYTES: usize = 4 << 10;
 
 /// Copies of a large value that are under way on the stack while it is decoded: those of serde and of this file, each
 /// of which hands the value to its caller.
-pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 12 } else { 6 };
+pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 16 } else { 6 };
 
 /// Reads a value off the front of the bytes; what is left of them.
 pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
@@ -357,6 +357,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Guard<'_, A> {
 
     #[inline(always)]
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.limits.check_room::<S::Value, _>()?;
         self.inner.next_element_seed(self.limits.guard(seed))
     }
 
@@ -371,11 +372,13 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Guard<'_, A> {
 
     #[inline(always)]
     fn next_key_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, A::Error> {
+        self.limits.check_room::<S::Value, _>()?;
         self.inner.next_key_seed(self.limits.guard(seed))
     }
 
     #[inline(always)]
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
+        self.limits.check_room::<S::Value, _>()?;
         self.inner.next_value_seed(self.limits.guard(seed))
     }
 
@@ -406,6 +409,7 @@ impl<'de, A: VariantAccess<'de>> VariantAccess<'de> for Guard<'_, A> {
 
     #[inline(always)]
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, A::Error> {
+        self.limits.check_room::<S::Value, _>()?;
         self.inner.newtype_variant_seed(self.limits.guard(seed))
     }
 

@@ -63,8 +63,9 @@ pub(crate) fn fork() -> nix::Result<Side> {
     }
 }
 
-/// The variable that tells a new process to look for a greeting in its standard input.
-pub(crate) const MARKER: &str = "POOL_CORE_SERVE";
+/// The variable that tells a new process to look for a greeting in its standard input. Other versions of this crate in the
+/// program look for their own.
+pub(crate) const MARKER: &str = concat!("POOL_CORE_SERVE_", env!("CARGO_PKG_VERSION"));
 
 /// Starts this program's executable once more, to do what the greeting says instead of running `main`. `socket` becomes
 /// its standard input. See proc(5) on `/proc/self/exe`, which is this executable even after its file was replaced.

@@ -46,8 +46,9 @@
 //!   forks cannot use what is shared between the two.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
 //! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
-//!   may take no bytes ([`ErrorKind::Decode`] past that): what a worker sends is decoded in bounded time and stack.
-//! * Two tasks of the same name in the same module path (in two function bodies, say) are refused when a pool is made.
+//!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
+//!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or stack.
+//! * A result that is a large array is decoded with a stack that holds it, and then needs room in the caller's.
 
 #![deny(unsafe_code)]
 

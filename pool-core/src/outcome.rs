@@ -9,11 +9,16 @@ use crate::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::panic;
 use crate::slot::{Landed, Part, Parts, Slot};
+use crate::stack;
 use crate::task::Task;
 use crate::vector;
 
 /// The value of a single call that is finished.
 pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
+    if is_large::<T>() { large_one::<T>(slot) } else { small_one::<T>(slot) }
+}
+
+fn small_one<T: Task>(slot: &Slot) -> Result<T::Output> {
     let mut outcome = None;
     if let Some(bytes) = slot.short() {
         decode_items::<T>(&bytes, 0..1, false, |_, result| outcome = Some(result));
@@ -22,6 +27,44 @@ pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
     }
     outcome.unwrap_or_else(|| Err(missing(slot)))
 }
+
+/// A large value takes copies on the stack while it is decoded, and one where it arrives. The caller's stack need only
+/// hold the latter.
+#[inline(never)]
+fn large_one<T: Task>(slot: &Slot) -> Result<T::Output> {
+    match with_room_for::<T, _>(|| Box::new(small_one::<T>(slot))) {
+        Ok(outcome) => *outcome,
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the stack must be looked at before a result is decoded.
+const fn is_large<T: Task>() -> bool {
+    size_of::<T::Output>() > LARGE_BYTES
+}
+
+/// Results of more bytes than this are large: many copies of a smaller one fit into any stack.
+const LARGE_BYTES: usize = 1 << 10;
+
+/// Copies of a large result that may be under way on the stack while it is decoded. Measured in an unoptimized build: 26
+/// of a plain array, 38 of one that serde decodes.
+const COPIES: usize = 48;
+
+/// Runs `decode` with a stack that holds all copies of a result.
+fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<R> {
+    let bytes = size_of::<T::Output>();
+    stack::with_room(bytes.saturating_mul(COPIES).saturating_add(SMALL_FRAMES_BYTES), decode).map_err(|error| {
+        let text = format!(
+            "the result could not be decoded: it takes {bytes} bytes on the stack, where this thread has {} left, and no \
+             thread with more could be started ({error}); return a `Vec` or a `Box`",
+            stack::left()
+        );
+        Error::new(ErrorKind::Decode, text).of_task(T::entry())
+    })
+}
+
+/// Bytes of stack for all that is not the result.
+const SMALL_FRAMES_BYTES: usize = 64 << 10;
 
 /// The values of a map that is finished, in input order; the first error by index, if there is any.
 pub(crate) fn all<T: Task>(slot: &Slot) -> Result<Vec<T::Output>> {
@@ -73,6 +116,15 @@ impl<T: Task> Gathered<T> {
 
     fn add(&mut self, part: Part) {
         self.next = part.first + u64::from(part.items);
+        let items = part.first..self.next;
+        if !is_large::<T>() {
+            self.decode_part(part);
+        } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
+            self.errors.extend(absent(&error, items));
+        }
+    }
+
+    fn decode_part(&mut self, part: Part) {
         let Gathered { values, errors, .. } = self;
         if let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
@@ -139,6 +191,21 @@ impl<T: Task> Gathered<T> {
 
     /// Each item's own result.
     pub(crate) fn into_results(self) -> Vec<Result<T::Output>> {
+        if !is_large::<T>() {
+            return self.merge_errors();
+        }
+        let items = (self.values.len() + self.errors.len()) as u64;
+        match with_room_for::<T, _>(|| self.merge_errors()) {
+            Ok(results) => results,
+            Err(error) => {
+                let mut results = Vec::new();
+                fail_each::<T>(&error, 0..items, true, |_, result| results.push(result));
+                results
+            }
+        }
+    }
+
+    fn merge_errors(self) -> Vec<Result<T::Output>> {
         let mut results = vector::with_room(self.values.len() + self.errors.len());
         let mut values = self.values.into_iter();
         for (item, error) in self.errors {
@@ -152,7 +219,26 @@ impl<T: Task> Gathered<T> {
 }
 
 /// Hands out each item of the part.
-pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>) + Send) {
+    if !is_large::<T>() {
+        return decode_here::<T>(part, is_map, each);
+    }
+    let items = part.first..part.first + u64::from(part.items);
+    if let Err(error) = with_room_for::<T, _>(|| decode_here::<T>(part, is_map, &mut each)) {
+        fail_each::<T>(&error, items, is_map, each);
+    }
+}
+
+/// Apart, since its results would take their stack in its caller's frame.
+#[cold]
+#[inline(never)]
+fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+    for item in items {
+        each(item, Err(why.duplicate().of_item(is_map.then_some(item as usize))));
+    }
+}
+
+fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
     let Part { first, items, whole, values } = part;
     let bytes = match values {
         Ok(bytes) => bytes,

@@ -9,8 +9,18 @@ pub trait Plain: Sized {
     const SIZE: usize;
     /// Writes exactly `SIZE` bytes.
     fn to_bytes(&self, bytes: &mut [u8]);
+    /// Any value, for [`read`](Plain::read) to overwrite.
+    fn zero() -> Self;
+    /// Becomes the value that is exactly these `SIZE` bytes; false, and it is any value, if they are none. So an array is
+    /// decoded where it lies: each function that hands one to its caller may take a copy's worth of stack.
+    #[must_use]
+    fn read(&mut self, bytes: &[u8]) -> bool;
     /// Reads exactly `SIZE` bytes; `None` if they are no such value.
-    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut value = Self::zero();
+        if value.read(bytes) { Some(value) } else { None }
+    }
 
     /// Writes many, one behind the other; each takes at least one byte.
     fn append(values: &[Self], out: &mut Encoder<'_>) {
@@ -52,8 +62,14 @@ macro_rules! plain_numbers {
                 bytes.copy_from_slice(&self.to_le_bytes());
             }
             #[inline]
-            fn from_bytes(bytes: &[u8]) -> Option<Self> {
-                Some(<$number>::from_le_bytes(bytes.try_into().ok()?))
+            fn zero() -> Self {
+                <$number>::default()
+            }
+            #[inline]
+            fn read(&mut self, bytes: &[u8]) -> bool {
+                let Ok(bytes) = bytes.try_into() else { return false };
+                *self = <$number>::from_le_bytes(bytes);
+                true
             }
             fn landing(items: usize) -> Option<Box<dyn Landing>> {
                 landing::field::<$number>(items)
@@ -78,8 +94,14 @@ impl Plain for u8 {
         bytes.copy_from_slice(&[*self]);
     }
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        bytes.first().copied()
+    fn zero() -> Self {
+        0
+    }
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        let &[byte] = bytes else { return false };
+        *self = byte;
+        true
     }
     fn landing(items: usize) -> Option<Box<dyn Landing>> {
         landing::field::<u8>(items)
@@ -106,12 +128,13 @@ impl Plain for bool {
         u8::from(*self).to_bytes(bytes);
     }
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        match bytes {
-            [0] => Some(false),
-            [1] => Some(true),
-            _ => None,
-        }
+    fn zero() -> Self {
+        false
+    }
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        *self = bytes == [1];
+        matches!(bytes, [0 | 1])
     }
 }
 
@@ -122,8 +145,14 @@ impl Plain for char {
         u32::from(*self).to_bytes(bytes);
     }
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        u32::from_bytes(bytes).and_then(char::from_u32)
+    fn zero() -> Self {
+        char::default()
+    }
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        let Some(c) = u32::from_bytes(bytes).and_then(char::from_u32) else { return false };
+        *self = c;
+        true
     }
 }
 
@@ -136,17 +165,19 @@ impl<T: Plain, const N: usize> Plain for [T; N] {
         }
     }
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() != Self::SIZE {
-            return None;
+    fn zero() -> Self {
+        std::array::from_fn(|_| T::zero())
+    }
+    #[inline]
+    fn read(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() != Self::SIZE || T::SIZE == 0 {
+            return bytes.len() == Self::SIZE;
         }
-        let mut valid = true;
-        let values = std::array::from_fn(|i| {
-            let value = T::from_bytes(&bytes[i * T::SIZE..(i + 1) * T::SIZE]);
-            valid &= value.is_some();
-            value
-        });
-        valid.then(|| values.map(|value| value.expect("each was checked")))
+        let mut is_valid = true;
+        for (value, bytes) in self.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
+            is_valid &= value.read(bytes);
+        }
+        is_valid
     }
 }
 
@@ -162,11 +193,21 @@ macro_rules! plain_tuples {
                 $( $name.to_bytes(&mut bytes[at..at + $name::SIZE]); at += $name::SIZE; )*
             }
             #[inline]
+            #[allow(clippy::unused_unit)]
+            fn zero() -> Self {
+                ($($name::zero(),)*)
+            }
+            #[inline]
             #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
-            fn from_bytes(bytes: &[u8]) -> Option<Self> {
+            fn read(&mut self, bytes: &[u8]) -> bool {
+                let ($($name,)*) = self;
                 let mut at = 0;
-                $( let $name = $name::from_bytes(bytes.get(at..at + $name::SIZE)?)?; at += $name::SIZE; )*
-                Some(($($name,)*))
+                let mut is_valid = bytes.len() == Self::SIZE;
+                $(
+                    is_valid = is_valid && $name.read(&bytes[at..at + $name::SIZE]);
+                    at += $name::SIZE;
+                )*
+                is_valid
             }
         }
     )*};

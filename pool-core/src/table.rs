@@ -3,8 +3,10 @@
 //! The linker gathers the entries (`linkme`), so there is nothing to register at run time. Their order differs from one
 //! build to the next, hence an index is valid only among processes of one executable; host and workers compare
 //! [`fingerprint`]s before the first job.
+//!
+//! A task is its entry, not its name: a program may hold two of one name, such as the copies of a module that the library
+//! and the binary of one package both have, the tasks of two versions of a library, or those in two function bodies.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -12,15 +14,54 @@ use crate::chunk::{Chunk, run_chunk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::{Options, Task};
 
-/// Every task of the program.
+/// Every task of the program. The linker knows the table by this name, so it has the version in it: another slice of this
+/// name, in the program or in another version of this crate, would be the same table.
 #[linkme::distributed_slice]
-pub static TASKS: [Entry];
+pub static POOL_CORE_0_1_0_TASKS: [Entry];
+
+pub use POOL_CORE_0_1_0_TASKS as TASKS;
+
+#[allow(unsafe_code, reason = "nothing is read there: only the addresses are looked at")]
+unsafe extern "C" {
+    /// The ends of the table, made by the linker.
+    #[link_name = "__start_linkme_POOL_CORE_0_1_0_TASKS"]
+    static TABLE_START: [usize; 0];
+    #[link_name = "__stop_linkme_POOL_CORE_0_1_0_TASKS"]
+    static TABLE_END: [usize; 0];
+    /// The ends of a table to which each declaration of the slice above adds one word.
+    #[link_name = "__start_linkm2_POOL_CORE_0_1_0_TASKS"]
+    static DECLARATIONS_START: [isize; 0];
+    #[link_name = "__stop_linkm2_POOL_CORE_0_1_0_TASKS"]
+    static DECLARATIONS_END: [isize; 0];
+}
+
+/// Why the table cannot be used, if that is so. To be asked before anything else here, which would panic.
+fn defect() -> Option<String> {
+    let version = env!("CARGO_PKG_VERSION");
+    let bytes = (&raw const TABLE_END).addr().wrapping_sub((&raw const TABLE_START).addr());
+    let declared = (&raw const DECLARATIONS_END).addr().wrapping_sub((&raw const DECLARATIONS_START).addr());
+    if declared != size_of::<isize>() {
+        let copies = declared / size_of::<isize>();
+        Some(format!(
+            "this program holds {copies} copies of pool-core {version}, whose tables of tasks the linker has mixed; let all \
+             crates depend on the same one (`cargo tree -d` shows them)"
+        ))
+    } else if !bytes.is_multiple_of(size_of::<Entry>()) {
+        Some(format!(
+            "the table of tasks has {bytes} bytes, and a task takes {}: something else of this program is in the section \
+             `linkme_POOL_CORE_{}_TASKS`",
+            size_of::<Entry>(),
+            version.replace('.', "_")
+        ))
+    } else {
+        None
+    }
+}
 
 /// One task: what a person may want to know about it, and how a worker runs it.
 pub struct Entry {
     info: Info,
-    id: u64,
-    signature: u64,
+    identity: u64,
     pub(crate) options: Options,
     pub(crate) run: fn(&mut Chunk<'_>),
 }
@@ -47,9 +88,10 @@ pub struct Info {
 impl Entry {
     #[doc(hidden)]
     pub const fn new<T: Task>(info: Info) -> Self {
-        let id = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
-        let signature = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.args), "->"), info.output);
-        Entry { info, id, signature, options: info.options, run: run_chunk::<T> }
+        let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
+        let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
+        let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
+        Entry { info, identity, options: info.options, run: run_chunk::<T> }
     }
 
     /// The function's name.
@@ -100,6 +142,9 @@ impl fmt::Debug for Entry {
 
 /// The dispatch table: every task of the program, those of linked crates included, sorted by module and name.
 ///
+/// Two may have the same name, and even the same place in the same file: each crate that includes a module has its own
+/// tasks of it.
+///
 /// A crate that is named in `Cargo.toml` but nowhere in the code is not linked, and its tasks are missing here;
 /// `use that_crate as _;` is enough to link it.
 ///
@@ -117,7 +162,7 @@ impl fmt::Debug for Entry {
 /// ```
 pub fn tasks() -> Vec<&'static Entry> {
     let mut entries: Vec<_> = TASKS.iter().collect();
-    entries.sort_by_key(|entry| (entry.module(), entry.name(), entry.line()));
+    entries.sort_by_key(|entry| (entry.module(), entry.name(), entry.file(), entry.line()));
     entries
 }
 
@@ -125,32 +170,14 @@ pub fn tasks() -> Vec<&'static Entry> {
 ///
 /// # Errors
 ///
-/// `InvalidInput` if two tasks have the same module path and name.
+/// `InvalidInput` if the table is not one of this crate's tasks alone.
 pub(crate) fn fingerprint() -> Result<u64> {
     static CHECKED: OnceLock<std::result::Result<u64, String>> = OnceLock::new();
-    CHECKED
-        .get_or_init(|| {
-            let mut seen: HashMap<u64, &Entry> = HashMap::new();
-            let mut hash = FNV_OFFSET;
-            for entry in TASKS {
-                if let Some(other) = seen.insert(entry.id, entry) {
-                    return Err(format!(
-                        "two tasks are named `{}::{}`, at {}:{} and at {}:{}; rename one",
-                        entry.module(),
-                        entry.name(),
-                        other.file(),
-                        other.line(),
-                        entry.file(),
-                        entry.line()
-                    ));
-                }
-                hash = (hash ^ entry.id).wrapping_mul(FNV_PRIME);
-                hash = (hash ^ entry.signature).wrapping_mul(FNV_PRIME);
-            }
-            Ok(hash)
-        })
-        .clone()
-        .map_err(|message| Error::new(ErrorKind::InvalidInput, message))
+    let hash = || {
+        let add = |hash: u64, entry: &Entry| (hash ^ entry.identity).wrapping_mul(FNV_PRIME);
+        defect().map_or_else(|| Ok(TASKS.iter().fold(FNV_OFFSET, add)), Err)
+    };
+    CHECKED.get_or_init(hash).clone().map_err(|message| Error::new(ErrorKind::InvalidInput, message))
 }
 
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
@@ -165,4 +192,17 @@ const fn fnv1a(mut hash: u64, text: &str) -> u64 {
         i += 1;
     }
     hash
+}
+
+#[cfg(test)]
+mod tests {
+    /// The name cannot be made of the version where it stands, since `linkme` takes it as it is written.
+    #[test]
+    fn the_table_has_this_version_in_its_name() {
+        let name = format!("POOL_CORE_{}_TASKS", env!("CARGO_PKG_VERSION").replace(['.', '-', '+'], "_"));
+        let here = include_str!("table.rs");
+        assert!(here.contains(&format!("pub static {name}: [Entry];")), "rename the slice to {name}");
+        assert_eq!(here.matches("_TASKS\"]").count(), here.matches(&format!("{name}\"]")).count(), "and its symbols");
+        assert_eq!(super::defect(), None);
+    }
 }

@@ -32,7 +32,9 @@ use crate::table::Entry;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a pool task",
     label = "not a pool task",
-    note = "annotate the function with `#[pool_task]` and pass its task, `the_function::Task`"
+    note = "annotate the function with `#[pool_task]` and pass its task, `the_function::Task`",
+    note = "a closure cannot travel to another process, since it holds values of this one: write a function with \
+            `#[pool_task]` that takes what the closure captures as arguments"
 )]
 pub trait Task: Copy + Send + Sync + 'static {
     /// What a call takes. One argument: that type. Several: a tuple. None: `()`.

@@ -7,6 +7,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Error, Expr, ExprLit, FnArg, Generics, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType};
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
 
+use crate::surroundings;
 use crate::text;
 use crate::value::Value;
 
@@ -33,6 +34,7 @@ impl Function {
         let mut errors = Errors::default();
         check_attributes(&function.attrs, &mut errors);
         check_signature(&function.sig, &mut errors);
+        check_surroundings(&function, &mut errors);
         let arguments = check_arguments(&function.sig, &mut errors);
         let output = check_output(&function.sig.output, &mut errors);
         errors.finish()?;
@@ -142,6 +144,17 @@ fn check_generics(generics: &Generics, errors: &mut Errors) {
     }
 }
 
+const METHOD: &str = "a method cannot be a task: write a free function that takes the value as its first argument";
+
+/// What stands beside a task is a module, which an `impl` block or a trait cannot hold. A method is told by its receiver.
+fn check_surroundings(function: &ItemFn, errors: &mut Errors) {
+    let has_receiver = function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_)));
+    if !has_receiver && surroundings::is_in_impl_or_trait(function) {
+        let message = "an associated function cannot be a task: write a free function beside the `impl` block or trait";
+        errors.push(&function.sig.ident, message);
+    }
+}
+
 fn check_arguments(signature: &Signature, errors: &mut Errors) -> Vec<(String, Value)> {
     let mut arguments = Vec::new();
     for (i, input) in signature.inputs.iter().enumerate() {
@@ -151,10 +164,7 @@ fn check_arguments(signature: &Signature, errors: &mut Errors) -> Vec<(String, V
             errors.push(input, message);
         }
         match input {
-            FnArg::Receiver(receiver) => errors.push(
-                receiver,
-                "a method cannot be a task: write a free function that takes the value as its first argument",
-            ),
+            FnArg::Receiver(receiver) => errors.push(receiver, METHOD),
             FnArg::Typed(argument) => arguments.push(check_argument(argument, errors)),
         }
     }

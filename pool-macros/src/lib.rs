@@ -11,6 +11,7 @@ macro_rules! glue {
 mod args;
 mod expand;
 mod item;
+mod surroundings;
 mod text;
 mod value;
 
@@ -41,8 +42,8 @@ use crate::item::Function;
 /// `use` of the function's name brings both. The task is as public as the function. A link to the function in
 /// documentation must say that it is meant and not the module: ``[`count_words()`]``.
 ///
-/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`; so no two tasks of one
-/// module path may have the same name, which matters for those in the bodies of functions.
+/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`. A function in the body of
+/// another can be a task, too.
 ///
 /// # Options
 ///

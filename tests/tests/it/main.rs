@@ -11,6 +11,7 @@ mod hosts;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod large_values;
 mod limits;
 mod long_maps;
 mod maps;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         turmoil::checks(),
         neighbours::checks(),
         payloads::checks(),
+        large_values::checks(),
         hosts::checks(),
         surroundings::checks(),
         system_calls::checks(),

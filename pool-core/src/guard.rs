@@ -103,11 +103,20 @@ struct Limits {
 enum Excess {
     Depth,
     /// Half of the stack is taken.
-    Stack { depth: u32, stack_bytes: usize },
+    Stack {
+        depth: u32,
+        stack_bytes: usize,
+    },
     /// One value is too large for what is left of the stack.
-    Large { bytes: usize, stack_bytes: usize },
+    Large {
+        bytes: usize,
+        stack_bytes: usize,
+    },
     /// More elements are claimed than the bytes can hold.
-    Elements { claimed: usize, bytes: usize },
+    Elements {
+        claimed: usize,
+        bytes: usize,
+    },
     /// More elements than may be took no bytes when they were encoded.
     EmptyElements,
     /// The value was longer than its length can say when it was encoded.

@@ -139,7 +139,8 @@ fn on_stacks_of_any_size(body: impl Fn() + Copy + Send + 'static) {
 #[test]
 fn nesting_in_a_thread_of_any_stack() {
     on_stacks_of_any_size(|| {
-        for text in [error::<List>(&vec![1; 1 << 16]), error::<Tree>(&vec![1; 1 << 16]), error::<Fat>(&vec![1; 1 << 16])]
+        for text in
+            [error::<List>(&vec![1; 1 << 16]), error::<Tree>(&vec![1; 1 << 16]), error::<Fat>(&vec![1; 1 << 16])]
         {
             assert!(text.starts_with("nested ") || text.starts_with("a value of "), "{text}");
         }

@@ -62,7 +62,9 @@ fn arrays_as_results_in_a_thread_of_two_mebibytes(setup: &Setup) {
         #[inline(never)]
         fn check_pair(pool: &Pool) {
             let result = pool.apply(large_pair::Task, 7);
-            assert!(result.is_ok_and(|(first, rest)| first == 7 && rest.iter().all(|(n, all)| *n == 7 && all[1023] == 7)));
+            assert!(
+                result.is_ok_and(|(first, rest)| first == 7 && rest.iter().all(|(n, all)| *n == 7 && all[1023] == 7))
+            );
         }
         #[inline(never)]
         fn check_timeout(pool: &Pool) {
@@ -179,7 +181,10 @@ fn more_elements_than_may_take_no_bytes_fail_their_call_only(setup: &Setup) {
         assert!(error.to_string().ends_with(text), "{error}");
     }
     assert_eq!(pool.apply(count::Task, (&vec![(); MAX], &[[]; MAX])).unwrap(), 2 * MAX);
-    assert_eq!(pool.apply(count_others::Task, (vec![((), PhantomData); MAX], Some(vec![vec![(); MAX]]))).unwrap(), 2 * MAX);
+    assert_eq!(
+        pool.apply(count_others::Task, (vec![((), PhantomData); MAX], Some(vec![vec![(); MAX]]))).unwrap(),
+        2 * MAX
+    );
     assert_eq!(pool.apply(units::Task, MAX).unwrap().len(), MAX);
     assert_eq!(pool.worker_pids(), pids);
 }

@@ -19,6 +19,7 @@ mod matrix;
 mod memory_limits;
 mod mischief;
 mod moments;
+mod names;
 mod neighbours;
 mod payloads;
 mod programs;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         confinement::checks(),
         endurance::checks(),
         programs::checks(),
+        names::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
 }

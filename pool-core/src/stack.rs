@@ -65,9 +65,12 @@ fn ask(here: usize) -> usize {
 fn thread_stack() -> Option<Range<usize>> {
     let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
     // SAFETY:
+    // - `pthread_self` has no preconditions.
+    let this_thread = unsafe { libc::pthread_self() };
+    // SAFETY:
     // - the thread is the current one, which exists;
     // - the attributes are writable and need not be initialized.
-    if unsafe { libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) } != 0 {
+    if unsafe { libc::pthread_getattr_np(this_thread, attributes.as_mut_ptr()) } != 0 {
         return None;
     }
     let (mut start, mut bytes, mut guard_bytes) = (std::ptr::null_mut(), 0, 0);

@@ -180,7 +180,7 @@ fn more_elements_than_may_take_no_bytes_fail_their_call_only(setup: &Setup) {
         assert_eq!(error.kind(), ErrorKind::Encode);
         assert!(error.to_string().ends_with(text), "{error}");
     }
-    assert_eq!(pool.apply(count::Task, (&vec![(); MAX], &[[]; MAX])).unwrap(), 2 * MAX);
+    assert_eq!(pool.apply(count::Task, (&[(); MAX], &[[]; MAX])).unwrap(), 2 * MAX);
     assert_eq!(
         pool.apply(count_others::Task, (vec![((), PhantomData); MAX], Some(vec![vec![(); MAX]]))).unwrap(),
         2 * MAX

@@ -419,6 +419,18 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
 /// itself, if it is bytes or text of some length, which then is not copied.
 #[inline]
 pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+    // Arrays are encoded where they lie: each function that takes one by value may take a copy's worth of stack.
+    if size_of::<T::Args<'_>>() > LARGE_ARGS_BYTES {
+        return Ok((encode_one::<T>(&args)?, false));
+    }
+    give_away_or_encode::<T>(args)
+}
+
+/// Arguments of more bytes than this are no vector or text, which alone travel as their memory.
+const LARGE_ARGS_BYTES: usize = 256;
+
+#[inline]
+fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
     match T::args_into_bytes(args) {
         Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
         Err(args) => Ok((encode_one::<T>(&args)?, false)),

@@ -140,10 +140,17 @@ fn sum(values: Medium, more: &[[u64; 8 << 10]]) -> u64 {
     values.iter().chain(more.as_flattened()).sum()
 }
 
+/// 384 KiB.
+#[pool_task]
+fn sum_large(values: [[u64; 256]; 192]) -> u64 {
+    values.as_flattened().iter().sum()
+}
+
 fn arrays_as_arguments_in_a_thread_of_two_mebibytes(setup: &Setup) {
     let pool = setup.pool();
     in_thread_of(2 << 20, || {
         assert_eq!(pool.apply(sum::Task, ([1; 8 << 10], &[[2; 8 << 10]])).unwrap(), 3 * (8 << 10));
+        assert_eq!(pool.apply(sum_large::Task, [[1; 256]; 192]).unwrap(), 256 * 192);
     });
 }
 

@@ -11,10 +11,10 @@ use crate::encoder::Encoder;
 use crate::lane::RECORD_BYTES;
 use crate::lineage::Lineage;
 use crate::message::{Failure, call, reply};
+use crate::output::flush;
 use crate::panic;
 use crate::signals;
 use crate::task::Task;
-use crate::worker::flush;
 
 /// What a chunk needs of its worker.
 pub(crate) struct Link<'w> {

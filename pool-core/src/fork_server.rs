@@ -24,6 +24,7 @@ use pool_ipc::sys::pidfd_open;
 use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
 use crate::limits::{OOM_SCORE_BEFORE, Settings};
 use crate::message::{Greeting, Launch, Report, Role, Step, exit};
+use crate::output;
 use crate::signals;
 use crate::table;
 use crate::worker::{self, Worker};
@@ -166,6 +167,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Se
     let host = pidfd_open(host).ok();
     let mut workers = Workers(Vec::new());
     LazyLock::force(&OOM_SCORE_BEFORE);
+    output::prepare();
     loop {
         let mut fds =
             vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];

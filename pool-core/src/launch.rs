@@ -25,6 +25,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fork_server;
 use crate::limits::Settings;
 use crate::message::{Greeting, Role};
+use crate::output;
+use crate::signals;
 use crate::table;
 
 /// How worker processes come to be.
@@ -139,7 +141,7 @@ impl Server {
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let _ = io::Write::flush(&mut io::stdout());
+        output::flush_here();
         match fork().map_err(|error| Error::system("fork", error))? {
             Side::Child => {
                 drop(ours);
@@ -253,7 +255,10 @@ pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub:
         Ok(theirs.0)
     });
     match sent {
-        Ok(socket) => executable(nonce, socket).arg0("pool-worker").exec(),
+        Ok(socket) => {
+            signals::hold_interrupts();
+            executable(nonce, socket).arg0("pool-worker").exec()
+        }
         Err(error) => error,
     }
 }

@@ -76,6 +76,7 @@ mod feed;
 mod guard;
 mod landing;
 mod outcome;
+mod output;
 mod plain;
 mod quantity;
 mod stack;

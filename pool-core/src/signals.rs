@@ -29,10 +29,13 @@ pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
 /// is set here, also those that are executables of their own.
 pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
     lead_a_group(&process_name(name, "serve"));
-    // Neither Ctrl-C nor a closed terminal is for these processes: the host decides.
-    for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
+    // In the background of the terminal, reading it would stop a worker for good, and so would writing in some modes.
+    // Ignored, the one fails with EIO and the other succeeds; with a handler both would begin anew for ever. Programs
+    // that a task starts are in the background, too, so they may inherit this. Of SIGPIPE see `std`'s start-up code.
+    for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU] {
         set(signal, SigHandler::SigIgn);
     }
+    leave_interrupts_to_the_host();
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_set_mask()?;
@@ -50,8 +53,35 @@ pub(crate) fn prepare_worker(server: u32, name: &CStr) {
     if armed.is_err() || getppid().as_raw() as u32 != server {
         exit_now(exit::ORPHANED);
     }
+    // A worker that is an executable of its own has not inherited the handlers.
+    leave_interrupts_to_the_host();
     let _ = SigSet::empty().thread_set_mask();
 }
+
+/// Neither Ctrl-C nor a closed terminal is for the pool's processes: the host decides.
+const INTERRUPTS: [Signal; 2] = [Signal::SIGINT, Signal::SIGHUP];
+
+/// Holds them back until the executable that takes this process over has its handlers, in [`prepare_worker`].
+pub(crate) fn hold_interrupts() {
+    let _ = INTERRUPTS.into_iter().collect::<SigSet>().thread_block();
+}
+
+/// They get handlers that do nothing, since "ignored" would be inherited by the programs that a task starts, which
+/// expect the default.
+fn leave_interrupts_to_the_host() {
+    for signal in INTERRUPTS {
+        let action = SigAction::new(SigHandler::Handler(do_nothing), SaFlags::SA_RESTART, SigSet::empty());
+        // SAFETY:
+        // - the handler does nothing.
+        let before = unsafe { sigaction(signal, &action) };
+        // `nohup` and the like are meant for everything that the host starts.
+        if before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn)) {
+            set(signal, SigHandler::SigIgn);
+        }
+    }
+}
+
+extern "C" fn do_nothing(_: i32) {}
 
 /// A process group of its own is not the terminal's, and lets everything that a task has started be killed with the worker.
 fn lead_a_group(name: &CStr) {

@@ -3,8 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
-use std::io::{self, Stdout, Write};
-use std::sync::{LazyLock, OnceLock};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
@@ -14,6 +13,7 @@ use crate::chunk::{self, Chunk, Input, Link};
 use crate::limits::{RssWatch, Settings};
 use crate::lineage::Lineage;
 use crate::message::{LastWords, call, exit, reply};
+use crate::output;
 use crate::panic::{self, PanicReport};
 use crate::signals;
 use crate::table::TASKS;
@@ -101,6 +101,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings:
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
     settings.apply(worker.id as u32);
+    output::prepare();
     let me = Lineage::here();
     signals::note_deaths(end.journal.clone());
     note_panics(end.journal.clone(), me);
@@ -126,16 +127,8 @@ const NOTE_TEXT_MAX: usize = 1024;
 
 /// Ends the process at once: what the host registered to run at exit is none of a worker's business.
 fn leave(code: i32) -> ! {
-    flush();
+    output::flush();
     signals::exit_now(code)
-}
-
-/// Output of a task is on its way before anybody hears that the task is done.
-#[inline]
-pub(crate) fn flush() {
-    // Kept, since this comes before every answer, and `stdout` is one more piece of code that is cold after a sleep.
-    static OUT: LazyLock<Stdout> = LazyLock::new(io::stdout);
-    let _ = (&*OUT).flush();
 }
 
 /// Where a worker sits.

@@ -21,12 +21,14 @@ mod mischief;
 mod moments;
 mod names;
 mod neighbours;
+mod output;
 mod payloads;
 mod programs;
 mod retries;
 mod shared_memory;
 mod surroundings;
 mod system_calls;
+mod terminal;
 mod time_limits;
 mod turmoil;
 mod values;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         memory_limits::checks(),
         turmoil::checks(),
         neighbours::checks(),
+        output::checks(),
+        terminal::checks(),
         payloads::checks(),
         large_values::checks(),
         hosts::checks(),

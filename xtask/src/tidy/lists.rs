@@ -7,6 +7,7 @@ pub(super) const UNSAFE: [&str; 23] = [
     "pool-core/src/landing.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/lineage.rs",
+    "pool-core/src/output.rs",
     "pool-core/src/signals.rs",
     "pool-core/src/stack.rs",
     "pool-core/src/vector.rs",
@@ -28,10 +29,11 @@ pub(super) const UNSAFE: [&str; 23] = [
 ];
 
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
-pub(super) const ATOMICS: [&str; 11] = [
+pub(super) const ATOMICS: [&str; 12] = [
     "pool-core/src/chunk.rs",
     "pool-core/src/limits.rs",
     "pool-core/src/lineage.rs",
+    "pool-core/src/output.rs",
     "pool-core/src/shared.rs",
     "pool-core/src/signals.rs",
     "pool-core/src/slot.rs",

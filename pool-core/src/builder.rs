@@ -190,8 +190,9 @@ impl PoolBuilder {
         self
     }
 
-    /// A worker whose resident memory has grown past so many bytes is replaced by a fresh process, between two jobs:
-    /// for tasks that leak. No item is lost by that.
+    /// A worker whose resident memory has grown by more than so many bytes since it started is replaced by a fresh
+    /// process, between two jobs: for tasks that leak. No item is lost by that. Memory that it starts with, as with
+    /// [`StartMethod::Fork`] all of the host's, does not count.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.settings.max_rss = Some(bytes);
         self

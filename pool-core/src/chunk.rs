@@ -1,14 +1,17 @@
 //! The items of one call, as a worker runs them and answers.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell, own_lines};
 
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
 use crate::lane::RECORD_BYTES;
+use crate::limits::has_memory_limit;
 use crate::lineage::Lineage;
 use crate::message::{Failure, call, reply};
 use crate::output::flush;
@@ -76,11 +79,7 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
             Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes, 0),
             Ok(Some(Odd::Whole(bytes))) => chunk.put_long(&bytes, reply::WHOLE),
             Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
-            Err(payload) => {
-                let report = panic::caught(payload);
-                chunk.link.journal.clear_note();
-                chunk.fail(&Failure::Panicked(report));
-            }
+            Err(payload) => chunk.fail_panicked(payload),
         }
         chunk.next += 1;
     }
@@ -120,7 +119,9 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
         (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.limit == 0 && chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
+            if chunk.limit == 0
+                && !has_memory_limit()
+                && chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
         {
             run_sized::<T>(chunk, args_size, size)
         }
@@ -128,7 +129,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     }
 }
 
-/// [`run_claimed`] where all arguments have one size, and all values, and there is no limit: nothing has to be measured, and
+/// [`run_claimed`] where all arguments have one size, and all values, and there is no limit of any kind: nothing has to be measured, and
 /// the bookkeeping of an item is one store. At least one value must fit.
 #[inline]
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
@@ -202,7 +203,7 @@ const TAKEN_OVER: usize = 2 << 10;
 /// [`run_claimed`] for values of any size.
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
-    let (limit, claimed) = (chunk.limit, chunk.claimed);
+    let (limit, claimed, has_memory_limit) = (chunk.limit, chunk.claimed, has_memory_limit());
     let Chunk { link, input, whole, next, drafted, draft_bytes, .. } = chunk;
     let Link { replies, journal, me, .. } = link;
     let begun = *draft_bytes;
@@ -211,6 +212,10 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
     while *next < claimed && *draft_bytes < PIECE {
         stamp(journal, limit);
         journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
+        if has_memory_limit {
+            // Should the item die, it is judged by this: a failure with which an earlier one has coped is not its own.
+            Errno::clear();
+        }
         let invoked = match whole.take() {
             Some(bytes) => T::invoke_whole(bytes),
             None => input.item(T::args_size()).and_then(T::invoke),
@@ -327,6 +332,29 @@ impl<'w> Chunk<'w> {
     fn put_long(&mut self, bytes: &[u8], flags: u16) {
         self.publish_draft();
         self.send(reply::VALUES, flags, bytes);
+    }
+
+    /// The item ended in a panic with this payload.
+    #[cold]
+    fn fail_panicked(&mut self, payload: Box<dyn Any + Send>) {
+        // Drops the payload, which is the last that the user's code does: its time counts, and what follows does not.
+        let caught = panic::caught(payload, self.begun);
+        self.stop_clock();
+        self.link.journal.clear_note();
+        self.fail(&Failure::Panicked(caught.into_report()));
+    }
+
+    /// The item that is run is over, and has no time limit any more.
+    fn stop_clock(&mut self) {
+        if !self.link.me.is_here() {
+            signals::exit_now(0);
+        }
+        if self.limit > 0 {
+            // The host takes a worker without an item that it has not heard of for long for one that stands still. So it
+            // is told of the items before.
+            self.publish_draft();
+            self.link.journal.stamp(0);
+        }
     }
 
     /// The item has no value.

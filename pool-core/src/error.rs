@@ -61,9 +61,11 @@ pub enum ErrorKind {
     Timeout,
     /// An item ran longer than its task's limit and was killed.
     TaskTimeout,
-    /// The function panicked.
+    /// The function panicked. Where panics abort (`panic = "abort"`, or one while another unwinds) the worker has died of
+    /// it, which [`exit_status`](Error::exit_status) tells and [`retries`](crate::Task::retries) count as a death.
     Panicked,
-    /// The worker died while it ran the item, in whichever way: a signal, or an exit with any code, 0 included.
+    /// The worker died while it ran the item, in whichever way but a panic: a signal, or an exit with any code, 0
+    /// included.
     WorkerDied,
     /// An allocation went past the worker's memory limit.
     MemoryLimit,
@@ -124,9 +126,15 @@ impl Error {
     }
 
     pub(crate) fn panicked(report: PanicReport) -> Self {
-        let at = report.location.as_deref().map(|at| format!(" at {at}")).unwrap_or_default();
-        let mut error = Error::new(ErrorKind::Panicked, format!("panicked{at}: {}", report.message));
+        let mut error = Error::new(ErrorKind::Panicked, report.to_string());
         error.0.panic = Some(report);
+        error
+    }
+
+    /// Of a worker that a panic has aborted.
+    pub(crate) fn panicked_to_death(status: ExitStatus, report: PanicReport) -> Self {
+        let mut error = Error::worker_died(status, Some(&report.to_string())).with_panic(report);
+        error.0.kind = ErrorKind::Panicked;
         error
     }
 

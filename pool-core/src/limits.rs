@@ -17,7 +17,7 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     /// Bytes that it may have beyond what it starts with.
     pub(crate) memory_limit: Option<u64>,
-    /// Bytes of resident memory after which it is replaced.
+    /// Bytes of resident memory, beyond what it starts with, after which it is replaced.
     pub(crate) max_rss: Option<u64>,
     /// Each worker has one CPU.
     pub(crate) pin_cpus: bool,
@@ -55,6 +55,7 @@ pub(crate) static OOM_SCORE_BEFORE: LazyLock<Option<i32>> =
     LazyLock::new(|| fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok());
 
 /// Whether a failed allocation is likely to be the limit's doing. Async-signal-safe.
+#[inline]
 pub(crate) fn has_memory_limit() -> bool {
     HAS_MEMORY_LIMIT.load(Ordering::Relaxed)
 }
@@ -79,6 +80,7 @@ fn status_bytes(line: &str) -> Option<u64> {
 /// Looks from time to time whether the worker has grown past its limit.
 #[derive(Debug)]
 pub(crate) struct RssWatch {
+    /// What it may have grown to.
     max: u64,
     page: u64,
     next_look: u64,
@@ -89,8 +91,10 @@ const LOOK_EVERY: u64 = 5_000_000;
 
 impl RssWatch {
     pub(crate) fn new(settings: &Settings) -> Option<Self> {
-        let page = page_bytes() as u64;
-        settings.max_rss.map(|max| RssWatch { max, page, next_look: 0 })
+        let (growth, page) = (settings.max_rss?, page_bytes() as u64);
+        // A copy of the host, for one, has the host's memory, and its successor would have it again.
+        let max = resident_pages().unwrap_or(0).saturating_mul(page).saturating_add(growth);
+        Some(RssWatch { max, page, next_look: 0 })
     }
 
     /// Whether it has, as seen at the time `now`.
@@ -99,8 +103,12 @@ impl RssWatch {
             return false;
         }
         self.next_look = now + LOOK_EVERY;
-        let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let resident: Option<u64> = statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok());
-        resident.is_some_and(|pages| pages * self.page > self.max)
+        resident_pages().is_some_and(|pages| pages.saturating_mul(self.page) > self.max)
     }
+}
+
+/// See proc_pid_statm(5).
+fn resident_pages() -> Option<u64> {
+    let statm = fs::read_to_string("/proc/self/statm").ok()?;
+    statm.split_whitespace().nth(1)?.parse().ok()
 }

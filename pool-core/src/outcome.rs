@@ -273,7 +273,7 @@ fn decode_items<T: Task>(
         }));
         if let Err(payload) = caught {
             let item = items.start - 1;
-            let report = panic::caught(payload);
+            let report = panic::caught(payload, 0).into_report();
             let error = undecodable::<T>(&format!("panicked: {}", report.message), is_map.then_some(item as usize));
             each(item, Err(error.with_panic(report)));
         }

@@ -19,6 +19,7 @@ use pool_ipc::Journal;
 
 use crate::limits::has_memory_limit;
 use crate::message::{LastWords, exit};
+use crate::panic;
 
 /// What a process of the pool of this name is called.
 pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
@@ -143,20 +144,52 @@ pub(crate) fn note_deaths(journal: Journal) {
 extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
     let words: Option<&[u8]> = if is_stack_overflow(signal, info, context) {
         Some(&LastWords::STACK_OVERFLOW)
-    } else if has_memory_limit() && (Errno::last() == Errno::ENOMEM || signal == libc::SIGABRT && is_in_alloc_error()) {
-        // C++ aborts when an allocation fails, and C dereferences the null pointer; the allocator's error is the last
-        // that there was. Rust aborts, too, but prints first, which may leave another error behind.
+    } else if is_out_of_memory(signal, info) {
         Some(&LastWords::MEMORY_LIMIT)
     } else {
         None
     };
-    if let (Some(journal), Some(words)) = (JOURNAL.get(), words) {
-        journal.note(words);
+    match (JOURNAL.get(), words) {
+        (Some(journal), Some(words)) => journal.note(words),
+        // The hook has noted a panic, but it was caught, or was another thread's: that is not why this thread aborts.
+        // `panicking` looks at a counter, and at one of this thread if there is any panic.
+        (Some(journal), None) if !std::thread::panicking() => journal.clear_note(),
+        _ => {}
     }
     // Back to where it was raised, where it now kills: faults again, and `abort` raises again.
     if let Ok(signal) = Signal::try_from(signal) {
         set(signal, SigHandler::SigDfl);
     }
+}
+
+/// Whether an allocation that the memory limit refused has led to this.
+fn is_out_of_memory(signal: i32, info: *const libc::siginfo_t) -> bool {
+    if !has_memory_limit() {
+        return false;
+    }
+    // The last error that there was, and not one of an item before: of the thread that runs tasks it is cleared with each.
+    let was_refused = Errno::last() == Errno::ENOMEM && panic::runs_task();
+    match signal {
+        // C++ aborts when an allocation fails. Rust does, too, but prints first, which may leave another error behind.
+        libc::SIGABRT => was_refused || is_in_alloc_error(),
+        // C dereferences the null pointer.
+        libc::SIGSEGV => was_refused && is_near_null(info),
+        _ => false,
+    }
+}
+
+/// Nothing of a process's own lies as low as an element of an array at the null pointer.
+const NEAR_NULL: usize = 1 << 32;
+
+fn is_near_null(info: *const libc::siginfo_t) -> bool {
+    /// No such mapping. A fault without an address, for one, has another code: see sigaction(2).
+    const SEGV_MAPERR: i32 = 1;
+    // SAFETY:
+    // - the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+    let info = unsafe { &*info };
+    // SAFETY:
+    // - a fault's signal fills the union's address.
+    info.si_code == SEGV_MAPERR && unsafe { info.si_addr() }.addr() < NEAR_NULL
 }
 
 fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut libc::c_void) -> bool {

@@ -57,7 +57,7 @@ impl Engine {
         match words.as_deref() {
             // Any other end has another cause, and the panic was caught before.
             Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
-                Error::worker_died(*status, Some(&format!("panicked: {}", report.message))).with_panic(report.clone())
+                Error::panicked_to_death(*status, report.clone())
             }
             Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
             Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),

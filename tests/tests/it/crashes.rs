@@ -1,5 +1,8 @@
 //! Tasks that panic: what the error says.
 
+use std::os::unix::process::ExitStatusExt;
+use std::time::Instant;
+
 use pool_core::prelude::*;
 use tests::tasks::{Way, crash, square};
 use tests::trial::{Check, Setup, each_method};
@@ -12,6 +15,9 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_panic_while_panicking_keeps_its_message).noisy(),
         each_method(a_panic_that_aborts_keeps_its_message),
         each_method(a_panic_that_the_task_has_caught_is_no_cause_of_death),
+        each_method(a_panic_of_another_thread_is_no_cause_of_death).noisy(),
+        each_method(a_panic_of_another_thread_that_aborts_keeps_its_message).noisy(),
+        each_method(looking_up_a_backtrace_is_not_the_items_time),
     ]
 }
 
@@ -91,7 +97,7 @@ fn odd_panics_are_still_errors(setup: &Setup) {
 fn a_panic_while_panicking_keeps_its_message(setup: &Setup) {
     let pool = setup.pool();
     let error = pool.apply(panic_while_panicking::Task, ()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+    assert_eq!(error.kind(), ErrorKind::Panicked, "{error}");
     assert!(error.panic_message().is_some() && error.to_string().contains("SIGABRT"), "{error}");
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
 }
@@ -110,9 +116,11 @@ fn panic_and_abort(text: &str) {
 fn a_panic_that_aborts_keeps_its_message(setup: &Setup) {
     let pool = setup.pool();
     let error = pool.apply(panic_and_abort::Task, "the end").unwrap_err();
-    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::WorkerDied, Some("the end")), "{error}");
+    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("the end")), "{error}");
     assert!(error.location().unwrap().contains("crashes.rs:"), "{error}");
-    assert!(error.to_string().ends_with("panicked: the end (killed by signal 6 (SIGABRT))"), "{error}");
+    let text = format!("panicked at {}: the end (killed by signal 6 (SIGABRT))", error.location().unwrap());
+    assert!(error.to_string().ends_with(&text), "{error}");
+    assert_eq!(error.exit_status().and_then(|status| status.signal()), Some(libc::SIGABRT));
 }
 
 #[pool_task]
@@ -125,11 +133,60 @@ fn catch_and_go(way: Option<Way>) {
 
 fn a_panic_that_the_task_has_caught_is_no_cause_of_death(setup: &Setup) {
     let pool = setup.with_workers(1).pool();
-    for way in [Way::ExitThree, Way::Segfault, Way::Kill] {
+    for way in [Way::ExitThree, Way::Segfault, Way::Kill, Way::Abort] {
         let error = pool.apply(catch_and_go::Task, Some(way)).unwrap_err();
         assert_eq!((error.panic_message(), error.to_string().contains("caught")), (None, false), "{error}");
     }
     pool.apply(catch_and_go::Task, None).unwrap();
     let error = pool.apply(crash::Task, Some(Way::Abort)).unwrap_err();
     assert_eq!((error.panic_message(), error.to_string().contains("caught")), (None, false), "{error}");
+}
+
+#[pool_task]
+fn have_a_thread_panic(way: Way) {
+    assert!(std::thread::spawn(|| panic!("of a thread")).join().is_err());
+    way.go();
+}
+
+fn a_panic_of_another_thread_is_no_cause_of_death(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    for way in [Way::ExitThree, Way::Segfault, Way::Kill, Way::Abort] {
+        let error = pool.apply(have_a_thread_panic::Task, way).unwrap_err();
+        assert_eq!((error.kind(), error.panic_message()), (ErrorKind::WorkerDied, None), "{error}");
+        assert!(!error.to_string().contains("of a thread"), "{error}");
+    }
+}
+
+#[pool_task]
+fn have_a_thread_panic_and_abort() {
+    let _ = std::thread::spawn(|| panic_and_abort("the end of a thread")).join();
+}
+
+fn a_panic_of_another_thread_that_aborts_keeps_its_message(setup: &Setup) {
+    let pool = setup.pool();
+    let error = pool.apply(have_a_thread_panic_and_abort::Task, ()).unwrap_err();
+    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("the end of a thread")), "{error}");
+}
+
+/// Has a long stack, which is quickly walked, and the names of whose functions take long to be looked up.
+#[pool_task]
+fn panic_in_the_deep(depth: u32) -> u32 {
+    assert!(depth > 0, "deep enough");
+    std::hint::black_box(panic_in_the_deep(depth - 1)) + 1
+}
+
+fn looking_up_a_backtrace_is_not_the_items_time(setup: &Setup) {
+    // SAFETY:
+    // - this process has one thread.
+    unsafe { std::env::set_var("RUST_BACKTRACE", "full") };
+    // Each time by a process that has not looked anything up yet.
+    let pool = setup.with_workers(1).builder().max_tasks_per_worker(1).build().unwrap();
+    let start = Instant::now();
+    let error = pool.apply(panic_in_the_deep::Task, 20_000).unwrap_err();
+    // Most of the time goes into the names.
+    let limit = start.elapsed() / 2;
+    assert!(error.backtrace().unwrap().matches("panic_in_the_deep").count() > 20_000);
+    let error = pool.apply(panic_in_the_deep::Task.timeout(limit), 20_000).unwrap_err();
+    assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("deep enough")), "{error}");
+    assert!(error.backtrace().unwrap().matches("panic_in_the_deep").count() > 20_000);
 }

@@ -36,6 +36,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_pool_that_runs_out_of_descriptors_later_still_ends_every_job),
         each_method(a_constructor_under_a_file_size_limit_is_an_error),
         each_method(a_worker_that_has_grown_too_large_is_replaced),
+        each_method(a_worker_is_not_too_large_for_what_it_inherits),
         each_method(idle_workers_leave_and_come_back),
         each_method(each_worker_may_have_a_cpu_of_its_own),
         each_method(more_workers_than_cpus_take_turns),
@@ -346,6 +347,21 @@ fn a_worker_that_has_grown_too_large_is_replaced(setup: &Setup) {
         .collect();
     assert!(pids.len() > 1, "one worker leaked half a gigabyte");
     assert_eq!(pool.stats().workers_died, 0, "replaced, not killed");
+}
+
+/// Memory that a copy of this process has, too.
+fn a_worker_is_not_too_large_for_what_it_inherits(setup: &Setup) {
+    let inherited = std::hint::black_box(vec![1_u8; 128 << 20]);
+    let pool = setup.with_workers(1).builder().max_worker_rss(64 << 20).build().unwrap();
+    let leak = |bytes: usize| {
+        nap(20);
+        pool.apply(leak::Task, bytes).unwrap()
+    };
+    let pids: HashSet<_> = (0..10).map(|_| leak(1)).collect();
+    assert_eq!(pids.len(), 1, "replaced, though it has not grown");
+    let pids: HashSet<_> = (0..30).map(|_| leak(16 << 20)).collect();
+    assert!(pids.len() > 1, "one worker leaked half a gigabyte");
+    drop(inherited);
 }
 
 fn idle_workers_leave_and_come_back(setup: &Setup) {

@@ -22,6 +22,7 @@ mod moments;
 mod names;
 mod neighbours;
 mod output;
+mod passed_on_panics;
 mod payloads;
 mod programs;
 mod retries;
@@ -66,6 +67,7 @@ fn main() -> ExitCode {
         neighbours::checks(),
         output::checks(),
         terminal::checks(),
+        passed_on_panics::checks(),
         payloads::checks(),
         large_values::checks(),
         hosts::checks(),

@@ -6,7 +6,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
 use pool_core::prelude::*;
 use tests::leaks::threads;
 use tests::procs::eventually;
-use tests::tasks::square;
+use tests::tasks::{Way, square};
 use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -18,6 +18,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(arguments_past_the_limit_fail_alone).noisy(),
         each_method(a_result_past_the_limit_fails_alone).noisy(),
         each_method(a_limit_that_leaves_no_room_ends_in_an_error).noisy(),
+        each_method(a_refusal_that_a_task_has_coped_with_is_no_cause_of_a_later_death),
+        each_method(a_refusal_is_no_cause_of_a_fault_elsewhere),
     ]
 }
 
@@ -134,5 +136,53 @@ fn a_limit_that_leaves_no_room_ends_in_an_error(setup: &Setup) {
         }
         drop(pool);
         assert!(eventually(|| threads().len() == 1));
+    }
+}
+
+/// Is refused memory, and copes with that; or goes another way.
+#[pool_task]
+fn cope_or_go(way: Option<Way>) -> bool {
+    match way {
+        Some(way) => way.go(),
+        None => Vec::<u8>::new().try_reserve_exact(TOO_MUCH).is_err(),
+    }
+}
+
+#[pool_task]
+fn cope_or_go_with_text(way: Option<Way>, text: &str) -> String {
+    cope_or_go(way);
+    text.to_owned()
+}
+
+fn a_refusal_that_a_task_has_coped_with_is_no_cause_of_a_later_death(setup: &Setup) {
+    let pool = setup.with_workers(1).builder().memory_limit(LIMIT).build().unwrap();
+    for way in [Way::Segfault, Way::Abort] {
+        assert!(pool.apply(cope_or_go::Task, None).unwrap());
+        let error = pool.apply(cope_or_go::Task, Some(way)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
+        // Nor is one of an item before in the same chunk.
+        let results = pool.map_results(cope_or_go::Task.chunk_size(3), [None, Some(way), None]).unwrap();
+        assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::WorkerDied, "{results:?}");
+        let items = [(None, "one"), (Some(way), "two"), (None, "three")];
+        let results = pool.map_results(cope_or_go_with_text::Task.chunk_size(3), items).unwrap();
+        assert_eq!(results[1].as_ref().unwrap_err().kind(), ErrorKind::WorkerDied, "{results:?}");
+    }
+}
+
+#[pool_task]
+fn cope_and_write(address: usize) {
+    assert!(cope_or_go(None));
+    let nowhere = std::ptr::without_provenance_mut::<u64>(address);
+    // SAFETY:
+    // - there is none: nothing is mapped there, and dying of that is what this is for.
+    unsafe { nowhere.write_volatile(1) };
+}
+
+fn a_refusal_is_no_cause_of_a_fault_elsewhere(setup: &Setup) {
+    let pool = setup.with_workers(1).builder().memory_limit(LIMIT).build().unwrap();
+    // The last page below the kernel's half, and an address that is none, of which no fault says where it was.
+    for address in [0x7fff_ffff_f000, 0x8000_0000_0000_0000] {
+        let error = pool.apply(cope_and_write::Task, address).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
     }
 }

@@ -52,6 +52,8 @@ fn lock_c() {
     // SAFETY:
     // - it is a stream.
     unsafe { flockfile(stream) };
+    // Something waits to be written, which cannot be as long as the lock is kept.
+    print_in_c("<kept>");
 }
 
 #[pool_task]

@@ -414,6 +414,10 @@ impl<'w> Chunk<'w> {
     }
 
     fn wait_room(&mut self, want: usize) {
+        if self.limit > 0 {
+            // The value is there, and the next item has not begun: no item is to be charged with a host that is slow.
+            self.link.journal.stamp(0);
+        }
         self.link.hub.ring();
         self.link.bell.wait_room(self.link.replies, want, Patience::default());
     }

@@ -23,6 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(output_comes_before_the_result),
         each_method(output_of_a_worker_with_threads_comes_before_the_result),
         each_method(output_waits_until_the_lock_is_released),
+        each_method(output_of_a_thread_comes_when_the_worker_leaves),
         each_method(output_of_the_host_in_c_comes_once),
         each_method(lines_of_several_workers_are_not_mixed),
     ]
@@ -56,6 +57,12 @@ fn lock_c() {
     print_in_c("<kept>");
 }
 
+fn park() {
+    loop {
+        thread::park();
+    }
+}
+
 #[pool_task]
 fn have_the_lock_kept(how: Keep) {
     let (kept, is_kept) = mpsc::channel();
@@ -65,8 +72,8 @@ fn have_the_lock_kept(how: Keep) {
             Keep::Cs => lock_c(),
         }
         kept.send(()).unwrap();
-        while how != Keep::RustsAndEnd {
-            thread::park();
+        if how != Keep::RustsAndEnd {
+            park();
         }
     });
     is_kept.recv().unwrap();
@@ -135,16 +142,36 @@ fn output_comes_before_the_result(setup: &Setup) {
 /// Has an idle thread from then on.
 #[pool_task]
 fn start_a_thread() {
-    thread::spawn(|| {
-        loop {
-            thread::park();
-        }
-    });
+    thread::spawn(park);
 }
 
 fn output_of_a_worker_with_threads_comes_before_the_result(setup: &Setup) {
     let pool = setup.builder().initializer(start_a_thread::Task, ()).build().unwrap();
     assert_output_comes(&pool);
+}
+
+/// Its thread prints when the gate opens, without an end of line.
+#[pool_task]
+fn print_later(gate: &str, text: &str, done: &str) {
+    let [gate, text, done] = [gate, text, done].map(str::to_owned);
+    thread::spawn(move || {
+        pass(&gate);
+        print(&text);
+        print_in_c(&text);
+        fs::write(done, "").unwrap();
+    });
+}
+
+fn output_of_a_thread_comes_when_the_worker_leaves(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let (gate, done) = (Gate::new(), Gate::new());
+    pool.apply(print_later::Task, (gate.path(), "<later>", done.path())).unwrap();
+    gate.open();
+    done.wait();
+    assert!(!printed().contains("<later>"));
+    pool.close();
+    pool.join().unwrap();
+    assert_eq!(printed().matches("<later>").count(), 2);
 }
 
 /// Its thread keeps the lock until the gate opens, and prints then.

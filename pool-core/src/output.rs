@@ -1,28 +1,50 @@
 //! Standard output of tasks, written before their answers are.
 //!
-//! Two buffers may hold text that is not written yet: Rust's and the C library's. Each has a lock, which a thread that a
-//! task has started may keep for ever, and then no answer may wait for it. `std` has no way to try its lock. So a worker
-//! that has, or had, more than one thread leaves the flush to a thread made for it, and waits for that one only so long.
+//! Two buffers may hold text that is not written yet: Rust's, of which `std` writes whole lines at once, and the C
+//! library's. Each has a lock, which a thread that a task has started may keep for ever, and no answer may wait for it.
+//! The C library's can be tried, Rust's cannot. So a worker that has, or had, more than one thread leaves Rust's to a
+//! thread made for it, and does not wait: a hand-over with each answer would cost more than a short call.
 
 #![allow(unsafe_code)]
 
 use std::io::{self, Stdout, Write};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
-use std::sync::{Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::sync::{LazyLock, OnceLock};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use nix::sys::signal::SigSet;
-use pool_ipc::Patience;
 
-/// Flushes both buffers, so that output of a task is on its way before anybody hears that the task is done. Does not
-/// wait for long if another thread keeps a buffer's lock.
+/// Has output of a task on its way before anybody hears that the task is done. In a worker with threads, what is no whole
+/// line in Rust's buffer follows.
 #[inline]
 pub(crate) fn flush() {
     if is_single_threaded() {
         flush_here();
     } else {
-        FLUSHER.flush();
+        flush_amid_threads();
+    }
+}
+
+#[cold]
+fn flush_amid_threads() -> u32 {
+    if c_has_output() {
+        flush_c();
+    }
+    FLUSHER.ask()
+}
+
+/// [`flush`] before the process ends: waits for what follows, but not for long.
+pub(crate) fn flush_at_end() {
+    if is_single_threaded() {
+        return flush_here();
+    }
+    let number = flush_amid_threads();
+    for _ in 0..END_PAUSES_MAX {
+        if FLUSHER.done.load(Ordering::Acquire) == number {
+            return;
+        }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -111,82 +133,68 @@ fn flush_c() {
 
 // ---- workers with threads --------------------------------------------------------------------------------------------
 
-/// Time in which a flush is through, even on a busy machine, unless a lock is kept or nobody reads what is written. An
-/// answer waits no longer than this, and the next ones not at all until the flush is through.
-const FLUSH_TIMEOUT: Duration = Duration::from_millis(100);
+/// Time between two flushes, so that constant short calls wake nobody.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// A tenth of a second: enough for a flush even on a busy machine, unless a lock is kept or nobody reads what is written.
+const END_PAUSES_MAX: u32 = 100;
 
 /// Stack of the thread that flushes.
 const STACK_BYTES: usize = 64 << 10;
 
 static FLUSHER: Flusher = Flusher {
-    has_thread: AtomicBool::new(false),
-    is_late: AtomicBool::new(false),
+    thread: OnceLock::new(),
     asked: AtomicU32::new(0),
     done: AtomicU32::new(0),
-    sleep: Mutex::new(()),
-    has_work: Condvar::new(),
-    is_done: Condvar::new(),
+    is_asleep: AtomicBool::new(false),
 };
 
-/// A thread that flushes for the thread that answers.
+/// A thread that flushes for the one that answers.
 struct Flusher {
-    has_thread: AtomicBool,
-    /// The last flush was not through in time.
-    is_late: AtomicBool,
+    thread: OnceLock<Thread>,
     /// The number of the last flush that was asked for. Only the thread that answers writes it.
     asked: AtomicU32,
     /// The number of the last flush that is through. Only the thread that flushes writes it.
     done: AtomicU32,
-    /// For going to sleep; never held while something is flushed.
-    sleep: Mutex<()>,
-    has_work: Condvar,
-    is_done: Condvar,
+    is_asleep: AtomicBool,
 }
 
 impl Flusher {
-    #[cold]
-    fn flush(&'static self) {
-        if !self.has_thread.load(Ordering::Relaxed) && !self.start() {
-            // Nothing else is certain to return. The text stays in the buffer until a later flush.
-            return;
-        }
+    /// Asks for a flush, whose number is returned.
+    fn ask(&'static self) -> u32 {
         let number = self.asked.load(Ordering::Relaxed).wrapping_add(1);
-        let is_done = || self.done.load(Ordering::Acquire) == number;
-        let was_done = self.done.load(Ordering::Relaxed).wrapping_add(1) == number;
-        {
-            let _guard = self.lock();
-            self.asked.store(number, Ordering::Release);
+        // SeqCst: either the thread finds this number, or it is found asleep here.
+        self.asked.store(number, Ordering::SeqCst);
+        match self.thread.get() {
+            Some(thread) if self.is_asleep.load(Ordering::SeqCst) => thread.unpark(),
+            Some(_) => {}
+            None => self.start(),
         }
-        if self.is_late.load(Ordering::Relaxed) && !was_done {
-            return; // it goes on to this flush by itself
-        }
-        self.has_work.notify_one();
-        if !Patience::default().wait(is_done) {
-            let waited = self.is_done.wait_timeout_while(self.lock(), FLUSH_TIMEOUT, |()| !is_done());
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
-        }
-        self.is_late.store(!is_done(), Ordering::Relaxed);
+        number
     }
 
-    fn start(&'static self) -> bool {
+    /// If no thread can be made, the text stays in the buffer until a later answer finds that one can.
+    #[cold]
+    fn start(&'static self) {
         let body = || {
             // Signals are for the task's threads.
             let _ = SigSet::all().thread_block();
             self.serve()
         };
-        let started = thread::Builder::new().name("pool-output".to_owned()).stack_size(STACK_BYTES).spawn(body);
-        self.has_thread.store(started.is_ok(), Ordering::Relaxed);
-        started.is_ok()
+        let thread = thread::Builder::new().name("pool-output".to_owned()).stack_size(STACK_BYTES);
+        if let Ok(started) = thread.spawn(body) {
+            let _ = self.thread.set(started.thread().clone());
+        }
     }
 
     fn serve(&self) -> ! {
-        let mut done = self.done.load(Ordering::Relaxed);
+        let mut done = 0;
         loop {
-            let has_work = || self.asked.load(Ordering::Acquire) != done;
-            if !Patience::default().wait(has_work) {
-                let slept = self.has_work.wait_while(self.lock(), |()| !has_work());
-                drop(slept.unwrap_or_else(PoisonError::into_inner));
+            self.is_asleep.store(true, Ordering::SeqCst);
+            while self.asked.load(Ordering::SeqCst) == done {
+                thread::park();
             }
+            self.is_asleep.store(false, Ordering::SeqCst);
             done = self.asked.load(Ordering::Acquire);
             let _ = io::stdout().flush();
             if c_has_output() {
@@ -195,12 +203,7 @@ impl Flusher {
                 unsafe { libc::fflush(c_stdout()) };
             }
             self.done.store(done, Ordering::Release);
-            drop(self.lock());
-            self.is_done.notify_one();
+            thread::sleep(PAUSE);
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ()> {
-        self.sleep.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

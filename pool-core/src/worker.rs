@@ -127,7 +127,7 @@ const NOTE_TEXT_MAX: usize = 1024;
 
 /// Ends the process at once: what the host registered to run at exit is none of a worker's business.
 fn leave(code: i32) -> ! {
-    output::flush();
+    output::flush_at_end();
     signals::exit_now(code)
 }
 

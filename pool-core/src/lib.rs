@@ -98,6 +98,7 @@ mod launch;
 mod limits;
 mod lineage;
 mod message;
+mod oom_kills;
 mod panic;
 mod signals;
 mod vector;

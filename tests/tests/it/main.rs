@@ -5,6 +5,7 @@ mod confinement;
 mod crashes;
 mod deaths;
 mod endurance;
+mod errors;
 mod handles;
 mod hosts;
 mod initializer;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         kill_points::checks(),
         time_limits::checks(),
         retries::checks(),
+        errors::checks(),
         limits::checks(),
         memory_limits::checks(),
         turmoil::checks(),

@@ -52,6 +52,9 @@ struct Repr {
     attempts: u32,
     ran: Option<Duration>,
     panic: Option<PanicReport>,
+    /// Results, this one's among them, that could not be decoded in the caller's process. Their items had counted as
+    /// successes.
+    undecodable: u32,
     source: Option<std::sync::Arc<dyn StdError + Send + Sync>>,
 }
 
@@ -67,6 +70,7 @@ impl Error {
             attempts: 0,
             ran: None,
             panic: None,
+            undecodable: 0,
             source: None,
         }))
     }
@@ -153,6 +157,16 @@ impl Error {
     }
 
     #[must_use]
+    pub(crate) fn with_undecodable(mut self, results: u32) -> Self {
+        self.0.undecodable = results;
+        self
+    }
+
+    pub(crate) fn undecodable(&self) -> u32 {
+        self.0.undecodable
+    }
+
+    #[must_use]
     pub(crate) fn of_task(mut self, task: &Entry) -> Self {
         self.0.task = Some(format!("{}::{}", task.module(), task.name()));
         self
@@ -190,7 +204,8 @@ impl Error {
         self.0.worker_pid
     }
 
-    /// The index of the failed item in the input of its map; `None` for a single call.
+    /// The index of the failed item in the input of its map. `None` for a single call, and for a map that failed as a
+    /// whole: cancelled, or ended with its pool, before an item of it had failed.
     pub fn item(&self) -> Option<usize> {
         self.0.item
     }
@@ -282,7 +297,7 @@ impl fmt::Display for Error {
 /// The sentence of [`Display`](fmt::Display), the fields that the case has, and the panic's backtrace.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repr { kind, message: _, task, item, worker_pid, exit_status, attempts, ran, panic, source } = &*self.0;
+        let Repr { kind, task, item, worker_pid, exit_status, attempts, ran, panic, source, .. } = &*self.0;
         write!(f, "{self}")?;
         // Without a name it begins with the space before the brace.
         let mut fields = f.debug_struct("");

@@ -77,6 +77,7 @@ mod landing;
 mod outcome;
 mod plain;
 mod quantity;
+mod ranges;
 mod table;
 
 // The host.

@@ -208,6 +208,7 @@ impl Pool {
             gathered.take_in(&feed.slot);
         }
         gathered.finish(&feed.slot, feed.pulled());
+        self.shared.note_undecodable(gathered.undecodable());
         feed.resume_panic();
         Ok(gathered)
     }

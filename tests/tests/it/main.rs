@@ -19,6 +19,7 @@ mod memory_limits;
 mod mischief;
 mod moments;
 mod neighbours;
+mod outcomes;
 mod payloads;
 mod programs;
 mod retries;
@@ -54,6 +55,7 @@ fn main() -> ExitCode {
         time_limits::checks(),
         retries::checks(),
         errors::checks(),
+        outcomes::checks(),
         limits::checks(),
         memory_limits::checks(),
         turmoil::checks(),

@@ -249,6 +249,8 @@ impl Engine {
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
+                // The signal that followed is the pool's own.
+                None if lane.is_garbled => Error::worker_died(status, Some(errors::OVERWRITTEN)),
                 None => self.death_error(&death),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));

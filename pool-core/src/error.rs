@@ -320,7 +320,8 @@ impl fmt::Debug for Error {
         if let Some(ran) = ran {
             fields.field("ran", ran);
         }
-        if let Some(source) = source {
+        // One of the pool's own is part of the sentence.
+        if let Some(source) = source.as_ref().filter(|source| !source.is::<Error>()) {
             fields.field("source", source);
         }
         fields.finish()?;

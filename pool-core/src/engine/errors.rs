@@ -12,6 +12,9 @@ use crate::message::{Failure, LastWords};
 use crate::quantity;
 use crate::scheduler::{JobId, Nanos, State, Verdict, WorkerId};
 
+/// What a worker did whose replies make no sense.
+pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
         let (error, rest) = match postcard::take_from_bytes(body) {
@@ -69,9 +72,7 @@ impl Engine {
                 let text = format!("{workers} workers in a row did not begin it within its time limit and were killed");
                 Error::new(ErrorKind::TaskTimeout, text)
             }
-            (Verdict::Protocol, _) => {
-                Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
-            }
+            (Verdict::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),
             (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
             (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
             (Verdict::Broken, _) => self.why_broken(),

@@ -33,12 +33,13 @@ pub enum ErrorKind {
     Encode,
     /// An argument or a result could not be decoded.
     Decode,
-    /// Something is larger than a limit allows.
+    /// Memory that the pool shares would be larger than a limit of the system allows, such as that on files
+    /// (RLIMIT_FSIZE). A value that is too long is [`Encode`](ErrorKind::Encode).
     TooLarge,
     /// A worker wrote what no worker writes. It concerns the oldest item that this worker had not answered, as far as
     /// can be told: usually the one that did it.
     Protocol,
-    /// The pool cannot start workers any more.
+    /// The pool could not start workers and has ended for that; the text says why.
     Broken,
     /// Something that this system or program cannot do.
     Unsupported,

@@ -2,9 +2,11 @@
 
 use std::os::unix::process::ExitStatusExt;
 
+use pool_core::PoolState;
 use pool_core::prelude::*;
 use tests::gate::{Gate, count, open_and_hang};
-use tests::procs::kill_9;
+use tests::leaks::threads;
+use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, crash, nap, square};
 use tests::trial::{Check, Setup, each_method};
 
@@ -16,6 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_death_under_a_time_limit_tells_how_long_the_item_ran),
         each_method(a_kill_from_outside_is_told_from_one_of_the_pool),
         each_method(debug_begins_with_the_sentence),
+        each_method(a_submission_that_is_refused_names_its_task_and_the_reason),
         each_method(a_pools_time_limit_of_zero_is_refused),
     ]
 }
@@ -130,6 +133,45 @@ fn debug_begins_with_the_sentence(setup: &Setup) {
     let text = format!("{error:?}");
     assert!(text.starts_with(&format!("{error} {{ kind: WorkerDied, task: ")), "{text}");
     assert!(text.contains("attempts: 1") && !text.contains("Repr"), "{text}");
+}
+
+#[pool_task]
+fn refuse() -> Result<(), String> {
+    Err("no license".to_owned())
+}
+
+fn a_submission_that_is_refused_names_its_task_and_the_reason(setup: &Setup) {
+    let refusals = |pool: &Pool| {
+        [
+            pool.apply(square::Task, 1).unwrap_err(),
+            pool.apply_async(square::Task, 1).unwrap_err(),
+            pool.map(square::Task, 0..3).unwrap_err(),
+            pool.map_async(square::Task, 0..3).unwrap_err(),
+            pool.map_results(square::Task, 0..3).unwrap_err(),
+            pool.imap(square::Task, 0..3).unwrap_err(),
+            pool.imap_unordered(square::Task, 0..3).unwrap_err(),
+        ]
+    };
+    let assert_all = |pool: &Pool, kind| {
+        for error in refusals(pool) {
+            assert_eq!(error.kind(), kind, "{error}");
+            assert!(error.task().is_some_and(|task| task.ends_with("::square")), "{error}");
+        }
+        assert_eq!(pool.resize(3).unwrap_err().kind(), kind);
+    };
+    let broken = setup.builder().restart_limit(0).initializer(refuse::Task, ()).build().unwrap();
+    assert!(eventually(|| broken.state() == PoolState::Broken));
+    assert_all(&broken, ErrorKind::Broken);
+    let text = broken.apply(square::Task, 1).unwrap_err().to_string();
+    assert!(text.ends_with("::refuse` failed: no license"), "{text}");
+    broken.join().unwrap();
+    drop(broken);
+    assert!(eventually(|| threads().len() == 1));
+    let pool = setup.pool();
+    pool.close();
+    assert_all(&pool, ErrorKind::Closed);
+    pool.terminate();
+    assert_all(&pool, ErrorKind::Closed);
 }
 
 fn a_pools_time_limit_of_zero_is_refused(setup: &Setup) {

@@ -3,7 +3,7 @@
 use std::thread;
 
 use pool_core::prelude::*;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tests::gate::{Gate, pass};
 use tests::procs::eventually;
 use tests::tasks::{halve, nap};
@@ -14,6 +14,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_call_whose_result_cannot_be_decoded_is_not_successful),
         each_method(a_map_whose_result_cannot_be_decoded_is_not_successful),
         each_method(results_that_cannot_be_decoded_count_as_failures),
+        each_method(items_that_cannot_be_encoded_fail_alone_and_count),
         each_method(looking_at_a_result_leaves_it_there),
         each_method(a_failure_that_was_taken_is_still_none_of_success),
         everywhere(a_map_that_is_ended_names_no_item),
@@ -98,6 +99,43 @@ fn results_that_cannot_be_decoded_count_as_failures(setup: &Setup) {
     // A failure of the worker has been counted before.
     assert!(pool.apply(halve::Task, 1).is_err());
     assert_eq!(counts(), (10, 18));
+}
+
+/// Travels only if its number is even.
+#[derive(Deserialize)]
+struct Reluctant(u64);
+
+impl Serialize for Reluctant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0 % 2 == 1 { Err(serde::ser::Error::custom("odd")) } else { self.0.serialize(serializer) }
+    }
+}
+
+#[pool_task]
+fn number_of(value: Reluctant) -> u64 {
+    value.0
+}
+
+fn items_that_cannot_be_encoded_fail_alone_and_count(setup: &Setup) {
+    let pool = setup.pool();
+    let counts = || (pool.stats().items_succeeded, pool.stats().items_failed);
+    let items = || (0..5).map(Reluctant);
+    let assert_failed = |error: &pool_core::Error| {
+        assert_eq!((error.kind(), error.item()), (ErrorKind::Encode, Some(1)), "{error}");
+    };
+    assert_failed(&pool.map(number_of::Task, items()).unwrap_err());
+    assert_eq!(counts(), (3, 2));
+    // The submission itself is fine.
+    let job = pool.map_async(number_of::Task, items()).unwrap();
+    assert_failed(&job.get().unwrap_err());
+    assert_eq!(counts(), (6, 4));
+    assert_eq!(pool.map_results(number_of::Task, items()).unwrap().iter().filter(|result| result.is_ok()).count(), 3);
+    assert_eq!(pool.imap(number_of::Task, items()).unwrap().filter(Result::is_ok).count(), 3);
+    assert_eq!(counts(), (12, 8));
+    // A call that cannot be submitted is no job.
+    let submitted = pool.stats().jobs_submitted;
+    assert_eq!(pool.apply_async(number_of::Task, Reluctant(1)).unwrap_err().kind(), ErrorKind::Encode);
+    assert_eq!((pool.stats().jobs_submitted, counts()), (submitted, (12, 8)));
 }
 
 fn looking_at_a_result_leaves_it_there(setup: &Setup) {

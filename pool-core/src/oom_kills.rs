@@ -6,39 +6,47 @@
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-/// The count when it was last looked at, by any pool of this process.
-static LAST: Mutex<Option<u64>> = Mutex::new(None);
+/// A count as it was last looked at, by any pool of this process.
+#[derive(Debug)]
+struct Count {
+    path: String,
+    kills: u64,
+}
+
+static LAST: Mutex<Option<Count>> = Mutex::new(None);
 
 /// Has later deaths compared with the count of now, unless that was done before.
 pub(crate) fn watch() {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_none() {
-        *last = count();
+        *last = find_count();
     }
 }
 
 /// The sender of a SIGKILL that has just ended a worker, as far as the count tells; for people.
 pub(crate) fn sender() -> &'static str {
-    let now = count();
-    let last = std::mem::replace(&mut *LAST.lock().unwrap_or_else(PoisonError::into_inner), now);
-    describe(last, now)
-}
-
-fn describe(last: Option<u64>, now: Option<u64>) -> &'static str {
-    match (last, now) {
-        (Some(last), Some(now)) if now == last => "not by this pool",
-        (Some(_), Some(_)) => "probably out of memory",
-        _ => "not by this pool, possibly out of memory",
+    match LAST.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        Some(count) => describe(&mut count.kills, read_count(&count.path)),
+        None => UNKNOWN,
     }
 }
 
-/// Kills for want of memory so far in this process's control group (cgroups(7), version 2 or 1), or else of the machine.
-fn count() -> Option<u64> {
+const UNKNOWN: &str = "not by this pool, possibly out of memory";
+
+fn describe(last: &mut u64, now: Option<u64>) -> &'static str {
+    let Some(now) = now else { return UNKNOWN };
+    if std::mem::replace(last, now) == now { "not by this pool" } else { "probably out of memory" }
+}
+
+/// The count of this process's control group (cgroups(7), version 2 or 1), or else of the machine.
+fn find_count() -> Option<Count> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    group_files(&groups)
-        .into_iter()
-        .chain(["/proc/vmstat".to_owned()])
-        .find_map(|path| count_in(&fs::read_to_string(path).ok()?))
+    let paths = group_files(&groups).into_iter().chain(["/proc/vmstat".to_owned()]);
+    paths.into_iter().find_map(|path| Some(Count { kills: read_count(&path)?, path }))
+}
+
+fn read_count(path: &str) -> Option<u64> {
+    count_in(&fs::read_to_string(path).ok()?)
 }
 
 /// The files that may have the count, for the lines of proc_pid_cgroup(5).
@@ -87,10 +95,11 @@ mod tests {
 
     #[test]
     fn only_a_count_that_has_risen_speaks_for_memory() {
-        assert_eq!(describe(Some(3), Some(3)), "not by this pool");
-        assert_eq!(describe(Some(3), Some(4)), "probably out of memory");
-        for (last, now) in [(None, Some(3)), (Some(3), None), (None, None)] {
-            assert_eq!(describe(last, now), "not by this pool, possibly out of memory");
-        }
+        let mut last = 3;
+        assert_eq!(describe(&mut last, Some(3)), "not by this pool");
+        assert_eq!(describe(&mut last, Some(4)), "probably out of memory");
+        assert_eq!(describe(&mut last, Some(4)), "not by this pool", "that was about the death before");
+        assert_eq!(describe(&mut last, None), UNKNOWN);
+        assert_eq!(describe(&mut last, Some(5)), "probably out of memory");
     }
 }

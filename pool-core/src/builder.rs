@@ -110,8 +110,8 @@ impl PoolBuilder {
     /// [`Broken`](ErrorKind::Broken), with that message.
     ///
     /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) are not for
-    /// initializers. One without a time limit of its own that never ends holds up all jobs: `prepare::Task.timeout(d)`
-    /// gives it one.
+    /// initializers, and its own options other than the time limit have no effect. One without a time limit of its own
+    /// that never ends holds up all jobs: `prepare::Task.timeout(d)` gives it one.
     ///
     /// # Examples
     ///

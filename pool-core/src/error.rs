@@ -199,7 +199,8 @@ impl Error {
         self.0.task.as_deref()
     }
 
-    /// The process that ran, or was to run, the call.
+    /// The process that ran, or was to run, the item. `None` if no worker had a part in the failure, or the job was ended
+    /// as a whole.
     pub fn worker_pid(&self) -> Option<u32> {
         self.0.worker_pid
     }

@@ -20,7 +20,7 @@ pub struct Stats {
     pub items_pending: u64,
     /// Worker processes started, replacements included.
     pub workers_started: u64,
-    /// Worker processes that ended by a signal or with an exit code other than 0.
+    /// Worker processes that ended by a signal or with an exit code other than 0, those that the pool killed included.
     pub workers_died: u64,
 }
 

@@ -161,7 +161,8 @@ fn a_failure_that_was_taken_is_still_none_of_success(setup: &Setup) {
     let pool = setup.pool();
     let mut call = pool.apply_async(halve::Task, 1).unwrap();
     let mut map = pool.map_async(even::Task, [(2, 1), (1, 1)]).unwrap();
-    (call.wait(), map.wait());
+    call.wait();
+    map.wait();
     assert_eq!(call.get_timeout(Duration::ZERO).unwrap_err().kind(), ErrorKind::Panicked);
     assert_eq!(map.get_timeout(Duration::ZERO).unwrap_err().kind(), ErrorKind::Decode);
     assert_eq!((call.successful(), map.successful()), (Some(false), Some(false)));

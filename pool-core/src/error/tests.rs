@@ -1,3 +1,5 @@
+//! What errors say of themselves, as text, as fields and as an `io::Error`.
+
 use super::*;
 
 const KINDS: [ErrorKind; 17] = [

@@ -191,8 +191,7 @@ impl PoolBuilder {
     }
 
     /// A worker whose resident memory has grown past so many bytes is replaced by a fresh process, between two jobs:
-    /// for tasks that leak. No item is lost by that. A bound that a fresh worker is past costs a new process every few
-    /// milliseconds.
+    /// for tasks that leak. No item is lost by that.
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
         self.settings.max_rss = Some(bytes);
         self

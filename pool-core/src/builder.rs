@@ -110,8 +110,8 @@ impl PoolBuilder {
     /// [`Broken`](ErrorKind::Broken), with that message.
     ///
     /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) are not for
-    /// initializers. One without a time limit of its own that never ends holds up all jobs: `prepare::Task.timeout(d)`
-    /// gives it one.
+    /// initializers, and its own options other than the time limit have no effect. One without a time limit of its own
+    /// that never ends holds up all jobs: `prepare::Task.timeout(d)` gives it one.
     ///
     /// # Examples
     ///
@@ -146,15 +146,15 @@ impl PoolBuilder {
         self
     }
 
-    /// After so many items a worker is replaced by a fresh process. No item is lost by that. With 1, no task ever sees
-    /// what another has left behind.
+    /// After so many items, at least 1, a worker is replaced by a fresh process. No item is lost by that. With 1, no task
+    /// ever sees what another has left behind.
     #[doc(alias = "maxtasksperchild")]
     pub fn max_tasks_per_worker(mut self, items: u64) -> Self {
         self.max_tasks_per_worker = Some(items);
         self
     }
 
-    /// Items that may be pending; a submission waits until there are fewer. Bounds the memory of a producer that is
+    /// Items that may be pending, at least 1; a submission waits until there are fewer. Bounds the memory of a producer that is
     /// faster than the workers.
     pub fn max_pending(mut self, items: usize) -> Self {
         self.max_pending = Some(items);
@@ -169,7 +169,7 @@ impl PoolBuilder {
     }
 
     /// How long an item may run, for tasks that do not say so themselves; see [`Task::timeout`]. It is not for the
-    /// initializer.
+    /// initializer. Zero is refused.
     pub fn task_timeout(mut self, limit: Duration) -> Self {
         self.defaults.timeout = Some(limit);
         self
@@ -256,6 +256,9 @@ impl PoolBuilder {
         match self.workers.unwrap_or_else(cpus) {
             _ if self.max_tasks_per_worker == Some(0) => {
                 refuse("max_tasks_per_worker must be at least 1, and is 0".into())
+            }
+            _ if self.defaults.timeout == Some(Duration::ZERO) => {
+                refuse("task_timeout must leave some time to run, and is zero".into())
             }
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
             _ if self.settings.name.len() > NAME_BYTES_MAX || self.settings.name.contains('\0') => {

@@ -364,8 +364,22 @@ impl<'w> Chunk<'w> {
             signals::exit_now(0);
         }
         self.publish_draft();
-        let bytes = postcard::to_allocvec(failure).unwrap_or_default();
+        let ran = self.item_begun().map(|begun| monotonic_ns().saturating_sub(begun));
+        let bytes = match ran {
+            Some(ran) => postcard::to_allocvec(&(failure, ran)),
+            None => postcard::to_allocvec(failure),
+        };
+        let bytes = bytes.unwrap_or_default();
         self.send(reply::FAILED, 0, &bytes);
+    }
+
+    /// When the item that is run has begun, if that is known.
+    fn item_begun(&self) -> Option<u64> {
+        match self.limit {
+            0 => (self.next == 0).then_some(self.begun),
+            // One that the clock cannot hold says nothing.
+            limit => Some(deadline()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
+        }
     }
 
     #[inline]

@@ -22,6 +22,7 @@ use crate::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::lane::Lane;
 use crate::message::{call, exit};
+use crate::oom_kills;
 use crate::payload::Payload;
 use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, WorkerId};
 use crate::slot::{Part, Waiter};
@@ -82,6 +83,7 @@ impl Engine {
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
     ) -> Self {
+        oom_kills::watch();
         Engine {
             scheduler,
             desks: Vec::new(),
@@ -225,7 +227,10 @@ impl Engine {
         self.act();
         let mut lane = self.desks[worker].lane.take().expect("looked at above");
         let remains = lane.remains();
-        let death = Death { pid, status, words: lane.last_words().map(Arc::new) };
+        let killer = (status.signal() == Some(libc::SIGKILL))
+            .then(|| if lane.is_killed { "by this pool" } else { oom_kills::sender() });
+        let since = lane.running().map(|(_, since)| since).filter(|since| *since > 0);
+        let death = Death { pid, status, words: lane.last_words().map(Arc::new), killer, since };
         if let Some((seq, settled)) = self.scheduler.front(worker)
             && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_garbled)
             && let finished = begun.item.saturating_sub(settled)
@@ -244,6 +249,8 @@ impl Engine {
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
+                // The signal that followed is the pool's own.
+                None if lane.is_garbled => Error::worker_died(status, Some(errors::OVERWRITTEN)),
                 None => self.death_error(&death),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
@@ -302,8 +309,7 @@ impl Engine {
             }
             Action::Fail { worker, job, item, verdict } => {
                 let death = worker.and_then(|worker| self.desks.get(worker)?.death.clone());
-                let pid = death.as_ref().map(|death| death.pid);
-                let error = self.address(job, item, pid, self.verdict_error(verdict, death.as_ref()));
+                let error = self.item_error(job, item, verdict, death.as_ref());
                 self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
                 self.scheduler.failed(job, item);
             }

@@ -1,13 +1,18 @@
 //! One error type, as `std::io::Error`: a [`kind`](Error::kind) to match on, the facts of the case, and a text for
 //! people.
 
+mod kind;
+
 use std::error::Error as StdError;
 use std::fmt;
+use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+pub use self::kind::ErrorKind;
 use crate::panic::PanicReport;
 use crate::quantity;
 use crate::table::Entry;
@@ -17,7 +22,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a job, or an operation of the pool, did not succeed.
 ///
-/// Its text names the task, the item of a map, the worker and what happened:
+/// Its text names the task, the item of a map, the worker and what happened. `{:?}`, which `unwrap` and a `main` that
+/// returns it print, is the same text, the fields, and the panic's backtrace if there is one.
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -35,7 +41,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// ```
 pub struct Error(Box<Repr>);
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Repr {
     kind: ErrorKind,
     message: String,
@@ -43,51 +49,13 @@ struct Repr {
     item: Option<usize>,
     worker_pid: Option<u32>,
     exit_status: Option<ExitStatus>,
+    attempts: u32,
+    ran: Option<Duration>,
     panic: Option<PanicReport>,
+    /// Results, this one's among them, that could not be decoded in the caller's process. Their items had counted as
+    /// successes.
+    undecodable: u32,
     source: Option<std::sync::Arc<dyn StdError + Send + Sync>>,
-}
-
-/// The kinds of [`Error`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ErrorKind {
-    /// An argument of the call itself is out of range, such as 0 workers.
-    InvalidInput,
-    /// The pool has been closed or terminated and takes no more jobs.
-    Closed,
-    /// `join` of a pool that was neither closed nor terminated.
-    Running,
-    /// A wait reached its limit; what was waited for goes on.
-    Timeout,
-    /// An item ran longer than its task's limit and was killed.
-    TaskTimeout,
-    /// The function panicked. Where panics abort (`panic = "abort"`, or one while another unwinds) the worker has died of
-    /// it, which [`exit_status`](Error::exit_status) tells and [`retries`](crate::Task::retries) count as a death.
-    Panicked,
-    /// The worker died while it ran the item, in whichever way but a panic: a signal, or an exit with any code, 0
-    /// included.
-    WorkerDied,
-    /// An allocation went past the worker's memory limit.
-    MemoryLimit,
-    /// The job was cancelled.
-    Cancelled,
-    /// The pool was terminated or dropped before the job was done.
-    Terminated,
-    /// An argument or a result could not be encoded.
-    Encode,
-    /// An argument or a result could not be decoded.
-    Decode,
-    /// Something is larger than a limit allows.
-    TooLarge,
-    /// A worker wrote what no worker writes. It concerns the oldest item that this worker had not answered, as far as
-    /// can be told: usually the one that did it.
-    Protocol,
-    /// The pool cannot start workers any more.
-    Broken,
-    /// Something that this system or program cannot do.
-    Unsupported,
-    /// A system call failed; the source is the `std::io::Error`.
-    System,
 }
 
 impl Error {
@@ -99,12 +67,15 @@ impl Error {
             item: None,
             worker_pid: None,
             exit_status: None,
+            attempts: 0,
+            ran: None,
             panic: None,
+            undecodable: 0,
             source: None,
         }))
     }
 
-    pub(crate) fn system(doing: &str, error: impl Into<std::io::Error>) -> Self {
+    pub(crate) fn system(doing: &str, error: impl Into<io::Error>) -> Self {
         let error = error.into();
         let (kind, hint) = match error.raw_os_error() {
             Some(libc::ENOSYS) => (ErrorKind::Unsupported, "; Linux 5.3 or later is needed"),
@@ -140,16 +111,17 @@ impl Error {
 
     /// Of a worker that is gone: by `status`, with the note that it may have left.
     pub(crate) fn worker_died(status: ExitStatus, note: Option<&str>) -> Self {
-        let mut message = match status.signal() {
-            Some(number) => describe_signal(number),
-            None => format!("exited with code {}", status.code().unwrap_or(-1)),
-        };
+        let mut message = describe_end(status);
         if let Some(note) = note {
             message = format!("{note} ({message})");
         }
-        let mut error = Error::new(ErrorKind::WorkerDied, message);
-        error.0.exit_status = Some(status);
-        error
+        Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
+    }
+
+    /// Of a worker that was killed by a SIGKILL, with the sender as far as it is known.
+    pub(crate) fn worker_killed(status: ExitStatus, sender: &str) -> Self {
+        let message = format!("{}, {sender}", describe_end(status));
+        Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
     }
 
     /// Of a worker that died when an allocation failed.
@@ -170,6 +142,34 @@ impl Error {
     pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
         self.0.panic = Some(report);
         self
+    }
+
+    #[must_use]
+    pub(crate) fn with_exit_status(mut self, status: ExitStatus) -> Self {
+        self.0.exit_status = Some(status);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_ran(mut self, ran: Option<Duration>) -> Self {
+        self.0.ran = ran;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_undecodable(mut self, results: u32) -> Self {
+        self.0.undecodable = results;
+        self
+    }
+
+    pub(crate) fn undecodable(&self) -> u32 {
+        self.0.undecodable
     }
 
     #[must_use]
@@ -205,12 +205,14 @@ impl Error {
         self.0.task.as_deref()
     }
 
-    /// The process that ran, or was to run, the call.
+    /// The process that ran, or was to run, the item. `None` if no worker had a part in the failure, or the job was ended
+    /// as a whole.
     pub fn worker_pid(&self) -> Option<u32> {
         self.0.worker_pid
     }
 
-    /// The index of the failed item in the input of its map; `None` for a single call.
+    /// The index of the failed item in the input of its map. `None` for a single call, and for a map that failed as a
+    /// whole: cancelled, or ended with its pool, before an item of it had failed.
     pub fn item(&self) -> Option<usize> {
         self.0.item
     }
@@ -230,16 +232,56 @@ impl Error {
         self.0.panic.as_ref()?.backtrace.as_deref()
     }
 
-    /// How the worker ended: by which signal or with which exit code.
+    /// How the worker ended: by which signal or with which exit code. After a time limit that is SIGKILL, which the pool
+    /// itself has sent, unless the worker was quicker.
+    ///
+    /// `None` if the worker lives, if none had a part in the failure, or if nobody waited for its end: a job that is
+    /// cancelled or terminated fails before its worker is dead.
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.exit_status
     }
+
+    /// How often the item was tried: once, and once more for each of its [`retries`](crate::Task::retries) that was used.
+    ///
+    /// 0 if the error is not about an attempt: a submission that was refused, a wait, a job that was cancelled or ended
+    /// with its pool, a result that could not be decoded in the caller's process.
+    pub fn attempts(&self) -> u32 {
+        self.0.attempts
+    }
+
+    /// How long the last attempt ran, if that is known.
+    ///
+    /// It is for an item with a time limit, and for any that panicked alone: a call, or the first item of a chunk. For
+    /// others nobody looked at the clock when they began.
+    pub fn ran(&self) -> Option<Duration> {
+        self.0.ran
+    }
+
+    /// Whether the same call, with the same arguments, may succeed if it is made again in this pool.
+    ///
+    /// | kind | retryable | since |
+    /// |---|---|---|
+    /// | [`Timeout`](ErrorKind::Timeout) | yes | the job goes on: wait again, do not submit again |
+    /// | [`TaskTimeout`](ErrorKind::TaskTimeout), [`WorkerDied`](ErrorKind::WorkerDied), [`MemoryLimit`](ErrorKind::MemoryLimit), [`Protocol`](ErrorKind::Protocol) | yes | the next worker is a fresh one; [`Task::retries`](crate::Task::retries) tries these again |
+    /// | [`System`](ErrorKind::System) | yes | the system may have later what it lacked: processes, descriptors, memory |
+    /// | [`Panicked`](ErrorKind::Panicked) | no | a function panics of its arguments, as a rule; [`Task::retry_panics`](crate::Task::retry_panics) is for the others |
+    /// | [`Encode`](ErrorKind::Encode), [`Decode`](ErrorKind::Decode), [`TooLarge`](ErrorKind::TooLarge), [`InvalidInput`](ErrorKind::InvalidInput), [`Unsupported`](ErrorKind::Unsupported) | no | the same will be wrong with it |
+    /// | [`Cancelled`](ErrorKind::Cancelled) | no | somebody wanted it so |
+    /// | [`Closed`](ErrorKind::Closed), [`Terminated`](ErrorKind::Terminated), [`Broken`](ErrorKind::Broken) | no | this pool takes no more jobs |
+    /// | [`Running`](ErrorKind::Running) | no | close or terminate the pool first |
+    pub fn is_retryable(&self) -> bool {
+        self.0.kind.is_retryable()
+    }
 }
 
-fn describe_signal(number: i32) -> String {
-    let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
-    let hint = if number == libc::SIGKILL { ", possibly out of memory" } else { "" };
-    format!("killed by signal {number} ({name}){hint}")
+fn describe_end(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(number) => {
+            let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
+            format!("killed by signal {number} ({name})")
+        }
+        None => format!("exited with code {}", status.code().unwrap_or(-1)),
+    }
 }
 
 impl fmt::Display for Error {
@@ -259,9 +301,41 @@ impl fmt::Display for Error {
     }
 }
 
+/// The sentence of [`Display`](fmt::Display), the fields that the case has, and the panic's backtrace.
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        let Repr { kind, task, item, worker_pid, exit_status, attempts, ran, panic, source, .. } = &*self.0;
+        write!(f, "{self}")?;
+        // Without a name it begins with the space before the brace.
+        let mut fields = f.debug_struct("");
+        fields.field("kind", kind);
+        if let Some(task) = task {
+            fields.field("task", task);
+        }
+        if let Some(item) = item {
+            fields.field("item", item);
+        }
+        if let Some(pid) = worker_pid {
+            fields.field("worker_pid", pid);
+        }
+        if let Some(status) = exit_status {
+            fields.field("exit_status", status);
+        }
+        if *attempts > 0 {
+            fields.field("attempts", attempts);
+        }
+        if let Some(ran) = ran {
+            fields.field("ran", ran);
+        }
+        // One of the pool's own is part of the sentence.
+        if let Some(source) = source.as_ref().filter(|source| !source.is::<Error>()) {
+            fields.field("source", source);
+        }
+        fields.finish()?;
+        match panic.as_ref().and_then(|panic| panic.backtrace.as_deref()) {
+            Some(backtrace) => write!(f, "\nbacktrace of the panic in the worker:\n{}", backtrace.trim_end()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -271,13 +345,37 @@ impl StdError for Error {
     }
 }
 
-impl From<Error> for std::io::Error {
+/// For functions that return `io::Result`; `io::Error::get_ref` finds the pool's error in it.
+///
+/// | kind | kind of the `io::Error` |
+/// |---|---|
+/// | `Timeout`, `TaskTimeout` | `TimedOut` |
+/// | `MemoryLimit` | `OutOfMemory` |
+/// | `InvalidInput` | `InvalidInput` |
+/// | `Encode`, `Decode`, `Protocol` | `InvalidData` |
+/// | `TooLarge` | `FileTooLarge` |
+/// | `Unsupported` | `Unsupported` |
+/// | `Running` | `ResourceBusy` |
+/// | `Closed`, `Broken` | `BrokenPipe` |
+/// | `Terminated` | `ConnectionAborted` |
+/// | `System` | that of its source |
+/// | `Panicked`, `WorkerDied`, `Cancelled` | `Other`; not `Interrupted`, which readers and writers take for "call again" |
+impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        std::io::Error::other(error)
+        let of_system = || StdError::source(&error)?.downcast_ref::<io::Error>().map(io::Error::kind);
+        let kind = match error.kind() {
+            ErrorKind::System => of_system().unwrap_or(io::ErrorKind::Other),
+            kind => kind.io_kind(),
+        };
+        io::Error::new(kind, error)
     }
 }
 
 const _: () = {
     const fn check<T: Send + Sync>() {}
     check::<Error>();
+    assert!(size_of::<Option<Error>>() == size_of::<usize>(), "results stay as small as their values");
 };
+
+#[cfg(test)]
+mod tests;

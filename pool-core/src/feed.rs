@@ -143,7 +143,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let landing = if terms.bulk { T::landing(items.size_hint().0) } else { None };
         let mut slot = None;
         shared.with(|engine| {
-            engine.check_open()?;
+            engine.check_open().map_err(|error| error.of_task(T::entry()))?;
             engine.counts.submitted();
             engine.scheduler.submit(terms, |job| {
                 let slot = slot.insert(SlotRef::new(&Rack::of_map(shared, job), 0));
@@ -224,6 +224,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
                 self.slot.deliver(Part { first: index, items: 1, whole: false, values: Err(error) });
+                self.shared.with(|engine| engine.counts.settled(1, false));
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),

@@ -104,7 +104,7 @@ impl<R> AsyncResult<R> {
                 format!("no outcome after {}; the job goes on", quantity::time(limit)),
             ));
         }
-        self.collect()
+        self.collect_and_stay()
     }
 
     /// Waits for the outcome.
@@ -131,9 +131,12 @@ impl<R> AsyncResult<R> {
     }
 
     /// Whether the outcome is a value; `None` while there is none.
+    ///
+    /// The value is decoded for that, once more than for [`get`](AsyncResult::get): one that cannot be is none.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
-        self.ready().then(|| self.slot.is_success())
+        let is_value = |collect: fn(&Slot) -> Result<R>| collect(&self.slot.copy()).is_ok();
+        self.ready().then(|| self.slot.is_success() && self.collect.is_none_or(is_value))
     }
 
     /// Ends the job now with [`ErrorKind::Cancelled`], unless it has an outcome: false then.
@@ -179,11 +182,22 @@ impl<R> AsyncResult<R> {
     fn collect(&mut self) -> Result<R> {
         collect_from(&self.slot, self.collect.take())
     }
+
+    /// As [`collect`](AsyncResult::collect), where the handle may still be asked something afterwards.
+    fn collect_and_stay(&mut self) -> Result<R> {
+        let was_there = self.collect.is_some();
+        let result = self.collect();
+        if let Some(error) = result.as_ref().err().filter(|_| was_there) {
+            self.slot.keep_failure(error.duplicate());
+        }
+        result
+    }
 }
 
-fn collect_from<R>(slot: &Slot, collect: Option<fn(&Slot) -> Result<R>>) -> Result<R> {
+fn collect_from<R>(slot: &SlotRef, collect: Option<fn(&Slot) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
-    collect.ok_or_else(taken).and_then(|collect| collect(slot))
+    let result = collect.ok_or_else(taken).and_then(|collect| collect(slot));
+    result.inspect_err(|error| slot.shared().note_undecodable(error.undecodable()))
 }
 
 /// What nobody will take makes room, though other slots of the rack may stay.
@@ -201,7 +215,7 @@ impl<R> Future for AsyncResult<R> {
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.slot.set_waiter(Waiter::Task(context.waker().clone())) {
             Ok(()) => Poll::Pending,
-            Err(_) => Poll::Ready(self.collect()),
+            Err(_) => Poll::Ready(self.collect_and_stay()),
         }
     }
 }

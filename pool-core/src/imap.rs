@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, Result};
 use crate::feed::Feed;
 use crate::outcome::decode;
+use crate::ranges::Ranges;
 use crate::slot::Part;
 use crate::task::Task;
 
@@ -40,6 +41,8 @@ struct Stream<T: Task, I> {
     early: Vec<Part>,
     /// Items decoded.
     decoded: u64,
+    /// Which these are.
+    arrived: Ranges,
     /// Items handed out.
     yielded: u64,
     has_ended: bool,
@@ -57,6 +60,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             ready: VecDeque::new(),
             early: Vec::new(),
             decoded: 0,
+            arrived: Ranges::default(),
             yielded: 0,
             has_ended: false,
             is_slow: false,
@@ -128,18 +132,40 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
         }
         while self.early.last().is_some_and(|part| !self.is_ordered || part.first == self.decoded) {
             let part = self.early.pop().expect("looked at above");
-            self.decoded += u64::from(part.items);
-            decode::<T>(part, true, |_, result| self.ready.push_back(result));
+            self.hand_out(part);
         }
+    }
+
+    fn hand_out(&mut self, part: Part) {
+        self.decoded += u64::from(part.items);
+        self.arrived.add(part.first..part.first + u64::from(part.items));
+        let mut undecodable = 0;
+        decode::<T>(part, true, |_, result| {
+            undecodable += result.as_ref().err().map_or(0, Error::undecodable);
+            self.ready.push_back(result);
+        });
+        self.feed.shared.note_undecodable(undecodable);
     }
 
     /// The job has ended: for items that will never come, there is the reason.
     fn end(&mut self) {
         self.has_ended = true;
-        let missing = self.feed.pulled().saturating_sub(self.decoded);
         if let Some(why) = self.feed.slot.rest() {
-            let errors = missing.max(u64::from(self.feed.was_refused()));
-            self.ready.extend((0..errors).map(|_| Err(why.duplicate())));
+            let absent = |item: u64| Err(why.duplicate().of_item(Some(item as usize)));
+            // Of those that have come in order, some may stand behind others that never will.
+            while let Some(part) = self.early.pop() {
+                self.ready.extend((self.decoded..part.first).map(absent));
+                self.decoded = part.first;
+                self.hand_out(part);
+            }
+            let before = self.ready.len();
+            match self.is_ordered {
+                true => self.ready.extend((self.decoded..self.feed.pulled()).map(absent)),
+                false => self.ready.extend(self.arrived.missing(self.feed.pulled()).map(absent)),
+            }
+            if self.feed.was_refused() && self.ready.len() == before {
+                self.ready.push_back(Err(why));
+            }
         } else if self.feed.was_refused() {
             let text = "the pool was closed and joined before the rest of the input was pulled";
             self.ready.push_back(Err(Error::new(ErrorKind::Closed, text)));

@@ -80,6 +80,7 @@ mod output;
 mod plain;
 mod quantity;
 mod stack;
+mod ranges;
 mod table;
 
 // The host.
@@ -101,6 +102,7 @@ mod launch;
 mod limits;
 mod lineage;
 mod message;
+mod oom_kills;
 mod panic;
 mod signals;
 mod vector;

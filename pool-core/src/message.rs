@@ -51,7 +51,7 @@ pub(crate) mod reply {
     pub(crate) const WHOLE: u16 = 1 << 3;
 }
 
-/// Why an item has no value although its worker lives.
+/// Why an item has no value although its worker lives. If it is known how long the item ran, that follows in nanoseconds.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Failure {
     Panicked(PanicReport),

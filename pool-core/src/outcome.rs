@@ -183,10 +183,22 @@ impl<T: Task> Gathered<T> {
 
     /// The values, or the first error by index.
     pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
-        match (self.errors.into_iter().next(), self.rest) {
-            (Some((_, error)), _) | (None, Some(error)) => Err(error),
-            (None, None) => Ok(self.values),
-        }
+        let undecodable = self.undecodable();
+        let error = match (self.errors.into_iter().next(), self.rest) {
+            (None, None) => return Ok(self.values),
+            // A job that was ended before an item had failed has failed as a whole, and a cancelled one has in any case:
+            // how far its workers had come makes no difference.
+            (Some((_, error)), Some(rest)) if rest.kind() == ErrorKind::Cancelled || error.kind() == rest.kind() => {
+                rest
+            }
+            (Some((_, error)), _) | (None, Some(error)) => error,
+        };
+        Err(error.with_undecodable(undecodable))
+    }
+
+    /// Results that have come and could not be decoded.
+    pub(crate) fn undecodable(&self) -> u32 {
+        self.errors.iter().map(|(_, error)| error.undecodable()).sum()
     }
 
     /// Each item's own result.
@@ -286,7 +298,8 @@ fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> 
 }
 
 fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
-    Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}")).of_task(T::entry()).of_item(item)
+    let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
+    error.of_task(T::entry()).of_item(item).with_undecodable(1)
 }
 
 /// What the reply of an initializer means.

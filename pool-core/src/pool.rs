@@ -87,8 +87,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// The job's own failure (see [`ErrorKind`]); `Closed` if the pool takes no more jobs; `Encode` if the arguments
-    /// cannot be serialized; `InvalidInput` for an option out of range.
+    /// The job's own failure (see [`ErrorKind`]); `Closed` if the pool was closed or terminated, `Broken` if its workers
+    /// could not be started; `Encode` if the arguments cannot be serialized; `InvalidInput` for an option out of range.
     ///
     /// # Examples
     ///
@@ -117,8 +117,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `Closed`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the handle
-    /// to say.
+    /// `Closed`, `Broken`, `Encode` and `InvalidInput` as for [`apply`](Pool::apply). How the job itself ends is for the
+    /// handle to say.
     pub fn apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         self.submit(task, args, false)
     }
@@ -208,6 +208,7 @@ impl Pool {
             gathered.take_in(&feed.slot);
         }
         gathered.finish(&feed.slot, feed.pulled());
+        self.shared.note_undecodable(gathered.undecodable());
         feed.resume_panic();
         Ok(gathered)
     }
@@ -218,7 +219,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// Those of the submission, as for [`apply_async`](Pool::apply_async).
+    /// Those of the submission, as for [`apply_async`](Pool::apply_async), except `Encode`: an item that cannot be
+    /// serialized fails alone, and [`get`](AsyncResult::get) says so.
     ///
     /// # Panics
     ///
@@ -402,7 +404,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for 0 or more than 4096 workers, `Closed` if the pool is not open.
+    /// `InvalidInput` for 0 or more than 4096 workers; `Closed` if the pool was closed or terminated, `Broken` if its
+    /// workers could not be started.
     pub fn resize(&self, workers: usize) -> Result<()> {
         PoolBuilder::check_workers(workers)?;
         self.shared.check_owner()?;

@@ -310,6 +310,13 @@ impl Shared {
 
     // ---- submitting ------------------------------------------------------------------------------------------------
 
+    /// Counts results that were taken for values and could not be decoded.
+    pub(crate) fn note_undecodable(&self, results: u32) {
+        if results > 0 && self.check_owner().is_ok() {
+            self.with(|engine| engine.counts.undecodable(results));
+        }
+    }
+
     /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {

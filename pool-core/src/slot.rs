@@ -52,6 +52,13 @@ pub(crate) struct Part {
     pub(crate) values: Result<Bytes, Error>,
 }
 
+impl Part {
+    fn duplicate(&self) -> Part {
+        let values = self.values.as_ref().map(|bytes| Bytes::copy_of(bytes)).map_err(Error::duplicate);
+        Part { values, ..*self }
+    }
+}
+
 /// No allocation for the one part of a single call.
 #[derive(Debug, Default)]
 pub(crate) enum Parts {
@@ -83,6 +90,16 @@ impl Parts {
                 landed.others.push(part);
                 *self = Parts::Landed(landed);
             }
+        }
+    }
+
+    /// All that have not landed.
+    fn as_slice(&self) -> &[Part] {
+        match self {
+            Parts::None => &[],
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Many(parts) => parts,
+            Parts::Landed(landed) => &landed.others,
         }
     }
 }
@@ -214,6 +231,26 @@ impl Slot {
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
+    /// Another slot with the same outcome, which can be taken from there while it stays here. Of a map whose values have
+    /// landed it has the others: those that have landed are values for sure.
+    pub(crate) fn copy(&self) -> Slot {
+        let copy = Slot::default();
+        if let Some(bytes) = self.short() {
+            copy.complete(Part { first: 0, items: 1, whole: false, values: Ok(bytes) });
+            return copy;
+        }
+        let inbox = self.inbox();
+        let Some(Inbox { parts, rest, .. }) = inbox.as_deref() else { return copy };
+        parts.as_slice().iter().for_each(|part| _ = copy.deliver(part.duplicate()));
+        copy.finish(rest.as_ref().map(Error::duplicate), None);
+        copy
+    }
+
+    /// The outcome has been taken, and was this error: what is asked later is answered accordingly.
+    pub(crate) fn keep_failure(&self, error: Error) {
+        self.inbox().get_or_insert_default().rest = Some(error);
+    }
+
     /// Why the items that were not delivered never will be.
     pub(crate) fn rest(&self) -> Option<Error> {
         self.inbox().as_ref()?.rest.as_ref().map(Error::duplicate)
@@ -223,13 +260,7 @@ impl Slot {
     pub(crate) fn is_success(&self) -> bool {
         let inbox = self.inbox();
         let Some(Inbox { parts, rest, .. }) = inbox.as_deref() else { return true };
-        let all_values = match parts {
-            Parts::None => true,
-            Parts::One(part) => part.values.is_ok(),
-            Parts::Many(parts) => parts.iter().all(|part| part.values.is_ok()),
-            Parts::Landed(landed) => landed.others.iter().all(|part| part.values.is_ok()),
-        };
-        rest.is_none() && all_values
+        rest.is_none() && parts.as_slice().iter().all(|part| part.values.is_ok())
     }
 
     /// Whoever is to be told next, in place of anybody before. Given back if there is nothing to wait for.

@@ -10,7 +10,8 @@ pub struct Stats {
     pub jobs_submitted: u64,
     /// Jobs that have ended, well or not.
     pub jobs_finished: u64,
-    /// Items that gave a value; a single call is one item.
+    /// Items that gave a value; a single call is one item. Whether a value can be decoded is found out when it is taken:
+    /// if not, its item counts as failed from then on.
     pub items_succeeded: u64,
     /// Items that gave an error of their own. Those of jobs that were ended early (cancelled, terminated) are in
     /// neither count.
@@ -19,7 +20,7 @@ pub struct Stats {
     pub items_pending: u64,
     /// Worker processes started, replacements included.
     pub workers_started: u64,
-    /// Worker processes that ended by a signal or with an exit code other than 0.
+    /// Worker processes that ended by a signal or with an exit code other than 0, those that the pool killed included.
     pub workers_died: u64,
 }
 
@@ -41,6 +42,12 @@ impl Counts {
     pub(crate) fn settled(&mut self, items: u32, is_ok: bool) {
         let count = if is_ok { &mut self.0.items_succeeded } else { &mut self.0.items_failed };
         *count += u64::from(items);
+    }
+
+    /// So many values have turned out to be none.
+    pub(crate) fn undecodable(&mut self, items: u32) {
+        self.0.items_succeeded = self.0.items_succeeded.saturating_sub(items.into());
+        self.0.items_failed += u64::from(items);
     }
 
     pub(crate) fn launched(&mut self) {

@@ -111,7 +111,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// This task with a limit on the time of each item, counted from its start in the worker.
     ///
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
-    /// [`ErrorKind::TaskTimeout`]. All else goes on.
+    /// [`ErrorKind::TaskTimeout`]. All else goes on. A limit of zero is an [`ErrorKind::InvalidInput`] error of the call.
     fn timeout(self, limit: Duration) -> Configured<Self> {
         Configured::new(Options { timeout: Some(limit), ..self.options() })
     }

@@ -114,7 +114,7 @@ impl Way {
         unreachable!("that was the end")
     }
 
-    /// What the error says last.
+    /// What the error says.
     pub fn text(self) -> &'static str {
         match self {
             Way::Panic => "on purpose",
@@ -124,7 +124,7 @@ impl Way {
             Way::Abort => "killed by signal 6 (SIGABRT)",
             Way::Segfault => "killed by signal 11 (SIGSEGV)",
             Way::StackOverflow => "stack overflow (killed by signal 11 (SIGSEGV))",
-            Way::Kill => "killed by signal 9 (SIGKILL), possibly out of memory",
+            Way::Kill => "killed by signal 9 (SIGKILL), ",
             Way::Hang => "and was killed",
         }
     }
@@ -144,7 +144,8 @@ impl Way {
         match self {
             Way::Abort => Some(libc::SIGABRT),
             Way::Segfault | Way::StackOverflow => Some(libc::SIGSEGV),
-            Way::Kill => Some(libc::SIGKILL),
+            // The pool itself kills what hangs.
+            Way::Kill | Way::Hang => Some(libc::SIGKILL),
             _ => None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::lane::Lane;
 use crate::message::LastWords;
+use crate::scheduler::Nanos;
 
 #[derive(Debug, Default)]
 pub(super) struct Desk {
@@ -23,6 +24,10 @@ pub(super) struct Death {
     pub(super) pid: u32,
     pub(super) status: ExitStatus,
     pub(super) words: Option<Arc<LastWords>>,
+    /// The sender of the SIGKILL that ended it, if one did; for people.
+    pub(super) killer: Option<&'static str>,
+    /// When it began the item that it was at, if that has a time limit, on the monotonic clock.
+    pub(super) since: Option<Nanos>,
 }
 
 impl Desk {

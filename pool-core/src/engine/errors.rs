@@ -3,6 +3,8 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use pool_ipc::sys::monotonic_ns;
+
 use super::{Death, Engine};
 use crate::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
@@ -10,16 +12,43 @@ use crate::message::{Failure, LastWords};
 use crate::quantity;
 use crate::scheduler::{JobId, Nanos, State, Verdict, WorkerId};
 
+/// What a worker did whose replies make no sense.
+pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
-        let error = match postcard::from_bytes(body) {
-            Ok(Failure::Panicked(report)) => Error::panicked(report),
-            Ok(failure @ Failure::Decode(_)) => Error::new(ErrorKind::Decode, say(&failure)),
-            Ok(failure @ Failure::Encode(_)) => Error::new(ErrorKind::Encode, say(&failure)),
-            Err(_) => Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"),
+        let (error, rest) = match postcard::take_from_bytes(body) {
+            Ok((Failure::Panicked(report), rest)) => (Error::panicked(report), rest),
+            Ok((failure @ Failure::Decode(_), rest)) => (Error::new(ErrorKind::Decode, say(&failure)), rest),
+            Ok((failure @ Failure::Encode(_), rest)) => (Error::new(ErrorKind::Encode, say(&failure)), rest),
+            Err(_) => (Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"), &[][..]),
         };
+        let ran = postcard::from_bytes(rest).ok().map(Duration::from_nanos);
         let pid = self.lane(worker).map(|lane| lane.pid);
-        self.address(job, item, pid, error)
+        let attempts = self.scheduler.charged(job, item) + 1;
+        self.address(job, item, pid, error.with_attempts(attempts).with_ran(ran))
+    }
+
+    /// The error of an item that has failed by `verdict`: by the death of its worker, unless that is not known.
+    pub(super) fn item_error(&self, job: JobId, item: u64, verdict: Verdict, death: Option<&Death>) -> Error {
+        let mut error = self.verdict_error(verdict, death);
+        if let Some(death) = death {
+            // The death that is being settled has been charged, unless the item may not be tried again.
+            error = error.with_attempts(self.scheduler.charged(job, item).max(1)).with_exit_status(death.status);
+        }
+        let ran = match verdict {
+            Verdict::TimedOut { ran, .. } => Some(ran),
+            Verdict::Died => self.time_spent(job, death),
+            _ => None,
+        };
+        self.address(job, item, death.map(|death| death.pid), error.with_ran(ran.map(Duration::from_nanos)))
+    }
+
+    /// How long the process had been at the item of the job, if the job has a time limit: else it did not note the time.
+    fn time_spent(&self, job: JobId, death: Option<&Death>) -> Option<Nanos> {
+        let since =
+            death?.since.filter(|_| self.scheduler.payload(job).is_some_and(|payload| payload.time_limit > 0))?;
+        monotonic_ns().checked_sub(since)
     }
 
     /// Says whose error it is.
@@ -43,9 +72,7 @@ impl Engine {
                 let text = format!("{workers} workers in a row did not begin it within its time limit and were killed");
                 Error::new(ErrorKind::TaskTimeout, text)
             }
-            (Verdict::Protocol, _) => {
-                Error::new(ErrorKind::Protocol, "its worker wrote over the memory that it shares with the host")
-            }
+            (Verdict::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),
             (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
             (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
             (Verdict::Broken, _) => self.why_broken(),
@@ -53,7 +80,7 @@ impl Engine {
     }
 
     /// The error of what a process was at when it died.
-    pub(super) fn death_error(&self, Death { status, words, .. }: &Death) -> Error {
+    pub(super) fn death_error(&self, Death { status, words, killer, .. }: &Death) -> Error {
         match words.as_deref() {
             // Any other end has another cause, and the panic was caught before.
             Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
@@ -61,7 +88,10 @@ impl Engine {
             }
             Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
             Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
-            _ => Error::worker_died(*status, None),
+            _ => match killer {
+                Some(sender) => Error::worker_killed(*status, sender),
+                None => Error::worker_died(*status, None),
+            },
         }
     }
 

@@ -51,6 +51,11 @@ impl<P> Scheduler<P> {
         self.finish_if_done(job);
     }
 
+    /// How many attempts at an item, which is not settled, have failed and were charged to it.
+    pub(crate) fn charged(&self, id: JobId, item: u64) -> u32 {
+        self.jobs.get(id).and_then(|job| job.records.get(&item)).map_or(0, |record| record.charged)
+    }
+
     /// The failure of an item has been delivered.
     pub(crate) fn failed(&mut self, id: JobId, item: u64) {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };

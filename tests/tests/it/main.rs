@@ -6,6 +6,7 @@ mod confinement;
 mod crashes;
 mod deaths;
 mod endurance;
+mod errors;
 mod handles;
 mod hosts;
 mod initializer;
@@ -23,6 +24,7 @@ mod names;
 mod neighbours;
 mod output;
 mod passed_on_panics;
+mod outcomes;
 mod payloads;
 mod programs;
 mod retries;
@@ -61,6 +63,8 @@ fn main() -> ExitCode {
         time_limits::checks(),
         retries::checks(),
         shared_memory::checks(),
+        errors::checks(),
+        outcomes::checks(),
         limits::checks(),
         memory_limits::checks(),
         turmoil::checks(),

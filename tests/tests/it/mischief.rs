@@ -25,6 +25,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_task_may_do_anything_to_the_descriptors),
         each_method(a_task_that_unmaps_what_is_shared_fails_alone),
         each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
+        each_method(an_initializer_that_scribbles_is_not_taken_for_killed_by_others),
         each_method(a_thread_that_scribbles_when_its_task_has_ended_hurts_no_later_call),
         each_method(what_a_task_has_printed_is_not_printed_twice),
         each_method(what_the_host_has_printed_is_not_printed_twice),
@@ -307,6 +308,25 @@ fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
         assert_eq!(calls.count(), 1, "it ran again elsewhere");
         assert_works(&pool, setup);
     }
+}
+
+/// As an initializer.
+#[pool_task]
+fn scribble_at_first() {
+    scribble_everywhere();
+    thread::sleep(Duration::from_millis(20));
+}
+
+fn an_initializer_that_scribbles_is_not_taken_for_killed_by_others(setup: &Setup) {
+    let mut texts = (0..30).filter_map(|_| {
+        let builder = setup.builder().restart_limit(0).initializer(scribble_at_first::Task, ());
+        // Unless its host has looked meanwhile, what it writes in the end is as it should be.
+        let text = builder.build().unwrap().apply(square::Task, 3).err()?.to_string();
+        assert!(tests::procs::eventually(|| tests::leaks::threads().len() == 1));
+        Some(text)
+    });
+    let text = texts.next().expect("the host has looked once in 30 times");
+    assert!(text.contains("before it was ready: wrote over the memory that it shares with the host"), "{text}");
 }
 
 /// Leaves behind a thread that does so when the answer is there, and says when it has.

@@ -84,7 +84,7 @@ fn a_job_that_was_not_begun_runs_once_elsewhere(setup: &Setup) {
         assert_each_runs_once(&pool, size);
         for job in running {
             let error = job.get().unwrap_err();
-            assert!(error.to_string().ends_with("killed by signal 9 (SIGKILL), possibly out of memory"), "{error}");
+            assert!(error.to_string().contains("killed by signal 9 (SIGKILL), "), "{error}");
             assert!(pids.contains(&error.worker_pid().unwrap()), "{error}");
         }
         assert!(eventually(|| pool.worker_pids().len() == setup.workers));

@@ -1,0 +1,118 @@
+//! The kinds of errors: what each is called, whether the same may succeed later, and its counterpart in `std::io`.
+
+use std::fmt;
+use std::io;
+
+/// The kinds of [`Error`](crate::Error).
+///
+/// Its text is a phrase such as `time limit exceeded`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// An argument of the call itself is out of range, such as 0 workers.
+    InvalidInput,
+    /// The pool has been closed or terminated and takes no more jobs.
+    Closed,
+    /// `join` of a pool that was neither closed nor terminated.
+    Running,
+    /// A wait reached its limit; what was waited for goes on.
+    Timeout,
+    /// An item ran longer than its task's limit and was killed.
+    TaskTimeout,
+    /// The function panicked. Where panics abort (`panic = "abort"`, or one while another unwinds) the worker has died of
+    /// it, which [`exit_status`](crate::Error::exit_status) tells and [`retries`](crate::Task::retries) count as a death.
+    Panicked,
+    /// The worker died while it ran the item, in whichever way but a panic: a signal, or an exit with any code, 0
+    /// included.
+    WorkerDied,
+    /// An allocation went past the worker's memory limit.
+    MemoryLimit,
+    /// The job was cancelled.
+    Cancelled,
+    /// The pool was terminated or dropped before the job was done.
+    Terminated,
+    /// An argument or a result could not be encoded.
+    Encode,
+    /// An argument or a result could not be decoded.
+    Decode,
+    /// Memory that the pool shares would be larger than a limit of the system allows, such as that on files
+    /// (RLIMIT_FSIZE). A value that is too long is [`Encode`](ErrorKind::Encode).
+    TooLarge,
+    /// A worker wrote what no worker writes. It concerns the oldest item that this worker had not answered, as far as
+    /// can be told: usually the one that did it.
+    Protocol,
+    /// The pool could not start workers and has ended for that; the text says why.
+    Broken,
+    /// Something that this system or program cannot do.
+    Unsupported,
+    /// A system call failed; the source is the `std::io::Error`.
+    System,
+}
+
+impl ErrorKind {
+    pub(super) fn is_retryable(self) -> bool {
+        match self {
+            ErrorKind::Timeout
+            | ErrorKind::TaskTimeout
+            | ErrorKind::WorkerDied
+            | ErrorKind::MemoryLimit
+            | ErrorKind::Protocol
+            | ErrorKind::System => true,
+            ErrorKind::InvalidInput
+            | ErrorKind::Closed
+            | ErrorKind::Running
+            | ErrorKind::Panicked
+            | ErrorKind::Cancelled
+            | ErrorKind::Terminated
+            | ErrorKind::Encode
+            | ErrorKind::Decode
+            | ErrorKind::TooLarge
+            | ErrorKind::Broken
+            | ErrorKind::Unsupported => false,
+        }
+    }
+
+    /// The counterpart in `std::io`, unless the error has an `io::Error` of its own as its source.
+    pub(super) fn io_kind(self) -> io::ErrorKind {
+        match self {
+            ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
+            ErrorKind::Closed | ErrorKind::Broken => io::ErrorKind::BrokenPipe,
+            ErrorKind::Terminated => io::ErrorKind::ConnectionAborted,
+            ErrorKind::Running => io::ErrorKind::ResourceBusy,
+            ErrorKind::Timeout | ErrorKind::TaskTimeout => io::ErrorKind::TimedOut,
+            ErrorKind::MemoryLimit => io::ErrorKind::OutOfMemory,
+            ErrorKind::Encode | ErrorKind::Decode | ErrorKind::Protocol => io::ErrorKind::InvalidData,
+            ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            // Not `Interrupted` for a cancelled job: readers and writers of the standard library take that for a
+            // reason to call again at once.
+            ErrorKind::Cancelled | ErrorKind::Panicked | ErrorKind::WorkerDied | ErrorKind::System => {
+                io::ErrorKind::Other
+            }
+        }
+    }
+}
+
+impl fmt::Display for ErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ErrorKind::InvalidInput => "invalid input",
+            ErrorKind::Closed => "pool closed",
+            ErrorKind::Running => "pool not closed",
+            ErrorKind::Timeout => "wait timed out",
+            ErrorKind::TaskTimeout => "time limit exceeded",
+            ErrorKind::Panicked => "task panicked",
+            ErrorKind::WorkerDied => "worker died",
+            ErrorKind::MemoryLimit => "memory limit exceeded",
+            ErrorKind::Cancelled => "job cancelled",
+            ErrorKind::Terminated => "pool terminated",
+            ErrorKind::Encode => "encoding failed",
+            ErrorKind::Decode => "decoding failed",
+            ErrorKind::TooLarge => "too large",
+            ErrorKind::Protocol => "protocol violated",
+            ErrorKind::Broken => "pool broken",
+            ErrorKind::Unsupported => "unsupported",
+            ErrorKind::System => "system call failed",
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Evidence on a SIGKILL that the pool has not sent: whether the kernel has killed for want of memory meanwhile.
+//!
+//! The kernel counts such kills for each control group, and for the whole machine. It counts before it kills, so a count
+//! that is what it was before shows that this was somebody else. One that has risen may be about another process.
+
+use std::fs;
+use std::sync::{Mutex, PoisonError};
+
+/// A count as it was last looked at, by any pool of this process.
+#[derive(Debug)]
+struct Count {
+    path: String,
+    kills: u64,
+}
+
+static LAST: Mutex<Option<Count>> = Mutex::new(None);
+
+/// Has later deaths compared with the count of now, unless that was done before.
+pub(crate) fn watch() {
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_none() {
+        *last = find_count();
+    }
+}
+
+/// The sender of a SIGKILL that has just ended a worker, as far as the count tells; for people.
+pub(crate) fn sender() -> &'static str {
+    match LAST.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        Some(count) => describe(&mut count.kills, read_count(&count.path)),
+        None => UNKNOWN,
+    }
+}
+
+const UNKNOWN: &str = "not by this pool, possibly out of memory";
+
+fn describe(last: &mut u64, now: Option<u64>) -> &'static str {
+    let Some(now) = now else { return UNKNOWN };
+    if std::mem::replace(last, now) == now { "not by this pool" } else { "probably out of memory" }
+}
+
+/// The count of this process's control group (cgroups(7), version 2 or 1), or else of the machine.
+fn find_count() -> Option<Count> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let paths = group_files(&groups).into_iter().chain(["/proc/vmstat".to_owned()]);
+    paths.into_iter().find_map(|path| Some(Count { kills: read_count(&path)?, path }))
+}
+
+fn read_count(path: &str) -> Option<u64> {
+    count_in(&fs::read_to_string(path).ok()?)
+}
+
+/// The files that may have the count, for the lines of proc_pid_cgroup(5).
+fn group_files(groups: &str) -> Vec<String> {
+    let file = |line: &str| {
+        let (_, rest) = line.split_once(':')?;
+        match rest.split_once(':')? {
+            ("", path) => Some(format!("/sys/fs/cgroup{path}/memory.events")),
+            (controllers, path) if controllers.split(',').any(|name| name == "memory") => {
+                Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control"))
+            }
+            _ => None,
+        }
+    };
+    groups.lines().filter_map(file).collect()
+}
+
+/// The number of the line `oom_kill`.
+fn count_in(text: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_count_is_found_in_each_of_the_files() {
+        let events = "low 0\nhigh 0\nmax 12\noom 3\noom_kill 2\noom_group_kill 0\n";
+        let control = "oom_kill_disable 0\nunder_oom 0\noom_kill 7\n";
+        assert_eq!(count_in(events), Some(2));
+        assert_eq!(count_in(control), Some(7));
+        assert_eq!(count_in("pgfault 1\noom_kill 0\n"), Some(0));
+        // Kernels before 4.13 do not count.
+        assert_eq!(count_in("oom_kill_disable 0\nunder_oom 0\n"), None);
+    }
+
+    #[test]
+    fn the_files_are_those_of_the_own_group() {
+        assert_eq!(group_files("0::/a.slice/b\n"), ["/sys/fs/cgroup/a.slice/b/memory.events"]);
+        let hybrid = "9:name=systemd:/\n4:cpu,memory:/job\n3:cpuset:/\n0::/\n";
+        let files = ["/sys/fs/cgroup/memory/job/memory.oom_control", "/sys/fs/cgroup//memory.events"];
+        assert_eq!(group_files(hybrid), files);
+        assert_eq!(group_files("nonsense"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn only_a_count_that_has_risen_speaks_for_memory() {
+        let mut last = 3;
+        assert_eq!(describe(&mut last, Some(3)), "not by this pool");
+        assert_eq!(describe(&mut last, Some(4)), "probably out of memory");
+        assert_eq!(describe(&mut last, Some(4)), "not by this pool", "that was about the death before");
+        assert_eq!(describe(&mut last, None), UNKNOWN);
+        assert_eq!(describe(&mut last, Some(5)), "probably out of memory");
+    }
+}

@@ -1,7 +1,9 @@
 //! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
 
+mod callbacks;
 mod calls;
 mod confinement;
+mod copies;
 mod crashes;
 mod deaths;
 mod endurance;
@@ -26,6 +28,8 @@ mod system_calls;
 mod time_limits;
 mod turmoil;
 mod values;
+mod waiting;
+mod wakers;
 mod walk_through;
 
 use std::process::ExitCode;
@@ -41,6 +45,10 @@ fn main() -> ExitCode {
         maps::checks(),
         long_maps::checks(),
         handles::checks(),
+        waiting::checks(),
+        wakers::checks(),
+        callbacks::checks(),
+        copies::checks(),
         values::checks(),
         crashes::checks(),
         matrix::checks(),

@@ -33,7 +33,7 @@ pub(super) const ATOMICS: [&str; 11] = [
     "pool-core/src/lineage.rs",
     "pool-core/src/shared.rs",
     "pool-core/src/signals.rs",
-    "pool-core/src/slot.rs",
+    "pool-core/src/sync.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",

@@ -113,12 +113,12 @@ fn poll<R>(job: &mut AsyncResult<R>) -> Poll<pool_core::Result<R>> {
 
 fn a_copy_is_told_at_once_of_every_outcome(setup: &Setup) {
     let pool = setup.pool();
+    let mut lazy = pool.imap(square::Task, 0..10).unwrap();
+    assert_eq!(lazy.next().unwrap().unwrap(), 0);
     let gate = Gate::new();
     let job = || pool.apply_async(pass::Task, gate.path()).unwrap();
     let (mut polled, mut timed, got) = (job(), job(), job());
     let (called, completed, any) = (job(), vec![job(), job()], [job()]);
-    let mut lazy = pool.imap(square::Task, 0..10).unwrap();
-    assert_eq!(lazy.next().unwrap().unwrap(), 0);
     let code = in_copy(move || {
         let (sender, receiver) = mpsc::channel();
         called.on_done(move |result| sender.send(result).unwrap());

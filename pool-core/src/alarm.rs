@@ -1,6 +1,6 @@
 //! When the clock is to be looked at next, and until when the supervisor sleeps. Argued in `waiting.md`.
 
-use super::sync::{AtomicU64, Ordering, look_order};
+use super::sync::{AtomicU64, Ordering, store_load_fence};
 
 /// Nanoseconds of the monotonic clock. `due` is written by those who hold the engine's lock, `sleeps_until` by the
 /// supervisor.
@@ -25,16 +25,18 @@ impl Alarm {
             return false;
         }
         // Either this sees until when the supervisor sleeps, or the supervisor sees this before it does.
-        self.due.store(due, look_order());
-        due < self.sleeps_until.load(look_order())
+        self.due.store(due, Ordering::Relaxed);
+        store_load_fence(); // SYNC DUE, with `sleep`: our time before our look for a sleeper
+        due < self.sleeps_until.load(Ordering::Relaxed)
     }
 
     /// The supervisor is about to sleep, until `latest` at most: until when it may.
     pub(crate) fn sleep(&self, latest: u64) -> u64 {
         loop {
-            let until = self.due.load(look_order()).min(latest);
-            self.sleeps_until.store(until, look_order());
-            if self.due.load(look_order()) >= until {
+            let until = self.due.load(Ordering::Relaxed).min(latest);
+            self.sleeps_until.store(until, Ordering::Relaxed);
+            store_load_fence(); // SYNC DUE, with `set`: our announcement before our look for an earlier time
+            if self.due.load(Ordering::Relaxed) >= until {
                 return until;
             }
         }

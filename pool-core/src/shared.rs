@@ -1,4 +1,6 @@
 //! What all threads of a pool share: the engine under its lock, and the places to wait.
+//!
+#![doc = include_str!("waiting.md")]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -168,11 +170,8 @@ impl Shared {
 
     /// The supervisor is about to sleep: until when it may.
     pub(crate) fn supervisor_sleeps(&self) -> Nanos {
-        let latest = if self.notifier.retry() {
-            monotonic_ns().saturating_add(RETRY_AFTER.as_nanos() as Nanos)
-        } else {
-            NEVER
-        };
+        let latest =
+            if self.notifier.retry() { monotonic_ns().saturating_add(RETRY_AFTER.as_nanos() as Nanos) } else { NEVER };
         self.alarm.sleep(latest)
     }
 

@@ -26,11 +26,7 @@ const ABANDONED: u8 = 0x80;
 impl Default for Status {
     #[inline]
     fn default() -> Self {
-        Status {
-            flags: AtomicU8::new(0),
-            fresh: AtomicBool::new(false),
-            short: [AtomicU64::new(0), AtomicU64::new(0)],
-        }
+        Status { flags: AtomicU8::new(0), fresh: AtomicBool::new(false), short: [AtomicU64::new(0), AtomicU64::new(0)] }
     }
 }
 

@@ -3,8 +3,9 @@
 use std::panic::panic_any;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex, mpsc};
-use std::thread;
+use std::{fs, thread};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool_core::prelude::*;
 use tests::leaks::threads;
 use tests::panics::silently;
@@ -21,6 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_join_with_a_limit_does_not_wait_longer_for_callbacks),
         each_method(a_callback_may_join_the_pool),
         each_method(callbacks_of_two_pools_may_drop_each_others),
+        each_method(callbacks_wait_for_the_system_to_allow_a_thread),
     ]
 }
 
@@ -158,4 +160,27 @@ fn callbacks_of_two_pools_may_drop_each_others(setup: &Setup) {
     for _ in 0..2 {
         receiver.recv_timeout(SOON).expect("neither waits for the other");
     }
+}
+
+/// Bytes of this process' address space.
+fn address_space() -> u64 {
+    let pages = fs::read_to_string("/proc/self/statm").unwrap();
+    pages.split(' ').next().unwrap().parse::<u64>().unwrap() << 12
+}
+
+fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
+    let pool = setup.pool();
+    let job = pool.apply_async(square::Task, 3).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    // Enough for this test, and too little for a thread's stack.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();
+    setrlimit(Resource::RLIMIT_AS, address_space() + (1 << 20), hard).unwrap();
+    job.on_done(move |result| sender.send((thread::current().name().map(str::to_owned), result)).unwrap());
+    let early = receiver.recv_timeout(Duration::from_millis(200));
+    // Whoever takes in replies or waits has no part in it.
+    let value = pool.apply_async(square::Task, 5).unwrap().get_timeout(SOON);
+    setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
+    assert_eq!((early.is_err(), value.unwrap()), (true, 25));
+    let (thread, result) = receiver.recv_timeout(SOON).expect("a thread is asked for again");
+    assert_eq!((thread.as_deref(), result.unwrap()), (Some("pool-notify"), 9));
 }

@@ -168,8 +168,8 @@ impl<R> AsyncResult<R> {
     ///
     /// It runs in a thread that is there for the user's code alone. It may take its time, block, panic, use the pool, drop
     /// it, or wait for another callback: as many threads are made as there are callbacks that block, up to what the system
-    /// allows (`ulimit -u`, the control group's `pids.max`, `threads-max` in proc_sys_kernel(5)). Beyond that, callbacks
-    /// wait until a thread is free.
+    /// allows (`ulimit -u`, the control group's `pids.max`, `kernel.threads-max`, half of `vm.max_map_count`). Beyond
+    /// that, callbacks wait until a thread is free.
     ///
     /// [`Pool::join`](crate::Pool::join) and dropping the pool wait until all callbacks have returned, unless they are
     /// called in a callback or a waker. In a process that the host has forked, the callback gets an

@@ -417,3 +417,42 @@ fn park(deadline: Option<Instant>) {
         Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::scheduler::{Config, Scheduler};
+
+    fn without_workers() -> Arc<Shared> {
+        let config = Config {
+            workers: 0,
+            max_tasks_per_worker: None,
+            restart_limit: 0,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let engine = Engine::new(Scheduler::new(config, 0), None, None);
+        let (hub, _) = Hub::create(0).unwrap();
+        Shared::new(engine, hub, u64::MAX, Options::default(), "test").unwrap()
+    }
+
+    #[test]
+    fn a_leader_that_unwinds_leads_no_longer() {
+        let shared = without_workers();
+        let was_led = Cell::new(false);
+        let ready = || {
+            was_led.set(was_led.get() | shared.room.is_led());
+            assert!(!shared.room.is_led(), "on purpose");
+            false
+        };
+        assert!(catch_unwind(AssertUnwindSafe(|| shared.wait(None, ready, drop))).is_err());
+        assert!(was_led.get() && !shared.room.is_led());
+        // The next one can lead, and come to an end.
+        assert!(!shared.wait(Some(Instant::now() + Duration::from_millis(5)), || false, drop));
+        assert!(!shared.room.is_led());
+    }
+}

@@ -14,7 +14,8 @@ use crate::payload::Call;
 use crate::rack::{Rack, SlotRef};
 use crate::scheduler::{CALLS_MAX, JobId};
 use crate::shared::Shared;
-use crate::slot::{Slot, Waiter};
+use crate::slot::Slot;
+use crate::waiters::Waiters;
 
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
@@ -254,12 +255,12 @@ impl Blocks {
     pub(crate) fn complete(
         &mut self,
         number: u64,
-        outcome: impl FnOnce(&Slot) -> Option<Waiter>,
-    ) -> Option<Option<Waiter>> {
+        outcome: impl FnOnce(&Slot) -> Option<Waiters>,
+    ) -> Option<Option<Waiters>> {
         let at = self.position(number)?;
-        let waiter = outcome(self.queue[at].slot(number)?);
+        let waiters = outcome(self.queue[at].slot(number)?);
         self.settled_at(at, 1);
-        Some(waiter)
+        Some(waiters)
     }
 
     /// Gives up all calls: `each` gets the slots of those that are not settled.

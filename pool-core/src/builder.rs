@@ -239,7 +239,7 @@ impl PoolBuilder {
         };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
-        let shared = Shared::new(engine, hub, max_pending, self.defaults)?;
+        let shared = Shared::new(engine, hub, max_pending, self.defaults, &self.settings.name)?;
         let mut supervisor = Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.settings.clone());
         supervisor.start()?;
         // From here on the supervisor ends what it has started when it is dropped or the pool is.

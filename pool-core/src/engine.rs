@@ -25,8 +25,9 @@ use crate::message::{call, exit};
 use crate::oom_kills;
 use crate::payload::Payload;
 use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, WorkerId};
-use crate::slot::{Part, Waiter};
+use crate::slot::Part;
 use crate::stats::Counts;
+use crate::waiters::Waiters;
 
 /// The initializer: its call, and how to tell whether its reply means success.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ pub(crate) struct Engine {
 /// What is to be done when the lock is free.
 #[derive(Debug, Default)]
 pub(crate) struct Errands {
-    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) waiters: Vec<Waiters>,
     pub(crate) launches: Vec<WorkerId>,
     /// Something was settled: threads that wait for room or for the end look again.
     pub(crate) progress: bool,
@@ -134,6 +135,12 @@ impl Engine {
     #[inline]
     pub(crate) fn has_quiet_calls(&mut self) -> bool {
         self.lanes().any(|lane| lane.has_quiet_calls())
+    }
+
+    /// Whether calls are out of which not even a leader is told.
+    #[inline]
+    pub(crate) fn has_silent_calls(&mut self) -> bool {
+        self.lanes().any(|lane| lane.has_silent_calls())
     }
 
     /// Whether it is worth staying awake for them.
@@ -366,9 +373,9 @@ impl Engine {
     #[inline]
     fn finish(&mut self, mut payload: Box<Payload>, rest: Option<&Error>) {
         self.errands.progress = true;
-        payload.finish(rest, |waiter| {
+        payload.finish(rest, |waiters| {
             self.counts.finished();
-            self.errands.waiters.extend(waiter);
+            self.errands.waiters.extend(waiters);
         });
         self.spare = Some(payload).filter(|payload| payload.is_reusable());
     }

@@ -8,10 +8,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::notifier::{Job, run_in_copy};
 use crate::quantity;
 use crate::rack::SlotRef;
 use crate::shared::Shared;
-use crate::slot::{Arrivals, Slot, Waiter};
+use crate::slot::Slot;
+use crate::waiters::{Arrivals, Waiter};
 
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
 /// ([`Pool::map_async`](crate::Pool::map_async)).
@@ -19,7 +21,12 @@ use crate::slot::{Arrivals, Slot, Waiter};
 /// It always completes: in a value, or in an [`Error`] that says why there is none. That holds for a worker that dies,
 /// a pool that is terminated, and a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
 ///
-/// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`], for any executor:
+/// Any number of threads may wait for it, beside the task that awaits it. In a process that the host forks it is of no
+/// use: there each outcome is an [`ErrorKind::Unsupported`] error, at once.
+///
+/// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`], for any executor. Its
+/// waker is woken in a thread of the pool that is there for the user's code alone, so it may panic, block, use the pool
+/// or drop it:
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -49,6 +56,13 @@ impl<R> AsyncResult<R> {
         self.slot.shared()
     }
 
+    /// Whether this is the host, and not a copy of it. There the locks of the pool may be held for good, by threads that
+    /// the copy does not have.
+    #[inline]
+    fn is_here(&self) -> bool {
+        self.shared().owner.is_here()
+    }
+
     /// Waits for the outcome and returns it.
     ///
     /// # Errors
@@ -69,9 +83,8 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        if !self.wait_until(None) {
-            self.shared().check_owner()?;
-        }
+        self.shared().check_owner()?;
+        self.wait_until(None);
         self.collect()
     }
 
@@ -97,8 +110,8 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
+        self.shared().check_owner()?;
         if !self.wait_timeout(limit) {
-            self.shared().check_owner()?;
             return Err(Error::new(
                 ErrorKind::Timeout,
                 format!("no outcome after {}; the job goes on", quantity::time(limit)),
@@ -120,8 +133,13 @@ impl<R> AsyncResult<R> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
-        self.shared().wait(deadline, || self.slot.is_finished(), register)
+        let mut is_registered = false;
+        let register = |thread| is_registered |= self.slot.set_waiter(Waiter::AtEnd(thread)).is_ok();
+        let is_finished = self.shared().wait(deadline, || self.slot.is_finished(), register);
+        if is_registered && !is_finished {
+            self.slot.forget_this_thread();
+        }
+        is_finished
     }
 
     /// Whether there is an outcome.
@@ -130,13 +148,14 @@ impl<R> AsyncResult<R> {
         self.slot.is_finished()
     }
 
-    /// Whether the outcome is a value; `None` while there is none.
+    /// Whether the outcome is a value; `None` while there is none, and in a process that the host has forked.
     ///
     /// The value is decoded for that, once more than for [`get`](AsyncResult::get): one that cannot be is none.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
         let is_value = |collect: fn(&Slot) -> Result<R>| collect(&self.slot.copy()).is_ok();
-        self.ready().then(|| self.slot.is_success() && self.collect.is_none_or(is_value))
+        let is_success = || self.slot.is_success() && self.collect.is_none_or(is_value);
+        (self.is_here() && self.ready()).then(is_success)
     }
 
     /// Ends the job now with [`ErrorKind::Cancelled`], unless it has an outcome: false then.
@@ -151,7 +170,14 @@ impl<R> AsyncResult<R> {
 
     /// Calls `callback` once with the outcome, as soon as there is one.
     ///
-    /// It runs in a thread of its own kind, which may take its time, block, panic, or use the pool.
+    /// It runs in a thread that is there for the user's code alone. It may take its time, block, panic, use the pool, drop
+    /// it, or wait for another callback: as many threads are made as there are callbacks that block, up to what the system
+    /// allows (`ulimit -u`, the control group's `pids.max`, `kernel.threads-max`, half of `vm.max_map_count`). Beyond
+    /// that, callbacks wait until a thread is free.
+    ///
+    /// [`Pool::join`](crate::Pool::join) and dropping the pool wait until all callbacks have returned, unless they are
+    /// called in a callback or a waker. In a process that the host has forked, the callback gets an
+    /// [`ErrorKind::Unsupported`] error at once, in a fresh thread of that process.
     ///
     /// # Examples
     ///
@@ -172,10 +198,13 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
+        if let Err(error) = self.shared().check_owner() {
+            return run_in_copy(Box::new(move || callback(Err(error))));
+        }
         let (from, collect) = (self.slot.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         if let Err(Waiter::Callback(run)) = self.slot.set_waiter(run) {
-            self.shared().callbacks.run(run);
+            self.shared().notifier.push(vec![Job::Call(run)]);
         }
     }
 
@@ -203,7 +232,10 @@ fn collect_from<R>(slot: &SlotRef, collect: Option<fn(&Slot) -> Result<R>>) -> R
 /// What nobody will take makes room, though other slots of the rack may stay.
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
-        if self.collect.is_some() {
+        if !self.is_here() {
+            // Another thread may have been changing the slot when this copy was made, so it is never taken apart here.
+            std::mem::forget(self.slot.clone());
+        } else if self.collect.is_some() {
             self.slot.abandon();
         }
     }
@@ -213,10 +245,10 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.slot.set_waiter(Waiter::Task(context.waker().clone())) {
-            Ok(()) => Poll::Pending,
-            Err(_) => Poll::Ready(self.collect_and_stay()),
+        if let Err(error) = self.shared().check_owner() {
+            return Poll::Ready(Err(error));
         }
+        if self.slot.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
     }
 }
 
@@ -228,7 +260,7 @@ impl<R> fmt::Debug for AsyncResult<R> {
 
 /// Waits until one of the jobs has an outcome, for at most `limit`, and returns its index.
 ///
-/// `None` if the limit comes first, or if there are no jobs. Of several, it is the first. The jobs may be of different
+/// `None` if the limit comes first, if there are no jobs, or in a process that the host has forked. Of several, it is the first. The jobs may be of different
 /// pools only if their number is small: each pool is then looked at in turn.
 ///
 /// # Examples
@@ -251,13 +283,15 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
     let find = || jobs.iter().position(AsyncResult::ready);
     let shared = jobs.first()?.shared();
     let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.shared(), shared));
+    let (arrivals, mut is_registered) = (Arc::<Arrivals>::default(), false);
     while find().is_none() {
         // The leader of one pool does not hear of another's replies, so it looks up from time to time.
         let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
         let until = [deadline, glance].into_iter().flatten().min();
-        let register = |thread: std::thread::Thread| {
-            for job in jobs {
-                let _ = job.slot.set_waiter(Waiter::Thread(thread.clone()));
+        let register = |thread| {
+            arrivals.set_thread(thread);
+            if !std::mem::replace(&mut is_registered, true) {
+                register_all(jobs.iter(), &arrivals);
             }
         };
         shared.wait(until, || find().is_some(), register);
@@ -265,7 +299,19 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
             break;
         }
     }
+    if is_registered {
+        jobs.iter().filter(|job| !job.ready()).for_each(|job| job.slot.forget(&arrivals));
+    }
     find()
+}
+
+/// Has the jobs' numbers pushed as they end.
+fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, arrivals: &Arc<Arrivals>) {
+    for (index, job) in jobs.enumerate() {
+        if job.is_here() && job.slot.set_waiter(Waiter::OneOf(Arc::clone(arrivals), index)).is_err() {
+            arrivals.push(index);
+        }
+    }
 }
 
 /// Iterates over the outcomes of the jobs as they come, each with the job's index.
@@ -288,11 +334,7 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
 pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsCompleted<R> {
     let arrivals = Arc::new(Arrivals::default());
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
-    for (index, job) in jobs.iter().flatten().enumerate() {
-        if job.slot.set_waiter(Waiter::OneOf(Arc::clone(&arrivals), index)).is_err() {
-            arrivals.push(index);
-        }
-    }
+    register_all(jobs.iter().flatten(), &arrivals);
     let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.shared()));
     let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
     AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, arrivals }
@@ -315,16 +357,16 @@ impl<R> Iterator for AsCompleted<R> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(index) = self.arrivals.pop() {
-                self.left -= 1;
-                return self.jobs[index].take().map(|job| (index, job.get()));
-            }
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
             if let Err(error) = job.shared().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
+            }
+            if let Some(index) = self.arrivals.pop() {
+                self.left -= 1;
+                return self.jobs[index].take().map(|job| (index, job.get()));
             }
             // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);

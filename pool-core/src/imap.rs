@@ -102,6 +102,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             if self.has_ended {
                 return None;
             }
+            if let Err(error) = self.feed.shared.check_owner() {
+                // A copy of the host must not lock the slot.
+                self.has_ended = true;
+                return Some(Err(error));
+            }
             let is_finished = self.feed.slot.is_finished();
             self.take_in();
             if self.ready.is_empty() && self.is_slow && self.feed.pulled() - self.decoded < self.enough {

@@ -48,6 +48,8 @@ pub(crate) struct Lane {
     gathered_from: Option<u64>,
     /// How many of the calls are quiet.
     quiet: usize,
+    /// Of how many of them not even the leader is told.
+    silent: usize,
     /// How many of them are brief.
     brief: usize,
     /// The worker wrote what no worker writes: nothing further from there is believed.
@@ -79,6 +81,7 @@ impl Lane {
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
             quiet: 0,
+            silent: 0,
             brief: 0,
             gathered: Vec::new(),
             gathered_from: None,
@@ -123,6 +126,12 @@ impl Lane {
     #[inline]
     pub(crate) fn has_quiet_calls(&self) -> bool {
         self.quiet > 0
+    }
+
+    /// Whether one is out whose end the worker does not announce to a leader either.
+    #[inline]
+    pub(crate) fn has_silent_calls(&self) -> bool {
+        self.silent > 0
     }
 
     /// The item that the worker runs and since when, by its own word, or 0 if it has none. `None` if it runs none, or too

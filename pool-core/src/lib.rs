@@ -84,16 +84,21 @@ mod ranges;
 mod table;
 
 // The host.
-mod callbacks;
+mod alarm;
 mod engine;
 mod lane;
+mod notifier;
 mod payload;
 mod rack;
+mod rest;
 mod room;
 mod scheduler;
 mod shared;
 mod slot;
+mod status;
 mod supervisor;
+mod sync;
+mod waiters;
 
 // Other processes.
 mod chunk;

@@ -5,8 +5,9 @@ use crate::bytes::Bytes;
 use crate::error::Error;
 use crate::landing::Landing;
 use crate::rack::SlotRef;
-use crate::slot::{Part, Waiter};
+use crate::slot::Part;
 use crate::table::Entry;
+use crate::waiters::Waiters;
 
 #[derive(Debug)]
 pub(crate) struct Payload {
@@ -39,7 +40,7 @@ pub(crate) struct Call {
 /// What came of an outcome that was delivered.
 #[derive(Debug)]
 pub(crate) struct Delivered {
-    pub(crate) waiter: Option<Waiter>,
+    pub(crate) waiters: Option<Waiters>,
     /// A call ended with it.
     pub(crate) ends_call: bool,
 }
@@ -89,18 +90,18 @@ impl Payload {
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
         let Some(map) = &self.map else {
-            let waiter = self.blocks.complete(first, |slot| slot.complete(Part { first: 0, ..part }))?;
-            return Some(Delivered { waiter, ends_call: true });
+            let waiters = self.blocks.complete(first, |slot| slot.complete(Part { first: 0, ..part }))?;
+            return Some(Delivered { waiters, ends_call: true });
         };
-        let waiter = map.slot.deliver(part);
+        let waiters = map.slot.deliver(part);
         self.blocks.settled(first, items);
-        Some(Delivered { waiter, ends_call: false })
+        Some(Delivered { waiters, ends_call: false })
     }
 
     /// Nothing more will come; `rest` says why, if items are missing. `each` hears whom to tell, of each map or call that
     /// ends with it.
     #[inline]
-    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiter>)) {
+    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
         let why = || rest.map(Error::duplicate);
         match &mut self.map {
             Some(Map { slot, landing }) => each(slot.finish(why(), landing.take())),

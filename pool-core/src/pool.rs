@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::builder::PoolBuilder;
@@ -21,10 +21,12 @@ use crate::task::Task;
 /// A fixed number of worker processes, and the jobs that wait for them.
 ///
 /// Share it by reference: all methods take `&self`. Dropping it is [`terminate`](Pool::terminate) and waiting until
-/// nothing is left: no process, no thread, no descriptor.
+/// nothing is left: no process, no thread, no descriptor. That includes callbacks, so none may wait for the thread that
+/// drops the pool. A pool that is dropped in a callback or a waker does not wait for those.
 ///
 /// A process that the host forks has no part in it: submitting and waiting are [`ErrorKind::Unsupported`] errors there,
-/// and closing, terminating and dropping do nothing.
+/// closing, terminating and dropping do nothing, and the pool says that it is terminated and has no workers. Nothing of
+/// it blocks there.
 ///
 /// # Examples
 ///
@@ -316,7 +318,8 @@ impl Pool {
         }
     }
 
-    /// Waits until all jobs are done and all workers have left. Results stay readable. May be called again.
+    /// Waits until all jobs are done, all workers have left, and all callbacks have returned. Results stay readable. May be
+    /// called again. In a callback or a waker it does not wait for callbacks, of which it would be one.
     ///
     /// # Errors
     ///
@@ -344,22 +347,17 @@ impl Pool {
         }
         self.shared.with(|engine| engine.scheduler.seal_lazy());
         self.shared.nudge();
-        let is_over = self.shared.wait_over(deadline);
-        if is_over {
-            self.join_threads();
-        }
-        Ok(is_over)
+        Ok(self.shared.wait_over(deadline) && self.join_threads(deadline))
     }
 
-    fn join_threads(&self) {
+    /// Of a pool that is over; false if the deadline comes before all callbacks have returned.
+    fn join_threads(&self, deadline: Option<Instant>) -> bool {
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            // A waker that drops the pool may run in one of them.
-            if thread.thread().id() != thread::current().id() {
-                let _ = thread.join();
-            }
+            // Nothing of the user's runs in supervisor and router, so this is neither of them, and both end by themselves.
+            let _ = thread.join();
         }
-        self.shared.callbacks.close();
+        self.shared.notifier.close(deadline)
     }
 
     /// Ends everything now: workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results
@@ -373,10 +371,11 @@ impl Pool {
     }
 
     // ---- asking ----------------------------------------------------------------------------------------------------
+    // In a copy of the host, which has no workers, nothing is locked.
 
     /// What the pool is doing.
     pub fn state(&self) -> PoolState {
-        self.shared.with(|engine| match engine.scheduler.state() {
+        self.shared.ask(PoolState::Terminated, |engine| match engine.scheduler.state() {
             State::Open => PoolState::Open,
             State::Closed => PoolState::Closed,
             State::Terminated => PoolState::Terminated,
@@ -386,17 +385,18 @@ impl Pool {
 
     /// How many workers the pool has, or is about to have.
     pub fn workers(&self) -> usize {
-        self.shared.with(|engine| engine.scheduler.workers())
+        self.shared.ask(0, |engine| engine.scheduler.workers())
     }
 
     /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced.
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.shared.with(|engine| engine.pids())
+        self.shared.ask(Vec::new(), |engine| engine.pids())
     }
 
     /// What the pool has done so far.
     pub fn stats(&self) -> Stats {
-        self.shared.with(|engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
+        let in_copy = Stats::default();
+        self.shared.ask(in_copy, |engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
     }
 
     /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what
@@ -407,8 +407,8 @@ impl Pool {
     /// `InvalidInput` for 0 or more than 4096 workers; `Closed` if the pool was closed or terminated, `Broken` if its
     /// workers could not be started.
     pub fn resize(&self, workers: usize) -> Result<()> {
-        PoolBuilder::check_workers(workers)?;
         self.shared.check_owner()?;
+        PoolBuilder::check_workers(workers)?;
         self.shared.with(|engine| {
             engine.check_open()?;
             engine.scheduler.resize(workers);
@@ -426,12 +426,8 @@ impl Drop for Pool {
             return;
         }
         self.terminate();
-        let me = thread::current().id();
-        let is_inside = |thread: &JoinHandle<()>| thread.thread().id() == me;
-        if !self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter().any(is_inside) {
-            self.shared.wait_over(None);
-        }
-        self.join_threads();
+        self.shared.wait_over(None);
+        self.join_threads(None);
     }
 }
 

@@ -5,10 +5,8 @@
 //! follower takes over. While nobody waits, the router thread takes replies in.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 
-use pool_ipc::Hub;
+use super::sync::{Hub, Mutex, MutexGuard, PoisonError, Thread, thread};
 
 #[derive(Debug, Default)]
 pub(crate) struct Room {

@@ -1,45 +1,48 @@
 //! What all threads of a pool share: the engine under its lock, and the places to wait.
+//!
+#![doc = include_str!("waiting.md")]
 
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Patience, Sleeper};
 
-use crate::callbacks::Callbacks;
+use crate::alarm::{Alarm, NEVER};
 use crate::engine::{Engine, Errands};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Lineage;
+use crate::notifier::{Job, Notifier, RETRY_AFTER};
 use crate::payload::Call;
 use crate::rack::SlotRef;
+use crate::rest::{Rest, Resting};
 use crate::room::{Place, Room};
 use crate::scheduler::{Nanos, Terms};
-use crate::slot::Waiter;
 use crate::table::Entry;
 use crate::task::Options;
+use crate::waiters::Waiter;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
     engine: Mutex<Engine>,
     pub(crate) hub: Hub,
     room: Room,
-    pub(crate) callbacks: Arc<Callbacks>,
+    pub(crate) notifier: Arc<Notifier>,
     /// Items that may be unsettled before a submission waits.
     pub(crate) max_pending: u64,
     /// Options of tasks that set none.
     pub(crate) defaults: Options,
     supervision: Mutex<Supervision>,
-    /// When the scheduler wants the clock to be looked at ([`NEVER`] if not); changed under the engine's lock.
-    due: AtomicU64,
-    /// Until when the supervisor sleeps, if no bell rings.
-    sleeps_until: AtomicU64,
+    /// When the scheduler wants the clock to be looked at; set under the engine's lock. The supervisor sleeps until then.
+    alarm: Alarm,
     /// The last thread of the pool has ended, or something was settled while somebody waited for that.
     ended: Condvar,
-    pub(crate) bell: EventFd,
-    /// The router sleeps until it is rung.
-    router_dozes: AtomicBool,
+    pub(crate) bell: Arc<EventFd>,
+    /// How the router sleeps.
+    rest: Rest,
     /// The router may end.
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission: a hint, for the router.
@@ -59,22 +62,22 @@ struct Supervision {
 }
 
 impl Shared {
-    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64, defaults: Options) -> Result<Arc<Self>> {
+    /// `name` is the pool's.
+    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64, defaults: Options, name: &str) -> Result<Arc<Self>> {
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = EventFd::from_flags(flags).map_err(|error| Error::system("eventfd", error))?;
+        let bell = Arc::new(EventFd::from_flags(flags).map_err(|error| Error::system("eventfd", error))?);
         Ok(Arc::new(Shared {
             engine: Mutex::new(engine),
             hub,
             room: Room::default(),
-            callbacks: Arc::default(),
+            notifier: Notifier::new(name, Arc::clone(&bell)),
             max_pending,
             defaults,
             supervision: Mutex::default(),
-            due: AtomicU64::new(NEVER),
-            sleeps_until: AtomicU64::new(0),
+            alarm: Alarm::new(),
             ended: Condvar::new(),
             bell,
-            router_dozes: AtomicBool::new(false),
+            rest: Rest::new(),
             is_over: AtomicBool::new(false),
             bustle: AtomicU32::new(0),
             owner: Lineage::here(),
@@ -107,7 +110,7 @@ impl Shared {
         let result = body(&mut engine);
         engine.act();
         let errands = engine.errands.take();
-        let is_early = self.note_due(engine.scheduler.wake_at());
+        let is_early = self.alarm.set(engine.scheduler.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {
             self.nudge();
@@ -118,28 +121,22 @@ impl Shared {
         result
     }
 
-    /// Notes when the clock is to be looked at; whether the supervisor would sleep too long.
-    #[inline]
-    fn note_due(&self, wake_at: Option<Nanos>) -> bool {
-        let due = wake_at.unwrap_or(NEVER);
-        if self.due.load(Ordering::Relaxed) == due {
-            return false;
-        }
-        // Either this sees until when the supervisor sleeps, or the supervisor sees this before it does.
-        self.due.store(due, Ordering::SeqCst);
-        due < self.sleeps_until.load(Ordering::SeqCst)
+    /// As [`with`](Shared::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
+    pub(crate) fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
+        if self.owner.is_here() { self.with(body) } else { in_copy }
     }
 
     #[inline]
     fn run(&self, errands: Errands) {
         let Errands { waiters, launches, progress, quiet } = errands;
-        for waiter in waiters {
-            match waiter {
-                Waiter::Thread(thread) => thread.unpark(),
-                Waiter::Task(waker) => waker.wake(),
+        let mut jobs = Vec::new();
+        for waiters in waiters {
+            waiters.for_each(|waiter| match waiter {
+                Waiter::Thread(thread) | Waiter::AtEnd(thread) => thread.unpark(),
                 Waiter::OneOf(arrivals, number) => arrivals.push(number),
-                Waiter::Callback(callback) => self.callbacks.run(callback),
-            }
+                Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
+                Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
+            });
         }
         if !launches.is_empty() {
             self.supervision().launches.extend(launches);
@@ -151,10 +148,12 @@ impl Shared {
         if progress {
             self.hub.ring(Sleeper::Caller);
         }
-        if quiet && self.router_dozes.load(Ordering::Relaxed) {
+        if quiet && self.rest.end(Resting::Dozes) {
             // Lest it sleep until it is rung: from now on it looks up from time to time.
-            self.router_dozes.store(false, Ordering::Relaxed);
             self.hub.ring(Sleeper::Router);
+        }
+        if !jobs.is_empty() {
+            self.notifier.push(jobs);
         }
     }
 
@@ -171,13 +170,9 @@ impl Shared {
 
     /// The supervisor is about to sleep: until when it may.
     pub(crate) fn supervisor_sleeps(&self) -> Nanos {
-        loop {
-            let due = self.due.load(Ordering::SeqCst);
-            self.sleeps_until.store(due, Ordering::SeqCst);
-            if self.due.load(Ordering::SeqCst) >= due {
-                return due;
-            }
-        }
+        let latest =
+            if self.notifier.retry() { monotonic_ns().saturating_add(RETRY_AFTER.as_nanos() as Nanos) } else { NEVER };
+        self.alarm.sleep(latest)
     }
 
     pub(crate) fn supervisor_left(&self) {
@@ -224,8 +219,8 @@ impl Shared {
                 self.with(Engine::route);
                 return ready();
             }
-            let place = self.room.enter(&self.hub);
-            match place {
+            let seat = Seat { shared: self, place: self.room.enter(&self.hub) };
+            match seat.place {
                 Place::Leader => self.lead(deadline, &mut ready),
                 Place::Follower => {
                     register(thread::current());
@@ -234,21 +229,27 @@ impl Shared {
                     }
                 }
             }
-            if self.room.leave(place, &self.hub) {
-                // Replies that came before the workers knew that nobody leads any more.
-                self.with(Engine::route_news);
-            }
         }
         true
+    }
+
+    /// Nobody leads any more.
+    fn take_in_the_last(&self) {
+        // Replies that came before the workers knew.
+        self.with(Engine::route_news);
+        if self.rest.end(Resting::Leans) {
+            // It has left quiet calls to the leader.
+            self.hub.ring(Sleeper::Router);
+        }
     }
 
     /// Takes in everybody's replies until `ready` or the deadline.
     fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool) {
         let mut nap = LEADER_NAP_MIN;
         loop {
-            let (has_quiet_calls, expects_news) = self.with(|engine| {
+            let (has_silent_calls, expects_news) = self.with(|engine| {
                 engine.route_news();
-                (engine.has_quiet_calls(), engine.expects_news())
+                (engine.has_silent_calls(), engine.expects_news())
             });
             if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return;
@@ -259,7 +260,7 @@ impl Shared {
                 nap = LEADER_NAP_MIN;
                 continue;
             }
-            let until = earlier(deadline, has_quiet_calls.then(|| Instant::now() + nap));
+            let until = earlier(deadline, has_silent_calls.then(|| Instant::now() + nap));
             let rung = self.hub.wait(Sleeper::Caller, || ready() || self.engine().has_news(), until);
             nap = if rung { LEADER_NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
@@ -287,22 +288,28 @@ impl Shared {
                 thread::sleep(NAP_MIN);
                 continue;
             }
-            // A leader takes all replies in, and is not to be disturbed; but calls that are quiet may be out when he leaves.
+            // A leader takes all replies in, and is not to be disturbed. If one stays, the router leaves it all quiet calls.
             let is_led = || self.room.is_led();
-            if is_led() {
-                nap = NAP_BESIDE_LEADER;
-            }
-            let dozes = self.with(|engine| {
-                if !is_led() {
+            let mut was_led = false;
+            let resting = self.with(|engine| {
+                // Under the engine's lock: a leader that leaves takes it once more, and then ends this rest.
+                was_led = is_led();
+                if !was_led {
                     engine.route();
                 }
-                let dozes = !engine.has_quiet_calls();
-                self.router_dozes.store(dozes, Ordering::Relaxed);
-                dozes
+                let resting = match engine.has_quiet_calls() {
+                    false => Resting::Dozes,
+                    true if was_led && nap >= NAP_MAX => Resting::Leans,
+                    true => Resting::Naps,
+                };
+                self.rest.begin(resting);
+                resting
             });
-            let until = (!dozes).then(|| Instant::now() + nap);
-            let is_wanted = || dozes && !self.router_dozes.load(Ordering::Relaxed);
-            let ready = || is_over() || is_wanted() || !is_led() && self.engine().has_news();
+            if was_led {
+                nap = nap.max(NAP_BESIDE_LEADER);
+            }
+            let until = (resting == Resting::Naps).then(|| Instant::now() + nap);
+            let ready = || is_over() || self.rest.has_ended(resting) || !is_led() && self.engine().has_news();
             let rung = self.hub.wait(Sleeper::Router, ready, until);
             nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
@@ -372,13 +379,31 @@ impl Shared {
     }
 }
 
-/// No time at all.
-const NEVER: Nanos = Nanos::MAX;
+/// A place where a thread waits, left also by unwinding.
+struct Seat<'s> {
+    shared: &'s Shared,
+    place: Place,
+}
+
+impl Drop for Seat<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.shared.room.leave(self.place, &self.shared.hub) {
+            if thread::panicking() {
+                // The engine may be what has panicked, so this is left to the router.
+                self.shared.rest.end_any();
+                self.shared.hub.ring(Sleeper::Router);
+            } else {
+                self.shared.take_in_the_last();
+            }
+        }
+    }
+}
 
 /// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
 const NAP_MIN: Duration = Duration::from_millis(1);
 const NAP_MAX: Duration = Duration::from_millis(64);
-/// The router's naps while somebody leads.
+/// The router's first nap while somebody leads.
 const NAP_BESIDE_LEADER: Duration = Duration::from_millis(4);
 /// A leader's first nap: he is told of all but the chunks of maps that have others behind them.
 const LEADER_NAP_MIN: Duration = Duration::from_millis(8);
@@ -397,5 +422,44 @@ fn park(deadline: Option<Instant>) {
     match deadline {
         None => thread::park(),
         Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::scheduler::{Config, Scheduler};
+
+    fn without_workers() -> Arc<Shared> {
+        let config = Config {
+            workers: 0,
+            max_tasks_per_worker: None,
+            restart_limit: 0,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let engine = Engine::new(Scheduler::new(config, 0), None, None);
+        let (hub, _) = Hub::create(0).unwrap();
+        Shared::new(engine, hub, u64::MAX, Options::default(), "test").unwrap()
+    }
+
+    #[test]
+    fn a_leader_that_unwinds_leads_no_longer() {
+        let shared = without_workers();
+        let was_led = Cell::new(false);
+        let ready = || {
+            was_led.set(was_led.get() | shared.room.is_led());
+            assert!(!shared.room.is_led(), "on purpose");
+            false
+        };
+        assert!(catch_unwind(AssertUnwindSafe(|| shared.wait(None, ready, drop))).is_err());
+        assert!(was_led.get() && !shared.room.is_led());
+        // The next one can lead, and come to an end.
+        assert!(!shared.wait(Some(Instant::now() + Duration::from_millis(5)), || false, drop));
+        assert!(!shared.room.is_led());
     }
 }

@@ -1,37 +1,24 @@
 //! Where the outcome of a job arrives, and who waits for it.
 
-use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
-use std::thread::Thread;
 
 use crate::bytes::{Bytes, INLINE};
 use crate::error::Error;
 use crate::landing::Landing;
+use crate::status::{LENGTH, Status};
+pub(crate) use crate::waiters::Waiter;
+use crate::waiters::{Arrivals, Waiters};
 
 /// Of a map, or of one call. There may be ten million.
 #[derive(Debug, Default)]
 pub(crate) struct Slot {
-    /// What has happened ([`FINISHED`] ...), and the length of a short value.
-    state: AtomicU8,
-    fresh: AtomicBool,
-    /// The value of a call if it is [short](Slot::short), as most are: nobody has to lock anything for it.
-    short: [AtomicU64; 2],
+    /// With the value of a call if it is [short](Slot::short), as most are: nobody has to lock anything for it.
+    status: Status,
     /// All else.
     inbox: Mutex<Option<Box<Inbox>>>,
 }
 
-/// The bits of a slot's state that hold the length of a short value.
-const LENGTH: u8 = 0x0f;
-/// The call has a short value.
-const SHORT: u8 = 0x10;
-/// Nothing more will come.
-const FINISHED: u8 = 0x20;
-/// There is a waiter in the inbox.
-const AWAITED: u8 = 0x40;
-/// Nobody will look any more.
-const ABANDONED: u8 = 0x80;
 const _: () = assert!(INLINE <= LENGTH as usize && size_of::<Slot>() <= 40);
 
 #[derive(Debug, Default)]
@@ -39,7 +26,7 @@ struct Inbox {
     parts: Parts,
     /// Why the items that have not been delivered never will be.
     rest: Option<Error>,
-    waiter: Option<Waiter>,
+    waiters: Option<Waiters>,
 }
 
 /// The outcome of consecutive items.
@@ -118,54 +105,28 @@ impl IntoIterator for Parts {
     }
 }
 
-/// To be told of an outcome.
-pub(crate) enum Waiter {
-    Thread(Thread),
-    Task(Waker),
-    /// One of several jobs, known by this number there.
-    OneOf(Arc<Arrivals>, usize),
-    /// Only when all is done.
-    Callback(Box<dyn FnOnce() + Send>),
-}
-
-impl std::fmt::Debug for Waiter {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Waiter::Thread(_) => "Thread",
-            Waiter::Task(_) => "Task",
-            Waiter::OneOf(..) => "OneOf",
-            Waiter::Callback(_) => "Callback",
-        })
-    }
-}
-
 impl Slot {
     #[inline]
     fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    #[inline]
-    fn has(&self, flag: u8) -> bool {
-        self.state.load(Ordering::Acquire) & flag != 0
-    }
-
-    /// Takes the outcome of some items. The waiter, if it is to be told now.
-    pub(crate) fn deliver(&self, part: Part) -> Option<Waiter> {
+    /// Takes the outcome of some items. Those of the waiters that are to be told now.
+    pub(crate) fn deliver(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
-        if self.has(ABANDONED) {
+        if self.status.is_abandoned() {
             return None;
         }
         let inbox = inbox.get_or_insert_default();
         inbox.parts.push(part);
-        self.fresh.store(true, Ordering::Release);
-        inbox.waiter.take_if(|waiter| matches!(waiter, Waiter::Thread(_)))
+        self.status.set_news(true);
+        Waiters::take_if(&mut inbox.waiters, Waiter::is_for_news)
     }
 
     /// Takes the outcome of a call.
-    pub(crate) fn complete(&self, part: Part) -> Option<Waiter> {
+    pub(crate) fn complete(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
-        if !self.has(ABANDONED) {
+        if !self.status.is_abandoned() {
             inbox.get_or_insert_default().parts = Parts::One(part);
         }
         self.end(&mut inbox)
@@ -173,21 +134,18 @@ impl Slot {
 
     /// Takes the value of a call, the first `length` bytes of these words.
     #[inline]
-    pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiter> {
-        self.short.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
-        // Either this finds that there is a waiter, or who brings one finds that this is finished.
-        let before = self.state.swap(FINISHED | SHORT | length, Ordering::AcqRel);
-        if before & AWAITED == 0 { None } else { self.inbox().as_mut()?.waiter.take() }
+    pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiters> {
+        if self.status.finish_short(words, length) { self.inbox().as_mut()?.waiters.take() } else { None }
     }
 
     /// This is the one place where a job ends, but for a call of a short value.
-    fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiter> {
-        self.state.fetch_or(FINISHED, Ordering::Release);
-        inbox.as_mut()?.waiter.take()
+    fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiters> {
+        self.status.finish();
+        inbox.as_mut()?.waiters.take()
     }
 
     /// Nothing more will come; `rest` says why, if items are missing.
-    pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiter> {
+    pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiters> {
         let mut inbox = self.inbox();
         if rest.is_some() || landing.is_some() {
             let inbox = inbox.get_or_insert_default();
@@ -203,31 +161,26 @@ impl Slot {
     /// Whether nothing more will come.
     #[inline]
     pub(crate) fn is_finished(&self) -> bool {
-        self.has(FINISHED)
+        self.status.is_finished()
     }
 
     /// Whether there is something to [take](Slot::take), or never will be.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
-        self.fresh.load(Ordering::Acquire) || self.is_finished()
+        self.status.has_news()
     }
 
     /// The value of a finished call, if it is of a few bytes; it stays. All else is to be [taken](Slot::take).
     #[inline]
     pub(crate) fn short(&self) -> Option<Bytes> {
-        let state = self.state.load(Ordering::Acquire);
-        if state & SHORT == 0 {
-            return None;
-        }
-        let words = self.short.each_ref().map(|word| word.load(Ordering::Relaxed));
-        Some(Bytes::of_words(words, state & LENGTH))
+        self.status.short().map(|(words, length)| Bytes::of_words(words, length))
     }
 
     /// What has arrived.
     #[inline]
     pub(crate) fn take(&self) -> Parts {
         let mut inbox = self.inbox();
-        self.fresh.store(false, Ordering::Relaxed);
+        self.status.set_news(false);
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
@@ -263,60 +216,55 @@ impl Slot {
         rest.is_none() && parts.as_slice().iter().all(|part| part.values.is_ok())
     }
 
-    /// Whoever is to be told next, in place of anybody before. Given back if there is nothing to wait for.
-    pub(crate) fn set_waiter(&self, waiter: Waiter) -> Result<(), Waiter> {
+    /// Has the waiter told, beside those that are there. Returns the one that it replaces, or the waiter itself if there is
+    /// nothing to wait for: either may have a destructor of the user's, which must not run under the lock.
+    pub(crate) fn set_waiter(&self, waiter: Waiter) -> Result<Option<Waiter>, Waiter> {
         let mut inbox = self.inbox();
-        let news = match waiter {
-            Waiter::Thread(_) => self.has_news(),
-            Waiter::Task(_) | Waiter::OneOf(..) | Waiter::Callback(_) => self.is_finished(),
-        };
-        if news {
+        if waiter.is_for_news() && self.has_news() {
             return Err(waiter);
         }
-        let inbox = inbox.get_or_insert_default();
-        inbox.waiter = Some(waiter);
-        // A short value may have come meanwhile.
-        let before = self.state.fetch_or(AWAITED, Ordering::AcqRel);
-        inbox.waiter.take_if(|_| before & FINISHED != 0).map_or(Ok(()), Err)
-    }
-
-    /// What arrives from now on is dropped.
-    pub(crate) fn abandon(&self) {
-        let mut inbox = self.inbox();
-        self.state.fetch_or(ABANDONED, Ordering::Relaxed);
-        *inbox = None;
-    }
-}
-
-/// Numbers of jobs in the order in which these finish, and the thread that waits for the next.
-#[derive(Debug, Default)]
-pub(crate) struct Arrivals {
-    state: Mutex<(VecDeque<usize>, Option<Thread>)>,
-}
-
-impl Arrivals {
-    fn state(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Thread>)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn push(&self, number: usize) {
-        let mut state = self.state();
-        state.0.push_back(number);
-        if let Some(thread) = state.1.take() {
-            thread.unpark();
+        // Before the waiter is there, but under the lock: a short value that comes from here on looks for it behind that.
+        if !self.status.begin_wait() {
+            return Err(waiter);
         }
+        Ok(Waiters::add(&mut inbox.get_or_insert_default().waiters, waiter))
     }
 
-    pub(crate) fn pop(&self) -> Option<usize> {
-        self.state().0.pop_front()
+    /// Whether there is an outcome; if not, the waker is woken when there is.
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        if self.is_finished() {
+            return true;
+        }
+        if self.inbox().as_ref().and_then(|inbox| inbox.waiters.as_ref()).is_some_and(|own| own.has_task(waker)) {
+            return self.is_finished();
+        }
+        // Both the clone and the drop of a waker that is replaced are the user's code, so they are outside the lock.
+        self.set_waiter(Waiter::Task(waker.clone())).is_err()
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.state().0.is_empty()
+    /// This thread waits no longer.
+    pub(crate) fn forget_this_thread(&self) {
+        drop(self.take_waiters(Waiter::is_this_thread));
     }
 
-    pub(crate) fn set_thread(&self, thread: Thread) {
-        self.state().1 = Some(thread);
+    /// Nobody waits for these any longer.
+    pub(crate) fn forget(&self, arrivals: &Arc<Arrivals>) {
+        drop(self.take_waiters(|waiter| waiter.is_of(arrivals)));
+    }
+
+    fn take_waiters(&self, which: impl Fn(&Waiter) -> bool) -> Option<Waiters> {
+        Waiters::take_if(&mut self.inbox().as_mut()?.waiters, which)
+    }
+
+    /// Drops whatever has arrived, arrives from now on, or waits.
+    pub(crate) fn abandon(&self) {
+        let inbox = {
+            let mut inbox = self.inbox();
+            self.status.abandon();
+            inbox.take()
+        };
+        // Behind the lock: a waker's destructor may use the pool, and the pool takes this lock under its own.
+        drop(inbox);
     }
 }
 

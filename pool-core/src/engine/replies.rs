@@ -108,11 +108,11 @@ impl Engine {
         let mut calls = 0;
         while let Some((words, length)) = next {
             let call = first + u64::from(calls);
-            if let Some(waiter) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
+            if let Some(waiters) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
                 self.errands.progress = true;
                 self.counts.settled(1, true);
                 self.counts.finished();
-                self.errands.waiters.extend(waiter);
+                self.errands.waiters.extend(waiters);
             }
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
@@ -132,6 +132,6 @@ impl Engine {
         if delivered.ends_call {
             self.counts.finished();
         }
-        self.errands.waiters.extend(delivered.waiter);
+        self.errands.waiters.extend(delivered.waiters);
     }
 }

@@ -97,7 +97,7 @@ static OWNER: LazyLock<Arc<Shared>> = LazyLock::new(|| {
     };
     let engine = Engine::new(Scheduler::new(config, 0), None, None);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Shared::new(engine, hub, u64::MAX, Options::default()).expect("there is room for a descriptor")
+    Shared::new(engine, hub, u64::MAX, Options::default(), "pool").expect("there is room for a descriptor")
 });
 
 /// More would only take longer.

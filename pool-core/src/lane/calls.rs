@@ -13,6 +13,7 @@ use crate::message::call;
 pub(super) struct Sent {
     pub(super) seq: u32,
     pub(super) quiet: bool,
+    pub(super) silent: bool,
     pub(super) brief: bool,
     /// Where its limit can be lowered: only if it went out in one record.
     record: Option<u64>,
@@ -93,9 +94,11 @@ impl Lane {
     fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == call::RUN {
             let (quiet, brief) = (flags & call::QUIET != 0, flags & call::BRIEF != 0);
+            let silent = flags & call::SILENT != 0;
             self.quiet += usize::from(quiet);
+            self.silent += usize::from(silent);
             self.brief += usize::from(brief);
-            self.sent.push_back(Sent { seq, quiet, brief, record, segment: None });
+            self.sent.push_back(Sent { seq, quiet, silent, brief, record, segment: None });
         }
         self.touched = true;
     }

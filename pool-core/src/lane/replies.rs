@@ -85,6 +85,7 @@ impl Lane {
             let last = header.flags & reply::LAST != 0;
             if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
                 self.quiet -= usize::from(sent.quiet);
+                self.silent -= usize::from(sent.silent);
                 self.brief -= usize::from(sent.brief);
             }
             let failed = header.kind == reply::FAILED;

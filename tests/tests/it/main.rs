@@ -1,8 +1,10 @@
 //! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
 
+mod callbacks;
 mod calls;
 mod cancels;
 mod confinement;
+mod copies;
 mod crashes;
 mod deaths;
 mod endurance;
@@ -35,6 +37,8 @@ mod terminal;
 mod time_limits;
 mod turmoil;
 mod values;
+mod waiting;
+mod wakers;
 mod walk_through;
 
 use std::process::ExitCode;
@@ -51,6 +55,10 @@ fn main() -> ExitCode {
         maps::checks(),
         long_maps::checks(),
         handles::checks(),
+        waiting::checks(),
+        wakers::checks(),
+        callbacks::checks(),
+        copies::checks(),
         values::checks(),
         crashes::checks(),
         matrix::checks(),

@@ -36,7 +36,7 @@ pub(super) const ATOMICS: [&str; 12] = [
     "pool-core/src/output.rs",
     "pool-core/src/shared.rs",
     "pool-core/src/signals.rs",
-    "pool-core/src/slot.rs",
+    "pool-core/src/sync.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",

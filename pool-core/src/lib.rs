@@ -78,6 +78,7 @@ mod outcome;
 mod plain;
 mod quantity;
 mod table;
+mod window;
 
 // The host.
 mod callbacks;

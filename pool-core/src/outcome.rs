@@ -132,9 +132,16 @@ impl<T: Task> Gathered<T> {
     /// The values, or the first error by index.
     pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
         match (self.errors.into_iter().next(), self.rest) {
+            // Whoever cancelled it was told that it has no other outcome.
+            (_, Some(error)) if error.kind() == ErrorKind::Cancelled => Err(error),
             (Some((_, error)), _) | (None, Some(error)) => Err(error),
             (None, None) => Ok(self.values),
         }
+    }
+
+    /// Why items are missing, if any are.
+    pub(crate) fn take_rest(&mut self) -> Option<Error> {
+        self.rest.take()
     }
 
     /// Each item's own result.

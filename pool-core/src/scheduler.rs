@@ -235,6 +235,8 @@ pub(crate) struct Scheduler<P> {
     full: bool,
     unsettled: u64,
     open_jobs: usize,
+    /// Callers that wait for the end for a limited time.
+    joiners: u32,
     wake_at: Option<Nanos>,
 }
 
@@ -254,6 +256,7 @@ impl<P> Scheduler<P> {
             full: false,
             unsettled: 0,
             open_jobs: 0,
+            joiners: 0,
             wake_at: None,
         };
         (0..config.workers).for_each(|worker| scheduler.launch(worker));
@@ -370,6 +373,27 @@ impl<P> Scheduler<P> {
         if self.state == State::Open {
             self.state = State::Closed;
             self.wind_down();
+        }
+    }
+
+    /// Somebody begins to wait for the end for a limited time: if nothing but lazy jobs without pending items is left, they
+    /// get no more. As long as there is something else to wait for they go on, since the wait may end before.
+    pub(crate) fn begin_join(&mut self) {
+        self.joiners += 1;
+        self.seal_idle_lazy();
+    }
+
+    /// Who [began to wait](Scheduler::begin_join) has given up.
+    pub(crate) fn end_join(&mut self) {
+        self.joiners -= 1;
+    }
+
+    fn seal_idle_lazy(&mut self) {
+        if self.joiners > 0 && self.unsettled == 0 && self.state == State::Closed {
+            let mut open = self.jobs.ids().into_iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.open);
+            if open.all(|job| job.terms.lazy) {
+                self.seal_lazy();
+            }
         }
     }
 

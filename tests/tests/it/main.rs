@@ -10,6 +10,7 @@ mod hosts;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod lazy_maps;
 mod limits;
 mod long_maps;
 mod maps;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         calls::checks(),
         maps::checks(),
         long_maps::checks(),
+        lazy_maps::checks(),
         handles::checks(),
         values::checks(),
         crashes::checks(),

@@ -17,6 +17,11 @@ const SLOW: Duration = Duration::from_millis(1);
 /// How long a call that is to wait for nothing may pull input, if no item is out.
 const GLANCE: Duration = Duration::from_micros(100);
 
+/// A result that does not come for so long may be held back by its worker, which publishes it together with later ones. It
+/// is looked for after this time, and then after longer and longer ones.
+const STALL_MIN: Duration = Duration::from_millis(10);
+const STALL_MAX: Duration = Duration::from_secs(1);
+
 /// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
 ///
 /// The input is pulled while results are waited for, in the thread that iterates. Making the iterator pulls nothing, and
@@ -47,6 +52,8 @@ struct Stream<T: Task, I> {
     ready_bytes: usize,
     /// Parts that are not decoded: they wait for those before them, or for the results that are ready.
     parts: Vec<Part>,
+    /// When workers are asked for what they hold back, and how long after the time before.
+    stall: Option<(Instant, Duration)>,
     /// Items decoded.
     decoded: u64,
     /// Items handed out.
@@ -72,6 +79,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             ready: VecDeque::new(),
             ready_bytes: 0,
             parts: Vec::new(),
+            stall: None,
             decoded: 0,
             yielded: 0,
             has_ended: false,
@@ -106,8 +114,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             }
             let is_there = match self.pull(deadline) {
                 Pulled::News => true,
-                Pulled::Enough => self.feed.wait(deadline),
-                Pulled::NoRoom => self.feed.wait_or_room(deadline),
+                Pulled::Enough => self.wait(deadline, false),
+                Pulled::NoRoom => self.wait(deadline, true),
             };
             if !is_there && self.feed.shared.check_owner().is_ok() {
                 let text = "no result yet; the next call will wait for the same item";
@@ -120,6 +128,32 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             None => self.feed.resume_panic(),
         }
         result
+    }
+
+    /// Waits for a result, or for room; false if the deadline comes first. If it takes long, it looks whether workers have
+    /// results that they publish only with that of the item that they are at.
+    fn wait(&mut self, deadline: Option<Instant>, or_room: bool) -> bool {
+        loop {
+            let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
+            let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
+            let is_there = if or_room { self.feed.wait_or_room(until) } else { self.feed.wait(until) };
+            let now = Instant::now();
+            let Feed { shared, slot, .. } = &self.feed;
+            if is_there || shared.check_owner().is_err() {
+                return is_there;
+            }
+            if now >= look_at {
+                let pause = (2 * pause).min(STALL_MAX);
+                self.stall = Some((now + pause, pause));
+                shared.with(|engine| engine.take_finished(slot.job()));
+                if slot.has_news() {
+                    return true;
+                }
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return false;
+            }
+        }
     }
 
     /// Pulls input until there is something to hand out, or enough is out, or the deadline has come. If nothing is out,
@@ -199,6 +233,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     }
 
     fn decode(&mut self, part: Part) {
+        self.stall = None;
         self.decoded += u64::from(part.items);
         self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
         decode::<T>(part, true, |_, result| self.ready.push_back(result));

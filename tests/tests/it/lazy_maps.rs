@@ -9,7 +9,7 @@ use std::time::Duration;
 use pool_core::prelude::*;
 use pool_core::{ErrorKind, PoolState};
 use tests::gate::{Gate, pass};
-use tests::procs::{SOON, eventually};
+use tests::procs::{SOON, eventually, kill_9};
 use tests::tasks::{halve, nap, square};
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
@@ -26,6 +26,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(who_waits_for_room_hears_that_the_pool_is_closed),
         each_method(large_results_are_few),
         each_method(large_arguments_are_few),
+        each_method(a_hanging_item_holds_no_result_back).workers(&[1, 2]),
+        each_method(results_that_were_fetched_are_not_taken_twice).workers(&[1, 2]),
         each_method(a_join_that_times_out_cuts_nothing_off),
         each_method(a_join_for_a_limited_time_waits_for_no_iterator),
         each_method(each_item_has_a_result_or_the_map_fails),
@@ -297,6 +299,64 @@ fn large_arguments_are_few(setup: &Setup) {
 fn pass_with(gate: &str, bytes: &[u8]) -> usize {
     pass(gate);
     bytes.len()
+}
+
+/// Passes the gate if it is its turn.
+#[pool_task]
+fn pass_at(item: usize, turn: usize, gate: &str) -> String {
+    if item % 100 == turn {
+        pass(gate);
+    }
+    item.to_string()
+}
+
+#[pool_task]
+fn pass_at_short(item: u64, turn: u64, gate: &str) -> u64 {
+    if item % 100 == turn {
+        pass(gate);
+    }
+    item
+}
+
+fn a_hanging_item_holds_no_result_back(setup: &Setup) {
+    let pool = setup.pool();
+    for turn in [1, 2, 7, 50, 98] {
+        let gate = Gate::new();
+        let input = (0..100).map(|item| (item, turn, gate.path()));
+        // So that the pool is not asked for input in between, and chunks are as long as they can be.
+        let mut texts = pool.imap(pass_at::Task.chunk_size(100), input.clone()).unwrap();
+        for item in 0..turn {
+            assert_eq!(texts.next_timeout(SOON).unwrap().unwrap(), item.to_string(), "before item {turn}");
+        }
+        let error = texts.next_timeout(Duration::from_millis(50)).unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+        gate.open();
+        assert!(texts.map(Result::unwrap).eq((turn..100).map(|item| item.to_string())));
+    }
+}
+
+/// Of chunks of which some values were fetched before they were published: by item, with a worker that dies, and with one
+/// that goes on.
+fn results_that_were_fetched_are_not_taken_twice(setup: &Setup) {
+    for dies in [false, true] {
+        let pool = setup.pool();
+        for turn in [1, 30, 77] {
+            let gate = Gate::new();
+            let input = (0..1000).map(|item| (item, turn, gate.path()));
+            let mut numbers = pool.imap(pass_at_short::Task.chunk_size(100).retries(9), input).unwrap();
+            for item in 0..turn {
+                assert_eq!(numbers.next_timeout(SOON).unwrap().unwrap(), item);
+            }
+            // Looked for once more, and again.
+            let error = numbers.next_timeout(Duration::from_millis(100)).unwrap().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Timeout);
+            if dies {
+                pool.worker_pids().into_iter().for_each(kill_9);
+            }
+            gate.open();
+            assert!(numbers.map(Result::unwrap).eq(turn..1000), "from {turn} on");
+        }
+    }
 }
 
 fn a_join_that_times_out_cuts_nothing_off(setup: &Setup) {

@@ -473,3 +473,54 @@ impl<P> Scheduler<P> {
         self.actions.push_back(Action::Abort { payload, verdict });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A closed pool without workers that has a lazy job, a map, and an item of each.
+    fn closed() -> (Scheduler<()>, JobId, JobId) {
+        let config = Config {
+            workers: 1,
+            max_tasks_per_worker: None,
+            restart_limit: 3,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let mut scheduler = Scheduler::new(config, 1);
+        let lazy = scheduler.submit(Terms { lazy: true, ..Terms::default() }, |_| ());
+        let map = scheduler.submit(Terms::default(), |_| ());
+        assert!(scheduler.feed(lazy, 0, 1) && scheduler.feed(map, 0, 1));
+        scheduler.close();
+        (scheduler, lazy, map)
+    }
+
+    #[test]
+    fn a_join_that_is_given_up_leaves_lazy_jobs_open() {
+        let (mut scheduler, lazy, map) = closed();
+        scheduler.begin_join();
+        scheduler.end_join();
+        scheduler.failed(lazy, 0);
+        scheduler.failed(map, 0);
+        scheduler.seal(map);
+        assert!(scheduler.feed(lazy, 1, 1), "it goes on");
+    }
+
+    #[test]
+    fn a_join_ends_lazy_jobs_when_nothing_else_is_left() {
+        let (mut scheduler, lazy, map) = closed();
+        scheduler.begin_join();
+        scheduler.failed(lazy, 0);
+        assert!(scheduler.feed(lazy, 1, 1), "an item of the map is pending");
+        scheduler.failed(map, 0);
+        scheduler.failed(lazy, 1);
+        assert!(scheduler.feed(lazy, 2, 1), "the map may get more items");
+        scheduler.seal(map);
+        assert!(scheduler.feed(lazy, 3, 1), "its own item is pending");
+        scheduler.failed(lazy, 2);
+        scheduler.failed(lazy, 3);
+        assert!(!scheduler.feed(lazy, 4, 1), "nobody waits for an iterator to be pulled");
+        assert!(!scheduler.has_work());
+    }
+}

@@ -8,17 +8,17 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_ipc::{Patience, SEGMENT_BYTES, Segment};
 
+use crate::arguments::encode_error;
 use crate::blocks::{Block, Content};
-use crate::bytes::{Bytes, INLINE};
 use crate::codec::CodecError;
-use crate::draft::Draft;
+use crate::draft::{Clock, Draft};
 use crate::encoder::Encoder;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::lane::RECORD_BYTES;
 use crate::payload::Payload;
 use crate::rack::{Rack, SlotRef};
@@ -73,14 +73,6 @@ enum Filled {
     Unencodable(CodecError),
 }
 
-/// Tells when a block has waited long enough.
-#[derive(Default)]
-struct Clock {
-    /// Items at which the time is looked at next.
-    check_at: u32,
-    since: Option<Instant>,
-}
-
 /// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
 /// early. Beyond that it goes to a segment of the arena.
 const BLOCK_BYTES: usize = RECORD_BYTES;
@@ -94,24 +86,6 @@ const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 const LAZY_STEP_BYTES: u64 = 1 << 20;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
-
-/// An item is not kept waiting for its block to fill for longer than this.
-const BLOCK_TIME: Duration = Duration::from_micros(100);
-
-impl Clock {
-    /// Whether a block of so many items should go. The time is read after 1, 4, 16, 64 ... items.
-    #[inline]
-    fn is_due(&mut self, items: u32) -> bool {
-        items > self.check_at && self.look(items)
-    }
-
-    fn look(&mut self, items: u32) -> bool {
-        self.check_at = 4 * items;
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        now - since > BLOCK_TIME
-    }
-}
 
 /// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
 struct Tally<'f> {
@@ -402,7 +376,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             None => Draft::new(first, length, bytes),
         };
         // The first item's own pull counts: behind a slow one comes another slow one.
-        self.clock = Clock { check_at: 0, since: Some(Instant::now()) };
+        self.clock = Clock::begin();
     }
 
     /// A segment of the arena, if chunks of items of this size are worth one.
@@ -508,40 +482,4 @@ impl<T: Task, I> Drop for Feed<T, I> {
             self.shared.with(|engine| engine.scheduler.cancel(job, false));
         }
     }
-}
-
-/// The arguments of a single call.
-#[inline]
-pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
-    if let Some(size @ ..=INLINE) = T::args_size() {
-        let mut bytes = [0; INLINE];
-        let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
-        return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
-    }
-    let mut short = [0; 64];
-    let mut out = Encoder::new(&mut short);
-    match out.item(T::args_size(), |out| T::encode_args(args, out)) {
-        Ok(None) => {
-            let used = out.used();
-            Ok(Bytes::copy_of(&short[..used]))
-        }
-        Ok(Some(bytes)) => Ok(Bytes::Heap(bytes)),
-        Err(error) => Err(encode_error::<T>(&error)),
-    }
-}
-
-/// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
-/// itself, if it is bytes or text of some length, which then is not copied.
-#[inline]
-pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
-    match T::args_into_bytes(args) {
-        Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
-        Err(args) => Ok((encode_one::<T>(&args)?, false)),
-    }
-}
-
-#[cold]
-fn encode_error<T: Task>(error: &CodecError) -> Error {
-    let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
-    Error::new(ErrorKind::Encode, text).of_task(T::entry())
 }

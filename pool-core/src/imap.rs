@@ -59,6 +59,8 @@ struct Stream<T: Task, I> {
     /// Items handed out.
     yielded: u64,
     has_ended: bool,
+    /// The input takes its time, so it is asked only for what keeps the workers busy.
+    is_slow: bool,
 }
 
 /// Why no input is pulled any more.
@@ -83,6 +85,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             decoded: 0,
             yielded: 0,
             has_ended: false,
+            is_slow: false,
         }
     }
 
@@ -177,7 +180,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
                 continue;
             }
             let wanted = self.window.room(self.feed.pulled() - self.yielded, workers, start.is_some());
-            if self.feed.has_ended() || wanted == 0 {
+            let is_busy = self.is_slow && self.window.out() >= 2 * workers;
+            if self.feed.has_ended() || wanted == 0 || is_busy {
                 return Pulled::Enough;
             }
             if room == 0 {
@@ -191,10 +195,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             if until.is_some_and(|until| until <= now) {
                 return Pulled::Enough;
             }
-            let is_slow = self.pull_block(wanted.min(room));
-            if is_slow && self.window.out() >= 2 * workers && start.elapsed() > SLOW {
-                return if self.feed.slot.has_news() { Pulled::News } else { Pulled::Enough };
-            }
+            self.is_slow = self.pull_block(wanted.min(room)) && start.elapsed() > SLOW;
         }
     }
 

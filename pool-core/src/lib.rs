@@ -64,6 +64,7 @@ pub mod __private;
 pub mod prelude;
 
 // From a call to bytes, and back.
+mod arguments;
 mod blocks;
 mod bytes;
 mod codec;

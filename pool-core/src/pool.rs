@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use crate::arguments::encode_owned;
 use crate::builder::PoolBuilder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{Feed, encode_owned};
+use crate::feed::Feed;
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::outcome::{self, Gathered};

@@ -1,8 +1,7 @@
 //! Maps whose results are taken while their input is pulled: who goes first, how far they look ahead, what they hold, and
-//! what becomes of the input when the pool ends. Also how many items may be pending, of whatever kind.
+//! what becomes of the input when the pool ends.
 
 use std::cell::{Cell, RefCell};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,20 +9,15 @@ use pool_core::prelude::*;
 use pool_core::{ErrorKind, PoolState};
 use tests::gate::{Gate, pass};
 use tests::procs::{SOON, eventually, kill_9};
-use tests::tasks::{halve, nap, square};
+use tests::tasks::{halve, square};
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(results_go_before_further_input),
-        everywhere(an_input_may_follow_from_the_results),
+        each_method(an_input_may_follow_from_the_results).workers(&[1, 2]),
         each_method(making_an_iterator_pulls_nothing_and_zero_only_looks),
         each_method(who_only_looks_gets_all_results),
-        each_method(a_result_is_handed_out_while_others_have_no_room),
-        each_method(an_input_that_is_a_lazy_map_itself_finds_room),
-        each_method(no_more_items_are_pending_than_may_be),
-        each_method(no_more_items_wait_than_may_be_pending),
-        each_method(who_waits_for_room_hears_that_the_pool_is_closed),
         each_method(large_results_are_few),
         each_method(large_arguments_are_few),
         each_method(a_hanging_item_holds_no_result_back).workers(&[1, 2]),
@@ -78,8 +72,8 @@ fn an_input_may_follow_from_the_results(setup: &Setup) {
         best.set(best.get().max(result.unwrap()));
     }
     assert!(best.get() >= 1 << 20);
-    // With each result the next item is twice as large, unless it was out already.
-    let most = 22 * (2 * setup.workers + 1) + 1;
+    // With each result the next item is twice as large, unless that was known when others were asked for which are out.
+    let most = 22 * (4 * setup.workers + 1);
     assert!(asked.get() <= most, "{} of at most {most} items", asked.get());
 }
 
@@ -120,130 +114,6 @@ fn who_only_looks_gets_all_results(setup: &Setup) {
         assert_eq!(found, Some(x * x));
     }
     assert!(lazy.next_timeout(Duration::ZERO).is_none());
-}
-
-fn a_result_is_handed_out_while_others_have_no_room(setup: &Setup) {
-    for most in [1, 3] {
-        let pool = setup.builder().max_pending(most).build().unwrap();
-        let pulled = Cell::new(0);
-        let input = (0..400).map(|_| {
-            pulled.set(pulled.get() + 1);
-            10
-        });
-        let mut naps = pool.imap(nap::Task, input).unwrap();
-        assert_eq!(naps.next().unwrap().unwrap(), 10);
-        assert!(pulled.get() < 50, "{} items were pulled before the first result", pulled.get());
-        drop(naps);
-        assert!(eventually(|| pool.stats().items_pending == 0));
-        assert!(pool.imap(square::Task, 0..500).unwrap().map(Result::unwrap).eq((0..500).map(|x| x * x)));
-        // A call takes the only places, and its result is not due.
-        let gate = Gate::new();
-        let calls: Vec<_> = (0..most).map(|_| pool.apply_async(pass::Task, gate.path()).unwrap()).collect();
-        let mut squares = pool.imap(square::Task, 0..5).unwrap();
-        let error = squares.next_timeout(Duration::from_millis(50)).unwrap().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Timeout);
-        gate.open();
-        assert!(squares.map(Result::unwrap).eq((0..5).map(|x| x * x)));
-        assert!(calls.into_iter().all(|call| call.get().is_ok()));
-    }
-}
-
-fn an_input_that_is_a_lazy_map_itself_finds_room(setup: &Setup) {
-    let pool = setup.builder().max_pending(1).build().unwrap();
-    let inner = || pool.imap(square::Task, 0..50).unwrap().map(Result::unwrap);
-    let expected: Vec<_> = (0..50).map(|x: u64| x.pow(4)).collect();
-    assert_eq!(pool.map(square::Task, inner()).unwrap(), expected);
-    assert_eq!(pool.map_async(square::Task, inner()).unwrap().get().unwrap(), expected);
-    assert!(pool.imap(square::Task, inner()).unwrap().map(Result::unwrap).eq(expected));
-}
-
-fn no_more_items_are_pending_than_may_be(setup: &Setup) {
-    for most in [1, 3, 100] {
-        let pool = setup.builder().max_pending(most).build().unwrap();
-        let (is_over, seen) = (AtomicBool::new(false), AtomicU64::new(0));
-        thread::scope(|scope| {
-            scope.spawn(|| {
-                while !is_over.load(Ordering::Relaxed) {
-                    seen.fetch_max(pool.stats().items_pending, Ordering::Relaxed);
-                }
-            });
-            let work: Vec<_> = (0..2)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let expected: Vec<_> = (0..600).map(|x| x * x).collect();
-                        assert_eq!(pool.map(square::Task, 0..600).unwrap(), expected);
-                        assert_eq!(pool.map_async(square::Task, 0..600).unwrap().get().unwrap(), expected);
-                        assert!(pool.imap(square::Task, 0..600).unwrap().map(Result::unwrap).eq(expected));
-                        assert_eq!(pool.imap_unordered(square::Task, 0..600).unwrap().count(), 600);
-                        let calls: Vec<_> = (0..100).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-                        assert!(calls.into_iter().all(|call| call.get().is_ok()));
-                    })
-                })
-                .collect();
-            let outcomes: Vec<_> = work.into_iter().map(|work| work.join()).collect();
-            is_over.store(true, Ordering::Relaxed);
-            assert!(outcomes.iter().all(Result::is_ok));
-        });
-        let seen = seen.into_inner();
-        assert!(seen <= most as u64, "{seen} items of at most {most} were pending");
-    }
-}
-
-fn no_more_items_wait_than_may_be_pending(setup: &Setup) {
-    for most in [1, 3, 100] {
-        let pool = setup.builder().max_pending(most).build().unwrap();
-        let (gate, pulled) = (Gate::new(), AtomicU64::new(0));
-        // So that blocks would be large.
-        pool.map(square::Task, 0..5000).unwrap();
-        let input = || (0..300).map(|_| gate.path()).inspect(|_| _ = pulled.fetch_add(1, Ordering::Relaxed));
-        thread::scope(|scope| {
-            let work = [
-                scope.spawn(|| pool.map(pass::Task, input()).unwrap().len()),
-                scope.spawn(|| pool.map_async(pass::Task, input()).unwrap().get().unwrap().len()),
-                scope.spawn(|| pool.imap(pass::Task, input()).unwrap().filter(Result::is_ok).count()),
-                scope.spawn(|| {
-                    let calls: Vec<_> = input().map(|path| pool.apply_async(pass::Task, path).unwrap()).collect();
-                    calls.into_iter().filter_map(|call| call.get().ok()).count()
-                }),
-            ];
-            let fills_up = eventually(|| pool.stats().items_pending == most as u64);
-            thread::sleep(Duration::from_millis(100));
-            let (pending, all) = (pool.stats().items_pending, pulled.load(Ordering::Relaxed));
-            gate.open();
-            assert!(work.into_iter().all(|work| work.join().unwrap() == 300));
-            assert!(fills_up && pending == most as u64, "{pending} items are pending, and may be {most}");
-            // Each of them may have seen the same room.
-            assert!(all <= 4 * most as u64 + 1, "{all} items were pulled where {most} may be pending");
-        });
-    }
-}
-
-fn who_waits_for_room_hears_that_the_pool_is_closed(setup: &Setup) {
-    for ends in [Pool::close, Pool::terminate] {
-        let pool = setup.builder().max_pending(1).build().unwrap();
-        let gate = Gate::new();
-        let held = pool.apply_async(pass::Task, gate.path()).unwrap();
-        thread::scope(|scope| {
-            let waiting: Vec<_> = (0..3)
-                .map(|x| {
-                    scope.spawn({
-                        let pool = &pool;
-                        move || pool.apply(square::Task, x)
-                    })
-                })
-                .collect();
-            // They wait now, most likely.
-            thread::sleep(Duration::from_millis(100));
-            ends(&pool);
-            let hear = eventually(|| waiting.iter().all(|thread| thread.is_finished()));
-            gate.open();
-            for thread in waiting {
-                assert_eq!(thread.join().unwrap().unwrap_err().kind(), ErrorKind::Closed);
-            }
-            assert!(hear, "they hear of it when there is room");
-        });
-        drop(held);
-    }
 }
 
 #[pool_task]
@@ -462,33 +332,34 @@ fn each_item_has_a_result_or_the_map_fails(setup: &Setup) {
 }
 
 #[pool_task]
-fn refuse() -> Result<(), String> {
+fn refuse(gate: &str) -> Result<(), String> {
+    pass(gate);
     Err("on purpose".to_owned())
 }
 
 fn a_broken_pool_loses_no_item_in_silence(setup: &Setup) {
-    let input = |pool: &Pool| (0..100).inspect(|_| assert!(eventually(|| pool.state() == PoolState::Broken))).count();
-    let make = || setup.builder().initializer(refuse::Task, ()).restart_limit(0).build();
-    assert_eq!(input(&make().unwrap()), 100);
-    let pool = make().unwrap();
-    let pulled = Cell::new(0_usize);
-    let items = || {
-        pulled.set(0);
-        (0..100_u64).inspect(|_| {
-            pulled.set(pulled.get() + 1);
-            eventually(|| pool.state() == PoolState::Broken);
-        })
+    let with_pool = |run: &dyn Fn(&Pool, &mut dyn Iterator<Item = u64>) -> ErrorKind| {
+        let gate = Gate::new();
+        let pool = setup.builder().initializer(refuse::Task, gate.path()).restart_limit(0).build().unwrap();
+        let mut input = (0..100).inspect(|item| {
+            if *item == 10 {
+                gate.open();
+                assert!(eventually(|| pool.state() == PoolState::Broken));
+            }
+        });
+        assert_eq!(run(&pool, &mut input), ErrorKind::Broken);
+        // The rest was not pulled.
+        assert!(input.next().is_some());
     };
-    let kind = match pool.imap(square::Task, items()) {
-        Err(error) => error.kind(),
-        Ok(results) => {
-            let results: Vec<_> = results.map(Result::unwrap_err).collect();
-            assert_eq!(results.len(), pulled.get());
-            results.last().unwrap().kind()
-        }
-    };
-    assert_eq!(kind, ErrorKind::Broken);
-    assert_eq!(pool.map_results(square::Task, items()).unwrap_err().kind(), ErrorKind::Broken);
+    with_pool(&|pool, input| pool.map_results(square::Task, input).unwrap_err().kind());
+    with_pool(&|pool, input| pool.map(square::Task, input).unwrap_err().kind());
+    with_pool(&|pool, input| pool.map_async(square::Task, input).unwrap().get().unwrap_err().kind());
+    with_pool(&|pool, input| {
+        let errors: Vec<_> = pool.imap(square::Task, input).unwrap().map(Result::unwrap_err).collect();
+        assert!((0..).zip(&errors).all(|(item, error)| error.item() == Some(item)));
+        assert!(errors.len() > 10);
+        errors.last().unwrap().kind()
+    });
 }
 
 fn a_cancelled_map_is_cancelled_whatever_failed_before(setup: &Setup) {

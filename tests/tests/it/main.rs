@@ -20,6 +20,7 @@ mod mischief;
 mod moments;
 mod neighbours;
 mod payloads;
+mod pending;
 mod programs;
 mod retries;
 mod surroundings;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         maps::checks(),
         long_maps::checks(),
         lazy_maps::checks(),
+        pending::checks(),
         handles::checks(),
         values::checks(),
         crashes::checks(),

@@ -118,7 +118,6 @@ impl Block {
     }
 
     /// All of its arguments.
-    #[cfg(test)]
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
     }

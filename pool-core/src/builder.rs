@@ -7,9 +7,9 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
+use crate::arguments::encode_one;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::encode_one;
 use crate::launch::StartMethod;
 use crate::limits::Settings;
 use crate::outcome;

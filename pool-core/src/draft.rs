@@ -4,6 +4,8 @@
 //! it: it is encoded there, if they are near; else into memory that this CPU has in its caches, and from there on to the
 //! arena, past the caches, whenever that memory is full.
 
+use std::time::{Duration, Instant};
+
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
 use crate::blocks::{Block, Content};
@@ -94,6 +96,36 @@ impl Draft {
             }
         };
         (items > 0).then(|| Block::new(first, items, item_size, content))
+    }
+}
+
+/// Tells when a block has waited long enough.
+#[derive(Debug, Default)]
+pub(crate) struct Clock {
+    /// Items at which the time is looked at next.
+    pub(crate) check_at: u32,
+    since: Option<Instant>,
+}
+
+/// An item is not kept waiting for its block to fill for longer than this.
+const BLOCK_TIME: Duration = Duration::from_micros(100);
+
+impl Clock {
+    pub(crate) fn begin() -> Self {
+        Clock { check_at: 0, since: Some(Instant::now()) }
+    }
+
+    /// Whether a block of so many items should go. The time is read after 1, 4, 16, 64 ... items.
+    #[inline]
+    pub(crate) fn is_due(&mut self, items: u32) -> bool {
+        items > self.check_at && self.look(items)
+    }
+
+    fn look(&mut self, items: u32) -> bool {
+        self.check_at = 4 * items;
+        let now = Instant::now();
+        let since = *self.since.get_or_insert(now);
+        now - since > BLOCK_TIME
     }
 }
 

@@ -117,6 +117,25 @@ impl Engine {
         self.act();
     }
 
+    /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
+    pub(crate) fn take_finished(&mut self, job: JobId) {
+        self.route();
+        for worker in 0..self.desks.len() {
+            let Some((seq, settled)) = self.scheduler.front(worker) else { continue };
+            let front = self.scheduler.addressee(worker, seq, 0, false).ok();
+            let Some((_, first)) = front.filter(|(of, _)| *of == job) else { continue };
+            let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq, settled)) else {
+                continue;
+            };
+            if self.scheduler.addressee(worker, seq, items, false).is_err() {
+                self.disbelieve(worker);
+                continue;
+            }
+            self.deliver(job, Part { first, items, whole: false, values: Ok(values) });
+            self.scheduler.replied(worker, seq, items, false, 0);
+        }
+    }
+
     /// As [`route`](Engine::route), if there is something to take in or to send.
     #[inline]
     pub(crate) fn route_news(&mut self) {
@@ -177,7 +196,11 @@ impl Engine {
                 Err(_) => break,
             }
         }
-        // Its process is killed and its job fails.
+        self.disbelieve(worker);
+    }
+
+    /// Its process is killed and its job fails.
+    fn disbelieve(&mut self, worker: WorkerId) {
         if let Some(lane) = self.lane(worker) {
             lane.is_garbled = true;
         }

@@ -4,20 +4,21 @@
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_ipc::{Patience, SEGMENT_BYTES, Segment};
 
+use crate::arguments::encode_error;
 use crate::blocks::{Block, Content};
-use crate::bytes::{Bytes, INLINE};
 use crate::codec::CodecError;
-use crate::draft::Draft;
+use crate::draft::{Clock, Draft};
 use crate::encoder::Encoder;
 use crate::engine::Engine;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::lane::RECORD_BYTES;
 use crate::payload::Payload;
 use crate::rack::{Rack, SlotRef};
@@ -39,6 +40,12 @@ pub(crate) struct Feed<T: Task, I> {
     clock: Clock,
     /// Memory of earlier blocks.
     spare: Vec<Vec<u8>>,
+    /// Items whose arguments the job has, and which wait until fewer items are pending.
+    waiting: VecDeque<(u64, u32)>,
+    /// Bytes of all arguments handed over so far.
+    bytes: u64,
+    /// Results are taken while items are pulled, and go first.
+    is_lazy: bool,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -57,19 +64,13 @@ enum Filled {
     Enough,
     /// It has waited long enough for more.
     Late,
+    /// A result has come.
+    Overtaken,
     Ended,
     /// The item pulled last does not fit beside the others, so it goes alone.
     Oversized(Vec<u8>),
     /// The item pulled last goes nowhere.
     Unencodable(CodecError),
-}
-
-/// Tells when a block has waited long enough.
-#[derive(Default)]
-struct Clock {
-    /// Items at which the time is looked at next.
-    check_at: u32,
-    since: Option<Instant>,
 }
 
 /// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
@@ -81,26 +82,10 @@ const BLOCK_BYTES_MIN: usize = 1 << 10;
 /// next is in the same or the next line.
 const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
+/// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
+const LAZY_STEP_BYTES: u64 = 1 << 20;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
-
-/// An item is not kept waiting for its block to fill for longer than this.
-const BLOCK_TIME: Duration = Duration::from_micros(100);
-
-impl Clock {
-    /// Whether a block of so many items should go. The time is read after 1, 4, 16, 64 ... items.
-    #[inline]
-    fn is_due(&mut self, items: u32) -> bool {
-        items > self.check_at && self.look(items)
-    }
-
-    fn look(&mut self, items: u32) -> bool {
-        self.check_at = 4 * items;
-        let now = Instant::now();
-        let since = *self.since.get_or_insert(now);
-        now - since > BLOCK_TIME
-    }
-}
 
 /// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
 struct Tally<'f> {
@@ -140,6 +125,7 @@ fn fill_run<'a, 'p, T: Task>(
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
+        let is_lazy = terms.lazy;
         let landing = if terms.bulk { T::landing(items.size_hint().0) } else { None };
         let mut slot = None;
         shared.with(|engine| {
@@ -161,6 +147,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             target: 1,
             clock: Clock::default(),
             spare: Vec::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            is_lazy,
             source: Source::Flowing,
             is_detached: false,
             task: std::marker::PhantomData,
@@ -183,8 +172,19 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         !matches!(self.source, Source::Flowing)
     }
 
-    pub(crate) fn was_refused(&self) -> bool {
+    /// Whether the pool ended before all of the input was pulled.
+    pub(crate) fn was_cut_off(&self) -> bool {
         matches!(self.source, Source::Refused)
+    }
+
+    /// Bytes of all arguments handed over so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether pulled items wait for [room](Feed::hand_over_rest).
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
@@ -194,20 +194,40 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    /// Pulls until `count` items have been taken, or there are no more, and hands all of them over.
+    /// Pulls until `count` items have been taken, or there are no more, and hands all of them over. Where the number of
+    /// pending items is bounded, no more are pulled than there is room for.
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
-            self.pull_block(count);
+            let room = self.wait_for_room();
+            self.pull_block(count.min(self.pulled.saturating_add(room)));
+            while self.has_rest() {
+                // Others were faster.
+                self.wait_for_room();
+                self.hand_over_rest();
+            }
         }
     }
 
+    /// Waits until more items may be pending, or none of the job's ever will be; how many.
+    fn wait_for_room(&self) -> u64 {
+        if self.shared.max_pending == u64::MAX {
+            return u64::MAX;
+        }
+        let room = || self.shared.with(|engine| self.shared.room(engine));
+        self.shared.wait_for_room(|_| self.slot.is_finished());
+        room().max(1)
+    }
+
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
-    /// if the input is slow.
+    /// if the input is slow. Of a lazy map, those that find no room are left [waiting](Feed::has_rest), and the input is
+    /// not asked again once a result is there.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
+        let before = self.bytes;
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(bytes)) = &filled
             && bytes.len() <= BLOCK_BYTES / 2
+            && !(self.is_lazy && (self.slot.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, bytes.len());
@@ -217,7 +237,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
         match filled {
-            Ok(Filled::Enough | Filled::Late) => {}
+            Ok(Filled::Enough | Filled::Late | Filled::Overtaken) => {}
             Ok(Filled::Oversized(bytes)) => {
                 self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
             }
@@ -229,11 +249,30 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
         }
-        if self.has_ended() {
+        self.seal_if_done();
+        is_slow
+    }
+
+    /// Pulls one item of an input of which the pool takes no more, if there is one: the first that is lost.
+    pub(crate) fn pull_refused(&mut self) {
+        let mut items = self.items.take();
+        self.source =
+            match catch_unwind(AssertUnwindSafe(|| items.as_mut().is_some_and(|items| items.next().is_some()))) {
+                Ok(false) => Source::Ended,
+                Ok(true) => {
+                    self.pulled += 1;
+                    Source::Refused
+                }
+                Err(payload) => Source::Panicked(payload),
+            };
+    }
+
+    /// Says that no more items will come, when that is so.
+    fn seal_if_done(&self) {
+        if self.has_ended() && !self.has_rest() {
             let job = self.slot.job();
             self.shared.with(|engine| engine.scheduler.seal(job));
         }
-        is_slow
     }
 
     /// Fills the block and hands it over.
@@ -265,7 +304,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// there is room.
     #[inline]
     fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
-        let Feed { pulled, block, target, clock, .. } = self;
+        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
+        let is_overtaken = || *is_lazy && slot.has_news();
         let (room, filled, used) = block.parts();
         let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
         let mut places = room.chunks_exact_mut(size);
@@ -274,8 +314,16 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
             left -= run;
             let tally = Tally { done: 0, pulled: &mut *pulled, filled: &mut *filled, used: &mut *used, size };
-            if let Some(end) = fill_run::<T>(items, places.by_ref().take(run), tally) {
+            let run = places.by_ref().take(run);
+            let end = match *is_lazy {
+                false => fill_run::<T>(items, run, tally),
+                true => fill_run::<T>(items, run.take_while(|_| !slot.has_news()), tally),
+            };
+            if let Some(end) = end {
                 return end;
+            }
+            if is_overtaken() {
+                return Filled::Overtaken;
             }
             if clock.is_due(*filled) {
                 return Filled::Late;
@@ -286,11 +334,14 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// [`fill_block`](Feed::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let Feed { pulled, block, target, clock, .. } = self;
+        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
         let mut out = Encoder::new(room);
         while *filled < *target && *pulled < count {
+            if *is_lazy && slot.has_news() {
+                return Filled::Overtaken;
+            }
             let Some(args) = items.next() else { return Filled::Ended };
             *pulled += 1;
             match out.item(T::args_size(), |out| T::encode_args(&args, out)) {
@@ -326,7 +377,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             None => Draft::new(first, length, bytes),
         };
         // The first item's own pull counts: behind a slow one comes another slow one.
-        self.clock = Clock { check_at: 0, since: Some(Instant::now()) };
+        self.clock = Clock::begin();
     }
 
     /// A segment of the arena, if chunks of items of this size are worth one.
@@ -362,19 +413,46 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     }
 
     fn hand_over(&mut self, block: Block) {
-        let (first, items) = block.range();
-        let job = self.slot.job();
-        self.shared.wait_for_room();
+        self.waiting.push_back(block.range());
+        self.bytes += block.bytes().len() as u64;
         self.shared.note_submissions(BURST + 1);
-        let accepted = self.shared.with(|engine| {
+        self.hand_over_items(Some(block));
+    }
+
+    /// Hands over what waits, as far as there is room.
+    pub(crate) fn hand_over_rest(&mut self) {
+        self.hand_over_items(None);
+        self.seal_if_done();
+    }
+
+    /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
+    fn hand_over_items(&mut self, block: Option<Block>) {
+        let job = self.slot.job();
+        let Feed { shared, waiting, spare, .. } = self;
+        let accepted = shared.with(|engine| {
             let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
-            payload.blocks.push(block, &mut self.spare);
-            let accepted = engine.scheduler.feed(job, first, items);
+            if let Some(block) = block {
+                payload.blocks.push(block, spare);
+            }
+            let mut room = shared.room(engine);
+            let mut accepted = true;
+            while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
+                let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
+                accepted = engine.scheduler.feed(job, *first, some);
+                room -= u64::from(some);
+                (*first, *items) = (*first + u64::from(some), *items - some);
+                if *items == 0 {
+                    waiting.pop_front();
+                }
+            }
             engine.route();
             accepted
         });
         if !accepted {
-            self.source = Source::Refused;
+            self.waiting.clear();
+            // One that is known to have nothing more loses nothing.
+            let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
+            self.source = if is_through { Source::Ended } else { Source::Refused };
         }
     }
 
@@ -382,6 +460,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
         self.shared.wait(deadline, || self.slot.has_news(), register)
+    }
+
+    /// As [`wait`](Feed::wait), or until more items may be pending.
+    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
+        self.shared.wait_or_room(
+            deadline,
+            || self.slot.has_news(),
+            |thread| {
+                drop(self.slot.set_waiter(Waiter::Thread(thread)));
+            },
+        )
     }
 }
 
@@ -394,52 +483,4 @@ impl<T: Task, I> Drop for Feed<T, I> {
             self.shared.with(|engine| engine.scheduler.cancel(job, false));
         }
     }
-}
-
-/// The arguments of a single call.
-#[inline]
-pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
-    if let Some(size @ ..=INLINE) = T::args_size() {
-        let mut bytes = [0; INLINE];
-        let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
-        return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
-    }
-    let mut short = [0; 64];
-    let mut out = Encoder::new(&mut short);
-    match out.item(T::args_size(), |out| T::encode_args(args, out)) {
-        Ok(None) => {
-            let used = out.used();
-            Ok(Bytes::copy_of(&short[..used]))
-        }
-        Ok(Some(bytes)) => Ok(Bytes::Heap(bytes)),
-        Err(error) => Err(encode_error::<T>(&error)),
-    }
-}
-
-/// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
-/// itself, if it is bytes or text of some length, which then is not copied.
-#[inline]
-pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
-    // Arrays are encoded where they lie: each function that takes one by value may take a copy's worth of stack.
-    if size_of::<T::Args<'_>>() > LARGE_ARGS_BYTES {
-        return Ok((encode_one::<T>(&args)?, false));
-    }
-    give_away_or_encode::<T>(args)
-}
-
-/// Arguments of more bytes than this are no vector or text, which alone travel as their memory.
-const LARGE_ARGS_BYTES: usize = 256;
-
-#[inline]
-fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
-    match T::args_into_bytes(args) {
-        Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
-        Err(args) => Ok((encode_one::<T>(&args)?, false)),
-    }
-}
-
-#[cold]
-fn encode_error<T: Task>(error: &CodecError) -> Error {
-    let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
-    Error::new(ErrorKind::Encode, text).of_task(T::entry())
 }

@@ -10,20 +10,31 @@ use crate::outcome::decode;
 use crate::ranges::Ranges;
 use crate::slot::Part;
 use crate::task::Task;
+use crate::window::Window;
 
-/// Items that may be pulled and not yet handed out: enough to keep the workers busy, and all that an endless input
-/// costs.
-const WINDOW: u64 = 4096;
+/// An input that has not yielded enough for so long is slow.
+const SLOW: Duration = Duration::from_millis(1);
 
-/// An input whose window is not full after this time is slow. Longer than a busy machine takes this thread's CPU away:
-/// what is not pulled when the pool is closed and joined is lost.
-const SLOW: Duration = Duration::from_millis(50);
+/// How long a call that is to wait for nothing may pull input, if no item is out.
+const GLANCE: Duration = Duration::from_micros(100);
+
+/// A result that does not come for so long may be held back by its worker, which publishes it together with later ones. It
+/// is looked for after this time, and then after longer and longer ones.
+const STALL_MIN: Duration = Duration::from_millis(10);
+const STALL_MAX: Duration = Duration::from_secs(1);
 
 /// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
 ///
-/// The input is pulled as the results are, in the thread that iterates: at most some thousand items ahead, and if it is
-/// slow, not many more than there are workers. A failed item is an `Err` at its place,
-/// and iteration goes on behind it. Dropping the iterator drops what no worker has begun.
+/// The input is pulled while results are waited for, in the thread that iterates. Making the iterator pulls nothing, and
+/// a result that the pool has goes before the input's next item: so an input may depend on results. Its `next` should
+/// not block for them, though: as long as it does, the results that come meanwhile wait, too.
+///
+/// At most 4096 items are pulled ahead; if the input is slow, no more than twice as many as there are workers; and no more
+/// than make 64 MiB of arguments and results, by the sizes of the results so far, but always as many as there are workers.
+///
+/// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
+/// and is not done is an `Err`; if the rest of the input was not pulled, there is one at least. Dropping the iterator
+/// drops what no worker has begun.
 #[must_use = "dropping it cancels what has not begun"]
 pub struct Imap<T: Task, I>(Stream<T, I>);
 
@@ -36,114 +47,203 @@ pub struct ImapUnordered<T: Task, I>(Stream<T, I>);
 struct Stream<T: Task, I> {
     feed: Feed<T, I>,
     is_ordered: bool,
+    window: Window,
+    /// Decoded results, all of one part, and the bytes of it.
     ready: VecDeque<Result<T::Output>>,
-    /// Parts that have overtaken others.
-    early: Vec<Part>,
+    ready_bytes: usize,
+    /// Parts that are not decoded: they wait for those before them, or for the results that are ready.
+    parts: Vec<Part>,
+    /// When workers are asked for what they hold back, and how long after the time before.
+    stall: Option<(Instant, Duration)>,
     /// Items decoded.
     decoded: u64,
-    /// Which these are.
+    /// Which these are, if they come in any order.
     arrived: Ranges,
     /// Items handed out.
     yielded: u64,
     has_ended: bool,
-    /// The input takes its time, so it is pulled only when there is nothing else to do.
+    /// The input takes its time, so it is asked only for what keeps the workers busy.
     is_slow: bool,
-    /// Items out, of a slow input, that keep the workers busy.
-    enough: u64,
+}
+
+/// Why no input is pulled any more.
+enum Pulled {
+    /// There is something to hand out, or never will be.
+    News,
+    Enough,
+    /// More items must not be pending.
+    NoRoom,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     fn new(feed: Feed<T, I>, is_ordered: bool) -> Self {
-        let mut stream = Stream {
+        Stream {
             feed,
             is_ordered,
+            window: Window::new(T::output_size()),
             ready: VecDeque::new(),
-            early: Vec::new(),
+            ready_bytes: 0,
+            parts: Vec::new(),
+            stall: None,
             decoded: 0,
             arrived: Ranges::default(),
             yielded: 0,
             has_ended: false,
             is_slow: false,
-            enough: 0,
-        };
-        stream.enough = 2 * stream.feed.shared.with(|engine| engine.scheduler.workers()) as u64;
-        stream.refill(Some(Instant::now()));
-        stream
-    }
-
-    /// Pulls input: the whole window of a fast one. Of a slow one until there is something to hand out, or the workers
-    /// have enough, or the deadline has come, and one item at least.
-    fn refill(&mut self, deadline: Option<Instant>) {
-        let most = self.yielded + WINDOW;
-        let start = Instant::now();
-        while self.feed.pulled() < most && !self.feed.has_ended() && self.feed.shared.check_owner().is_ok() {
-            self.is_slow = self.feed.pull_block(most) && start.elapsed() > SLOW;
-            if self.is_slow {
-                self.take_in();
-                let out = self.feed.pulled() - self.decoded;
-                let is_time = deadline.is_some_and(|deadline| deadline <= Instant::now());
-                if !self.ready.is_empty() || out >= self.enough || is_time {
-                    return;
-                }
-            }
         }
     }
 
+    #[inline]
     fn next(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
-        loop {
-            if let Some(result) = self.ready.pop_front() {
-                self.yielded += 1;
-                // In steps, so that blocks do not shrink to single items.
-                if !self.is_slow && self.feed.pulled() < self.yielded + WINDOW / 2 {
-                    self.refill(None);
-                }
-                return Some(result);
-            }
-            if self.has_ended {
-                return None;
+        if let Some(result) = self.ready.pop_front() {
+            self.yielded += 1;
+            return Some(result);
+        }
+        self.next_part(deadline)
+    }
+
+    /// The next result when none is ready.
+    fn next_part(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
+        while !self.has_ended {
+            // Before the look at what there is: nothing comes after it.
+            let is_finished = self.feed.slot.is_finished();
+            self.take_in();
+            if !self.ready.is_empty() {
+                break;
             }
             if let Err(error) = self.feed.shared.check_owner() {
-                // A copy of the host must not lock the slot.
                 self.has_ended = true;
                 return Some(Err(error));
             }
-            let is_finished = self.feed.slot.is_finished();
-            self.take_in();
-            if self.ready.is_empty() && self.is_slow && self.feed.pulled() - self.decoded < self.enough {
-                self.refill(deadline);
-            }
-            if !self.ready.is_empty() {
-                continue;
-            }
             if is_finished {
                 self.end();
-            } else if !self.feed.wait(deadline) {
-                if let Err(error) = self.feed.shared.check_owner() {
-                    self.has_ended = true;
-                    return Some(Err(error));
+                continue;
+            }
+            let is_there = match self.pull(deadline) {
+                Pulled::News => true,
+                Pulled::Enough => self.wait(deadline, false),
+                Pulled::NoRoom => self.wait(deadline, true),
+            };
+            if !is_there && self.feed.shared.check_owner().is_ok() {
+                let text = "no result yet; the next call will wait for the same item";
+                return Some(Err(Error::new(ErrorKind::Timeout, text)));
+            }
+        }
+        let result = self.ready.pop_front();
+        match result {
+            Some(_) => self.yielded += 1,
+            None => self.feed.resume_panic(),
+        }
+        result
+    }
+
+    /// Waits for a result, or for room; false if the deadline comes first. If it takes long, it looks whether workers have
+    /// results that they publish only with that of the item that they are at.
+    fn wait(&mut self, deadline: Option<Instant>, or_room: bool) -> bool {
+        loop {
+            let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
+            let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
+            let is_there = if or_room { self.feed.wait_or_room(until) } else { self.feed.wait(until) };
+            let now = Instant::now();
+            let Feed { shared, slot, .. } = &self.feed;
+            if is_there || shared.check_owner().is_err() {
+                return is_there;
+            }
+            if now >= look_at {
+                let pause = (2 * pause).min(STALL_MAX);
+                self.stall = Some((now + pause, pause));
+                shared.with(|engine| engine.take_finished(slot.job()));
+                if slot.has_news() {
+                    return true;
                 }
-                return Some(Err(Error::new(
-                    ErrorKind::Timeout,
-                    "no result yet; the next call will wait for the same item",
-                )));
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return false;
             }
         }
     }
 
-    fn take_in(&mut self) {
-        self.early.extend(self.feed.slot.take());
-        if self.is_ordered {
-            self.early.sort_unstable_by_key(|part| std::cmp::Reverse(part.first));
-        }
-        while self.early.last().is_some_and(|part| !self.is_ordered || part.first == self.decoded) {
-            let part = self.early.pop().expect("looked at above");
-            self.hand_out(part);
+    /// Pulls input until there is something to hand out, or enough is out, or the deadline has come. If nothing is out,
+    /// it pulls something in any case, since otherwise nothing would ever come.
+    fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
+        let mut start = None;
+        loop {
+            let Feed { shared, slot, .. } = &self.feed;
+            let (workers, room) = shared.with(|engine| {
+                engine.route_news();
+                (engine.scheduler.workers() as u64, shared.room(engine))
+            });
+            if slot.has_news() {
+                return Pulled::News;
+            }
+            if self.feed.has_rest() {
+                if room == 0 {
+                    return Pulled::NoRoom;
+                }
+                self.feed.hand_over_rest();
+                continue;
+            }
+            let wanted = self.window.room(self.feed.pulled() - self.yielded, workers, start.is_some());
+            let is_busy = self.is_slow && self.window.out() >= 2 * workers;
+            if self.feed.has_ended() || wanted == 0 || is_busy {
+                return Pulled::Enough;
+            }
+            if room == 0 {
+                return Pulled::NoRoom;
+            }
+            let now = Instant::now();
+            let (start, until) = *start.get_or_insert_with(|| {
+                let is_idle = self.window.out() == 0;
+                (now, deadline.map(|deadline| if is_idle { deadline.max(now + GLANCE) } else { deadline }))
+            });
+            if until.is_some_and(|until| until <= now) {
+                return Pulled::Enough;
+            }
+            self.is_slow = self.pull_block(wanted.min(room)) && start.elapsed() > SLOW;
         }
     }
 
-    fn hand_out(&mut self, part: Part) {
+    /// Pulls one block of at most so many items; true if the input is slow.
+    fn pull_block(&mut self, items: u64) -> bool {
+        let (pulled, bytes) = (self.feed.pulled(), self.feed.bytes());
+        let is_slow = self.feed.pull_block(pulled + items);
+        self.window.pulled(self.feed.pulled() - pulled, self.feed.bytes() - bytes);
+        is_slow
+    }
+
+    /// Takes what has arrived, and decodes the next part. Nothing is ready.
+    fn take_in(&mut self) {
+        self.window.handed_out(std::mem::take(&mut self.ready_bytes));
+        if !self.is_next_there() && self.feed.slot.has_news() {
+            let before = self.parts.len();
+            self.parts.extend(self.feed.slot.take());
+            for Part { items, values, .. } in &self.parts[before..] {
+                self.window.arrived(u64::from(*items), values.as_ref().ok().map(|bytes| bytes.len()));
+            }
+            match self.is_ordered {
+                true => self.parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.first)),
+                // The oldest of them is the last.
+                false => self.parts.reverse(),
+            }
+        }
+        if self.is_next_there()
+            && let Some(part) = self.parts.pop()
+        {
+            self.decode(part);
+        }
+    }
+
+    fn is_next_there(&self) -> bool {
+        self.parts.last().is_some_and(|part| !self.is_ordered || part.first == self.decoded)
+    }
+
+    fn decode(&mut self, part: Part) {
+        self.stall = None;
         self.decoded += u64::from(part.items);
-        self.arrived.add(part.first..part.first + u64::from(part.items));
+        self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
+        if !self.is_ordered {
+            self.arrived.add(part.first..part.first + u64::from(part.items));
+        }
         let mut undecodable = 0;
         decode::<T>(part, true, |_, result| {
             undecodable += result.as_ref().err().map_or(0, Error::undecodable);
@@ -154,28 +254,27 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
 
     /// The job has ended: for items that will never come, there is the reason.
     fn end(&mut self) {
+        if !self.feed.has_ended() {
+            // The pool has ended it. Only the input can tell whether that cuts anything off.
+            self.feed.pull_refused();
+        }
         self.has_ended = true;
-        if let Some(why) = self.feed.slot.rest() {
-            let absent = |item: u64| Err(why.duplicate().of_item(Some(item as usize)));
-            // Of those that have come in order, some may stand behind others that never will.
-            while let Some(part) = self.early.pop() {
+        let why = self.feed.slot.rest().unwrap_or_else(|| {
+            let text = "the pool was closed and joined before a worker had it; take the results before joining";
+            Error::new(ErrorKind::Closed, text)
+        });
+        let absent = |item: u64| Err(why.duplicate().of_item(Some(item as usize)));
+        while let Some(part) = self.parts.pop() {
+            if self.is_ordered {
                 self.ready.extend((self.decoded..part.first).map(absent));
                 self.decoded = part.first;
-                self.hand_out(part);
             }
-            let before = self.ready.len();
-            match self.is_ordered {
-                true => self.ready.extend((self.decoded..self.feed.pulled()).map(absent)),
-                false => self.ready.extend(self.arrived.missing(self.feed.pulled()).map(absent)),
-            }
-            if self.feed.was_refused() && self.ready.len() == before {
-                self.ready.push_back(Err(why));
-            }
-        } else if self.feed.was_refused() {
-            let text = "the pool was closed and joined before the rest of the input was pulled";
-            self.ready.push_back(Err(Error::new(ErrorKind::Closed, text)));
+            self.decode(part);
         }
-        self.feed.resume_panic();
+        match self.is_ordered {
+            true => self.ready.extend((self.decoded..self.feed.pulled()).map(absent)),
+            false => self.ready.extend(self.arrived.missing(self.feed.pulled()).map(absent)),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -197,7 +296,11 @@ macro_rules! iterators {
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the
-            /// next call waits for the same result. A limit of zero only looks. `None` after the end.
+            /// next call waits for the same result. `None` after the end.
+            ///
+            /// Input is pulled as long as the limit allows; the pool cannot know how long the input's `next` will take,
+            /// and does not interrupt it. A limit of zero only looks: it pulls nothing while an item is out. If none
+            /// is, it pulls what comes within 0.1 ms, but one item at least, so that who always asks so gets all results.
             pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<T::Output>> {
                 // A limit that no clock can hold is none.
                 self.0.next(Instant::now().checked_add(limit))

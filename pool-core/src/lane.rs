@@ -46,6 +46,8 @@ pub(crate) struct Lane {
     gathered: Vec<u8>,
     /// Where that reply began in the ring.
     gathered_from: Option<u64>,
+    /// What was taken of the next reply before it was published.
+    taken: Option<Taken>,
     /// How many of the calls are quiet.
     quiet: usize,
     /// Of how many of them not even the leader is told.
@@ -56,6 +58,14 @@ pub(crate) struct Lane {
     pub(crate) is_garbled: bool,
     /// Has been written to or read from since the worker was last looked at.
     touched: bool,
+}
+
+/// Values that were taken before the reply that begins with them was published.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    seq: u32,
+    items: u32,
+    bytes: usize,
 }
 
 /// What a lane tells of a worker that is gone.
@@ -85,6 +95,7 @@ impl Lane {
             brief: 0,
             gathered: Vec::new(),
             gathered_from: None,
+            taken: None,
             touched: false,
             is_garbled: false,
         }
@@ -162,7 +173,36 @@ impl Lane {
     /// The values that it had finished and not published, if its notes make sense.
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
-        self.end.salvage(remains.draft_end, &mut bytes).then_some(Bytes::Heap(bytes))
+        let before = self.taken.map_or(0, |taken| taken.bytes);
+        if !self.end.salvage(remains.draft_end, &mut bytes) || bytes.len() < before {
+            return None;
+        }
+        Some(Bytes::Heap(bytes.split_off(before)))
+    }
+
+    /// Takes the values that a living worker has finished and not published, beyond the `settled` ones of the call that
+    /// it is at: how many items these are.
+    ///
+    /// They stay where they are until the host has released them, and so does what is published in between, so no race
+    /// can change them. What has to agree is where the worker is: all of its replies have been taken, before and after.
+    pub(crate) fn take_finished(&mut self, seq: u32, settled: u32) -> Option<(u32, Bytes)> {
+        if self.is_garbled || self.gathered_from.is_some() || self.end.replies.has_news() {
+            return None;
+        }
+        // The item may be of the call before the claim's; not if it is the same once more, after the claim was seen.
+        let (first, second) = (self.end.progress(), self.end.progress());
+        if first != second || second.claimed == 0 || second.seq != seq {
+            return None;
+        }
+        let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
+        let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
+        let mut bytes = Vec::new();
+        let is_whole = self.end.salvage(second.draft, &mut bytes) && !self.end.replies.has_news();
+        if !is_whole || bytes.len() < before.bytes {
+            return None;
+        }
+        self.taken = Some(Taken { seq, items: before.items + items, bytes: bytes.len() });
+        Some((items, Bytes::Heap(bytes.split_off(before.bytes))))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {

@@ -65,6 +65,7 @@ pub mod __private;
 pub mod prelude;
 
 // From a call to bytes, and back.
+mod arguments;
 mod blocks;
 mod bytes;
 mod codec;
@@ -82,6 +83,7 @@ mod quantity;
 mod stack;
 mod ranges;
 mod table;
+mod window;
 
 // The host.
 mod alarm;

@@ -201,6 +201,11 @@ impl<T: Task> Gathered<T> {
         self.errors.iter().map(|(_, error)| error.undecodable()).sum()
     }
 
+    /// Why items are missing, if any are.
+    pub(crate) fn take_rest(&mut self) -> Option<Error> {
+        self.rest.take()
+    }
+
     /// Each item's own result.
     pub(crate) fn into_results(self) -> Vec<Result<T::Output>> {
         if !is_large::<T>() {

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::arguments::encode_owned;
 use crate::builder::PoolBuilder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::{Feed, encode_owned};
+use crate::feed::Feed;
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::outcome::{self, Gathered};
@@ -165,14 +166,15 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        self.map_gathered(task, items)?.into_values()
+        self.map_gathered(task, items)?.0.into_values()
     }
 
-    /// As [`map`](Pool::map), with a result for each item.
+    /// As [`map`](Pool::map), with a result for each item: never fewer.
     ///
     /// # Errors
     ///
-    /// Only those of the submission, as for [`apply_async`](Pool::apply_async).
+    /// Those of the submission, as for [`apply_async`](Pool::apply_async), and `Terminated` or `Broken` if the pool ends
+    /// before all items were pulled from the iterator, since the others then have no result.
     ///
     /// # Examples
     ///
@@ -191,10 +193,15 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(self.map_gathered(task, items)?.into_results())
+        let (mut gathered, is_cut_off) = self.map_gathered(task, items)?;
+        match gathered.take_rest().filter(|_| is_cut_off) {
+            Some(error) => Err(error),
+            None => Ok(gathered.into_results()),
+        }
     }
 
-    fn map_gathered<'a, T: Task, I>(&self, task: T, items: I) -> Result<Gathered<T>>
+    /// The results of what was pulled, and whether the pool ended before all of it was.
+    fn map_gathered<'a, T: Task, I>(&self, task: T, items: I) -> Result<(Gathered<T>, bool)>
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
@@ -211,8 +218,9 @@ impl Pool {
         }
         gathered.finish(&feed.slot, feed.pulled());
         self.shared.note_undecodable(gathered.undecodable());
+        let is_cut_off = feed.was_cut_off();
         feed.resume_panic();
-        Ok(gathered)
+        Ok((gathered, is_cut_off))
     }
 
     /// Submits the task for each item and returns one handle for all results.
@@ -255,13 +263,14 @@ impl Pool {
 
     /// Calls the task for each item and iterates over the results in the order of the items, as they come.
     ///
-    /// The input is pulled on demand, some thousand items ahead, so it may be endless.
+    /// The input is pulled as results are waited for, some thousand items ahead, so it may be endless; see [`Imap`] for
+    /// how it is bounded. Nothing is pulled before the iterator is asked for its first result.
     ///
     /// # Errors
     ///
     /// Those of the submission, as for [`apply_async`](Pool::apply_async). The iterator yields each item's own result.
-    /// Of an input that was not pulled to its end when the pool was closed *and joined*, the rest is a single `Closed`
-    /// error.
+    /// Of an input that was not pulled to its end when the pool was closed *and joined*, or ended otherwise, the rest is
+    /// a single error (`Closed`, `Terminated`, `Broken`), which stands for the first item that is lost.
     ///
     /// # Panics
     ///
@@ -313,7 +322,11 @@ impl Pool {
     /// Takes no more jobs. Those that were submitted go on, and workers leave when all are done. Closing twice is fine.
     pub fn close(&self) {
         if self.shared.check_owner().is_ok() {
-            self.shared.with(|engine| engine.scheduler.close());
+            self.shared.with(|engine| {
+                engine.scheduler.close();
+                // Submissions that wait for room will not get any.
+                engine.errands.progress = true;
+            });
             self.shared.nudge();
         }
     }
@@ -321,33 +334,50 @@ impl Pool {
     /// Waits until all jobs are done, all workers have left, and all callbacks have returned. Results stay readable. May be
     /// called again. In a callback or a waker it does not wait for callbacks, of which it would be one.
     ///
+    /// It waits for no input of [`imap`](Pool::imap) to be pulled, since that may be up to this very thread: what has not
+    /// been pulled by now is cut off. Take the results first.
+    ///
     /// # Errors
     ///
     /// `Running` if the pool was neither closed nor terminated; it goes on as before.
     pub fn join(&self) -> Result<()> {
-        self.join_until(None).map(|_| ())
+        self.check_closed()?;
+        self.shared.with(|engine| engine.scheduler.seal_lazy());
+        self.wait_over(None);
+        Ok(())
     }
 
     /// As [`join`](Pool::join), for at most `limit`.
+    ///
+    /// Inputs of [`imap`](Pool::imap) are cut off only when no item of the pool is pending, so if it is work that takes
+    /// longer than the limit they go on, too.
     ///
     /// # Errors
     ///
     /// `Running` as for [`join`](Pool::join), and `Timeout` if work is left; it goes on.
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
-        if self.join_until(Instant::now().checked_add(limit))? {
+        self.check_closed()?;
+        self.shared.with(|engine| engine.scheduler.begin_join());
+        let is_over = self.wait_over(Instant::now().checked_add(limit));
+        self.shared.with(|engine| engine.scheduler.end_join());
+        if is_over {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {}; it goes on", quantity::time(limit))))
     }
 
-    fn join_until(&self, deadline: Option<Instant>) -> Result<bool> {
+    fn check_closed(&self) -> Result<()> {
         self.shared.check_owner()?;
         if self.state() == PoolState::Open {
             return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
         }
-        self.shared.with(|engine| engine.scheduler.seal_lazy());
+        Ok(())
+    }
+
+    /// Waits for the end, which may have come just now.
+    fn wait_over(&self, deadline: Option<Instant>) -> bool {
         self.shared.nudge();
-        Ok(self.shared.wait_over(deadline) && self.join_threads(deadline))
+        self.shared.wait_over(deadline) && self.join_threads(deadline)
     }
 
     /// Of a pool that is over; false if the deadline comes before all callbacks have returned.

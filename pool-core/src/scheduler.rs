@@ -14,6 +14,7 @@
 mod calls;
 mod clock;
 mod dispatch;
+mod joins;
 mod pace;
 mod processes;
 mod retries;
@@ -249,6 +250,8 @@ pub(crate) struct Scheduler<P> {
     full: bool,
     unsettled: u64,
     open_jobs: usize,
+    /// Callers that wait for the end for a limited time.
+    joiners: u32,
     wake_at: Option<Nanos>,
 }
 
@@ -269,6 +272,7 @@ impl<P> Scheduler<P> {
             full: false,
             unsettled: 0,
             open_jobs: 0,
+            joiners: 0,
             wake_at: None,
         };
         (0..config.workers).for_each(|worker| scheduler.launch(worker));
@@ -386,15 +390,6 @@ impl<P> Scheduler<P> {
         if self.state == State::Open {
             self.state = State::Closed;
             self.wind_down();
-        }
-    }
-
-    /// Lazy jobs get no more items: `join` waits for nobody to pull an iterator.
-    pub(crate) fn seal_lazy(&mut self) {
-        for id in self.jobs.ids() {
-            if self.jobs.get(id).is_some_and(|job| job.terms.lazy) {
-                self.seal(id);
-            }
         }
     }
 

@@ -20,7 +20,7 @@ use crate::payload::Call;
 use crate::rack::SlotRef;
 use crate::rest::{Rest, Resting};
 use crate::room::{Place, Room};
-use crate::scheduler::{Nanos, Terms};
+use crate::scheduler::{Nanos, State, Terms};
 use crate::table::Entry;
 use crate::task::Options;
 use crate::waiters::Waiter;
@@ -364,18 +364,61 @@ impl Shared {
     /// Why the pool takes none.
     pub(crate) fn call(self: &Arc<Self>, call: Call, options: Options, urgent: bool) -> Result<SlotRef> {
         let terms = Terms { urgent, ..self.terms(call.entry, options)? };
-        self.wait_for_room();
+        if self.max_pending < u64::MAX {
+            return self.call_when_there_is_room(terms, call);
+        }
         self.note_submissions(1);
         self.with(|engine| engine.call(self, terms, call))
     }
 
-    /// Waits until fewer items are pending than the pool allows.
-    #[inline]
-    pub(crate) fn wait_for_room(&self) {
-        if self.max_pending < u64::MAX {
-            let has_room = || self.engine().scheduler.unsettled() < self.max_pending;
-            self.wait(None, has_room, |thread| self.supervision().crowd.push(thread));
+    #[cold]
+    fn call_when_there_is_room(self: &Arc<Self>, terms: Terms, call: Call) -> Result<SlotRef> {
+        let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
+        let mut call = Some(call);
+        loop {
+            self.wait_for_room(takes_none);
+            self.note_submissions(1);
+            let outcome = self.with(|engine| {
+                // Under the same lock, or two could take the last place.
+                let is_decided = self.room(engine) > 0 || takes_none(engine);
+                call.take_if(|_| is_decided).map(|call| engine.call(self, terms, call))
+            });
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
         }
+    }
+
+    /// How many more items may be pending.
+    #[inline]
+    pub(crate) fn room(&self, engine: &Engine) -> u64 {
+        match self.max_pending {
+            u64::MAX => u64::MAX,
+            most => most.saturating_sub(engine.scheduler.unsettled()),
+        }
+    }
+
+    /// Waits until more items may be pending, or it `is_vain` to wait for that.
+    pub(crate) fn wait_for_room(&self, is_vain: impl Fn(&Engine) -> bool) {
+        let has_room = || {
+            let engine = self.engine();
+            self.room(&engine) > 0 || is_vain(&engine)
+        };
+        self.wait(None, has_room, |thread| self.supervision().crowd.push(thread));
+    }
+
+    /// As [`wait`](Shared::wait), or until more items may be pending.
+    pub(crate) fn wait_or_room(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+        mut register: impl FnMut(Thread),
+    ) -> bool {
+        let is_ready = || ready() || self.room(&self.engine()) > 0;
+        self.wait(deadline, is_ready, |thread| {
+            self.supervision().crowd.push(thread.clone());
+            register(thread);
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use pool_ipc::{Header, MORE, Record};
 
-use super::{Lane, is_small_for};
+use super::{Lane, Taken, is_small_for};
 use crate::bytes::{Bytes, INLINE};
 use crate::encoder::FRAME;
 use crate::landing::Landing;
@@ -54,7 +54,7 @@ impl Lane {
             }
             self.end.calls.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
-            let header = record.header;
+            let mut header = record.header;
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
             }
@@ -62,7 +62,13 @@ impl Lane {
             if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
                 self.end.grow_replies();
             }
-            let body = if record.more() || self.gathered_from.is_some() {
+            let body = if let Some(taken) = self.taken.take() {
+                header.count = self.check_taken(&record, taken)?;
+                let mut bytes = Vec::new();
+                self.end.replies.copy(&record, &mut bytes);
+                self.release(&record);
+                Body::Gathered(bytes.split_off(taken.bytes))
+            } else if record.more() || self.gathered_from.is_some() {
                 let position = record.position();
                 if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
                     return Ok(None);
@@ -150,6 +156,17 @@ impl Lane {
     fn release(&mut self, record: &Record) {
         self.end.replies.release(record);
         self.touched = true;
+    }
+
+    /// The reply must begin with what was [taken](Lane::take_finished) of it; the items behind that.
+    #[cold]
+    fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
+        let Header { kind, flags, seq, count, .. } = record.header;
+        let is_it = kind == reply::VALUES && flags & (MORE | reply::WHOLE) == 0 && seq == taken.seq;
+        if !is_it || record.len < taken.bytes {
+            return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
+        }
+        count.checked_sub(taken.items).ok_or_else(|| nonsense("count", count.into(), taken.items.into()))
     }
 
     /// A reply in pieces has an end. At least half of what it takes of the ring is payload, if it is honest.

@@ -257,3 +257,69 @@ fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
         assert!(gathered.capacity() <= most, "{announced} bytes announced, {} taken", gathered.capacity());
     }
 }
+
+/// A worker that is at the last of these items of call 5, and has written so many bytes for each before it.
+fn at_item(worker: &mut WorkerEnd, item: u32, bytes: &[u8]) {
+    worker.replies.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+    worker.journal.claim(5, 9);
+    worker.journal.begin_item(item, worker.replies.draft_end(bytes.len()));
+}
+
+#[test]
+fn values_of_a_living_worker_are_taken_once() {
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    assert!(lane.take_finished(5, 0).is_none(), "it has begun nothing");
+    at_item(&mut worker, 2, b"aabb");
+    assert!(lane.take_finished(4, 0).is_none() && lane.take_finished(6, 0).is_none(), "of another call");
+    let (items, values) = lane.take_finished(5, 0).expect("two values");
+    assert_eq!((items, &values[..]), (2, &b"aabb"[..]));
+    assert!(lane.take_finished(5, 2).is_none());
+    at_item(&mut worker, 3, b"aabbcc");
+    let (items, values) = lane.take_finished(5, 2).expect("another value");
+    assert_eq!((items, &values[..]), (1, &b"cc"[..]));
+    let last = Header { seq: 5, ..header(reply::VALUES, reply::LAST, 4) };
+    worker.replies.spare(8)[..8].copy_from_slice(b"aabbccdd");
+    worker.replies.publish(&last, 8);
+    assert!(lane.take_finished(5, 3).is_none(), "it is published");
+    let reply = lane.next_reply().expect("a reply").expect("the rest");
+    assert_eq!((reply.items, reply.last), (1, true));
+    assert_eq!(lane.take(reply.body)[..], b"dd"[..]);
+    assert!(lane.take_finished(5, 4).is_none(), "the journal is of a draft that was published");
+    // The next reply is whole again.
+    worker.replies.spare(2)[..2].copy_from_slice(b"ee");
+    worker.replies.publish(&last, 2);
+    let reply = lane.next_reply().expect("a reply").expect("all of it");
+    assert_eq!((reply.items, &lane.take(reply.body)[..]), (4, &b"ee"[..]));
+}
+
+#[test]
+fn a_dead_worker_leaves_what_was_not_taken_before() {
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    at_item(&mut worker, 2, b"aabb");
+    lane.take_finished(5, 0).expect("two values");
+    at_item(&mut worker, 3, b"aabbcc");
+    let remains = lane.remains();
+    assert_eq!(lane.salvage(&remains).as_deref(), Some(&b"cc"[..]));
+}
+
+#[test]
+fn a_reply_without_what_was_taken_of_it_is_refused() {
+    let lies = [
+        Header { seq: 5, ..header(reply::VALUES, reply::LAST, 1) },
+        Header { seq: 6, ..header(reply::VALUES, reply::LAST, 2) },
+        Header { seq: 5, ..header(reply::FAILED, 0, 1) },
+        Header { seq: 5, ..header(reply::VALUES, reply::WHOLE, 1) },
+    ];
+    for lie in lies {
+        let Victim { mut lane, mut worker, .. } = Victim::new();
+        at_item(&mut worker, 2, b"aabb");
+        lane.take_finished(5, 0).expect("two values");
+        worker.replies.publish(&lie, 4);
+        assert!(lane.next_reply().is_err(), "{lie:?}");
+    }
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    at_item(&mut worker, 2, b"aabb");
+    lane.take_finished(5, 0).expect("two values");
+    worker.replies.publish(&Header { seq: 5, ..header(reply::VALUES, reply::LAST, 2) }, 3);
+    assert!(lane.next_reply().is_err(), "it has become shorter");
+}

@@ -226,6 +226,7 @@ impl<P> Scheduler<P> {
     /// Sends the workers home when a closed pool has nothing left to do.
     pub(super) fn wind_down(&mut self) {
         if self.state != State::Closed || self.has_work() {
+            self.seal_idle_lazy();
             return;
         }
         for worker in 0..self.workers.len() {

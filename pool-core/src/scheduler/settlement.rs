@@ -98,6 +98,9 @@ impl<P> Scheduler<P> {
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if job.unsettled > 0 || job.open {
+            if self.joiners > 0 {
+                self.seal_idle_lazy();
+            }
             return;
         }
         // A chunk that was taken back may still be out, as a number that its worker has to pass; nobody waits for that.

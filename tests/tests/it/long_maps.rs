@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use pool_core::prelude::*;
 use tests::gate::{Gate, pass};
@@ -123,8 +123,10 @@ fn notes_of_a_worker_that_was_held(setup: &Setup) -> String {
     let (gate, notes) = (Gate::new(), Gate::new());
     let paths = (gate.path().to_owned(), notes.path().to_owned());
     let pool = setup.builder().initializer(know::Task, paths).build().unwrap();
-    let given_up = pool.imap(note::Task.chunk_size(2048), (0..10_000).map(|number| (1, number))).unwrap();
-    notes.wait();
+    let mut given_up = pool.imap(note::Task.chunk_size(2048), (0..10_000).map(|number| (1, number))).unwrap();
+    while !fs::exists(notes.path()).unwrap() {
+        _ = given_up.next_timeout(Duration::from_millis(1));
+    }
     drop(given_up);
     for map in 2..5 {
         pool.map(note::Task, (0..ARENA as u64 / 16).map(|number| (map, number))).unwrap();

@@ -15,6 +15,7 @@ mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod large_values;
+mod lazy_maps;
 mod limits;
 mod long_maps;
 mod maps;
@@ -28,6 +29,7 @@ mod output;
 mod passed_on_panics;
 mod outcomes;
 mod payloads;
+mod pending;
 mod programs;
 mod retries;
 mod shared_memory;
@@ -54,6 +56,8 @@ fn main() -> ExitCode {
         cancels::checks(),
         maps::checks(),
         long_maps::checks(),
+        lazy_maps::checks(),
+        pending::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),

@@ -168,9 +168,12 @@ fn is_deaf_for_a_while(setup: &Setup) {
     for size in UNHEARD_SIZES {
         let (gate, calls) = (Gate::new(), Gate::new());
         let items = [Step::Answer(size), Step::Hang].map(|step| (step, gate.path(), calls.path()));
-        let results = pool.imap(step::Task.chunk_size(2), items).unwrap();
-        be_deaf(&pool, &gate, &calls, setup.workers);
-        for (item, result) in results.enumerate() {
+        let results = thread::scope(|scope| {
+            let map = scope.spawn(|| pool.map_results(step::Task.chunk_size(2), items).unwrap());
+            be_deaf(&pool, &gate, &calls, setup.workers);
+            map.join().unwrap()
+        });
+        for (item, result) in results.into_iter().enumerate() {
             match result {
                 Ok(bytes) => assert!(item % 2 == 0 && bytes == ballast(size), "item {item}"),
                 Err(error) => assert_eq!((error.kind(), item % 2), (ErrorKind::WorkerDied, 1), "{error}"),
@@ -194,9 +197,11 @@ fn is_deaf_for_long(setup: &Setup) {
     let pool = setup.pool();
     let (gate, calls) = (Gate::new(), Gate::new());
     let items = (0..ITEMS * setup.workers).map(|_| (Step::Answer(8 << 10), gate.path(), calls.path()));
-    let results = pool.imap(step::Task.chunk_size(ITEMS), items).unwrap();
-    be_deaf(&pool, &gate, &calls, setup.workers);
-    let results: Vec<_> = results.collect();
+    let results = thread::scope(|scope| {
+        let map = scope.spawn(|| pool.map_results(step::Task.chunk_size(ITEMS), items).unwrap());
+        be_deaf(&pool, &gate, &calls, setup.workers);
+        map.join().unwrap()
+    });
     assert_eq!((results.len(), calls.count()), (ITEMS * setup.workers, ITEMS * setup.workers));
     let failed = results.iter().filter_map(|result| result.as_ref().err());
     assert!(failed.clone().count() <= setup.workers, "{:?}", failed.collect::<Vec<_>>());

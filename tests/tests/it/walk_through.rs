@@ -1,5 +1,6 @@
 //! What a first user does with a pool, step by step.
 
+use std::cell::Cell;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
@@ -161,6 +162,7 @@ fn terminate_ends_long_tasks_at_once_and_completes_every_handle(setup: &Setup) {
     let calls: Vec<_> = (0..3 * setup.workers).map(|_| pool.apply_async(nap::Task, 30_000).unwrap()).collect();
     let map = pool.map_async(nap::Task, [30_000; 20]).unwrap();
     let mut lazy = pool.imap(nap::Task, [30_000; 3]).unwrap();
+    assert_eq!(lazy.next_timeout(Duration::from_millis(100)).unwrap().unwrap_err().kind(), ErrorKind::Timeout);
     pool.terminate();
     pool.terminate();
     assert_eq!(pool.state(), PoolState::Terminated);
@@ -242,11 +244,16 @@ fn imap_goes_on_behind_a_failed_item(setup: &Setup) {
 
 fn imap_is_usable_after_close_and_join(setup: &Setup) {
     let pool = setup.pool();
-    let mut squares = pool.imap(square::Task, 0..100).unwrap();
+    let pulled = Cell::new(0);
+    let mut squares = pool.imap(square::Task, (0..100).inspect(|_| pulled.set(pulled.get() + 1))).unwrap();
     assert_eq!(squares.next().unwrap().unwrap(), 0);
     pool.close();
     pool.join().unwrap();
-    assert!(squares.map(Result::unwrap).eq((1..100).map(|x| x * x)));
+    let pulled = pulled.replace(0);
+    assert!(squares.by_ref().take(pulled - 1).map(Result::unwrap).eq((1..pulled as u64).map(|x| x * x)));
+    let rest = (pulled < 100).then_some(ErrorKind::Closed);
+    assert_eq!(squares.next().map(|result| result.unwrap_err().kind()), rest);
+    assert!(squares.next().is_none());
 }
 
 fn dropping_the_pool_terminates_it_and_leaves_nothing(setup: &Setup) {

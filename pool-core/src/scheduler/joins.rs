@@ -1,0 +1,87 @@
+//! Waiting for the end, which no input that is pulled with the results may put off for ever.
+
+use super::{Scheduler, State};
+
+impl<P> Scheduler<P> {
+    /// Somebody begins to wait for the end for a limited time: if nothing but lazy jobs without pending items is left, they
+    /// get no more. As long as there is something else to wait for they go on, since the wait may end before.
+    pub(crate) fn begin_join(&mut self) {
+        self.joiners += 1;
+        self.seal_idle_lazy();
+    }
+
+    /// Who [began to wait](Scheduler::begin_join) has given up.
+    pub(crate) fn end_join(&mut self) {
+        self.joiners -= 1;
+    }
+
+    pub(super) fn seal_idle_lazy(&mut self) {
+        if self.joiners > 0 && self.unsettled == 0 && self.state == State::Closed {
+            let mut open = self.jobs.ids().into_iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.open);
+            if open.all(|job| job.terms.lazy) {
+                self.seal_lazy();
+            }
+        }
+    }
+
+    /// Lazy jobs get no more items: `join` waits for nobody to pull an iterator.
+    pub(crate) fn seal_lazy(&mut self) {
+        for id in self.jobs.ids() {
+            if self.jobs.get(id).is_some_and(|job| job.terms.lazy) {
+                self.seal(id);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Config, JobId, Terms};
+    use super::*;
+
+    /// A closed pool without workers that has a lazy job, a map, and an item of each.
+    fn closed() -> (Scheduler<()>, JobId, JobId) {
+        let config = Config {
+            workers: 1,
+            max_tasks_per_worker: None,
+            restart_limit: 3,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let mut scheduler = Scheduler::new(config, 1);
+        let lazy = scheduler.submit(Terms { lazy: true, ..Terms::default() }, |_| ());
+        let map = scheduler.submit(Terms::default(), |_| ());
+        assert!(scheduler.feed(lazy, 0, 1) && scheduler.feed(map, 0, 1));
+        scheduler.close();
+        (scheduler, lazy, map)
+    }
+
+    #[test]
+    fn a_join_that_is_given_up_leaves_lazy_jobs_open() {
+        let (mut scheduler, lazy, map) = closed();
+        scheduler.begin_join();
+        scheduler.end_join();
+        scheduler.failed(lazy, 0);
+        scheduler.failed(map, 0);
+        scheduler.seal(map);
+        assert!(scheduler.feed(lazy, 1, 1), "it goes on");
+    }
+
+    #[test]
+    fn a_join_ends_lazy_jobs_when_nothing_else_is_left() {
+        let (mut scheduler, lazy, map) = closed();
+        scheduler.begin_join();
+        scheduler.failed(lazy, 0);
+        assert!(scheduler.feed(lazy, 1, 1), "an item of the map is pending");
+        scheduler.failed(map, 0);
+        scheduler.failed(lazy, 1);
+        assert!(scheduler.feed(lazy, 2, 1), "the map may get more items");
+        scheduler.seal(map);
+        assert!(scheduler.feed(lazy, 3, 1), "its own item is pending");
+        scheduler.failed(lazy, 2);
+        scheduler.failed(lazy, 3);
+        assert!(!scheduler.feed(lazy, 4, 1), "nobody waits for an iterator to be pulled");
+        assert!(!scheduler.has_work());
+    }
+}

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::compact;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::guard;
 use crate::landing::Landing;
 use crate::plain::{Plain, stride};
 
@@ -360,13 +360,13 @@ impl<T: Serialize + ?Sized> Encode<T> for SerdeCodec {
         None
     }
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        postcard::serialize_with_flavor(value, out).map_err(|error| CodecError(error.to_string()))
+        compact::write(value, out)
     }
 }
 
-impl<'a, T: Deserialize<'a>> Decode<'a, T> for SerdeCodec {
+impl<'a, T: Serialize + Deserialize<'a>> Decode<'a, T> for SerdeCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
-        let (value, rest) = guard::take(input.rest)?;
+        let (value, rest) = compact::read(input.rest)?;
         input.rest = rest;
         Ok(value)
     }

@@ -10,11 +10,12 @@
 use std::cell::Cell;
 use std::fmt;
 
-use postcard::de_flavors::{Flavor, Slice};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use crate::codec::CodecError;
+use crate::compact;
+use crate::fault::Fault;
 
 /// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
 /// contains itself does so through one of the four, or it would have no end.
@@ -31,43 +32,20 @@ pub(crate) const STACK_MAX: usize = 1 << 20;
 /// since they say nothing but their number; few enough to be counted in a moment.
 pub(crate) const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
 
-/// Reads a value off the front of the bytes; what is left of them.
-pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let limits = Limits::new(bytes.len());
-    let mut postcard = postcard::Deserializer::from_flavor(Source(Slice::new(bytes)));
-    match (T::deserialize(limits.guard(&mut postcard)), limits.excess.take()) {
-        (Ok(value), None) => Ok((value, postcard.finalize().unwrap_or_default())),
+/// Reads a value.
+pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserializer<'a>) -> Result<T, CodecError> {
+    let limits = Limits::new(bytes.rest().len());
+    match (T::deserialize(limits.guard(bytes)), limits.excess.take()) {
+        (Ok(value), None) => Ok(value),
         (Ok(_), Some(excess)) => Err(limits.error(excess)),
         // A visitor may have made something else of the error.
-        (Err(error), excess) => Err(excess.map_or_else(|| plain(error), |excess| limits.error(excess))),
+        (Err(fault), excess) => Err(excess.map_or_else(|| plain(&fault), |excess| limits.error(excess))),
     }
 }
 
 #[cold]
-fn plain(error: postcard::Error) -> CodecError {
-    CodecError::new(error.to_string())
-}
-
-/// Bytes that do not say how many are left: postcard then tells the length of each sequence as it was written.
-struct Source<'a>(Slice<'a>);
-
-impl<'a> Flavor<'a> for Source<'a> {
-    type Remainder = &'a [u8];
-    type Source = &'a [u8];
-
-    #[inline]
-    fn pop(&mut self) -> postcard::Result<u8> {
-        self.0.pop()
-    }
-
-    #[inline]
-    fn try_take_n(&mut self, n: usize) -> postcard::Result<&'a [u8]> {
-        self.0.try_take_n(n)
-    }
-
-    fn finalize(self) -> postcard::Result<&'a [u8]> {
-        self.0.finalize()
-    }
+fn plain(fault: &Fault) -> CodecError {
+    CodecError::new(compact::advice(fault))
 }
 
 /// What is left of the limits of one value.

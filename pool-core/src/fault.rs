@@ -52,6 +52,7 @@ impl Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.place {
+            Some((name, field)) if field.is_empty() => write!(f, "`{name}`: {}", self.0.text),
             Some((name, field)) => write!(f, "field `{field}` of `{name}`: {}", self.0.text),
             None => f.write_str(&self.0.text),
         }

@@ -35,12 +35,8 @@ pub(crate) const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
 /// Reads a value.
 pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserializer<'a>) -> Result<T, CodecError> {
     let limits = Limits::new(bytes.rest().len());
-    match (T::deserialize(limits.guard(bytes)), limits.excess.take()) {
-        (Ok(value), None) => Ok(value),
-        (Ok(_), Some(excess)) => Err(limits.error(excess)),
-        // A visitor may have made something else of the error.
-        (Err(fault), excess) => Err(excess.map_or_else(|| plain(&fault), |excess| limits.error(excess))),
-    }
+    let value = T::deserialize(limits.guard(bytes));
+    limits.check(value.map_err(|fault| plain(&fault)))
 }
 
 #[cold]
@@ -49,7 +45,7 @@ fn plain(fault: &Fault) -> CodecError {
 }
 
 /// What is left of the limits of one value.
-struct Limits {
+pub(crate) struct Limits {
     bytes: usize,
     elements: Cell<usize>,
     depth: Cell<u32>,
@@ -63,12 +59,21 @@ enum Excess {
 }
 
 impl Limits {
-    fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Limits {
             bytes,
             elements: Cell::new(bytes.saturating_add(EMPTY_ELEMENTS_MAX)),
             depth: Cell::new(0),
             excess: Cell::new(None),
+        }
+    }
+
+    /// The value, unless a limit was passed; a visitor may have made something else of the error.
+    #[inline]
+    pub(crate) fn check<T>(&self, value: Result<T, CodecError>) -> Result<T, CodecError> {
+        match self.excess.take() {
+            None => value,
+            Some(excess) => Err(self.error(excess)),
         }
     }
 
@@ -79,7 +84,7 @@ impl Limits {
 
     /// Goes one level deeper for `body`.
     #[inline]
-    fn nested<T, E: Error>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    pub(crate) fn nested<T, E: Error>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let depth = self.depth.get();
         if depth == DEPTH_MAX {
             return Err(self.refuse(Excess::Depth));

@@ -66,6 +66,8 @@ pub mod prelude;
 // From a call to bytes, and back.
 mod blocks;
 mod bytes;
+#[cfg(feature = "cbor")]
+mod cbor;
 mod codec;
 mod compact;
 mod decoder;

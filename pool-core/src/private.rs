@@ -2,6 +2,8 @@
 
 pub use crate::codec::{CodecError, Decode, Encode, Lent};
 pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
+#[cfg(feature = "cbor")]
+pub use crate::codec::{CborCodec, PickCbor};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::decoder::Decoder;
 pub use crate::encoder::Encoder;
@@ -42,6 +44,8 @@ macro_rules! codecs {
     )*};
 }
 codecs!(PlainCodec, LumpCodec, SerdeCodec);
+#[cfg(feature = "cbor")]
+codecs!(CborCodec);
 
 /// The check of an argument's type, and the bytes of every such argument if they are always as many.
 #[inline]

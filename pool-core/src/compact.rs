@@ -164,7 +164,9 @@ fn differs<'a, T: Serialize + Deserialize<'a>>(value: &T, bytes: &'a [u8]) -> Co
         Ok(()) if written.enums().is_empty() => {
             format!("`{}` is written otherwise than it is read", std::any::type_name::<T>())
         }
-        Ok(()) => format!("a variant is taken for another, because one of `{}` is skipped", written.enums().join("`, `")),
+        Ok(()) => {
+            format!("a variant is taken for another, because one of `{}` is skipped", written.enums().join("`, `"))
+        }
     };
     CodecError::new(format!(
         "{what}, and the default format has no names to tell so: remove serde's `skip` attribute (or mend what was \

@@ -1,9 +1,9 @@
 //! Not public API. Used by generated code.
 
-pub use crate::codec::{CodecError, Decode, Encode, Lent};
-pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
+pub use crate::codec::{CodecError, Decode, Encode, Lent};
+pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::decoder::Decoder;
 pub use crate::encoder::Encoder;

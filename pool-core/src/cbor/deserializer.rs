@@ -324,12 +324,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.visit_map("", visitor)
     }
-    fn deserialize_struct<V: Visitor<'a>>(
-        self,
-        name: &'static str,
-        _: Names,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'a>>(self, name: &'static str, _: Names, visitor: V) -> Result<V::Value, Fault> {
         self.visit_map(name, visitor)
     }
     fn deserialize_enum<V: Visitor<'a>>(self, name: &'static str, _: Names, visitor: V) -> Result<V::Value, Fault> {

@@ -5,6 +5,7 @@ mod confinement;
 mod crashes;
 mod deaths;
 mod endurance;
+mod formats;
 mod handles;
 mod hosts;
 mod initializer;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         long_maps::checks(),
         handles::checks(),
         values::checks(),
+        formats::checks(),
         crashes::checks(),
         matrix::checks(),
         mischief::checks(),

@@ -122,7 +122,10 @@ fn a_field_that_is_left_out_on_one_side() {
         everywhere!(refused, Variants::NewtypeUnread(n), &["skip"]);
     }
     everywhere!(survives, Variants::Fine(1, 2));
-    refused(Unread { a: 1, b: 2, c: 3 }, &["`Unread` is written with the fields `a`, `b`, `c`", "`b` is skipped in reading"]);
+    refused(
+        Unread { a: 1, b: 2, c: 3 },
+        &["`Unread` is written with the fields `a`, `b`, `c`", "`b` is skipped in reading"],
+    );
     refused([Variants::Newtype(0), Variants::NewtypeUnread(0)], &["skip"]);
 }
 

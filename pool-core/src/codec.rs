@@ -1,10 +1,10 @@
-//! Values to bytes and back. Three ways, and the macro picks the fastest that a type allows, argument by argument:
+//! Values to bytes and back. There are three ways, and the macro picks the fastest that a type allows, argument by argument:
 //!
 //! | way | for | bytes |
 //! |---|---|---|
 //! | plain | numbers, `bool`, `char`, `()`, arrays and tuples of these | as they are, little end first, fixed size |
 //! | lump | `Vec` and slice of plain values, `String`, `&str`, `&Path` | `u64` length in bytes, then the bytes |
-//! | serde | everything else that serde knows | postcard |
+//! | serde | everything else that serde knows | the default format, see [`compact`], or with `codec = "cbor"` CBOR |
 //!
 //! The choice is made by autoref specialization on the concrete type: method look-up tries [`Probe`] behind three, two
 //! and one references, then none, and the first that has a `__pick` wins (David Tolnay, "Autoref-based stable
@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "cbor")]
+use crate::cbor;
+use crate::compact;
 use crate::decoder::Decoder;
 use crate::encoder::Encoder;
-use crate::guard;
 use crate::landing::Landing;
 use crate::plain::{Plain, stride};
 
@@ -182,6 +184,13 @@ impl<T: Plain> PickPlain<'_> for &&Probe<T> {}
 impl<T: Lump> PickLump<'_> for &Probe<T> {}
 impl<'a, T: Serialize + Deserialize<'a>> PickSerde<'a> for Probe<T> {}
 
+#[cfg(feature = "cbor")]
+pickers! {
+    PickCbor gives CborCodec;
+}
+#[cfg(feature = "cbor")]
+impl<'a, T: Serialize + Deserialize<'a>> PickCbor<'a> for Probe<T> {}
+
 /// Stands for the codec of a type that has none; the macro's check refuses it, so no value ever gets here.
 #[derive(Clone, Copy, Debug)]
 pub struct NoCodec;
@@ -252,7 +261,7 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        guard::check_sequence(value.len(), T::SIZE)?;
+        crate::guard::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
         Ok(())
@@ -361,13 +370,33 @@ impl<T: Serialize + ?Sized> Encode<T> for SerdeCodec {
         None
     }
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        guard::put(value, out)
+        compact::write(value, out)
     }
 }
 
-impl<'a, T: Deserialize<'a>> Decode<'a, T> for SerdeCodec {
+impl<'a, T: Serialize + Deserialize<'a>> Decode<'a, T> for SerdeCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
-        let (value, rest) = guard::take(input.rest)?;
+        let (value, rest) = compact::read(input.rest)?;
+        input.rest = rest;
+        Ok(value)
+    }
+}
+
+#[cfg(feature = "cbor")]
+impl<T: Serialize + ?Sized> Encode<T> for CborCodec {
+    #[inline]
+    fn size(&self) -> Option<usize> {
+        None
+    }
+    fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        cbor::write(value, out)
+    }
+}
+
+#[cfg(feature = "cbor")]
+impl<'a, T: Deserialize<'a>> Decode<'a, T> for CborCodec {
+    fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
+        let (value, rest) = cbor::read(input.rest)?;
         input.rest = rest;
         Ok(value)
     }

@@ -13,16 +13,17 @@
 use std::cell::Cell;
 use std::fmt;
 
-use postcard::de_flavors::{Flavor, Slice};
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor};
 
 use crate::codec::CodecError;
+use crate::compact;
+use crate::fault::Fault;
 use crate::stack;
 
 mod write;
 
-pub(crate) use write::{check_sequence, put};
+pub(crate) use write::{WriteLimits, check_sequence, put};
 
 /// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
 /// contains itself does so through one of the four, or it would have no end.
@@ -43,16 +44,11 @@ const LARGE_BYTES: usize = 4 << 10;
 /// of which hands the value to its caller.
 pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 16 } else { 6 };
 
-/// Reads a value off the front of the bytes; what is left of them.
-pub(crate) fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let limits = Limits::new(bytes.len());
-    let mut postcard = postcard::Deserializer::from_flavor(Source(Slice::new(bytes)));
-    match (T::deserialize(limits.guard(&mut postcard)), limits.excess.take()) {
-        (Ok(value), None) => Ok((value, postcard.finalize().unwrap_or_default())),
-        (Ok(_), Some(excess)) => Err(refused(excess)),
-        // A visitor may have made something else of the error.
-        (Err(error), excess) => Err(excess.map_or_else(|| plain(error), refused)),
-    }
+/// Reads a value.
+pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserializer<'a>) -> Result<T, CodecError> {
+    let limits = Limits::new(bytes.rest().len());
+    let value = T::deserialize(limits.guard(bytes));
+    limits.check(value.map_err(|fault| plain(&fault)))
 }
 
 #[cold]
@@ -61,34 +57,12 @@ fn refused(excess: Excess) -> CodecError {
 }
 
 #[cold]
-fn plain(error: postcard::Error) -> CodecError {
-    CodecError::new(error.to_string())
-}
-
-/// Bytes that do not say how many are left: postcard then tells the length of each sequence as it was written.
-struct Source<'a>(Slice<'a>);
-
-impl<'a> Flavor<'a> for Source<'a> {
-    type Remainder = &'a [u8];
-    type Source = &'a [u8];
-
-    #[inline]
-    fn pop(&mut self) -> postcard::Result<u8> {
-        self.0.pop()
-    }
-
-    #[inline]
-    fn try_take_n(&mut self, n: usize) -> postcard::Result<&'a [u8]> {
-        self.0.try_take_n(n)
-    }
-
-    fn finalize(self) -> postcard::Result<&'a [u8]> {
-        self.0.finalize()
-    }
+fn plain(fault: &Fault) -> CodecError {
+    CodecError::new(compact::advice(fault))
 }
 
 /// What is left of the limits of one value.
-struct Limits {
+pub(crate) struct Limits {
     bytes: usize,
     elements: Cell<usize>,
     depth: Cell<u32>,
@@ -99,7 +73,7 @@ struct Limits {
     excess: Cell<Option<Excess>>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Excess {
     Depth,
     /// Half of the stack is taken.
@@ -150,7 +124,7 @@ impl fmt::Display for Excess {
 }
 
 impl Limits {
-    fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Limits {
             bytes,
             elements: Cell::new(bytes.saturating_add(EMPTY_ELEMENTS_MAX)),
@@ -161,6 +135,15 @@ impl Limits {
         }
     }
 
+    /// The value, unless a limit was passed; a visitor may have made something else of the error.
+    #[inline]
+    pub(crate) fn check<T>(&self, value: Result<T, CodecError>) -> Result<T, CodecError> {
+        match self.excess.take() {
+            None => value,
+            Some(excess) => Err(refused(excess)),
+        }
+    }
+
     #[inline]
     fn guard<T>(&self, inner: T) -> Guard<'_, T> {
         Guard { inner, limits: self }
@@ -168,7 +151,7 @@ impl Limits {
 
     /// Goes one level deeper for `body`.
     #[inline]
-    fn nested<T, E: Error>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    pub(crate) fn nested<T, E: Error>(&self, body: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let depth = self.depth.get();
         if depth == DEPTH_MAX {
             return Err(self.refuse(Excess::Depth));

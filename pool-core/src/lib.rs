@@ -21,13 +21,36 @@
 //! # Concepts
 //!
 //! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function;
-//!   `the_function::Task` is passed to the pool. Arguments and results are whatever serde can serialize; `&str`,
-//!   `&[u8]` and other references are lent.
+//!   `the_function::Task` is passed to the pool. Arguments and results are types that implement serde's
+//!   traits, see [Values](#values); `&str`, `&[u8]` and other references are lent.
 //! * A **job** is what is submitted: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items**
 //!   ([`Pool::map`], [`Pool::imap`] and their like).
 //! * A **worker** is a process. It is made by a small fork server, which is this program's executable, started once
 //!   more when the pool is made: nothing of `main` runs in it, so there is nothing to set up, and statics have their
 //!   initial values. [`StartMethod`] has other ways.
+//!
+//! # Values
+//!
+//! Bytes, text and plain numbers travel as they are. Every other value travels in the default format, which is that of
+//! postcard: compact, fast, and without the names of fields. A value arrives as it was sent, or the call fails with
+//! [`ErrorKind::Encode`] or [`ErrorKind::Decode`], and the error names the type and the field. The default format cannot
+//! carry
+//!
+//! * a field that serde's `skip_serializing_if`, `skip_serializing` or `skip_deserializing` leaves out on one side
+//!   only, or a variant that comes behind a skipped one. (`skip` leaves a field out on both sides: it arrives as its
+//!   default.)
+//! * types that ask the format what comes next: `untagged`, `tag`, `flatten`, `serde_json::Value`.
+//! * a field with two names, `rename(serialize = "x", deserialize = "y")`, unless it also has `alias = "x"`: it looks
+//!   like two fields. Two styles of one name (`rename_all`) are fine.
+//! * implementations by hand that write another kind of value than they read.
+//!
+//! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
+//! two, numbers of every width, options in options and maps with any key, and lends text; it takes about twice the
+//! bytes and the time. A field that is written but not read, or the reverse, must have serde's `default`, or the call
+//! fails. What serde itself cannot do stays an error: numbers beyond 64 bits within an untagged enum, for instance.
+//!
+//! One mistake escapes both: a *tuple* struct in which one field is skipped in writing only and another in reading
+//! only. Its fields have no names, so the one is taken for the other, as in every format of serde.
 //!
 //! # When things go wrong
 //!
@@ -44,7 +67,7 @@
 //!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
 //! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
 //!   forks cannot use what is shared between the two.
-//! * Values are encoded and copied: at memory speed for bytes and plain numbers, through postcard for everything else.
+//! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for everything else.
 //! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
 //!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
 //!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or stack.
@@ -68,11 +91,15 @@ pub mod prelude;
 mod arguments;
 mod blocks;
 mod bytes;
+#[cfg(feature = "cbor")]
+mod cbor;
 mod codec;
+mod compact;
 mod decoder;
 mod draft;
 mod encoder;
 mod error;
+mod fault;
 mod feed;
 mod guard;
 mod landing;

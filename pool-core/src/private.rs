@@ -1,5 +1,7 @@
 //! Not public API. Used by generated code.
 
+#[cfg(feature = "cbor")]
+pub use crate::codec::{CborCodec, PickCbor};
 pub use crate::codec::{CodecError, Decode, Encode, Lent};
 pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
@@ -42,6 +44,8 @@ macro_rules! codecs {
     )*};
 }
 codecs!(PlainCodec, LumpCodec, SerdeCodec);
+#[cfg(feature = "cbor")]
+codecs!(CborCodec);
 
 /// The check of an argument's type, and the bytes of every such argument if they are always as many.
 #[inline]

@@ -1,6 +1,6 @@
 //! The options in the parentheses of `#[pool_task(...)]`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
@@ -14,15 +14,40 @@ pub(crate) struct Args {
     pub(crate) retries: Option<u32>,
     /// These are for panics, too.
     pub(crate) retry_panics: bool,
+    /// The format of what is neither bytes, text nor plain numbers.
+    pub(crate) codec: Codec,
     /// Where `pool-core` is found.
     pub(crate) krate: Path,
+}
+
+/// A format of values.
+#[derive(Clone, Copy)]
+pub(crate) enum Codec {
+    Default,
+    Cbor,
+}
+
+impl Codec {
+    /// The trait of `__private` whose method picks it.
+    pub(crate) fn picker(self) -> Ident {
+        let name = match self {
+            Codec::Default => "PickSerde",
+            Codec::Cbor => "PickCbor",
+        };
+        Ident::new(name, Span::mixed_site())
+    }
 }
 
 impl Args {
     /// Reads the options.
     pub(crate) fn parse(tokens: TokenStream) -> Result<Args> {
-        let mut args =
-            Args { timeout: None, retries: None, retry_panics: false, krate: syn::parse_quote!(::pool_core) };
+        let mut args = Args {
+            timeout: None,
+            retries: None,
+            retry_panics: false,
+            codec: Codec::Default,
+            krate: syn::parse_quote!(::pool_core),
+        };
         let mut seen = Vec::new();
         syn::meta::parser(|meta| args.option(&mut seen, &meta)).parse2(tokens)?;
         Ok(args)
@@ -37,9 +62,10 @@ impl Args {
             "timeout" => self.timeout = Some(timeout(meta)?),
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
+            "codec" => self.codec = codec(meta)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                let known = "`timeout`, `retries`, `retry_panics` and `crate`";
+                let known = "`timeout`, `retries`, `retry_panics`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
@@ -50,6 +76,8 @@ impl Args {
 
 const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or h";
 const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
+
+const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
 const RETRY_PANICS_FORM: &str = "`retries = 3, retry_panics`: it has no value";
 
@@ -81,6 +109,18 @@ fn timeout(meta: &ParseNestedMeta<'_>) -> Result<u64> {
 fn retries(meta: &ParseNestedMeta<'_>) -> Result<u32> {
     let literal: LitInt = value(meta, RETRIES_FORM)?;
     literal.base10_parse().map_err(|_| wrong_form(&literal, RETRIES_FORM))
+}
+
+fn codec(meta: &ParseNestedMeta<'_>) -> Result<Codec> {
+    let literal: LitStr = value(meta, CODEC_FORM)?;
+    let text = match literal.value().as_str() {
+        "cbor" if cfg!(feature = "cbor") => return Ok(Codec::Cbor),
+        "cbor" => "`codec = \"cbor\"` needs the feature `cbor` of pool-core: write \
+                   `pool-core = { …, features = [\"cbor\"] }` in Cargo.toml"
+            .to_owned(),
+        name => format!("unknown codec `{name}`: there is `cbor`, and the default format without this option"),
+    };
+    Err(Error::new_spanned(literal, text))
 }
 
 /// The time in nanoseconds; `None` if it is not of the form, zero, or past 584 years.

@@ -70,13 +70,14 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let Function { name, arguments, output, .. } = function;
     let krate = &args.krate;
     let private = glue!(#krate::__private);
+    let picker = args.codec.picker();
     let args_type = args_type(arguments);
     let entry = entry(function, args, &private);
     let args_functions = args_functions(name, arguments, &private);
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
     glue! {
-        use #private::{PickLump as _, PickNone as _, PickPlain as _, PickSerde as _};
+        use #private::{PickLump as _, PickNone as _, PickPlain as _, #picker as _};
 
         #[automatically_derived]
         impl #krate::Task for #name::Task {

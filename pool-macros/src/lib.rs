@@ -52,6 +52,7 @@ use crate::item::Function;
 /// | `timeout = "2s"` | the limit on the time of one item, in `ms`, `s`, `m` or `h`, with a fraction if need be; an item that takes longer is killed with its worker |
 /// | `retries = 3` | further attempts for an item whose worker died or was killed by the time limit |
 /// | `retry_panics` | these attempts are for an item that panicked, too |
+/// | `codec = "cbor"` | values travel with the names of their fields (feature `cbor` of pool-core) |
 /// | `crate = path` | where to find pool-core if not at `::pool_core` |
 ///
 /// A call can set its own: `count_words::Task.timeout(limit)`.
@@ -68,7 +69,11 @@ use crate::item::Function;
 /// | `Option<&str>`, `(&str, u32)`, `Record<'_>` | decoded; the text within is lent |
 ///
 /// Types must implement `serde::Serialize` and `serde::Deserialize`. Numbers, `bool`, `char`, arrays and tuples of
-/// these, and vectors and slices of all of them travel as plain bytes, without serde.
+/// these, and vectors and slices of all of them travel as plain bytes, without serde, whatever the codec.
+///
+/// The default format has no names of fields. With `codec = "cbor"` it has, for types with serde's `untagged`, `tag`,
+/// `flatten` or `skip_serializing_if`, and for `serde_json::Value`: see the section on values in the documentation of
+/// pool-core.
 ///
 /// # What is refused
 ///

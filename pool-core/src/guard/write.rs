@@ -7,37 +7,33 @@
 use std::cell::Cell;
 use std::fmt::Display;
 
-use postcard::ser_flavors::Flavor;
 use serde::ser::{
     Error, Serialize, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::{DEPTH_MAX, EMPTY_ELEMENTS_MAX, Excess, plain, refused};
+use super::{DEPTH_MAX, EMPTY_ELEMENTS_MAX, Excess, refused};
 use crate::codec::CodecError;
-use crate::encoder::Encoder;
+use crate::fault::Fault;
 use crate::stack;
 
-/// Appends a value.
+/// Writes a value with the serializer, which [counts](WriteLimits::count) its bytes.
 ///
 /// # Errors
 ///
 /// The value's own, and those of the limits.
-pub(crate) fn put<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-    let limits = Limits {
-        written: Cell::new(0),
-        empty_elements: Cell::new(0),
-        stack_bytes: stack::left(),
-        stack_start: stack::pointer(),
-        excess: Cell::new(None),
-    };
-    let mut postcard = postcard::Serializer { output: Counted { out, limits: &limits } };
-    let result = value.serialize(Bounded { inner: &mut postcard, limits: &limits, depth: 0 });
+#[inline]
+pub(crate) fn put<T, S>(value: &T, serializer: S, limits: &WriteLimits) -> Result<S::Ok, CodecError>
+where
+    T: Serialize + ?Sized,
+    S: Serializer<Error = Fault>,
+{
+    let result = value.serialize(Bounded { inner: serializer, limits, depth: 0 });
     match (result, limits.excess.take()) {
-        (Ok(()), None) => Ok(()),
+        (Ok(ok), None) => Ok(ok),
         // An implementation may have made something else of the error, or swallowed it.
         (_, Some(excess)) => Err(refused(excess)),
-        (Err(error), None) => Err(plain(error)),
+        (Err(fault), None) => Err(CodecError::new(fault.to_string())),
     }
 }
 
@@ -61,46 +57,9 @@ pub(crate) fn check_sequence(elements: usize, size: usize) -> Result<(), CodecEr
 /// Bytes of the longest value: its length is sent as a `u32`.
 const BYTES_MAX: usize = u32::MAX as usize;
 
-/// The encoder, and a count of what goes there. A value that never ends is refused before it has taken all memory.
-struct Counted<'o, 'b, 'l> {
-    out: &'o mut Encoder<'b>,
-    limits: &'l Limits,
-}
-
-impl Counted<'_, '_, '_> {
-    #[inline(always)]
-    fn count(&self, bytes: usize) -> postcard::Result<()> {
-        let written = self.limits.written.get().saturating_add(bytes);
-        self.limits.written.set(written);
-        if written > BYTES_MAX {
-            return Err(self.limits.refuse(Excess::Bytes));
-        }
-        Ok(())
-    }
-}
-
-impl Flavor for Counted<'_, '_, '_> {
-    type Output = ();
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        self.count(1)?;
-        Flavor::try_push(&mut &mut *self.out, byte)
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.count(bytes.len())?;
-        Flavor::try_extend(&mut &mut *self.out, bytes)
-    }
-
-    fn finalize(self) -> postcard::Result<()> {
-        Ok(())
-    }
-}
-
 /// What one value has taken of its limits.
-struct Limits {
+#[derive(Debug)]
+pub(crate) struct WriteLimits {
     /// Bytes.
     written: Cell<usize>,
     empty_elements: Cell<usize>,
@@ -111,7 +70,25 @@ struct Limits {
     excess: Cell<Option<Excess>>,
 }
 
-impl Limits {
+impl WriteLimits {
+    pub(crate) fn new() -> Self {
+        WriteLimits {
+            written: Cell::new(0),
+            empty_elements: Cell::new(0),
+            stack_bytes: stack::left(),
+            stack_start: stack::pointer(),
+            excess: Cell::new(None),
+        }
+    }
+
+    /// So many bytes are about to be written. A value that never ends is refused before it has taken all memory.
+    #[inline(always)]
+    pub(crate) fn count<E: Error>(&self, bytes: usize) -> Result<(), E> {
+        let written = self.written.get().saturating_add(bytes);
+        self.written.set(written);
+        if written > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
+    }
+
     /// One level below `depth`, if there may be one more.
     #[inline]
     fn deeper<E: Error>(&self, depth: u32) -> Result<u32, E> {
@@ -146,7 +123,7 @@ impl Limits {
 /// A serializer, or what it hands out for the parts of a value, or a value that is such a part: under limits.
 struct Bounded<'l, T> {
     inner: T,
-    limits: &'l Limits,
+    limits: &'l WriteLimits,
     /// Options, enums, sequences and maps around it.
     depth: u32,
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::tasks::{List, Unit, decode_as_results};
 use crate::codec::{Decode, LumpCodec, PlainCodec, SerdeCodec};
@@ -12,17 +12,15 @@ use crate::guard::EMPTY_ELEMENTS_MAX;
 use crate::message::{Failure, LastWords, Report};
 use crate::plain::Plain;
 
-#[derive(Debug, Deserialize)]
-struct Tree(#[expect(dead_code, reason = "only made and dropped")] Vec<Tree>);
+#[derive(Debug, Serialize, Deserialize)]
+struct Tree(Vec<Tree>);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Directory {
-    #[expect(dead_code, reason = "only made and dropped")]
     entries: BTreeMap<u8, Directory>,
 }
 
-#[derive(Debug, Deserialize)]
-#[expect(dead_code, reason = "only made and dropped")]
+#[derive(Debug, Serialize, Deserialize)]
 struct Fat {
     next: Option<Box<Fat>>,
     words: [[u16; 32]; 32],
@@ -75,7 +73,7 @@ pub fn decode(data: &[u8]) {
     }
 }
 
-fn serde<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
+fn serde<'a, T: Serialize + Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
     let mut input = Decoder::new(data);
     let value = SerdeCodec.decode(&mut input);
     assert!(value.is_err() || data.ends_with(input.rest));

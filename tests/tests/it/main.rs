@@ -9,6 +9,7 @@ mod crashes;
 mod deaths;
 mod endurance;
 mod errors;
+mod formats;
 mod handles;
 mod hosts;
 mod initializer;
@@ -64,6 +65,7 @@ fn main() -> ExitCode {
         callbacks::checks(),
         copies::checks(),
         values::checks(),
+        formats::checks(),
         crashes::checks(),
         matrix::checks(),
         mischief::checks(),

@@ -1,0 +1,174 @@
+//! The default format: postcard's bytes, without field names, and a check that what was written is what is read.
+//!
+//! Postcard writes the fields of a struct one behind the other and nothing else, so both halves of a type must agree on
+//! which fields there are. Serde's attributes can make them disagree: `skip_serializing_if`, `skip_serializing` and
+//! `skip_deserializing` leave a field out on one side only, and the next value is then taken for it. So each side sums
+//! up the [`shape`] of a value, that is the names of the fields in their order, and the sum travels behind the value. On
+//! a difference the value is looked at again, since there is a harmless one: a field that has aliases, or two names in
+//! different styles.
+
+mod deserializer;
+mod enums;
+mod log;
+mod serializer;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use std::cell::Cell;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::deserializer::Deserializer;
+use self::enums::{Enums, Key};
+use self::log::Log;
+use self::serializer::Serializer;
+use crate::codec::CodecError;
+use crate::encoder::Encoder;
+use crate::fault::{Cause, Fault};
+use crate::guard::{self, WriteLimits};
+
+/// The advice for a type that this format cannot carry.
+const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"cbor\")]`";
+
+/// Appends a value and the sum of its shape.
+#[inline]
+pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+    let limits = WriteLimits::new();
+    let mut serializer = Serializer::new(out, &limits);
+    guard::put(value, &mut serializer, &limits)?;
+    let sum = serializer.sum;
+    out.put(&shape::fold(sum).to_le_bytes());
+    Ok(())
+}
+
+/// Takes a value off the front of the bytes; what is left of them.
+#[inline]
+pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let mut deserializer = Deserializer::new(bytes);
+    let value: T = guard::take_from(&mut deserializer)?;
+    let sum = shape::fold(deserializer.sum);
+    let suspicious = deserializer.enums.inexact || !deserializer.enums.new.is_empty();
+    match deserializer.rest.split_first_chunk() {
+        Some((told, rest)) if *told == sum.to_le_bytes() && !suspicious => Ok((value, rest)),
+        Some((told, rest)) => {
+            let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
+            accept(&value, bytes, sums, deserializer.enums)?;
+            Ok((value, rest))
+        }
+        None => Err(differs(&value, bytes)),
+    }
+}
+
+/// The two sums of one value.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Sums {
+    /// By who wrote it.
+    told: u32,
+    read: u32,
+}
+
+/// What an error says after the bytes have turned out to be of another type.
+#[cold]
+pub(crate) fn advice(fault: &Fault) -> String {
+    match fault.cause() {
+        Cause::Bytes => format!(
+            "{fault}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
+             (serde's `skip_serializing`, `skip_serializing_if` or `skip_deserializing`, or an implementation by hand): \
+             {REMEDY}, or make both sides agree"
+        ),
+        Cause::Type | Cause::Format => fault.to_string(),
+    }
+}
+
+thread_local! {
+    /// Pairs of sums that have been found to be harmless, so that types with aliases are compared once.
+    static HARMLESS: Cell<[Option<Sums>; HARMLESS_PAIRS]> = const { Cell::new([None; HARMLESS_PAIRS]) };
+}
+
+const HARMLESS_PAIRS: usize = 16;
+
+/// Lets a value pass whose sums differ, if no field is left out and no variant has become another.
+///
+/// # Errors
+///
+/// Which type writes other than it reads.
+#[cold]
+fn accept<'a, T: Serialize + Deserialize<'a>>(
+    value: &T,
+    bytes: &'a [u8],
+    sums: Sums,
+    mut enums: Enums,
+) -> Result<(), CodecError> {
+    for key in std::mem::take(&mut enums.new) {
+        ask::<T>(bytes, key);
+        // Now it is known.
+        enums.meet(key);
+    }
+    let place = (sums.told ^ sums.read) as usize % HARMLESS_PAIRS;
+    let mut known = HARMLESS.get();
+    if !enums.inexact && (sums.told == sums.read || known[place] == Some(sums)) {
+        return Ok(());
+    }
+    let Some((written, again)) = rewritten(value) else { return Err(differs(value, bytes)) };
+    let read = reread::<T>(bytes);
+    // A variant that was taken for another is now written as that other one.
+    if again != sums.told || Log::compare(&written, &read).is_err() {
+        return Err(differs(value, bytes));
+    }
+    if !enums.inexact && written.has_same_variants(&read) {
+        known[place] = Some(sums);
+        HARMLESS.set(known);
+    }
+    Ok(())
+}
+
+/// Asks the enum how many variants it reads.
+fn ask<'a, T: Deserialize<'a>>(bytes: &'a [u8], key: Key) {
+    let mut deserializer = Deserializer::new(bytes);
+    deserializer.enums.asked = Some((key, None));
+    // The enum refuses an index that is too large, and with it the value.
+    let _ = guard::take_from::<T>(&mut deserializer);
+    deserializer.enums.remember();
+}
+
+/// The value as it would be written now: its structs, and the sum.
+fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
+    let mut out = Encoder::to_vec(Vec::new());
+    // It has been decoded within the limits.
+    let limits = WriteLimits::new();
+    let mut serializer = Serializer::new(&mut out, &limits);
+    serializer.log = Some(Box::default());
+    value.serialize(&mut serializer).ok()?;
+    let sum = shape::fold(serializer.sum);
+    Some((*serializer.log?, sum))
+}
+
+/// The structs of the value in these bytes, as they are read.
+fn reread<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Log {
+    let mut deserializer = Deserializer::new(bytes);
+    deserializer.log = Some(Box::default());
+    // That it can be read has been seen.
+    let _ = guard::take_from::<T>(&mut deserializer);
+    deserializer.log.map(|log| *log).unwrap_or_default()
+}
+
+/// Names the type that writes other than it reads.
+#[cold]
+fn differs<'a, T: Serialize + Deserialize<'a>>(value: &T, bytes: &'a [u8]) -> CodecError {
+    let read = reread::<T>(bytes);
+    let written = rewritten(value).map(|(log, _)| log).unwrap_or_default();
+    let what = match Log::compare(&written, &read) {
+        Err(difference) => difference,
+        Ok(()) if written.enums().is_empty() => {
+            format!("`{}` is written otherwise than it is read", std::any::type_name::<T>())
+        }
+        Ok(()) => {
+            format!("a variant is taken for another, because one of `{}` is skipped", written.enums().join("`, `"))
+        }
+    };
+    CodecError::new(format!(
+        "{what}, and the default format has no names to tell so: remove serde's `skip` attribute (or mend what was \
+         implemented by hand), or {REMEDY}"
+    ))
+}

@@ -1,0 +1,471 @@
+//! Reading values that [`Serializer`](super::serializer::Serializer) wrote.
+
+use serde::de::value::U32Deserializer;
+use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+
+use super::enums::Enums;
+use super::log::Log;
+use super::shape::Shape;
+use crate::fault::{Cause, Fault};
+
+type Names = &'static [&'static str];
+
+/// Reads one value, and sums up its shape.
+pub(crate) struct Deserializer<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) sum: u64,
+    pub(super) enums: Enums,
+    pub(super) log: Option<Box<Log>>,
+}
+
+impl<'a> Deserializer<'a> {
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Deserializer { rest: bytes, sum: 0, enums: Enums::default(), log: None }
+    }
+
+    /// The bytes behind what has been read.
+    #[inline]
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    #[inline]
+    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
+        match self.rest.split_at_checked(length) {
+            Some((bytes, rest)) => {
+                self.rest = rest;
+                Ok(bytes)
+            }
+            None => Err(Fault::truncated(length, self.rest.len())),
+        }
+    }
+
+    #[inline]
+    fn byte(&mut self) -> Result<u8, Fault> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) => {
+                self.rest = rest;
+                Ok(byte)
+            }
+            None => Err(Fault::truncated(1, 0)),
+        }
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        match self.rest.split_first_chunk() {
+            Some((&bytes, rest)) => {
+                self.rest = rest;
+                Ok(bytes)
+            }
+            None => Err(Fault::truncated(N, self.rest.len())),
+        }
+    }
+
+    /// A number of up to `bits` bits.
+    #[inline]
+    fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
+        let byte = self.byte()?;
+        if byte < 0x80 { Ok(byte.into()) } else { self.varint_from(byte, bits) }
+    }
+
+    #[inline]
+    fn varint_from(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
+        let mut number = u64::from(first & 0x7f);
+        let mut shift = 7;
+        while shift < bits {
+            let byte = self.byte()?;
+            let group = u64::from(byte & 0x7f);
+            // The last group may have fewer than seven bits.
+            if group >> (bits - shift).min(7) != 0 {
+                break;
+            }
+            number |= group << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+            shift += 7;
+        }
+        Err(too_large(bits))
+    }
+
+    fn long_varint(&mut self) -> Result<u128, Fault> {
+        let mut number = 0;
+        for shift in (0..u128::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let group = u128::from(byte & 0x7f);
+            if group >> (u128::BITS - shift).min(7) != 0 {
+                break;
+            }
+            number |= group << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(too_large(u128::BITS))
+    }
+
+    #[inline]
+    fn length(&mut self) -> Result<usize, Fault> {
+        self.varint(u64::BITS).map(|length| length as usize)
+    }
+
+    #[inline]
+    fn text(&mut self) -> Result<&'a str, Fault> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
+    }
+
+    #[inline]
+    fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
+        let index = self.varint(u32::BITS)? as u32;
+        self.enums.meet((name, variants));
+        // An index past the end is for the type to refuse.
+        let variant = variants.get(index as usize).copied().unwrap_or("");
+        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
+        if let Some(log) = &mut self.log {
+            log.variant(name, variant);
+        }
+        Ok(index)
+    }
+
+    #[inline]
+    fn named<V: Visitor<'a>>(&mut self, name: &'static str, names: Names, visitor: V) -> Result<V::Value, Fault> {
+        let mut fields = Named { from: self, names, read: 0, shape: Shape::NAMED };
+        let result = visitor.visit_seq(&mut fields);
+        let (read, shape) = (fields.read, fields.shape);
+        self.sum = self.sum.wrapping_add(shape.total());
+        if let Some(log) = &mut self.log {
+            log.read(name, names, read);
+        }
+        result.map_err(|fault| fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+    }
+
+    #[inline]
+    fn nameless<V: Visitor<'a>>(&mut self, name: &'static str, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        let mut fields = Counted { from: self, left: length };
+        let result = visitor.visit_seq(&mut fields);
+        let read = length - fields.left;
+        let shape = (0..read).fold(Shape::TUPLE, |shape, _| shape.nameless());
+        self.sum = self.sum.wrapping_add(shape.total());
+        if let Some(log) = &mut self.log {
+            log.read(name, &[], read);
+        }
+        result.map_err(|fault| fault.within(name, read.saturating_sub(1)))
+    }
+}
+
+#[cold]
+fn too_large(bits: u32) -> Fault {
+    Fault::new(Cause::Bytes, format!("a number of more than {bits} bits"))
+}
+
+macro_rules! numbers {
+    ($($method:ident gives $visit:ident($type:ty) $($unzigzag:ident)?;)*) => {$(
+        #[inline]
+        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+            let number = self.varint(<$type>::BITS)?;
+            $(let number = $unzigzag(number);)?
+            // It has no more bits than the type.
+            visitor.$visit(number as $type)
+        }
+    )*};
+}
+
+#[inline]
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1) as i64 ^ -((number & 1) as i64)
+}
+
+impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
+    type Error = Fault;
+
+    numbers! {
+        deserialize_i16 gives visit_i16(i16) unzigzag;
+        deserialize_i32 gives visit_i32(i32) unzigzag;
+        deserialize_i64 gives visit_i64(i64) unzigzag;
+        deserialize_u16 gives visit_u16(u16);
+        deserialize_u32 gives visit_u32(u32);
+        deserialize_u64 gives visit_u64(u64);
+    }
+
+    #[cold]
+    fn deserialize_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+        Err(asked())
+    }
+    #[inline]
+    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.byte()? {
+            0 => visitor.visit_bool(false),
+            1 => visitor.visit_bool(true),
+            byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where a `bool` is expected"))),
+        }
+    }
+    #[inline]
+    fn deserialize_i8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_i8(i8::from_le_bytes([self.byte()?]))
+    }
+    #[inline]
+    fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_u8(self.byte()?)
+    }
+    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let number = self.long_varint()?;
+        visitor.visit_i128((number >> 1) as i128 ^ -((number & 1) as i128))
+    }
+    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_u128(self.long_varint()?)
+    }
+    #[inline]
+    fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.array()?)))
+    }
+    #[inline]
+    fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.array()?)))
+    }
+    fn deserialize_char<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let text = self.text()?;
+        let mut characters = text.chars();
+        match (characters.next(), characters.next()) {
+            (Some(character), None) => visitor.visit_char(character),
+            _ => Err(Fault::new(Cause::Bytes, "text that is no single character where a `char` is expected")),
+        }
+    }
+    #[inline]
+    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_borrowed_str(self.text()?)
+    }
+    #[inline]
+    fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_str(visitor)
+    }
+    #[inline]
+    fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let length = self.length()?;
+        visitor.visit_borrowed_bytes(self.take(length)?)
+    }
+    #[inline]
+    fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.deserialize_bytes(visitor)
+    }
+    #[inline]
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        match self.byte()? {
+            0 => visitor.visit_none(),
+            1 => visitor.visit_some(self),
+            byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where an `Option` is expected"))),
+        }
+    }
+    #[inline]
+    fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+    #[inline]
+    fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_unit()
+    }
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_newtype_struct(self)
+    }
+    #[inline]
+    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let left = self.length()?;
+        let mut elements = Counted { from: self, left };
+        let value = visitor.visit_seq(&mut elements)?;
+        if elements.left == 0 { Ok(value) } else { Err(left_over(elements.left)) }
+    }
+    #[inline]
+    fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        visitor.visit_seq(Counted { from: self, left: length })
+    }
+    #[inline]
+    fn deserialize_tuple_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.nameless(name, length, visitor)
+    }
+    #[inline]
+    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let left = self.length()?;
+        let mut entries = Counted { from: self, left };
+        let value = visitor.visit_map(&mut entries)?;
+        if entries.left == 0 { Ok(value) } else { Err(left_over(entries.left)) }
+    }
+    #[inline]
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        fields: Names,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        self.named(name, fields, visitor)
+    }
+    #[inline]
+    fn deserialize_enum<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        variants: Names,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        visitor.visit_enum(Variant { from: self, name, variants })
+    }
+    #[cold]
+    fn deserialize_identifier<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+        Err(asked())
+    }
+    #[cold]
+    fn deserialize_ignored_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+        Err(asked())
+    }
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+#[cold]
+fn asked() -> Fault {
+    let text = "its type asks the format what comes next (serde's `untagged`, `tag` or `flatten`, or a type such as \
+                `serde_json::Value`), which the default format does not say: ";
+    Fault::new(Cause::Format, [text, super::REMEDY].concat())
+}
+
+#[cold]
+fn left_over(elements: usize) -> Fault {
+    Fault::new(Cause::Bytes, format!("{elements} elements that its type does not read"))
+}
+
+/// The fields of a struct.
+struct Named<'s, 'a> {
+    from: &'s mut Deserializer<'a>,
+    names: Names,
+    read: usize,
+    shape: Shape,
+}
+
+impl<'a> de::SeqAccess<'a> for Named<'_, 'a> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        // There are more names than fields where a field has aliases, and never fewer.
+        let Some(name) = self.names.get(self.read) else { return Ok(None) };
+        self.shape = self.shape.name(name);
+        self.read += 1;
+        seed.deserialize(&mut *self.from).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.names.len() - self.read)
+    }
+}
+
+/// Elements of which the number is known.
+struct Counted<'s, 'a> {
+    from: &'s mut Deserializer<'a>,
+    left: usize,
+}
+
+impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        seed.deserialize(&mut *self.from).map(Some)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+impl<'a> de::MapAccess<'a> for Counted<'_, 'a> {
+    type Error = Fault;
+
+    #[inline]
+    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        de::SeqAccess::next_element_seed(self, seed)
+    }
+
+    #[inline]
+    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        seed.deserialize(&mut *self.from)
+    }
+
+    #[inline]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.left)
+    }
+}
+
+/// The choice of a variant, then what it holds.
+struct Variant<'s, 'a> {
+    from: &'s mut Deserializer<'a>,
+    name: &'static str,
+    variants: Names,
+}
+
+impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
+    type Error = Fault;
+    type Variant = Content<'s, 'a>;
+
+    #[inline]
+    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a>), Fault> {
+        let index = self.from.variant(self.name, self.variants)?;
+        let asks = self.from.enums.asks((self.name, self.variants));
+        let identifier: U32Deserializer<Fault> = if asks { u32::MAX } else { index }.into_deserializer();
+        let value = seed.deserialize(identifier);
+        if asks {
+            self.from.enums.answer(&value);
+        }
+        let value = value.map_err(|_| unknown_variant(self.name, index))?;
+        let name = self.variants.get(index as usize).copied().unwrap_or(self.name);
+        Ok((value, Content { from: self.from, name }))
+    }
+}
+
+#[cold]
+fn unknown_variant(name: &str, index: u32) -> Fault {
+    let text = format!("`{name}` has no variant of the number {index} to be read (is one of them skipped?)");
+    Fault::new(Cause::Bytes, text)
+}
+
+/// What a variant holds.
+struct Content<'s, 'a> {
+    from: &'s mut Deserializer<'a>,
+    name: &'static str,
+}
+
+impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
+    type Error = Fault;
+
+    #[inline]
+    fn unit_variant(self) -> Result<(), Fault> {
+        Ok(())
+    }
+    #[inline]
+    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
+        self.from.sum = self.from.sum.wrapping_add(Shape::NEWTYPE.total());
+        seed.deserialize(self.from)
+    }
+    #[inline]
+    fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        self.from.nameless(self.name, length, visitor)
+    }
+    #[inline]
+    fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, Fault> {
+        self.from.named(self.name, fields, visitor)
+    }
+}

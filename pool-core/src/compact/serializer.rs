@@ -1,0 +1,406 @@
+//! Writing values: the bytes are those of postcard.
+
+use serde::ser::{self, Serialize};
+
+use super::log::Log;
+use super::shape::Shape;
+use crate::encoder::Encoder;
+use crate::fault::{Cause, Fault};
+use crate::guard::WriteLimits;
+
+/// Writes one value, and sums up its shape.
+pub(crate) struct Serializer<'e, 'b> {
+    out: &'e mut Encoder<'b>,
+    limits: &'e WriteLimits,
+    pub(super) sum: u64,
+    pub(super) log: Option<Box<Log>>,
+}
+
+impl<'e, 'b> Serializer<'e, 'b> {
+    #[inline]
+    pub(super) fn new(out: &'e mut Encoder<'b>, limits: &'e WriteLimits) -> Self {
+        Serializer { out, limits, sum: 0, log: None }
+    }
+
+    /// A number in groups of seven bits, the least first; the high bit says that more follow.
+    #[inline]
+    fn varint(&mut self, number: u64) -> Result<(), Fault> {
+        let mut bytes = [0; 10];
+        let mut rest = number;
+        let mut length = 0;
+        while rest > 0x7f {
+            bytes[length] = rest as u8 | 0x80;
+            rest >>= 7;
+            length += 1;
+        }
+        bytes[length] = rest as u8;
+        self.fixed(&bytes[..=length])
+    }
+
+    fn long_varint(&mut self, number: u128) -> Result<(), Fault> {
+        let mut bytes = [0; 19];
+        let mut rest = number;
+        let mut length = 0;
+        while rest > 0x7f {
+            bytes[length] = rest as u8 | 0x80;
+            rest >>= 7;
+            length += 1;
+        }
+        bytes[length] = rest as u8;
+        self.fixed(&bytes[..=length])
+    }
+
+    #[inline]
+    fn fixed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.limits.count(bytes.len())?;
+        self.out.put(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
+        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
+        if let Some(log) = &mut self.log {
+            log.variant(name, variant);
+        }
+        self.varint(index.into())
+    }
+
+    #[inline]
+    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b> {
+        let keys = self.log.is_some().then(Vec::new);
+        Fields { to: self, name, shape, written: 0, keys }
+    }
+}
+
+/// The elements of a sequence or map, which must be as many as were announced.
+pub(crate) struct Elements<'s, 'e, 'b> {
+    to: &'s mut Serializer<'e, 'b>,
+    announced: usize,
+    written: usize,
+}
+
+/// The fields of a struct or variant.
+pub(crate) struct Fields<'s, 'e, 'b> {
+    to: &'s mut Serializer<'e, 'b>,
+    name: &'static str,
+    shape: Shape,
+    /// How many have no name.
+    written: usize,
+    /// Their names, if there is a log.
+    keys: Option<Vec<&'static str>>,
+}
+
+macro_rules! numbers {
+    ($($method:ident($type:ty) $($zigzag:ident)?;)*) => {$(
+        #[inline]
+        fn $method(self, number: $type) -> Result<(), Fault> {
+            $(let number = $zigzag(number.into());)?
+            self.varint(number.into())
+        }
+    )*};
+}
+
+/// Small numbers of either sign become small numbers.
+#[inline]
+fn zigzag(number: i64) -> u64 {
+    ((number << 1) ^ (number >> 63)) as u64
+}
+
+impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Elements<'s, 'e, 'b>;
+    type SerializeTuple = Self;
+    type SerializeTupleStruct = Fields<'s, 'e, 'b>;
+    type SerializeTupleVariant = Fields<'s, 'e, 'b>;
+    type SerializeMap = Elements<'s, 'e, 'b>;
+    type SerializeStruct = Fields<'s, 'e, 'b>;
+    type SerializeStructVariant = Fields<'s, 'e, 'b>;
+
+    numbers! {
+        serialize_i16(i16) zigzag;
+        serialize_i32(i32) zigzag;
+        serialize_i64(i64) zigzag;
+        serialize_u16(u16);
+        serialize_u32(u32);
+        serialize_u64(u64);
+    }
+
+    #[inline]
+    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+        self.fixed(&[value.into()])
+    }
+    #[inline]
+    fn serialize_i8(self, number: i8) -> Result<(), Fault> {
+        self.fixed(&number.to_le_bytes())
+    }
+    #[inline]
+    fn serialize_u8(self, number: u8) -> Result<(), Fault> {
+        self.fixed(&[number])
+    }
+    fn serialize_i128(self, number: i128) -> Result<(), Fault> {
+        self.long_varint(((number << 1) ^ (number >> 127)) as u128)
+    }
+    fn serialize_u128(self, number: u128) -> Result<(), Fault> {
+        self.long_varint(number)
+    }
+    #[inline]
+    fn serialize_f32(self, number: f32) -> Result<(), Fault> {
+        self.fixed(&number.to_bits().to_le_bytes())
+    }
+    #[inline]
+    fn serialize_f64(self, number: f64) -> Result<(), Fault> {
+        self.fixed(&number.to_bits().to_le_bytes())
+    }
+    #[inline]
+    fn serialize_char(self, value: char) -> Result<(), Fault> {
+        self.serialize_str(value.encode_utf8(&mut [0; 4]))
+    }
+    #[inline]
+    fn serialize_str(self, text: &str) -> Result<(), Fault> {
+        self.serialize_bytes(text.as_bytes())
+    }
+    #[inline]
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        self.varint(bytes.len() as u64)?;
+        self.fixed(bytes)
+    }
+    #[inline]
+    fn serialize_none(self) -> Result<(), Fault> {
+        self.fixed(&[0])
+    }
+    #[inline]
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        self.fixed(&[1])?;
+        value.serialize(self)
+    }
+    #[inline]
+    fn serialize_unit(self) -> Result<(), Fault> {
+        Ok(())
+    }
+    #[inline]
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+        Ok(())
+    }
+    #[inline]
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
+        self.variant(name, index, variant)
+    }
+    #[inline]
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
+        value.serialize(self)
+    }
+    #[inline]
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        self.variant(name, index, variant)?;
+        self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
+        value.serialize(self)
+    }
+    #[inline]
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+        let announced = length.ok_or_else(unknown_length)?;
+        self.varint(announced as u64)?;
+        Ok(Elements { to: self, announced, written: 0 })
+    }
+    #[inline]
+    fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
+        Ok(self)
+    }
+    #[inline]
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+        Ok(self.fields(name, Shape::TUPLE))
+    }
+    #[inline]
+    fn serialize_tuple_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+        self.variant(name, index, variant)?;
+        Ok(self.fields(variant, Shape::TUPLE))
+    }
+    #[inline]
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+        self.serialize_seq(length)
+    }
+    #[inline]
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+        Ok(self.fields(name, Shape::NAMED))
+    }
+    #[inline]
+    fn serialize_struct_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+        _: usize,
+    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+        self.variant(name, index, variant)?;
+        Ok(self.fields(variant, Shape::NAMED))
+    }
+    fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        self.serialize_str(&value.to_string())
+    }
+    #[inline]
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+}
+
+#[cold]
+fn unknown_length() -> Fault {
+    let text = "its type writes elements without saying how many (serde's `flatten`, or an iterator), which the default \
+                format cannot: ";
+    Fault::new(Cause::Format, [text, super::REMEDY].concat())
+}
+
+impl Elements<'_, '_, '_> {
+    #[inline]
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.written += 1;
+        value.serialize(&mut *self.to)
+    }
+
+    #[inline]
+    fn complete(self) -> Result<(), Fault> {
+        if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
+    }
+}
+
+#[cold]
+fn miscounted(announced: usize, written: usize) -> Fault {
+    Fault::new(Cause::Format, format!("its type announces {announced} elements and writes {written}"))
+}
+
+impl ser::SerializeSeq for Elements<'_, '_, '_> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.element(value)
+    }
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.complete()
+    }
+}
+
+impl ser::SerializeMap for Elements<'_, '_, '_> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+        self.element(key)
+    }
+    #[inline]
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        value.serialize(&mut *self.to)
+    }
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        self.complete()
+    }
+}
+
+impl ser::SerializeTuple for &mut Serializer<'_, '_> {
+    type Ok = ();
+    type Error = Fault;
+
+    #[inline]
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        value.serialize(&mut **self)
+    }
+    #[inline]
+    fn end(self) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+impl Fields<'_, '_, '_> {
+    #[inline]
+    fn named<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+        self.shape = self.shape.name(key);
+        if let Some(keys) = &mut self.keys {
+            keys.push(key);
+        }
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
+    }
+
+    #[inline]
+    fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.shape = self.shape.nameless();
+        if let Some(keys) = &mut self.keys {
+            keys.push("");
+        }
+        self.written += 1;
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, self.written - 1))
+    }
+
+    #[inline]
+    fn complete(self) -> Result<(), Fault> {
+        self.to.sum = self.to.sum.wrapping_add(self.shape.total());
+        if let (Some(log), Some(keys)) = (&mut self.to.log, self.keys) {
+            log.written(self.name, keys);
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn skipped(&self, key: &'static str) -> Fault {
+        let text = "the field is left out (serde's `skip_serializing_if`), and the default format has no field names to \
+                    tell so: remove the attribute, or ";
+        Fault::new(Cause::Format, [text, super::REMEDY].concat()).within(self.name, key)
+    }
+}
+
+macro_rules! tuples {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for Fields<'_, '_, '_> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.nameless(value)
+            }
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.complete()
+            }
+        }
+    )*};
+}
+tuples!(SerializeTupleStruct SerializeTupleVariant);
+
+macro_rules! structs {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for Fields<'_, '_, '_> {
+            type Ok = ();
+            type Error = Fault;
+
+            #[inline]
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+                self.named(key, value)
+            }
+            fn skip_field(&mut self, key: &'static str) -> Result<(), Fault> {
+                Err(self.skipped(key))
+            }
+            #[inline]
+            fn end(self) -> Result<(), Fault> {
+                self.complete()
+            }
+        }
+    )*};
+}
+structs!(SerializeStruct SerializeStructVariant);

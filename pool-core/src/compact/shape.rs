@@ -1,0 +1,139 @@
+//! The shape of a value: which fields were written, and which were read.
+//!
+//! Each struct, and each variant of an enum, contributes one number that is made of its field names in their order. The
+//! contributions are added up, so that the order of a map's entries is of no account. Names are constants where serde's
+//! derive passes them, so that in an optimized build a struct costs one addition.
+
+/// What a struct or a variant contributes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape(u64);
+
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Shape {
+    /// A struct or struct variant, whose fields have names.
+    pub(crate) const NAMED: Shape = Shape(0x243f_6a88_85a3_08d3);
+    /// A tuple struct or tuple variant, whose fields have none.
+    pub(crate) const TUPLE: Shape = Shape(0x1319_8a2e_0370_7344);
+    /// A variant that holds one value without a name.
+    pub(crate) const NEWTYPE: Shape = Shape(0x082e_fa98_ec4e_6c89);
+    /// The choice of a variant.
+    pub(crate) const VARIANT: Shape = Shape(0xa409_3822_299f_31d0);
+
+    /// With one more field (or the variant) of this name.
+    #[inline]
+    pub(crate) fn name(self, name: &str) -> Shape {
+        Shape((self.0.rotate_left(23) ^ hash(name)).wrapping_mul(MULTIPLIER))
+    }
+
+    /// With one more field that has no name.
+    #[inline]
+    pub(crate) fn nameless(self) -> Shape {
+        Shape((self.0.rotate_left(23) ^ 1).wrapping_mul(MULTIPLIER))
+    }
+
+    /// The number to be added.
+    #[inline]
+    pub(crate) fn total(self) -> u64 {
+        let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(MULTIPLIER);
+        mixed ^ (mixed >> 29)
+    }
+}
+
+/// The sum as it travels.
+#[inline]
+pub(crate) fn fold(sum: u64) -> u32 {
+    (sum ^ (sum >> 32)) as u32
+}
+
+/// Straight-line code for names of up to 32 bytes, because the compiler computes no loop in advance.
+#[inline]
+fn hash(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let length = bytes.len();
+    let (first, last) = if length >= 8 {
+        let (mut first, mut last) = (word(bytes, 0), word(bytes, length - 8));
+        if length > 16 {
+            first = mix(first, word(bytes, 8));
+            last = mix(last, word(bytes, length - 16));
+        }
+        if length > 32 {
+            first = mix(first, middle(bytes));
+        }
+        (first, last)
+    } else if length >= 4 {
+        (half(bytes, 0), half(bytes, length - 4))
+    } else if length > 0 {
+        (u64::from(bytes[0]) | u64::from(bytes[length / 2]) << 8, u64::from(bytes[length - 1]))
+    } else {
+        (0, 0)
+    };
+    mix(mix(first, last), length as u64)
+}
+
+#[inline(never)]
+fn middle(bytes: &[u8]) -> u64 {
+    bytes.chunks(8).fold(0, |sum, chunk| {
+        let mut padded = [0; 8];
+        padded[..chunk.len()].copy_from_slice(chunk);
+        mix(sum, u64::from_le_bytes(padded))
+    })
+}
+
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b ^ 0xe703_7ed1_a0b4_28db);
+    (product >> 64) as u64 ^ product as u64
+}
+
+#[inline]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
+#[inline]
+fn half(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{Shape, fold, hash};
+
+    /// Names of every length that differ in one byte, at every place.
+    #[test]
+    fn names_that_differ_have_different_hashes() {
+        let mut seen = HashSet::new();
+        for length in 0..70 {
+            let name = "a".repeat(length);
+            assert!(seen.insert(hash(&name)), "{name}");
+            for at in 0..length {
+                for other in ["b", "c", "_", "A"] {
+                    let mut name = name.clone();
+                    name.replace_range(at..=at, other);
+                    assert!(seen.insert(hash(&name)), "{name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn order_number_and_kind_count() {
+        let shapes = [
+            Shape::NAMED,
+            Shape::NAMED.name("a"),
+            Shape::NAMED.name("b"),
+            Shape::NAMED.name("a").name("b"),
+            Shape::NAMED.name("b").name("a"),
+            Shape::NAMED.name("ab"),
+            Shape::VARIANT.name("a"),
+            Shape::TUPLE,
+            Shape::TUPLE.nameless(),
+            Shape::TUPLE.nameless().nameless(),
+        ];
+        let folded: HashSet<u32> = shapes.iter().map(|shape| fold(shape.total())).collect();
+        assert_eq!(folded.len(), shapes.len());
+    }
+}

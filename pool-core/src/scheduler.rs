@@ -9,7 +9,8 @@
 //! consecutive items of one job that travels to a worker as a unit. A job's unfinished items are each in exactly one place: in the
 //! queue, in one worker's `in_flight`, or, until their next attempt, in `retries`. An item leaves these for good only
 //! through [`Scheduler::replied`] (a value or an error came back), [`Scheduler::failed`] (the worker died of it), or
-//! with its whole job (cancelled, terminated, broken).
+//! with its whole job (cancelled, terminated, broken). A call that is cancelled is *struck*: it is settled, and stays where
+//! it is until its turn comes, since looking for it would take the longer the more is pending.
 
 mod calls;
 mod clock;

@@ -4,7 +4,7 @@
 //! build to the next, hence an index is valid only among processes of one executable; host and workers compare
 //! [`fingerprint`]s before the first job.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -130,7 +130,8 @@ pub(crate) fn fingerprint() -> Result<u64> {
     static CHECKED: OnceLock<std::result::Result<u64, String>> = OnceLock::new();
     CHECKED
         .get_or_init(|| {
-            let mut seen: HashMap<u64, &Entry> = HashMap::new();
+            // No hash map: it would fix the seed of all that the workers forked from this process ever make.
+            let mut seen: BTreeMap<u64, &Entry> = BTreeMap::new();
             let mut hash = FNV_OFFSET;
             for entry in TASKS {
                 if let Some(other) = seen.insert(entry.id, entry) {

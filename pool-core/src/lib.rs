@@ -93,6 +93,7 @@ mod supervisor;
 
 // Other processes.
 mod chunk;
+mod control;
 mod fork_server;
 mod launch;
 mod limits;
@@ -100,6 +101,7 @@ mod lineage;
 mod message;
 mod panic;
 mod signals;
+mod spawn;
 mod vector;
 mod worker;
 

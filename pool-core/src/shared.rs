@@ -132,7 +132,7 @@ impl Shared {
 
     #[inline]
     fn run(&self, errands: Errands) {
-        let Errands { waiters, launches, progress, quiet } = errands;
+        let Errands { waiters, launches, progress, quiet, kills } = errands;
         for waiter in waiters {
             match waiter {
                 Waiter::Thread(thread) => thread.unpark(),
@@ -140,6 +140,9 @@ impl Shared {
                 Waiter::OneOf(arrivals, number) => arrivals.push(number),
                 Waiter::Callback(callback) => self.callbacks.run(callback),
             }
+        }
+        if kills {
+            self.nudge();
         }
         if !launches.is_empty() {
             self.supervision().launches.extend(launches);

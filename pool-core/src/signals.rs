@@ -7,13 +7,13 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::Journal;
 
@@ -25,20 +25,21 @@ pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
     CString::new(format!("{pool}-{role}")).unwrap_or_default()
 }
 
-/// Makes this process a good fork server; the descriptor becomes readable when a child has ended. Workers inherit what
-/// is set here, also those that are executables of their own.
-pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
+/// Makes this process a good fork server. Workers inherit what is set here, also those that are executables of their own.
+pub(crate) fn prepare_server(name: &str) {
     lead_a_group(&process_name(name, "serve"));
     // Neither Ctrl-C nor a closed terminal is for these processes: the host decides.
     for signal in [Signal::SIGINT, Signal::SIGHUP, Signal::SIGPIPE, Signal::SIGTTOU] {
         set(signal, SigHandler::SigIgn);
     }
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    children.thread_set_mask()?;
-    // A disposition of "ignore" is inherited, and would reap the children unseen.
+    let _ = SigSet::empty().thread_set_mask();
+    keep_statuses();
+}
+
+/// Has the kernel keep the status of a child that ends until it is asked for. A disposition of "ignore", which may be
+/// inherited or set by a thread that a constructor has started, would have the children reaped unseen.
+pub(crate) fn keep_statuses() {
     set(Signal::SIGCHLD, SigHandler::SigDfl);
-    SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 /// Makes this process a good worker: it dies with the fork server, the process `server`.
@@ -190,7 +191,24 @@ fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
     }
 }
 
-/// Replaces standard input by `/dev/null`: a worker that reads from the terminal would compete with its host.
+/// Opens `/dev/null` for those standard streams that are closed: what the process opens next would get their numbers,
+/// and the output of tasks.
+pub(crate) fn open_standard_streams() {
+    // The lowest number that is free is given out first.
+    while let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let number = null.as_raw_fd();
+        if number > libc::STDERR_FILENO {
+            break;
+        }
+        let _ = null.into_raw_fd();
+        // SAFETY:
+        // - the call sets a flag of a descriptor: standard streams are for the programs that a task starts, too.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
+}
+
+/// Replaces standard input, which is open, by `/dev/null`: a worker that reads from the terminal would compete with its
+/// host.
 pub(crate) fn close_stdin() {
     if let Ok(null) = std::fs::File::open("/dev/null") {
         let _ = nix::unistd::dup2_stdin(&null);

@@ -22,6 +22,8 @@ pub(super) struct Desk {
 pub(super) struct Death {
     pub(super) pid: u32,
     pub(super) status: ExitStatus,
+    /// What the status does not say.
+    pub(super) cause: Option<Arc<str>>,
     pub(super) words: Option<Arc<LastWords>>,
 }
 

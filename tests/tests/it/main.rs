@@ -5,13 +5,16 @@ mod confinement;
 mod crashes;
 mod deaths;
 mod endurance;
+mod fork_servers;
 mod handles;
 mod hosts;
+mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod limits;
 mod long_maps;
+mod many_workers;
 mod maps;
 mod matrix;
 mod memory_limits;
@@ -21,6 +24,7 @@ mod neighbours;
 mod payloads;
 mod programs;
 mod retries;
+mod rights;
 mod surroundings;
 mod system_calls;
 mod time_limits;
@@ -62,6 +66,10 @@ fn main() -> ExitCode {
         system_calls::checks(),
         confinement::checks(),
         endurance::checks(),
+        fork_servers::checks(),
+        inherits::checks(),
+        many_workers::checks(),
+        rights::checks(),
         programs::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())

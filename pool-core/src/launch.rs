@@ -27,6 +27,10 @@ use crate::spawn::{self, EXECUTABLE, Inherited, MARKER};
 use crate::{fork_server, signals, table};
 
 /// How worker processes come to be.
+///
+/// Each worker has the host's arguments, environment, working directory and umask of the moment when the pool was made, and
+/// standard input is empty; `docs/inherits.md` says for each method what else a worker inherits. No worker gets rights
+/// that its host has given up before it made the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {

@@ -66,6 +66,71 @@ fn set(signal: Signal, handler: SigHandler) {
     let _ = unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty())) };
 }
 
+/// Writes what this process has counted, if the program was built with `-C instrument-coverage`: its runtime would do so
+/// at the process's ordinary end, and a worker has none.
+///
+/// The name of the file is made anew: a worker that was forked has the one of the process that it was forked from.
+pub(crate) fn write_coverage() {
+    type SetName = extern "C" fn(*const libc::c_char);
+    type Write = extern "C" fn() -> i32;
+    let [set_name, write] = coverage_runtime();
+    if set_name == 0 || write == 0 {
+        return;
+    }
+    let pattern = std::env::var("LLVM_PROFILE_FILE").unwrap_or_else(|_| "default_%m_%p.profraw".to_owned());
+    let Ok(name) = CString::new(pattern.replace("%p", &std::process::id().to_string())) else { return };
+    // SAFETY:
+    // - the runtime's function of this name has this type.
+    let set_name = unsafe { std::mem::transmute::<usize, SetName>(set_name) };
+    // SAFETY:
+    // - as above.
+    let write = unsafe { std::mem::transmute::<usize, Write>(write) };
+    set_name(name.as_ptr());
+    write();
+}
+
+/// The addresses of `__llvm_profile_set_filename` and `__llvm_profile_write_file`, or 0 in a program without them.
+///
+/// A weak symbol may be missing, which cannot be said in Rust: it takes an address for none of 0.
+fn coverage_runtime() -> [usize; 2] {
+    let (set_name, write): (usize, usize);
+    // SAFETY:
+    // - two words are read that the linker has made.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            ".weak __llvm_profile_set_filename",
+            ".weak __llvm_profile_write_file",
+            "mov {0}, qword ptr [rip + __llvm_profile_set_filename@GOTPCREL]",
+            "mov {1}, qword ptr [rip + __llvm_profile_write_file@GOTPCREL]",
+            out(reg) set_name,
+            out(reg) write,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    // SAFETY:
+    // - as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            ".weak __llvm_profile_set_filename",
+            ".weak __llvm_profile_write_file",
+            "adrp {0}, :got:__llvm_profile_set_filename",
+            "ldr {0}, [{0}, :got_lo12:__llvm_profile_set_filename]",
+            "adrp {1}, :got:__llvm_profile_write_file",
+            "ldr {1}, [{1}, :got_lo12:__llvm_profile_write_file]",
+            out(reg) set_name,
+            out(reg) write,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        (set_name, write) = (0, 0);
+    }
+    [set_name, write]
+}
+
 /// Ends the process without running what others have registered for its end.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY:

@@ -6,9 +6,10 @@ use std::thread;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
 use pool_core::prelude::*;
+use tests::host::{Host, say};
 use tests::procs::{self, eventually, fork_server};
 use tests::tasks::{Way, crash, nap, pid, square};
-use tests::trial::{Check, Setup, each_method};
+use tests::trial::{Check, Setup, each_method, program};
 
 use crate::surroundings::assert_works;
 
@@ -22,6 +23,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_silent_fork_server_is_given_up_and_that_is_told),
         each_method(a_second_pool_of_copies_waits_for_the_end_of_the_first).methods(&[StartMethod::Fork]),
         each_method(a_pool_is_broken_after_as_many_restarts_as_are_allowed),
+        each_method(a_program_that_its_loader_has_started_says_so),
+        program(makes_a_pool),
     ]
 }
 
@@ -161,4 +164,28 @@ fn a_pool_is_broken_after_as_many_restarts_as_are_allowed(setup: &Setup) {
         assert_eq!(std::fs::read(&path).unwrap().len(), restarts as usize + 1);
         std::fs::remove_file(path).unwrap();
     }
+}
+
+fn makes_a_pool(setup: &Setup) {
+    match setup.builder().build() {
+        Ok(pool) => say(pool.apply(square::Task, 3).unwrap()),
+        Err(error) => say(error),
+    }
+}
+
+/// The program that the kernel starts in order to start this one; a static program has none.
+fn loader() -> Option<String> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+    let paths = maps.lines().filter_map(|line| Some(line[line.find('/')?..].to_owned()));
+    paths.into_iter().find(|path| path.rsplit('/').next().is_some_and(|name| name.starts_with("ld-")))
+}
+
+fn a_program_that_its_loader_has_started_says_so(setup: &Setup) {
+    let Some(loader) = loader() else { return say("left out: there is no loader") };
+    let mut command = std::process::Command::new(&loader);
+    let output = command.arg(std::env::current_exe().unwrap()).args(Host::args(makes_a_pool, setup)).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let expected = if setup.method == StartMethod::Fork { "9" } else { "start the program directly" };
+    assert!(output.status.success() && said.contains(expected), "{said} {}", String::from_utf8_lossy(&output.stderr));
+    assert!(setup.method == StartMethod::Fork || said.contains(&loader), "{said}");
 }

@@ -35,6 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(ignored_signals_are_the_hosts_and_handlers_are_not),
         each_method(a_worker_has_a_group_of_its_own_and_the_hosts_session),
         each_method(a_worker_is_named_after_its_pool_and_goes_first_when_memory_runs_out),
+        each_method(the_locale_is_that_of_any_new_process_unless_the_host_is_copied),
         each_method(statics_are_fresh_unless_the_host_is_copied),
         each_method(nothing_registered_for_the_end_runs_in_a_worker),
         each_method(a_worker_has_one_thread),
@@ -315,6 +316,28 @@ fn a_worker_is_named_after_its_pool_and_goes_first_when_memory_runs_out(setup: &
     assert_eq!(name, "img-0");
     let mine: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
     assert_eq!(score, (mine + 300).min(1000).to_string());
+}
+
+fn locale() -> String {
+    // SAFETY:
+    // - without a name the call only asks, and no other thread sets the locale.
+    let name = unsafe { libc::setlocale(libc::LC_ALL, std::ptr::null()) };
+    // SAFETY:
+    // - that is a string, which is copied before the next call.
+    unsafe { std::ffi::CStr::from_ptr(name) }.to_str().unwrap().to_owned()
+}
+
+#[pool_task]
+fn locale_there() -> String {
+    locale()
+}
+
+fn the_locale_is_that_of_any_new_process_unless_the_host_is_copied(setup: &Setup) {
+    // SAFETY:
+    // - the name is a string. If there is no such locale, all stays as it is.
+    unsafe { libc::setlocale(libc::LC_ALL, c"C.UTF-8".as_ptr()) };
+    let expected = if setup.method == StartMethod::Fork { locale() } else { "C".to_owned() };
+    assert_eq!(setup.pool().apply(locale_there::Task, ()).unwrap(), expected);
 }
 
 // ---- memory, threads, the end --------------------------------------------------------------------------------------

@@ -77,11 +77,14 @@ fn gives_up_root_and_waits(setup: &Setup) {
     let pool = setup.pool();
     pool.apply(pid::Task, ()).unwrap();
     give_up_root();
-    say_pids(&pool.worker_pids());
+    let pids = pool.worker_pids();
+    say_pids(&pids);
     let mut limited = pool.apply_async(nap::Task.timeout(Duration::from_millis(1000)), 60_000).unwrap();
     let error = limited.get_timeout(procs::SOON).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TaskTimeout);
     drop(pool);
+    // Not only when the kernel continues what this host leaves stopped.
+    assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))));
     say("done");
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Server {
     /// It has said something.
     pub(crate) is_up: bool,
     pid: Pid,
-    pidfd: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
 }
 
 impl Server {
@@ -90,8 +90,10 @@ impl Server {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair()?;
+        // It becomes the new process's standard input, or, in a copy, makes room for that.
+        let theirs = off_standard_streams(theirs.into_fd()).map_err(|error| Error::system("fcntl", error))?;
         if method == StartMethod::Fork {
-            return Server::fork(host, settings, hub, &[hub, bell, inherited.cwd.as_fd()], ours, theirs);
+            return Server::fork(host, settings, hub, &[hub, bell, inherited.cwd.as_fd()], ours, theirs.into());
         }
         if !fork_server::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
@@ -104,7 +106,7 @@ impl Server {
         // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
         ours.send(&Greeting { nonce, fingerprint, role }, &[hub, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
-        let pid = inherited.start(nonce, &theirs.into_fd())?;
+        let pid = inherited.start(nonce, &theirs)?;
         Server::adopt(pid, ours)
     }
 
@@ -128,8 +130,6 @@ impl Server {
         }
         let hub = hub.try_clone_to_owned().and_then(off_standard_streams);
         let hub = hub.map_err(|error| Error::system("sharing memory with workers", error))?;
-        // The copy fills in the standard streams that the host has closed.
-        let theirs = off_standard_streams(theirs.into_fd()).map_err(|error| Error::system("fcntl", error))?.into();
         let _ = io::Write::flush(&mut io::stdout());
         match fork().map_err(|error| Error::system("fork", error))? {
             Side::Child => {

@@ -7,7 +7,10 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -260,7 +263,7 @@ fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
 /// and the output of tasks.
 pub(crate) fn open_standard_streams() {
     // The lowest number that is free is given out first.
-    while let Ok(null) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null") {
+    while let Ok(null) = open_null() {
         let number = null.as_raw_fd();
         if number > libc::STDERR_FILENO {
             break;
@@ -273,9 +276,15 @@ pub(crate) fn open_standard_streams() {
 }
 
 /// Replaces standard input, which is open, by `/dev/null`: a worker that reads from the terminal would compete with its
-/// host.
+/// host, and one that has the fork server's socket there would read its messages.
 pub(crate) fn close_stdin() {
-    if let Ok(null) = std::fs::File::open("/dev/null") {
+    if let Ok(null) = open_null() {
         let _ = nix::unistd::dup2_stdin(&null);
     }
+}
+
+/// `/dev/null`, or where there is none what can be neither read nor written, which `std` takes for as good.
+fn open_null() -> io::Result<File> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    null.or_else(|_| File::options().read(true).custom_flags(libc::O_PATH).open("/"))
 }

@@ -104,10 +104,9 @@ impl Supervisor {
 
     fn await_launch(&mut self) -> Result<()> {
         let until = monotonic_ns().saturating_add(SILENCE);
-        match self.wait_for_news([None, self.control()], until) {
-            [_, true] => {}
-            _ if self.server.as_ref().is_some_and(Server::is_stopped) => return Err(self.lose_server().0),
-            _ => return Ok(()),
+        let [_, has_news, has_ended] = self.wait_for_news([None, self.control(), self.end_of_server()], until);
+        if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
+            return Err(self.lose_server().0);
         }
         match self.report() {
             Ok(News::None) => Ok(()),
@@ -188,6 +187,11 @@ impl Supervisor {
         self.server.as_ref().map(|server| (server.control.as_fd(), self.requests.events()))
     }
 
+    /// Its socket tells of its end, too, unless a copy of it, which a constructor's thread has made, keeps that open.
+    fn end_of_server(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.server.as_ref().map(|server| (server.pidfd.as_fd(), PollFlags::POLLIN))
+    }
+
     /// Sleeps until something is to be done, and takes in what the fork server says.
     fn wait(&mut self, awaits_death: bool) {
         if !awaits_death && self.launching.is_empty() {
@@ -202,9 +206,10 @@ impl Supervisor {
         };
         let is_ready = loop {
             let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
-            match self.wait_for_news([Some((self.shared.bell.as_fd(), PollFlags::POLLIN)), self.control()], until()) {
+            let bell = Some((self.shared.bell.as_fd(), PollFlags::POLLIN));
+            match self.wait_for_news([bell, self.control(), self.end_of_server()], until()) {
                 // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
-                [false, false] if until() > monotonic_ns() => {}
+                [false, false, false] if until() > monotonic_ns() => {}
                 is_ready => break is_ready,
             }
         };
@@ -214,6 +219,8 @@ impl Supervisor {
         if is_ready[1] {
             self.due = None;
             self.take_reports();
+        } else if is_ready[2] {
+            self.server_died();
         } else if self.due.is_some_and(|due| due <= monotonic_ns()) {
             self.due = None;
             if self.server.as_ref().is_some_and(Server::is_stopped) {
@@ -233,10 +240,12 @@ impl Supervisor {
     }
 
     /// Which of the descriptors have something, after one has or the time has come.
-    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 2], until: Nanos) -> [bool; 2] {
+    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 3], until: Nanos) -> [bool; 3] {
         wait_for(fds, until).unwrap_or_else(|_| {
             thread::sleep(LOOK_EVERY);
-            [true, self.server.as_ref().is_some_and(|server| server.control.has_news())]
+            let server = self.server.as_ref();
+            let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
+            [true, server.is_some_and(|server| server.control.has_news()), has_ended]
         })
     }
 
@@ -399,7 +408,7 @@ const NO_STATUS: &str = "its worker ended, and nobody knows how: something in th
     constructor of this program starts, waits for all children there";
 
 /// Which of the descriptors have what is looked for, after one has or the time has come.
-fn wait_for(fds: [Option<(BorrowedFd<'_>, PollFlags)>; 2], until: Nanos) -> nix::Result<[bool; 2]> {
+fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
     let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
     let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
     let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));

@@ -5,6 +5,7 @@ use std::thread;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, fork};
 use pool_core::prelude::*;
 use tests::host::{Host, say};
 use tests::procs::{self, eventually, fork_server};
@@ -19,6 +20,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(threads_of_a_constructor_keep_no_death_secret).methods(&from_executable),
         each_method(a_constructor_may_have_signals_of_children_ignored).methods(&from_executable),
         each_method(a_thread_that_takes_statuses_keeps_no_death_secret).methods(&[StartMethod::ForkServer]),
+        each_method(a_copy_of_the_fork_server_does_not_hide_its_end).methods(&[StartMethod::ForkServer]),
         each_method(the_end_of_the_fork_server_is_told_with_its_signal),
         each_method(a_silent_fork_server_is_given_up_and_that_is_told),
         each_method(a_second_pool_of_copies_waits_for_the_end_of_the_first).methods(&[StartMethod::Fork]),
@@ -46,10 +48,35 @@ extern "C" fn construct() {
             match mode.as_str() {
                 "ignores" => drop(ignore()),
                 "reaps" => drop(waitpid(None, None)),
+                "forks" => return keep_a_copy(),
                 _ => {}
             }
         }
     });
+}
+
+/// While this file exists, a copy of the fork server does.
+const KEEP: &str = "POOL_TESTS_KEEP";
+
+/// Forks this process. The copy has all its descriptors.
+fn keep_a_copy() {
+    let path = std::env::var(KEEP).ok().and_then(|path| std::ffi::CString::new(path).ok()).expect("a path");
+    // SAFETY:
+    // - the child only makes system calls.
+    if let Ok(ForkResult::Child) = unsafe { fork() } {
+        loop {
+            // SAFETY:
+            // - the path is a string.
+            if unsafe { libc::access(path.as_ptr(), libc::F_OK) } != 0 {
+                // SAFETY:
+                // - `_exit` has no preconditions.
+                unsafe { libc::_exit(0) };
+            }
+            // SAFETY:
+            // - the call takes a number.
+            unsafe { libc::usleep(10_000) };
+        }
+    }
 }
 
 fn with_constructor(mode: &str) {
@@ -94,6 +121,25 @@ fn assert_deaths_are_told(setup: &Setup) {
     }
     pool.close();
     pool.join_timeout(procs::SOON).unwrap();
+}
+
+fn a_copy_of_the_fork_server_does_not_hide_its_end(setup: &Setup) {
+    let path = format!("{}/keep-{}", env!("CARGO_TARGET_TMPDIR"), std::process::id());
+    std::fs::write(&path, "").unwrap();
+    // SAFETY:
+    // - this process has one thread.
+    unsafe { std::env::set_var(KEEP, &path) };
+    with_constructor("forks");
+    let pool = setup.pool();
+    let server = fork_server().pid;
+    assert!(eventually(|| procs::children(server).len() == setup.workers + 1));
+    let mut job = pool.apply_async(nap::Task, 30_000).unwrap();
+    nap(200);
+    procs::kill_9(server);
+    let ended = job.get_timeout(procs::SOON);
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(ended.unwrap_err().kind(), ErrorKind::WorkerDied);
+    drop(pool);
 }
 
 fn the_end_of_the_fork_server_is_told_with_its_signal(setup: &Setup) {

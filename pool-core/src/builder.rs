@@ -64,7 +64,7 @@ pub struct PoolBuilder {
     settings: Settings,
 }
 
-/// Workers that a pool may have. Each takes one file descriptor, and up to 2 MiB of shared memory if it has much to do.
+/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of shared memory if it has much to do.
 const WORKERS_MAX: usize = 4096;
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see

@@ -35,7 +35,7 @@ pub(crate) struct Supervisor {
     method: StartMethod,
     hub: OwnedFd,
     settings: Settings,
-    /// What each fork server begins with, the first and those that replace it.
+    /// The state that each fork server begins with, the first and those that replace it.
     inherited: Inherited,
     server: Option<Server>,
     /// Workers whose processes are to be made, when those before are.
@@ -124,7 +124,7 @@ impl Supervisor {
         }
     }
 
-    /// What the fork server has said and this has not heard.
+    /// The next report of the fork server, if one has come.
     fn report(&mut self) -> Result<News> {
         let Some(server) = &mut self.server else { return Ok(News::None) };
         match server.control.receive(MsgFlags::MSG_DONTWAIT) {
@@ -239,7 +239,7 @@ impl Supervisor {
         }
     }
 
-    /// Which of the descriptors have something, after one has or the time has come.
+    /// Tells which descriptors are ready, after one is or the time has come.
     fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 3], until: Nanos) -> [bool; 3] {
         wait_for(fds, until).unwrap_or_else(|_| {
             thread::sleep(LOOK_EVERY);
@@ -339,7 +339,7 @@ impl Supervisor {
         (error, end)
     }
 
-    /// Settles what the workers of the fork server were at, and the launches that it was asked for.
+    /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
     fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
         let end = end.unwrap_or_else(|| self.stop_server());
         self.requests.clear();
@@ -385,7 +385,7 @@ impl Supervisor {
     }
 }
 
-/// What a look at the control socket gives.
+/// The result of one look at the control socket.
 enum News {
     None,
     Report(Report, Vec<OwnedFd>),
@@ -407,7 +407,7 @@ const DEATH: Duration = Duration::from_secs(10);
 const NO_STATUS: &str = "its worker ended, and nobody knows how: something in the fork server, such as a thread that a \
     constructor of this program starts, waits for all children there";
 
-/// Which of the descriptors have what is looked for, after one has or the time has come.
+/// Tells which descriptors are ready, after one is or the time has come.
 fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
     let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
     let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));

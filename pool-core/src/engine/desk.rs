@@ -22,7 +22,7 @@ pub(super) struct Desk {
 pub(super) struct Death {
     pub(super) pid: u32,
     pub(super) status: ExitStatus,
-    /// What the status does not say.
+    /// The cause, where the status does not tell it.
     pub(super) cause: Option<Arc<str>>,
     pub(super) words: Option<Arc<LastWords>>,
 }

@@ -20,6 +20,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(threads_of_a_constructor_keep_no_death_secret).methods(&from_executable),
         each_method(a_constructor_may_have_signals_of_children_ignored).methods(&from_executable),
         each_method(a_thread_that_takes_statuses_keeps_no_death_secret).methods(&[StartMethod::ForkServer]),
+        each_method(descriptors_of_a_constructor_are_there_once).methods(&from_executable),
         each_method(a_copy_of_the_fork_server_does_not_hide_its_end).methods(&[StartMethod::ForkServer]),
         each_method(the_end_of_the_fork_server_is_told_with_its_signal),
         each_method(a_silent_fork_server_is_given_up_and_that_is_told),
@@ -39,6 +40,12 @@ static CONSTRUCTOR: extern "C" fn() = construct;
 
 extern "C" fn construct() {
     let Ok(mode) = std::env::var(MODE) else { return };
+    if mode == "opens" {
+        // SAFETY:
+        // - the path is a string. Nothing closes the descriptor on exec.
+        unsafe { libc::open(c"/dev/zero".as_ptr(), libc::O_RDONLY) };
+        return;
+    }
     thread::spawn(move || {
         // SAFETY:
         // - no handler of ours runs.
@@ -83,6 +90,16 @@ fn with_constructor(mode: &str) {
     // SAFETY:
     // - this process has one thread.
     unsafe { std::env::set_var(MODE, mode) };
+}
+
+#[pool_task]
+fn open_zeros() -> usize {
+    tests::leaks::fds().values().filter(|target| *target == "/dev/zero").count()
+}
+
+fn descriptors_of_a_constructor_are_there_once(setup: &Setup) {
+    with_constructor("opens");
+    assert_eq!(setup.pool().apply(open_zeros::Task, ()).unwrap(), 1);
 }
 
 fn threads_of_a_constructor_keep_no_death_secret(setup: &Setup) {

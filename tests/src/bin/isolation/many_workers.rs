@@ -71,7 +71,7 @@ fn once(workers: usize, times: &mut Times) {
     });
 }
 
-/// How many workers more or fewer there are than there should be, when that is none or does not become less any more.
+/// Workers that are missing or left over, once their number is 0 or has stopped falling.
 fn missing(pool: &Pool, workers: usize) -> usize {
     settles(|| pool.worker_pids().len().abs_diff(workers))
 }

@@ -16,6 +16,7 @@ use crate::outcome;
 use crate::pool::Pool;
 use crate::scheduler::{Config, Scheduler, nanos};
 use crate::shared::Shared;
+use crate::spawn::Inherited;
 use crate::supervisor::Supervisor;
 use crate::table;
 use crate::task::{Options, Task};
@@ -63,7 +64,7 @@ pub struct PoolBuilder {
     settings: Settings,
 }
 
-/// Workers that a pool may have. Each takes one file descriptor, and up to 2 MiB of shared memory if it has much to do.
+/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of shared memory if it has much to do.
 const WORKERS_MAX: usize = 4096;
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see
@@ -106,8 +107,8 @@ impl PoolBuilder {
     /// A task that each worker runs once, before anything else. It returns `()`, or a `Result<(), E>`.
     ///
     /// If it fails, panics or dies, or takes longer than its own [`timeout`](Task::timeout), the worker is started
-    /// again, later and later; after [`restart_limit`](PoolBuilder::restart_limit) failures in a row the pool is
-    /// [`Broken`](ErrorKind::Broken), with that message.
+    /// again, later and later, [`restart_limit`](PoolBuilder::restart_limit) times in a row; if the last of these fails,
+    /// too, the pool is [`Broken`](ErrorKind::Broken), with that message.
     ///
     /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) are not for
     /// initializers, and its own options other than the time limit have no effect. One without a time limit of its own
@@ -161,10 +162,11 @@ impl PoolBuilder {
         self
     }
 
-    /// How many times in a row a worker may fail to start (or its initializer fail), before the pool is
-    /// [`Broken`](ErrorKind::Broken). Workers that die later, of their tasks, are always replaced.
-    pub fn restart_limit(mut self, failures: u32) -> Self {
-        self.restart_limit = failures;
+    /// How many times in a row a worker that failed to start (or whose initializer failed) is started again. If the last
+    /// of these attempts fails, too, the pool is [`Broken`](ErrorKind::Broken): with 0, at the first failure. Workers that
+    /// die later, of their tasks, are always replaced.
+    pub fn restart_limit(mut self, restarts: u32) -> Self {
+        self.restart_limit = restarts;
         self
     }
 
@@ -240,7 +242,9 @@ impl PoolBuilder {
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
         let shared = Shared::new(engine, hub, max_pending, self.defaults, &self.settings.name)?;
-        let mut supervisor = Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.settings.clone());
+        let inherited = Inherited::take()?;
+        let mut supervisor =
+            Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.settings.clone(), inherited);
         supervisor.start()?;
         // From here on the supervisor ends what it has started when it is dropped or the pool is.
         let for_router = Arc::clone(&shared);

@@ -68,12 +68,15 @@ pub(crate) struct Errands {
     pub(crate) progress: bool,
     /// A call went out whose end the router will not hear of at once.
     pub(crate) quiet: bool,
+    /// The supervisor is to have a process killed.
+    pub(crate) kills: bool,
 }
 
 impl Errands {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Errands> {
-        let is_empty = self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet;
+        let is_empty =
+            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
         (!is_empty).then(|| std::mem::take(self))
     }
 }
@@ -246,8 +249,33 @@ impl Engine {
         self.scheduler.exited(worker, None);
     }
 
-    /// The worker's process is gone.
-    pub(crate) fn exited(&mut self, worker: WorkerId, pid: u32, status: ExitStatus) {
+    /// The launch has not begun, and nobody wants the process any more.
+    pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
+        self.scheduler.set_now(monotonic_ns());
+        self.scheduler.withdraw_launch(worker);
+    }
+
+    /// Kills the worker's process, or has the fork server do so.
+    pub(super) fn kill(&mut self, worker: WorkerId) {
+        if let Some(lane) = self.desks.get_mut(worker).and_then(|desk| desk.lane.as_mut()) {
+            lane.kill();
+            self.errands.kills |= lane.is_out_of_reach;
+        }
+    }
+
+    /// The processes that the fork server is to kill, each once.
+    pub(crate) fn take_kills(&mut self) -> Vec<(WorkerId, u32)> {
+        let lanes = self.desks.iter_mut().enumerate().filter_map(|(worker, desk)| Some((worker, desk.lane.as_mut()?)));
+        let refused = lanes.filter(|(_, lane)| lane.is_out_of_reach);
+        let taken = refused.map(|(worker, lane)| {
+            lane.is_out_of_reach = false;
+            (worker, lane.pid)
+        });
+        taken.collect()
+    }
+
+    /// The worker's process is gone; `cause` says why if its status does not.
+    pub(crate) fn exited(&mut self, worker: WorkerId, pid: u32, status: ExitStatus, cause: Option<Arc<str>>) {
         self.scheduler.set_now(monotonic_ns());
         if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
             return;
@@ -257,10 +285,11 @@ impl Engine {
         self.act();
         let mut lane = self.desks[worker].lane.take().expect("looked at above");
         let remains = lane.remains();
-        let killer = (status.signal() == Some(libc::SIGKILL))
+        // The fork server's end explains the worker's.
+        let killer = (cause.is_none() && status.signal() == Some(libc::SIGKILL))
             .then(|| if lane.is_killed { "by this pool" } else { oom_kills::sender() });
         let since = lane.running().map(|(_, since)| since).filter(|since| *since > 0);
-        let death = Death { pid, status, words: lane.last_words().map(Arc::new), killer, since };
+        let death = Death { pid, status, cause, words: lane.last_words().map(Arc::new), killer, since };
         if let Some((seq, settled)) = self.scheduler.front(worker)
             && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_garbled)
             && let finished = begun.item.saturating_sub(settled)
@@ -349,11 +378,7 @@ impl Engine {
                 self.finish(payload, Some(&error));
             }
             Action::Launch { worker } => self.errands.launches.push(worker),
-            Action::Kill { worker } => {
-                if let Some(lane) = self.lane(worker) {
-                    lane.kill();
-                }
-            }
+            Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.desks[worker].is_silent() => self.scheduler.spoke_unasked(worker),
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {

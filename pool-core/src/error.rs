@@ -79,6 +79,7 @@ impl Error {
         let error = error.into();
         let (kind, hint) = match error.raw_os_error() {
             Some(libc::ENOSYS) => (ErrorKind::Unsupported, "; Linux 5.3 or later is needed"),
+            Some(libc::EMFILE) => (ErrorKind::System, "; a pool needs a descriptor for each worker, see `ulimit -n`"),
             _ => (ErrorKind::System, ""),
         };
         Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
@@ -122,6 +123,13 @@ impl Error {
     pub(crate) fn worker_killed(status: ExitStatus, sender: &str) -> Self {
         let message = format!("{}, {sender}", describe_end(status));
         Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
+    }
+
+    /// Of a worker that is gone for a cause that its status does not tell.
+    pub(crate) fn worker_lost(status: ExitStatus, cause: &str) -> Self {
+        let mut error = Error::new(ErrorKind::WorkerDied, cause);
+        error.0.exit_status = Some(status);
+        error
     }
 
     /// Of a worker that died when an allocation failed.

@@ -3,29 +3,34 @@
 //! It is this program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one
 //! thread, so it may fork whenever it likes, and little memory, so a fork is cheap. It also reaps the workers, so the
 //! host's own children and signal settings do not matter. It ends, and its workers with it, when its host does.
+//!
+//! Nothing here may draw from `std`'s `RandomState`, or from anything else that is seeded at its first use: all workers
+//! that are forked afterwards would draw the same numbers.
 
 #![allow(unsafe_code)]
 
+mod workers;
+
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::LazyLock;
 use std::thread;
-use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::socket::MsgFlags;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, setpgid};
+use nix::sys::stat::{Mode, umask};
 use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
-use crate::launch::{self, Control, LOOK_EVERY, MARKER, Side};
+use self::workers::Workers;
+use crate::control::{Control, SEND_PAUSE};
+use crate::launch::{self, LOOK_EVERY, Side};
 use crate::limits::{OOM_SCORE_BEFORE, Settings};
-use crate::message::{Greeting, Launch, Report, Role, Step, exit};
+use crate::message::{Greeting, Launch, Report, Request, Role, Step, exit};
 use crate::output;
 use crate::signals;
+use crate::spawn::MARKER;
 use crate::table;
 use crate::worker::{self, Worker};
 
@@ -35,10 +40,10 @@ use crate::worker::{self, Worker};
 /// this one because [`is_in_executable`], which every pool calls, refers to it.
 #[used]
 #[unsafe(link_section = ".init_array")]
-static ENTRY: Constructor = enter;
+pub(crate) static ENTRY: Constructor = enter;
 
 /// What glibc calls constructors with: as `main`, and the environment.
-type Constructor = extern "C" fn(i32, *const *const libc::c_char, *const *const libc::c_char);
+pub(crate) type Constructor = extern "C" fn(i32, *const *const libc::c_char, *const *const libc::c_char);
 
 extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
     let Some(nonce) = std::env::var_os(MARKER).and_then(|value| value.to_str()?.parse().ok()) else { return };
@@ -49,6 +54,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         // Here and below: `main` must not run, or the program of the host would begin once more.
         Err(_) => signals::exit_now(exit::NOT_GREETED),
     }
+    signals::open_standard_streams();
     let Ok(control) = Control::from_stdin() else { signals::exit_now(exit::NOT_GREETED) };
     let Ok(Some((greeting, fds))) = control.receive::<Greeting>(MsgFlags::empty()) else {
         signals::exit_now(exit::NOT_GREETED)
@@ -57,13 +63,16 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     // - constructors run in a process of one thread, so nobody else reads the environment.
     unsafe { std::env::remove_var(MARKER) };
     signals::close_stdin();
+    let mut fds = fds.into_iter();
+    if let Role::Server { umask: mask, .. } = greeting.role {
+        restore(mask, fds.next_back());
+    }
     run_other_constructors(argc, argv, envp);
     if table::fingerprint().ok() != Some(greeting.fingerprint) {
         signals::exit_now(exit::OTHER_PROGRAM);
     }
-    let mut fds = fds.into_iter();
     match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds)) {
-        (Role::Server { host, spawn, settings }, Some(hub), None) => {
+        (Role::Server { host, spawn, settings, .. }, Some(hub), None) => {
             serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
         (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub)) => {
@@ -72,6 +81,18 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
             worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
         }
         _ => signals::exit_now(exit::OTHER_PROGRAM),
+    }
+}
+
+/// Gives this process the umask and the working directory that its host had when the pool was made.
+fn restore(mask: Option<u32>, cwd: Option<OwnedFd>) {
+    let is_restored = cwd.is_some_and(|cwd| nix::unistd::fchdir(cwd).is_ok());
+    if !is_restored {
+        // Relative paths would mean other files.
+        signals::exit_now(exit::NO_DIRECTORY);
+    }
+    if let Some(mask) = mask {
+        umask(Mode::from_bits_truncate(mask));
     }
 }
 
@@ -156,8 +177,9 @@ fn base_of_executable() -> Option<usize> {
 /// and are greeted with this fingerprint.
 pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
     let server = std::process::id();
-    let children = match signals::prepare_server(&settings.name) {
-        Ok(children) => children,
+    signals::prepare_server(&settings.name);
+    let mut workers = match Workers::new() {
+        Ok(workers) => workers,
         Err(errno) => {
             let _ = control.send(&Report::NotServing { errno: errno as i32 }, &[]);
             signals::exit_now(1)
@@ -165,14 +187,16 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Se
     };
     // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
     let host = pidfd_open(host).ok();
-    let mut workers = Workers(Vec::new());
     LazyLock::force(&OOM_SCORE_BEFORE);
     output::prepare();
     loop {
-        let mut fds =
-            vec![PollFd::new(control.as_fd(), PollFlags::POLLIN), PollFd::new(children.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(control.as_fd(), workers.reports.events()),
+            PollFd::new(workers.ends.0.as_fd(), PollFlags::POLLIN),
+        ];
         fds.extend(host.as_ref().map(|host| PollFd::new(host.as_fd(), PollFlags::POLLIN)));
-        let [has_request, has_ended, host_has_ended] = match poll(&mut fds, PollTimeout::NONE) {
+        let timeout = if workers.is_unsettled() { SEND_PAUSE_MS.into() } else { PollTimeout::NONE };
+        let [has_request, has_ended, host_has_ended] = match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => [0, 1, 2].map(|at| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true))),
             Err(_) => {
                 thread::sleep(LOOK_EVERY);
@@ -182,36 +206,44 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Se
         if host_has_ended {
             workers.leave();
         }
-        if has_ended {
-            while let Ok(Some(_)) = children.read_signal() {}
-            workers.reap(&control);
+        signals::keep_statuses();
+        if has_ended || workers.is_unsettled() {
+            workers.reap();
         }
         let mut forked = Vec::new();
         while has_request && forked.len() < LAUNCHES_TOGETHER {
-            let (request, fds) = match control.receive::<Launch>(MsgFlags::MSG_DONTWAIT) {
+            let (request, fds) = match control.receive::<Request>(MsgFlags::MSG_DONTWAIT) {
                 Ok(Some(received)) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 _ => workers.leave(),
             };
+            let request = match request {
+                Request::Launch(launch) => launch,
+                Request::Kill { worker, pid } => {
+                    workers.kill(worker, pid);
+                    continue;
+                }
+            };
             let Some(lane) = Descriptors::from_fds(fds.into_iter()) else {
                 // Some were cut off, since this process has no descriptor free.
-                workers.refuse(&control, request.worker, Step::Lane, Errno::EMFILE);
+                workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
             // Here and not in the child, where every page that is touched costs a fault.
             let name = signals::process_name(&settings.name, request.worker);
             match launch::fork() {
                 Ok(Side::Child) => {
-                    // A worker knows its lane and the hub, and nothing of the server.
-                    drop((control, children, host));
+                    // A worker knows its lane and the hub, and nothing of the server or of other workers.
+                    drop((control, workers, host));
                     signals::prepare_worker(server, &name);
                     be_worker(&request, lane, hub, server, settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
-                Err(errno) => workers.refuse(&control, request.worker, Step::Fork, errno),
+                Err(errno) => workers.refuse(request.worker, Step::Fork, errno),
             }
         }
-        workers.launched(&forked, &control);
+        workers.launched(&forked);
+        workers.report(&control);
     }
 }
 
@@ -219,95 +251,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Se
 /// them in while the next are made.
 const LAUNCHES_TOGETHER: usize = 8;
 
-/// How often a report is sent before the server gives up, and the time between.
-const REPORT_TRIES: u32 = 10;
-const REPORT_PAUSE: Duration = Duration::from_millis(10);
-
-/// The live workers: their numbers, and their processes, each of which leads a process group.
-struct Workers(Vec<(u32, Pid)>);
-
-impl Workers {
-    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks
-    /// have started does not, so it is killed.
-    fn leave(&self) -> ! {
-        for &(_, pid) in &self.0 {
-            let _ = killpg(pid, Signal::SIGKILL);
-        }
-        signals::exit_now(0)
-    }
-
-    /// Tells the host. It would wait for ever for what it is not told, so if that cannot be, this server ends, which the
-    /// host does notice.
-    fn report(&self, control: &Control, report: &Report, fds: &[BorrowedFd<'_>]) {
-        for _ in 0..REPORT_TRIES {
-            match control.send(report, fds) {
-                Ok(()) => return,
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
-                // No memory at the moment, or too many descriptors under way.
-                Err(_) => thread::sleep(REPORT_PAUSE),
-            }
-        }
-        self.leave()
-    }
-
-    fn refuse(&self, control: &Control, worker: u32, step: Step, errno: Errno) {
-        self.report(control, &Report::NotLaunched { worker, step, errno: errno as i32 }, &[]);
-    }
-
-    /// Takes note of new workers and reports them.
-    fn launched(&mut self, forked: &[(u32, Pid)], control: &Control) {
-        let (mut pids, mut pidfds) = (Vec::new(), Vec::new());
-        for &(worker, pid) in forked {
-            // The child does this, too: whoever comes first, the group exists before anybody kills it.
-            let _ = setpgid(pid, pid);
-            match pidfd_open(pid.as_raw() as u32) {
-                Ok(pidfd) => {
-                    self.0.push((worker, pid));
-                    pids.push((worker, pid.as_raw() as u32));
-                    pidfds.push(pidfd);
-                }
-                Err(error) => {
-                    let _ = kill(pid, Signal::SIGKILL);
-                    let _ = launch::reap(pid, WaitPidFlag::empty());
-                    self.refuse(
-                        control,
-                        worker,
-                        Step::Pidfd,
-                        Errno::from_raw(error.raw_os_error().unwrap_or_default()),
-                    );
-                }
-            }
-        }
-        if !pids.is_empty() {
-            let pidfds: Vec<_> = pidfds.iter().map(AsFd::as_fd).collect();
-            self.report(control, &Report::Launched { pids }, &pidfds);
-        }
-    }
-
-    /// Reports the children that have ended.
-    fn reap(&mut self, control: &Control) {
-        let ended = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG;
-        // First only looked at: as long as it is not reaped, nobody else can have its number.
-        loop {
-            let found = match waitid(Id::All, ended | WaitPidFlag::WNOWAIT) {
-                Err(Errno::EINTR) => continue,
-                found => found.ok().and_then(|found| found.pid()),
-            };
-            let Some(pid) = found else { return };
-            // What its tasks have started and left behind goes with it.
-            let _ = killpg(pid, Signal::SIGKILL);
-            let status = match launch::reap(pid, WaitPidFlag::empty()) {
-                Ok(WaitStatus::Exited(_, code)) => code << 8,
-                Ok(WaitStatus::Signaled(_, signal, _)) => signal as i32,
-                _ => 0,
-            };
-            if let Some(at) = self.0.iter().position(|&(_, worker)| worker == pid) {
-                let (worker, pid) = self.0.swap_remove(at);
-                self.report(control, &Report::Exited { worker, pid: pid.as_raw() as u32, status }, &[]);
-            }
-        }
-    }
-}
+const SEND_PAUSE_MS: u16 = SEND_PAUSE.as_millis() as u16;
 
 fn be_worker(
     request: &Launch,

@@ -38,6 +38,8 @@ pub(crate) struct Lane {
     pidfd: OwnedFd,
     /// We have sent it a SIGKILL.
     pub(crate) is_killed: bool,
+    /// The kernel has refused us the right to, and the fork server has not been asked yet.
+    pub(crate) is_out_of_reach: bool,
     /// Calls without a complete reply, oldest first.
     sent: VecDeque<Sent>,
     /// Calls for which the ring had no room.
@@ -88,6 +90,7 @@ impl Lane {
             pid,
             pidfd,
             is_killed: false,
+            is_out_of_reach: false,
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
             quiet: 0,
@@ -152,9 +155,10 @@ impl Lane {
         Some((Begun { seq: progress.seq, item: progress.item }, progress.since_ns))
     }
 
+    /// Kills the process, or notes that this process has no right to.
     pub(crate) fn kill(&mut self) {
         self.is_killed = true;
-        kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
+        self.is_out_of_reach = !kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
     }
 
     pub(crate) fn pidfd(&self) -> &OwnedFd {

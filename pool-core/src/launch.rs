@@ -2,34 +2,37 @@
 
 #![allow(unsafe_code)]
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{
-    AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, recv, sendmsg, shutdown, socketpair,
-};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use pool_ipc::Descriptors;
 use pool_ipc::sys::{pidfd_open, pidfd_send_signal};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
+use crate::control::{Control, off_standard_streams};
 use crate::error::{Error, ErrorKind, Result};
-use crate::fork_server;
 use crate::limits::Settings;
-use crate::message::{Greeting, Role};
+use crate::message::{Greeting, Role, exit};
 use crate::output;
-use crate::signals;
-use crate::table;
+use crate::spawn::{self, EXECUTABLE, Inherited, MARKER};
+use crate::{fork_server, signals, table};
 
 /// How worker processes come to be.
+///
+/// Each worker has the host's arguments, environment, working directory and umask of the moment when the pool was made, and
+/// standard input is empty; `docs/inherits.md` says for each method what else a worker inherits. No worker gets rights
+/// that its host has given up before it made the pool.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {
@@ -40,7 +43,8 @@ pub enum StartMethod {
     ForkServer,
     /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that
     /// has no other thread at that moment, since a copy of a lock that another thread holds is never released; anything
-    /// else is an [`ErrorKind::Unsupported`] error.
+    /// else is an [`ErrorKind::Unsupported`] error. A pool has threads, too, so this works for one pool at a time: the
+    /// next can be made when the one before is dropped.
     Fork,
     /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not
     /// even the layout of their address space.
@@ -65,23 +69,6 @@ pub(crate) fn fork() -> nix::Result<Side> {
     }
 }
 
-/// The variable that tells a new process to look for a greeting in its standard input. Other versions of this crate in the
-/// program look for their own.
-pub(crate) const MARKER: &str = concat!("POOL_CORE_SERVE_", env!("CARGO_PKG_VERSION"));
-
-/// Starts this program's executable once more, to do what the greeting says instead of running `main`. `socket` becomes
-/// its standard input. See proc(5) on `/proc/self/exe`, which is this executable even after its file was replaced.
-fn executable(nonce: u64, socket: OwnedFd) -> Command {
-    let mut command = Command::new("/proc/self/exe");
-    command.arg0("pool-server").env(MARKER, nonce.to_string()).stdin(Stdio::from(socket));
-    command
-}
-
-/// A number that a marker left over in the environment will not have.
-fn nonce() -> u64 {
-    pool_ipc::sys::monotonic_ns() ^ (u64::from(std::process::id()) << 40)
-}
-
 // ---- the fork server, from the host's side -------------------------------------------------------------------------
 
 /// The running fork server.
@@ -91,7 +78,7 @@ pub(crate) struct Server {
     /// It has said something.
     pub(crate) is_up: bool,
     pid: Pid,
-    pidfd: OwnedFd,
+    pub(crate) pidfd: OwnedFd,
 }
 
 impl Server {
@@ -100,36 +87,40 @@ impl Server {
         method: StartMethod,
         settings: &Settings,
         hub: &Descriptors,
+        inherited: &Inherited,
         bell: BorrowedFd<'_>,
     ) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair()?;
+        // It becomes the new process's standard input, or, in a copy, makes room for that.
+        let theirs = off_standard_streams(theirs.into_fd()).map_err(|error| Error::system("fcntl", error))?;
         if method == StartMethod::Fork {
-            return Server::fork(host, settings, (hub, bell), ours, theirs);
+            return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs.into());
         }
         if !fork_server::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
                 use `StartMethod::Fork`";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        let nonce = nonce();
-        let role = Role::Server { host, spawn: method == StartMethod::Spawn, settings: settings.clone() };
+        let nonce = spawn::nonce();
+        let (spawn, umask) = (method == StartMethod::Spawn, inherited.umask);
+        let role = Role::Server { host, spawn, umask, settings: settings.clone() };
         // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
-        ours.send(&Greeting { nonce, fingerprint, role }, &hub.as_fds())
+        let [host_fd, worker_fd] = hub.as_fds();
+        ours.send(&Greeting { nonce, fingerprint, role }, &[host_fd, worker_fd, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
-        let child = executable(nonce, theirs.0).spawn().map_err(|error| {
-            let hint = if error.kind() == io::ErrorKind::NotFound { " (is /proc mounted?)" } else { "" };
-            Error::system(&format!("starting the fork server, /proc/self/exe{hint}"), error)
-        })?;
-        Server::adopt(Pid::from_raw(child.id() as i32), ours)
+        let pid = inherited.start(nonce, &theirs)?;
+        Server::adopt(pid, ours)
     }
 
-    /// A copy of the host serves.
+    /// A copy of the host serves. Of the host's descriptors, it does not keep the pool's own: the hub's, of which it has
+    /// copies, and the `private` ones.
     fn fork(
         host: u32,
         settings: &Settings,
-        (hub, bell): (&Descriptors, BorrowedFd<'_>),
+        hub: &Descriptors,
+        private: &[BorrowedFd<'_>],
         ours: Control,
         theirs: Control,
     ) -> Result<Server> {
@@ -137,23 +128,28 @@ impl Server {
         if threads > 1 {
             let text = format!(
                 "this process has {threads} threads, and a copy of it could wait for ever for a lock that another thread \
-                 holds; make the pool before the threads, or use `StartMethod::ForkServer`"
+                 holds; make the pool before the threads and after the end of any other pool, which has threads, too, or \
+                 use `StartMethod::ForkServer`"
             );
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
+        let copy = |fd: &OwnedFd| {
+            let copy = fd.try_clone().and_then(off_standard_streams);
+            copy.map_err(|error| Error::system("sharing memory with workers", error))
+        };
+        let hub_copy = Descriptors { host: copy(&hub.host)?, worker: copy(&hub.worker)? };
         output::flush_here();
         match fork().map_err(|error| Error::system("fork", error))? {
             Side::Child => {
                 drop(ours);
-                let own = |fd: BorrowedFd<'_>| {
+                for fd in hub.as_fds().iter().chain(private) {
                     // SAFETY:
-                    // - this process has a copy of the descriptor of its own;
-                    // - the object that owns the number, the supervisor's or the pool's, is neither used nor dropped here.
-                    unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) }
-                };
-                drop(own(bell));
-                let hub = Descriptors::from_fds(hub.as_fds().map(own).into_iter()).expect("there are two");
-                fork_server::serve(theirs, hub, host, settings, None)
+                    // - the owner is in memory that this copy of the host, which never returns to it, does not use.
+                    unsafe { libc::close(fd.as_raw_fd()) };
+                }
+                signals::open_standard_streams();
+                signals::close_stdin();
+                fork_server::serve(theirs, hub_copy, host, settings, None)
             }
             Side::Parent(pid) => Server::adopt(pid, ours),
         }
@@ -173,22 +169,80 @@ impl Server {
 
     /// Whether somebody has stopped it, see proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
+        let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
+            // No /proc, or it hides what belongs to others, as the server does of a host that has given up its rights.
+            let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+            return matches!(waitid(Id::PIDFd(self.pidfd.as_fd()), flags), Ok(WaitStatus::Stopped(..)));
+        };
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// Lets the server go: it ends its workers and itself as soon as its socket is closed.
-    pub(crate) fn stop(self) {
+    /// Lets the server go: it ends its workers and itself as soon as its socket is closed. If it does not, it is killed.
+    /// How it ended.
+    pub(crate) fn stop(self) -> ServerEnd {
         let Server { control, pid, pidfd, .. } = self;
         // A copy of the host may have the socket, too, so closing it here would not be noticed.
-        let _ = shutdown(control.0.as_raw_fd(), Shutdown::Both);
+        control.shut_down();
         drop(control);
+        let mut is_killed = false;
         if !wait_gone(pidfd.as_fd(), GRACE_MS) {
-            kill_process(pidfd.as_fd(), pid);
-            wait_gone(pidfd.as_fd(), GRACE_MS);
+            is_killed = kill_process(pidfd.as_fd(), pid);
+            if !is_killed {
+                // A host that has given up its rights may still continue a process of its session, see kill(2); the server
+                // then finds the socket closed.
+                let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
+            }
+            if !wait_gone(pidfd.as_fd(), GRACE_MS) {
+                return ServerEnd::OutOfReach;
+            }
         }
         // ECHILD: the host waits for any child, or ignores SIGCHLD, and somebody was quicker.
-        let _ = reap(pid, WaitPidFlag::WNOHANG);
+        match reap(pid, WaitPidFlag::WNOHANG) {
+            _ if is_killed => ServerEnd::Unresponsive,
+            Ok(WaitStatus::Signaled(_, signal, _)) => ServerEnd::Signaled(signal),
+            Ok(WaitStatus::Exited(_, code)) => ServerEnd::Exited(code),
+            _ => ServerEnd::Unknown,
+        }
+    }
+}
+
+/// How a fork server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ServerEnd {
+    Signaled(Signal),
+    Exited(i32),
+    /// It did not answer, and the pool has killed it.
+    Unresponsive,
+    /// It does not answer, and the pool has no right to kill it.
+    OutOfReach,
+    /// Somebody else in the host took the status.
+    Unknown,
+}
+
+/// The subject is "the fork server".
+impl fmt::Display for ServerEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            ServerEnd::Signaled(signal) => write!(f, "was killed by signal {} ({signal})", signal as i32),
+            ServerEnd::Exited(code) => match exit::meaning(code) {
+                Some(meaning) => write!(f, "ended: {meaning} (exit code {code})"),
+                None => write!(f, "ended with exit code {code}"),
+            },
+            ServerEnd::Unresponsive => write!(f, "did not answer and was killed"),
+            ServerEnd::OutOfReach => write!(f, "does not answer, and this process has no right to kill it"),
+            ServerEnd::Unknown => write!(f, "died"),
+        }
+    }
+}
+
+impl ServerEnd {
+    /// The cause of death of the workers.
+    pub(crate) fn of_workers(self) -> Arc<str> {
+        let workers = match self {
+            ServerEnd::OutOfReach => "its workers run on until it is continued or killed",
+            _ => "and its workers with it",
+        };
+        format!("the fork server {self}, {workers}").into()
     }
 }
 
@@ -202,13 +256,14 @@ pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
     }
 }
 
-/// Kills a process that may be gone.
-pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) {
-    let sent = pidfd_send_signal(pidfd, libc::SIGKILL);
+/// Kills a process that may be gone. False if that is refused: a process that has given up rights since cannot kill what
+/// it has started with them.
+#[must_use]
+pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) -> bool {
     // Some sandboxes do not know the call. The moment after the look is too short for another process to get the number.
-    if sent.is_err() && !wait_gone(pidfd, 0) {
-        let _ = kill(pid, Signal::SIGKILL);
-    }
+    pidfd_send_signal(pidfd, libc::SIGKILL).is_ok()
+        || wait_gone(pidfd, 0)
+        || matches!(kill(pid, Signal::SIGKILL), Ok(()) | Err(Errno::ESRCH))
 }
 
 /// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
@@ -249,153 +304,20 @@ pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
 
 /// Starts an executable of its own for one worker, in a process that has just been forked.
 pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub: &Descriptors) -> io::Error {
-    let nonce = nonce();
+    let nonce = spawn::nonce();
     let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
         ours.send(&Greeting { nonce, fingerprint, role }, &[lane.as_fds(), hub.as_fds()].concat())?;
-        Ok(theirs.0)
+        Ok(theirs.into_fd())
     });
-    match sent {
-        Ok(socket) => {
-            signals::hold_interrupts();
-            executable(nonce, socket).arg0("pool-worker").exec()
-        }
-        Err(error) => error,
-    }
-}
-
-// ---- the control socket --------------------------------------------------------------------------------------------
-
-/// One end of a socket that keeps messages apart and carries descriptors, see unix(7).
-#[derive(Debug)]
-pub(crate) struct Control(OwnedFd);
-
-/// Longer than any message.
-const MESSAGE_BYTES_MAX: usize = 256;
-/// More than the descriptors of any message take, with what stands before them.
-const CONTROL_BYTES_MAX: usize = 128;
-
-impl Control {
-    pub(crate) fn pair() -> Result<(Control, Control)> {
-        let flags = SockFlag::SOCK_CLOEXEC;
-        let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
-            .map_err(|error| Error::system("socketpair", error))?;
-        Ok((Control(one), Control(other)))
-    }
-
-    /// Whether this process was started with such a socket as its standard input, in which a greeting of this number
-    /// waits.
-    ///
-    /// # Errors
-    ///
-    /// That cannot be said.
-    pub(crate) fn stdin_has_greeting(nonce: u64) -> nix::Result<bool> {
-        let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        let length = loop {
-            match recv(libc::STDIN_FILENO, &mut bytes, flags) {
-                Ok(length) => break length,
-                Err(Errno::EINTR) => {}
-                // Closed; a file; a socket of somebody else's.
-                Err(Errno::EBADF | Errno::ENOTSOCK | Errno::EAGAIN | Errno::ENOTCONN | Errno::ECONNRESET) => {
-                    return Ok(false);
-                }
-                Err(errno) => return Err(errno),
-            }
-        };
-        let greeting = postcard::from_bytes::<Greeting>(&bytes[..length]);
-        Ok(greeting.is_ok_and(|greeting| greeting.nonce == nonce))
-    }
-
-    /// The socket that is this process's standard input, moved out of the way.
-    pub(crate) fn from_stdin() -> io::Result<Control> {
-        let socket = io::stdin().as_fd().try_clone_to_owned()?;
-        Ok(Control(socket))
-    }
-
-    pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
-        let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
-        let rights = [ControlMessage::ScmRights(&raw)];
-        let rights = if raw.is_empty() { &[][..] } else { &rights };
-        loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], rights, MsgFlags::MSG_NOSIGNAL, None) {
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-                Ok(_) => return Ok(()),
-            }
-        }
-    }
-
-    /// Whether [`Control::receive`] would return at once.
-    pub(crate) fn has_news(&self) -> bool {
-        let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
-    }
-
-    /// The next message and those of its descriptors for which there was room, the first ones; `None` at the end, when the
-    /// other side is gone.
-    pub(crate) fn receive<M: DeserializeOwned>(&self, flags: MsgFlags) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
-        let mut bytes = [0; MESSAGE_BYTES_MAX];
-        let (length, fds) = loop {
-            match self.receive_bytes(&mut bytes, flags) {
-                // The other side closed its end with messages unread, which is said once; what it had sent is still there.
-                Err(Errno::EINTR | Errno::ECONNRESET) => {}
-                Err(error) => return Err(error.into()),
-                Ok(received) => break received,
-            }
-        };
-        if length == 0 {
-            return Ok(None);
-        }
-        let message = postcard::from_bytes(&bytes[..length]).map_err(io::Error::other)?;
-        Ok(Some((message, fds)))
-    }
-
-    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but loses the descriptors of a message some of whose were cut off.
-    fn receive_bytes(&self, bytes: &mut [u8], flags: MsgFlags) -> nix::Result<(usize, Vec<OwnedFd>)> {
-        let mut space = [0_usize; CONTROL_BYTES_MAX / size_of::<usize>()];
-        let mut slice = IoSliceMut::new(bytes);
-        // SAFETY:
-        // - all zeroes are a valid `msghdr`.
-        let mut header: libc::msghdr = unsafe { std::mem::zeroed() };
-        (header.msg_iov, header.msg_iovlen) = ((&raw mut slice).cast(), 1);
-        (header.msg_control, header.msg_controllen) = (space.as_mut_ptr().cast(), size_of_val(&space));
-        let flags = (flags | MsgFlags::MSG_CMSG_CLOEXEC).bits();
-        // SAFETY:
-        // - an `IoSliceMut` is laid out as an `iovec`, and both buffers are as long as said.
-        let length = Errno::result(unsafe { libc::recvmsg(self.0.as_raw_fd(), &raw mut header, flags) })?;
-        let mut fds = Vec::new();
-        // SAFETY:
-        // - the kernel has filled in the header.
-        let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const header) };
-        // SAFETY:
-        // - it is null or points to a control message within `space`, which is aligned for it.
-        while let Some(message) = unsafe { next.as_ref() } {
-            if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_RIGHTS) {
-                // SAFETY:
-                // - no preconditions.
-                let before = unsafe { libc::CMSG_LEN(0) } as usize;
-                // SAFETY:
-                // - as above.
-                let data = unsafe { libc::CMSG_DATA(next) }.cast::<i32>();
-                let count = (message.cmsg_len - before) / size_of::<i32>();
-                // SAFETY:
-                // - the message says that it has so many descriptors, and is aligned for more than an `i32`.
-                let rights = unsafe { std::slice::from_raw_parts(data, count) };
-                // SAFETY:
-                // - the kernel has just made these descriptors for this process, and nobody else knows them.
-                fds.extend(rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
-            }
-            // SAFETY:
-            // - as above.
-            next = unsafe { libc::CMSG_NXTHDR(&raw const header, next) };
-        }
-        Ok((length as usize, fds))
-    }
-}
-
-impl AsFd for Control {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
+    let socket = match sent {
+        Ok(socket) => socket,
+        Err(error) => return error,
+    };
+    // A constructor may have opened descriptors, as it will in the new process.
+    spawn::close_others_on_exec();
+    let mut command = Command::new(OsStr::from_bytes(EXECUTABLE.to_bytes()));
+    let mut args = std::env::args_os();
+    command.arg0(args.next().unwrap_or_else(|| "pool-worker".into())).args(args);
+    signals::hold_interrupts();
+    command.env(MARKER, nonce.to_string()).stdin(Stdio::from(socket)).exec()
 }

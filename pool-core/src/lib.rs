@@ -131,6 +131,7 @@ mod waiters;
 
 // Other processes.
 mod chunk;
+mod control;
 mod fork_server;
 mod launch;
 mod limits;
@@ -139,6 +140,7 @@ mod message;
 mod oom_kills;
 mod panic;
 mod signals;
+mod spawn;
 mod vector;
 mod worker;
 

@@ -74,7 +74,15 @@ impl LastWords {
     pub(crate) const MEMORY_LIMIT: [u8; 1] = [2];
 }
 
-/// Host to fork server. The lane's descriptors come along.
+/// Host to fork server.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Request {
+    /// Start this worker; the lane's descriptors come along.
+    Launch(Launch),
+    /// Kill this process, which the host has no right to.
+    Kill { worker: u32, pid: u32 },
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Launch {
     pub(crate) worker: u32,
@@ -84,14 +92,14 @@ pub(crate) struct Launch {
 /// Fork server to host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The greeting was right, but this process cannot serve: `signalfd` gave `errno`.
+    /// The greeting was right, but this process cannot serve: `epoll_create1` gave `errno`.
     NotServing { errno: i32 },
     /// These workers have processes of these numbers; the pidfds come along, in this order.
     Launched { pids: Vec<(u32, u32)> },
     /// The process does not exist: `step` gave `errno`.
     NotLaunched { worker: u32, step: Step, errno: i32 },
-    /// The process has been reaped; `status` is as `wait` gave it.
-    Exited { worker: u32, pid: u32, status: i32 },
+    /// The process has ended; `status` is as `wait` gave it, or `None` if something else in the fork server took it.
+    Exited { worker: u32, pid: u32, status: Option<i32> },
 }
 
 /// Exit codes by which a process of a pool tells that it could not begin, and what each means.
@@ -100,6 +108,7 @@ pub(crate) mod exit {
     pub(crate) const ORPHANED: i32 = 119;
     pub(crate) const BAD_LANE: i32 = 120;
     pub(crate) const OTHER_PROGRAM: i32 = 121;
+    pub(crate) const NO_DIRECTORY: i32 = 122;
     /// As a shell's.
     pub(crate) const NOT_STARTED: i32 = 127;
 
@@ -109,6 +118,7 @@ pub(crate) mod exit {
             ORPHANED => "it could not be tied to the fork server (prctl, PR_SET_PDEATHSIG)",
             BAD_LANE => "it could not use the memory that it shares with the host (fcntl, mmap, madvise)",
             OTHER_PROGRAM => "its executable has other tasks",
+            NO_DIRECTORY => "it could not enter the working directory that its host had when it made the pool (fchdir)",
             NOT_STARTED => "its executable, /proc/self/exe, could not be started",
             _ => return None,
         })
@@ -136,8 +146,8 @@ pub(crate) struct Greeting {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
-    /// Fork (or spawn) workers for the host with this pid.
-    Server { host: u32, spawn: bool, settings: Settings },
+    /// Fork (or spawn) workers for the host with this pid, under this umask; hub and working directory come along.
+    Server { host: u32, spawn: bool, umask: Option<u32>, settings: Settings },
     /// Be a worker; lane and hub come along.
     Worker { worker: u32, incarnation: u32, server: u32, settings: Settings },
 }

@@ -418,7 +418,8 @@ impl Pool {
         self.shared.ask(0, |engine| engine.scheduler.workers())
     }
 
-    /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced.
+    /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced, and
+    /// while workers have left for want of work ([`idle_timeout`](PoolBuilder::idle_timeout)).
     pub fn worker_pids(&self) -> Vec<u32> {
         self.shared.ask(Vec::new(), |engine| engine.pids())
     }

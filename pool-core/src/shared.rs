@@ -128,7 +128,7 @@ impl Shared {
 
     #[inline]
     fn run(&self, errands: Errands) {
-        let Errands { waiters, launches, progress, quiet } = errands;
+        let Errands { waiters, launches, progress, quiet, kills } = errands;
         let mut jobs = Vec::new();
         for waiters in waiters {
             waiters.for_each(|waiter| match waiter {
@@ -137,6 +137,9 @@ impl Shared {
                 Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
                 Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
             });
+        }
+        if kills {
+            self.nudge();
         }
         if !launches.is_empty() {
             self.supervision().launches.extend(launches);

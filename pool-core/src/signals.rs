@@ -7,13 +7,16 @@
 
 use std::ffi::{CStr, CString};
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::Journal;
 
@@ -26,9 +29,8 @@ pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
     CString::new(format!("{pool}-{role}")).unwrap_or_default()
 }
 
-/// Makes this process a good fork server; the descriptor becomes readable when a child has ended. Workers inherit what
-/// is set here, also those that are executables of their own.
-pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
+/// Makes this process a good fork server. Workers inherit what is set here, also those that are executables of their own.
+pub(crate) fn prepare_server(name: &str) {
     lead_a_group(&process_name(name, "serve"));
     // In the background of the terminal, reading it would stop a worker for good, and so would writing in some modes.
     // Ignored, the one fails with EIO and the other succeeds; with a handler both would begin anew for ever. Programs
@@ -37,12 +39,14 @@ pub(crate) fn prepare_server(name: &str) -> nix::Result<SignalFd> {
         set(signal, SigHandler::SigIgn);
     }
     leave_interrupts_to_the_host();
-    let mut children = SigSet::empty();
-    children.add(Signal::SIGCHLD);
-    children.thread_set_mask()?;
-    // A disposition of "ignore" is inherited, and would reap the children unseen.
+    let _ = SigSet::empty().thread_set_mask();
+    keep_statuses();
+}
+
+/// Has the kernel keep the status of a child that ends until it is asked for. A disposition of "ignore", which may be
+/// inherited or set by a thread that a constructor has started, would have the children reaped unseen.
+pub(crate) fn keep_statuses() {
     set(Signal::SIGCHLD, SigHandler::SigDfl);
-    SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
 /// Makes this process a good worker: it dies with the fork server, the process `server`.
@@ -94,6 +98,71 @@ fn set(signal: Signal, handler: SigHandler) {
     // SAFETY:
     // - the handler is the default one or none, so no code of ours runs in a signal's context.
     let _ = unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty())) };
+}
+
+/// Writes what this process has counted, if the program was built with `-C instrument-coverage`: its runtime would do so
+/// at the process's ordinary end, and a worker has none.
+///
+/// The name of the file is made anew: a worker that was forked has the one of the process that it was forked from.
+pub(crate) fn write_coverage() {
+    type SetName = extern "C" fn(*const libc::c_char);
+    type Write = extern "C" fn() -> i32;
+    let [set_name, write] = coverage_runtime();
+    if set_name == 0 || write == 0 {
+        return;
+    }
+    let pattern = std::env::var("LLVM_PROFILE_FILE").unwrap_or_else(|_| "default_%m_%p.profraw".to_owned());
+    let Ok(name) = CString::new(pattern.replace("%p", &std::process::id().to_string())) else { return };
+    // SAFETY:
+    // - the runtime's function of this name has this type.
+    let set_name = unsafe { std::mem::transmute::<usize, SetName>(set_name) };
+    // SAFETY:
+    // - as above.
+    let write = unsafe { std::mem::transmute::<usize, Write>(write) };
+    set_name(name.as_ptr());
+    write();
+}
+
+/// The addresses of `__llvm_profile_set_filename` and `__llvm_profile_write_file`, or 0 in a program without them.
+///
+/// A weak symbol may be missing, which cannot be said in Rust: it takes an address for none of 0.
+fn coverage_runtime() -> [usize; 2] {
+    let (set_name, write): (usize, usize);
+    // SAFETY:
+    // - two words are read that the linker has made.
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        std::arch::asm!(
+            ".weak __llvm_profile_set_filename",
+            ".weak __llvm_profile_write_file",
+            "mov {0}, qword ptr [rip + __llvm_profile_set_filename@GOTPCREL]",
+            "mov {1}, qword ptr [rip + __llvm_profile_write_file@GOTPCREL]",
+            out(reg) set_name,
+            out(reg) write,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    // SAFETY:
+    // - as above.
+    #[cfg(target_arch = "aarch64")]
+    unsafe {
+        std::arch::asm!(
+            ".weak __llvm_profile_set_filename",
+            ".weak __llvm_profile_write_file",
+            "adrp {0}, :got:__llvm_profile_set_filename",
+            "ldr {0}, [{0}, :got_lo12:__llvm_profile_set_filename]",
+            "adrp {1}, :got:__llvm_profile_write_file",
+            "ldr {1}, [{1}, :got_lo12:__llvm_profile_write_file]",
+            out(reg) set_name,
+            out(reg) write,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    {
+        (set_name, write) = (0, 0);
+    }
+    [set_name, write]
 }
 
 /// Ends the process without running what others have registered for its end.
@@ -253,9 +322,32 @@ fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
     }
 }
 
-/// Replaces standard input by `/dev/null`: a worker that reads from the terminal would compete with its host.
+/// Opens `/dev/null` for those standard streams that are closed: what the process opens next would get their numbers,
+/// and the output of tasks.
+pub(crate) fn open_standard_streams() {
+    // The lowest number that is free is given out first.
+    while let Ok(null) = open_null() {
+        let number = null.as_raw_fd();
+        if number > libc::STDERR_FILENO {
+            break;
+        }
+        let _ = null.into_raw_fd();
+        // SAFETY:
+        // - the call sets a flag of a descriptor: standard streams are for the programs that a task starts, too.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
+}
+
+/// Replaces standard input, which is open, by `/dev/null`: a worker that reads from the terminal would compete with its
+/// host, and one that has the fork server's socket there would read its messages.
 pub(crate) fn close_stdin() {
-    if let Ok(null) = std::fs::File::open("/dev/null") {
+    if let Ok(null) = open_null() {
         let _ = nix::unistd::dup2_stdin(&null);
     }
+}
+
+/// `/dev/null`, or where there is none what can be neither read nor written, which `std` takes for as good.
+fn open_null() -> io::Result<File> {
+    let null = File::options().read(true).write(true).open("/dev/null");
+    null.or_else(|_| File::options().read(true).custom_flags(libc::O_PATH).open("/"))
 }

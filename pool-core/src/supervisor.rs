@@ -3,12 +3,12 @@
 //! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
 //! and on a bell that other threads ring when they have something for it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
@@ -18,14 +18,16 @@ use nix::unistd::Pid;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Descriptors, Header, HostEnd};
 
+use crate::control::{Outbox, SEND_PAUSE};
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lane::Lane;
-use crate::launch::{LOOK_EVERY, Server, StartMethod, kill_process, wait_gone};
+use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
 use crate::limits::Settings;
-use crate::message::{Launch, Report, Step, call};
+use crate::message::{Launch, Report, Request, Step, call};
 use crate::scheduler::{Nanos, WorkerId};
 use crate::shared::Shared;
+use crate::spawn::Inherited;
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -33,9 +35,14 @@ pub(crate) struct Supervisor {
     method: StartMethod,
     hub: Descriptors,
     settings: Settings,
+    /// The state that each fork server begins with, the first and those that replace it.
+    inherited: Inherited,
     server: Option<Server>,
-    /// Lanes whose processes are being made.
-    launching: HashMap<WorkerId, HostEnd>,
+    /// Workers whose processes are to be made, when those before are.
+    wanted: VecDeque<WorkerId>,
+    /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
+    launching: BTreeMap<WorkerId, HostEnd>,
+    requests: Outbox<Request, OwnedFd>,
     /// When the fork server should have said something, since there is something to say.
     due: Option<Nanos>,
 }
@@ -43,12 +50,32 @@ pub(crate) struct Supervisor {
 /// A fork server that has been silent for so long, and is found stopped, is given up.
 const SILENCE: Nanos = 1_000_000_000;
 
-/// Launches that may be under way at once: the socket's buffers are bounded, and the answers are read in between.
+/// Launches that may be under way at once: each has a lane and a descriptor, and the fork server may be stopped.
 const LAUNCHES_AHEAD: usize = 16;
 
+/// Reports that are taken in before anything else is looked at.
+const REPORTS_TOGETHER: usize = 64;
+
 impl Supervisor {
-    pub(crate) fn new(shared: Arc<Shared>, method: StartMethod, hub: Descriptors, settings: Settings) -> Self {
-        Supervisor { shared, method, hub, settings, server: None, launching: HashMap::new(), due: None }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        method: StartMethod,
+        hub: Descriptors,
+        settings: Settings,
+        inherited: Inherited,
+    ) -> Self {
+        Supervisor {
+            shared,
+            method,
+            hub,
+            settings,
+            inherited,
+            server: None,
+            wanted: VecDeque::new(),
+            launching: BTreeMap::new(),
+            requests: Outbox::new(),
+            due: None,
+        }
     }
 
     /// Starts the fork server and all workers, whose lanes are made while it comes up.
@@ -57,13 +84,17 @@ impl Supervisor {
     ///
     /// The first that went wrong. What had been started goes when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(Server::start(self.method, &self.settings, &self.hub, self.shared.bell.as_fd())?);
+        self.server = Some(self.start_server()?);
         // The scheduler has wanted them from the start; this has it say so.
         self.shared.with(|_| ());
-        let mut wanted = self.shared.take_launches().into_iter();
+        self.wanted.extend(self.shared.take_launches());
         loop {
-            let free = LAUNCHES_AHEAD - self.launching.len();
-            wanted.by_ref().take(free).try_for_each(|worker| self.launch(worker))?;
+            while self.launching.len() < LAUNCHES_AHEAD
+                && let Some(worker) = self.wanted.pop_front()
+            {
+                self.launch(worker)?;
+            }
+            self.send_requests().map_err(|(_, error)| error)?;
             if self.launching.is_empty() {
                 return Ok(());
             }
@@ -72,63 +103,93 @@ impl Supervisor {
     }
 
     fn await_launch(&mut self) -> Result<()> {
-        match self.report()? {
-            Some((Report::NotServing { errno }, _)) => Err(not_serving(errno)),
-            Some((Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
-            Some((Report::Launched { pids }, fds)) if fds.len() < pids.len() => {
+        let until = monotonic_ns().saturating_add(SILENCE);
+        let [_, has_news, has_ended] = self.wait_for_news([None, self.control(), self.end_of_server()], until);
+        if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
+            return Err(self.lose_server().0);
+        }
+        match self.report() {
+            Ok(News::None) => Ok(()),
+            Ok(News::Report(Report::NotServing { errno }, _)) => Err(not_serving(errno)),
+            Ok(News::Report(Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
+            Ok(News::Report(Report::Launched { pids }, fds)) if fds.len() < pids.len() => {
                 Err(launch_error(Step::Pidfd, libc::EMFILE))
             }
-            Some((report, fds)) => {
+            Ok(News::Report(report, fds)) => {
                 self.handle(report, fds);
                 Ok(())
             }
-            None => Err(self.server_error()),
+            Ok(News::End) => Err(self.lose_server().0),
+            Err(error) => Err(error),
         }
     }
 
-    fn report(&mut self) -> Result<Option<(Report, Vec<OwnedFd>)>> {
-        let Some(server) = &mut self.server else { return Ok(None) };
-        let report = server.control.receive(MsgFlags::empty());
-        let report = report.map_err(|error| Error::system("hearing from the fork server", error))?;
-        server.is_up |= report.is_some();
-        Ok(report)
-    }
-
-    /// Why the server is gone: if it has said nothing yet, its own word may be waiting.
-    fn server_error(&self) -> Error {
-        let Some(server) = self.server.as_ref().filter(|server| !server.is_up) else {
-            return Error::new(ErrorKind::System, "the fork server died");
-        };
-        match server.control.receive::<Report>(MsgFlags::MSG_DONTWAIT) {
-            Ok(Some((Report::NotServing { errno }, _))) => not_serving(errno),
-            _ => {
-                let text = "the fork server did not come up: a new process of this program's executable ended before it \
-                    could serve";
-                Error::new(ErrorKind::Unsupported, text)
+    /// The next report of the fork server, if one has come.
+    fn report(&mut self) -> Result<News> {
+        let Some(server) = &mut self.server else { return Ok(News::None) };
+        match server.control.receive(MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((report, fds))) => {
+                server.is_up = true;
+                Ok(News::Report(report, fds))
             }
+            Ok(None) => Ok(News::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(News::None),
+            Err(error) => Err(Error::system("hearing from the fork server", error)),
         }
     }
 
     /// Does so until the pool is over.
     pub(crate) fn run(mut self) {
         loop {
-            for worker in self.shared.take_launches() {
-                if let Err(error) = self.launch(worker) {
-                    self.launching.remove(&worker);
-                    self.shared.with(|engine| engine.not_launched(worker, error));
-                }
+            self.wanted.extend(self.shared.take_launches());
+            self.launch_wanted();
+            while let Err((worker, error)) = self.send_requests() {
+                self.not_launched(worker, error);
             }
-            let (is_finished, awaits_death) = self.shared.with(|engine| {
+            let (is_finished, awaits_death, kills) = self.shared.with(|engine| {
                 engine.route();
-                (engine.scheduler.is_finished(), engine.awaits_death())
+                (engine.scheduler.is_finished(), engine.awaits_death(), engine.take_kills())
             });
             if is_finished {
                 break;
+            }
+            if !kills.is_empty() {
+                for (worker, pid) in kills {
+                    self.requests.push(Request::Kill { worker: worker as u32, pid }, Vec::new());
+                }
+                continue;
             }
             self.wait(awaits_death);
         }
         self.stop_server();
         self.shared.supervisor_left();
+    }
+
+    /// Asks for the next processes, if they are still wanted when it is their turn.
+    fn launch_wanted(&mut self) {
+        while self.launching.len() < LAUNCHES_AHEAD
+            && let Some(worker) = self.wanted.pop_front()
+        {
+            if !self.shared.with(|engine| engine.scheduler.is_wanted(worker)) {
+                self.shared.with(|engine| engine.withdraw_launch(worker));
+            } else if let Err(error) = self.launch(worker) {
+                self.not_launched(worker, error);
+            }
+        }
+    }
+
+    fn not_launched(&mut self, worker: WorkerId, error: Error) {
+        self.launching.remove(&worker);
+        self.shared.with(|engine| engine.not_launched(worker, error));
+    }
+
+    fn control(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.server.as_ref().map(|server| (server.control.as_fd(), self.requests.events()))
+    }
+
+    /// Its socket tells of its end, too, unless a copy of it, which a constructor's thread has made, keeps that open.
+    fn end_of_server(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.server.as_ref().map(|server| (server.pidfd.as_fd(), PollFlags::POLLIN))
     }
 
     /// Sleeps until something is to be done, and takes in what the fork server says.
@@ -138,34 +199,54 @@ impl Supervisor {
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SILENCE));
         }
-        let control = self.server.as_ref().map(|server| server.control.as_fd());
-        let is_readable = loop {
-            let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX));
-            match wait_for([Some(self.shared.bell.as_fd()), control], until()) {
+        let again = if self.requests.has_refusals() {
+            monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
+        } else {
+            Nanos::MAX
+        };
+        let is_ready = loop {
+            let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
+            let bell = Some((self.shared.bell.as_fd(), PollFlags::POLLIN));
+            match self.wait_for_news([bell, self.control(), self.end_of_server()], until()) {
                 // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
-                Ok([false, false]) if until() > monotonic_ns() => {}
-                Ok(is_readable) => break is_readable,
-                Err(_) => {
-                    thread::sleep(LOOK_EVERY);
-                    break [true, self.server.as_ref().is_some_and(|server| server.control.has_news())];
-                }
+                [false, false, false] if until() > monotonic_ns() => {}
+                is_ready => break is_ready,
             }
         };
-        if is_readable[0] {
+        if is_ready[0] {
             let _ = self.shared.bell.read();
         }
-        if is_readable[1] {
+        if is_ready[1] {
             self.due = None;
-            match self.report() {
-                Ok(Some((report, fds))) => self.handle(report, fds),
-                Ok(None) | Err(_) => self.server_died(&self.server_error()),
-            }
+            self.take_reports();
+        } else if is_ready[2] {
+            self.server_died();
         } else if self.due.is_some_and(|due| due <= monotonic_ns()) {
             self.due = None;
             if self.server.as_ref().is_some_and(Server::is_stopped) {
-                self.server_died(&self.server_error());
+                self.server_died();
             }
         }
+    }
+
+    fn take_reports(&mut self) {
+        for _ in 0..REPORTS_TOGETHER {
+            match self.report() {
+                Ok(News::None) => return,
+                Ok(News::Report(report, fds)) => self.handle(report, fds),
+                Ok(News::End) | Err(_) => return self.server_died(),
+            }
+        }
+    }
+
+    /// Tells which descriptors are ready, after one is or the time has come.
+    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 3], until: Nanos) -> [bool; 3] {
+        wait_for(fds, until).unwrap_or_else(|_| {
+            thread::sleep(LOOK_EVERY);
+            let server = self.server.as_ref();
+            let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
+            [true, server.is_some_and(|server| server.control.has_news()), has_ended]
+        })
     }
 
     fn launch(&mut self, worker: WorkerId) -> Result<()> {
@@ -174,18 +255,38 @@ impl Supervisor {
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
-        let server = self.server.as_ref().expect("started above");
         self.launching.insert(worker, end);
-        let request = Launch { worker: worker as u32, incarnation };
-        server.control.send(&request, &lane.as_fds()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => self.server_error(),
-            _ => Error::system("asking for a worker", error),
-        })
+        self.requests.push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
+        Ok(())
+    }
+
+    /// Sends the fork server what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// A worker that cannot be asked for, and why.
+    fn send_requests(&mut self) -> std::result::Result<(), (WorkerId, Error)> {
+        let Some(server) = &self.server else { return Ok(()) };
+        match self.requests.flush(&server.control) {
+            Ok(()) => Ok(()),
+            // The end of the socket will be found when it is read, perhaps behind a last word.
+            Err((_, error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                Ok(())
+            }
+            Err((Request::Launch(Launch { worker, .. }), error)) => {
+                Err((worker as WorkerId, Error::system("asking for a worker", error)))
+            }
+            // Without the server it is killed for sure.
+            Err((Request::Kill { .. }, _)) => {
+                self.server_died();
+                Ok(())
+            }
+        }
     }
 
     fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
         match report {
-            Report::NotServing { errno } => self.server_died(&not_serving(errno)),
+            Report::NotServing { errno } => self.give_up_server(&not_serving(errno), None),
             Report::Launched { pids } => {
                 let mut fds = fds.into_iter();
                 for (worker, pid) in pids {
@@ -193,11 +294,12 @@ impl Supervisor {
                 }
             }
             Report::NotLaunched { worker, step, errno } => {
-                self.launching.remove(&(worker as WorkerId));
-                self.shared.with(|engine| engine.not_launched(worker as WorkerId, launch_error(step, errno)));
+                self.not_launched(worker as WorkerId, launch_error(step, errno));
             }
             Report::Exited { worker, pid, status } => {
-                self.shared.with(|engine| engine.exited(worker as WorkerId, pid, exit_status(status)));
+                let cause = status.is_none().then(|| NO_STATUS.into());
+                let status = exit_status(status.unwrap_or_default());
+                self.shared.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
             }
         }
     }
@@ -217,19 +319,49 @@ impl Supervisor {
     }
 
     /// The fork server is gone, or as good as gone, and by the kernel's hand its workers with it.
-    fn server_died(&mut self, why: &Error) {
-        self.stop_server();
+    fn server_died(&mut self) {
+        let (why, end) = self.lose_server();
+        self.give_up_server(&why, Some(end));
+    }
+
+    /// Ends what is left of the fork server; why it is given up, as an error.
+    fn lose_server(&mut self) -> (Error, ServerEnd) {
+        let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
+        let end = self.stop_server();
+        let error = if is_up {
+            Error::new(ErrorKind::System, format!("the fork server {end}"))
+        } else {
+            let text = format!(
+                "the fork server did not come up: a new process of this program's executable {end} before it could serve"
+            );
+            Error::new(ErrorKind::Unsupported, text)
+        };
+        (error, end)
+    }
+
+    /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
+    fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
+        let end = end.unwrap_or_else(|| self.stop_server());
+        self.requests.clear();
         let lost: Vec<_> = self.shared.with(|engine| {
             let lanes = engine.lanes_by_worker();
-            lanes.map(|(worker, lane)| (worker, lane.pid, lane.pidfd().try_clone().ok())).collect()
+            let killed = lanes.map(|(worker, lane)| {
+                let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
+                // What it published is settled only when it surely publishes no more.
+                let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
+                (worker, lane.pid, pidfd)
+            });
+            killed.collect()
         });
+        let deadline = Instant::now() + DEATH;
+        let cause = end.of_workers();
         for (worker, pid, pidfd) in lost {
-            // What it published is settled only when it surely publishes no more.
             if let Some(pidfd) = pidfd {
-                kill_process(pidfd.as_fd(), Pid::from_raw(pid as i32));
-                wait_gone(pidfd.as_fd(), DEATH_MS);
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
             }
-            self.shared.with(|engine| engine.exited(worker, pid, exit_status(libc::SIGKILL)));
+            let status = exit_status(libc::SIGKILL);
+            self.shared.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
         for (worker, _) in std::mem::take(&mut self.launching) {
             self.shared.with(|engine| engine.not_launched(worker, why.duplicate()));
@@ -241,14 +373,24 @@ impl Supervisor {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        Server::start(self.method, &self.settings, &self.hub, self.shared.bell.as_fd())
+        self.start_server()
     }
 
-    fn stop_server(&mut self) {
-        if let Some(server) = self.server.take() {
-            server.stop();
-        }
+    fn start_server(&self) -> Result<Server> {
+        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.shared.bell.as_fd())
     }
+
+    fn stop_server(&mut self) -> ServerEnd {
+        self.server.take().map_or(ServerEnd::Unknown, Server::stop)
+    }
+}
+
+/// The result of one look at the control socket.
+enum News {
+    None,
+    Report(Report, Vec<OwnedFd>),
+    /// The fork server has closed its end.
+    End,
 }
 
 /// A supervisor that never ran leaves nothing behind either.
@@ -258,12 +400,16 @@ impl Drop for Supervisor {
     }
 }
 
-/// Milliseconds in which a killed process is gone, even a large one.
-const DEATH_MS: u16 = 10_000;
+/// Time in which killed processes are gone, even large ones.
+const DEATH: Duration = Duration::from_secs(10);
 
-/// Which of the descriptors have something, after one has or the time has come.
-fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], until: Nanos) -> nix::Result<[bool; 2]> {
-    let mut polled: Vec<_> = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+/// The cause of a death whose status something else has taken.
+const NO_STATUS: &str = "its worker ended, and nobody knows how: something in the fork server, such as a thread that a \
+    constructor of this program starts, waits for all children there";
+
+/// Tells which descriptors are ready, after one is or the time has come.
+fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
+    let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
     let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
     let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));
     match nix::poll::ppoll(&mut polled, timeout, None) {
@@ -275,7 +421,7 @@ fn wait_for(fds: [Option<BorrowedFd<'_>>; 2], until: Nanos) -> nix::Result<[bool
 }
 
 fn not_serving(errno: i32) -> Error {
-    Error::system("signalfd of the fork server", io::Error::from_raw_os_error(errno))
+    Error::system("epoll_create1 of the fork server", io::Error::from_raw_os_error(errno))
 }
 
 fn launch_error(step: Step, errno: i32) -> Error {

@@ -128,6 +128,9 @@ const NOTE_TEXT_MAX: usize = 1024;
 /// Ends the process at once: what the host registered to run at exit is none of a worker's business.
 fn leave(code: i32) -> ! {
     output::flush_at_end();
+    if code == 0 {
+        signals::write_coverage();
+    }
     signals::exit_now(code)
 }
 

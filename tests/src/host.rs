@@ -23,7 +23,7 @@ impl Host {
         use std::os::unix::process::CommandExt;
         let stderr = Capture::new();
         let mut child = Command::new("/proc/self/exe")
-            .args(host_args(name_of(&main), *setup))
+            .args(Host::args(main, setup))
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -32,6 +32,11 @@ impl Host {
             .expect("the own executable");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         Host { child, stdout, stderr }
+    }
+
+    /// The arguments that make this executable, or a copy of it, this program.
+    pub fn args<F: Fn(&Setup)>(main: F, setup: &Setup) -> Vec<String> {
+        host_args(name_of(&main), *setup)
     }
 
     /// Its process id, which is its group's.

@@ -23,6 +23,8 @@ pub(super) struct Desk {
 pub(super) struct Death {
     pub(super) pid: u32,
     pub(super) status: ExitStatus,
+    /// The cause, where the status does not tell it.
+    pub(super) cause: Option<Arc<str>>,
     pub(super) words: Option<Arc<LastWords>>,
     /// The sender of the SIGKILL that ended it, if one did; for people.
     pub(super) killer: Option<&'static str>,

@@ -80,7 +80,10 @@ impl Engine {
     }
 
     /// The error of what a process was at when it died.
-    pub(super) fn death_error(&self, Death { status, words, killer, .. }: &Death) -> Error {
+    pub(super) fn death_error(&self, Death { status, words, killer, cause, .. }: &Death) -> Error {
+        if let Some(cause) = cause {
+            return Error::worker_lost(*status, cause);
+        }
         match words.as_deref() {
             // Any other end has another cause, and the panic was caught before.
             Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {

@@ -84,7 +84,7 @@ impl Engine {
         if let Err(message) = verdict {
             // It dies before it is ready, so it counts as one that could not be started.
             self.refuse(worker, message);
-            self.lane(worker).expect("it has just spoken").kill();
+            self.kill(worker);
         } else if last {
             self.desks[worker].starting = None;
             self.scheduler.ready(worker);

@@ -220,7 +220,7 @@ impl World {
 
     fn die(&mut self, worker: WorkerId, status: i32) {
         if let Some(peer) = self.peers[worker].take() {
-            self.engine.exited(worker, peer.pid, ExitStatus::from_raw(status));
+            self.engine.exited(worker, peer.pid, ExitStatus::from_raw(status), None);
         }
     }
 

@@ -35,6 +35,22 @@ impl<P> Scheduler<P> {
         self.wind_down();
     }
 
+    /// Whether a process for this worker is still wanted, since it was asked for.
+    pub(crate) fn is_wanted(&self, worker: WorkerId) -> bool {
+        worker < self.config.workers && (self.state == State::Open || self.state == State::Closed && self.has_work())
+    }
+
+    /// No process was begun for this worker, since none [is wanted](Scheduler::is_wanted) any more.
+    pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
+        let slot = &mut self.workers[worker];
+        if slot.phase == Phase::Launching {
+            slot.phase = Phase::Vacant;
+        }
+        self.full = false;
+        self.dispatch();
+        self.wind_down();
+    }
+
     /// The process has run its initializer.
     pub(crate) fn ready(&mut self, worker: WorkerId) {
         let slot = &mut self.workers[worker];

@@ -39,7 +39,7 @@ fn chaos_that_loses_doubles_or_falsifies_an_item_says_so(_: &Setup) {
 }
 
 fn pools_jobs_and_crashes_by_the_hundred_leave_nothing(_: &Setup) {
-    let arguments = ["--tiny", "--case", "pools", "--case", "jobs", "--case", "crashes"];
+    let arguments = ["--tiny", "--case", "pools", "--case", "jobs", "--case", "crashes", "--case", "many-workers"];
     let (output, text) = run(env!("CARGO_BIN_EXE_isolation"), &arguments);
     assert!(output.status.success(), "{text}");
     assert!(text.contains(" ok") && !text.contains("MISSED"), "{text}");

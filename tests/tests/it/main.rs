@@ -10,8 +10,10 @@ mod deaths;
 mod endurance;
 mod errors;
 mod formats;
+mod fork_servers;
 mod handles;
 mod hosts;
+mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
@@ -19,6 +21,7 @@ mod large_values;
 mod lazy_maps;
 mod limits;
 mod long_maps;
+mod many_workers;
 mod maps;
 mod matrix;
 mod memory_limits;
@@ -34,6 +37,7 @@ mod pending;
 mod programs;
 mod retries;
 mod shared_memory;
+mod rights;
 mod surroundings;
 mod system_calls;
 mod terminal;
@@ -93,6 +97,10 @@ fn main() -> ExitCode {
         system_calls::checks(),
         confinement::checks(),
         endurance::checks(),
+        fork_servers::checks(),
+        inherits::checks(),
+        many_workers::checks(),
+        rights::checks(),
         programs::checks(),
         names::checks(),
     ];

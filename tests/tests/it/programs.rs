@@ -13,6 +13,7 @@ pub(crate) fn checks() -> Vec<Check> {
         once(an_example_finds_its_tasks_and_those_of_a_library).patience(patience),
         once(a_release_with_fat_lto_finds_all_tasks).patience(patience),
         once(a_program_whose_panics_abort_still_tells_their_message).patience(patience),
+        once(workers_of_a_program_that_measures_its_coverage_write_theirs).patience(patience),
     ]
 }
 
@@ -41,4 +42,23 @@ fn a_release_with_fat_lto_finds_all_tasks(_: &Setup) {
 
 fn a_program_whose_panics_abort_still_tells_their_message(_: &Setup) {
     run_example(&["--config", "profile.dev.panic='abort'"], &scratch().join("example"));
+}
+
+fn workers_of_a_program_that_measures_its_coverage_write_theirs(_: &Setup) {
+    let target = scratch().join("coverage");
+    let counts = target.join(format!("counts-{}", std::process::id()));
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--package", "tasks_lib", "--example", "linked", "--target-dir"]).arg(&target);
+    // What runs during the build is measured, too, and not looked at.
+    cargo.env("RUSTFLAGS", "-C instrument-coverage").env("LLVM_PROFILE_FILE", "/dev/null");
+    let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+    let mut program = Command::new(target.join("debug/examples/linked"));
+    let output = program.env("LLVM_PROFILE_FILE", counts.join("%p.profraw")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let files = std::fs::read_dir(&counts).unwrap();
+    let lengths: Vec<_> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
+    // Of the host and its two workers.
+    assert!(lengths.len() == 3 && lengths.iter().all(|length| *length > 0), "{lengths:?}");
+    std::fs::remove_dir_all(counts).unwrap();
 }

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use libc::c_long;
 use nix::errno::Errno::{
-    EACCES, EAGAIN, ECONNRESET, EINTR, EINVAL, EMFILE, ENOBUFS, ENODEV, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP,
-    EPERM, EPIPE, ETOOMANYREFS,
+    EACCES, EAGAIN, ECONNRESET, EINTR, EINVAL, EMFILE, ENOBUFS, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM,
+    EPIPE, ETOOMANYREFS,
 };
 use pool_core::prelude::*;
 use tests::host::say;
@@ -79,7 +79,8 @@ const KINDS: &[Kind] = &[
     kind("waitid", libc::SYS_waitid, &[]).or_once(&[Says(EINTR)]),
     kind("wait4", libc::SYS_wait4, &[]).or_once(&[Says(EINTR)]),
     kind("eventfd2", libc::SYS_eventfd2, &[Says(EMFILE), Says(ENOMEM)]),
-    kind("signalfd4", libc::SYS_signalfd4, &[Says(EMFILE), Says(ENODEV)]),
+    kind("epoll_create1", libc::SYS_epoll_create1, &[Says(EMFILE), Says(ENOMEM)]),
+    kind("epoll_ctl", libc::SYS_epoll_ctl, &[Says(ENOMEM), Says(ENOSPC)]),
     kind("prctl", libc::SYS_prctl, &[Says(EPERM), Says(EINVAL)]),
     kind("setpgid", libc::SYS_setpgid, &[Says(EPERM), Says(EACCES)]),
     kind("futex", libc::SYS_futex, &[]).or_once(&[Says(EINTR), Says(EAGAIN)]).if_only(is_our_wait),
@@ -214,7 +215,7 @@ fn a_constructor_names_the_call_that_fails(setup: &Setup) {
         ("eventfd2", EMFILE, "eventfd"),
         ("socketpair", EMFILE, "socketpair"),
         ("execve", ENOENT, "/proc/self/exe (is /proc mounted?)"),
-        ("signalfd4", EMFILE, "signalfd of the fork server"),
+        ("epoll_create1", EMFILE, "epoll_create1 of the fork server"),
         ("pidfd_open", ENOSYS, "pidfd_open of the fork server"),
     ];
     for (name, errno, words) in cases {

@@ -1,14 +1,16 @@
 //! Who may do what. A new line here is worth a second pair of eyes.
 
 /// The files that may hold unsafe code, beside tests.
-pub(super) const UNSAFE: [&str; 23] = [
+pub(super) const UNSAFE: [&str; 26] = [
     "pool-cli/src/cmd/demo/tasks.rs",
+    "pool-core/src/control.rs",
     "pool-core/src/fork_server.rs",
     "pool-core/src/landing.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/lineage.rs",
     "pool-core/src/output.rs",
     "pool-core/src/signals.rs",
+    "pool-core/src/spawn.rs",
     "pool-core/src/stack.rs",
     "pool-core/src/vector.rs",
     "pool-core/src/worker.rs",

@@ -6,6 +6,7 @@ mod deaths;
 mod hosts;
 mod leaks;
 mod limits;
+mod many_workers;
 mod options;
 mod table;
 
@@ -20,10 +21,11 @@ use crate::table::{MARKDOWN_HEAD, Row, head};
 /// What can be measured alone.
 type Case = (&'static str, fn(Size) -> Vec<Row>);
 
-const CASES: [Case; 7] = [
+const CASES: [Case; 8] = [
     ("deaths", deaths::run),
     ("limits", limits::run),
     ("hosts", hosts::run),
+    ("many-workers", many_workers::run),
     ("pools", leaks::pools),
     ("jobs", leaks::jobs),
     ("crashes", leaks::crashes),

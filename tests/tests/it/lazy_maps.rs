@@ -35,7 +35,8 @@ fn results_go_before_further_input(setup: &Setup) {
     let taken = Cell::new(0);
     let there = Cell::new(0);
     let input = || {
-        (taken.set(0), there.set(pool.stats().items_succeeded));
+        taken.set(0);
+        there.set(pool.stats().items_succeeded);
         let before = there.get();
         let (taken, there, pool) = (&taken, &there, &pool);
         (0..50).inspect(move |item| {

@@ -107,8 +107,8 @@ mod outcome;
 mod output;
 mod plain;
 mod quantity;
-mod stack;
 mod ranges;
+mod stack;
 mod table;
 mod window;
 

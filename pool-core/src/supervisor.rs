@@ -256,7 +256,8 @@ impl Supervisor {
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
         self.launching.insert(worker, end);
-        self.requests.push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
+        self.requests
+            .push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
         Ok(())
     }
 

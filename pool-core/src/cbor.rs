@@ -63,6 +63,11 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> 
 
 /// Takes a value off the front of the bytes; what is left of them.
 pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    guard::check_stack::<T>()?;
+    read_checked(bytes)
+}
+
+fn read_checked<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let limits = Limits::new(bytes.len());
     let mut deserializer = Deserializer::new(bytes, &limits);
     let value = T::deserialize(&mut deserializer);

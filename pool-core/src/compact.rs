@@ -45,6 +45,11 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> 
 /// Takes a value off the front of the bytes; what is left of them.
 #[inline]
 pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    guard::check_stack::<T>()?;
+    read_checked(bytes)
+}
+
+fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = Deserializer::new(bytes);
     let value: T = guard::take_from(&mut deserializer)?;
     let sum = shape::fold(deserializer.sum);

@@ -44,6 +44,24 @@ const LARGE_BYTES: usize = 4 << 10;
 /// of which hands the value to its caller.
 pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 16 } else { 6 };
 
+/// The check of whether the stack holds the copies of a `T` that are made while one is decoded: to be made before any
+/// function is entered whose frame holds a `T`.
+///
+/// # Errors
+///
+/// It does not.
+#[inline(always)]
+pub(crate) fn check_stack<T>() -> Result<(), CodecError> {
+    if size_of::<T>() <= LARGE_BYTES {
+        return Ok(());
+    }
+    let stack_bytes = stack::left();
+    if stack_bytes / COPIES < size_of::<T>() {
+        return Err(refused(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
+    }
+    Ok(())
+}
+
 /// Reads a value.
 pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserializer<'a>) -> Result<T, CodecError> {
     let limits = Limits::new(bytes.rest().len());

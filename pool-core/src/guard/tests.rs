@@ -39,6 +39,12 @@ struct Unit;
 
 /// Reads a value off the front of the bytes; what is left of them.
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    check_stack::<T>()?;
+    take_checked(bytes)
+}
+
+#[inline(never)]
+fn take_checked<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = compact::Deserializer::new(bytes);
     Ok((take_from(&mut deserializer)?, deserializer.rest()))
 }

@@ -339,22 +339,15 @@ impl<'w> Chunk<'w> {
     fn fail_panicked(&mut self, payload: Box<dyn Any + Send>) {
         // Drops the payload, which is the last that the user's code does: its time counts, and what follows does not.
         let caught = panic::caught(payload, self.begun);
-        self.stop_clock();
-        self.link.journal.clear_note();
-        self.fail(&Failure::Panicked(caught.into_report()));
-    }
-
-    /// The item that is run is over, and has no time limit any more.
-    fn stop_clock(&mut self) {
         if !self.link.me.is_here() {
             signals::exit_now(0);
         }
         if self.limit > 0 {
-            // The host takes a worker without an item that it has not heard of for long for one that stands still. So it
-            // is told of the items before.
-            self.publish_draft();
-            self.link.journal.stamp(0);
+            // The report has a clock of its own, since a worker may be stopped here, too, and must be found out.
+            self.link.journal.stamp(monotonic_ns() + REPORT_NS);
         }
+        self.link.journal.clear_note();
+        self.fail(&Failure::Panicked(caught.into_report()));
     }
 
     /// The item has no value.
@@ -428,14 +421,14 @@ impl<'w> Chunk<'w> {
     }
 
     fn wait_room(&mut self, want: usize) {
-        if self.limit > 0 {
-            // The value is there, and the next item has not begun: no item is to be charged with a host that is slow.
-            self.link.journal.stamp(0);
-        }
         self.link.hub.ring();
         self.link.bell.wait_room(self.link.replies, want, Patience::default());
     }
 }
+
+/// Time that a report of a panic may take beyond the item's limit. Its clock begins so far in the future, which is less
+/// than the second that the host allows.
+const REPORT_NS: u64 = 500_000_000;
 
 /// Free bytes below which the reply ring is looked at again.
 const MARGIN: usize = 64;

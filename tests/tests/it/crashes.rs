@@ -170,6 +170,11 @@ fn a_panic_of_another_thread_that_aborts_keeps_its_message(setup: &Setup) {
 
 /// Has a long stack, which is quickly walked, and the names of whose functions take long to be looked up.
 #[pool_task]
+fn nap_and_panic_in_the_deep(time: Duration, depth: u32) -> u32 {
+    std::thread::sleep(time);
+    panic_in_the_deep(depth)
+}
+
 fn panic_in_the_deep(depth: u32) -> u32 {
     assert!(depth > 0, "deep enough");
     std::hint::black_box(panic_in_the_deep(depth - 1)) + 1
@@ -182,11 +187,12 @@ fn looking_up_a_backtrace_is_not_the_items_time(setup: &Setup) {
     // Each time by a process that has not looked anything up yet.
     let pool = setup.with_workers(1).builder().max_tasks_per_worker(1).build().unwrap();
     let start = Instant::now();
-    let error = pool.apply(panic_in_the_deep::Task, 20_000).unwrap_err();
-    // Most of the time goes into the names.
-    let limit = start.elapsed() / 2;
+    let task = nap_and_panic_in_the_deep::Task;
+    let error = pool.apply(task, (Duration::ZERO, 20_000)).unwrap_err();
+    // Most of the time goes into the names. With it, the item below would be over its limit.
+    let time = start.elapsed();
     assert!(error.backtrace().unwrap().matches("panic_in_the_deep").count() > 20_000);
-    let error = pool.apply(panic_in_the_deep::Task.timeout(limit), 20_000).unwrap_err();
+    let error = pool.apply(task.timeout(2 * time), (time * 8 / 5, 20_000)).unwrap_err();
     assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("deep enough")), "{error}");
     assert!(error.backtrace().unwrap().matches("panic_in_the_deep").count() > 20_000);
 }

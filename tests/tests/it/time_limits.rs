@@ -1,13 +1,11 @@
 //! Tasks that take too long.
 
-use std::process::Command;
 use std::time::Instant;
 
-use nix::sys::signal::Signal;
 use pool_core::prelude::*;
 use tests::gate::{Gate, count};
 use tests::leaks::threads;
-use tests::procs::{SOON, eventually, signal};
+use tests::procs::{SOON, eventually};
 use tests::tasks::{Stubborn, nap, square};
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
@@ -22,7 +20,6 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_time_limit_of_zero_is_refused),
         each_method(a_task_may_know_its_time_limit),
         each_method(a_time_limit_and_retries_go_together),
-        each_method(sending_a_long_result_is_not_the_items_time),
     ]
 }
 
@@ -152,22 +149,4 @@ fn a_time_limit_and_retries_go_together(setup: &Setup) {
     assert_eq!(pool.apply(task.retries(2), calls.path()).unwrap(), 2);
     let others = Gate::new();
     assert_eq!(pool.apply(task.retries(1), others.path()).unwrap_err().kind(), ErrorKind::TaskTimeout);
-}
-
-#[pool_task]
-fn long_result(bytes: usize) -> Vec<u8> {
-    vec![7; bytes]
-}
-
-fn sending_a_long_result_is_not_the_items_time(setup: &Setup) {
-    const BYTES: usize = 32 << 20;
-    let pool = setup.with_workers(1).pool();
-    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
-    // It has long been made, but cannot be sent while the host is stopped.
-    let job = pool.apply_async(long_result::Task.timeout(Duration::from_secs(1)), BYTES).unwrap();
-    let me = std::process::id();
-    let mut waker = Command::new("sh").args(["-c", &format!("sleep 2; kill -CONT {me}")]).spawn().unwrap();
-    signal(me, Signal::SIGSTOP);
-    assert_eq!(job.get().unwrap().len(), BYTES);
-    assert!(waker.wait().unwrap().success());
 }

@@ -14,11 +14,13 @@ mod serializer;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
+use self::deserializer::Cold;
 pub(crate) use self::deserializer::Deserializer;
 use self::enums::{Enums, Key};
 use self::log::Log;
@@ -34,7 +36,7 @@ const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"cbor\")]`";
 /// Appends a value and the sum of its shape.
 #[inline]
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-    let mut serializer = Serializer::new(out);
+    let mut serializer = Serializer::<false>::new(out);
     match value.serialize(&mut serializer) {
         Ok(()) => {
             let sum = serializer.sum;
@@ -51,12 +53,12 @@ pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Resul
     let mut deserializer = Deserializer::new(bytes);
     let value: T = guard::take_from(&mut deserializer)?;
     let sum = shape::fold(deserializer.sum);
-    let suspicious = deserializer.enums.inexact || !deserializer.enums.new.is_empty();
     match deserializer.rest.split_first_chunk() {
-        Some((told, rest)) if *told == sum.to_le_bytes() && !suspicious => Ok((value, rest)),
+        Some((told, rest)) if *told == sum.to_le_bytes() && deserializer.cold.is_none() => Ok((value, rest)),
         Some((told, rest)) => {
             let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
-            accept(&value, bytes, sums, deserializer.enums)?;
+            let enums = deserializer.cold.map(|cold| cold.enums).unwrap_or_default();
+            accept(&value, bytes, sums, enums)?;
             Ok((value, rest))
         }
         None => Err(differs(&value, bytes)),
@@ -129,29 +131,31 @@ fn accept<'a, T: Serialize + Deserialize<'a>>(
 /// Asks the enum how many variants it reads.
 fn ask<'a, T: Deserialize<'a>>(bytes: &'a [u8], key: Key) {
     let mut deserializer = Deserializer::new(bytes);
-    deserializer.enums.asked = Some((key, None));
+    let enums = Enums { asked: Some((key, None)), ..Enums::default() };
+    deserializer.cold = Some(Box::new(Cold { enums, log: None }));
     // The enum refuses an index that is too large, and with it the value.
     let _ = guard::take_from::<T>(&mut deserializer);
-    deserializer.enums.remember();
+    if let Some(cold) = &deserializer.cold {
+        cold.enums.remember();
+    }
 }
 
 /// The value as it would be written now: its structs, and the sum.
 fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
     let mut out = Encoder::to_vec(Vec::new());
-    let mut serializer = Serializer::new(&mut out);
-    serializer.log = Some(Box::default());
+    let mut serializer = Serializer::<true>::new(&mut out);
     value.serialize(&mut serializer).ok()?;
     let sum = shape::fold(serializer.sum);
-    Some((*serializer.log?, sum))
+    Some((serializer.log, sum))
 }
 
 /// The structs of the value in these bytes, as they are read.
 fn reread<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Log {
     let mut deserializer = Deserializer::new(bytes);
-    deserializer.log = Some(Box::default());
+    deserializer.cold = Some(Box::new(Cold { log: Some(Log::default()), ..Cold::default() }));
     // That it can be read has been seen.
     let _ = guard::take_from::<T>(&mut deserializer);
-    deserializer.log.map(|log| *log).unwrap_or_default()
+    deserializer.cold.and_then(|cold| cold.log).unwrap_or_default()
 }
 
 /// Names the type that writes other than it reads.

@@ -6,6 +6,7 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use super::enums::Enums;
 use super::log::Log;
 use super::shape::Shape;
+use super::totals::Key;
 use crate::fault::{Cause, Fault};
 
 type Names = &'static [&'static str];
@@ -14,14 +15,22 @@ type Names = &'static [&'static str];
 pub(crate) struct Deserializer<'a> {
     pub(super) rest: &'a [u8],
     pub(super) sum: u64,
+    /// What few values need.
+    pub(super) cold: Option<Box<Cold>>,
+}
+
+/// What is noted of a value beside its sum.
+#[derive(Debug, Default)]
+pub(super) struct Cold {
     pub(super) enums: Enums,
-    pub(super) log: Option<Box<Log>>,
+    /// What has been read, if that is asked for.
+    pub(super) log: Option<Log>,
 }
 
 impl<'a> Deserializer<'a> {
     #[inline]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Deserializer { rest: bytes, sum: 0, enums: Enums::default(), log: None }
+        Deserializer { rest: bytes, sum: 0, cold: None }
     }
 
     /// The bytes behind what has been read.
@@ -120,26 +129,53 @@ impl<'a> Deserializer<'a> {
     #[inline]
     fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
         let index = self.varint(u32::BITS)? as u32;
-        self.enums.meet((name, variants));
+        let key = Key::variant(name, variants, index);
+        let total = match key.look_up() {
+            Some(total) if self.cold.is_none() => total,
+            _ => self.new_variant(key, name, variants, index),
+        };
+        self.sum = self.sum.wrapping_add(total);
+        Ok(index)
+    }
+
+    #[cold]
+    fn new_variant(&mut self, key: Key, name: &'static str, variants: Names, index: u32) -> u64 {
         // An index past the end is for the type to refuse.
         let variant = variants.get(index as usize).copied().unwrap_or("");
-        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if let Some(log) = &mut self.log {
+        let cold = self.cold.get_or_insert_default();
+        if let Some(log) = &mut cold.log {
             log.variant(name, variant);
         }
-        Ok(index)
+        let total = Shape::VARIANT.name(variant).total();
+        if cold.enums.meet((name, variants)) {
+            key.remember(total);
+        }
+        total
     }
 
     #[inline]
     fn named<V: Visitor<'a>>(&mut self, name: &'static str, names: Names, visitor: V) -> Result<V::Value, Fault> {
-        let mut fields = Named { from: self, names, read: 0, shape: Shape::NAMED };
+        let mut fields = Counted { from: self, left: names.len() };
         let result = visitor.visit_seq(&mut fields);
-        let (read, shape) = (fields.read, fields.shape);
-        self.sum = self.sum.wrapping_add(shape.total());
-        if let Some(log) = &mut self.log {
+        // There are more names than fields where a field has aliases, and never fewer.
+        let read = names.len() - fields.left;
+        let key = Key::fields(name, names, read);
+        let total = match key.look_up() {
+            Some(total) if self.cold.is_none() => total,
+            _ => self.new_struct(key, name, names, read),
+        };
+        self.sum = self.sum.wrapping_add(total);
+        result.map_err(|fault| fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+    }
+
+    #[cold]
+    fn new_struct(&mut self, key: Key, name: &'static str, names: Names, read: usize) -> u64 {
+        if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
             log.read(name, names, read);
         }
-        result.map_err(|fault| fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+        let total = names[..read].iter().fold(Shape::NAMED, |shape, name| shape.name(name)).total();
+        key.remember(total);
+        total
     }
 
     #[inline]
@@ -147,9 +183,8 @@ impl<'a> Deserializer<'a> {
         let mut fields = Counted { from: self, left: length };
         let result = visitor.visit_seq(&mut fields);
         let read = length - fields.left;
-        let shape = (0..read).fold(Shape::TUPLE, |shape, _| shape.nameless());
-        self.sum = self.sum.wrapping_add(shape.total());
-        if let Some(log) = &mut self.log {
+        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(read).total());
+        if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
             log.read(name, &[], read);
         }
         result.map_err(|fault| fault.within(name, read.saturating_sub(1)))
@@ -341,32 +376,6 @@ fn left_over(elements: usize) -> Fault {
     Fault::new(Cause::Bytes, format!("{elements} elements that its type does not read"))
 }
 
-/// The fields of a struct.
-struct Named<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
-    names: Names,
-    read: usize,
-    shape: Shape,
-}
-
-impl<'a> de::SeqAccess<'a> for Named<'_, 'a> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        // There are more names than fields where a field has aliases, and never fewer.
-        let Some(name) = self.names.get(self.read) else { return Ok(None) };
-        self.shape = self.shape.name(name);
-        self.read += 1;
-        seed.deserialize(&mut *self.from).map(Some)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.names.len() - self.read)
-    }
-}
-
 /// Elements of which the number is known.
 struct Counted<'s, 'a> {
     from: &'s mut Deserializer<'a>,
@@ -424,11 +433,12 @@ impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
     #[inline]
     fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a>), Fault> {
         let index = self.from.variant(self.name, self.variants)?;
-        let asks = self.from.enums.asks((self.name, self.variants));
+        let key = (self.name, self.variants);
+        let asks = self.from.cold.as_ref().is_some_and(|cold| cold.enums.asks(key));
         let identifier: U32Deserializer<Fault> = if asks { u32::MAX } else { index }.into_deserializer();
         let value = seed.deserialize(identifier);
-        if asks {
-            self.from.enums.answer(&value);
+        if asks && let Some(cold) = &mut self.from.cold {
+            cold.enums.answer(&value);
         }
         let value = value.map_err(|_| unknown_variant(self.name, index))?;
         let name = self.variants.get(index as usize).copied().unwrap_or(self.name);

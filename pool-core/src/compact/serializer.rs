@@ -8,16 +8,17 @@ use crate::encoder::Encoder;
 use crate::fault::{Cause, Fault};
 
 /// Writes one value, and sums up its shape.
-pub(crate) struct Serializer<'e, 'b> {
+pub(crate) struct Serializer<'e, 'b, const LOG: bool> {
     out: &'e mut Encoder<'b>,
     pub(super) sum: u64,
-    pub(super) log: Option<Box<Log>>,
+    /// What has been written, if `LOG`.
+    pub(super) log: Log,
 }
 
-impl<'e, 'b> Serializer<'e, 'b> {
+impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
     #[inline]
     pub(super) fn new(out: &'e mut Encoder<'b>) -> Self {
-        Serializer { out, sum: 0, log: None }
+        Serializer { out, sum: 0, log: Log::default() }
     }
 
     /// A number in groups of seven bits, the least first; the high bit says that more follow.
@@ -59,35 +60,34 @@ impl<'e, 'b> Serializer<'e, 'b> {
     #[inline]
     fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if let Some(log) = &mut self.log {
-            log.variant(name, variant);
+        if LOG {
+            self.log.variant(name, variant);
         }
         self.varint(index.into())
     }
 
     #[inline]
-    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b> {
-        let keys = self.log.is_some().then(Vec::new);
-        Fields { to: self, name, shape, written: 0, keys }
+    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
+        Fields { to: self, name, shape, written: 0, keys: Vec::new() }
     }
 }
 
 /// The elements of a sequence or map, which must be as many as were announced.
-pub(crate) struct Elements<'s, 'e, 'b> {
-    to: &'s mut Serializer<'e, 'b>,
+pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
+    to: &'s mut Serializer<'e, 'b, LOG>,
     announced: usize,
     written: usize,
 }
 
 /// The fields of a struct or variant.
-pub(crate) struct Fields<'s, 'e, 'b> {
-    to: &'s mut Serializer<'e, 'b>,
+pub(crate) struct Fields<'s, 'e, 'b, const LOG: bool> {
+    to: &'s mut Serializer<'e, 'b, LOG>,
     name: &'static str,
     shape: Shape,
     /// How many have no name.
     written: usize,
-    /// Their names, if there is a log.
-    keys: Option<Vec<&'static str>>,
+    /// Their names, if `LOG`.
+    keys: Vec<&'static str>,
 }
 
 macro_rules! numbers {
@@ -106,16 +106,16 @@ fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
-impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
+impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b, LOG> {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = Elements<'s, 'e, 'b>;
+    type SerializeSeq = Elements<'s, 'e, 'b, LOG>;
     type SerializeTuple = Self;
-    type SerializeTupleStruct = Fields<'s, 'e, 'b>;
-    type SerializeTupleVariant = Fields<'s, 'e, 'b>;
-    type SerializeMap = Elements<'s, 'e, 'b>;
-    type SerializeStruct = Fields<'s, 'e, 'b>;
-    type SerializeStructVariant = Fields<'s, 'e, 'b>;
+    type SerializeTupleStruct = Fields<'s, 'e, 'b, LOG>;
+    type SerializeTupleVariant = Fields<'s, 'e, 'b, LOG>;
+    type SerializeMap = Elements<'s, 'e, 'b, LOG>;
+    type SerializeStruct = Fields<'s, 'e, 'b, LOG>;
+    type SerializeStructVariant = Fields<'s, 'e, 'b, LOG>;
 
     numbers! {
         serialize_i16(i16) zigzag;
@@ -213,7 +213,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         Ok(self)
     }
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::TUPLE))
     }
     #[inline]
@@ -223,7 +223,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
         Ok(self.fields(variant, Shape::TUPLE))
     }
@@ -232,7 +232,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         self.serialize_seq(length)
     }
     #[inline]
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::NAMED))
     }
     #[inline]
@@ -242,7 +242,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
         Ok(self.fields(variant, Shape::NAMED))
     }
@@ -262,7 +262,7 @@ fn unknown_length() -> Fault {
     Fault::new(Cause::Format, [text, super::REMEDY].concat())
 }
 
-impl Elements<'_, '_, '_> {
+impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
     #[inline]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
@@ -280,7 +280,7 @@ fn miscounted(announced: usize, written: usize) -> Fault {
     Fault::new(Cause::Format, format!("its type announces {announced} elements and writes {written}"))
 }
 
-impl ser::SerializeSeq for Elements<'_, '_, '_> {
+impl<const LOG: bool> ser::SerializeSeq for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
@@ -294,7 +294,7 @@ impl ser::SerializeSeq for Elements<'_, '_, '_> {
     }
 }
 
-impl ser::SerializeMap for Elements<'_, '_, '_> {
+impl<const LOG: bool> ser::SerializeMap for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
@@ -312,7 +312,7 @@ impl ser::SerializeMap for Elements<'_, '_, '_> {
     }
 }
 
-impl ser::SerializeTuple for &mut Serializer<'_, '_> {
+impl<const LOG: bool> ser::SerializeTuple for &mut Serializer<'_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
@@ -326,31 +326,30 @@ impl ser::SerializeTuple for &mut Serializer<'_, '_> {
     }
 }
 
-impl Fields<'_, '_, '_> {
-    #[inline]
+impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn named<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
         self.shape = self.shape.name(key);
-        if let Some(keys) = &mut self.keys {
-            keys.push(key);
+        if LOG {
+            self.keys.push(key);
         }
         value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.shape = self.shape.nameless();
-        if let Some(keys) = &mut self.keys {
-            keys.push("");
+        if LOG {
+            self.keys.push("");
         }
         self.written += 1;
         value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, self.written - 1))
     }
 
-    #[inline]
-    fn complete(self) -> Result<(), Fault> {
-        self.to.sum = self.to.sum.wrapping_add(self.shape.total());
-        if let (Some(log), Some(keys)) = (&mut self.to.log, self.keys) {
-            log.written(self.name, keys);
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn complete(self, shape: Shape) -> Result<(), Fault> {
+        self.to.sum = self.to.sum.wrapping_add(shape.total());
+        if LOG {
+            self.to.log.written(self.name, self.keys);
         }
         Ok(())
     }
@@ -365,17 +364,18 @@ impl Fields<'_, '_, '_> {
 
 macro_rules! tuples {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Fields<'_, '_, '_> {
+        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
             type Ok = ();
             type Error = Fault;
 
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
                 self.nameless(value)
             }
             #[inline]
             fn end(self) -> Result<(), Fault> {
-                self.complete()
+                let shape = self.shape.nameless(self.written);
+                self.complete(shape)
             }
         }
     )*};
@@ -384,11 +384,11 @@ tuples!(SerializeTupleStruct SerializeTupleVariant);
 
 macro_rules! structs {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Fields<'_, '_, '_> {
+        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
             type Ok = ();
             type Error = Fault;
 
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
                 self.named(key, value)
             }
@@ -397,7 +397,8 @@ macro_rules! structs {
             }
             #[inline]
             fn end(self) -> Result<(), Fault> {
-                self.complete()
+                let shape = self.shape;
+                self.complete(shape)
             }
         }
     )*};

@@ -47,21 +47,24 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> 
     }
 }
 
-/// Takes a value off the front of the bytes; what is left of them.
+/// Takes a value off the front of the bytes, and leaves what is behind it.
 #[inline]
-pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let mut deserializer = Deserializer::new(bytes);
-    let value: T = guard::take_from(&mut deserializer)?;
+pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
+    let whole = *bytes;
+    let mut deserializer = Deserializer::new(whole);
+    let result = guard::take_from::<T>(&mut deserializer);
+    let Ok(value) = &result else { return result };
     let sum = shape::fold(deserializer.sum);
     match deserializer.rest.split_first_chunk() {
-        Some((told, rest)) if *told == sum.to_le_bytes() && deserializer.cold.is_none() => Ok((value, rest)),
         Some((told, rest)) => {
-            let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
-            let enums = deserializer.cold.map(|cold| cold.enums).unwrap_or_default();
-            accept(&value, bytes, sums, enums)?;
-            Ok((value, rest))
+            *bytes = rest;
+            if *told != sum.to_le_bytes() || deserializer.cold.is_some() {
+                let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
+                accept(value, whole, sums, deserializer.cold)?;
+            }
+            result
         }
-        None => Err(differs(&value, bytes)),
+        None => Err(differs(value, whole)),
     }
 }
 
@@ -103,8 +106,9 @@ fn accept<'a, T: Serialize + Deserialize<'a>>(
     value: &T,
     bytes: &'a [u8],
     sums: Sums,
-    mut enums: Enums,
+    cold: Option<Box<Cold>>,
 ) -> Result<(), CodecError> {
+    let mut enums = cold.map(|cold| cold.enums).unwrap_or_default();
     for key in std::mem::take(&mut enums.new) {
         ask::<T>(bytes, key);
         // Now it is known.
@@ -144,9 +148,10 @@ fn ask<'a, T: Deserialize<'a>>(bytes: &'a [u8], key: Key) {
 fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
     let mut out = Encoder::to_vec(Vec::new());
     let mut serializer = Serializer::<true>::new(&mut out);
+    serializer.log = Some(Box::default());
     value.serialize(&mut serializer).ok()?;
     let sum = shape::fold(serializer.sum);
-    Some((serializer.log, sum))
+    Some((*serializer.log?, sum))
 }
 
 /// The structs of the value in these bytes, as they are read.

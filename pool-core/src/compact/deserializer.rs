@@ -28,18 +28,18 @@ pub(super) struct Cold {
 }
 
 impl<'a> Deserializer<'a> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Deserializer { rest: bytes, sum: 0, cold: None }
     }
 
     /// The bytes behind what has been read.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         match self.rest.split_at_checked(length) {
             Some((bytes, rest)) => {
@@ -50,7 +50,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn byte(&mut self) -> Result<u8, Fault> {
         match self.rest.split_first() {
             Some((&byte, rest)) => {
@@ -61,7 +61,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         match self.rest.split_first_chunk() {
             Some((&bytes, rest)) => {
@@ -73,13 +73,13 @@ impl<'a> Deserializer<'a> {
     }
 
     /// A number of up to `bits` bits.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
         let byte = self.byte()?;
         if byte < 0x80 { Ok(byte.into()) } else { self.varint_from(byte, bits) }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint_from(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
         let mut number = u64::from(first & 0x7f);
         let mut shift = 7;
@@ -115,18 +115,18 @@ impl<'a> Deserializer<'a> {
         Err(too_large(u128::BITS))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn length(&mut self) -> Result<usize, Fault> {
         self.varint(u64::BITS).map(|length| length as usize)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn text(&mut self) -> Result<&'a str, Fault> {
         let length = self.length()?;
         std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
         let index = self.varint(u32::BITS)? as u32;
         let key = Key::variant(name, variants, index);
@@ -153,19 +153,32 @@ impl<'a> Deserializer<'a> {
         total
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn named<V: Visitor<'a>>(&mut self, name: &'static str, names: Names, visitor: V) -> Result<V::Value, Fault> {
         let mut fields = Counted { from: self, left: names.len() };
-        let result = visitor.visit_seq(&mut fields);
-        // There are more names than fields where a field has aliases, and never fewer.
-        let read = names.len() - fields.left;
-        let key = Key::fields(name, names, read);
+        // The value is returned at once, because it would go through memory if it were kept beside what follows.
+        match visitor.visit_seq(&mut fields) {
+            Ok(value) => {
+                // There are more names than fields where a field has aliases, and never fewer.
+                let read = names.len() - fields.left;
+                self.add_struct(name, names, read);
+                Ok(value)
+            }
+            Err(fault) => {
+                let read = names.len() - fields.left;
+                Err(fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+            }
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn add_struct(&mut self, name: &'static str, names: Names, read: usize) {
+        let key = Key::fields(names, read);
         let total = match key.look_up() {
             Some(total) if self.cold.is_none() => total,
             _ => self.new_struct(key, name, names, read),
         };
         self.sum = self.sum.wrapping_add(total);
-        result.map_err(|fault| fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
     }
 
     #[cold]
@@ -178,16 +191,20 @@ impl<'a> Deserializer<'a> {
         total
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn nameless<V: Visitor<'a>>(&mut self, name: &'static str, length: usize, visitor: V) -> Result<V::Value, Fault> {
         let mut fields = Counted { from: self, left: length };
-        let result = visitor.visit_seq(&mut fields);
-        let read = length - fields.left;
-        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(read).total());
-        if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
-            log.read(name, &[], read);
+        match visitor.visit_seq(&mut fields) {
+            Ok(value) => {
+                let read = length - fields.left;
+                self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(read).total());
+                if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
+                    log.read(name, &[], read);
+                }
+                Ok(value)
+            }
+            Err(fault) => Err(fault.within(name, (length - fields.left).saturating_sub(1))),
         }
-        result.map_err(|fault| fault.within(name, read.saturating_sub(1)))
     }
 }
 
@@ -198,7 +215,7 @@ fn too_large(bits: u32) -> Fault {
 
 macro_rules! numbers {
     ($($method:ident gives $visit:ident($type:ty) $($unzigzag:ident)?;)*) => {$(
-        #[inline]
+        #[cfg_attr(not(debug_assertions), inline(always))]
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
             let number = self.varint(<$type>::BITS)?;
             $(let number = $unzigzag(number);)?
@@ -208,7 +225,7 @@ macro_rules! numbers {
     )*};
 }
 
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
@@ -229,7 +246,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
         Err(asked())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.byte()? {
             0 => visitor.visit_bool(false),
@@ -237,11 +254,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where a `bool` is expected"))),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_i8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_i8(i8::from_le_bytes([self.byte()?]))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_u8(self.byte()?)
     }
@@ -252,11 +269,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_u128(self.long_varint()?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.array()?)))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.array()?)))
     }
@@ -268,24 +285,24 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             _ => Err(Fault::new(Cause::Bytes, "text that is no single character where a `char` is expected")),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_borrowed_str(self.text()?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_str(visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let length = self.length()?;
         visitor.visit_borrowed_bytes(self.take(length)?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_bytes(visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.byte()? {
             0 => visitor.visit_none(),
@@ -293,30 +310,32 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where an `Option` is expected"))),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let left = self.length()?;
         let mut elements = Counted { from: self, left };
-        let value = visitor.visit_seq(&mut elements)?;
-        if elements.left == 0 { Ok(value) } else { Err(left_over(elements.left)) }
+        match visitor.visit_seq(&mut elements) {
+            Ok(_) if elements.left > 0 => Err(left_over(elements.left)),
+            result => result,
+        }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_seq(Counted { from: self, left: length })
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple_struct<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -325,14 +344,16 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     ) -> Result<V::Value, Fault> {
         self.nameless(name, length, visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let left = self.length()?;
         let mut entries = Counted { from: self, left };
-        let value = visitor.visit_map(&mut entries)?;
-        if entries.left == 0 { Ok(value) } else { Err(left_over(entries.left)) }
+        match visitor.visit_map(&mut entries) {
+            Ok(_) if entries.left > 0 => Err(left_over(entries.left)),
+            result => result,
+        }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_struct<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -341,7 +362,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     ) -> Result<V::Value, Fault> {
         self.named(name, fields, visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_enum<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -358,7 +379,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_ignored_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
         Err(asked())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -385,7 +406,7 @@ struct Counted<'s, 'a> {
 impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         if self.left == 0 {
             return Ok(None);
@@ -394,7 +415,7 @@ impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
         seed.deserialize(&mut *self.from).map(Some)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
         Some(self.left)
     }
@@ -403,17 +424,17 @@ impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
 impl<'a> de::MapAccess<'a> for Counted<'_, 'a> {
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
         de::SeqAccess::next_element_seed(self, seed)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
         seed.deserialize(&mut *self.from)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
         Some(self.left)
     }
@@ -430,7 +451,7 @@ impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
     type Error = Fault;
     type Variant = Content<'s, 'a>;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a>), Fault> {
         let index = self.from.variant(self.name, self.variants)?;
         let key = (self.name, self.variants);
@@ -461,20 +482,20 @@ struct Content<'s, 'a> {
 impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn unit_variant(self) -> Result<(), Fault> {
         Ok(())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
         self.from.sum = self.from.sum.wrapping_add(Shape::NEWTYPE.total());
         seed.deserialize(self.from)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
         self.from.nameless(self.name, length, visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, Fault> {
         self.from.named(self.name, fields, visitor)
     }

@@ -12,17 +12,17 @@ pub(crate) struct Serializer<'e, 'b, const LOG: bool> {
     out: &'e mut Encoder<'b>,
     pub(super) sum: u64,
     /// What has been written, if `LOG`.
-    pub(super) log: Log,
+    pub(super) log: Option<Box<Log>>,
 }
 
 impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new(out: &'e mut Encoder<'b>) -> Self {
-        Serializer { out, sum: 0, log: Log::default() }
+        Serializer { out, sum: 0, log: None }
     }
 
     /// A number in groups of seven bits, the least first; the high bit says that more follow.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint(&mut self, number: u64) -> Result<(), Fault> {
         let mut bytes = [0; 10];
         let mut rest = number;
@@ -51,22 +51,22 @@ impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn fixed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.out.put(bytes);
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if LOG {
-            self.log.variant(name, variant);
+        if let (true, Some(log)) = (LOG, &mut self.log) {
+            log.variant(name, variant);
         }
         self.varint(index.into())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
         Fields { to: self, name, shape, written: 0, keys: Vec::new() }
     }
@@ -92,7 +92,7 @@ pub(crate) struct Fields<'s, 'e, 'b, const LOG: bool> {
 
 macro_rules! numbers {
     ($($method:ident($type:ty) $($zigzag:ident)?;)*) => {$(
-        #[inline]
+        #[cfg_attr(not(debug_assertions), inline(always))]
         fn $method(self, number: $type) -> Result<(), Fault> {
             $(let number = $zigzag(number.into());)?
             self.varint(number.into())
@@ -101,7 +101,7 @@ macro_rules! numbers {
 }
 
 /// Small numbers of either sign become small numbers.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
@@ -126,15 +126,15 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         serialize_u64(u64);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bool(self, value: bool) -> Result<(), Fault> {
         self.fixed(&[value.into()])
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_i8(self, number: i8) -> Result<(), Fault> {
         self.fixed(&number.to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_u8(self, number: u8) -> Result<(), Fault> {
         self.fixed(&[number])
     }
@@ -144,53 +144,53 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     fn serialize_u128(self, number: u128) -> Result<(), Fault> {
         self.long_varint(number)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f32(self, number: f32) -> Result<(), Fault> {
         self.fixed(&number.to_bits().to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f64(self, number: f64) -> Result<(), Fault> {
         self.fixed(&number.to_bits().to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_char(self, value: char) -> Result<(), Fault> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_str(self, text: &str) -> Result<(), Fault> {
         self.serialize_bytes(text.as_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
         self.varint(bytes.len() as u64)?;
         self.fixed(bytes)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_none(self) -> Result<(), Fault> {
         self.fixed(&[0])
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
         self.fixed(&[1])?;
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit(self) -> Result<(), Fault> {
         Ok(())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
         Ok(())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
         self.variant(name, index, variant)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -202,21 +202,21 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
         let announced = length.ok_or_else(unknown_length)?;
         self.varint(announced as u64)?;
         Ok(Elements { to: self, announced, written: 0 })
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
         Ok(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::TUPLE))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple_variant(
         self,
         name: &'static str,
@@ -227,15 +227,15 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         self.variant(name, index, variant)?;
         Ok(self.fields(variant, Shape::TUPLE))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
         self.serialize_seq(length)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::NAMED))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct_variant(
         self,
         name: &'static str,
@@ -249,7 +249,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
         self.serialize_str(&value.to_string())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -263,13 +263,13 @@ fn unknown_length() -> Fault {
 }
 
 impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
         value.serialize(&mut *self.to)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self) -> Result<(), Fault> {
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
@@ -284,11 +284,11 @@ impl<const LOG: bool> ser::SerializeSeq for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.element(value)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         self.complete()
     }
@@ -298,15 +298,15 @@ impl<const LOG: bool> ser::SerializeMap for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
         self.element(key)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         value.serialize(&mut *self.to)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         self.complete()
     }
@@ -316,11 +316,11 @@ impl<const LOG: bool> ser::SerializeTuple for &mut Serializer<'_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         value.serialize(&mut **self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         Ok(())
     }
@@ -348,8 +348,8 @@ impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, shape: Shape) -> Result<(), Fault> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
-        if LOG {
-            self.to.log.written(self.name, self.keys);
+        if let (true, Some(log)) = (LOG, &mut self.to.log) {
+            log.written(self.name, self.keys);
         }
         Ok(())
     }
@@ -372,7 +372,7 @@ macro_rules! tuples {
             fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
                 self.nameless(value)
             }
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn end(self) -> Result<(), Fault> {
                 let shape = self.shape.nameless(self.written);
                 self.complete(shape)
@@ -395,7 +395,7 @@ macro_rules! structs {
             fn skip_field(&mut self, key: &'static str) -> Result<(), Fault> {
                 Err(self.skipped(key))
             }
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn end(self) -> Result<(), Fault> {
                 let shape = self.shape;
                 self.complete(shape)

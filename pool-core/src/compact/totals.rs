@@ -5,46 +5,41 @@ use std::cell::Cell;
 
 type Names = &'static [&'static str];
 
-/// A list, and what of it.
+/// A list, and how much of it. Two that have one key cost time and no more: the sums differ, and the value is compared.
 #[derive(Clone, Copy, Eq, PartialEq)]
-pub(super) struct Key {
-    name: usize,
-    list: usize,
-    length: usize,
-    /// Fields that were read, or the index of a variant with [`VARIANT`].
-    number: u64,
-}
+pub(super) struct Key(u64);
 
-const VARIANT: u64 = 1 << 32;
-
+const NUMBER_BITS: u32 = 16;
 const ENTRIES_BITS: u32 = 8;
-const NONE: Key = Key { name: 0, list: 0, length: 0, number: 0 };
 
 thread_local! {
     /// Each at a place that its key says; one that was there before makes way.
     static RECENT: [Cell<(Key, u64)>; 1 << ENTRIES_BITS] =
-        const { [const { Cell::new((NONE, 0)) }; 1 << ENTRIES_BITS] };
+        const { [const { Cell::new((Key(0), 0)) }; 1 << ENTRIES_BITS] };
 }
 
 impl Key {
-    #[inline]
-    pub(super) fn fields(name: &'static str, names: Names, read: usize) -> Key {
-        Key { name: name.as_ptr().addr(), list: names.as_ptr().addr(), length: names.len(), number: read as u64 }
+    /// The first fields of a list.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn fields(names: Names, read: usize) -> Key {
+        Key((names.as_ptr().addr() as u64) << NUMBER_BITS ^ read as u64)
     }
 
-    #[inline]
+    /// A variant of an enum whose list is exact.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn variant(name: &'static str, names: Names, index: u32) -> Key {
-        let number = VARIANT | u64::from(index);
-        Key { name: name.as_ptr().addr(), list: names.as_ptr().addr(), length: names.len(), number }
+        let list = (names.as_ptr().addr() as u64) << NUMBER_BITS ^ u64::from(index);
+        Key(!list
+            ^ (name.as_ptr().addr() as u64).rotate_right(NUMBER_BITS)
+            ^ (names.len() as u64).rotate_right(NUMBER_BITS))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn place(self) -> usize {
-        let mixed = (self.list as u64 ^ self.number << 20).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        (mixed >> (u64::BITS - ENTRIES_BITS)) as usize
+        (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ENTRIES_BITS)) as usize
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn look_up(self) -> Option<u64> {
         let (key, total) = RECENT.with(|recent| recent[self.place()].get());
         (key == self).then_some(total)

@@ -7,6 +7,7 @@
 //! a difference the value is looked at again, since there is a harmless one: a field that has aliases, or two names in
 //! different styles.
 
+mod access;
 mod deserializer;
 mod enums;
 mod log;

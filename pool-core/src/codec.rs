@@ -376,9 +376,7 @@ impl<T: Serialize + ?Sized> Encode<T> for SerdeCodec {
 
 impl<'a, T: Serialize + Deserialize<'a>> Decode<'a, T> for SerdeCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
-        let (value, rest) = compact::read(input.rest)?;
-        input.rest = rest;
-        Ok(value)
+        compact::read(&mut input.rest)
     }
 }
 

@@ -7,6 +7,7 @@
 //! a difference the value is looked at again, since there is a harmless one: a field that has aliases, or two names in
 //! different styles.
 
+mod access;
 mod deserializer;
 mod enums;
 mod log;
@@ -14,11 +15,13 @@ mod serializer;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod totals;
 
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
+use self::deserializer::Cold;
 pub(crate) use self::deserializer::Deserializer;
 use self::enums::{Enums, Key};
 use self::log::Log;
@@ -35,33 +38,37 @@ const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"cbor\")]`";
 #[inline]
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
     let limits = WriteLimits::new();
-    let mut serializer = Serializer::new(out, &limits);
+    let mut serializer = Serializer::<false>::new(out, &limits);
     guard::put(value, &mut serializer, &limits)?;
     let sum = serializer.sum;
     out.put(&shape::fold(sum).to_le_bytes());
     Ok(())
 }
 
-/// Takes a value off the front of the bytes; what is left of them.
+/// Takes a value off the front of the bytes, and leaves what is behind it.
 #[inline]
-pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
     guard::check_stack::<T>()?;
     read_checked(bytes)
 }
 
-fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let mut deserializer = Deserializer::new(bytes);
-    let value: T = guard::take_from(&mut deserializer)?;
+#[inline]
+fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
+    let whole = *bytes;
+    let mut deserializer = Deserializer::new(whole);
+    let result = guard::take_from::<T>(&mut deserializer);
+    let Ok(value) = &result else { return result };
     let sum = shape::fold(deserializer.sum);
-    let suspicious = deserializer.enums.inexact || !deserializer.enums.new.is_empty();
     match deserializer.rest.split_first_chunk() {
-        Some((told, rest)) if *told == sum.to_le_bytes() && !suspicious => Ok((value, rest)),
         Some((told, rest)) => {
-            let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
-            accept(&value, bytes, sums, deserializer.enums)?;
-            Ok((value, rest))
+            *bytes = rest;
+            if *told != sum.to_le_bytes() || deserializer.cold.is_some() {
+                let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
+                accept(value, whole, sums, deserializer.cold)?;
+            }
+            result
         }
-        None => Err(differs(&value, bytes)),
+        None => Err(differs(value, whole)),
     }
 }
 
@@ -103,8 +110,9 @@ fn accept<'a, T: Serialize + Deserialize<'a>>(
     value: &T,
     bytes: &'a [u8],
     sums: Sums,
-    mut enums: Enums,
+    cold: Option<Box<Cold>>,
 ) -> Result<(), CodecError> {
+    let mut enums = cold.map(|cold| cold.enums).unwrap_or_default();
     for key in std::mem::take(&mut enums.new) {
         ask::<T>(bytes, key);
         // Now it is known.
@@ -131,10 +139,13 @@ fn accept<'a, T: Serialize + Deserialize<'a>>(
 /// Asks the enum how many variants it reads.
 fn ask<'a, T: Deserialize<'a>>(bytes: &'a [u8], key: Key) {
     let mut deserializer = Deserializer::new(bytes);
-    deserializer.enums.asked = Some((key, None));
+    let enums = Enums { asked: Some((key, None)), ..Enums::default() };
+    deserializer.cold = Some(Box::new(Cold { enums, log: None }));
     // The enum refuses an index that is too large, and with it the value.
     let _ = guard::take_from::<T>(&mut deserializer);
-    deserializer.enums.remember();
+    if let Some(cold) = &deserializer.cold {
+        cold.enums.remember();
+    }
 }
 
 /// The value as it would be written now: its structs, and the sum.
@@ -142,7 +153,7 @@ fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
     let mut out = Encoder::to_vec(Vec::new());
     // It has been decoded within the limits.
     let limits = WriteLimits::new();
-    let mut serializer = Serializer::new(&mut out, &limits);
+    let mut serializer = Serializer::<true>::new(&mut out, &limits);
     serializer.log = Some(Box::default());
     value.serialize(&mut serializer).ok()?;
     let sum = shape::fold(serializer.sum);
@@ -152,10 +163,10 @@ fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
 /// The structs of the value in these bytes, as they are read.
 fn reread<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Log {
     let mut deserializer = Deserializer::new(bytes);
-    deserializer.log = Some(Box::default());
+    deserializer.cold = Some(Box::new(Cold { log: Some(Log::default()), ..Cold::default() }));
     // That it can be read has been seen.
     let _ = guard::take_from::<T>(&mut deserializer);
-    deserializer.log.map(|log| *log).unwrap_or_default()
+    deserializer.cold.and_then(|cold| cold.log).unwrap_or_default()
 }
 
 /// Names the type that writes other than it reads.

@@ -63,10 +63,17 @@ pub(crate) fn check_stack<T>() -> Result<(), CodecError> {
 }
 
 /// Reads a value.
+// Each move of a value that has just been written stalls, so this is inlined and moves it once.
+#[inline(always)]
 pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserializer<'a>) -> Result<T, CodecError> {
     let limits = Limits::new(bytes.rest().len());
-    let value = T::deserialize(limits.guard(bytes));
-    limits.check(value.map_err(|fault| plain(&fault)))
+    match T::deserialize(limits.guard(bytes)) {
+        Ok(value) => match limits.excess.take() {
+            None => Ok(value),
+            Some(excess) => Err(refused(excess)),
+        },
+        Err(fault) => limits.check(Err(plain(&fault))),
+    }
 }
 
 #[cold]

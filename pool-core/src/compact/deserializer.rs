@@ -1,36 +1,45 @@
 //! Reading values that [`Serializer`](super::serializer::Serializer) wrote.
 
-use serde::de::value::U32Deserializer;
-use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
+use serde::de::{self, Visitor};
 
+use super::access::{Counted, Variant};
 use super::enums::Enums;
 use super::log::Log;
 use super::shape::Shape;
+use super::totals::Key;
 use crate::fault::{Cause, Fault};
 
-type Names = &'static [&'static str];
+pub(super) type Names = &'static [&'static str];
 
 /// Reads one value, and sums up its shape.
 pub(crate) struct Deserializer<'a> {
     pub(super) rest: &'a [u8],
     pub(super) sum: u64,
+    /// What few values need.
+    pub(super) cold: Option<Box<Cold>>,
+}
+
+/// What is noted of a value beside its sum.
+#[derive(Debug, Default)]
+pub(super) struct Cold {
     pub(super) enums: Enums,
-    pub(super) log: Option<Box<Log>>,
+    /// What has been read, if that is asked for.
+    pub(super) log: Option<Log>,
 }
 
 impl<'a> Deserializer<'a> {
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Deserializer { rest: bytes, sum: 0, enums: Enums::default(), log: None }
+        Deserializer { rest: bytes, sum: 0, cold: None }
     }
 
     /// The bytes behind what has been read.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
         match self.rest.split_at_checked(length) {
             Some((bytes, rest)) => {
@@ -41,7 +50,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn byte(&mut self) -> Result<u8, Fault> {
         match self.rest.split_first() {
             Some((&byte, rest)) => {
@@ -52,7 +61,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         match self.rest.split_first_chunk() {
             Some((&bytes, rest)) => {
@@ -64,13 +73,13 @@ impl<'a> Deserializer<'a> {
     }
 
     /// A number of up to `bits` bits.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
         let byte = self.byte()?;
         if byte < 0x80 { Ok(byte.into()) } else { self.varint_from(byte, bits) }
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint_from(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
         let mut number = u64::from(first & 0x7f);
         let mut shift = 7;
@@ -106,53 +115,106 @@ impl<'a> Deserializer<'a> {
         Err(too_large(u128::BITS))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn length(&mut self) -> Result<usize, Fault> {
         self.varint(u64::BITS).map(|length| length as usize)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn text(&mut self) -> Result<&'a str, Fault> {
         let length = self.length()?;
         std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
     }
 
-    #[inline]
-    fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
         let index = self.varint(u32::BITS)? as u32;
-        self.enums.meet((name, variants));
-        // An index past the end is for the type to refuse.
-        let variant = variants.get(index as usize).copied().unwrap_or("");
-        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if let Some(log) = &mut self.log {
-            log.variant(name, variant);
-        }
+        let key = Key::variant(name, variants, index);
+        let total = match key.look_up() {
+            Some(total) if self.cold.is_none() => total,
+            _ => self.new_variant(key, name, variants, index),
+        };
+        self.sum = self.sum.wrapping_add(total);
         Ok(index)
     }
 
-    #[inline]
-    fn named<V: Visitor<'a>>(&mut self, name: &'static str, names: Names, visitor: V) -> Result<V::Value, Fault> {
-        let mut fields = Named { from: self, names, read: 0, shape: Shape::NAMED };
-        let result = visitor.visit_seq(&mut fields);
-        let (read, shape) = (fields.read, fields.shape);
-        self.sum = self.sum.wrapping_add(shape.total());
-        if let Some(log) = &mut self.log {
-            log.read(name, names, read);
+    #[cold]
+    fn new_variant(&mut self, key: Key, name: &'static str, variants: Names, index: u32) -> u64 {
+        // An index past the end is for the type to refuse.
+        let variant = variants.get(index as usize).copied().unwrap_or("");
+        let cold = self.cold.get_or_insert_default();
+        if let Some(log) = &mut cold.log {
+            log.variant(name, variant);
         }
-        result.map_err(|fault| fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+        let total = Shape::VARIANT.name(variant).total();
+        if cold.enums.meet((name, variants)) {
+            key.remember(total);
+        }
+        total
     }
 
-    #[inline]
-    fn nameless<V: Visitor<'a>>(&mut self, name: &'static str, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        let mut fields = Counted { from: self, left: length };
-        let result = visitor.visit_seq(&mut fields);
-        let read = length - fields.left;
-        let shape = (0..read).fold(Shape::TUPLE, |shape, _| shape.nameless());
-        self.sum = self.sum.wrapping_add(shape.total());
-        if let Some(log) = &mut self.log {
-            log.read(name, &[], read);
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn named<V: Visitor<'a>>(
+        &mut self,
+        name: &'static str,
+        names: Names,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let mut fields = Counted { from: self, left: names.len() };
+        // The value is returned at once, because it would go through memory if it were kept beside what follows.
+        match visitor.visit_seq(&mut fields) {
+            Ok(value) => {
+                // There are more names than fields where a field has aliases, and never fewer.
+                let read = names.len() - fields.left;
+                self.add_struct(name, names, read);
+                Ok(value)
+            }
+            Err(fault) => {
+                let read = names.len() - fields.left;
+                Err(fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+            }
         }
-        result.map_err(|fault| fault.within(name, read.saturating_sub(1)))
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn add_struct(&mut self, name: &'static str, names: Names, read: usize) {
+        let key = Key::fields(names, read);
+        let total = match key.look_up() {
+            Some(total) if self.cold.is_none() => total,
+            _ => self.new_struct(key, name, names, read),
+        };
+        self.sum = self.sum.wrapping_add(total);
+    }
+
+    #[cold]
+    fn new_struct(&mut self, key: Key, name: &'static str, names: Names, read: usize) -> u64 {
+        if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
+            log.read(name, names, read);
+        }
+        let total = names[..read].iter().fold(Shape::NAMED, |shape, name| shape.name(name)).total();
+        key.remember(total);
+        total
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn nameless<V: Visitor<'a>>(
+        &mut self,
+        name: &'static str,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let mut fields = Counted { from: self, left: length };
+        match visitor.visit_seq(&mut fields) {
+            Ok(value) => {
+                let read = length - fields.left;
+                self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(read).total());
+                if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
+                    log.read(name, &[], read);
+                }
+                Ok(value)
+            }
+            Err(fault) => Err(fault.within(name, (length - fields.left).saturating_sub(1))),
+        }
     }
 }
 
@@ -163,7 +225,7 @@ fn too_large(bits: u32) -> Fault {
 
 macro_rules! numbers {
     ($($method:ident gives $visit:ident($type:ty) $($unzigzag:ident)?;)*) => {$(
-        #[inline]
+        #[cfg_attr(not(debug_assertions), inline(always))]
         fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
             let number = self.varint(<$type>::BITS)?;
             $(let number = $unzigzag(number);)?
@@ -173,7 +235,7 @@ macro_rules! numbers {
     )*};
 }
 
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
@@ -194,7 +256,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
         Err(asked())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.byte()? {
             0 => visitor.visit_bool(false),
@@ -202,11 +264,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where a `bool` is expected"))),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_i8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_i8(i8::from_le_bytes([self.byte()?]))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_u8(self.byte()?)
     }
@@ -217,11 +279,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_u128(self.long_varint()?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.array()?)))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.array()?)))
     }
@@ -233,24 +295,24 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             _ => Err(Fault::new(Cause::Bytes, "text that is no single character where a `char` is expected")),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_borrowed_str(self.text()?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_str(visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let length = self.length()?;
         visitor.visit_borrowed_bytes(self.take(length)?)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.deserialize_bytes(visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         match self.byte()? {
             0 => visitor.visit_none(),
@@ -258,30 +320,34 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where an `Option` is expected"))),
         }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_unit()
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
         visitor.visit_newtype_struct(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let left = self.length()?;
         let mut elements = Counted { from: self, left };
-        let value = visitor.visit_seq(&mut elements)?;
-        if elements.left == 0 { Ok(value) } else { Err(left_over(elements.left)) }
+        match visitor.visit_seq(&mut elements) {
+            Ok(_) if elements.left > 0 => Err(left_over(elements.left)),
+            result => result,
+        }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+        // A tuple struct may be read by way of a tuple (serde's `from` and `into`), so both contribute the same.
+        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(length).total());
         visitor.visit_seq(Counted { from: self, left: length })
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple_struct<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -290,14 +356,16 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     ) -> Result<V::Value, Fault> {
         self.nameless(name, length, visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         let left = self.length()?;
         let mut entries = Counted { from: self, left };
-        let value = visitor.visit_map(&mut entries)?;
-        if entries.left == 0 { Ok(value) } else { Err(left_over(entries.left)) }
+        match visitor.visit_map(&mut entries) {
+            Ok(_) if entries.left > 0 => Err(left_over(entries.left)),
+            result => result,
+        }
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_struct<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -306,7 +374,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     ) -> Result<V::Value, Fault> {
         self.named(name, fields, visitor)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_enum<V: Visitor<'a>>(
         self,
         name: &'static str,
@@ -323,7 +391,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     fn deserialize_ignored_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
         Err(asked())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -339,133 +407,4 @@ fn asked() -> Fault {
 #[cold]
 fn left_over(elements: usize) -> Fault {
     Fault::new(Cause::Bytes, format!("{elements} elements that its type does not read"))
-}
-
-/// The fields of a struct.
-struct Named<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
-    names: Names,
-    read: usize,
-    shape: Shape,
-}
-
-impl<'a> de::SeqAccess<'a> for Named<'_, 'a> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        // There are more names than fields where a field has aliases, and never fewer.
-        let Some(name) = self.names.get(self.read) else { return Ok(None) };
-        self.shape = self.shape.name(name);
-        self.read += 1;
-        seed.deserialize(&mut *self.from).map(Some)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.names.len() - self.read)
-    }
-}
-
-/// Elements of which the number is known.
-struct Counted<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
-    left: usize,
-}
-
-impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        if self.left == 0 {
-            return Ok(None);
-        }
-        self.left -= 1;
-        seed.deserialize(&mut *self.from).map(Some)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
-    }
-}
-
-impl<'a> de::MapAccess<'a> for Counted<'_, 'a> {
-    type Error = Fault;
-
-    #[inline]
-    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        de::SeqAccess::next_element_seed(self, seed)
-    }
-
-    #[inline]
-    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.from)
-    }
-
-    #[inline]
-    fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
-    }
-}
-
-/// The choice of a variant, then what it holds.
-struct Variant<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
-    name: &'static str,
-    variants: Names,
-}
-
-impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
-    type Error = Fault;
-    type Variant = Content<'s, 'a>;
-
-    #[inline]
-    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a>), Fault> {
-        let index = self.from.variant(self.name, self.variants)?;
-        let asks = self.from.enums.asks((self.name, self.variants));
-        let identifier: U32Deserializer<Fault> = if asks { u32::MAX } else { index }.into_deserializer();
-        let value = seed.deserialize(identifier);
-        if asks {
-            self.from.enums.answer(&value);
-        }
-        let value = value.map_err(|_| unknown_variant(self.name, index))?;
-        let name = self.variants.get(index as usize).copied().unwrap_or(self.name);
-        Ok((value, Content { from: self.from, name }))
-    }
-}
-
-#[cold]
-fn unknown_variant(name: &str, index: u32) -> Fault {
-    let text = format!("`{name}` has no variant of the number {index} to be read (is one of them skipped?)");
-    Fault::new(Cause::Bytes, text)
-}
-
-/// What a variant holds.
-struct Content<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
-    name: &'static str,
-}
-
-impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
-    type Error = Fault;
-
-    #[inline]
-    fn unit_variant(self) -> Result<(), Fault> {
-        Ok(())
-    }
-    #[inline]
-    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
-        self.from.sum = self.from.sum.wrapping_add(Shape::NEWTYPE.total());
-        seed.deserialize(self.from)
-    }
-    #[inline]
-    fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.from.nameless(self.name, length, visitor)
-    }
-    #[inline]
-    fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, Fault> {
-        self.from.named(self.name, fields, visitor)
-    }
 }

@@ -4,7 +4,7 @@
 //! skipped, so that its n-th name may be another variant's than the n-th. Serde tells the number of variants only in the
 //! error about an index that is too large; so each enum is asked once for such an error.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::fault::Fault;
@@ -25,13 +25,7 @@ pub(super) struct Enums {
     pub(super) asked: Option<(Key, Option<bool>)>,
 }
 
-/// Bytes of address by which places in [`RECENT`] are told apart: lists are at least as far from one another.
-const ADDRESS_STEP: usize = 16;
-const RECENT_ENUMS: usize = 64;
-
 thread_local! {
-    /// Addresses of lists that are exact, each at a place of its own: most look-ups end here.
-    static RECENT: [Cell<(usize, usize)>; RECENT_ENUMS] = const { [const { Cell::new((0, 0)) }; RECENT_ENUMS] };
     /// All enums that have been asked.
     static KNOWN: RefCell<HashMap<(usize, usize, usize), bool>> = RefCell::default();
 }
@@ -41,29 +35,19 @@ fn address((name, names): Key) -> (usize, usize, usize) {
 }
 
 impl Enums {
-    /// An enum is met.
-    #[inline]
-    pub(super) fn meet(&mut self, key: Key) {
-        let (name, names, _) = address(key);
-        let recent = RECENT.with(|recent| recent[names / ADDRESS_STEP % RECENT_ENUMS].get());
-        if recent != (name, names) {
-            self.look_up(key);
-        }
-    }
-
-    #[cold]
-    fn look_up(&mut self, key: Key) {
-        let (name, names, length) = address(key);
-        match KNOWN.with_borrow(|known| known.get(&(name, names, length)).copied()) {
-            Some(true) => RECENT.with(|recent| recent[names / ADDRESS_STEP % RECENT_ENUMS].set((name, names))),
+    /// An enum is met. True if its list is known to be exact.
+    pub(super) fn meet(&mut self, key: Key) -> bool {
+        let known = KNOWN.with_borrow(|known| known.get(&address(key)).copied());
+        match known {
+            Some(true) => return true,
             Some(false) => self.inexact = true,
             None if self.new.contains(&key) => {}
             None => self.new.push(key),
         }
+        false
     }
 
     /// True if this enum is to be asked.
-    #[inline]
     pub(super) fn asks(&self, key: Key) -> bool {
         matches!(&self.asked, Some((asked, None)) if address(*asked) == address(key))
     }

@@ -9,21 +9,22 @@ use crate::fault::{Cause, Fault};
 use crate::guard::WriteLimits;
 
 /// Writes one value, and sums up its shape.
-pub(crate) struct Serializer<'e, 'b> {
+pub(crate) struct Serializer<'e, 'b, const LOG: bool> {
     out: &'e mut Encoder<'b>,
     limits: &'e WriteLimits,
     pub(super) sum: u64,
+    /// What has been written, if `LOG`.
     pub(super) log: Option<Box<Log>>,
 }
 
-impl<'e, 'b> Serializer<'e, 'b> {
-    #[inline]
+impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new(out: &'e mut Encoder<'b>, limits: &'e WriteLimits) -> Self {
         Serializer { out, limits, sum: 0, log: None }
     }
 
     /// A number in groups of seven bits, the least first; the high bit says that more follow.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn varint(&mut self, number: u64) -> Result<(), Fault> {
         let mut bytes = [0; 10];
         let mut rest = number;
@@ -50,50 +51,49 @@ impl<'e, 'b> Serializer<'e, 'b> {
         self.fixed(&bytes[..=length])
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn fixed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         self.limits.count(bytes.len())?;
         self.out.put(bytes);
         Ok(())
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if let Some(log) = &mut self.log {
+        if let (true, Some(log)) = (LOG, &mut self.log) {
             log.variant(name, variant);
         }
         self.varint(index.into())
     }
 
-    #[inline]
-    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b> {
-        let keys = self.log.is_some().then(Vec::new);
-        Fields { to: self, name, shape, written: 0, keys }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
+        Fields { to: self, name, shape, written: 0, keys: Vec::new() }
     }
 }
 
 /// The elements of a sequence or map, which must be as many as were announced.
-pub(crate) struct Elements<'s, 'e, 'b> {
-    to: &'s mut Serializer<'e, 'b>,
+pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
+    to: &'s mut Serializer<'e, 'b, LOG>,
     announced: usize,
     written: usize,
 }
 
 /// The fields of a struct or variant.
-pub(crate) struct Fields<'s, 'e, 'b> {
-    to: &'s mut Serializer<'e, 'b>,
+pub(crate) struct Fields<'s, 'e, 'b, const LOG: bool> {
+    to: &'s mut Serializer<'e, 'b, LOG>,
     name: &'static str,
     shape: Shape,
     /// How many have no name.
     written: usize,
-    /// Their names, if there is a log.
-    keys: Option<Vec<&'static str>>,
+    /// Their names, if `LOG`.
+    keys: Vec<&'static str>,
 }
 
 macro_rules! numbers {
     ($($method:ident($type:ty) $($zigzag:ident)?;)*) => {$(
-        #[inline]
+        #[cfg_attr(not(debug_assertions), inline(always))]
         fn $method(self, number: $type) -> Result<(), Fault> {
             $(let number = $zigzag(number.into());)?
             self.varint(number.into())
@@ -102,21 +102,21 @@ macro_rules! numbers {
 }
 
 /// Small numbers of either sign become small numbers.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
-impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
+impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b, LOG> {
     type Ok = ();
     type Error = Fault;
-    type SerializeSeq = Elements<'s, 'e, 'b>;
+    type SerializeSeq = Elements<'s, 'e, 'b, LOG>;
     type SerializeTuple = Self;
-    type SerializeTupleStruct = Fields<'s, 'e, 'b>;
-    type SerializeTupleVariant = Fields<'s, 'e, 'b>;
-    type SerializeMap = Elements<'s, 'e, 'b>;
-    type SerializeStruct = Fields<'s, 'e, 'b>;
-    type SerializeStructVariant = Fields<'s, 'e, 'b>;
+    type SerializeTupleStruct = Fields<'s, 'e, 'b, LOG>;
+    type SerializeTupleVariant = Fields<'s, 'e, 'b, LOG>;
+    type SerializeMap = Elements<'s, 'e, 'b, LOG>;
+    type SerializeStruct = Fields<'s, 'e, 'b, LOG>;
+    type SerializeStructVariant = Fields<'s, 'e, 'b, LOG>;
 
     numbers! {
         serialize_i16(i16) zigzag;
@@ -127,15 +127,15 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         serialize_u64(u64);
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bool(self, value: bool) -> Result<(), Fault> {
         self.fixed(&[value.into()])
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_i8(self, number: i8) -> Result<(), Fault> {
         self.fixed(&number.to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_u8(self, number: u8) -> Result<(), Fault> {
         self.fixed(&[number])
     }
@@ -145,53 +145,53 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     fn serialize_u128(self, number: u128) -> Result<(), Fault> {
         self.long_varint(number)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f32(self, number: f32) -> Result<(), Fault> {
         self.fixed(&number.to_bits().to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f64(self, number: f64) -> Result<(), Fault> {
         self.fixed(&number.to_bits().to_le_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_char(self, value: char) -> Result<(), Fault> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_str(self, text: &str) -> Result<(), Fault> {
         self.serialize_bytes(text.as_bytes())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
         self.varint(bytes.len() as u64)?;
         self.fixed(bytes)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_none(self) -> Result<(), Fault> {
         self.fixed(&[0])
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
         self.fixed(&[1])?;
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit(self) -> Result<(), Fault> {
         Ok(())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
         Ok(())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
         self.variant(name, index, variant)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         name: &'static str,
@@ -203,54 +203,55 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
         value.serialize(self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
         let announced = length.ok_or_else(unknown_length)?;
         self.varint(announced as u64)?;
         Ok(Elements { to: self, announced, written: 0 })
     }
-    #[inline]
-    fn serialize_tuple(self, _: usize) -> Result<Self, Fault> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_tuple(self, length: usize) -> Result<Self, Fault> {
+        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(length).total());
         Ok(self)
     }
-    #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::TUPLE))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple_variant(
         self,
         name: &'static str,
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
         Ok(self.fields(variant, Shape::TUPLE))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
         self.serialize_seq(length)
     }
-    #[inline]
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         Ok(self.fields(name, Shape::NAMED))
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct_variant(
         self,
         name: &'static str,
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
         Ok(self.fields(variant, Shape::NAMED))
     }
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
         self.serialize_str(&value.to_string())
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn is_human_readable(&self) -> bool {
         false
     }
@@ -263,14 +264,14 @@ fn unknown_length() -> Fault {
     Fault::new(Cause::Format, [text, super::REMEDY].concat())
 }
 
-impl Elements<'_, '_, '_> {
-    #[inline]
+impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
         value.serialize(&mut *self.to)
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self) -> Result<(), Fault> {
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
@@ -281,77 +282,76 @@ fn miscounted(announced: usize, written: usize) -> Fault {
     Fault::new(Cause::Format, format!("its type announces {announced} elements and writes {written}"))
 }
 
-impl ser::SerializeSeq for Elements<'_, '_, '_> {
+impl<const LOG: bool> ser::SerializeSeq for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.element(value)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         self.complete()
     }
 }
 
-impl ser::SerializeMap for Elements<'_, '_, '_> {
+impl<const LOG: bool> ser::SerializeMap for Elements<'_, '_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
         self.element(key)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         value.serialize(&mut *self.to)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         self.complete()
     }
 }
 
-impl ser::SerializeTuple for &mut Serializer<'_, '_> {
+impl<const LOG: bool> ser::SerializeTuple for &mut Serializer<'_, '_, LOG> {
     type Ok = ();
     type Error = Fault;
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         value.serialize(&mut **self)
     }
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
         Ok(())
     }
 }
 
-impl Fields<'_, '_, '_> {
-    #[inline]
+impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn named<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
         self.shape = self.shape.name(key);
-        if let Some(keys) = &mut self.keys {
-            keys.push(key);
+        if LOG {
+            self.keys.push(key);
         }
         value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
     }
 
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.shape = self.shape.nameless();
-        if let Some(keys) = &mut self.keys {
-            keys.push("");
+        if LOG {
+            self.keys.push("");
         }
         self.written += 1;
         value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, self.written - 1))
     }
 
-    #[inline]
-    fn complete(self) -> Result<(), Fault> {
-        self.to.sum = self.to.sum.wrapping_add(self.shape.total());
-        if let (Some(log), Some(keys)) = (&mut self.to.log, self.keys) {
-            log.written(self.name, keys);
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn complete(self, shape: Shape) -> Result<(), Fault> {
+        self.to.sum = self.to.sum.wrapping_add(shape.total());
+        if let (true, Some(log)) = (LOG, &mut self.to.log) {
+            log.written(self.name, self.keys);
         }
         Ok(())
     }
@@ -366,17 +366,18 @@ impl Fields<'_, '_, '_> {
 
 macro_rules! tuples {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Fields<'_, '_, '_> {
+        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
             type Ok = ();
             type Error = Fault;
 
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
                 self.nameless(value)
             }
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn end(self) -> Result<(), Fault> {
-                self.complete()
+                let shape = self.shape.nameless(self.written);
+                self.complete(shape)
             }
         }
     )*};
@@ -385,20 +386,21 @@ tuples!(SerializeTupleStruct SerializeTupleVariant);
 
 macro_rules! structs {
     ($($trait:ident)*) => {$(
-        impl ser::$trait for Fields<'_, '_, '_> {
+        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
             type Ok = ();
             type Error = Fault;
 
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
                 self.named(key, value)
             }
             fn skip_field(&mut self, key: &'static str) -> Result<(), Fault> {
                 Err(self.skipped(key))
             }
-            #[inline]
+            #[cfg_attr(not(debug_assertions), inline(always))]
             fn end(self) -> Result<(), Fault> {
-                self.complete()
+                let shape = self.shape;
+                self.complete(shape)
             }
         }
     )*};

@@ -4,6 +4,9 @@
 //! contributions are added up, so that the order of a map's entries is of no account. Names are constants where serde's
 //! derive passes them, so that in an optimized build a struct costs one addition.
 
+// Where a build is optimized, the functions that take names must be inlined, or these are no constants; where it is not,
+// they would only make the frames of nested values larger.
+
 /// What a struct or a variant contributes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape(u64);
@@ -21,19 +24,19 @@ impl Shape {
     pub(crate) const VARIANT: Shape = Shape(0xa409_3822_299f_31d0);
 
     /// With one more field (or the variant) of this name.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn name(self, name: &str) -> Shape {
         Shape((self.0.rotate_left(23) ^ hash(name)).wrapping_mul(MULTIPLIER))
     }
 
-    /// With one more field that has no name.
-    #[inline]
-    pub(crate) fn nameless(self) -> Shape {
-        Shape((self.0.rotate_left(23) ^ 1).wrapping_mul(MULTIPLIER))
+    /// With so many fields that have no names.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn nameless(self, fields: usize) -> Shape {
+        Shape((self.0 ^ fields as u64).wrapping_mul(MULTIPLIER))
     }
 
     /// The number to be added.
-    #[inline]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn total(self) -> u64 {
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(MULTIPLIER);
         mixed ^ (mixed >> 29)
@@ -41,13 +44,13 @@ impl Shape {
 }
 
 /// The sum as it travels.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn fold(sum: u64) -> u32 {
     (sum ^ (sum >> 32)) as u32
 }
 
 /// Straight-line code for names of up to 32 bytes, because the compiler computes no loop in advance.
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn hash(name: &str) -> u64 {
     let bytes = name.as_bytes();
     let length = bytes.len();
@@ -80,18 +83,18 @@ fn middle(bytes: &[u8]) -> u64 {
     })
 }
 
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0xa076_1d64_78bd_642f) * u128::from(b ^ 0xe703_7ed1_a0b4_28db);
     (product >> 64) as u64 ^ product as u64
 }
 
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn word(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
-#[inline]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn half(bytes: &[u8], at: usize) -> u64 {
     bytes[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes).into())
 }
@@ -129,9 +132,10 @@ mod tests {
             Shape::NAMED.name("b").name("a"),
             Shape::NAMED.name("ab"),
             Shape::VARIANT.name("a"),
-            Shape::TUPLE,
-            Shape::TUPLE.nameless(),
-            Shape::TUPLE.nameless().nameless(),
+            Shape::TUPLE.nameless(0),
+            Shape::TUPLE.nameless(1),
+            Shape::TUPLE.nameless(2),
+            Shape::NEWTYPE,
         ];
         let folded: HashSet<u32> = shapes.iter().map(|shape| fold(shape.total())).collect();
         assert_eq!(folded.len(), shapes.len());

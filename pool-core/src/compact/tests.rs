@@ -16,7 +16,8 @@ fn trip<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {
     let mut out = Encoder::to_vec(Vec::new());
     write(value, &mut out).map_err(|error| error.to_string())?;
     let bytes = out.finish().expect_err("it writes to a vector");
-    let (copy, rest) = read(&bytes).map_err(|error| error.to_string())?;
+    let mut rest = &bytes[..];
+    let copy = read(&mut rest).map_err(|error| error.to_string())?;
     assert!(rest.is_empty(), "{} bytes are left", rest.len());
     Ok(copy)
 }
@@ -94,8 +95,8 @@ fn numbers_at_their_ends() {
 /// A number that has more bits than its type.
 #[test]
 fn numbers_beyond_their_ends() {
-    fn error<T: Serialize + for<'a> Deserialize<'a>>(bytes: &[u8]) -> String {
-        read::<T>(bytes).map(|_| ()).unwrap_err().to_string()
+    fn error<T: Serialize + for<'a> Deserialize<'a>>(mut bytes: &[u8]) -> String {
+        read::<T>(&mut bytes).map(|_| ()).unwrap_err().to_string()
     }
     assert!(error::<u16>(&[0xff, 0xff, 0x04, 0, 0, 0, 0]).starts_with("a number of more than 16 bits"));
     assert!(error::<u32>(&[0xff, 0xff, 0xff, 0xff, 0x10, 0, 0, 0, 0]).starts_with("a number of more than 32 bits"));

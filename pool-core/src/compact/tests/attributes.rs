@@ -361,3 +361,26 @@ fn kinds_that_differ() {
     refused(TupleAsStruct, &["Pair"]);
     refused(EnumAsNumber, &["Fine"]);
 }
+
+/// Serde's `from` and `into` with a tuple: the bytes are the same.
+#[test]
+fn a_tuple_struct_by_way_of_a_tuple() {
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(from = "(u8, u8)")]
+    struct Read(u8, u8);
+    impl From<(u8, u8)> for Read {
+        fn from((a, b): (u8, u8)) -> Self {
+            Read(a, b)
+        }
+    }
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(into = "(u8, u8)")]
+    struct Written(u8, u8);
+    impl From<Written> for (u8, u8) {
+        fn from(Written(a, b): Written) -> Self {
+            (a, b)
+        }
+    }
+    everywhere!(survives, Read(1, 2));
+    everywhere!(survives, Written(1, 2));
+}

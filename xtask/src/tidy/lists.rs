@@ -31,12 +31,13 @@ pub(super) const UNSAFE: [&str; 26] = [
 ];
 
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
-pub(super) const ATOMICS: [&str; 12] = [
+pub(super) const ATOMICS: [&str; 13] = [
     "pool-core/src/chunk.rs",
     "pool-core/src/limits.rs",
     "pool-core/src/lineage.rs",
     "pool-core/src/output.rs",
     "pool-core/src/shared.rs",
+    "pool-core/src/shared/submitting.rs",
     "pool-core/src/signals.rs",
     "pool-core/src/sync.rs",
     "pool-ipc/src/sync.rs",

@@ -2,7 +2,7 @@
 
 mod bytes;
 mod calls;
-pub(crate) mod compile;
+mod compile;
 mod idle;
 mod lives;
 mod maps;

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::cases::compile::Program;
 use crate::data::{self, Record, Work};
 
 /// Something that runs functions elsewhere. It measures itself, with [`timed`], since one of them lives in another language;
@@ -101,7 +100,7 @@ pub(crate) trait Contender {
         unsupported()
     }
 
-    /// A program of its users, for [`compile`](crate::cases::compile).
+    /// A program of its users, for the case `compile_time`.
     fn program(&mut self) -> Outcome<Program> {
         unsupported()
     }
@@ -139,6 +138,18 @@ impl Item {
 
 /// Jobs that one thread has out at a time.
 pub(crate) const BATCH: u64 = 100;
+
+/// A program that uses a contender, as source text.
+pub(crate) struct Program {
+    /// The contender's name in the manifest, and where it comes from.
+    pub(crate) dependency: String,
+    /// Before the functions.
+    pub(crate) head: &'static str,
+    /// Before each function.
+    pub(crate) attribute: &'static str,
+    /// Maps and calls the function `NAME` over `items`.
+    pub(crate) uses: &'static str,
+}
 
 /// What a contender answers.
 pub(crate) type Outcome<T> = Result<T, Refusal>;

@@ -7,24 +7,12 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::{Better, Row};
-use crate::contender::{Contender, Outcome, Refusal, timed};
+use crate::contender::{Contender, Outcome, Program, Refusal, timed};
 use crate::options::Scale;
 use crate::procs;
 
 /// Tasks of the program.
 const TASKS: usize = 10;
-
-/// A program that uses a contender, as source text.
-pub(crate) struct Program {
-    /// The contender's name in the manifest, and where it comes from.
-    pub(crate) dependency: String,
-    /// Before the functions.
-    pub(crate) head: &'static str,
-    /// Before each function.
-    pub(crate) attribute: &'static str,
-    /// Maps and calls the function `NAME` over `items`.
-    pub(crate) uses: &'static str,
-}
 
 /// CPU seconds and seconds of the release build after a change to the program, its dependencies being built.
 pub(super) fn rebuild(contender: &mut dyn Contender, _: Scale) -> Outcome<Vec<Row>> {

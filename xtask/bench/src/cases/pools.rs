@@ -21,10 +21,7 @@ fn numbers() -> Vec<u64> {
 pub(super) fn first_map(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let (first, warm) = maps(contender, scale, WORKERS)?;
     let ratio = first.as_secs_f64() / warm.as_secs_f64();
-    Ok(vec![
-        Row::milliseconds("first_map", first),
-        Row::new("first_map_beside_warm", "×", Better::Lower, ratio),
-    ])
+    Ok(vec![Row::milliseconds("first_map", first), Row::new("first_map_beside_warm", "×", Better::Lower, ratio)])
 }
 
 /// Maps in a large pool, the first and a warm one, and what they cost beside a warm one of two workers.
@@ -42,9 +39,8 @@ pub(super) fn map_workers_64(contender: &mut dyn Contender, scale: Scale) -> Out
 /// Medians of the first map in fresh pools, and of maps in the last of them.
 fn maps(contender: &mut dyn Contender, scale: Scale, workers: usize) -> Outcome<(Duration, Duration)> {
     let numbers = numbers();
-    let map = |contender: &mut dyn Contender| {
-        check_sum(contender.map_numbers(&numbers)?, increments(numbers.len() as u64))
-    };
+    let map =
+        |contender: &mut dyn Contender| check_sum(contender.map_numbers(&numbers)?, increments(numbers.len() as u64));
     let mut firsts = Vec::new();
     for pool in 0..POOLS {
         if pool > 0 {

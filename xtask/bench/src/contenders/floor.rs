@@ -23,8 +23,14 @@ pub(super) const NOTES: &[Note] = &[
     Note { cases: &["map_u64"], text: "words copied into shared memory, incremented by two processes, copied out" },
     Note { cases: &["call_threads"], text: "a mutex for each of two processes, and the hand-over within" },
     Note { cases: &["mixed_call"], text: "an idle process, woken by a futex beside two that are busy" },
-    Note { cases: &["bytes_sweep"], text: "two bare copies: into fresh pages of shared memory, and out of it by another process" },
-    Note { cases: &["bytes_8", "bytes_64k", "bytes_5"], text: "three bare copies: into shared memory, by another process within it, out of it" },
+    Note {
+        cases: &["bytes_sweep"],
+        text: "two bare copies: into fresh pages of shared memory, and out of it by another process",
+    },
+    Note {
+        cases: &["bytes_8", "bytes_64k", "bytes_5"],
+        text: "three bare copies: into shared memory, by another process within it, out of it",
+    },
     Note {
         cases: &["work", "skewed", "scaling"],
         text: "forked processes that take the next items from a common counter, and give back but a sum",

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use pool_core::{Pool, Task, pool_task};
 
-use crate::cases::compile::Program;
-use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Timed, beside, in_threads, time_calls, timed};
+use crate::contender::{
+    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
+};
 use crate::data::{self, Record, sum};
 use crate::procs;
 

@@ -9,8 +9,9 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::Note;
-use crate::cases::compile::Program;
-use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Timed, beside, in_threads, time_calls, timed};
+use crate::contender::{
+    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
+};
 use crate::data::{Record, first, increment, sum, touch, work};
 use crate::procs;
 
@@ -116,7 +117,8 @@ impl Contender for Rayon {
 
     fn map_beside(&mut self, items: &[Item], pause: Duration) -> Outcome<(Duration, Duration)> {
         let pool = self.pool();
-        let map = |items: &[Item]| timed(|| pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>()));
+        let map =
+            |items: &[Item]| timed(|| pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>()));
         std::thread::scope(|scope| {
             let long = scope.spawn(|| map(items).0);
             std::thread::sleep(pause);

@@ -10,8 +10,10 @@ use super::Note;
 use crate::contender::{Contender, Outcome, time_calls, timed};
 use crate::data::increment;
 
-pub(super) const NOTES: &[Note] =
-    &[Note { cases: &["call"], text: "a message of 8 bytes there and back, with its usual wait (32 looks, then a futex)" }];
+pub(super) const NOTES: &[Note] = &[Note {
+    cases: &["call"],
+    text: "a message of 8 bytes there and back, with its usual wait (32 looks, then a futex)",
+}];
 
 /// Set for the process that answers: where the rings are.
 const MARKER: &str = "BENCH_RINGFIRE_RINGS";

@@ -17,7 +17,8 @@ unsafe impl Send for Shared {}
 
 impl Shared {
     pub(super) fn new(len: usize) -> io::Result<Shared> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
         // SAFETY: a new mapping, where the kernel likes.
         let address = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED {

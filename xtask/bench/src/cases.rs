@@ -2,10 +2,14 @@
 
 mod bytes;
 mod calls;
+mod compile;
 mod idle;
 mod lives;
 mod maps;
+mod mixed;
+mod pools;
 mod scaling;
+mod threads;
 mod work;
 
 use std::time::{Duration, Instant};
@@ -60,16 +64,30 @@ pub(crate) enum Better {
 }
 
 /// All, in the order of the table.
-pub(crate) const CASES: [Case; 21] = [
+pub(crate) const CASES: [Case; 36] = [
     Case::new("call_latency", calls::latency),
     Case::new("call_latency_idle", calls::latency_idle),
     Case::new("jobs_rate", calls::jobs_rate),
+    Case::new("call_threads_1", threads::calls_1),
+    Case::new("call_threads_2", threads::calls_2),
+    Case::new("call_threads_8", threads::calls_8),
+    Case::new("call_threads_64", threads::calls_64),
+    Case::new("jobs_threads_1", threads::jobs_1),
+    Case::new("jobs_threads_8", threads::jobs_8),
+    Case::new("mixed_call", mixed::call),
+    Case::new("fair_call", mixed::fair_call),
+    Case::new("fair_map", mixed::fair_map),
+    Case::new("call_workers_64", pools::call_workers_64),
     Case::new("map_u64", maps::numbers),
+    Case::new("first_map", pools::first_map),
+    Case::new("map_workers_64", pools::map_workers_64),
     Case::new("map_struct", maps::records),
     Case::new("map_chunk1", maps::singly),
     Case::new("imap_u64", maps::lazily),
     Case::new("bytes_8mib", bytes::of_8mib),
     Case::new("bytes_64k", bytes::of_64k),
+    Case::new("bytes_sweep", bytes::sweep),
+    Case::new("bytes_512mib", bytes::of_512mib).long(),
     Case::new("work_1us", work::of_1us),
     Case::new("work_10us", work::of_10us),
     Case::new("work_100us", work::of_100us),
@@ -81,6 +99,7 @@ pub(crate) const CASES: [Case; 21] = [
     Case::new("idle_cpu", idle::cpu).long(),
     Case::new("idle_rss", idle::rss).long(),
     Case::new("respawn", lives::respawn).short(),
+    Case::new("compile_time", compile::rebuild).long(),
     Case::new("scaling", scaling::all).long(),
 ];
 

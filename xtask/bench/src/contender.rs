@@ -29,6 +29,32 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// Blocking calls of [`data::increment`], of 0, 1, and so on, from so many threads at once; each makes `count` of them.
+    fn call_threads(&mut self, _threads: usize, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// The same as jobs that are submitted, [`BATCH`] at a time, and then got.
+    fn job_threads(&mut self, _threads: usize, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Blocking calls of [`data::increment`], a pause before each, while another thread maps one list of `items` after the
+    /// other.
+    fn calls_beside(&mut self, _count: u64, _pause: Duration, _items: &[Item]) -> Outcome<Vec<Duration>> {
+        unsupported()
+    }
+
+    /// How long a map of two such items takes that begins while another thread maps `items`, and how long that one takes.
+    fn map_beside(&mut self, _items: &[Item], _pause: Duration) -> Outcome<(Duration, Duration)> {
+        unsupported()
+    }
+
+    /// Maps [`data::first`] over pieces of the numbers.
+    fn map_pieces(&mut self, _numbers: &[f64], _len: usize) -> Outcome<Timed> {
+        unsupported()
+    }
+
     /// Maps [`data::increment`].
     fn map_numbers(&mut self, _numbers: &[u64]) -> Outcome<Timed> {
         unsupported()
@@ -74,6 +100,11 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// A program of its users, for the case `compile_time`.
+    fn program(&mut self) -> Outcome<Program> {
+        unsupported()
+    }
+
     /// The process in which a worker runs.
     fn worker_pid(&mut self) -> Outcome<u32> {
         unsupported()
@@ -83,6 +114,41 @@ pub(crate) trait Contender {
     fn successor_pid(&mut self) -> Outcome<u32> {
         self.worker_pid()
     }
+}
+
+/// An item that takes its time.
+#[derive(Clone, Copy, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) enum Item {
+    /// So many steps of [`data::work`].
+    Work(u64),
+    SleepMs(u64),
+}
+
+impl Item {
+    pub(crate) fn run(self) -> u64 {
+        match self {
+            Item::Work(steps) => data::work(steps),
+            Item::SleepMs(time) => {
+                std::thread::sleep(Duration::from_millis(time));
+                time
+            }
+        }
+    }
+}
+
+/// Jobs that one thread has out at a time.
+pub(crate) const BATCH: u64 = 100;
+
+/// A program that uses a contender, as source text.
+pub(crate) struct Program {
+    /// The contender's name in the manifest, and where it comes from.
+    pub(crate) dependency: String,
+    /// Before the functions.
+    pub(crate) head: &'static str,
+    /// Before each function.
+    pub(crate) attribute: &'static str,
+    /// Maps and calls the function `NAME` over `items`.
+    pub(crate) uses: &'static str,
 }
 
 /// What a contender answers.
@@ -171,4 +237,37 @@ pub(crate) fn time_calls(
         times.push(time);
     }
     Ok(times)
+}
+
+/// Has so many threads do something at once; what all of them add up to, and how long it took.
+pub(crate) fn in_threads(threads: usize, body: impl Fn() -> Outcome<u64> + Sync) -> Outcome<Timed> {
+    let (elapsed, sums) = timed(|| {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&body)).collect();
+            threads.into_iter().map(|thread| thread.join().expect("it does not panic")).collect::<Vec<_>>()
+        })
+    });
+    let sum = sums.into_iter().try_fold(0, |sum, next| Outcome::Ok(data::sum([sum, next?])))?;
+    Ok(Timed { elapsed, sum })
+}
+
+/// Does something while another thread does the `background` again and again.
+pub(crate) fn beside<T>(
+    background: impl Fn() -> Outcome<()> + Sync,
+    foreground: impl FnOnce() -> Outcome<T>,
+) -> Outcome<T> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            while !is_over.load(Ordering::Relaxed) {
+                background()?;
+            }
+            Outcome::Ok(())
+        });
+        let result = foreground();
+        is_over.store(true, Ordering::Relaxed);
+        other.join().expect("it does not panic")?;
+        result
+    })
 }

@@ -6,6 +6,8 @@ mod pool;
 mod procspawn;
 mod python;
 mod rayon;
+pub(crate) mod ringfire;
+mod tokio;
 
 use crate::contender::Contender;
 
@@ -34,10 +36,12 @@ pub(crate) const OURS: &str = "pool";
 /// The least that the machine allows.
 pub(crate) const FLOOR: &str = "floor";
 
-pub(crate) const ENTRIES: [Entry; 6] = [
+pub(crate) const ENTRIES: [Entry; 8] = [
     Entry { name: OURS, start: || Box::<pool::PoolCore>::default(), notes: &[] },
     Entry { name: FLOOR, start: || Box::<floor::Floor>::default(), notes: floor::NOTES },
     Entry { name: "rayon", start: || Box::<rayon::Rayon>::default(), notes: rayon::NOTES },
+    Entry { name: "tokio", start: || Box::<tokio::Tokio>::default(), notes: tokio::NOTES },
+    Entry { name: "ringfire", start: || Box::<ringfire::Ringfire>::default(), notes: ringfire::NOTES },
     Entry { name: "procspawn", start: || Box::<procspawn::Procspawn>::default(), notes: procspawn::NOTES },
     Entry { name: "ipc-channel", start: || Box::<ipc_channel::IpcChannel>::default(), notes: ipc_channel::NOTES },
     Entry { name: "python-pool", start: || Box::<python::Python>::default(), notes: python::NOTES },

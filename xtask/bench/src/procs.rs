@@ -92,3 +92,17 @@ pub(crate) fn kill_descendants() {
         }
     }
 }
+
+/// CPU time of all children that have ended and been waited for, and of theirs.
+#[expect(unsafe_code, reason = "a system call")]
+pub(crate) fn children_cpu() -> std::time::Duration {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the struct is writable, and all zeroes are a valid one should the call fail.
+    let _ = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr()) };
+    // SAFETY: see above.
+    let usage = unsafe { usage.assume_init() };
+    let time = |time: libc::timeval| {
+        std::time::Duration::from_secs(time.tv_sec as u64) + std::time::Duration::from_micros(time.tv_usec as u64)
+    };
+    time(usage.ru_utime) + time(usage.ru_stime)
+}

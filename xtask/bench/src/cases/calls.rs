@@ -8,17 +8,22 @@ use crate::options::Scale;
 
 /// A blocking call of the trivial task, one after the other.
 pub(super) fn latency(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
-    /// Two processes that have just begun to answer each other often share a CPU: the scheduler parts them, if there is
-    /// another, after some ten milliseconds.
-    const SETTLING: Duration = Duration::from_millis(200);
     contender.open(WORKERS)?;
+    settle(contender)?;
+    let rows = rows("call_latency", contender.calls(scale.pick(2_000, 20_000), Duration::ZERO)?);
+    contender.close()?;
+    Ok(rows)
+}
+
+/// Calls for a while. Two processes that have just begun to answer each other often share a CPU: the scheduler parts them, if
+/// there is another, after some ten milliseconds.
+pub(super) fn settle(contender: &mut dyn Contender) -> Outcome<()> {
+    const SETTLING: Duration = Duration::from_millis(200);
     let start = Instant::now();
     while start.elapsed() < SETTLING {
         contender.calls(500, Duration::ZERO)?;
     }
-    let rows = rows("call_latency", contender.calls(scale.pick(2_000, 20_000), Duration::ZERO)?);
-    contender.close()?;
-    Ok(rows)
+    Ok(())
 }
 
 /// The same with a millisecond's pause before each, in which both sides fall asleep.
@@ -31,7 +36,7 @@ pub(super) fn latency_idle(contender: &mut dyn Contender, scale: Scale) -> Outco
     Ok(rows)
 }
 
-fn rows(case: &str, mut times: Vec<Duration>) -> Vec<Row> {
+pub(super) fn rows(case: &str, mut times: Vec<Duration>) -> Vec<Row> {
     const QUANTILES: usize = 200;
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share).round() as usize].as_secs_f64() * 1e6;

@@ -4,14 +4,15 @@ mod memory;
 mod worker;
 
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::memory::{Shared, wait_awake};
 use self::worker::{DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
 use super::Note;
-use crate::contender::{Contender, Outcome, Timed, time_calls, timed};
-use crate::data::sum;
+use crate::contender::{Contender, Item, Outcome, Timed, in_threads, time_calls, timed, unsupported};
+use crate::data::{first, sum};
 
 pub(super) const NOTES: &[Note] = &[
     Note {
@@ -20,7 +21,16 @@ pub(super) const NOTES: &[Note] = &[
     },
     Note { cases: &["jobs"], text: "two rings of numbers, both sides always awake" },
     Note { cases: &["map_u64"], text: "words copied into shared memory, incremented by two processes, copied out" },
-    Note { cases: &["bytes"], text: "three bare copies: into shared memory, by another process within it, out of it" },
+    Note { cases: &["call_threads"], text: "a mutex for each of two processes, and the hand-over within" },
+    Note { cases: &["mixed_call"], text: "an idle process, woken by a futex beside two that are busy" },
+    Note {
+        cases: &["bytes_sweep"],
+        text: "two bare copies: into fresh pages of shared memory, and out of it by another process",
+    },
+    Note {
+        cases: &["bytes_8", "bytes_64k", "bytes_5"],
+        text: "three bare copies: into shared memory, by another process within it, out of it",
+    },
     Note {
         cases: &["work", "skewed", "scaling"],
         text: "forked processes that take the next items from a common counter, and give back but a sum",
@@ -29,8 +39,8 @@ pub(super) const NOTES: &[Note] = &[
     Note { cases: &["respawn"], text: "waitpid, raw fork" },
 ];
 
-/// Room for 8 MiB of bytes or of numbers, there and back.
-const DATA_BYTES: usize = 2 * (8 << 20) + 4096;
+/// Room for 512 MiB of bytes, there and back. What is not touched costs nothing.
+const DATA_BYTES: usize = 2 * (512 << 20) + 4096;
 /// Room for 256 Ki items of work.
 const COMMON_BYTES: usize = ITEMS_AT + (256 << 10) * 8;
 
@@ -77,6 +87,60 @@ impl Contender for Floor {
         let times = time_calls(count, pause, |number| Ok(self.call(number)));
         self.workers[0].be_sleepy(false);
         times
+    }
+
+    fn call_threads(&mut self, threads: usize, count: u64) -> Outcome<Timed> {
+        let workers: Vec<_> = self.workers.iter_mut().map(Mutex::new).collect();
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        in_threads(threads, || {
+            let worker = &workers[next.fetch_add(1, Ordering::Relaxed) % workers.len()];
+            let call = |number| {
+                let mut worker = worker.lock().expect("it does not panic");
+                worker.order(Order::Increment, number, 0);
+                worker.result()
+            };
+            Ok((0..count).map(call).sum())
+        })
+    }
+
+    fn calls_beside(&mut self, count: u64, pause: Duration, items: &[Item]) -> Outcome<Vec<Duration>> {
+        let Some(Item::Work(_)) = items.first() else { return unsupported() };
+        let busy = self.workers.len();
+        self.start_workers(1)?;
+        let (busy, idle) = self.workers.split_at_mut(busy);
+        busy.iter_mut().for_each(|worker| worker.order(Order::Spin, 0, 0));
+        idle[0].be_sleepy(true);
+        let times = time_calls(count, pause, |number| {
+            idle[0].order(Order::Increment, number, 0);
+            Ok(idle[0].result())
+        });
+        busy.iter().for_each(|worker| worker.end_spin());
+        busy.iter().for_each(|worker| _ = worker.result());
+        idle[0].be_sleepy(false);
+        times
+    }
+
+    fn map_pieces(&mut self, numbers: &[f64], len: usize) -> Outcome<Timed> {
+        let workers = self.workers.len();
+        let (elapsed, sum) = timed(|| {
+            let mut sum = 0.0;
+            let mut offsets = vec![DATA_AT; workers];
+            for (i, piece) in numbers.chunks(len).enumerate() {
+                let (worker, offset) = (&mut self.workers[i % workers], &mut offsets[i % workers]);
+                worker.memory.write(*offset, piece);
+                if i >= workers {
+                    worker.result();
+                }
+                worker.order(Order::Read, *offset as u64, size_of_val(piece) as u64);
+                *offset += size_of_val(piece).next_multiple_of(64);
+                sum += first(piece);
+            }
+            self.workers.iter().take(numbers.len().div_ceil(len)).for_each(|worker| _ = worker.result());
+            sum
+        });
+        // The pages are fresh the next time, too.
+        self.workers.iter().for_each(|worker| worker.memory.empty(DATA_AT, numbers.len() * size_of::<f64>()));
+        Ok(Timed { elapsed, sum: sum as u64 })
     }
 
     fn jobs(&mut self, count: u64) -> Outcome<Timed> {

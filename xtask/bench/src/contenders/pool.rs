@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use pool_core::{Pool, Task, pool_task};
 
-use crate::contender::{Contender, Outcome, Pending, Timed, time_calls, timed};
+use crate::contender::{
+    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
+};
 use crate::data::{self, Record, sum};
 use crate::procs;
 
@@ -28,6 +30,16 @@ fn echo(bytes: Vec<u8>) -> Vec<u8> {
 #[pool_task]
 fn work(steps: u64) -> u64 {
     data::work(steps)
+}
+
+#[pool_task]
+fn run_item(item: Item) -> u64 {
+    item.run()
+}
+
+#[pool_task]
+fn first(piece: &[f64]) -> f64 {
+    data::first(piece)
 }
 
 #[pool_task]
@@ -91,6 +103,49 @@ impl Contender for PoolCore {
         self.jobs(count)
     }
 
+    fn call_threads(&mut self, threads: usize, count: u64) -> Outcome<Timed> {
+        let pool = self.pool();
+        in_threads(threads, || (0..count).try_fold(0, |sum, number| Ok(sum + pool.apply(increment::Task, number)?)))
+    }
+
+    fn job_threads(&mut self, threads: usize, count: u64) -> Outcome<Timed> {
+        let pool = self.pool();
+        in_threads(threads, || {
+            let mut total = 0;
+            for first in (0..count).step_by(BATCH as usize) {
+                let jobs = (first..count.min(first + BATCH)).map(|number| pool.apply_async(increment::Task, number));
+                let jobs = jobs.collect::<pool_core::Result<Vec<_>>>()?;
+                total += jobs.into_iter().map(|job| job.get()).sum::<pool_core::Result<u64>>()?;
+            }
+            Ok(total)
+        })
+    }
+
+    fn calls_beside(&mut self, count: u64, pause: Duration, items: &[Item]) -> Outcome<Vec<Duration>> {
+        let pool = self.pool();
+        let map = || Ok(drop(pool.map(run_item::Task, items.iter().copied())?));
+        beside(map, || time_calls(count, pause, |number| Ok(pool.apply(increment::Task, number)?)))
+    }
+
+    fn map_beside(&mut self, items: &[Item], pause: Duration) -> Outcome<(Duration, Duration)> {
+        let pool = self.pool();
+        let map = |items: &[Item]| timed(|| pool.map(run_item::Task, items.iter().copied()));
+        std::thread::scope(|scope| {
+            let long = scope.spawn(|| map(items));
+            std::thread::sleep(pause);
+            let (short, results) = map(&items[..2]);
+            results?;
+            let (long, results) = long.join().expect("it does not panic");
+            results?;
+            Ok((short, long))
+        })
+    }
+
+    fn map_pieces(&mut self, numbers: &[f64], len: usize) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| self.pool().map(first::Task, numbers.chunks(len)));
+        Ok(Timed { elapsed, sum: results?.into_iter().sum::<f64>() as u64 })
+    }
+
     fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
         let (elapsed, results) = timed(|| self.pool().map(increment::Task, numbers.iter().copied()));
         Ok(Timed { elapsed, sum: sum(results?) })
@@ -144,6 +199,16 @@ impl Contender for PoolCore {
         }
         fs::remove_file(&path)?;
         Ok(Pending { timed: Timed { elapsed, sum: results? }, bytes })
+    }
+
+    fn program(&mut self) -> Outcome<Program> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../pool-core");
+        Ok(Program {
+            dependency: format!("pool-core = {{ path = {path:?} }}"),
+            head: "use pool_core::prelude::*;\n\nfn pool() -> Pool {\n    Pool::new(2).unwrap()\n}\n",
+            attribute: "#[pool_task]",
+            uses: "println!(\"{:?} {:?}\", pool.map(NAME::Task, items()).unwrap(), pool.apply(NAME::Task, (String::new(), 1)).unwrap());",
+        })
     }
 
     fn worker_pid(&mut self) -> Outcome<u32> {

@@ -9,8 +9,10 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::Note;
-use crate::contender::{Contender, Outcome, Pending, Timed, time_calls, timed};
-use crate::data::{Record, increment, sum, touch, work};
+use crate::contender::{
+    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
+};
+use crate::data::{Record, first, increment, sum, touch, work};
 use crate::procs;
 
 pub(super) const NOTES: &[Note] = &[
@@ -24,7 +26,8 @@ pub(super) const NOTES: &[Note] = &[
     },
     Note { cases: &["scaling"], text: "jobs that wait: a channel for each is its handle" },
     Note { cases: &["imap"], text: "par_bridge, results in no order: rayon has no lazy map" },
-    Note { cases: &["bytes"], text: "two copies, as for a process, but within one CPU's cache" },
+    Note { cases: &["bytes_sweep"], text: "one copy of each piece, as for a process" },
+    Note { cases: &["bytes_8", "bytes_64k"], text: "two copies, as for a process, but within one CPU's cache" },
     Note { cases: &["close"], text: "its threads end by themselves, and nobody waits for them" },
 ];
 
@@ -91,6 +94,45 @@ impl Contender for Rayon {
         Ok(Timed { elapsed, sum: sum(results.into_iter().map(AtomicU64::into_inner)) })
     }
 
+    fn call_threads(&mut self, threads: usize, count: u64) -> Outcome<Timed> {
+        in_threads(threads, || Ok((0..count).map(|number| self.pool().install(|| increment(number))).sum()))
+    }
+
+    fn job_threads(&mut self, threads: usize, count: u64) -> Outcome<Timed> {
+        in_threads(threads, || {
+            let mut total = 0;
+            for _ in 0..count / BATCH {
+                total += self.submit(BATCH).into_iter().map(|handle| handle.recv()).sum::<Result<u64, _>>()?;
+            }
+            // Each batch begins with 0 here, and with the count of those before elsewhere.
+            Ok(total + BATCH * BATCH * (count / BATCH) * (count / BATCH).saturating_sub(1) / 2)
+        })
+    }
+
+    fn calls_beside(&mut self, count: u64, pause: Duration, items: &[Item]) -> Outcome<Vec<Duration>> {
+        let pool = self.pool();
+        let map = || Ok(drop(pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>())));
+        beside(map, || time_calls(count, pause, |number| Ok(pool.install(|| increment(number)))))
+    }
+
+    fn map_beside(&mut self, items: &[Item], pause: Duration) -> Outcome<(Duration, Duration)> {
+        let pool = self.pool();
+        let map =
+            |items: &[Item]| timed(|| pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>()));
+        std::thread::scope(|scope| {
+            let long = scope.spawn(|| map(items).0);
+            std::thread::sleep(pause);
+            let short = map(&items[..2]).0;
+            Ok((short, long.join().expect("it does not panic")))
+        })
+    }
+
+    fn map_pieces(&mut self, numbers: &[f64], len: usize) -> Outcome<Timed> {
+        let map = || numbers.par_chunks(len).map(|piece| first(&piece.to_vec())).sum::<f64>();
+        let (elapsed, sum) = timed(|| self.pool().install(map));
+        Ok(Timed { elapsed, sum: sum as u64 })
+    }
+
     fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
         let map = || numbers.par_iter().map(|&number| increment(number)).collect::<Vec<_>>();
         let (elapsed, results) = timed(|| self.pool().install(map));
@@ -126,6 +168,15 @@ impl Contender for Rayon {
         let map = || steps.par_iter().map(|&steps| work(steps)).collect::<Vec<_>>();
         let (elapsed, results) = timed(|| self.pool().install(map));
         Ok(Timed { elapsed, sum: sum(results) })
+    }
+
+    fn program(&mut self) -> Outcome<Program> {
+        Ok(Program {
+            dependency: "rayon = \"1.12\"".to_owned(),
+            head: "use rayon::prelude::*;\n\nfn pool() -> rayon::ThreadPool {\n    rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap()\n}\n",
+            attribute: "",
+            uses: "println!(\"{:?} {:?}\", pool.install(|| items().collect::<Vec<_>>().into_par_iter().map(|(text, count)| NAME(text, count)).collect::<Vec<_>>()), pool.install(|| NAME(String::new(), 1)));",
+        })
     }
 
     fn pending(&mut self, count: u64) -> Outcome<Pending> {

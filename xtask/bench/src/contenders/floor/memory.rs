@@ -12,9 +12,13 @@ pub(super) struct Shared {
     len: usize,
 }
 
+// SAFETY: the mapping belongs to no thread, and all access to it is atomic, or by turns that bells agree upon.
+unsafe impl Send for Shared {}
+
 impl Shared {
     pub(super) fn new(len: usize) -> io::Result<Shared> {
-        let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE);
         // SAFETY: a new mapping, where the kernel likes.
         let address = unsafe { libc::mmap(ptr::null_mut(), len, protection, flags, -1, 0) };
         if address == libc::MAP_FAILED {
@@ -72,6 +76,14 @@ impl Shared {
         for (result, &argument) in to.iter_mut().zip(from) {
             *result = function(argument);
         }
+    }
+
+    /// Gives the pages of a part back to the kernel; the next to touch it gets fresh ones.
+    pub(super) fn empty(&self, offset: usize, bytes: usize) {
+        const PAGE: usize = 4096;
+        let start: *mut u8 = self.part(offset.next_multiple_of(PAGE), bytes / PAGE * PAGE);
+        // SAFETY: whole pages of our own mapping, whose bytes nobody needs any more.
+        let _ = unsafe { libc::madvise(start.cast(), bytes / PAGE * PAGE, libc::MADV_REMOVE) };
     }
 
     fn part<T: Copy>(&self, offset: usize, count: usize) -> *mut T {

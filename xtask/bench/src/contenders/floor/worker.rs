@@ -21,11 +21,23 @@ pub(super) enum Order {
     Stream,
     /// Works on the `a` items of the common list, some at a time, with whoever else does; `b` is how many to take at once.
     Work,
+    /// Keeps a CPU busy until [`Worker::end_spin`].
+    Spin,
+    /// Copies `b` bytes from offset `a` into memory of its own.
+    Read,
     Stop,
 }
 
-const ORDERS: [Order; 6] =
-    [Order::Increment, Order::Copy, Order::IncrementAll, Order::Stream, Order::Work, Order::Stop];
+const ORDERS: [Order; 8] = [
+    Order::Increment,
+    Order::Copy,
+    Order::IncrementAll,
+    Order::Stream,
+    Order::Work,
+    Order::Spin,
+    Order::Read,
+    Order::Stop,
+];
 
 #[repr(C)]
 struct Mailbox {
@@ -128,6 +140,11 @@ impl Worker {
         mailbox.sleepy.store(is_sleepy.into(), Ordering::Relaxed);
     }
 
+    pub(super) fn end_spin(&self) {
+        let mailbox: &Mailbox = self.memory.at(0);
+        mailbox.b.store(1, Ordering::Relaxed);
+    }
+
     /// Waits for the result of the order before.
     pub(super) fn result(&self) -> u64 {
         let mailbox: &Mailbox = self.memory.at(0);
@@ -153,6 +170,7 @@ impl Worker {
 fn serve(memory: &Shared, common: &Shared) -> ! {
     let mailbox: &Mailbox = memory.at(0);
     let (mut orders, mut is_over) = (0, false);
+    let mut private: Vec<u8> = Vec::new();
     while !is_over {
         orders += 1;
         mailbox.call.wait_for(orders, mailbox.sleepy.load(Ordering::Relaxed) == 0);
@@ -170,6 +188,17 @@ fn serve(memory: &Shared, common: &Shared) -> ! {
             }
             Order::Stream => stream(memory, a),
             Order::Work => work_on(common, len, b),
+            Order::Spin => {
+                while mailbox.b.load(Ordering::Relaxed) == 0 {
+                    work(100);
+                }
+                0
+            }
+            Order::Read => {
+                private.clear();
+                memory.read(len, b as usize, &mut private);
+                private.len() as u64
+            }
             Order::Stop => {
                 is_over = true;
                 0

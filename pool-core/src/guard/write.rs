@@ -2,7 +2,7 @@
 //!
 //! A sequence of elements that take no bytes may be as long as a number can say, and a type that contains itself is
 //! encoded by a function that calls itself. A [`Guard`](super::Guard) of the other direction stands between serde and
-//! postcard here: it counts, and refuses what [`take`](super::take) would refuse.
+//! postcard here: it counts, and refuses what [`take_from`](super::take_from) would refuse.
 
 use std::cell::Cell;
 use std::fmt::Display;

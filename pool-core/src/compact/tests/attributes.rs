@@ -335,7 +335,7 @@ fn types_that_ask() {
         #[serde(flatten)]
         others: BTreeMap<String, u8>,
     }
-    refused(Untagged::Number(1), &["untagged"]);
+    refused(Untagged::Number(1), &["Untagged`: its type asks", "untagged"]);
     refused(Generic { before: 1, inner: Untagged::Number(1), after: 2 }, &["field `inner` of `Generic`: ", "untagged"]);
     refused(Tagged::Number { n: 1 }, &["tag"]);
     refused(Flat { a: 1, others: [("b".into(), 2)].into() }, &["flatten"]);

@@ -82,13 +82,14 @@ struct Sums {
 
 /// What an error says after the bytes have turned out to be of another type.
 #[cold]
-pub(crate) fn advice(fault: &Fault) -> String {
+pub(crate) fn advice(fault: &Fault, type_name: &str) -> String {
     match fault.cause() {
         Cause::Bytes => format!(
             "{fault}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
              (serde's `skip_serializing`, `skip_serializing_if` or `skip_deserializing`, or an implementation by hand): \
              {REMEDY}, or make both sides agree"
         ),
+        Cause::Format if !fault.has_place() => format!("`{type_name}`: {fault}"),
         Cause::Type | Cause::Format => fault.to_string(),
     }
 }

@@ -44,6 +44,11 @@ impl Fault {
         self
     }
 
+    /// True if it says where it happened.
+    pub(crate) fn has_place(&self) -> bool {
+        self.0.place.is_some()
+    }
+
     pub(crate) fn cause(&self) -> Cause {
         self.0.cause
     }

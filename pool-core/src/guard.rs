@@ -72,7 +72,7 @@ pub(crate) fn take_from<'a, T: Deserialize<'a>>(bytes: &mut compact::Deserialize
             None => Ok(value),
             Some(excess) => Err(refused(excess)),
         },
-        Err(fault) => limits.check(Err(plain(&fault))),
+        Err(fault) => limits.check(Err(plain::<T>(&fault))),
     }
 }
 
@@ -82,8 +82,8 @@ fn refused(excess: Excess) -> CodecError {
 }
 
 #[cold]
-fn plain(fault: &Fault) -> CodecError {
-    CodecError::new(compact::advice(fault))
+fn plain<T>(fault: &Fault) -> CodecError {
+    CodecError::new(compact::advice(fault, std::any::type_name::<T>()))
 }
 
 /// What is left of the limits of one value.

@@ -46,11 +46,12 @@
 //!
 //! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
 //! two, numbers of every width, options in options and maps with any key, and lends text; it takes about twice the
-//! bytes and the time. A field that is written but not read, or the reverse, must have serde's `default`, or the call
-//! fails. What serde itself cannot do stays an error: numbers beyond 64 bits within an untagged enum, for instance.
+//! bytes and the time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
+//! have serde's `default` for that, or the call fails. What serde itself cannot do stays an error: `u128` and `i128` within an untagged enum, for instance.
 //!
 //! One mistake escapes both: a *tuple* struct in which one field is skipped in writing only and another in reading
-//! only. Its fields have no names, so the one is taken for the other, as in every format of serde.
+//! only. Its fields have no names, so the one is taken for the other, as in every format of serde. The default format
+//! does not see it in a struct with names either, if the field that is not read is called as another one's `alias`.
 //!
 //! # When things go wrong
 //!

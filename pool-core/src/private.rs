@@ -31,7 +31,9 @@ pub trait Argument<T: ?Sized>: Encode<T> {}
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be the result of a pool task",
     label = "cannot travel back from a worker process",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds"
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds",
+    note = "errors such as `std::io::Error` and `anyhow::Error` have no such traits: return an error type of your own, \
+            or their text, as in `.map_err(|error| error.to_string())`"
 )]
 pub trait Outcome<T>: Encode<T> {}
 

@@ -4,7 +4,7 @@ use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::deserializer::{Deserializer, Names};
-use super::shape::Shape;
+use super::shape::{Owner, Shape};
 use crate::fault::{Cause, Fault};
 
 /// Elements of which the number is known.
@@ -73,7 +73,7 @@ impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
         }
         let value = value.map_err(|_| unknown_variant(self.name, index))?;
         let name = self.variants.get(index as usize).copied().unwrap_or(self.name);
-        Ok((value, Content { from: self.from, name }))
+        Ok((value, Content { from: self.from, owner: Owner::variant(self.name, index, name) }))
     }
 }
 
@@ -86,7 +86,7 @@ fn unknown_variant(name: &str, index: u32) -> Fault {
 /// What a variant holds.
 pub(super) struct Content<'s, 'a> {
     from: &'s mut Deserializer<'a>,
-    name: &'static str,
+    owner: Owner,
 }
 
 impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
@@ -103,10 +103,10 @@ impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.from.nameless(self.name, length, visitor)
+        self.from.nameless(self.owner, length, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, Fault> {
-        self.from.named(self.name, fields, visitor)
+        self.from.named(self.owner, fields, visitor)
     }
 }

@@ -5,7 +5,7 @@ use serde::de::{self, Visitor};
 use super::access::{Counted, Variant};
 use super::enums::Enums;
 use super::log::Log;
-use super::shape::Shape;
+use super::shape::{Owner, Shape};
 use super::totals::Key;
 use crate::fault::{Cause, Fault};
 
@@ -154,44 +154,39 @@ impl<'a> Deserializer<'a> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn named<V: Visitor<'a>>(
-        &mut self,
-        name: &'static str,
-        names: Names,
-        visitor: V,
-    ) -> Result<V::Value, Fault> {
+    pub(super) fn named<V: Visitor<'a>>(&mut self, owner: Owner, names: Names, visitor: V) -> Result<V::Value, Fault> {
         let mut fields = Counted { from: self, left: names.len() };
         // The value is returned at once, because it would go through memory if it were kept beside what follows.
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
                 // There are more names than fields where a field has aliases, and never fewer.
                 let read = names.len() - fields.left;
-                self.add_struct(name, names, read);
+                self.add_struct(owner, names, read);
                 Ok(value)
             }
             Err(fault) => {
                 let read = names.len() - fields.left;
-                Err(fault.within(name, names.get(read.saturating_sub(1)).copied().unwrap_or("")))
+                Err(fault.within(owner.name(), names.get(read.saturating_sub(1)).copied().unwrap_or("")))
             }
         }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn add_struct(&mut self, name: &'static str, names: Names, read: usize) {
-        let key = Key::fields(names, read);
+    fn add_struct(&mut self, owner: Owner, names: Names, read: usize) {
+        let key = Key::fields(owner, names, read);
         let total = match key.look_up() {
             Some(total) if self.cold.is_none() => total,
-            _ => self.new_struct(key, name, names, read),
+            _ => self.new_struct(key, owner, names, read),
         };
         self.sum = self.sum.wrapping_add(total);
     }
 
     #[cold]
-    fn new_struct(&mut self, key: Key, name: &'static str, names: Names, read: usize) -> u64 {
+    fn new_struct(&mut self, key: Key, owner: Owner, names: Names, read: usize) -> u64 {
         if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
-            log.read(name, names, read);
+            log.read(owner, names, read);
         }
-        let total = names[..read].iter().fold(Shape::NAMED, |shape, name| shape.name(name)).total();
+        let total = names[..read].iter().fold(Shape::NAMED.of(owner), |shape, name| shape.name(name)).total();
         key.remember(total);
         total
     }
@@ -199,7 +194,7 @@ impl<'a> Deserializer<'a> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn nameless<V: Visitor<'a>>(
         &mut self,
-        name: &'static str,
+        owner: Owner,
         length: usize,
         visitor: V,
     ) -> Result<V::Value, Fault> {
@@ -207,13 +202,42 @@ impl<'a> Deserializer<'a> {
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
                 let read = length - fields.left;
-                self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(read).total());
-                if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
-                    log.read(name, &[], read);
-                }
+                self.add_tuple(owner, read);
                 Ok(value)
             }
-            Err(fault) => Err(fault.within(name, (length - fields.left).saturating_sub(1))),
+            Err(fault) => Err(fault.within(owner.name(), (length - fields.left).saturating_sub(1))),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn add_tuple(&mut self, owner: Owner, read: usize) {
+        // Of a struct the name is a constant, and so is the total. Of a variant the index is none.
+        let total = match owner.variant {
+            None => Shape::TUPLE.of(owner).nameless(read).total(),
+            Some(_) => {
+                let key = Key::fields(owner, &[], read);
+                key.look_up().unwrap_or_else(|| new_tuple(key, owner, read))
+            }
+        };
+        if let Some(cold) = &mut self.cold {
+            cold.tuple(owner, read);
+        }
+        self.sum = self.sum.wrapping_add(total);
+    }
+}
+
+#[cold]
+fn new_tuple(key: Key, owner: Owner, read: usize) -> u64 {
+    let total = Shape::TUPLE.of(owner).nameless(read).total();
+    key.remember(total);
+    total
+}
+
+impl Cold {
+    #[cold]
+    fn tuple(&mut self, owner: Owner, read: usize) {
+        if let Some(log) = &mut self.log {
+            log.read(owner, &[], read);
         }
     }
 }
@@ -343,8 +367,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        // A tuple struct may be read by way of a tuple (serde's `from` and `into`), so both contribute the same.
-        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(length).total());
+        self.add_tuple(Owner::TUPLE, length);
         visitor.visit_seq(Counted { from: self, left: length })
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -354,7 +377,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.nameless(name, length, visitor)
+        self.nameless(Owner::structure(name), length, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
@@ -372,7 +395,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         fields: Names,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.named(name, fields, visitor)
+        self.named(Owner::structure(name), fields, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_enum<V: Visitor<'a>>(

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::shape::Owner;
+
 /// Every struct and variant with the number of its occurrences: a value may have millions of the same.
 #[derive(Debug, Default)]
 pub(super) struct Log {
@@ -13,16 +15,17 @@ pub(super) struct Log {
 /// A struct's fields as they were written.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Written {
-    name: &'static str,
-    /// Empty names in a tuple struct.
+    owner: Owner,
+    /// Empty for tuples and tuple structs.
     keys: Vec<&'static str>,
+    fields: usize,
 }
 
 /// A struct's fields as its type expects them.
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Read {
-    name: &'static str,
-    /// With the aliases. Empty for a tuple struct.
+    owner: Owner,
+    /// With the aliases. Empty for tuples and tuple structs.
     names: &'static [&'static str],
     fields: usize,
 }
@@ -34,43 +37,41 @@ struct Chosen {
 }
 
 impl Log {
-    pub(super) fn written(&mut self, name: &'static str, keys: Vec<&'static str>) {
-        *self.written.entry(Written { name, keys }).or_default() += 1;
+    pub(super) fn written(&mut self, owner: Owner, keys: Vec<&'static str>, fields: usize) {
+        *self.written.entry(Written { owner, keys, fields }).or_default() += 1;
     }
 
-    pub(super) fn read(&mut self, name: &'static str, names: &'static [&'static str], fields: usize) {
-        *self.read.entry(Read { name, names, fields }).or_default() += 1;
+    pub(super) fn read(&mut self, owner: Owner, names: &'static [&'static str], fields: usize) {
+        *self.read.entry(Read { owner, names, fields }).or_default() += 1;
     }
 
     pub(super) fn variant(&mut self, name: &'static str, variant: &'static str) {
         *self.variants.entry(Chosen { name, variant }).or_default() += 1;
     }
 
-    /// That each struct of `written` is one of `read`, perhaps by other names of its fields.
+    /// That each struct of `written` is one of `read`, perhaps by other names of its fields. A struct that is known by its
+    /// name on both sides is compared with none but its like, or two that leave out a field on opposite sides would make
+    /// up for each other; only what is read as another type (serde's `from` and `into`) may match that.
     ///
     /// # Errors
     ///
     /// Which of them is not.
     pub(super) fn compare(written: &Log, read: &Log) -> Result<(), String> {
-        let mut expected: Vec<(&Read, usize)> = read.read.iter().map(|(read, &count)| (read, count)).collect();
+        let mut written: Vec<(&Written, usize)> = counted(&written.written);
+        let mut expected: Vec<(&Read, usize)> = counted(&read.read);
         // Equal names first, so that a struct with aliases is not taken for another.
-        let (exact, others): (Vec<_>, Vec<_>) =
-            written.written.iter().partition(|(written, _)| expected.iter().any(|(read, _)| written.is_exactly(read)));
-        for (written, &count) in exact.into_iter().chain(others) {
-            let mut left = count;
-            for same in [Written::is_exactly, Written::is] {
-                for (_, available) in expected.iter_mut().filter(|(read, _)| same(written, read)) {
-                    let matched = left.min(*available);
-                    (*available, left) = (*available - matched, left - matched);
-                }
-            }
-            if left > 0 {
-                expected.retain(|(_, available)| *available > 0);
-                let read = expected.iter().find(|(read, _)| read.name == written.name).or(expected.first());
-                return Err(written.difference(read.map(|(read, _)| *read)));
-            }
+        pair(&mut written, &mut expected, Written::is_exactly);
+        pair(&mut written, &mut expected, |written, read| written.owner.is(read.owner) && written.is(read));
+        let is_read = |written: &Written| expected.iter().any(|(read, _)| written.owner.is(read.owner));
+        let lone = written.iter().map(|&(written, _)| written).find(|&written| is_read(written));
+        if lone.is_none() {
+            pair(&mut written, &mut expected, Written::is);
         }
-        match expected.iter().find(|(_, available)| *available > 0) {
+        if let Some(written) = lone.or(written.first().map(|&(written, _)| written)) {
+            let read = expected.iter().find(|(read, _)| written.owner.is(read.owner)).or(expected.first());
+            return Err(written.difference(read.map(|(read, _)| *read)));
+        }
+        match expected.first() {
             Some((read, _)) => Err(format!("{} read, and not written", read.text())),
             None => Ok(()),
         }
@@ -89,33 +90,52 @@ impl Log {
     }
 }
 
+fn counted<T: Ord>(map: &BTreeMap<T, usize>) -> Vec<(&T, usize)> {
+    map.iter().map(|(item, &count)| (item, count)).collect()
+}
+
+/// Takes off both sides what is the same.
+fn pair(
+    written: &mut Vec<(&Written, usize)>,
+    expected: &mut Vec<(&Read, usize)>,
+    same: impl Fn(&Written, &Read) -> bool,
+) {
+    for (written, count) in written.iter_mut() {
+        for (_, available) in expected.iter_mut().filter(|(read, _)| same(written, read)) {
+            let matched = (*count).min(*available);
+            (*available, *count) = (*available - matched, *count - matched);
+        }
+    }
+    written.retain(|(_, count)| *count > 0);
+    expected.retain(|(_, available)| *available > 0);
+}
+
 impl Written {
     fn is_tuple(&self) -> bool {
-        self.keys.iter().all(|key| key.is_empty())
+        self.keys.is_empty()
     }
 
     fn is_exactly(&self, read: &Read) -> bool {
-        self.name == read.name && self.keys == read.names && self.is(read)
+        self.owner.is(read.owner) && self.keys == read.names && self.is(read)
     }
 
     /// The same number of fields, each of which has its name among those that are read, in the same order. Between two of
     /// these may be aliases. Names that differ only in their style come of `rename_all` with two styles.
     fn is(&self, read: &Read) -> bool {
-        if self.keys.len() != read.fields {
+        if self.fields != read.fields {
             return false;
         }
-        if self.is_tuple() && read.names.is_empty() {
-            return true;
+        if self.is_tuple() || read.names.is_empty() {
+            return self.is_tuple() && read.names.is_empty();
         }
         let mut names = read.names.iter();
         self.keys.iter().all(|key| names.any(|name| key == name || plain(key).eq(plain(name))))
     }
 
     fn difference(&self, read: Option<&Read>) -> String {
-        let keys = self.keys.len();
         let written = match self.is_tuple() {
-            true => format!("`{}` is written with {keys} fields", self.name),
-            false => format!("`{}` is written with the fields {}", self.name, list(&self.keys)),
+            true => format!("{} is written with {} fields", quoted(self.owner), self.fields),
+            false => format!("`{}` is written with the fields {}", self.owner.name(), list(&self.keys)),
         };
         let Some(read) = read else { return format!("{written}, and never read") };
         let left_out = match self.is_tuple() || read.names.is_empty() {
@@ -148,10 +168,14 @@ fn only_one_side(keys: &[&str], names: &[&str]) -> String {
 impl Read {
     fn text(&self) -> String {
         if self.names.is_empty() {
-            return format!("`{}` with {} fields is", self.name, self.fields);
+            return format!("{} with {} fields is", quoted(self.owner), self.fields);
         }
-        format!("`{}` with the fields {} is", self.name, list(self.names))
+        format!("`{}` with the fields {} is", self.owner.name(), list(self.names))
     }
+}
+
+fn quoted(owner: Owner) -> String {
+    if owner.is(Owner::TUPLE) { "a tuple".into() } else { format!("`{}`", owner.name()) }
 }
 
 fn list(names: &[&str]) -> String {

@@ -3,7 +3,7 @@
 use serde::ser::{self, Serialize};
 
 use super::log::Log;
-use super::shape::Shape;
+use super::shape::{Owner, Shape};
 use crate::encoder::Encoder;
 use crate::fault::{Cause, Fault};
 use crate::guard::WriteLimits;
@@ -68,8 +68,8 @@ impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn fields(&mut self, name: &'static str, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
-        Fields { to: self, name, shape, written: 0, keys: Vec::new() }
+    fn fields(&mut self, owner: Owner, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
+        Fields { to: self, owner, shape: shape.of(owner), written: 0, keys: Vec::new() }
     }
 }
 
@@ -83,11 +83,10 @@ pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
 /// The fields of a struct or variant.
 pub(crate) struct Fields<'s, 'e, 'b, const LOG: bool> {
     to: &'s mut Serializer<'e, 'b, LOG>,
-    name: &'static str,
+    owner: Owner,
     shape: Shape,
-    /// How many have no name.
     written: usize,
-    /// Their names, if `LOG`.
+    /// Their names, if they have any, and if `LOG`.
     keys: Vec<&'static str>,
 }
 
@@ -211,12 +210,15 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple(self, length: usize) -> Result<Self, Fault> {
-        self.sum = self.sum.wrapping_add(Shape::TUPLE.nameless(length).total());
+        self.sum = self.sum.wrapping_add(Shape::TUPLE.of(Owner::TUPLE).nameless(length).total());
+        if let (true, Some(log)) = (LOG, &mut self.log) {
+            log.written(Owner::TUPLE, Vec::new(), length);
+        }
         Ok(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
-        Ok(self.fields(name, Shape::TUPLE))
+        Ok(self.fields(Owner::structure(name), Shape::TUPLE))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple_variant(
@@ -227,7 +229,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         _: usize,
     ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
-        Ok(self.fields(variant, Shape::TUPLE))
+        Ok(self.fields(Owner::variant(name, index, variant), Shape::TUPLE))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
@@ -235,7 +237,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
-        Ok(self.fields(name, Shape::NAMED))
+        Ok(self.fields(Owner::structure(name), Shape::NAMED))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_struct_variant(
@@ -246,7 +248,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         _: usize,
     ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
         self.variant(name, index, variant)?;
-        Ok(self.fields(variant, Shape::NAMED))
+        Ok(self.fields(Owner::variant(name, index, variant), Shape::NAMED))
     }
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
         self.serialize_str(&value.to_string())
@@ -335,23 +337,21 @@ impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
         if LOG {
             self.keys.push(key);
         }
-        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
+        self.written += 1;
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.owner.name(), key))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        if LOG {
-            self.keys.push("");
-        }
         self.written += 1;
-        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, self.written - 1))
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.owner.name(), self.written - 1))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, shape: Shape) -> Result<(), Fault> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
         if let (true, Some(log)) = (LOG, &mut self.to.log) {
-            log.written(self.name, self.keys);
+            log.written(self.owner, self.keys, self.written);
         }
         Ok(())
     }
@@ -360,7 +360,7 @@ impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
     fn skipped(&self, key: &'static str) -> Fault {
         let text = "the field is left out (serde's `skip_serializing_if`), and the default format has no field names to \
                     tell so: remove the attribute, or ";
-        Fault::new(Cause::Format, [text, super::REMEDY].concat()).within(self.name, key)
+        Fault::new(Cause::Format, [text, super::REMEDY].concat()).within(self.owner.name(), key)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The shape of a value: which fields were written, and which were read.
 //!
-//! Each struct, and each variant of an enum, contributes one number that is made of its field names in their order. The
-//! contributions are added up, so that the order of a map's entries is of no account. Names are constants where serde's
+//! Each struct, and each variant of an enum, contributes one number that is made of its name and those of its fields in
+//! their order. The contributions are added up, so that the order of a map's entries is of no account; without the name
+//! of the struct, two that leave out a field on opposite sides would have the sum of two that leave out none. Names are constants where serde's
 //! derive passes them, so that in an optimized build a struct costs one addition.
 
 // Where a build is optimized, the functions that take names must be inlined, or these are no constants; where it is not,
@@ -12,6 +13,44 @@
 pub(crate) struct Shape(u64);
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// Whose fields they are.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Owner {
+    /// A struct's or an enum's. Empty for a tuple.
+    pub(super) type_name: &'static str,
+    /// Its index, and its name, which may be another one where it is read.
+    pub(super) variant: Option<(u32, &'static str)>,
+}
+
+impl Owner {
+    pub(super) const TUPLE: Owner = Owner { type_name: "", variant: None };
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn structure(type_name: &'static str) -> Owner {
+        Owner { type_name, variant: None }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn variant(type_name: &'static str, index: u32, name: &'static str) -> Owner {
+        Owner { type_name, variant: Some((index, name)) }
+    }
+
+    /// What tells variants of one enum from each other: not their names, since a list of names may have aliases.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn number(self) -> usize {
+        self.variant.map_or(0, |(index, _)| 1 + index as usize)
+    }
+
+    pub(super) fn is(self, other: Owner) -> bool {
+        self.type_name == other.type_name && self.number() == other.number()
+    }
+
+    /// What errors call it.
+    pub(super) fn name(self) -> &'static str {
+        self.variant.map_or(self.type_name, |(_, name)| name)
+    }
+}
 
 impl Shape {
     /// A struct or struct variant, whose fields have names.
@@ -27,6 +66,12 @@ impl Shape {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn name(self, name: &str) -> Shape {
         Shape((self.0.rotate_left(23) ^ hash(name)).wrapping_mul(MULTIPLIER))
+    }
+
+    /// The fields of this one.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn of(self, owner: Owner) -> Shape {
+        self.name(owner.type_name).nameless(owner.number())
     }
 
     /// With so many fields that have no names.

@@ -3,6 +3,8 @@
 
 use std::cell::Cell;
 
+use super::shape::Owner;
+
 type Names = &'static [&'static str];
 
 /// A list, and how much of it. Two that have one key cost time and no more: the sums differ, and the value is compared.
@@ -19,10 +21,13 @@ thread_local! {
 }
 
 impl Key {
-    /// The first fields of a list.
+    /// The first fields of a list; an empty one stands for fields without names.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn fields(names: Names, read: usize) -> Key {
-        Key((names.as_ptr().addr() as u64) << NUMBER_BITS ^ read as u64)
+    pub(super) fn fields(owner: Owner, names: Names, read: usize) -> Key {
+        let list = (names.as_ptr().addr() as u64) << NUMBER_BITS ^ read as u64;
+        let name = owner.type_name;
+        let number = (owner.number() as u64) << NUMBER_BITS ^ name.len() as u64;
+        Key(list ^ (name.as_ptr().addr() as u64).rotate_right(NUMBER_BITS) ^ number.rotate_right(NUMBER_BITS))
     }
 
     /// A variant of an enum whose list is exact.

@@ -343,8 +343,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
                 return Filled::Overtaken;
             }
             let Some(args) = items.next() else { return Filled::Ended };
+            let encoded = out.item(T::args_size(), |out| T::encode_args(&args, out));
+            // One whose own code panics has no place among the results: the panic stands for it.
             *pulled += 1;
-            match out.item(T::args_size(), |out| T::encode_args(&args, out)) {
+            match encoded {
                 Ok(None) => {
                     *filled += 1;
                     *used = before + out.used();

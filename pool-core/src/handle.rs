@@ -201,6 +201,7 @@ impl<R> AsyncResult<R> {
         if let Err(error) = self.shared().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
+        self.shared().notifier.expect_callback();
         let (from, collect) = (self.slot.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         if let Err(Waiter::Callback(run)) = self.slot.set_waiter(run) {

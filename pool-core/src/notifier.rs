@@ -80,7 +80,7 @@ struct State {
     look_after: Duration,
     /// Jobs that have been run.
     finished: u64,
-    /// Callbacks that queue or run.
+    /// Callbacks that wait for their job, are on their way here, queue or run.
     callbacks: usize,
     /// The system has refused a thread.
     starved: bool,
@@ -111,10 +111,15 @@ impl Notifier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has the jobs run soon, in threads of their own.
+    /// Says that a callback will be [pushed](Notifier::push), when its job is done. From here on the end waits for it:
+    /// whoever takes in the outcome pushes it behind all locks, and the pool may be over before that.
+    pub(crate) fn expect_callback(&self) {
+        self.state().callbacks += 1;
+    }
+
+    /// Has the jobs run soon, in threads of their own. Each callback must have been [expected](Notifier::expect_callback).
     pub(crate) fn push(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut state = self.state();
-        state.callbacks += jobs.iter().filter(|job| matches!(job, Job::Call(_))).count();
         state.queue.extend(jobs);
         self.call_helper(state);
     }
@@ -352,6 +357,12 @@ mod tests {
         Notifier::new("test", Arc::new(EventFd::new().unwrap()))
     }
 
+    fn push(notifier: &Arc<Notifier>, jobs: Vec<Job>) {
+        let callbacks = jobs.iter().filter(|job| matches!(job, Job::Call(_)));
+        callbacks.for_each(|_| notifier.expect_callback());
+        notifier.push(jobs);
+    }
+
     fn call(callback: impl FnOnce() + Send + 'static) -> Job {
         Job::Call(Box::new(callback))
     }
@@ -373,7 +384,7 @@ mod tests {
     #[test]
     fn a_thousand_jobs_that_wait_for_one_another_run() {
         let (notifier, (jobs, done)) = (notifier(), jobs_that_meet(1000));
-        notifier.push(jobs);
+        push(&notifier, jobs);
         for _ in 0..1000 {
             done.recv_timeout(SOON).unwrap();
         }
@@ -384,7 +395,7 @@ mod tests {
     fn jobs_that_come_one_by_one_while_others_block_run() {
         let (notifier, (jobs, done)) = (notifier(), jobs_that_meet(100));
         for job in jobs {
-            notifier.push(vec![job, Job::Wake(Waker::noop().clone())]);
+            push(&notifier, vec![job, Job::Wake(Waker::noop().clone())]);
         }
         for _ in 0..100 {
             done.recv_timeout(SOON).unwrap();
@@ -400,7 +411,7 @@ mod tests {
             let sender = sender.clone();
             call(move || sender.send(()).unwrap())
         };
-        notifier.push((0..10_000).map(job).collect());
+        push(&notifier, (0..10_000).map(job).collect());
         for _ in 0..10_000 {
             done.recv_timeout(SOON).unwrap();
         }
@@ -415,7 +426,7 @@ mod tests {
         let notifier = notifier();
         for _ in 0..100 {
             let (sender, done) = channel();
-            notifier.push(vec![call(move || sender.send(()).unwrap())]);
+            push(&notifier, vec![call(move || sender.send(()).unwrap())]);
             done.recv_timeout(SOON).unwrap();
         }
         let threads = notifier.state().threads;
@@ -443,9 +454,9 @@ mod tests {
 
         let notifier = notifier();
         let (open_waker, gate) = channel();
-        notifier.push(vec![Job::Wake(Waker::from(Arc::new(Blocks(Mutex::new(gate)))))]);
+        push(&notifier, vec![Job::Wake(Waker::from(Arc::new(Blocks(Mutex::new(gate)))))]);
         let (open_callback, gate) = channel::<()>();
-        notifier.push(vec![call(move || _ = gate.recv())]);
+        push(&notifier, vec![call(move || _ = gate.recv())]);
         assert!(!notifier.close(Some(Instant::now() + Duration::from_millis(50))));
         drop(open_callback);
         assert!(notifier.close(None));

@@ -370,25 +370,30 @@ mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
     use super::*;
-    use crate::scheduler::{Config, Scheduler};
+    use crate::handle::AsyncResult;
+    use crate::rack::{Rack, SlotRef};
+    use crate::scheduler::{Config, Scheduler, Terms};
 
-    fn without_workers() -> Arc<Shared> {
-        let config = Config {
+    fn config() -> Config {
+        Config {
             workers: 0,
             max_tasks_per_worker: None,
             restart_limit: 0,
             idle_timeout: None,
             has_initializer: false,
             initializer_timeout: None,
-        };
-        let engine = Engine::new(Scheduler::new(config, 0), None, None);
+        }
+    }
+
+    fn without_workers(max_pending: u64) -> Arc<Shared> {
+        let engine = Engine::new(Scheduler::new(config(), 0), None, None);
         let (hub, _) = Hub::create(0).unwrap();
-        Shared::new(engine, hub, u64::MAX, Options::default(), "test").unwrap()
+        Shared::new(engine, hub, max_pending, Options::default(), "test").unwrap()
     }
 
     #[test]
     fn a_leader_that_unwinds_leads_no_longer() {
-        let shared = without_workers();
+        let shared = without_workers(u64::MAX);
         let was_led = Cell::new(false);
         let ready = || {
             was_led.set(was_led.get() | shared.room.is_led());
@@ -400,5 +405,39 @@ mod tests {
         // The next one can lead, and come to an end.
         assert!(!shared.wait(Some(Instant::now() + Duration::from_millis(5)), || false, drop));
         assert!(!shared.room.is_led());
+    }
+
+    #[test]
+    fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
+        let shared = without_workers(0);
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| shared.wait(None, || is_over.load(Ordering::Relaxed), drop));
+            while !shared.room.is_led() {
+                thread::yield_now();
+            }
+            for _ in 0..20 {
+                assert!(!shared.wait_or_room(Some(Instant::now() + Duration::from_millis(1)), || false, drop));
+            }
+            let crowd = shared.supervision().crowd.len();
+            is_over.store(true, Ordering::Relaxed);
+            shared.hub.ring(Sleeper::Caller);
+            assert_eq!(crowd, 1);
+        });
+    }
+
+    /// Whoever takes in an outcome has the lock no longer when it hands over the callbacks, and the pool may end meanwhile.
+    #[test]
+    fn the_end_waits_for_a_callback_that_is_on_its_way() {
+        let shared = without_workers(u64::MAX);
+        let job = Scheduler::<()>::new(config(), 0).submit(Terms::default(), |_| ());
+        let slot = SlotRef::new(&Rack::of_map(&shared, job), 0);
+        let has_run = Arc::new(AtomicBool::new(false));
+        let theirs = Arc::clone(&has_run);
+        AsyncResult::new(slot.clone(), |_| Ok(())).on_done(move |_| theirs.store(true, Ordering::Relaxed));
+        let taken_in = slot.finish(None, None).into_iter().collect();
+        assert!(!shared.notifier.close(Some(Instant::now() + Duration::from_millis(20))));
+        shared.run(Errands { waiters: taken_in, ..Errands::default() });
+        assert!(shared.notifier.close(None) && has_run.load(Ordering::Relaxed));
     }
 }

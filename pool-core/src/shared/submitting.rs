@@ -102,7 +102,7 @@ impl Shared {
             let engine = self.engine();
             self.room(&engine) > 0 || is_vain(&engine)
         };
-        self.wait(None, has_room, |thread| self.supervision().crowd.push(thread));
+        self.wait(None, has_room, |thread| self.join_crowd(thread));
     }
 
     /// As [`wait`](Shared::wait), or until more items may be pending.
@@ -114,8 +114,16 @@ impl Shared {
     ) -> bool {
         let is_ready = || ready() || self.room(&self.engine()) > 0;
         self.wait(deadline, is_ready, |thread| {
-            self.supervision().crowd.push(thread.clone());
+            self.join_crowd(thread.clone());
             register(thread);
         })
+    }
+
+    /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
+    fn join_crowd(&self, thread: Thread) {
+        let mut supervision = self.supervision();
+        if supervision.crowd.iter().all(|other| other.id() != thread.id()) {
+            supervision.crowd.push(thread);
+        }
     }
 }

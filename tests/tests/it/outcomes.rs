@@ -5,6 +5,7 @@ use std::thread;
 use pool_core::prelude::*;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use tests::gate::{Gate, pass};
+use tests::panics::expect_panic;
 use tests::procs::eventually;
 use tests::tasks::{halve, nap};
 use tests::trial::{Check, Setup, each_method, everywhere};
@@ -15,6 +16,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_map_whose_result_cannot_be_decoded_is_not_successful),
         each_method(results_that_cannot_be_decoded_count_as_failures),
         each_method(items_that_cannot_be_encoded_fail_alone_and_count),
+        each_method(an_item_whose_encoding_panics_comes_as_that_panic_alone).noisy(),
         each_method(looking_at_a_result_leaves_it_there),
         each_method(a_failure_that_was_taken_is_still_none_of_success),
         everywhere(a_map_that_is_ended_names_no_item),
@@ -114,6 +116,39 @@ impl Serialize for Reluctant {
 #[pool_task]
 fn number_of(value: Reluctant) -> u64 {
     value.0
+}
+
+/// Panics on its way if its number is 3.
+#[derive(Deserialize)]
+struct Explosive(u64);
+
+impl Serialize for Explosive {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert_ne!(self.0, 3, "on its way");
+        self.0.serialize(serializer)
+    }
+}
+
+#[pool_task]
+fn number_in(value: Explosive) -> u64 {
+    value.0
+}
+
+/// It has no result beside the panic, as an item at which the input panics has none.
+fn an_item_whose_encoding_panics_comes_as_that_panic_alone(setup: &Setup) {
+    let pool = setup.pool();
+    let items = || (0..6).map(Explosive);
+    let mut numbers = pool.imap(number_in::Task, items()).unwrap();
+    for number in 0..3 {
+        assert_eq!(numbers.next().unwrap().unwrap(), number);
+    }
+    assert_eq!(numbers.size_hint().1, Some(0));
+    assert!(expect_panic(|| numbers.next()).contains("on its way"));
+    assert!(numbers.next().is_none());
+    let mut numbers = pool.imap_unordered(number_in::Task, items()).unwrap();
+    assert!((0..3).all(|_| numbers.next().unwrap().is_ok()));
+    assert!(expect_panic(|| numbers.next()).contains("on its way"));
+    assert!(expect_panic(|| pool.map(number_in::Task, items())).contains("on its way"));
 }
 
 fn items_that_cannot_be_encoded_fail_alone_and_count(setup: &Setup) {

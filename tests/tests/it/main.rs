@@ -10,6 +10,7 @@ mod deaths;
 mod endurance;
 mod errors;
 mod fork_servers;
+mod forking_tasks;
 mod formats;
 mod handles;
 mod hosts;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         crashes::checks(),
         matrix::checks(),
         mischief::checks(),
+        forking_tasks::checks(),
         moments::checks(),
         initializer::checks(),
         deaths::checks(),

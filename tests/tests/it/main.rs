@@ -30,6 +30,7 @@ mod mischief;
 mod moments;
 mod names;
 mod neighbours;
+mod odd_hosts;
 mod outcomes;
 mod output;
 mod passed_on_panics;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         endurance::checks(),
         fork_servers::checks(),
         inherits::checks(),
+        odd_hosts::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

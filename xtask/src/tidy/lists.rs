@@ -31,7 +31,7 @@ pub(super) const UNSAFE: [&str; 26] = [
 ];
 
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
-pub(super) const ATOMICS: [&str; 12] = [
+pub(super) const ATOMICS: [&str; 13] = [
     "pool-core/src/chunk.rs",
     "pool-core/src/limits.rs",
     "pool-core/src/lineage.rs",
@@ -39,6 +39,7 @@ pub(super) const ATOMICS: [&str; 12] = [
     "pool-core/src/shared.rs",
     "pool-core/src/signals.rs",
     "pool-core/src/sync.rs",
+    "pool-core/src/worker.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",

@@ -11,11 +11,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
 use nix::poll::PollFlags;
+use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, Shutdown, SockFlag, SockType, recv, sendmsg, shutdown, socketpair,
 };
+use pool_ipc::sys::off_standard_streams;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,7 +37,8 @@ impl Control {
         let flags = SockFlag::SOCK_CLOEXEC;
         let (one, other) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)
             .map_err(|error| Error::system("socketpair", error))?;
-        Ok((Control(one), Control(other)))
+        let off = |fd| off_standard_streams(fd).map_err(|error| Error::system("fcntl", error));
+        Ok((Control(off(one)?), Control(off(other)?)))
     }
 
     /// Whether this process was started with such a socket as its standard input, in which a greeting of this number
@@ -156,7 +158,9 @@ impl Control {
                 let rights = unsafe { std::slice::from_raw_parts(data, count) };
                 // SAFETY:
                 // - the kernel has just made these descriptors for this process, and nobody else knows them.
-                fds.extend(rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                let rights = rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                // Those behind one for which there is no other number would be taken for it.
+                fds.extend(rights.map_while(|fd| off_standard_streams(fd).ok()));
             }
             // SAFETY:
             // - as above.
@@ -178,16 +182,16 @@ impl From<OwnedFd> for Control {
     }
 }
 
-/// The descriptor under a number that is no standard stream's: a process that has closed some of those gets their
-/// numbers for whatever it opens next, and what a task prints would go there.
-pub(crate) fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
-    if fd.as_raw_fd() > libc::STDERR_FILENO {
-        return Ok(fd);
-    }
-    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
+/// What a thread that polls is woken by: its own, and never a standard stream.
+pub(crate) fn bell() -> Result<EventFd> {
+    let made = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(OwnedFd::from);
+    let fd = made
+        .map_err(io::Error::from)
+        .and_then(off_standard_streams)
+        .map_err(|error| Error::system("eventfd", error))?;
     // SAFETY:
-    // - the kernel has just made this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+    // - it was an `EventFd`, or is a copy of one.
+    Ok(unsafe { EventFd::from_owned_fd(fd) })
 }
 
 // ---- what waits to be sent -----------------------------------------------------------------------------------------

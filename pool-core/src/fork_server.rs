@@ -30,7 +30,7 @@ use crate::limits::{OOM_SCORE_BEFORE, Settings};
 use crate::message::{Greeting, Launch, Report, Request, Role, Step, exit};
 use crate::output;
 use crate::signals;
-use crate::spawn::MARKER;
+use crate::spawn::{MARKER, enter_directory};
 use crate::table;
 use crate::worker::{self, Worker};
 
@@ -86,7 +86,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
 
 /// Gives this process the umask and the working directory that its host had when the pool was made.
 fn restore(mask: Option<u32>, cwd: Option<OwnedFd>) {
-    let is_restored = cwd.is_some_and(|cwd| nix::unistd::fchdir(cwd).is_ok());
+    let is_restored = cwd.is_some_and(|cwd| enter_directory(&cwd).is_ok());
     if !is_restored {
         // Relative paths would mean other files.
         signals::exit_now(exit::NO_DIRECTORY);

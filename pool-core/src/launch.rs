@@ -18,9 +18,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::{ForkResult, Pid};
 use pool_ipc::Descriptors;
-use pool_ipc::sys::{pidfd_open, pidfd_send_signal};
+use pool_ipc::sys::{off_standard_streams, pidfd_open, pidfd_send_signal};
 
-use crate::control::{Control, off_standard_streams};
+use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::Settings;
 use crate::message::{Greeting, Role, exit};
@@ -93,10 +93,8 @@ impl Server {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair()?;
-        // It becomes the new process's standard input, or, in a copy, makes room for that.
-        let theirs = off_standard_streams(theirs.into_fd()).map_err(|error| Error::system("fcntl", error))?;
         if method == StartMethod::Fork {
-            return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs.into());
+            return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
         }
         if !fork_server::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
@@ -110,7 +108,7 @@ impl Server {
         let [host_fd, worker_fd] = hub.as_fds();
         ours.send(&Greeting { nonce, fingerprint, role }, &[host_fd, worker_fd, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
-        let pid = inherited.start(nonce, &theirs)?;
+        let pid = inherited.start(nonce, &theirs.into_fd())?;
         Server::adopt(pid, ours)
     }
 

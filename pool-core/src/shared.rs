@@ -9,11 +9,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Patience, Sleeper};
 
 use crate::alarm::{Alarm, NEVER};
+use crate::control;
 use crate::engine::{Engine, Errands};
 use crate::error::{Error, ErrorKind, Result};
 use crate::lineage::Lineage;
@@ -63,8 +64,7 @@ struct Supervision {
 impl Shared {
     /// `name` is the pool's.
     pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64, defaults: Options, name: &str) -> Result<Arc<Self>> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-        let bell = Arc::new(EventFd::from_flags(flags).map_err(|error| Error::system("eventfd", error))?);
+        let bell = Arc::new(control::bell()?);
         Ok(Arc::new(Shared {
             engine: Mutex::new(engine),
             hub,

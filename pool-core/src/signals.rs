@@ -11,8 +11,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -21,6 +20,7 @@ use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::Journal;
 
 use crate::limits::has_memory_limit;
+use crate::lineage::Lineage;
 use crate::message::{LastWords, exit};
 use crate::panic;
 
@@ -58,7 +58,9 @@ pub(crate) fn prepare_worker(server: u32, name: &CStr) {
     if armed.is_err() || getppid().as_raw() as u32 != server {
         exit_now(exit::ORPHANED);
     }
-    // A worker that is an executable of its own has not inherited the handlers.
+    // A worker that is an executable of its own has not inherited the handlers, and `std`'s `Command` has given it the
+    // default for SIGPIPE.
+    set(Signal::SIGPIPE, SigHandler::SigIgn);
     leave_interrupts_to_the_host();
     let _ = SigSet::empty().thread_set_mask();
 }
@@ -174,9 +176,18 @@ pub(crate) fn exit_now(code: i32) -> ! {
 
 // ---- last words ------------------------------------------------------------------------------------------------
 
-static JOURNAL: OnceLock<Journal> = OnceLock::new();
+/// A [`Pen`] that is never freed, or null in a process that is no worker. A worker that makes a pool of copies of itself
+/// has it replaced in them.
+static PEN: AtomicPtr<Pen> = AtomicPtr::new(std::ptr::null_mut());
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
+
+/// What a dying worker writes with.
+struct Pen {
+    journal: Journal,
+    /// The journal is not there in a copy that a task forks, which has the handlers, too.
+    me: Lineage,
+}
 
 /// The kernel keeps this much below a stack free of other mappings.
 const GUARD_GAP: usize = 1 << 20;
@@ -187,14 +198,12 @@ const HANDLER_STACK: usize = 64 << 10;
 
 /// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the
 /// stack or of the memory allowed.
-pub(crate) fn note_deaths(journal: Journal) {
+pub(crate) fn note_deaths(journal: Journal, me: Lineage) {
     let here = 0u8;
     STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft.min(1 << 40));
     STACK_BYTES.store(limit as usize, Ordering::Relaxed);
-    if JOURNAL.set(journal).is_err() {
-        return;
-    }
+    PEN.store(Box::leak(Box::new(Pen { journal, me })), Ordering::Release);
     // Never touched before there is a death: as zeroes it would be the larger part of a small worker's memory.
     let memory = Box::leak(Box::<[u8]>::new_uninit_slice(HANDLER_STACK));
     let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK };
@@ -218,7 +227,11 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     } else {
         None
     };
-    match (JOURNAL.get(), words) {
+    // SAFETY:
+    // - it is null, or was made of a `Pen` that is never freed.
+    let pen = unsafe { PEN.load(Ordering::Acquire).as_ref() };
+    let journal = pen.filter(|pen| pen.me.is_surely_here()).map(|pen| &pen.journal);
+    match (journal, words) {
         (Some(journal), Some(words)) => journal.note(words),
         // The hook has noted a panic, but it was caught, or was another thread's: that is not why this thread aborts.
         // `panicking` looks at a counter, and at one of this thread if there is any panic.

@@ -18,13 +18,16 @@ use std::{fs, ptr, thread};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
+use pool_ipc::sys::off_standard_streams;
 
-use crate::control::off_standard_streams;
 use crate::error::{Error, ErrorKind, Result};
 
 /// See proc(5): this is the executable even after its file was replaced.
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";
 const EXECUTABLE_PATH: &str = "/proc/self/exe";
+
+/// See proc(5): this is the working directory, whatever its path has become and whoever may search it.
+const CWD: &str = "/proc/self/cwd";
 
 /// The variable that tells a new process to look for a greeting in its standard input. Other versions of this crate in the
 /// program look for their own.
@@ -54,7 +57,9 @@ impl Inherited {
     /// `System` if there is no descriptor left for the working directory.
     pub(crate) fn take() -> Result<Inherited> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let cwd = open(".", flags, Mode::empty()).map_err(io::Error::from).and_then(off_standard_streams);
+        // The path "." asks for the right to search the directory, which a host that has changed its user may lack.
+        let cwd = open(".", flags, Mode::empty()).or_else(|_| open(CWD, flags, Mode::empty()));
+        let cwd = cwd.map_err(io::Error::from).and_then(off_standard_streams);
         let cwd = cwd.map_err(|error| Error::system("opening the working directory", error))?;
         // No string of a process's start holds a zero.
         let string = |bytes: Vec<u8>| CString::new(bytes).ok();
@@ -110,6 +115,22 @@ impl Inherited {
         };
         check(error).map(|()| Pid::from_raw(pid))
     }
+}
+
+/// Makes this the working directory of this process, which may be there already.
+///
+/// # Errors
+///
+/// As fchdir(2).
+pub(crate) fn enter_directory(cwd: &OwnedFd) -> io::Result<()> {
+    let entered = nix::unistd::fchdir(cwd).map_err(io::Error::from);
+    entered.or_else(|error| if is_working_directory(cwd) { Ok(()) } else { Err(error) })
+}
+
+/// Whether it is, without a right to search it.
+fn is_working_directory(directory: &OwnedFd) -> bool {
+    let (Ok(found), Ok(here)) = (nix::sys::stat::fstat(directory), fs::metadata(CWD)) else { return false };
+    (found.st_dev, found.st_ino) == (here.dev(), here.ino())
 }
 
 fn pointers<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*mut libc::c_char> {

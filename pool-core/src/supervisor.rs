@@ -3,7 +3,7 @@
 //! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
 //! and on a bell that other threads ring when they have something for it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::MsgFlags;
 use nix::sys::time::TimeSpec;
 use nix::unistd::Pid;
-use pool_ipc::sys::monotonic_ns;
+use pool_ipc::sys::{monotonic_ns, off_standard_streams};
 use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::control::{Outbox, SEND_PAUSE};
@@ -43,6 +44,11 @@ pub(crate) struct Supervisor {
     /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
     launching: BTreeMap<WorkerId, HostEnd>,
     requests: Outbox<Request, OwnedFd>,
+    /// Readable when a worker has ended. A fork server that is stopped does not say so. Made after the first server, which
+    /// must not have it, and left out where the system refuses it.
+    ends: Option<Epoll>,
+    /// Processes that have ended, of which the fork server has still to tell.
+    ended: BTreeSet<u32>,
     /// When the fork server should have said something, since there is something to say.
     due: Option<Nanos>,
 }
@@ -74,6 +80,8 @@ impl Supervisor {
             wanted: VecDeque::new(),
             launching: BTreeMap::new(),
             requests: Outbox::new(),
+            ends: None,
+            ended: BTreeSet::new(),
             due: None,
         }
     }
@@ -104,7 +112,7 @@ impl Supervisor {
 
     fn await_launch(&mut self) -> Result<()> {
         let until = monotonic_ns().saturating_add(SILENCE);
-        let [_, has_news, has_ended] = self.wait_for_news([None, self.control(), self.end_of_server()], until);
+        let [_, has_news, has_ended, _] = self.wait_for_news([None, self.control(), self.end_of_server(), None], until);
         if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
             return Err(self.lose_server().0);
         }
@@ -194,7 +202,7 @@ impl Supervisor {
 
     /// Sleeps until something is to be done, and takes in what the fork server says.
     fn wait(&mut self, awaits_death: bool) {
-        if !awaits_death && self.launching.is_empty() {
+        if !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SILENCE));
@@ -207,12 +215,16 @@ impl Supervisor {
         let is_ready = loop {
             let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
             let bell = Some((self.shared.bell.as_fd(), PollFlags::POLLIN));
-            match self.wait_for_news([bell, self.control(), self.end_of_server()], until()) {
+            let ends = self.ends.as_ref().map(|ends| (ends.0.as_fd(), PollFlags::POLLIN));
+            match self.wait_for_news([bell, self.control(), self.end_of_server(), ends], until()) {
                 // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
-                [false, false, false] if until() > monotonic_ns() => {}
+                [false, false, false, false] if until() > monotonic_ns() => {}
                 is_ready => break is_ready,
             }
         };
+        if is_ready[3] {
+            self.take_ends();
+        }
         if is_ready[0] {
             let _ = self.shared.bell.read();
         }
@@ -240,13 +252,34 @@ impl Supervisor {
     }
 
     /// Tells which descriptors are ready, after one is or the time has come.
-    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 3], until: Nanos) -> [bool; 3] {
+    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
         wait_for(fds, until).unwrap_or_else(|_| {
             thread::sleep(LOOK_EVERY);
             let server = self.server.as_ref();
             let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
-            [true, server.is_some_and(|server| server.control.has_news()), has_ended]
+            [true, server.is_some_and(|server| server.control.has_news()), has_ended, true]
         })
+    }
+
+    /// Has the end of a worker noticed here, too.
+    fn watch(&mut self, pid: u32, pidfd: &OwnedFd) {
+        if self.ends.is_none() {
+            let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|ends| ends.0);
+            let made = made.map_err(io::Error::from).and_then(off_standard_streams);
+            self.ends = made.ok().map(Epoll);
+        }
+        if let Some(ends) = &self.ends {
+            let _ = ends.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, pid.into()));
+        }
+    }
+
+    /// Notes which workers have ended.
+    fn take_ends(&mut self) {
+        let Some(ends) = &self.ends else { return };
+        let mut events = [EpollEvent::empty(); REPORTS_TOGETHER];
+        while let Ok(count @ 1..) = ends.wait(&mut events, EpollTimeout::ZERO) {
+            self.ended.extend(events[..count].iter().map(|event| event.data() as u32));
+        }
     }
 
     fn launch(&mut self, worker: WorkerId) -> Result<()> {
@@ -298,6 +331,9 @@ impl Supervisor {
                 self.not_launched(worker as WorkerId, launch_error(step, errno));
             }
             Report::Exited { worker, pid, status } => {
+                // The end was there to be seen before the report, and is not to be noted after it.
+                self.take_ends();
+                self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
                 self.shared.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
@@ -308,6 +344,7 @@ impl Supervisor {
     fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
         let Some(mut end) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
+            self.watch(pid, &pidfd);
             let lane = Lane::new(end, pid, pidfd);
             self.shared.with(|engine| engine.launched(worker, lane));
         } else {
@@ -354,6 +391,8 @@ impl Supervisor {
             });
             killed.collect()
         });
+        self.take_ends();
+        self.ended.clear();
         let deadline = Instant::now() + DEATH;
         let cause = end.of_workers();
         for (worker, pid, pidfd) in lost {

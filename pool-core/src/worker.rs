@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::alloc::Layout;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
@@ -72,7 +72,8 @@ impl Worker {
     }
 }
 
-static CURRENT: OnceLock<Worker> = OnceLock::new();
+/// A [`Worker`] that is never freed, or null. A worker that makes a pool of copies of itself has it replaced in them.
+static CURRENT: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The worker that this code runs in, `None` in any other process.
 ///
@@ -90,20 +91,23 @@ static CURRENT: OnceLock<Worker> = OnceLock::new();
 /// # Ok(()) }
 /// ```
 pub fn current_worker() -> Option<Worker> {
+    // SAFETY:
+    // - it is null, or was made of a `Worker` that is never freed.
+    let worker = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
     // A process that the task forked is no worker.
-    CURRENT.get().copied().filter(|worker| worker.pid == std::process::id())
+    worker.copied().filter(|worker| worker.pid == std::process::id())
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &Settings) -> ! {
-    let _ = CURRENT.set(worker);
+    CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
     settings.apply(worker.id as u32);
     output::prepare();
     let me = Lineage::here();
-    signals::note_deaths(end.journal.clone());
+    signals::note_deaths(end.journal.clone(), me);
     note_panics(end.journal.clone(), me);
     Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody, is_new: true }.serve()
 }

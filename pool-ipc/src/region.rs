@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CStr;
+use std::io;
 use std::mem::{ManuallyDrop, align_of, size_of};
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,7 @@ use super::error::Error;
 use super::layout::{Plain, WORDS_BYTES};
 use super::memory::Memory;
 use super::shared::{Keeper, Shared};
+use super::sys::off_standard_streams;
 
 /// Seals of all shared memory: memory that can change its size kills its readers with SIGBUS, and memory whose seals can
 /// change could do so later.
@@ -90,7 +92,9 @@ fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
         Err(Errno::EINVAL) => memfd_create(name, flags), // Linux before 6.3 does not know the flag
         made => made,
     }
-    .map_err(|errno| Error::system("memfd_create", errno))
+    .map_err(io::Error::from)
+    .and_then(off_standard_streams)
+    .map_err(|error| Error::system("memfd_create", error))
 }
 
 /// Takes the memory of the first `bytes` now: without this a full machine would say so with SIGBUS at the first touch of a

@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
 use std::time::Duration;
 
+use nix::fcntl::{FcntlArg, fcntl};
+
 use super::sync::AtomicU32;
 
 /// Sleeps while `*word == expected`, until woken, timed out or interrupted, or for no reason.
@@ -73,7 +75,21 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     }
     let fd = i32::try_from(fd).expect("file descriptors are ints");
     // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    off_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// The descriptor under a number that is no standard stream's: a process that has closed some of those gets their
+/// numbers for whatever it opens next, and what it prints would go there, into shared memory for one.
+///
+/// # Errors
+/// `EMFILE`: no other number is free.
+pub fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(fd);
+    }
+    let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
+    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Sends `signal` to the process that `pidfd` stands for; 0 only asks whether that would be possible.

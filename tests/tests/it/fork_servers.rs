@@ -24,6 +24,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_copy_of_the_fork_server_does_not_hide_its_end).methods(&[StartMethod::ForkServer]),
         each_method(the_end_of_the_fork_server_is_told_with_its_signal),
         each_method(a_silent_fork_server_is_given_up_and_that_is_told),
+        each_method(the_death_of_a_worker_is_seen_although_the_fork_server_is_stopped),
         each_method(a_second_pool_of_copies_waits_for_the_end_of_the_first).methods(&[StartMethod::Fork]),
         each_method(a_pool_is_broken_after_as_many_restarts_as_are_allowed),
         each_method(a_program_that_its_loader_has_started_says_so),
@@ -179,6 +180,16 @@ fn the_end_of_the_fork_server_is_told_with_its_signal(setup: &Setup) {
         }
         assert_eq!(pool.apply(square::Task.retries(5), 3).unwrap(), 9);
     }
+}
+
+fn the_death_of_a_worker_is_seen_although_the_fork_server_is_stopped(setup: &Setup) {
+    let pool = setup.pool();
+    let mut running = pool.apply_async(nap::Task, 600_000).unwrap();
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    procs::signal(fork_server().pid, Signal::SIGSTOP);
+    pool.worker_pids().into_iter().for_each(procs::kill_9);
+    let error = running.get_timeout(procs::SOON).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::WorkerDied, "{error}");
 }
 
 fn a_silent_fork_server_is_given_up_and_that_is_told(setup: &Setup) {

@@ -288,6 +288,7 @@ fn ignored_signals_are_the_hosts_and_handlers_are_not(setup: &Setup) {
         mask & (1 << (signal as u32 - 1)) != 0
     };
     assert!(has("SigIgn:", Signal::SIGUSR2) && !has("SigIgn:", Signal::SIGCHLD));
+    assert!(has("SigIgn:", Signal::SIGPIPE));
     assert_eq!(has("SigCgt:", Signal::SIGUSR1), setup.method == StartMethod::Fork);
     assert!(!has("SigBlk:", Signal::SIGUSR1));
 }

@@ -10,6 +10,7 @@ mod deaths;
 mod endurance;
 mod errors;
 mod fork_servers;
+mod forking_tasks;
 mod formats;
 mod handles;
 mod hosts;
@@ -29,6 +30,7 @@ mod mischief;
 mod moments;
 mod names;
 mod neighbours;
+mod odd_hosts;
 mod outcomes;
 mod output;
 mod passed_on_panics;
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         crashes::checks(),
         matrix::checks(),
         mischief::checks(),
+        forking_tasks::checks(),
         moments::checks(),
         initializer::checks(),
         deaths::checks(),
@@ -99,6 +102,7 @@ fn main() -> ExitCode {
         endurance::checks(),
         fork_servers::checks(),
         inherits::checks(),
+        odd_hosts::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

@@ -40,6 +40,7 @@ pub(super) const ATOMICS: [&str; 13] = [
     "pool-core/src/shared/submitting.rs",
     "pool-core/src/signals.rs",
     "pool-core/src/sync.rs",
+    "pool-core/src/worker.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",

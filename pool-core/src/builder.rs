@@ -7,19 +7,19 @@ use std::time::Duration;
 use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
-use crate::arguments::encode_one;
+use crate::caller::arguments::encode_one;
+use crate::caller::outcome;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::Shared;
+use crate::host::supervisor::Supervisor;
 use crate::launch::StartMethod;
-use crate::limits::Settings;
-use crate::outcome;
+use crate::launch::spawn::Inherited;
 use crate::pool::Pool;
 use crate::scheduler::{Config, Scheduler, nanos};
-use crate::shared::Shared;
-use crate::spawn::Inherited;
-use crate::supervisor::Supervisor;
-use crate::table;
+use crate::task::table;
 use crate::task::{Options, Task};
+use crate::worker::limits::Settings;
 
 /// Sets a pool up; from [`Pool::builder`].
 ///

@@ -11,6 +11,18 @@
 //! specialization"). A type that is none of these gets [`NoCodec`], so that the macro's one check can say so in our
 //! words.
 
+pub(crate) mod bounded;
+pub(crate) mod bytes;
+#[cfg(feature = "cbor")]
+pub(crate) mod cbor;
+pub(crate) mod compact;
+pub(crate) mod decoder;
+pub(crate) mod encoder;
+pub(crate) mod fault;
+pub(crate) mod large_vec;
+pub(crate) mod number_buffer;
+pub(crate) mod plain;
+
 use std::borrow::Borrow;
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fmt;
@@ -21,12 +33,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 #[cfg(feature = "cbor")]
-use crate::cbor;
-use crate::compact;
-use crate::decoder::Decoder;
-use crate::encoder::Encoder;
-use crate::landing::Landing;
-use crate::plain::{Plain, stride};
+use crate::codec::decoder::Decoder;
+use crate::codec::encoder::Encoder;
+use crate::codec::number_buffer::Landing;
+use crate::codec::plain::{Plain, stride};
 
 /// Why a value could not be encoded or decoded.
 #[derive(Debug)]
@@ -261,7 +271,7 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        crate::guard::check_sequence(value.len(), T::SIZE)?;
+        crate::codec::bounded::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
         Ok(())

@@ -5,9 +5,9 @@
 //! [`Engine::errands`].
 
 mod calls;
-mod desk;
 mod errors;
 mod replies;
+mod worker_handle;
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -16,18 +16,18 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
-use self::desk::{Death, Desk};
 use self::errors::exceeded;
-use crate::bytes::Cut;
+use self::worker_handle::{Death, Desk};
+use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
+use crate::job::Payload;
+use crate::job::completion::Part;
+use crate::job::waiters::Waiters;
 use crate::lane::Lane;
-use crate::message::{call, exit};
-use crate::oom_kills;
-use crate::payload::Payload;
+use crate::lane::messages::{call, exit};
+use crate::process::oom_kills;
 use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, WorkerId};
-use crate::slot::Part;
 use crate::stats::Counts;
-use crate::waiters::Waiters;
 
 /// The initializer: its call, and how to tell whether its reply means success.
 #[derive(Debug)]

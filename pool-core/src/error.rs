@@ -13,9 +13,9 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 
 pub use self::kind::ErrorKind;
-use crate::panic::PanicReport;
-use crate::quantity;
-use crate::table::Entry;
+use crate::process::panic::PanicReport;
+use crate::task::table::Entry;
+use crate::units;
 
 /// The result of a pool's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -134,7 +134,7 @@ impl Error {
 
     /// Of a worker that died when an allocation failed.
     pub(crate) fn out_of_memory(status: ExitStatus, limit: Option<u64>) -> Self {
-        let limit = limit.map_or_else(|| "a limit".to_owned(), quantity::size);
+        let limit = limit.map_or_else(|| "a limit".to_owned(), units::size);
         let mut error = Error::worker_died(status, Some(&format!("needed more than {limit}")));
         error.0.kind = ErrorKind::MemoryLimit;
         error

@@ -8,12 +8,12 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::notifier::{Job, run_in_copy};
-use crate::quantity;
-use crate::rack::SlotRef;
-use crate::shared::Shared;
-use crate::slot::Slot;
-use crate::waiters::{Arrivals, Waiter};
+use crate::host::Shared;
+use crate::host::notifier::{Job, run_in_copy};
+use crate::job::batch::SlotRef;
+use crate::job::completion::Slot;
+use crate::job::waiters::{Arrivals, Waiter};
+use crate::units;
 
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
 /// ([`Pool::map_async`](crate::Pool::map_async)).
@@ -114,7 +114,7 @@ impl<R> AsyncResult<R> {
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
-                format!("no outcome after {}; the job goes on", quantity::time(limit)),
+                format!("no outcome after {}; the job goes on", units::time(limit)),
             ));
         }
         self.collect_and_stay()

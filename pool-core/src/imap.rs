@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::caller::input::Feed;
+use crate::caller::outcome::decode;
+use crate::caller::ranges::Ranges;
+use crate::caller::window::Window;
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::Feed;
-use crate::outcome::decode;
-use crate::ranges::Ranges;
-use crate::slot::Part;
+use crate::job::completion::Part;
 use crate::task::Task;
-use crate::window::Window;
 
 /// An input that has not yielded enough for so long is slow.
 const SLOW: Duration = Duration::from_millis(1);

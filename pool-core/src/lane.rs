@@ -3,8 +3,10 @@
 //!
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
-mod calls;
+pub(crate) mod messages;
+
 mod replies;
+mod requests;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,11 +14,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::unistd::Pid;
 use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
 
-use self::calls::{Outgoing, Sent};
 pub(crate) use self::replies::{Body, Reply};
-use crate::bytes::Bytes;
+use self::requests::{Outgoing, Sent};
+use crate::codec::bytes::Bytes;
+use crate::lane::messages::LastWords;
 use crate::launch::kill_process;
-use crate::message::LastWords;
 use crate::scheduler::Begun;
 
 /// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to

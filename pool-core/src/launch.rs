@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod control;
+pub(crate) mod serve;
+pub(crate) mod spawn;
+
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
@@ -20,13 +24,14 @@ use nix::unistd::{ForkResult, Pid};
 use pool_ipc::Descriptors;
 use pool_ipc::sys::{off_standard_streams, pidfd_open, pidfd_send_signal};
 
-use crate::control::Control;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::Settings;
-use crate::message::{Greeting, Role, exit};
-use crate::output;
-use crate::spawn::{self, EXECUTABLE, Inherited, MARKER};
-use crate::{fork_server, signals, table};
+use crate::lane::messages::{Greeting, Role, exit};
+use crate::launch::control::Control;
+use crate::launch::spawn::{EXECUTABLE, Inherited, MARKER};
+use crate::process::output;
+use crate::process::signals;
+use crate::task::table;
+use crate::worker::limits::Settings;
 
 /// How worker processes come to be.
 ///
@@ -96,7 +101,7 @@ impl Server {
         if method == StartMethod::Fork {
             return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
         }
-        if !fork_server::is_in_executable() {
+        if !serve::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
                 use `StartMethod::Fork`";
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -147,7 +152,7 @@ impl Server {
                 }
                 signals::open_standard_streams();
                 signals::close_stdin();
-                fork_server::serve(theirs, hub_copy, host, settings, None)
+                serve::serve(theirs, hub_copy, host, settings, None)
             }
             Side::Parent(pid) => Server::adopt(pid, ours),
         }

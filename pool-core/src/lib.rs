@@ -77,73 +77,41 @@
 #![deny(unsafe_code)]
 
 mod builder;
+mod error;
 mod handle;
 mod imap;
 mod pool;
 mod stats;
-mod task;
 
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
 pub mod prelude;
 
-// From a call to bytes, and back.
-mod arguments;
-mod blocks;
-mod bytes;
-#[cfg(feature = "cbor")]
-mod cbor;
-mod codec;
-mod compact;
-mod decoder;
-mod draft;
-mod encoder;
-mod error;
-mod fault;
-mod feed;
-mod guard;
-mod landing;
-mod outcome;
-mod output;
-mod plain;
-mod quantity;
-mod ranges;
-mod stack;
-mod table;
-mod window;
+// The thread that called.
+mod caller;
 
-// The host.
-mod alarm;
+// The host's own threads, and the lock that they and the callers share.
 mod engine;
-mod lane;
-mod notifier;
-mod payload;
-mod rack;
-mod rest;
-mod room;
+mod host;
+mod job;
 mod scheduler;
-mod shared;
-mod slot;
-mod status;
-mod supervisor;
-mod sync;
-mod waiters;
 
-// Other processes.
-mod chunk;
-mod control;
-mod fork_server;
+// Between the host and its workers.
+mod lane;
+
+// The fork server, and the worker processes.
 mod launch;
-mod limits;
-mod lineage;
-mod message;
-mod oom_kills;
-mod panic;
-mod signals;
-mod spawn;
-mod vector;
 mod worker;
+
+// Functions and values.
+mod codec;
+mod task;
+
+// The operating system, and units.
+mod process;
+mod sync;
+mod units;
 
 // The host against lies.
 #[cfg(any(test, fuzzing))]
@@ -157,7 +125,7 @@ pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
 pub use crate::stats::Stats;
-pub use crate::table::{Entry, tasks};
+pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::{Worker, current_worker};
 #[doc(inline)]

@@ -5,19 +5,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::arguments::encode_owned;
 use crate::builder::PoolBuilder;
+use crate::caller::arguments::encode_owned;
+use crate::caller::input::Feed;
+use crate::caller::outcome::{self, Gathered};
 use crate::error::{Error, ErrorKind, Result};
-use crate::feed::Feed;
 use crate::handle::AsyncResult;
+use crate::host::Shared;
 use crate::imap::{Imap, ImapUnordered};
-use crate::outcome::{self, Gathered};
-use crate::payload::Call;
-use crate::quantity;
+use crate::job::Call;
 use crate::scheduler::{State, Terms};
-use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::task::Task;
+use crate::units;
 
 /// A fixed number of worker processes, and the jobs that wait for them.
 ///
@@ -363,7 +363,7 @@ impl Pool {
         if is_over {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {}; it goes on", quantity::time(limit))))
+        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {}; it goes on", units::time(limit))))
     }
 
     fn check_closed(&self) -> Result<()> {

@@ -1,18 +1,18 @@
 //! Not public API. Used by generated code.
 
+pub use crate::codec::decoder::Decoder;
+pub use crate::codec::encoder::Encoder;
+pub use crate::codec::number_buffer::Landing;
+pub use crate::codec::plain::Plain;
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
 pub use crate::codec::{CodecError, Decode, Encode, Lent};
 pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
 pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
-pub use crate::decoder::Decoder;
-pub use crate::encoder::Encoder;
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
-pub use crate::landing::Landing;
-pub use crate::plain::Plain;
-pub use crate::table::{Entry, Info, TASKS};
 pub use crate::task::Options;
+pub use crate::task::table::{Entry, Info, TASKS};
 pub use linkme;
 pub use serde;
 pub use std::boxed::Box;

@@ -1,16 +1,18 @@
 //! What `#[pool_task]` makes of a function: a [`Task`], its options, and its line in the dispatch table.
 
+pub(crate) mod table;
+
 use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::codec::CodecError;
-use crate::decoder::Decoder;
-use crate::encoder::Encoder;
+use crate::codec::decoder::Decoder;
+use crate::codec::encoder::Encoder;
+use crate::codec::number_buffer::Landing;
 use crate::error::{Error, ErrorKind};
-use crate::landing::Landing;
 use crate::scheduler::{Nanos, nanos};
-use crate::table::Entry;
+use crate::task::table::Entry;
 
 /// A function that a pool can run in a worker process.
 ///

@@ -2,6 +2,9 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod limits;
+pub(crate) mod run;
+
 use std::alloc::Layout;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
@@ -9,15 +12,15 @@ use std::time::{Duration, Instant};
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Descriptors, HubWorker, Journal, Patience, Record, WorkerEnd};
 
-use crate::chunk::{self, Chunk, Input, Link};
-use crate::limits::{RssWatch, Settings};
-use crate::lineage::Lineage;
-use crate::message::{LastWords, call, exit, reply};
-use crate::output;
-use crate::panic::{self, PanicReport};
-use crate::signals;
-use crate::table::TASKS;
-use crate::vector;
+use crate::codec::large_vec;
+use crate::lane::messages::{LastWords, call, exit, reply};
+use crate::process::fork_check::Lineage;
+use crate::process::output;
+use crate::process::panic::{self, PanicReport};
+use crate::process::signals;
+use crate::task::table::TASKS;
+use crate::worker::limits::{RssWatch, Settings};
+use crate::worker::run::{Chunk, Input, Link};
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +70,7 @@ impl Worker {
     /// # Ok(()) }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline = chunk::deadline();
+        let deadline = run::deadline();
         (deadline > 0).then(|| Instant::now() + Duration::from_nanos(deadline.saturating_sub(monotonic_ns())))
     }
 }
@@ -213,7 +216,7 @@ impl Station {
             if first.is_none() && !record.more() {
                 return Ok(Call { record, is_long: false });
             }
-            if vector::try_reserve(&mut self.long, record.len).is_err() {
+            if large_vec::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
             }
             self.end.calls.copy(&record, &mut self.long);

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::error::Error;
-use crate::payload::{Call, Payload};
-use crate::rack::SlotRef;
+use crate::host::Shared;
+use crate::job::batch::SlotRef;
+use crate::job::{Call, Payload};
 use crate::scheduler::{JobId, Terms};
-use crate::shared::Shared;
 
 /// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
 const SUBMISSIONS_PER_ROUND: u64 = 128;

@@ -6,11 +6,11 @@ use std::time::Duration;
 use pool_ipc::sys::monotonic_ns;
 
 use super::{Death, Engine};
-use crate::bytes::Bytes;
+use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::message::{Failure, LastWords};
-use crate::quantity;
+use crate::lane::messages::{Failure, LastWords};
 use crate::scheduler::{JobId, Nanos, State, Verdict, WorkerId};
+use crate::units;
 
 /// What a worker did whose replies make no sense.
 pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
@@ -121,7 +121,7 @@ impl Engine {
 }
 
 pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
-    let [limit, ran] = [limit, ran].map(|ns| quantity::time(Duration::from_nanos(ns)));
+    let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
     format!("exceeded its limit of {limit} after {ran} and was killed")
 }
 

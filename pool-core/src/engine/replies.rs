@@ -3,10 +3,10 @@
 use super::Engine;
 use super::errors::say;
 use crate::error::{Error, ErrorKind};
+use crate::job::completion::Part;
+use crate::lane::messages::call;
 use crate::lane::{Body, Reply};
-use crate::message::call;
 use crate::scheduler::{JobId, Violation, WorkerId};
-use crate::slot::Part;
 
 impl Engine {
     #[inline]

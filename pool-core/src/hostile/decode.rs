@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::tasks::{List, Unit, decode_as_results};
+use crate::codec::bounded::EMPTY_ELEMENTS_MAX;
+use crate::codec::decoder::Decoder;
+use crate::codec::plain::Plain;
 use crate::codec::{Decode, LumpCodec, PlainCodec, SerdeCodec};
-use crate::decoder::Decoder;
-use crate::guard::EMPTY_ELEMENTS_MAX;
-use crate::message::{Failure, LastWords, Report};
-use crate::plain::Plain;
+use crate::lane::messages::{Failure, LastWords, Report};
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Tree(Vec<Tree>);

@@ -8,7 +8,7 @@ use pool_ipc::{Header, HostEnd, WorkerEnd};
 
 use super::tasks::KINDS;
 use crate::lane::Lane;
-use crate::message::{call, reply};
+use crate::lane::messages::{call, reply};
 
 /// Small, so that they are full from time to time, and wrap.
 const RING: usize = 4096;

@@ -10,16 +10,16 @@ use pool_ipc::{Header, Hub};
 
 use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
-use crate::blocks::{Block, Content};
-use crate::bytes::Bytes;
+use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
-use crate::payload::{Call, Payload};
-use crate::rack::{Rack, SlotRef};
+use crate::host::Shared;
+use crate::job::batch::{Rack, SlotRef};
+use crate::job::blocks::{Block, Content};
+use crate::job::completion::{Part, Parts};
+use crate::job::{Call, Payload};
 use crate::scheduler::{Config, Scheduler, State, Terms, WorkerId};
-use crate::shared::Shared;
-use crate::slot::{Part, Parts};
-use crate::table::TASKS;
 use crate::task::Options;
+use crate::task::table::TASKS;
 
 /// Runs the program that `data` is.
 ///

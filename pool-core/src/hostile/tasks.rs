@@ -4,16 +4,16 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bytes::{Bytes, Cut};
-use crate::encoder::Encoder;
+use crate::caller::outcome::{self, Gathered};
+use crate::codec::bytes::{Bytes, Cut};
+use crate::codec::encoder::Encoder;
+use crate::codec::number_buffer::Landing;
 use crate::engine::Initializer;
 use crate::error::Error;
-use crate::landing::Landing;
-use crate::outcome::{self, Gathered};
+use crate::job::completion::{Part, Slot};
 use crate::pool_task;
-use crate::slot::{Part, Slot};
-use crate::table::Entry;
 use crate::task::Task;
+use crate::task::table::Entry;
 
 /// What is nested as deep as its bytes say.
 #[derive(Debug, Serialize, Deserialize)]

@@ -7,10 +7,10 @@ use std::thread;
 use std::time::Duration;
 
 use super::tasks::{lists, nothing, number};
-use crate::bytes::Bytes;
+use crate::caller::outcome::decode;
+use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::outcome::decode;
-use crate::slot::Part;
+use crate::job::completion::Part;
 use crate::task::Task;
 
 /// Mutations tried beside the inputs themselves.

@@ -3,11 +3,11 @@
 use pool_ipc::{Header, MORE, Record};
 
 use super::{Lane, Taken, is_small_for};
-use crate::bytes::{Bytes, INLINE};
-use crate::encoder::FRAME;
-use crate::landing::Landing;
-use crate::message::reply;
-use crate::vector;
+use crate::codec::bytes::{Bytes, INLINE};
+use crate::codec::encoder::FRAME;
+use crate::codec::large_vec;
+use crate::codec::number_buffer::Landing;
+use crate::lane::messages::reply;
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
@@ -75,7 +75,7 @@ impl Lane {
                 }
                 if self.gathered_from.is_none() {
                     // Memory for all of it, by its own word; more than that is found as it comes.
-                    self.gathered = vector::with_room(header.info.min(ANNOUNCED_MAX) as usize);
+                    self.gathered = large_vec::with_room(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
                 self.end.replies.copy(&record, &mut self.gathered);

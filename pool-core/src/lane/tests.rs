@@ -7,8 +7,8 @@ use pool_ipc::{Header, MORE, WorkerEnd};
 
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
-use crate::bytes::Cut;
-use crate::message::{call, reply};
+use crate::codec::bytes::Cut;
+use crate::lane::messages::{call, reply};
 
 const RING: usize = 4096;
 

@@ -1,4 +1,4 @@
-//! Loom runs the pool's own protocols of waiting, argued in `src/waiting.md`, through every interleaving and every stale
+//! Loom runs the pool's own protocols of waiting, argued in `src/host/waiting.md`, through every interleaving and every stale
 //! value that the memory model allows, within the bounds given in `models`.
 //!
 //! The files under test are compiled a second time, into this crate, where `sync` is a twin made of loom's types. What
@@ -7,15 +7,15 @@
 
 #![allow(dead_code, unreachable_pub, unnameable_types, reason = "parts of other crates, not all of them used here")]
 
-#[path = "../../src/alarm.rs"]
+#[path = "../../src/host/alarm.rs"]
 mod alarm;
 #[path = "../../../pool-ipc/src/doorbell.rs"]
 mod doorbell;
-#[path = "../../src/rest.rs"]
+#[path = "../../src/host/rest.rs"]
 mod rest;
-#[path = "../../src/room.rs"]
+#[path = "../../src/host/leadership.rs"]
 mod room;
-#[path = "../../src/status.rs"]
+#[path = "../../src/job/status.rs"]
 mod status;
 
 mod models;

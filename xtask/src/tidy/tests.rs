@@ -14,7 +14,7 @@ fn fires(name: &str, text: &str, rule: &str) {
     assert!(findings.contains(rule), "not {rule:?} but {findings:?}");
 }
 
-const SLOT: &str = "pool-core/src/slot.rs";
+const SLOT: &str = "pool-core/src/job/completion.rs";
 const RING: &str = "pool-ipc/src/producer.rs";
 const WORKER: &str = "pool-core/src/worker.rs";
 
@@ -25,10 +25,10 @@ fn a_clean_file_has_no_findings() {
 
 #[test]
 fn each_rule_fires() {
-    fires(SLOT, "fn main() {}", "slot.rs:1: a file begins with");
+    fires(SLOT, "fn main() {}", "completion.rs:1: a file begins with");
     fires(SLOT, "", "begins with");
     fires(SLOT, &"//!\n".repeat(501), "500 lines");
-    fires(SLOT, "//!\n// SAFETY: none\nunsafe { f() }", "slot.rs:3: unsafe code belongs");
+    fires(SLOT, "//!\n// SAFETY: none\nunsafe { f() }", "completion.rs:3: unsafe code belongs");
     fires(SLOT, "//!\n// SAFETY: none\nunsafe impl Send for Job {}", "unsafe code belongs");
     fires(RING, "//!\nunsafe { f() }", "SAFETY");
     fires(RING, "//!\nuse std::sync::atomic::AtomicU32;", "atomics belong");

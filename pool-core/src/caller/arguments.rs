@@ -1,0 +1,55 @@
+//! Arguments on their way out: one call's, as bytes.
+
+use crate::codec::CodecError;
+use crate::codec::bytes::{Bytes, INLINE};
+use crate::codec::encoder::Encoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::task::Task;
+
+/// The arguments of a single call.
+#[inline]
+pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
+    if let Some(size @ ..=INLINE) = T::args_size() {
+        let mut bytes = [0; INLINE];
+        let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
+        return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
+    }
+    let mut short = [0; 64];
+    let mut out = Encoder::new(&mut short);
+    match out.item(T::args_size(), |out| T::encode_args(args, out)) {
+        Ok(None) => {
+            let used = out.used();
+            Ok(Bytes::copy_of(&short[..used]))
+        }
+        Ok(Some(bytes)) => Ok(Bytes::Heap(bytes)),
+        Err(error) => Err(encode_error::<T>(&error)),
+    }
+}
+
+/// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
+/// itself, if it is bytes or text of some length, which then is not copied.
+#[inline]
+pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+    // Arrays are encoded where they lie: each function that takes one by value may take a copy's worth of stack.
+    if size_of::<T::Args<'_>>() > LARGE_ARGS_BYTES {
+        return Ok((encode_one::<T>(&args)?, false));
+    }
+    give_away_or_encode::<T>(args)
+}
+
+/// Arguments of more bytes than this are no vector or text, which alone travel as their memory.
+const LARGE_ARGS_BYTES: usize = 256;
+
+#[inline]
+fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+    match T::args_into_bytes(args) {
+        Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
+        Err(args) => Ok((encode_one::<T>(&args)?, false)),
+    }
+}
+
+#[cold]
+pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
+    let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
+    Error::new(ErrorKind::Encode, text).of_task(T::entry())
+}

@@ -1,0 +1,488 @@
+//! Takes the items of a map from the caller's iterator, encodes them, and hands them over block by block.
+//!
+//! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
+//! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use pool_ipc::{Patience, SEGMENT_BYTES, Segment};
+
+use crate::caller::arguments::encode_error;
+use crate::caller::block_builder::{Clock, Draft};
+use crate::codec::CodecError;
+use crate::codec::encoder::Encoder;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::host::{BURST, Shared};
+use crate::job::Payload;
+use crate::job::batch::{Rack, SlotRef};
+use crate::job::blocks::{Block, Content};
+use crate::job::completion::{Part, Waiter};
+use crate::lane::RECORD_BYTES;
+use crate::scheduler::Terms;
+use crate::task::Task;
+
+pub(crate) struct Feed<T: Task, I> {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) slot: SlotRef,
+    /// `None` while it is being pulled, and when it has panicked.
+    items: Option<I>,
+    /// Items taken from the iterator.
+    pulled: u64,
+    block: Draft,
+    /// Items that a block should have.
+    target: u32,
+    clock: Clock,
+    /// Memory of earlier blocks.
+    spare: Vec<Vec<u8>>,
+    /// Items whose arguments the job has, and which wait until fewer items are pending.
+    waiting: VecDeque<(u64, u32)>,
+    /// Bytes of all arguments handed over so far.
+    bytes: u64,
+    /// Results are taken while items are pulled, and go first.
+    is_lazy: bool,
+    source: Source,
+    is_detached: bool,
+    task: std::marker::PhantomData<fn() -> T>,
+}
+
+enum Source {
+    Flowing,
+    Ended,
+    /// The pool takes no more of it.
+    Refused,
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// Why a block goes off.
+enum Filled {
+    Enough,
+    /// It has waited long enough for more.
+    Late,
+    /// A result has come.
+    Overtaken,
+    Ended,
+    /// The item pulled last does not fit beside the others, so it goes alone.
+    Oversized(Vec<u8>),
+    /// The item pulled last goes nowhere.
+    Unencodable(CodecError),
+}
+
+/// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
+/// early. Beyond that it goes to a segment of the arena.
+const BLOCK_BYTES: usize = RECORD_BYTES;
+const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
+const BLOCK_BYTES_MIN: usize = 1 << 10;
+/// Bytes of a chunk from which on it is better read in the arena than sent: what is shorter costs less in a ring, where the
+/// next is in the same or the next line.
+const LOCATED_MIN: usize = 4 << 10;
+const BLOCK_ITEMS_MAX: u32 = 1 << 15;
+/// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
+const LAZY_STEP_BYTES: u64 = 1 << 20;
+/// Bytes expected of an item of no fixed size.
+const ITEM_BYTES: usize = 64;
+
+/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
+struct Tally<'f> {
+    done: usize,
+    pulled: &'f mut u64,
+    filled: &'f mut u32,
+    used: &'f mut usize,
+    size: usize,
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        *self.pulled += self.done as u64;
+        *self.filled += self.done as u32;
+        *self.used += self.done * self.size;
+    }
+}
+
+/// Encodes an item into each place; why not, if it ends before.
+#[inline(always)]
+fn fill_run<'a, 'p, T: Task>(
+    items: &mut impl Iterator<Item = T::Args<'a>>,
+    places: impl Iterator<Item = &'p mut [u8]>,
+    mut tally: Tally<'_>,
+) -> Option<Filled> {
+    for place in places {
+        let Some(args) = items.next() else { return Some(Filled::Ended) };
+        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
+            *tally.pulled += 1;
+            return Some(Filled::Unencodable(error));
+        }
+        tally.done += 1;
+    }
+    None
+}
+
+impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
+    /// Opens a job for the items; none is pulled yet.
+    pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
+        let is_lazy = terms.lazy;
+        let landing = if terms.bulk { T::landing(items.size_hint().0) } else { None };
+        let mut slot = None;
+        shared.with(|engine| {
+            engine.check_open().map_err(|error| error.of_task(T::entry()))?;
+            engine.counts.submitted();
+            engine.scheduler.submit(terms, |job| {
+                let slot = slot.insert(SlotRef::new(&Rack::of_map(shared, job), 0));
+                Payload::of_map(T::entry(), terms.timeout.unwrap_or(0), slot.clone(), landing)
+            });
+            Ok::<_, Error>(())
+        })?;
+        let slot = slot.expect("the payload has been made");
+        Ok(Feed {
+            shared: Arc::clone(shared),
+            slot,
+            items: Some(items),
+            pulled: 0,
+            block: Draft::default(),
+            target: 1,
+            clock: Clock::default(),
+            spare: Vec::new(),
+            waiting: VecDeque::new(),
+            bytes: 0,
+            is_lazy,
+            source: Source::Flowing,
+            is_detached: false,
+            task: std::marker::PhantomData,
+        })
+    }
+
+    /// Leaves the job to itself.
+    pub(crate) fn detach(mut self) -> SlotRef {
+        self.is_detached = true;
+        self.slot.clone()
+    }
+
+    /// Items taken from the iterator so far.
+    pub(crate) fn pulled(&self) -> u64 {
+        self.pulled
+    }
+
+    /// Whether no more items will be taken.
+    pub(crate) fn has_ended(&self) -> bool {
+        !matches!(self.source, Source::Flowing)
+    }
+
+    /// Whether the pool ended before all of the input was pulled.
+    pub(crate) fn was_cut_off(&self) -> bool {
+        matches!(self.source, Source::Refused)
+    }
+
+    /// Bytes of all arguments handed over so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether pulled items wait for [room](Feed::hand_over_rest).
+    pub(crate) fn has_rest(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.items {
+            Some(items) if !self.has_ended() => items.size_hint(),
+            _ => (0, Some(0)),
+        }
+    }
+
+    /// Pulls until `count` items have been taken, or there are no more, and hands all of them over. Where the number of
+    /// pending items is bounded, no more are pulled than there is room for.
+    pub(crate) fn pull_to(&mut self, count: u64) {
+        while self.pulled < count && !self.has_ended() {
+            let room = self.wait_for_room();
+            self.pull_block(count.min(self.pulled.saturating_add(room)));
+            while self.has_rest() {
+                // Others were faster.
+                self.wait_for_room();
+                self.hand_over_rest();
+            }
+        }
+    }
+
+    /// Waits until more items may be pending, or none of the job's ever will be; how many.
+    fn wait_for_room(&self) -> u64 {
+        if self.shared.max_pending == u64::MAX {
+            return u64::MAX;
+        }
+        let room = || self.shared.with(|engine| self.shared.room(engine));
+        self.shared.wait_for_room(|_| self.slot.is_finished());
+        room().max(1)
+    }
+
+    /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
+    /// if the input is slow. Of a lazy map, those that find no room are left [waiting](Feed::has_rest), and the input is
+    /// not asked again once a result is there.
+    pub(crate) fn pull_block(&mut self, count: u64) -> bool {
+        let before = self.bytes;
+        self.begin_block(self.pulled, 0);
+        let mut filled = self.pull(count);
+        while let Ok(Filled::Oversized(bytes)) = &filled
+            && bytes.len() <= BLOCK_BYTES / 2
+            && !(self.is_lazy && (self.slot.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
+        {
+            // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
+            self.begin_block(self.pulled - 1, bytes.len());
+            self.block.put(bytes);
+            filled = self.pull(count);
+        }
+        let index = self.pulled.saturating_sub(1);
+        let is_slow = matches!(filled, Ok(Filled::Late));
+        match filled {
+            Ok(Filled::Enough | Filled::Late | Filled::Overtaken) => {}
+            Ok(Filled::Oversized(bytes)) => {
+                self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
+            }
+            Ok(Filled::Unencodable(error)) => {
+                let error = encode_error::<T>(&error).of_item(Some(index as usize));
+                self.slot.deliver(Part { first: index, items: 1, whole: false, values: Err(error) });
+                self.shared.with(|engine| engine.counts.settled(1, false));
+            }
+            Ok(Filled::Ended) => self.source = Source::Ended,
+            Err(payload) => self.source = Source::Panicked(payload),
+        }
+        self.seal_if_done();
+        is_slow
+    }
+
+    /// Pulls one item of an input of which the pool takes no more, if there is one: the first that is lost.
+    pub(crate) fn pull_refused(&mut self) {
+        let mut items = self.items.take();
+        self.source =
+            match catch_unwind(AssertUnwindSafe(|| items.as_mut().is_some_and(|items| items.next().is_some()))) {
+                Ok(false) => Source::Ended,
+                Ok(true) => {
+                    self.pulled += 1;
+                    Source::Refused
+                }
+                Err(payload) => Source::Panicked(payload),
+            };
+    }
+
+    /// Says that no more items will come, when that is so.
+    fn seal_if_done(&self) {
+        if self.has_ended() && !self.has_rest() {
+            let job = self.slot.job();
+            self.shared.with(|engine| engine.scheduler.seal(job));
+        }
+    }
+
+    /// Fills the block and hands it over.
+    fn pull(&mut self, count: u64) -> thread::Result<Filled> {
+        let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
+        self.flush();
+        filled
+    }
+
+    /// Encodes items into the block until it should be handed over.
+    fn fill_block(&mut self, count: u64) -> Filled {
+        // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
+        let Some(mut items) = self.items.take() else { return Filled::Ended };
+        let filled = match T::args_size() {
+            Some(size @ 1..) => loop {
+                let filled = self.fill_sized(&mut items, count, size);
+                let has_enough = self.block.items() >= self.target || self.pulled >= count;
+                if has_enough || !matches!(filled, Filled::Enough) || !self.block.make_room(size) {
+                    break filled;
+                }
+            },
+            _ => self.fill_any(&mut items, count),
+        };
+        self.items = Some(items);
+        filled
+    }
+
+    /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured; as far as
+    /// there is room.
+    #[inline]
+    fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
+        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
+        let is_overtaken = || *is_lazy && slot.has_news();
+        let (room, filled, used) = block.parts();
+        let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
+        let mut places = room.chunks_exact_mut(size);
+        let mut left = most.min(places.len());
+        while left > 0 {
+            let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
+            left -= run;
+            let tally = Tally { done: 0, pulled: &mut *pulled, filled: &mut *filled, used: &mut *used, size };
+            let run = places.by_ref().take(run);
+            let end = match *is_lazy {
+                false => fill_run::<T>(items, run, tally),
+                true => fill_run::<T>(items, run.take_while(|_| !slot.has_news()), tally),
+            };
+            if let Some(end) = end {
+                return end;
+            }
+            if is_overtaken() {
+                return Filled::Overtaken;
+            }
+            if clock.is_due(*filled) {
+                return Filled::Late;
+            }
+        }
+        Filled::Enough
+    }
+
+    /// [`fill_block`](Feed::fill_block) for arguments of any size.
+    fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
+        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
+        let (room, filled, used) = block.parts();
+        let before = *used;
+        let mut out = Encoder::new(room);
+        while *filled < *target && *pulled < count {
+            if *is_lazy && slot.has_news() {
+                return Filled::Overtaken;
+            }
+            let Some(args) = items.next() else { return Filled::Ended };
+            let encoded = out.item(T::args_size(), |out| T::encode_args(&args, out));
+            // One whose own code panics has no place among the results: the panic stands for it.
+            *pulled += 1;
+            match encoded {
+                Ok(None) => {
+                    *filled += 1;
+                    *used = before + out.used();
+                }
+                Ok(Some(bytes)) => return Filled::Oversized(bytes),
+                Err(error) => return Filled::Unencodable(error),
+            }
+            if clock.is_due(*filled) {
+                return Filled::Late;
+            }
+        }
+        Filled::Enough
+    }
+
+    /// Goes on with the iterator's panic, if that is why it ended.
+    pub(crate) fn resume_panic(&mut self) {
+        if let Source::Panicked(payload) = std::mem::replace(&mut self.source, Source::Ended) {
+            resume_unwind(payload);
+        }
+    }
+
+    /// A block with room for `least` bytes at least.
+    fn begin_block(&mut self, first: u64, least: usize) {
+        let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
+        let length = (size * self.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size).max(least);
+        let segment = T::args_size().filter(|_| length == BLOCK_BYTES).and_then(|size| self.segment(size));
+        let bytes = self.spare.pop().unwrap_or_default();
+        self.block = match segment {
+            Some(segment) => Draft::in_arena(first, size, segment, bytes),
+            None => Draft::new(first, length, bytes),
+        };
+        // The first item's own pull counts: behind a slow one comes another slow one.
+        self.clock = Clock::begin();
+    }
+
+    /// A segment of the arena, if chunks of items of this size are worth one.
+    fn segment(&self, size: usize) -> Option<Segment> {
+        // A copy of the host does not have the arena.
+        self.shared.check_owner().ok()?;
+        let (job, arena) = (self.slot.job(), self.shared.hub.arena());
+        let (items, expects_news) =
+            self.shared.with(|engine| (engine.scheduler.chunk_items(job), engine.expects_news()));
+        if (items as usize).saturating_mul(size) < LOCATED_MIN {
+            return None;
+        }
+        let mut segment = arena.take();
+        if segment.is_none() && expects_news {
+            // Workers are about to be through with one.
+            Patience::default().wait(|| {
+                self.shared.with(Engine::route_news);
+                segment = arena.take();
+                segment.is_some()
+            });
+        }
+        segment
+    }
+
+    fn flush(&mut self) {
+        let block = std::mem::take(&mut self.block);
+        if block.items() >= self.target {
+            self.target = (self.target * 2).min(BLOCK_ITEMS_MAX);
+        }
+        if let Some(block) = block.finish(T::args_size(), &mut self.spare) {
+            self.hand_over(block);
+        }
+    }
+
+    fn hand_over(&mut self, block: Block) {
+        self.waiting.push_back(block.range());
+        self.bytes += block.bytes().len() as u64;
+        self.shared.note_submissions(BURST + 1);
+        self.hand_over_items(Some(block));
+    }
+
+    /// Hands over what waits, as far as there is room.
+    pub(crate) fn hand_over_rest(&mut self) {
+        self.hand_over_items(None);
+        self.seal_if_done();
+    }
+
+    /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
+    fn hand_over_items(&mut self, block: Option<Block>) {
+        let job = self.slot.job();
+        let Feed { shared, waiting, spare, .. } = self;
+        let accepted = shared.with(|engine| {
+            let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
+            if let Some(block) = block {
+                payload.blocks.push(block, spare);
+            }
+            let mut room = shared.room(engine);
+            let mut accepted = true;
+            while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
+                let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
+                accepted = engine.scheduler.feed(job, *first, some);
+                room -= u64::from(some);
+                (*first, *items) = (*first + u64::from(some), *items - some);
+                if *items == 0 {
+                    waiting.pop_front();
+                }
+            }
+            engine.route();
+            accepted
+        });
+        if !accepted {
+            self.waiting.clear();
+            // One that is known to have nothing more loses nothing.
+            let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
+            self.source = if is_through { Source::Ended } else { Source::Refused };
+        }
+    }
+
+    /// Waits for the slot to have something, or until the deadline: false.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
+        self.shared.wait(deadline, || self.slot.has_news(), register)
+    }
+
+    /// As [`wait`](Feed::wait), or until more items may be pending.
+    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
+        self.shared.wait_or_room(
+            deadline,
+            || self.slot.has_news(),
+            |thread| {
+                drop(self.slot.set_waiter(Waiter::Thread(thread)));
+            },
+        )
+    }
+}
+
+/// Nobody will look at the outcome: what has not begun is dropped.
+impl<T: Task, I> Drop for Feed<T, I> {
+    fn drop(&mut self) {
+        if !self.is_detached && !self.slot.is_finished() && self.shared.check_owner().is_ok() {
+            self.slot.abandon();
+            let job = self.slot.job();
+            self.shared.with(|engine| engine.scheduler.cancel(job, false));
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! From what a slot holds to what the caller gets: decoding, in the caller's thread.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::codec::CodecError;
+use crate::codec::decoder::Decoder;
+use crate::codec::large_vec;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::completion::{Landed, Part, Parts, Slot};
+use crate::process::panic;
+use crate::process::stack;
+use crate::task::Task;
+
+/// The value of a single call that is finished.
+pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
+    if is_large::<T>() { large_one::<T>(slot) } else { small_one::<T>(slot) }
+}
+
+fn small_one<T: Task>(slot: &Slot) -> Result<T::Output> {
+    let mut outcome = None;
+    if let Some(bytes) = slot.short() {
+        decode_items::<T>(&bytes, 0..1, false, |_, result| outcome = Some(result));
+    } else if let Parts::One(part) = slot.take() {
+        decode::<T>(part, false, |_, result| outcome = Some(result));
+    }
+    outcome.unwrap_or_else(|| Err(missing(slot)))
+}
+
+/// A large value takes copies on the stack while it is decoded, and one where it arrives. The caller's stack need only
+/// hold the latter.
+#[inline(never)]
+fn large_one<T: Task>(slot: &Slot) -> Result<T::Output> {
+    match with_room_for::<T, _>(|| Box::new(small_one::<T>(slot))) {
+        Ok(outcome) => *outcome,
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the stack must be looked at before a result is decoded.
+const fn is_large<T: Task>() -> bool {
+    size_of::<T::Output>() > LARGE_BYTES
+}
+
+/// Results of more bytes than this are large: many copies of a smaller one fit into any stack.
+const LARGE_BYTES: usize = 1 << 10;
+
+/// Copies of a large result that may be under way on the stack while it is decoded. Measured in an unoptimized build: 26
+/// of a plain array, 38 of one that serde decodes.
+const COPIES: usize = 48;
+
+/// Runs `decode` with a stack that holds all copies of a result.
+fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<R> {
+    let bytes = size_of::<T::Output>();
+    stack::with_room(bytes.saturating_mul(COPIES).saturating_add(SMALL_FRAMES_BYTES), decode).map_err(|error| {
+        let text = format!(
+            "the result could not be decoded: it takes {bytes} bytes on the stack, where this thread has {} left, and no \
+             thread with more could be started ({error}); return a `Vec` or a `Box`",
+            stack::left()
+        );
+        Error::new(ErrorKind::Decode, text).of_task(T::entry())
+    })
+}
+
+/// Bytes of stack for all that is not the result.
+const SMALL_FRAMES_BYTES: usize = 64 << 10;
+
+/// The values of a map that is finished, in input order; the first error by index, if there is any.
+pub(crate) fn all<T: Task>(slot: &Slot) -> Result<Vec<T::Output>> {
+    let mut gathered = Gathered::<T>::with_capacity(0);
+    gathered.take_in(slot);
+    gathered.finish(slot, 0);
+    gathered.into_values()
+}
+
+fn missing(slot: &Slot) -> Error {
+    slot.rest().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "its outcome has been taken already"))
+}
+
+/// The items of a map in input order, as far as they have come.
+pub(crate) struct Gathered<T: Task> {
+    values: Vec<T::Output>,
+    /// By index; the values lack these.
+    errors: Vec<(u64, Error)>,
+    /// Parts that have overtaken others, by their first item; if values land, all parts, which are few.
+    early: BTreeMap<u64, Part>,
+    lands: bool,
+    /// All of them, when the job is finished.
+    landed: Option<Box<Landed>>,
+    next: u64,
+    /// Why the items that never came did not.
+    rest: Option<Error>,
+}
+
+impl<T: Task> Gathered<T> {
+    pub(crate) fn with_capacity(items: usize) -> Self {
+        let lands = T::landing(0).is_some();
+        let values = large_vec::with_room(if lands { 0 } else { items });
+        Gathered { values, errors: Vec::new(), early: BTreeMap::new(), lands, landed: None, next: 0, rest: None }
+    }
+
+    /// Takes what has come, and decodes what is next.
+    pub(crate) fn take_in(&mut self, slot: &Slot) {
+        match slot.take() {
+            Parts::Landed(landed) => self.landed = Some(landed),
+            parts => self.early.extend(parts.into_iter().map(|part| (part.first, part))),
+        }
+        while !self.lands
+            && let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() == self.next)
+        {
+            let part = entry.remove();
+            self.add(part);
+        }
+    }
+
+    fn add(&mut self, part: Part) {
+        self.next = part.first + u64::from(part.items);
+        let items = part.first..self.next;
+        if !is_large::<T>() {
+            self.decode_part(part);
+        } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
+            self.errors.extend(absent(&error, items));
+        }
+    }
+
+    fn decode_part(&mut self, part: Part) {
+        let Gathered { values, errors, .. } = self;
+        if let Ok(bytes) = &part.values
+            && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
+            && T::decode_outputs(bytes, values)
+        {
+            return;
+        }
+        decode::<T>(part, true, |item, result| match result {
+            Ok(value) => values.push(value),
+            Err(error) => errors.push((item, error)),
+        });
+    }
+
+    /// Takes the rest of a job that is finished and had `items` items.
+    pub(crate) fn finish(&mut self, slot: &Slot, items: u64) {
+        self.take_in(slot);
+        match self.landed.take() {
+            Some(landed) => self.finish_landed(*landed, slot.rest(), items),
+            None => self.finish_decoded(slot.rest(), items),
+        }
+    }
+
+    fn finish_decoded(&mut self, rest: Option<Error>, items: u64) {
+        // Unless the job ended early there are no gaps.
+        let missing = |items: Range<u64>| rest.iter().flat_map(move |why| absent(why, items.clone()));
+        while let Some((_, part)) = self.early.pop_first() {
+            self.errors.extend(missing(self.next..part.first));
+            self.add(part);
+        }
+        self.errors.extend(missing(self.next..items));
+        self.rest = rest;
+    }
+
+    fn finish_landed(&mut self, landed: Landed, rest: Option<Error>, items: u64) {
+        let Landed { mut landing, others } = landed;
+        let early = std::mem::take(&mut self.early).into_values();
+        let mut failed = BTreeMap::new();
+        for part in early.chain(others) {
+            match &part.values {
+                // What a worker had finished when it died.
+                Ok(bytes) if landing.land_bytes(part.first, part.items, bytes) => {}
+                _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
+            }
+        }
+        let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
+        let (values, gaps) = landing.finish(items.max(end) as usize);
+        self.values = *values.downcast().expect("the task's own landing has values of its type");
+        for item in gaps.into_iter().flatten() {
+            let error = failed.remove(&(item as u64)).flatten();
+            let absent = || rest.as_ref().map(|why| why.duplicate().of_item(Some(item)));
+            let error = error.or_else(absent).unwrap_or_else(|| undecodable::<T>("it is of another size", Some(item)));
+            self.errors.push((item as u64, error));
+        }
+        self.rest = rest;
+    }
+
+    /// The values, or the first error by index.
+    pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
+        let undecodable = self.undecodable();
+        let error = match (self.errors.into_iter().next(), self.rest) {
+            (None, None) => return Ok(self.values),
+            // A job that was ended before an item had failed has failed as a whole, and a cancelled one has in any case:
+            // how far its workers had come makes no difference.
+            (Some((_, error)), Some(rest)) if rest.kind() == ErrorKind::Cancelled || error.kind() == rest.kind() => {
+                rest
+            }
+            (Some((_, error)), _) | (None, Some(error)) => error,
+        };
+        Err(error.with_undecodable(undecodable))
+    }
+
+    /// Results that have come and could not be decoded.
+    pub(crate) fn undecodable(&self) -> u32 {
+        self.errors.iter().map(|(_, error)| error.undecodable()).sum()
+    }
+
+    /// Why items are missing, if any are.
+    pub(crate) fn take_rest(&mut self) -> Option<Error> {
+        self.rest.take()
+    }
+
+    /// Each item's own result.
+    pub(crate) fn into_results(self) -> Vec<Result<T::Output>> {
+        if !is_large::<T>() {
+            return self.merge_errors();
+        }
+        let items = (self.values.len() + self.errors.len()) as u64;
+        match with_room_for::<T, _>(|| self.merge_errors()) {
+            Ok(results) => results,
+            Err(error) => {
+                let mut results = Vec::new();
+                fail_each::<T>(&error, 0..items, true, |_, result| results.push(result));
+                results
+            }
+        }
+    }
+
+    fn merge_errors(self) -> Vec<Result<T::Output>> {
+        let mut results = large_vec::with_room(self.values.len() + self.errors.len());
+        let mut values = self.values.into_iter();
+        for (item, error) in self.errors {
+            let before = item as usize - results.len();
+            results.extend(values.by_ref().take(before).map(Ok));
+            results.push(Err(error));
+        }
+        results.extend(values.map(Ok));
+        results
+    }
+}
+
+/// Hands out each item of the part.
+pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>) + Send) {
+    if !is_large::<T>() {
+        return decode_here::<T>(part, is_map, each);
+    }
+    let items = part.first..part.first + u64::from(part.items);
+    if let Err(error) = with_room_for::<T, _>(|| decode_here::<T>(part, is_map, &mut each)) {
+        fail_each::<T>(&error, items, is_map, each);
+    }
+}
+
+/// Apart, since its results would take their stack in its caller's frame.
+#[cold]
+#[inline(never)]
+fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+    for item in items {
+        each(item, Err(why.duplicate().of_item(is_map.then_some(item as usize))));
+    }
+}
+
+fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+    let Part { first, items, whole, values } = part;
+    let bytes = match values {
+        Ok(bytes) => bytes,
+        Err(error) => return each(first, Err(error)),
+    };
+    if whole {
+        let value = T::decode_whole(bytes.into_vec());
+        let undecodable = |error: CodecError| undecodable::<T>(&error.to_string(), is_map.then_some(first as usize));
+        return each(first, value.map_err(undecodable));
+    }
+    decode_items::<T>(&bytes, first..first + u64::from(items), is_map, each);
+}
+
+#[inline]
+fn decode_items<T: Task>(
+    bytes: &[u8],
+    mut items: Range<u64>,
+    is_map: bool,
+    mut each: impl FnMut(u64, Result<T::Output>),
+) {
+    let mut input = Decoder::new(bytes);
+    // Once for all items: only a panic makes another round necessary.
+    while !items.is_empty() {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            for item in &mut items {
+                let value = input.item(T::output_size()).and_then(T::decode_output);
+                each(
+                    item,
+                    value.map_err(|error| undecodable::<T>(&error.to_string(), is_map.then_some(item as usize))),
+                );
+            }
+        }));
+        if let Err(payload) = caught {
+            let item = items.start - 1;
+            let report = panic::caught(payload, 0).into_report();
+            let error = undecodable::<T>(&format!("panicked: {}", report.message), is_map.then_some(item as usize));
+            each(item, Err(error.with_panic(report)));
+        }
+    }
+}
+
+/// The errors of items that never came.
+fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> {
+    items.map(|item| (item, why.duplicate().of_item(Some(item as usize))))
+}
+
+fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
+    let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
+    error.of_task(T::entry()).of_item(item).with_undecodable(1)
+}
+
+/// What the reply of an initializer means.
+pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
+    use crate::builder::Success;
+    let mut outcome = Err("gave a result that cannot be decoded".to_owned());
+    let part = Part { first: 0, items: 1, whole: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
+    decode::<T>(part, false, |_, result| {
+        outcome = match result.map(Success::failure) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(format!("failed: {error}")),
+            Err(error) => Err(error.to_string()),
+        };
+    });
+    outcome
+}

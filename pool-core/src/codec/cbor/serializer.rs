@@ -1,0 +1,330 @@
+//! Writing values as CBOR (RFC 8949).
+
+use serde::ser::{self, Serialize};
+
+use super::head;
+use crate::codec::bounded::WriteLimits;
+use crate::codec::encoder::Encoder;
+use crate::codec::fault::{Cause, Fault};
+
+/// Writes one value.
+pub(super) struct Serializer<'e, 'b> {
+    out: &'e mut Encoder<'b>,
+    limits: &'e WriteLimits,
+    /// The value about to be written is the content of a `Some`.
+    some: bool,
+}
+
+impl<'e, 'b> Serializer<'e, 'b> {
+    pub(super) fn new(out: &'e mut Encoder<'b>, limits: &'e WriteLimits) -> Self {
+        Serializer { out, limits, some: false }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.limits.count(bytes.len())?;
+        self.out.put(bytes);
+        Ok(())
+    }
+
+    /// What each item of the data begins with: its kind, and a number in as few bytes as it takes.
+    fn head(&mut self, major: u8, number: u64) -> Result<(), Fault> {
+        self.some = false;
+        let mut bytes = [0; 9];
+        let length = match number {
+            0..=23 => {
+                bytes[0] = number as u8;
+                1
+            }
+            24..=0xff => fill(&mut bytes, head::ONE_BYTE, &(number as u8).to_be_bytes()),
+            0x100..=0xffff => fill(&mut bytes, head::TWO_BYTES, &(number as u16).to_be_bytes()),
+            0x1_0000..=0xffff_ffff => fill(&mut bytes, head::FOUR_BYTES, &(number as u32).to_be_bytes()),
+            _ => fill(&mut bytes, head::EIGHT_BYTES, &number.to_be_bytes()),
+        };
+        bytes[0] |= major << head::MAJOR_SHIFT;
+        self.put(&bytes[..length])
+    }
+
+    fn byte(&mut self, byte: u8) -> Result<(), Fault> {
+        self.some = false;
+        self.put(&[byte])
+    }
+
+    /// `None` and `()`. Within a `Some` they get a tag, or they could not be told from the `None` around them.
+    fn null(&mut self) -> Result<(), Fault> {
+        if self.some {
+            self.head(head::TAG, head::SOME_TAG)?;
+        }
+        self.byte(head::NULL)
+    }
+
+    fn text(&mut self, text: &str) -> Result<(), Fault> {
+        self.head(head::TEXT, text.len() as u64)?;
+        self.put(text.as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+        self.head(head::BYTES, bytes.len() as u64)?;
+        self.put(bytes)
+    }
+
+    /// A number that 64 bits do not hold.
+    fn bignum(&mut self, tag: u64, number: u128) -> Result<(), Fault> {
+        let bytes = number.to_be_bytes();
+        self.head(head::TAG, tag)?;
+        self.bytes(&bytes[number.leading_zeros() as usize / 8..])
+    }
+
+    /// A map of one entry: the variant's name and what it holds.
+    fn variant(&mut self, variant: &str) -> Result<(), Fault> {
+        self.head(head::MAP, 1)?;
+        self.text(variant)
+    }
+}
+
+fn fill(bytes: &mut [u8; 9], size: u8, number: &[u8]) -> usize {
+    bytes[0] = size;
+    bytes[1..=number.len()].copy_from_slice(number);
+    1 + number.len()
+}
+
+/// Elements, entries or fields, which must be as many as were announced.
+pub(super) struct Elements<'s, 'e, 'b> {
+    to: &'s mut Serializer<'e, 'b>,
+    /// Where it is a struct or variant.
+    name: &'static str,
+    announced: Option<usize>,
+    written: usize,
+}
+
+macro_rules! unsigned {
+    ($($method:ident($type:ty))*) => {$(
+        fn $method(self, number: $type) -> Result<(), Fault> {
+            self.head(head::UNSIGNED, number.into())
+        }
+    )*};
+}
+
+macro_rules! signed {
+    ($($method:ident($type:ty))*) => {$(
+        fn $method(self, number: $type) -> Result<(), Fault> {
+            self.serialize_i64(number.into())
+        }
+    )*};
+}
+
+impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
+    type Ok = ();
+    type Error = Fault;
+    type SerializeSeq = Elements<'s, 'e, 'b>;
+    type SerializeTuple = Elements<'s, 'e, 'b>;
+    type SerializeTupleStruct = Elements<'s, 'e, 'b>;
+    type SerializeTupleVariant = Elements<'s, 'e, 'b>;
+    type SerializeMap = Elements<'s, 'e, 'b>;
+    type SerializeStruct = Elements<'s, 'e, 'b>;
+    type SerializeStructVariant = Elements<'s, 'e, 'b>;
+
+    unsigned!(serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64));
+    signed!(serialize_i8(i8) serialize_i16(i16) serialize_i32(i32));
+
+    fn serialize_i64(self, number: i64) -> Result<(), Fault> {
+        if number >= 0 { self.head(head::UNSIGNED, number as u64) } else { self.head(head::NEGATIVE, !number as u64) }
+    }
+    fn serialize_u128(self, number: u128) -> Result<(), Fault> {
+        match u64::try_from(number) {
+            Ok(number) => self.head(head::UNSIGNED, number),
+            Err(_) => self.bignum(head::POSITIVE_TAG, number),
+        }
+    }
+    fn serialize_i128(self, number: i128) -> Result<(), Fault> {
+        if number >= 0 {
+            return self.serialize_u128(number as u128);
+        }
+        match u64::try_from(!number) {
+            Ok(number) => self.head(head::NEGATIVE, number),
+            Err(_) => self.bignum(head::NEGATIVE_TAG, !number as u128),
+        }
+    }
+    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+        self.byte(if value { head::TRUE } else { head::FALSE })
+    }
+    fn serialize_f32(self, number: f32) -> Result<(), Fault> {
+        self.byte(head::F32)?;
+        self.put(&number.to_bits().to_be_bytes())
+    }
+    fn serialize_f64(self, number: f64) -> Result<(), Fault> {
+        self.byte(head::F64)?;
+        self.put(&number.to_bits().to_be_bytes())
+    }
+    fn serialize_char(self, value: char) -> Result<(), Fault> {
+        self.text(value.encode_utf8(&mut [0; 4]))
+    }
+    fn serialize_str(self, text: &str) -> Result<(), Fault> {
+        self.text(text)
+    }
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        self.bytes(bytes)
+    }
+    fn serialize_none(self) -> Result<(), Fault> {
+        self.null()
+    }
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+        if self.some {
+            // Of `Some(Some(x))` the outer one is told by the tag, since the inner one might be about to.
+            self.head(head::TAG, head::SOME_TAG)?;
+        }
+        self.some = true;
+        value.serialize(self)
+    }
+    fn serialize_unit(self) -> Result<(), Fault> {
+        self.null()
+    }
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+        self.null()
+    }
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Fault> {
+        self.text(variant)
+    }
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
+        value.serialize(self)
+    }
+    fn serialize_newtype_variant<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        value: &T,
+    ) -> Result<(), Fault> {
+        self.variant(variant)?;
+        value.serialize(self)
+    }
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+        self.elements("", head::ARRAY, length)
+    }
+    fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, Fault> {
+        self.elements("", head::ARRAY, Some(length))
+    }
+    fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
+        self.elements(name, head::ARRAY, Some(length))
+    }
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        length: usize,
+    ) -> Result<Elements<'s, 'e, 'b>, Fault> {
+        self.variant(variant)?;
+        self.elements(variant, head::ARRAY, Some(length))
+    }
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+        self.elements("", head::MAP, length)
+    }
+    fn serialize_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
+        self.elements(name, head::MAP, Some(length))
+    }
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+        length: usize,
+    ) -> Result<Elements<'s, 'e, 'b>, Fault> {
+        self.variant(variant)?;
+        self.elements(variant, head::MAP, Some(length))
+    }
+}
+
+impl<'e, 'b> Serializer<'e, 'b> {
+    fn elements(
+        &mut self,
+        name: &'static str,
+        major: u8,
+        announced: Option<usize>,
+    ) -> Result<Elements<'_, 'e, 'b>, Fault> {
+        match announced {
+            Some(length) => self.head(major, length as u64)?,
+            None => self.byte(major << head::MAJOR_SHIFT | head::INDEFINITE)?,
+        }
+        Ok(Elements { to: self, name, announced, written: 0 })
+    }
+}
+
+impl Elements<'_, '_, '_> {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.written += 1;
+        let (name, place) = (self.name, self.written - 1);
+        let result = value.serialize(&mut *self.to);
+        if name.is_empty() { result } else { result.map_err(|fault| fault.within(name, place)) }
+    }
+
+    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+        self.written += 1;
+        self.to.text(key)?;
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
+    }
+
+    fn complete(self) -> Result<(), Fault> {
+        match self.announced {
+            None => self.to.byte(head::BREAK),
+            Some(announced) if announced == self.written => Ok(()),
+            Some(announced) => {
+                let text = format!("its type announces {announced} elements and writes {}", self.written);
+                Err(Fault::new(Cause::Format, text))
+            }
+        }
+    }
+}
+
+macro_rules! elements {
+    ($($trait:ident $method:ident;)*) => {$(
+        impl ser::$trait for Elements<'_, '_, '_> {
+            type Ok = ();
+            type Error = Fault;
+
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+                self.element(value)
+            }
+            fn end(self) -> Result<(), Fault> {
+                self.complete()
+            }
+        }
+    )*};
+}
+elements! {
+    SerializeSeq serialize_element;
+    SerializeTuple serialize_element;
+    SerializeTupleStruct serialize_field;
+    SerializeTupleVariant serialize_field;
+}
+
+macro_rules! fields {
+    ($($trait:ident)*) => {$(
+        impl ser::$trait for Elements<'_, '_, '_> {
+            type Ok = ();
+            type Error = Fault;
+
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+                self.field(key, value)
+            }
+            fn end(self) -> Result<(), Fault> {
+                self.complete()
+            }
+        }
+    )*};
+}
+fields!(SerializeStruct SerializeStructVariant);
+
+impl ser::SerializeMap for Elements<'_, '_, '_> {
+    type Ok = ();
+    type Error = Fault;
+
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+        self.element(key)
+    }
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        value.serialize(&mut *self.to)
+    }
+    fn end(self) -> Result<(), Fault> {
+        self.complete()
+    }
+}

@@ -1,0 +1,77 @@
+//! Which enums list exactly the variants that their index counts.
+//!
+//! The derive gives a list of names, and reads an index. The list has the aliases, too, and lacks the variants that are
+//! skipped, so that its n-th name may be another variant's than the n-th. Serde tells the number of variants only in the
+//! error about an index that is too large; so each enum is asked once for such an error.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::codec::fault::Fault;
+
+type Names = &'static [&'static str];
+
+/// What tells one enum from another: its name and its list.
+pub(super) type Key = (&'static str, Names);
+
+/// The enums of one value that need another look.
+#[derive(Debug, Default)]
+pub(super) struct Enums {
+    /// Met for the first time in this thread.
+    pub(super) new: Vec<Key>,
+    /// One was met whose list does not say which variant an index is.
+    pub(super) inexact: bool,
+    /// The enum that is being asked, and its answer.
+    pub(super) asked: Option<(Key, Option<bool>)>,
+}
+
+thread_local! {
+    /// All enums that have been asked.
+    static KNOWN: RefCell<HashMap<(usize, usize, usize), bool>> = RefCell::default();
+}
+
+fn address((name, names): Key) -> (usize, usize, usize) {
+    (name.as_ptr().addr(), names.as_ptr().addr(), names.len())
+}
+
+impl Enums {
+    /// An enum is met. True if its list is known to be exact.
+    pub(super) fn meet(&mut self, key: Key) -> bool {
+        let known = KNOWN.with_borrow(|known| known.get(&address(key)).copied());
+        match known {
+            Some(true) => return true,
+            Some(false) => self.inexact = true,
+            None if self.new.contains(&key) => {}
+            None => self.new.push(key),
+        }
+        false
+    }
+
+    /// True if this enum is to be asked.
+    pub(super) fn asks(&self, key: Key) -> bool {
+        matches!(&self.asked, Some((asked, None)) if address(*asked) == address(key))
+    }
+
+    /// Takes down what the enum made of an index that is too large.
+    pub(super) fn answer<T>(&mut self, answer: &Result<T, Fault>) {
+        let Some(((_, names), exact)) = &mut self.asked else { return };
+        *exact = Some(match answer {
+            // The variant with `#[serde(other)]` stands for all that are too large.
+            Ok(_) => false,
+            Err(fault) => variants(&fault.to_string()).is_none_or(|variants| variants == names.len()),
+        });
+    }
+
+    /// Keeps the answer. An enum that never heard the question has its index from elsewhere.
+    pub(super) fn remember(&self) {
+        if let Some((key, exact)) = self.asked {
+            KNOWN.with_borrow_mut(|known| known.insert(address(key), exact.unwrap_or(true)));
+        }
+    }
+}
+
+/// The number of variants in the words of serde's derive; implementations by hand have no aliases.
+fn variants(error: &str) -> Option<usize> {
+    let (_, rest) = error.split_once("variant index 0 <= i < ")?;
+    rest.split(' ').next()?.parse().ok()
+}

@@ -1,0 +1,133 @@
+//! Writing values into memory that exists already.
+
+use crate::codec::CodecError;
+use crate::codec::large_vec;
+
+/// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector
+/// of its own.
+#[derive(Debug)]
+pub struct Encoder<'b> {
+    fixed: &'b mut [u8],
+    /// Where the current item begins.
+    start: usize,
+    at: usize,
+    /// The current item, since it does not fit.
+    spill: Option<Vec<u8>>,
+}
+
+/// Bytes of the length before a value of no fixed size.
+pub(crate) const FRAME: usize = size_of::<u32>();
+
+impl<'b> Encoder<'b> {
+    /// Writes to `fixed` as long as all fits.
+    #[inline]
+    pub fn new(fixed: &'b mut [u8]) -> Self {
+        Encoder { fixed, start: 0, at: 0, spill: None }
+    }
+
+    /// Writes to a vector only.
+    pub fn to_vec(spill: Vec<u8>) -> Encoder<'static> {
+        Encoder { fixed: &mut [], start: 0, at: 0, spill: Some(spill) }
+    }
+
+    /// The bytes as a vector if they did not fit (or were never meant to), else how many stand in the memory given.
+    #[inline]
+    pub fn finish(self) -> Result<usize, Vec<u8>> {
+        match self.spill {
+            None => Ok(self.at),
+            Some(spill) => Err(spill),
+        }
+    }
+
+    /// Bytes that stand in the memory given.
+    #[inline]
+    pub(crate) fn used(&self) -> usize {
+        self.at
+    }
+
+    /// Writes one value with `body`, behind its length (`u32`) unless all have the same `size`, so that a reader can
+    /// skip it.
+    ///
+    /// If it does not fit, it comes back as a vector, and as if it had not been written; likewise if it cannot be
+    /// encoded.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and a value longer than its length can say.
+    #[inline]
+    pub(crate) fn item(
+        &mut self,
+        size: Option<usize>,
+        body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
+    ) -> Result<Option<Vec<u8>>, CodecError> {
+        self.start = self.at;
+        let written = match size {
+            Some(_) => body(self),
+            None => self.framed(body),
+        };
+        if written.is_ok() && self.spill.is_none() {
+            return Ok(None);
+        }
+        self.at = self.start;
+        let spill = self.spill.take();
+        written.map(|()| spill)
+    }
+
+    #[inline]
+    fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
+        self.put(&[0; FRAME]);
+        body(self)?;
+        let item = match &mut self.spill {
+            None => &mut self.fixed[self.start..self.at],
+            Some(spill) => spill,
+        };
+        let length = item.len() - FRAME;
+        let Ok(frame) = u32::try_from(length) else {
+            let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
+            return Err(CodecError::new(text));
+        };
+        item[..FRAME].copy_from_slice(&frame.to_le_bytes());
+        Ok(())
+    }
+
+    /// Room for `n` bytes, to be written by the caller.
+    #[inline]
+    pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
+        if self.spill.is_none() && n <= self.fixed.len() - self.at {
+            let start = self.at;
+            self.at += n;
+            return &mut self.fixed[start..start + n];
+        }
+        self.room_in_spill(n)
+    }
+
+    /// The vector for the current item, which is about to get `n` more bytes.
+    #[cold]
+    fn spill(&mut self, n: usize) -> &mut Vec<u8> {
+        let written = &self.fixed[self.start..self.at];
+        let spill = self.spill.get_or_insert_with(|| {
+            let mut spill = large_vec::with_room(written.len() + n);
+            spill.extend_from_slice(written);
+            spill
+        });
+        large_vec::reserve(spill, n);
+        spill
+    }
+
+    #[cold]
+    fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
+        let spill = self.spill(n);
+        let start = spill.len();
+        spill.resize(start + n, 0);
+        &mut spill[start..]
+    }
+
+    #[inline]
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
+        if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
+            pool_ipc::copy(self.room(bytes.len()), bytes);
+        } else {
+            pool_ipc::append(self.spill(bytes.len()), bytes);
+        }
+    }
+}

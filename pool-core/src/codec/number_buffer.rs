@@ -1,0 +1,171 @@
+//! Where the values of a map land, if they are plain numbers: in the caller's vector, each at its own place, in whatever
+//! order they come. So they are copied once, out of the ring.
+
+#![allow(unsafe_code)]
+
+use std::any::Any;
+use std::fmt;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+
+use pool_ipc::{Consumer, Record};
+
+use crate::codec::large_vec;
+
+/// A vector of some kind of number that is being filled.
+pub trait Landing: Send + fmt::Debug {
+    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
+    fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
+
+    /// As [`land`](Landing::land), for bytes that are here already.
+    fn land_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool;
+
+    /// The vector of the values that have landed, and the items without one, of so many or more.
+    fn finish(self: Box<Self>, items: usize) -> (Box<dyn Any>, Vec<Range<usize>>);
+}
+
+/// # Invariants
+/// * The items in `landed`, whose ranges are in order and neither overlap nor touch, have been written.
+#[derive(Debug)]
+struct Field<T> {
+    values: Vec<MaybeUninit<T>>,
+    landed: Vec<Range<usize>>,
+}
+
+/// Numbers whose encoding is their memory: no padding, and every pattern of bits is a value.
+///
+/// # Safety
+///
+/// That must be so.
+pub(crate) unsafe trait Number: Copy + Send + fmt::Debug + 'static {}
+
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        // SAFETY:
+        // - integers and floats are such; their encoding is little-endian, and `field` asks for a machine that is, too.
+        unsafe impl Number for $number {}
+    )*};
+}
+numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+
+/// A place for so many values, more or less.
+pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn Landing>> {
+    let new = || Box::new(Field::<T> { values: large_vec::with_room(items), landed: Vec::new() }) as Box<dyn Landing>;
+    cfg!(target_endian = "little").then(new)
+}
+
+impl<T: Number> Field<T> {
+    /// The bytes of these items, if there are `length`.
+    fn place(&mut self, items: Range<usize>, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
+        if items.len().checked_mul(size_of::<T>()) != Some(length) {
+            return None;
+        }
+        let landed = self.values.len();
+        if landed < items.end {
+            large_vec::reserve(&mut self.values, items.end - landed);
+            self.values.resize_with(items.end, MaybeUninit::uninit);
+        }
+        let place = &mut self.values[items];
+        // SAFETY:
+        // - a number is `size_of::<T>()` bytes without padding, each of which may be anything.
+        Some(unsafe { std::slice::from_raw_parts_mut(place.as_mut_ptr().cast(), length) })
+    }
+
+    fn note(&mut self, items: Range<usize>) {
+        if let Some(last) = self.landed.last_mut().filter(|last| last.end == items.start) {
+            last.end = items.end;
+            return;
+        }
+        let at = self.landed.partition_point(|landed| landed.end < items.start);
+        let behind = self.landed.partition_point(|landed| landed.start <= items.end);
+        let start =
+            self.landed.get(at).filter(|_| at < behind).map_or(items.start, |first| first.start.min(items.start));
+        let end = self.landed[at..behind].last().map_or(items.end, |last| last.end.max(items.end));
+        self.landed.splice(at..behind, std::iter::once(start..end));
+    }
+
+    fn into_values(self, items: usize) -> (Vec<T>, Vec<Range<usize>>) {
+        let Field { values, landed } = self;
+        if items == values.len() && (items == 0 || landed.first() == Some(&(0..items))) {
+            let mut values = std::mem::ManuallyDrop::new(values);
+            // SAFETY:
+            // - `MaybeUninit<T>` is laid out as `T`, and the vector that had the memory gives it up;
+            // - all of the values have been written.
+            let values = unsafe { Vec::from_raw_parts(values.as_mut_ptr().cast::<T>(), items, values.capacity()) };
+            return (values, Vec::new());
+        }
+        let mut whole = Vec::with_capacity(values.len());
+        let (mut gaps, mut next) = (Vec::new(), 0);
+        for range in landed {
+            if next < range.start {
+                gaps.push(next..range.start);
+            }
+            next = range.end;
+            // SAFETY:
+            // - what is in `landed` has been written.
+            whole.extend(values[range].iter().map(|value| unsafe { value.assume_init() }));
+        }
+        if next < items {
+            gaps.push(next..items);
+        }
+        (whole, gaps)
+    }
+}
+
+impl<T: Number> Landing for Field<T> {
+    fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool {
+        let items = first as usize..first as usize + items as usize;
+        let Some(place) = self.place(items.clone(), record.len) else { return false };
+        // It fills the whole of it.
+        ring.copy_to(record, 0, place);
+        self.note(items);
+        true
+    }
+
+    fn land_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool {
+        let items = first as usize..first as usize + items as usize;
+        let Some(place) = self.place(items.clone(), bytes.len()) else { return false };
+        place.write_copy_of_slice(bytes);
+        self.note(items);
+        true
+    }
+
+    fn finish(self: Box<Self>, items: usize) -> (Box<dyn Any>, Vec<Range<usize>>) {
+        let items = items.max(self.values.len());
+        let (values, gaps) = self.into_values(items);
+        (Box::new(values), gaps)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::single_range_in_vec_init, reason = "ranges are what is meant")]
+mod tests {
+    use super::*;
+
+    fn filled(parts: &[Range<u64>], items: usize) -> (Vec<u64>, Vec<Range<usize>>) {
+        let mut field = Field::<u64> { values: Vec::new(), landed: Vec::new() };
+        for part in parts {
+            let bytes: Vec<u8> = part.clone().flat_map(u64::to_le_bytes).collect();
+            assert!(field.land_bytes(part.start, (part.end - part.start) as u32, &bytes));
+            assert!(!field.land_bytes(part.start, (part.end - part.start) as u32, &bytes[1..]), "a byte is missing");
+        }
+        field.into_values(items)
+    }
+
+    #[test]
+    fn in_whatever_order_they_come() {
+        let all: Vec<u64> = (0..10).collect();
+        assert_eq!(filled(&[0..10], 10), (all.clone(), vec![]));
+        assert_eq!(filled(&[6..10, 0..3, 3..6], 10), (all.clone(), vec![]));
+        assert_eq!(filled(&[4..5, 9..10, 0..4, 5..9], 10), (all, vec![]));
+        assert_eq!(filled(&[], 0), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_missing_is_told() {
+        assert_eq!(filled(&[], 3), (vec![], vec![0..3]));
+        assert_eq!(filled(&[2..4, 6..7], 9), (vec![2, 3, 6], vec![0..2, 4..6, 7..9]));
+        assert_eq!(filled(&[0..2, 5..6], 6), (vec![0, 1, 5], vec![2..5]));
+        assert_eq!(filled(&[0..2], 3), (vec![0, 1], vec![2..3]));
+    }
+}

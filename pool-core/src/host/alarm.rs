@@ -1,0 +1,44 @@
+//! When the clock is to be looked at next, and until when the supervisor sleeps. Argued in `waiting.md`.
+
+use crate::sync::{AtomicU64, Ordering, store_load_fence};
+
+/// Nanoseconds of the monotonic clock. `due` is written by those who hold the engine's lock, `sleeps_until` by the
+/// supervisor.
+#[derive(Debug)]
+pub(crate) struct Alarm {
+    due: AtomicU64,
+    sleeps_until: AtomicU64,
+}
+
+/// No time at all.
+pub(crate) const NEVER: u64 = u64::MAX;
+
+impl Alarm {
+    pub(crate) fn new() -> Self {
+        Alarm { due: AtomicU64::new(NEVER), sleeps_until: AtomicU64::new(0) }
+    }
+
+    /// Notes when it is due. True if the supervisor would sleep too long, and is to be woken.
+    #[inline]
+    pub(crate) fn set(&self, due: u64) -> bool {
+        if self.due.load(Ordering::Relaxed) == due {
+            return false;
+        }
+        // Either this sees until when the supervisor sleeps, or the supervisor sees this before it does.
+        self.due.store(due, Ordering::Relaxed);
+        store_load_fence(); // SYNC DUE, with `sleep`: our time before our look for a sleeper
+        due < self.sleeps_until.load(Ordering::Relaxed)
+    }
+
+    /// The supervisor is about to sleep, until `latest` at most: until when it may.
+    pub(crate) fn sleep(&self, latest: u64) -> u64 {
+        loop {
+            let until = self.due.load(Ordering::Relaxed).min(latest);
+            self.sleeps_until.store(until, Ordering::Relaxed);
+            store_load_fence(); // SYNC DUE, with `set`: our announcement before our look for an earlier time
+            if self.due.load(Ordering::Relaxed) >= until {
+                return until;
+            }
+        }
+    }
+}

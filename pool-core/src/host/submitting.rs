@@ -1,0 +1,129 @@
+//! Submitting: the terms of a job, and the wait for room where the pool bounds what is pending.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::Thread;
+use std::time::Instant;
+
+use super::Shared;
+use crate::engine::Engine;
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::Call;
+use crate::job::batch::SlotRef;
+use crate::scheduler::{State, Terms};
+use crate::task::Options;
+use crate::task::table::Entry;
+
+impl Shared {
+    /// Counts results that were taken for values and could not be decoded.
+    pub(crate) fn note_undecodable(&self, results: u32) {
+        if results > 0 && self.check_owner().is_ok() {
+            self.with(|engine| engine.counts.undecodable(results));
+        }
+    }
+
+    /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
+    #[inline]
+    pub(crate) fn note_submissions(&self, count: u32) {
+        // Not exact if two do so at once, which is good enough for a hint.
+        self.bustle.store(self.bustle.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+    }
+
+    /// What a task's options, and where they are silent the pool's, say of a job.
+    ///
+    /// # Errors
+    ///
+    /// An option that is out of range.
+    #[inline]
+    pub(crate) fn terms(&self, entry: &'static Entry, options: Options) -> Result<Terms> {
+        self.check_owner()?;
+        let options = options.or(self.defaults);
+        if options.chunk_size == Some(0) {
+            let text = "a chunk size must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry));
+        }
+        Ok(Terms {
+            task: entry.index(),
+            timeout: options.timeout_ns(entry)?,
+            retries: options.retries.unwrap_or(0),
+            retry_panics: options.retry_panics,
+            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            urgent: false,
+            lazy: false,
+            bulk: false,
+            calls: false,
+        })
+    }
+
+    /// Takes a call of the pool's, when there is room for it.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool takes none.
+    pub(crate) fn call(self: &Arc<Self>, call: Call, options: Options, urgent: bool) -> Result<SlotRef> {
+        let terms = Terms { urgent, ..self.terms(call.entry, options)? };
+        if self.max_pending < u64::MAX {
+            return self.call_when_there_is_room(terms, call);
+        }
+        self.note_submissions(1);
+        self.with(|engine| engine.call(self, terms, call))
+    }
+
+    #[cold]
+    fn call_when_there_is_room(self: &Arc<Self>, terms: Terms, call: Call) -> Result<SlotRef> {
+        let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
+        let mut call = Some(call);
+        loop {
+            self.wait_for_room(takes_none);
+            self.note_submissions(1);
+            let outcome = self.with(|engine| {
+                // Under the same lock, or two could take the last place.
+                let is_decided = self.room(engine) > 0 || takes_none(engine);
+                call.take_if(|_| is_decided).map(|call| engine.call(self, terms, call))
+            });
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+        }
+    }
+
+    /// How many more items may be pending.
+    #[inline]
+    pub(crate) fn room(&self, engine: &Engine) -> u64 {
+        match self.max_pending {
+            u64::MAX => u64::MAX,
+            most => most.saturating_sub(engine.scheduler.unsettled()),
+        }
+    }
+
+    /// Waits until more items may be pending, or it `is_vain` to wait for that.
+    pub(crate) fn wait_for_room(&self, is_vain: impl Fn(&Engine) -> bool) {
+        let has_room = || {
+            let engine = self.engine();
+            self.room(&engine) > 0 || is_vain(&engine)
+        };
+        self.wait(None, has_room, |thread| self.join_crowd(thread));
+    }
+
+    /// As [`wait`](Shared::wait), or until more items may be pending.
+    pub(crate) fn wait_or_room(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+        mut register: impl FnMut(Thread),
+    ) -> bool {
+        let is_ready = || ready() || self.room(&self.engine()) > 0;
+        self.wait(deadline, is_ready, |thread| {
+            self.join_crowd(thread.clone());
+            register(thread);
+        })
+    }
+
+    /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
+    fn join_crowd(&self, thread: Thread) {
+        let mut supervision = self.supervision();
+        if supervision.crowd.iter().all(|other| other.id() != thread.id()) {
+            supervision.crowd.push(thread);
+        }
+    }
+}

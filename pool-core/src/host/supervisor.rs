@@ -1,0 +1,474 @@
+//! The thread that minds the processes: launches, deaths, time limits, and the end of it all.
+//!
+//! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
+//! and on a bell that other threads ring when they have something for it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags};
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::socket::MsgFlags;
+use nix::sys::time::TimeSpec;
+use nix::unistd::Pid;
+use pool_ipc::sys::{monotonic_ns, off_standard_streams};
+use pool_ipc::{Descriptors, Header, HostEnd};
+
+use crate::engine::exit_status;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Shared;
+use crate::lane::Lane;
+use crate::lane::messages::{Launch, Report, Request, Step, call};
+use crate::launch::control::{Outbox, SEND_PAUSE};
+use crate::launch::spawn::Inherited;
+use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
+use crate::scheduler::{Nanos, WorkerId};
+use crate::worker::limits::Settings;
+
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    shared: Arc<Shared>,
+    method: StartMethod,
+    hub: Descriptors,
+    settings: Settings,
+    /// The state that each fork server begins with, the first and those that replace it.
+    inherited: Inherited,
+    server: Option<Server>,
+    /// Workers whose processes are to be made, when those before are.
+    wanted: VecDeque<WorkerId>,
+    /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
+    launching: BTreeMap<WorkerId, HostEnd>,
+    requests: Outbox<Request, OwnedFd>,
+    /// Readable when a worker has ended. A fork server that is stopped does not say so. Made after the first server, which
+    /// must not have it, and left out where the system refuses it.
+    ends: Option<Epoll>,
+    /// Processes that have ended, of which the fork server has still to tell.
+    ended: BTreeSet<u32>,
+    /// When the fork server should have said something, since there is something to say.
+    due: Option<Nanos>,
+}
+
+/// A fork server that has been silent for so long, and is found stopped, is given up.
+const SILENCE: Nanos = 1_000_000_000;
+
+/// Launches that may be under way at once: each has a lane and a descriptor, and the fork server may be stopped.
+const LAUNCHES_AHEAD: usize = 16;
+
+/// Reports that are taken in before anything else is looked at.
+const REPORTS_TOGETHER: usize = 64;
+
+impl Supervisor {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        method: StartMethod,
+        hub: Descriptors,
+        settings: Settings,
+        inherited: Inherited,
+    ) -> Self {
+        Supervisor {
+            shared,
+            method,
+            hub,
+            settings,
+            inherited,
+            server: None,
+            wanted: VecDeque::new(),
+            launching: BTreeMap::new(),
+            requests: Outbox::new(),
+            ends: None,
+            ended: BTreeSet::new(),
+            due: None,
+        }
+    }
+
+    /// Starts the fork server and all workers, whose lanes are made while it comes up.
+    ///
+    /// # Errors
+    ///
+    /// The first that went wrong. What had been started goes when the supervisor is dropped.
+    pub(crate) fn start(&mut self) -> Result<()> {
+        self.server = Some(self.start_server()?);
+        // The scheduler has wanted them from the start; this has it say so.
+        self.shared.with(|_| ());
+        self.wanted.extend(self.shared.take_launches());
+        loop {
+            while self.launching.len() < LAUNCHES_AHEAD
+                && let Some(worker) = self.wanted.pop_front()
+            {
+                self.launch(worker)?;
+            }
+            self.send_requests().map_err(|(_, error)| error)?;
+            if self.launching.is_empty() {
+                return Ok(());
+            }
+            self.await_launch()?;
+        }
+    }
+
+    fn await_launch(&mut self) -> Result<()> {
+        let until = monotonic_ns().saturating_add(SILENCE);
+        let [_, has_news, has_ended, _] = self.wait_for_news([None, self.control(), self.end_of_server(), None], until);
+        if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
+            return Err(self.lose_server().0);
+        }
+        match self.report() {
+            Ok(News::None) => Ok(()),
+            Ok(News::Report(Report::NotServing { errno }, _)) => Err(not_serving(errno)),
+            Ok(News::Report(Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
+            Ok(News::Report(Report::Launched { pids }, fds)) if fds.len() < pids.len() => {
+                Err(launch_error(Step::Pidfd, libc::EMFILE))
+            }
+            Ok(News::Report(report, fds)) => {
+                self.handle(report, fds);
+                Ok(())
+            }
+            Ok(News::End) => Err(self.lose_server().0),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next report of the fork server, if one has come.
+    fn report(&mut self) -> Result<News> {
+        let Some(server) = &mut self.server else { return Ok(News::None) };
+        match server.control.receive(MsgFlags::MSG_DONTWAIT) {
+            Ok(Some((report, fds))) => {
+                server.is_up = true;
+                Ok(News::Report(report, fds))
+            }
+            Ok(None) => Ok(News::End),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(News::None),
+            Err(error) => Err(Error::system("hearing from the fork server", error)),
+        }
+    }
+
+    /// Does so until the pool is over.
+    pub(crate) fn run(mut self) {
+        loop {
+            self.wanted.extend(self.shared.take_launches());
+            self.launch_wanted();
+            while let Err((worker, error)) = self.send_requests() {
+                self.not_launched(worker, error);
+            }
+            let (is_finished, awaits_death, kills) = self.shared.with(|engine| {
+                engine.route();
+                (engine.scheduler.is_finished(), engine.awaits_death(), engine.take_kills())
+            });
+            if is_finished {
+                break;
+            }
+            if !kills.is_empty() {
+                for (worker, pid) in kills {
+                    self.requests.push(Request::Kill { worker: worker as u32, pid }, Vec::new());
+                }
+                continue;
+            }
+            self.wait(awaits_death);
+        }
+        self.stop_server();
+        self.shared.supervisor_left();
+    }
+
+    /// Asks for the next processes, if they are still wanted when it is their turn.
+    fn launch_wanted(&mut self) {
+        while self.launching.len() < LAUNCHES_AHEAD
+            && let Some(worker) = self.wanted.pop_front()
+        {
+            if !self.shared.with(|engine| engine.scheduler.is_wanted(worker)) {
+                self.shared.with(|engine| engine.withdraw_launch(worker));
+            } else if let Err(error) = self.launch(worker) {
+                self.not_launched(worker, error);
+            }
+        }
+    }
+
+    fn not_launched(&mut self, worker: WorkerId, error: Error) {
+        self.launching.remove(&worker);
+        self.shared.with(|engine| engine.not_launched(worker, error));
+    }
+
+    fn control(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.server.as_ref().map(|server| (server.control.as_fd(), self.requests.events()))
+    }
+
+    /// Its socket tells of its end, too, unless a copy of it, which a constructor's thread has made, keeps that open.
+    fn end_of_server(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.server.as_ref().map(|server| (server.pidfd.as_fd(), PollFlags::POLLIN))
+    }
+
+    /// Sleeps until something is to be done, and takes in what the fork server says.
+    fn wait(&mut self, awaits_death: bool) {
+        if !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
+            self.due = None;
+        } else if self.due.is_none() {
+            self.due = Some(monotonic_ns().saturating_add(SILENCE));
+        }
+        let again = if self.requests.has_refusals() {
+            monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
+        } else {
+            Nanos::MAX
+        };
+        let is_ready = loop {
+            let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
+            let bell = Some((self.shared.bell.as_fd(), PollFlags::POLLIN));
+            let ends = self.ends.as_ref().map(|ends| (ends.0.as_fd(), PollFlags::POLLIN));
+            match self.wait_for_news([bell, self.control(), self.end_of_server(), ends], until()) {
+                // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
+                [false, false, false, false] if until() > monotonic_ns() => {}
+                is_ready => break is_ready,
+            }
+        };
+        if is_ready[3] {
+            self.take_ends();
+        }
+        if is_ready[0] {
+            let _ = self.shared.bell.read();
+        }
+        if is_ready[1] {
+            self.due = None;
+            self.take_reports();
+        } else if is_ready[2] {
+            self.server_died();
+        } else if self.due.is_some_and(|due| due <= monotonic_ns()) {
+            self.due = None;
+            if self.server.as_ref().is_some_and(Server::is_stopped) {
+                self.server_died();
+            }
+        }
+    }
+
+    fn take_reports(&mut self) {
+        for _ in 0..REPORTS_TOGETHER {
+            match self.report() {
+                Ok(News::None) => return,
+                Ok(News::Report(report, fds)) => self.handle(report, fds),
+                Ok(News::End) | Err(_) => return self.server_died(),
+            }
+        }
+    }
+
+    /// Tells which descriptors are ready, after one is or the time has come.
+    fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
+        wait_for(fds, until).unwrap_or_else(|_| {
+            thread::sleep(LOOK_EVERY);
+            let server = self.server.as_ref();
+            let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
+            [true, server.is_some_and(|server| server.control.has_news()), has_ended, true]
+        })
+    }
+
+    /// Has the end of a worker noticed here, too.
+    fn watch(&mut self, pid: u32, pidfd: &OwnedFd) {
+        if self.ends.is_none() {
+            let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|ends| ends.0);
+            let made = made.map_err(io::Error::from).and_then(off_standard_streams);
+            self.ends = made.ok().map(Epoll);
+        }
+        if let Some(ends) = &self.ends {
+            let _ = ends.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, pid.into()));
+        }
+    }
+
+    /// Notes which workers have ended.
+    fn take_ends(&mut self) {
+        let Some(ends) = &self.ends else { return };
+        let mut events = [EpollEvent::empty(); REPORTS_TOGETHER];
+        while let Ok(count @ 1..) = ends.wait(&mut events, EpollTimeout::ZERO) {
+            self.ended.extend(events[..count].iter().map(|event| event.data() as u32));
+        }
+    }
+
+    fn launch(&mut self, worker: WorkerId) -> Result<()> {
+        if self.server.is_none() {
+            self.server = Some(self.start_again()?);
+        }
+        let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
+        let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
+        self.launching.insert(worker, end);
+        self.requests
+            .push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
+        Ok(())
+    }
+
+    /// Sends the fork server what there is room for.
+    ///
+    /// # Errors
+    ///
+    /// A worker that cannot be asked for, and why.
+    fn send_requests(&mut self) -> std::result::Result<(), (WorkerId, Error)> {
+        let Some(server) = &self.server else { return Ok(()) };
+        match self.requests.flush(&server.control) {
+            Ok(()) => Ok(()),
+            // The end of the socket will be found when it is read, perhaps behind a last word.
+            Err((_, error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+                Ok(())
+            }
+            Err((Request::Launch(Launch { worker, .. }), error)) => {
+                Err((worker as WorkerId, Error::system("asking for a worker", error)))
+            }
+            // Without the server it is killed for sure.
+            Err((Request::Kill { .. }, _)) => {
+                self.server_died();
+                Ok(())
+            }
+        }
+    }
+
+    fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
+        match report {
+            Report::NotServing { errno } => self.give_up_server(&not_serving(errno), None),
+            Report::Launched { pids } => {
+                let mut fds = fds.into_iter();
+                for (worker, pid) in pids {
+                    self.launched(worker as WorkerId, pid, fds.next());
+                }
+            }
+            Report::NotLaunched { worker, step, errno } => {
+                self.not_launched(worker as WorkerId, launch_error(step, errno));
+            }
+            Report::Exited { worker, pid, status } => {
+                // The end was there to be seen before the report, and is not to be noted after it.
+                self.take_ends();
+                self.ended.remove(&pid);
+                let cause = status.is_none().then(|| NO_STATUS.into());
+                let status = exit_status(status.unwrap_or_default());
+                self.shared.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
+            }
+        }
+    }
+
+    fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
+        let Some(mut end) = self.launching.remove(&worker) else { return };
+        if let Some(pidfd) = pidfd {
+            self.watch(pid, &pidfd);
+            let lane = Lane::new(end, pid, pidfd);
+            self.shared.with(|engine| engine.launched(worker, lane));
+        } else {
+            // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
+            let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
+            end.wake_worker();
+            let error = launch_error(Step::Pidfd, libc::EMFILE);
+            self.shared.with(|engine| engine.not_launched(worker, error));
+        }
+    }
+
+    /// The fork server is gone, or as good as gone, and by the kernel's hand its workers with it.
+    fn server_died(&mut self) {
+        let (why, end) = self.lose_server();
+        self.give_up_server(&why, Some(end));
+    }
+
+    /// Ends what is left of the fork server; why it is given up, as an error.
+    fn lose_server(&mut self) -> (Error, ServerEnd) {
+        let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
+        let end = self.stop_server();
+        let error = if is_up {
+            Error::new(ErrorKind::System, format!("the fork server {end}"))
+        } else {
+            let text = format!(
+                "the fork server did not come up: a new process of this program's executable {end} before it could serve"
+            );
+            Error::new(ErrorKind::Unsupported, text)
+        };
+        (error, end)
+    }
+
+    /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
+    fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
+        let end = end.unwrap_or_else(|| self.stop_server());
+        self.requests.clear();
+        let lost: Vec<_> = self.shared.with(|engine| {
+            let lanes = engine.lanes_by_worker();
+            let killed = lanes.map(|(worker, lane)| {
+                let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
+                // What it published is settled only when it surely publishes no more.
+                let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
+                (worker, lane.pid, pidfd)
+            });
+            killed.collect()
+        });
+        self.take_ends();
+        self.ended.clear();
+        let deadline = Instant::now() + DEATH;
+        let cause = end.of_workers();
+        for (worker, pid, pidfd) in lost {
+            if let Some(pidfd) = pidfd {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
+            }
+            let status = exit_status(libc::SIGKILL);
+            self.shared.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
+        }
+        for (worker, _) in std::mem::take(&mut self.launching) {
+            self.shared.with(|engine| engine.not_launched(worker, why.duplicate()));
+        }
+    }
+
+    fn start_again(&self) -> Result<Server> {
+        if self.method == StartMethod::Fork {
+            let text = "the fork server died, and only a process without other threads can be forked to replace it";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        self.start_server()
+    }
+
+    fn start_server(&self) -> Result<Server> {
+        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.shared.bell.as_fd())
+    }
+
+    fn stop_server(&mut self) -> ServerEnd {
+        self.server.take().map_or(ServerEnd::Unknown, Server::stop)
+    }
+}
+
+/// The result of one look at the control socket.
+enum News {
+    None,
+    Report(Report, Vec<OwnedFd>),
+    /// The fork server has closed its end.
+    End,
+}
+
+/// A supervisor that never ran leaves nothing behind either.
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.stop_server();
+    }
+}
+
+/// Time in which killed processes are gone, even large ones.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// The cause of a death whose status something else has taken.
+const NO_STATUS: &str = "its worker ended, and nobody knows how: something in the fork server, such as a thread that a \
+    constructor of this program starts, waits for all children there";
+
+/// Tells which descriptors are ready, after one is or the time has come.
+fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
+    let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
+    let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
+    let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));
+    match nix::poll::ppoll(&mut polled, timeout, None) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(errno),
+    }
+    let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
+    Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
+}
+
+fn not_serving(errno: i32) -> Error {
+    Error::system("epoll_create1 of the fork server", io::Error::from_raw_os_error(errno))
+}
+
+fn launch_error(step: Step, errno: i32) -> Error {
+    let doing = match step {
+        Step::Lane => "passing shared memory to a worker",
+        Step::Fork => "fork of a worker",
+        Step::Pidfd => "pidfd_open of a worker",
+    };
+    Error::system(doing, io::Error::from_raw_os_error(errno))
+}

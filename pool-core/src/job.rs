@@ -1,0 +1,117 @@
+//! What the host keeps of a job while it is not done: its arguments, and where its outcome goes.
+
+pub(crate) mod batch;
+pub(crate) mod blocks;
+pub(crate) mod completion;
+pub(crate) mod status;
+pub(crate) mod waiters;
+
+use crate::codec::bytes::Bytes;
+use crate::codec::number_buffer::Landing;
+use crate::error::Error;
+use crate::job::batch::SlotRef;
+use crate::job::blocks::Blocks;
+use crate::job::completion::Part;
+use crate::job::waiters::Waiters;
+use crate::task::table::Entry;
+
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) entry: &'static Entry,
+    /// Nanoseconds that each item may take, or 0.
+    pub(crate) time_limit: u64,
+    pub(crate) blocks: Blocks,
+    /// Where the outcome of a map goes; that of a call goes to its slot in the blocks.
+    map: Option<Map>,
+}
+
+#[derive(Debug)]
+struct Map {
+    slot: SlotRef,
+    /// Where values are put, unless they have to be decoded.
+    landing: Option<Box<dyn Landing>>,
+}
+
+/// A call on its way into a job.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) entry: &'static Entry,
+    pub(crate) args: Bytes,
+    /// Bytes of the arguments, if those of all calls of the task have as many.
+    pub(crate) args_size: Option<usize>,
+    /// The arguments are the bytes of the only one, without a frame.
+    pub(crate) whole: bool,
+}
+
+/// What came of an outcome that was delivered.
+#[derive(Debug)]
+pub(crate) struct Delivered {
+    pub(crate) waiters: Option<Waiters>,
+    /// A call ended with it.
+    pub(crate) ends_call: bool,
+}
+
+impl Payload {
+    pub(crate) fn of_map(
+        entry: &'static Entry,
+        time_limit: u64,
+        slot: SlotRef,
+        landing: Option<Box<dyn Landing>>,
+    ) -> Box<Self> {
+        Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: Some(Map { slot, landing }) })
+    }
+
+    /// `spare` is memory for it, if there is some.
+    #[inline]
+    pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
+        match spare {
+            Some(mut spare) => {
+                (spare.entry, spare.time_limit) = (entry, time_limit);
+                spare
+            }
+            None => Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: None }),
+        }
+    }
+
+    /// Whether it has become one of no calls, and of no memory to speak of.
+    #[inline]
+    pub(crate) fn is_reusable(&self) -> bool {
+        self.map.is_none() && self.blocks.is_small()
+    }
+
+    /// Whether its items are those of one map.
+    #[inline]
+    pub(crate) fn is_map(&self) -> bool {
+        self.map.is_some()
+    }
+
+    /// Where its values land, if they do.
+    #[inline]
+    pub(crate) fn landing(&mut self) -> Option<&mut (dyn Landing + 'static)> {
+        self.map.as_mut()?.landing.as_deref_mut()
+    }
+
+    /// Takes the outcome of some items; nothing if it is of a call that was settled before.
+    #[inline]
+    pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
+        let (first, items) = (part.first, part.items);
+        let Some(map) = &self.map else {
+            let waiters = self.blocks.complete(first, |slot| slot.complete(Part { first: 0, ..part }))?;
+            return Some(Delivered { waiters, ends_call: true });
+        };
+        let waiters = map.slot.deliver(part);
+        self.blocks.settled(first, items);
+        Some(Delivered { waiters, ends_call: false })
+    }
+
+    /// Nothing more will come; `rest` says why, if items are missing. `each` hears whom to tell, of each map or call that
+    /// ends with it.
+    #[inline]
+    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
+        let why = || rest.map(Error::duplicate);
+        match &mut self.map {
+            Some(Map { slot, landing }) => each(slot.finish(why(), landing.take())),
+            None => self.blocks.drain_slots(|slot| each(slot.finish(why(), None))),
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the slots for
+//! their outcomes.
+
+use std::collections::VecDeque;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use pool_ipc::Written;
+
+use crate::codec::bytes::{Bytes, Cut};
+use crate::codec::encoder::FRAME;
+use crate::host::Shared;
+use crate::job::Call;
+use crate::job::batch::{Rack, SlotRef};
+use crate::job::completion::Slot;
+use crate::job::waiters::Waiters;
+use crate::lane::RECORD_BYTES;
+use crate::scheduler::{CALLS_MAX, JobId};
+
+/// The arguments of items that are not settled.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks {
+    /// In order. Those that are through are taken out at the ends, and left empty in the middle: see
+    /// [`Blocks::remove`].
+    queue: VecDeque<Block>,
+    /// Empty ones among them.
+    empty: usize,
+    /// Memory of those that are settled, which the caches may still know, for further ones.
+    spare: Vec<Vec<u8>>,
+}
+
+/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
+const SPARE_MAX: usize = 8;
+
+/// Blocks that are moved to close a gap at once; where it would be more, the gap stays for a while.
+const MOVED_MAX: usize = 32;
+
+/// Blocks at the front that are looked at one after the other: mostly it is one of them.
+const FRONT_BLOCKS: usize = 4;
+
+/// Arguments of a call that are no longer than this are kept beside those of the call before.
+const BESIDE_MAX: usize = 4096;
+
+/// Encoded arguments of consecutive items.
+#[derive(Debug)]
+pub(crate) struct Block {
+    first: u64,
+    items: u32,
+    /// Items that are not settled; 0 only of one that is left empty.
+    left: u32,
+    /// Bytes of each item; `None` if each stands behind its length.
+    item_size: Option<usize>,
+    /// They are the only argument of the only item, without a frame.
+    whole: bool,
+    /// Of calls, with a place for each, and some to spare.
+    rack: Option<Arc<Rack>>,
+    bytes: Content,
+    /// An item and where it begins: chunks are mostly cut one after the other.
+    cursor: (u32, usize),
+}
+
+/// The bytes of a block: its own, until a lane has to keep some of them, too.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Own(Vec<u8>),
+    Shared(Arc<Vec<u8>>),
+    /// So many bytes of a segment of the arena.
+    InArena(Written, usize),
+}
+
+impl Content {
+    fn share(&mut self) -> Arc<Vec<u8>> {
+        match self {
+            Content::Shared(bytes) => Arc::clone(bytes),
+            Content::Own(bytes) => {
+                let bytes = Arc::new(std::mem::take(bytes));
+                *self = Content::Shared(Arc::clone(&bytes));
+                bytes
+            }
+            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
+        }
+    }
+
+    /// The memory, if nobody else has it.
+    #[inline]
+    fn into_own(self) -> Option<Vec<u8>> {
+        match self {
+            Content::Own(bytes) => Some(bytes),
+            Content::Shared(bytes) => Arc::into_inner(bytes),
+            Content::InArena(..) => None,
+        }
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Own(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+            Content::InArena(segment, used) => &segment[..*used],
+        }
+    }
+}
+
+impl Block {
+    #[inline]
+    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
+        Block { first, items, left: items, item_size, whole: false, rack: None, bytes, cursor: (0, 0) }
+    }
+
+    /// The first of its items, and how many there are.
+    #[inline]
+    pub(crate) fn range(&self) -> (u64, u32) {
+        (self.first, self.items)
+    }
+
+    /// All of its arguments.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    #[inline]
+    fn end(&self) -> u64 {
+        self.first + u64::from(self.items)
+    }
+
+    #[inline]
+    fn holds(&self, item: u64) -> bool {
+        (self.first..self.end()).contains(&item)
+    }
+
+    /// Where the item begins.
+    #[inline]
+    fn offset(&mut self, item: u32) -> usize {
+        if item == 0 {
+            return 0;
+        }
+        if item == self.items {
+            return self.bytes.len();
+        }
+        if let Some(size) = self.item_size {
+            return item as usize * size;
+        }
+        if item < self.cursor.0 {
+            self.cursor = (0, 0);
+        }
+        let (mut at_item, mut at) = self.cursor;
+        while at_item < item {
+            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
+            at += FRAME + u32::from_le_bytes(frame) as usize;
+            at_item += 1;
+        }
+        self.cursor = (at_item, at);
+        at
+    }
+
+    /// Takes the call behind the last, if its arguments can stand there.
+    #[inline]
+    fn add(&mut self, number: u64, args: &[u8]) -> Option<SlotRef> {
+        let rack = self.rack.as_ref().filter(|rack| rack.slots().len() > self.items as usize)?;
+        if self.whole || self.end() != number || args.len() > BESIDE_MAX {
+            return None;
+        }
+        let Content::Own(bytes) = &mut self.bytes else { return None };
+        if bytes.len() + args.len() > RECORD_BYTES {
+            return None;
+        }
+        bytes.extend_from_slice(args);
+        let slot = SlotRef::new(rack, self.items);
+        self.items += 1;
+        self.left += 1;
+        Some(slot)
+    }
+
+    /// The slot of a call that is not settled.
+    #[inline]
+    fn slot(&self, number: u64) -> Option<&Slot> {
+        let slot = self.rack.as_ref()?.slots().get((number - self.first) as usize)?;
+        (!slot.is_finished()).then_some(slot)
+    }
+}
+
+/// Arguments of items that go in one chunk.
+pub(crate) struct Args<'b> {
+    /// They travel whole.
+    pub(crate) whole: bool,
+    content: &'b mut Content,
+    range: Range<usize>,
+}
+
+impl Args<'_> {
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.content[self.range.clone()]
+    }
+
+    /// Where workers find them, if they need not be sent.
+    #[inline]
+    pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
+        match &*self.content {
+            Content::InArena(segment, _) => Some((segment, self.range.clone())),
+            _ => None,
+        }
+    }
+
+    /// The bytes, to be kept elsewhere, too, if they are not in the arena.
+    pub(crate) fn cut(self) -> Cut {
+        Cut { bytes: self.content.share(), range: self.range }
+    }
+}
+
+impl Blocks {
+    /// The block behind the last. Memory for further ones goes to `spare`.
+    pub(crate) fn push(&mut self, block: Block, spare: &mut Vec<Vec<u8>>) {
+        self.queue.push_back(block);
+        spare.append(&mut self.spare);
+    }
+
+    /// Takes the next call of the job: its slot, and whether it stands beside the one before.
+    #[inline]
+    pub(crate) fn push_call(&mut self, shared: &Arc<Shared>, job: JobId, number: u64, call: Call) -> (SlotRef, bool) {
+        let last = self.queue.back_mut();
+        let rack_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
+        if let Some(slot) = last.filter(|_| !call.whole).and_then(|last| last.add(number, &call.args)) {
+            return (slot, true);
+        }
+        let Call { args, args_size, whole, .. } = call;
+        let bytes = match args {
+            Bytes::Heap(bytes) => bytes,
+            Bytes::Inline(..) => {
+                let mut bytes = self.spare.pop().unwrap_or_default();
+                bytes.clear();
+                bytes.extend_from_slice(&args);
+                bytes
+            }
+        };
+        let rack = Rack::of_calls(shared, job, number, rack_size);
+        let slot = SlotRef::new(&rack, 0);
+        let block = Block::new(number, 1, args_size, Content::Own(bytes));
+        self.queue.push_back(Block { whole, rack: Some(rack), ..block });
+        (slot, false)
+    }
+
+    /// Whether there is a call of this number that is not settled.
+    pub(crate) fn has_call(&self, number: u64) -> bool {
+        self.position(number).is_some_and(|at| self.queue[at].slot(number).is_some())
+    }
+
+    /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
+    #[inline]
+    pub(crate) fn complete(
+        &mut self,
+        number: u64,
+        outcome: impl FnOnce(&Slot) -> Option<Waiters>,
+    ) -> Option<Option<Waiters>> {
+        let at = self.position(number)?;
+        let waiters = outcome(self.queue[at].slot(number)?);
+        self.settled_at(at, 1);
+        Some(waiters)
+    }
+
+    /// Gives up all calls: `each` gets the slots of those that are not settled.
+    #[inline]
+    pub(crate) fn drain_slots(&mut self, mut each: impl FnMut(&Slot)) {
+        while let Some(block) = self.queue.pop_front() {
+            let slots = block.rack.iter().flat_map(|rack| rack.slots()).take(block.items as usize);
+            slots.filter(|slot| !slot.is_finished()).for_each(&mut each);
+        }
+    }
+
+    /// Whether it holds nothing, and little memory.
+    #[inline]
+    pub(crate) fn is_small(&self) -> bool {
+        self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)
+    }
+
+    /// The arguments of these items, which were fed together.
+    #[inline]
+    pub(crate) fn args(&mut self, first: u64, items: u32) -> Option<Args<'_>> {
+        let at = self.position(first)?;
+        let block = &mut self.queue[at];
+        let item = (first - block.first) as u32;
+        let range = block.offset(item)..block.offset(item + items);
+        Some(Args { whole: block.whole, content: &mut block.bytes, range })
+    }
+
+    /// These items are settled: their arguments can go when their block is through.
+    #[inline]
+    pub(crate) fn settled(&mut self, first: u64, items: u32) {
+        if let Some(at) = self.position(first) {
+            self.settled_at(at, items);
+        }
+    }
+
+    #[inline]
+    fn settled_at(&mut self, at: usize, items: u32) {
+        let block = &mut self.queue[at];
+        if block.left == 0 {
+            return; // it is empty already
+        }
+        block.left = block.left.saturating_sub(items);
+        if block.left == 0
+            && let Some(bytes) = self.remove(at).into_own()
+            && self.spare.len() < SPARE_MAX
+        {
+            self.spare.push(bytes);
+        }
+    }
+
+    /// Where the block of this item is. It may be an empty one.
+    #[inline]
+    fn position(&self, item: u64) -> Option<usize> {
+        let front = self.queue.iter().take(FRONT_BLOCKS).position(|block| block.holds(item));
+        front.or_else(|| self.position_behind(item))
+    }
+
+    /// Likewise, of the others: in a time that grows with the logarithm of how far it is from the nearer end.
+    fn position_behind(&self, item: u64) -> Option<usize> {
+        let last = self.queue.len().checked_sub(1)?;
+        let is_before = |at: usize| self.queue[at].end() <= item;
+        // All before `low` end before the item, and `high` does not.
+        let (mut low, mut high, mut step) = (0, last, 1);
+        if is_before(last) {
+            return None;
+        }
+        // From both ends, in steps that double, until it is between two looks.
+        while high - low > 2 * step {
+            if !is_before(low + step) {
+                high = low + step;
+                break;
+            }
+            low += step;
+            if is_before(high - step) {
+                low = high - step;
+                break;
+            }
+            high -= step;
+            step *= 2;
+        }
+        while low < high {
+            let middle = low.midpoint(high);
+            if is_before(middle) { low = middle + 1 } else { high = middle }
+        }
+        self.queue[low].holds(item).then_some(low)
+    }
+
+    /// Takes out a block that is through; its bytes. In the middle of many it stays as an empty one, since to close the gap
+    /// would mean to move half of the others, and all that are empty go together when they are the greater part.
+    #[inline]
+    fn remove(&mut self, at: usize) -> Content {
+        // Mostly it is the first, and `remove` has more to do.
+        let removed = if at == 0 {
+            self.queue.pop_front()
+        } else if at.min(self.queue.len() - 1 - at) <= MOVED_MAX {
+            self.queue.remove(at)
+        } else {
+            return self.empty(at);
+        };
+        if self.empty > 0 {
+            self.drop_empty();
+        }
+        removed.expect("there is a block").bytes
+    }
+
+    #[cold]
+    fn empty(&mut self, at: usize) -> Content {
+        let block = &mut self.queue[at];
+        block.rack = None;
+        let bytes = std::mem::replace(&mut block.bytes, Content::Own(Vec::new()));
+        self.empty += 1;
+        self.drop_empty();
+        bytes
+    }
+
+    /// Drops the empty blocks at the ends, and the others when they are the greater part.
+    #[cold]
+    fn drop_empty(&mut self) {
+        let is_empty = |block: Option<&Block>| block.is_some_and(|block| block.left == 0);
+        while is_empty(self.queue.front()) {
+            self.queue.pop_front();
+            self.empty -= 1;
+        }
+        while is_empty(self.queue.back()) {
+            self.queue.pop_back();
+            self.empty -= 1;
+        }
+        if self.empty > self.queue.len() / 2 {
+            self.queue.retain(|block| block.left > 0);
+            self.empty = 0;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

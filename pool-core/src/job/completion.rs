@@ -1,0 +1,325 @@
+//! Where the outcome of a job arrives, and who waits for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::codec::bytes::{Bytes, INLINE};
+use crate::codec::number_buffer::Landing;
+use crate::error::Error;
+use crate::job::status::{LENGTH, Status};
+pub(crate) use crate::job::waiters::Waiter;
+use crate::job::waiters::{Arrivals, Waiters};
+
+/// Of a map, or of one call. There may be ten million.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    /// With the value of a call if it is [short](Slot::short), as most are: nobody has to lock anything for it.
+    status: Status,
+    /// All else.
+    inbox: Mutex<Option<Box<Inbox>>>,
+}
+
+const _: () = assert!(INLINE <= LENGTH as usize && size_of::<Slot>() <= 40);
+
+#[derive(Debug, Default)]
+struct Inbox {
+    parts: Parts,
+    /// Why the items that have not been delivered never will be.
+    rest: Option<Error>,
+    waiters: Option<Waiters>,
+}
+
+/// The outcome of consecutive items.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) first: u64,
+    pub(crate) items: u32,
+    /// The one value is its bytes, without a frame.
+    pub(crate) whole: bool,
+    pub(crate) values: Result<Bytes, Error>,
+}
+
+impl Part {
+    fn duplicate(&self) -> Part {
+        let values = self.values.as_ref().map(|bytes| Bytes::copy_of(bytes)).map_err(Error::duplicate);
+        Part { values, ..*self }
+    }
+}
+
+/// No allocation for the one part of a single call.
+#[derive(Debug, Default)]
+pub(crate) enum Parts {
+    #[default]
+    None,
+    One(Part),
+    Many(Vec<Part>),
+    /// Of a map that is finished.
+    Landed(Box<Landed>),
+}
+
+/// Values that have landed, and what else there was.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) landing: Box<dyn Landing>,
+    pub(crate) others: Vec<Part>,
+}
+
+impl Parts {
+    fn push(&mut self, part: Part) {
+        match std::mem::take(self) {
+            Parts::None => *self = Parts::One(part),
+            Parts::One(first) => *self = Parts::Many(vec![first, part]),
+            Parts::Many(mut parts) => {
+                parts.push(part);
+                *self = Parts::Many(parts);
+            }
+            Parts::Landed(mut landed) => {
+                landed.others.push(part);
+                *self = Parts::Landed(landed);
+            }
+        }
+    }
+
+    /// All that have not landed.
+    fn as_slice(&self) -> &[Part] {
+        match self {
+            Parts::None => &[],
+            Parts::One(part) => std::slice::from_ref(part),
+            Parts::Many(parts) => parts,
+            Parts::Landed(landed) => &landed.others,
+        }
+    }
+}
+
+impl IntoIterator for Parts {
+    type Item = Part;
+    type IntoIter = std::iter::Chain<std::option::IntoIter<Part>, std::vec::IntoIter<Part>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        match self {
+            Parts::None => None.into_iter().chain(Vec::new()),
+            Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
+            Parts::Many(parts) => None.into_iter().chain(parts),
+            Parts::Landed(landed) => None.into_iter().chain(landed.others),
+        }
+    }
+}
+
+impl Slot {
+    #[inline]
+    fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the outcome of some items. Those of the waiters that are to be told now.
+    pub(crate) fn deliver(&self, part: Part) -> Option<Waiters> {
+        let mut inbox = self.inbox();
+        if self.status.is_abandoned() {
+            return None;
+        }
+        let inbox = inbox.get_or_insert_default();
+        inbox.parts.push(part);
+        self.status.set_news(true);
+        Waiters::take_if(&mut inbox.waiters, Waiter::is_for_news)
+    }
+
+    /// Takes the outcome of a call.
+    pub(crate) fn complete(&self, part: Part) -> Option<Waiters> {
+        let mut inbox = self.inbox();
+        if !self.status.is_abandoned() {
+            inbox.get_or_insert_default().parts = Parts::One(part);
+        }
+        self.end(&mut inbox)
+    }
+
+    /// Takes the value of a call, the first `length` bytes of these words.
+    #[inline]
+    pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiters> {
+        if self.status.finish_short(words, length) { self.inbox().as_mut()?.waiters.take() } else { None }
+    }
+
+    /// This is the one place where a job ends, but for a call of a short value.
+    fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiters> {
+        self.status.finish();
+        inbox.as_mut()?.waiters.take()
+    }
+
+    /// Nothing more will come; `rest` says why, if items are missing.
+    pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiters> {
+        let mut inbox = self.inbox();
+        if rest.is_some() || landing.is_some() {
+            let inbox = inbox.get_or_insert_default();
+            inbox.rest = rest;
+            if let Some(landing) = landing {
+                let others = std::mem::take(&mut inbox.parts).into_iter().collect();
+                inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
+            }
+        }
+        self.end(&mut inbox)
+    }
+
+    /// Whether nothing more will come.
+    #[inline]
+    pub(crate) fn is_finished(&self) -> bool {
+        self.status.is_finished()
+    }
+
+    /// Whether there is something to [take](Slot::take), or never will be.
+    #[inline]
+    pub(crate) fn has_news(&self) -> bool {
+        self.status.has_news()
+    }
+
+    /// The value of a finished call, if it is of a few bytes; it stays. All else is to be [taken](Slot::take).
+    #[inline]
+    pub(crate) fn short(&self) -> Option<Bytes> {
+        self.status.short().map(|(words, length)| Bytes::of_words(words, length))
+    }
+
+    /// What has arrived.
+    #[inline]
+    pub(crate) fn take(&self) -> Parts {
+        let mut inbox = self.inbox();
+        self.status.set_news(false);
+        inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
+    }
+
+    /// Another slot with the same outcome, which can be taken from there while it stays here. Of a map whose values have
+    /// landed it has the others: those that have landed are values for sure.
+    pub(crate) fn copy(&self) -> Slot {
+        let copy = Slot::default();
+        if let Some(bytes) = self.short() {
+            copy.complete(Part { first: 0, items: 1, whole: false, values: Ok(bytes) });
+            return copy;
+        }
+        let inbox = self.inbox();
+        let Some(Inbox { parts, rest, .. }) = inbox.as_deref() else { return copy };
+        parts.as_slice().iter().for_each(|part| _ = copy.deliver(part.duplicate()));
+        copy.finish(rest.as_ref().map(Error::duplicate), None);
+        copy
+    }
+
+    /// The outcome has been taken, and was this error: what is asked later is answered accordingly.
+    pub(crate) fn keep_failure(&self, error: Error) {
+        self.inbox().get_or_insert_default().rest = Some(error);
+    }
+
+    /// Why the items that were not delivered never will be.
+    pub(crate) fn rest(&self) -> Option<Error> {
+        self.inbox().as_ref()?.rest.as_ref().map(Error::duplicate)
+    }
+
+    /// Whether all that has arrived are values, and nothing is missing.
+    pub(crate) fn is_success(&self) -> bool {
+        let inbox = self.inbox();
+        let Some(Inbox { parts, rest, .. }) = inbox.as_deref() else { return true };
+        rest.is_none() && parts.as_slice().iter().all(|part| part.values.is_ok())
+    }
+
+    /// Has the waiter told, beside those that are there. Returns the one that it replaces, or the waiter itself if there is
+    /// nothing to wait for: either may have a destructor of the user's, which must not run under the lock.
+    pub(crate) fn set_waiter(&self, waiter: Waiter) -> Result<Option<Waiter>, Waiter> {
+        let mut inbox = self.inbox();
+        if waiter.is_for_news() && self.has_news() {
+            return Err(waiter);
+        }
+        // Before the waiter is there, but under the lock: a short value that comes from here on looks for it behind that.
+        if !self.status.begin_wait() {
+            return Err(waiter);
+        }
+        Ok(Waiters::add(&mut inbox.get_or_insert_default().waiters, waiter))
+    }
+
+    /// Whether there is an outcome; if not, the waker is woken when there is.
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        if self.is_finished() {
+            return true;
+        }
+        if self.inbox().as_ref().and_then(|inbox| inbox.waiters.as_ref()).is_some_and(|own| own.has_task(waker)) {
+            return self.is_finished();
+        }
+        // Both the clone and the drop of a waker that is replaced are the user's code, so they are outside the lock.
+        self.set_waiter(Waiter::Task(waker.clone())).is_err()
+    }
+
+    /// This thread waits no longer.
+    pub(crate) fn forget_this_thread(&self) {
+        drop(self.take_waiters(Waiter::is_this_thread));
+    }
+
+    /// Nobody waits for these any longer.
+    pub(crate) fn forget(&self, arrivals: &Arc<Arrivals>) {
+        drop(self.take_waiters(|waiter| waiter.is_of(arrivals)));
+    }
+
+    fn take_waiters(&self, which: impl Fn(&Waiter) -> bool) -> Option<Waiters> {
+        Waiters::take_if(&mut self.inbox().as_mut()?.waiters, which)
+    }
+
+    /// Drops whatever has arrived, arrives from now on, or waits.
+    pub(crate) fn abandon(&self) {
+        let inbox = {
+            let mut inbox = self.inbox();
+            self.status.abandon();
+            inbox.take()
+        };
+        // Behind the lock: a waker's destructor may use the pool, and the pool takes this lock under its own.
+        drop(inbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    fn callback() -> Waiter {
+        Waiter::Callback(Box::new(|| ()))
+    }
+
+    #[test]
+    fn short_values_of_any_length_stay() {
+        for length in 0..=INLINE as u8 {
+            let slot = Slot::default();
+            assert!(slot.short().is_none() && !slot.is_finished());
+            assert!(slot.complete_short([u64::MAX, 7], length).is_none());
+            let mut bytes = [0xff; INLINE];
+            bytes[8..].copy_from_slice(&[7, 0, 0, 0, 0, 0, 0]);
+            for _ in 0..2 {
+                assert_eq!(slot.short().as_deref(), Some(&bytes[..length.into()]));
+            }
+            assert!(slot.is_finished() && slot.is_success() && slot.set_waiter(callback()).is_err());
+        }
+    }
+
+    /// Two threads at once: one brings the value, one a waiter. Exactly one of them has to do with the waiter.
+    #[test]
+    fn a_waiter_hears_of_a_short_value() {
+        const ROUNDS: usize = 20_000;
+        let slots: Vec<_> = (0..ROUNDS).map(|_| Slot::default()).collect();
+        let barrier = Barrier::new(2);
+        thread::scope(|scope| {
+            let values = scope.spawn(|| {
+                barrier.wait();
+                slots.iter().map(|slot| slot.complete_short([1, 2], INLINE as u8).is_some()).collect::<Vec<_>>()
+            });
+            barrier.wait();
+            let waits: Vec<_> = slots.iter().map(|slot| slot.set_waiter(callback()).is_ok()).collect();
+            assert_eq!(values.join().unwrap(), waits, "a waiter that was taken is told, and nobody else");
+        });
+    }
+
+    #[test]
+    fn an_abandoned_slot_keeps_nothing() {
+        let part = || Part { first: 0, items: 1, whole: false, values: Ok(Bytes::Heap(vec![0; 100])) };
+        let slot = Slot::default();
+        slot.deliver(part());
+        slot.abandon();
+        slot.deliver(part());
+        assert!(matches!(slot.take(), Parts::None) && !slot.is_finished());
+        slot.complete(part());
+        assert!(matches!(slot.take(), Parts::None) && slot.is_finished());
+    }
+}

@@ -1,0 +1,158 @@
+//! The workers that a fork server has made: how they are watched, killed, reaped and reported.
+//!
+//! The end of a worker is learnt from its pidfd, see pidfd_open(2), and not from SIGCHLD: a signal goes to any thread
+//! that does not block it, and constructors of the program may have started threads in the server.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{WaitPidFlag, WaitStatus};
+use nix::unistd::{Pid, setpgid};
+use pool_ipc::sys::pidfd_open;
+
+use crate::lane::messages::{Report, Step};
+use crate::launch::control::{Control, Outbox};
+use crate::launch::reap;
+use crate::process::signals;
+
+/// The live workers, and what the host is still to be told of them.
+pub(super) struct Workers {
+    live: Vec<Live>,
+    /// Readable when one of them has ended.
+    pub(super) ends: Epoll,
+    pub(super) reports: Outbox<Report, Rc<OwnedFd>>,
+    /// Those that have ended and cannot be reaped yet.
+    withheld: Vec<Pid>,
+}
+
+/// One worker. Its process leads a process group.
+struct Live {
+    worker: u32,
+    pid: Pid,
+    /// The host is sent the same descriptor.
+    pidfd: Rc<OwnedFd>,
+}
+
+/// Ends that are looked at together.
+const ENDS_TOGETHER: usize = 64;
+
+impl Workers {
+    pub(super) fn new() -> nix::Result<Workers> {
+        let ends = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+        Ok(Workers { live: Vec::new(), ends, reports: Outbox::new(), withheld: Vec::new() })
+    }
+
+    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks
+    /// have started does not, so it is killed.
+    pub(super) fn leave(&self) -> ! {
+        for worker in &self.live {
+            let _ = killpg(worker.pid, Signal::SIGKILL);
+            // A task may have left the group.
+            let _ = kill(worker.pid, Signal::SIGKILL);
+        }
+        signals::exit_now(0)
+    }
+
+    /// Sends the host what there is room for. It would wait for ever for a report that cannot be sent, so then this server
+    /// ends, which the host does notice.
+    pub(super) fn report(&mut self, control: &Control) {
+        if self.reports.flush(control).is_err() {
+            self.leave()
+        }
+    }
+
+    pub(super) fn refuse(&mut self, worker: u32, step: Step, errno: Errno) {
+        self.reports.push(Report::NotLaunched { worker, step, errno: errno as i32 }, Vec::new());
+    }
+
+    /// Kills a worker for the host, which may have given up the right to. It is a child that has not been reaped, so its
+    /// number is still its own.
+    pub(super) fn kill(&self, worker: u32, pid: u32) {
+        let is_meant = |live: &&Live| live.worker == worker && live.pid.as_raw() as u32 == pid;
+        if let Some(live) = self.live.iter().find(is_meant) {
+            let _ = kill(live.pid, Signal::SIGKILL);
+        }
+    }
+
+    /// Takes note of new workers.
+    pub(super) fn launched(&mut self, forked: &[(u32, Pid)]) {
+        let (mut pids, mut pidfds) = (Vec::new(), Vec::new());
+        for &(worker, pid) in forked {
+            // The child does this, too: whoever comes first, the group exists before anybody kills it.
+            let _ = setpgid(pid, pid);
+            match self.watch(pid) {
+                Ok(pidfd) => {
+                    let pidfd = Rc::new(pidfd);
+                    self.live.push(Live { worker, pid, pidfd: Rc::clone(&pidfd) });
+                    pids.push((worker, pid.as_raw() as u32));
+                    pidfds.push(pidfd);
+                }
+                Err(error) => {
+                    let _ = kill(pid, Signal::SIGKILL);
+                    let _ = reap(pid, WaitPidFlag::empty());
+                    self.refuse(worker, Step::Pidfd, Errno::from_raw(error.raw_os_error().unwrap_or_default()));
+                }
+            }
+        }
+        if !pids.is_empty() {
+            self.reports.push(Report::Launched { pids }, pidfds);
+        }
+    }
+
+    fn watch(&self, pid: Pid) -> io::Result<OwnedFd> {
+        let pidfd = pidfd_open(pid.as_raw() as u32)?;
+        self.ends.add(&pidfd, EpollEvent::new(EpollFlags::EPOLLIN, pid.as_raw() as u64))?;
+        Ok(pidfd)
+    }
+
+    /// Whether something is to be tried again soon, though no descriptor will say when.
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.reports.has_refusals() || !self.withheld.is_empty()
+    }
+
+    /// Reports the workers that have ended.
+    pub(super) fn reap(&mut self) {
+        self.withheld.clone().into_iter().for_each(|pid| self.ended(pid));
+        let mut events = [EpollEvent::empty(); ENDS_TOGETHER];
+        loop {
+            let count = match self.ends.wait(&mut events, EpollTimeout::ZERO) {
+                Err(Errno::EINTR) => continue,
+                count => count.unwrap_or(0),
+            };
+            for event in &events[..count] {
+                self.ended(Pid::from_raw(event.data() as i32));
+            }
+            if count < ENDS_TOGETHER {
+                return;
+            }
+        }
+    }
+
+    fn ended(&mut self, pid: Pid) {
+        let Some(at) = self.live.iter().position(|live| live.pid == pid) else { return };
+        // Before it is reaped, since nobody else can have its number until then: its tasks' programs go with it.
+        let _ = killpg(pid, Signal::SIGKILL);
+        let status = match reap(pid, WaitPidFlag::WNOHANG) {
+            Ok(WaitStatus::Exited(_, code)) => Some(code << 8),
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal as i32),
+            Err(_) => None,
+            Ok(_) => {
+                // A debugger is told first, and nobody says when it has let go.
+                if !self.withheld.contains(&pid) {
+                    let _ = self.ends.delete(&*self.live[at].pidfd);
+                    self.withheld.push(pid);
+                }
+                return;
+            }
+        };
+        let Live { worker, pid, pidfd } = self.live.swap_remove(at);
+        // A forked worker that has not begun yet may hold the descriptor, so closing it is not enough.
+        let _ = self.ends.delete(&*pidfd);
+        self.withheld.retain(|&other| other != pid);
+        self.reports.push(Report::Exited { worker, pid: pid.as_raw() as u32, status }, Vec::new());
+    }
+}

@@ -1,0 +1,8 @@
+//! What every process of a pool needs of the kernel: panics, signals, exits, and telling itself from its copies.
+
+pub(crate) mod fork_check;
+pub(crate) mod oom_kills;
+pub(crate) mod output;
+pub(crate) mod panic;
+pub(crate) mod signals;
+pub(crate) mod stack;

@@ -11,15 +11,15 @@ use crate::caller::arguments::encode_one;
 use crate::caller::outcome;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Shared;
+use crate::host::Host;
 use crate::host::supervisor::Supervisor;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
 use crate::pool::Pool;
-use crate::scheduler::{Config, Scheduler, nanos};
+use crate::scheduler::{Scheduler, SchedulerConfig, nanos};
 use crate::task::table;
-use crate::task::{Options, Task};
-use crate::worker::limits::Settings;
+use crate::task::{Task, TaskOptions};
+use crate::worker::limits::WorkerLimits;
 
 /// Sets a pool up; from [`Pool::builder`].
 ///
@@ -60,8 +60,8 @@ pub struct PoolBuilder {
     max_pending: Option<usize>,
     idle_timeout: Option<Duration>,
     restart_limit: u32,
-    defaults: Options,
-    settings: Settings,
+    defaults: TaskOptions,
+    settings: WorkerLimits,
 }
 
 /// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of shared memory if it has much to do.
@@ -85,8 +85,8 @@ impl PoolBuilder {
             max_pending: None,
             idle_timeout: None,
             restart_limit: 3,
-            defaults: Options::NONE,
-            settings: Settings { name: "pool".to_owned(), ..Settings::default() },
+            defaults: TaskOptions::NONE,
+            settings: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
         }
     }
 
@@ -231,7 +231,7 @@ impl PoolBuilder {
         let initializer = self.initializer.transpose()?;
         table::fingerprint()?;
         let (hub, hub_fd) = Hub::create(ARENA_SEGMENTS).map_err(|error| Error::memory("of the pool", error))?;
-        let config = Config {
+        let config = SchedulerConfig {
             workers,
             max_tasks_per_worker: self.max_tasks_per_worker,
             restart_limit: self.restart_limit,
@@ -241,17 +241,17 @@ impl PoolBuilder {
         };
         let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
         let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
-        let shared = Shared::new(engine, hub, max_pending, self.defaults, &self.settings.name)?;
+        let host = Host::new(engine, hub, max_pending, self.defaults, &self.settings.name)?;
         let inherited = Inherited::take()?;
         let mut supervisor =
-            Supervisor::new(Arc::clone(&shared), self.start_method, hub_fd, self.settings.clone(), inherited);
+            Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);
         supervisor.start()?;
         // From here on the supervisor ends what it has started when it is dropped or the pool is.
-        let for_router = Arc::clone(&shared);
+        let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.settings.name), move || for_router.route_for_nobody())?;
         let supervisor = spawn(format!("{}-super", self.settings.name), move || supervisor.run());
-        let supervisor = supervisor.inspect_err(|_| shared.supervisor_left())?;
-        Ok(Pool::from_parts(shared, vec![supervisor, router]))
+        let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
+        Ok(Pool::from_parts(host, vec![supervisor, router]))
     }
 
     fn checked_workers(&self) -> Result<usize> {

@@ -3,7 +3,7 @@
 //! | way | for | bytes |
 //! |---|---|---|
 //! | plain | numbers, `bool`, `char`, `()`, arrays and tuples of these | as they are, little end first, fixed size |
-//! | lump | `Vec` and slice of plain values, `String`, `&str`, `&Path` | `u64` length in bytes, then the bytes |
+//! | blob | `Vec` and slice of plain values, `String`, `&str`, `&Path` | `u64` length in bytes, then the bytes |
 //! | serde | everything else that serde knows | the default format, see [`compact`], or with `codec = "cbor"` CBOR |
 //!
 //! The choice is made by autoref specialization on the concrete type: method look-up tries [`Probe`] behind three, two
@@ -35,7 +35,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "cbor")]
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::codec::plain::{Plain, stride};
 
 /// Why a value could not be encoded or decoded.
@@ -63,7 +63,7 @@ pub trait Encode<T: ?Sized> {
     /// Appends the value.
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError>;
 
-    /// The value's own memory, if it is bytes or text of a length that pays (`WHOLE_BYTES`): then nothing has to be encoded.
+    /// The value's own memory, if it is bytes or text of a length that pays (`RAW_BYTES`): then nothing has to be encoded.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ pub trait Encode<T: ?Sized> {
 /// Bytes of a value for which its memory is kept and sent as it is. A shorter one is copied to where it travels beside
 /// others, which costs less than the handling.
 /// A longer one than that is refused when it is encoded.
-pub(crate) const WHOLE_BYTES: std::ops::RangeInclusive<usize> = 32 << 10..=u32::MAX as usize;
+pub(crate) const RAW_BYTES: std::ops::RangeInclusive<usize> = 32 << 10..=u32::MAX as usize;
 
 /// Reads a `T`, which may borrow from the bytes.
 pub trait Decode<'a, T> {
@@ -98,7 +98,7 @@ pub trait Decode<'a, T> {
     }
 
     /// A place for about so many values, if they need not be looked at.
-    fn landing(&self, _items: usize) -> Option<Box<dyn Landing>> {
+    fn result_buffer(&self, _items: usize) -> Option<Box<dyn ResultBuffer>> {
         None
     }
 
@@ -140,13 +140,13 @@ lent! {
 }
 
 /// A length and plain bytes: vectors of plain values, strings, and what can be lent of them.
-pub trait Lump {}
-impl<T: Plain> Lump for Vec<T> {}
-impl Lump for String {}
-impl Lump for &str {}
-impl Lump for &[u8] {}
-impl Lump for &Path {}
-impl Lump for PathBuf {}
+pub trait Blob {}
+impl<T: Plain> Blob for Vec<T> {}
+impl Blob for String {}
+impl Blob for &str {}
+impl Blob for &[u8] {}
+impl Blob for &Path {}
+impl Blob for PathBuf {}
 
 /// Stands for a type while a codec is picked for it.
 #[derive(Debug)]
@@ -187,11 +187,11 @@ macro_rules! pickers {
 }
 pickers! {
     PickPlain gives PlainCodec;
-    PickLump gives LumpCodec;
+    PickBlob gives BlobCodec;
     PickSerde gives SerdeCodec;
 }
 impl<T: Plain> PickPlain<'_> for &&Probe<T> {}
-impl<T: Lump> PickLump<'_> for &Probe<T> {}
+impl<T: Blob> PickBlob<'_> for &Probe<T> {}
 impl<'a, T: Serialize + Deserialize<'a>> PickSerde<'a> for Probe<T> {}
 
 #[cfg(feature = "cbor")]
@@ -236,8 +236,8 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
     fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
         T::SIZE > 0 && T::append_from_bytes(bytes, values)
     }
-    fn landing(&self, items: usize) -> Option<Box<dyn Landing>> {
-        T::landing(items)
+    fn result_buffer(&self, items: usize) -> Option<Box<dyn ResultBuffer>> {
+        T::result_buffer(items)
     }
 }
 
@@ -245,16 +245,16 @@ fn put_length(bytes: usize, out: &mut Encoder<'_>) {
     out.put(&(bytes as u64).to_le_bytes());
 }
 
-fn take_lump<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
+fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
     let length: u64 = PlainCodec.decode(input)?;
     input.take(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
 fn take_text<'a>(input: &mut Decoder<'a>) -> Result<&'a str, CodecError> {
-    std::str::from_utf8(take_lump(input)?).map_err(|error| CodecError(error.to_string()))
+    std::str::from_utf8(take_blob(input)?).map_err(|error| CodecError(error.to_string()))
 }
 
-impl<T: Plain> Encode<Vec<T>> for LumpCodec {
+impl<T: Plain> Encode<Vec<T>> for BlobCodec {
     fn size(&self) -> Option<usize> {
         None
     }
@@ -262,11 +262,11 @@ impl<T: Plain> Encode<Vec<T>> for LumpCodec {
         self.encode(value.as_slice(), out)
     }
     fn give_away(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
-        if WHOLE_BYTES.contains(&value.len()) { T::vec_into_bytes(value) } else { Err(value) }
+        if RAW_BYTES.contains(&value.len()) { T::vec_into_bytes(value) } else { Err(value) }
     }
 }
 
-impl<T: Plain> Encode<[T]> for LumpCodec {
+impl<T: Plain> Encode<[T]> for BlobCodec {
     fn size(&self) -> Option<usize> {
         None
     }
@@ -278,9 +278,9 @@ impl<T: Plain> Encode<[T]> for LumpCodec {
     }
 }
 
-impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
+impl<'a, T: Plain> Decode<'a, Vec<T>> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<Vec<T>, CodecError> {
-        let bytes = take_lump(input)?;
+        let bytes = take_blob(input)?;
         let mut values = Vec::new();
         if T::append_from_bytes(bytes, &mut values) {
             return Ok(values);
@@ -292,9 +292,9 @@ impl<'a, T: Plain> Decode<'a, Vec<T>> for LumpCodec {
     }
 }
 
-macro_rules! encode_lump_of_bytes {
+macro_rules! encode_blob_of_bytes {
     ($($type:ty, $as_bytes:expr;)*) => {$(
-        impl Encode<$type> for LumpCodec {
+        impl Encode<$type> for BlobCodec {
             fn size(&self) -> Option<usize> {
                 None
             }
@@ -307,7 +307,7 @@ macro_rules! encode_lump_of_bytes {
         }
     )*};
 }
-impl Encode<String> for LumpCodec {
+impl Encode<String> for BlobCodec {
     fn size(&self) -> Option<usize> {
         None
     }
@@ -315,11 +315,11 @@ impl Encode<String> for LumpCodec {
         self.encode(value.as_str(), out)
     }
     fn give_away(&self, value: String) -> Result<Vec<u8>, String> {
-        if WHOLE_BYTES.contains(&value.len()) { Ok(value.into_bytes()) } else { Err(value) }
+        if RAW_BYTES.contains(&value.len()) { Ok(value.into_bytes()) } else { Err(value) }
     }
 }
 
-encode_lump_of_bytes! {
+encode_blob_of_bytes! {
     str, str::as_bytes;
     &str, lent_text;
     &[u8], lent_bytes;
@@ -340,20 +340,20 @@ fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_bytes()
 }
 
-impl<'a> Decode<'a, &'a Path> for LumpCodec {
+impl<'a> Decode<'a, &'a Path> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<&'a Path, CodecError> {
-        take_lump(input).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
+        take_blob(input).map(|bytes| Path::new(OsStr::from_bytes(bytes)))
     }
 }
 
-impl<'a> Decode<'a, PathBuf> for LumpCodec {
+impl<'a> Decode<'a, PathBuf> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<PathBuf, CodecError> {
         let path: &Path = self.decode(input)?;
         Ok(path.to_owned())
     }
 }
 
-impl<'a> Decode<'a, String> for LumpCodec {
+impl<'a> Decode<'a, String> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<String, CodecError> {
         take_text(input).map(str::to_owned)
     }
@@ -362,15 +362,15 @@ impl<'a> Decode<'a, String> for LumpCodec {
     }
 }
 
-impl<'a> Decode<'a, &'a str> for LumpCodec {
+impl<'a> Decode<'a, &'a str> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<&'a str, CodecError> {
         take_text(input)
     }
 }
 
-impl<'a> Decode<'a, &'a [u8]> for LumpCodec {
+impl<'a> Decode<'a, &'a [u8]> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
-        take_lump(input)
+        take_blob(input)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
 //! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
-//! [`Engine::errands`].
+//! [`Engine::deferred`].
 
 mod calls;
 mod errors;
@@ -17,16 +17,16 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::errors::exceeded;
-use self::worker_handle::{Death, Desk};
+use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
-use crate::job::Payload;
+use crate::job::Job;
 use crate::job::completion::Part;
 use crate::job::waiters::Waiters;
 use crate::lane::Lane;
 use crate::lane::messages::{call, exit};
 use crate::process::oom_kills;
-use crate::scheduler::{Action, JobId, Nanos, Notice, Scheduler, State, WorkerId};
+use crate::scheduler::{Action, JobId, Nanos, Scheduler, State, Wake, WorkerId};
 use crate::stats::Counts;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -42,18 +42,18 @@ pub(crate) struct Initializer {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) scheduler: Scheduler<Box<Payload>>,
-    desks: Vec<Desk>,
+    pub(crate) scheduler: Scheduler<Box<Job>>,
+    workers: Vec<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
     /// Of calls that are done, for the next ones.
-    spare: Option<Box<Payload>>,
+    spare: Option<Box<Job>>,
     initializer: Option<Initializer>,
     /// Bytes that a worker may have.
     memory_limit: Option<u64>,
     /// Why the latest worker that failed to start did.
     cause: Option<Error>,
-    pub(crate) errands: Errands,
+    pub(crate) deferred: Deferred,
     pub(crate) counts: Counts,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
@@ -61,7 +61,7 @@ pub(crate) struct Engine {
 
 /// What is to be done when the lock is free.
 #[derive(Debug, Default)]
-pub(crate) struct Errands {
+pub(crate) struct Deferred {
     pub(crate) waiters: Vec<Waiters>,
     pub(crate) launches: Vec<WorkerId>,
     /// Something was settled: threads that wait for room or for the end look again.
@@ -72,9 +72,9 @@ pub(crate) struct Errands {
     pub(crate) kills: bool,
 }
 
-impl Errands {
+impl Deferred {
     #[inline]
-    pub(crate) fn take(&mut self) -> Option<Errands> {
+    pub(crate) fn take(&mut self) -> Option<Deferred> {
         let is_empty =
             self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
         (!is_empty).then(|| std::mem::take(self))
@@ -83,20 +83,20 @@ impl Errands {
 
 impl Engine {
     pub(crate) fn new(
-        scheduler: Scheduler<Box<Payload>>,
+        scheduler: Scheduler<Box<Job>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
     ) -> Self {
         oom_kills::watch();
         Engine {
             scheduler,
-            desks: Vec::new(),
+            workers: Vec::new(),
             calls: Vec::new(),
             spare: None,
             initializer,
             memory_limit,
             cause: None,
-            errands: Errands::default(),
+            deferred: Deferred::default(),
             counts: Counts::default(),
             touched: false,
         }
@@ -109,8 +109,8 @@ impl Engine {
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
-        for worker in 0..self.desks.len() {
-            if self.desks[worker].expects_replies() {
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
             }
         }
@@ -123,18 +123,18 @@ impl Engine {
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&mut self, job: JobId) {
         self.route();
-        for worker in 0..self.desks.len() {
-            let Some((seq, settled)) = self.scheduler.front(worker) else { continue };
-            let front = self.scheduler.addressee(worker, seq, 0, false).ok();
+        for worker in 0..self.workers.len() {
+            let Some((seq, settled)) = self.scheduler.current_chunk(worker) else { continue };
+            let front = self.scheduler.resolve_reply(worker, seq, 0, false).ok();
             let Some((_, first)) = front.filter(|(of, _)| *of == job) else { continue };
             let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq, settled)) else {
                 continue;
             };
-            if self.scheduler.addressee(worker, seq, items, false).is_err() {
+            if self.scheduler.resolve_reply(worker, seq, items, false).is_err() {
                 self.disbelieve(worker);
                 continue;
             }
-            self.deliver(job, Part { first, items, whole: false, values: Ok(values) });
+            self.deliver(job, Part { first, items, raw: false, values: Ok(values) });
             self.scheduler.replied(worker, seq, items, false, 0);
         }
     }
@@ -150,8 +150,8 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let expecting = self.desks.iter_mut().filter(|desk| desk.expects_replies());
-        expecting.filter_map(|desk| desk.lane.as_mut()).any(Lane::has_news)
+        let expecting = self.workers.iter_mut().filter(|handle| handle.expects_replies());
+        expecting.filter_map(|handle| handle.lane.as_mut()).any(Lane::has_news)
     }
 
     #[inline]
@@ -173,12 +173,12 @@ impl Engine {
 
     #[inline]
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.desks.iter_mut().filter_map(|desk| desk.lane.as_mut())
+        self.workers.iter_mut().filter_map(|handle| handle.lane.as_mut())
     }
 
     #[inline]
     fn lane(&mut self, worker: WorkerId) -> Option<&mut Lane> {
-        self.desks.get_mut(worker)?.lane.as_mut()
+        self.workers.get_mut(worker)?.lane.as_mut()
     }
 
     #[inline]
@@ -205,7 +205,7 @@ impl Engine {
     /// Its process is killed and its job fails.
     fn disbelieve(&mut self, worker: WorkerId) {
         if let Some(lane) = self.lane(worker) {
-            lane.is_garbled = true;
+            lane.is_corrupt = true;
         }
         self.scheduler.misbehaved(worker);
     }
@@ -214,12 +214,12 @@ impl Engine {
 
     /// How many processes the worker has had, this coming one included.
     pub(crate) fn next_incarnation(&mut self, worker: WorkerId) -> u32 {
-        if self.desks.len() <= worker {
-            self.desks.resize_with(worker + 1, Desk::default);
+        if self.workers.len() <= worker {
+            self.workers.resize_with(worker + 1, WorkerHandle::default);
         }
-        let desk = &mut self.desks[worker];
-        desk.incarnations += 1;
-        desk.incarnations - 1
+        let handle = &mut self.workers[worker];
+        handle.incarnations += 1;
+        handle.incarnations - 1
     }
 
     /// There is a process at the other end of the lane.
@@ -235,9 +235,9 @@ impl Engine {
         lane.send_cut(header, args);
         lane.wake();
         self.counts.launched();
-        self.desks[worker].lane = Some(lane);
-        self.desks[worker].starting = Some(count);
-        self.desks[worker].refused = false;
+        self.workers[worker].lane = Some(lane);
+        self.workers[worker].starting = Some(count);
+        self.workers[worker].refused = false;
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.launched(worker);
     }
@@ -257,15 +257,16 @@ impl Engine {
 
     /// Kills the worker's process, or has the fork server do so.
     pub(super) fn kill(&mut self, worker: WorkerId) {
-        if let Some(lane) = self.desks.get_mut(worker).and_then(|desk| desk.lane.as_mut()) {
+        if let Some(lane) = self.workers.get_mut(worker).and_then(|handle| handle.lane.as_mut()) {
             lane.kill();
-            self.errands.kills |= lane.is_out_of_reach;
+            self.deferred.kills |= lane.is_out_of_reach;
         }
     }
 
     /// The processes that the fork server is to kill, each once.
     pub(crate) fn take_kills(&mut self) -> Vec<(WorkerId, u32)> {
-        let lanes = self.desks.iter_mut().enumerate().filter_map(|(worker, desk)| Some((worker, desk.lane.as_mut()?)));
+        let lanes =
+            self.workers.iter_mut().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_mut()?)));
         let refused = lanes.filter(|(_, lane)| lane.is_out_of_reach);
         let taken = refused.map(|(worker, lane)| {
             lane.is_out_of_reach = false;
@@ -283,58 +284,58 @@ impl Engine {
         // What it had published counts.
         self.route_lane(worker);
         self.act();
-        let mut lane = self.desks[worker].lane.take().expect("looked at above");
+        let mut lane = self.workers[worker].lane.take().expect("looked at above");
         let remains = lane.remains();
         // The fork server's end explains the worker's.
         let killer = (cause.is_none() && status.signal() == Some(libc::SIGKILL))
             .then(|| if lane.is_killed { "by this pool" } else { oom_kills::sender() });
         let since = lane.running().map(|(_, since)| since).filter(|since| *since > 0);
         let death = Death { pid, status, cause, words: lane.last_words().map(Arc::new), killer, since };
-        if let Some((seq, settled)) = self.scheduler.front(worker)
-            && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_garbled)
+        if let Some((seq, settled)) = self.scheduler.current_chunk(worker)
+            && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_corrupt)
             && let finished = begun.item.saturating_sub(settled)
             && finished > 0
-            && let Ok((job, first)) = self.scheduler.addressee(worker, seq, finished, false)
+            && let Ok((job, first)) = self.scheduler.resolve_reply(worker, seq, finished, false)
             && !(finished > 1 && self.has_calls(job))
             && let Some(values) = lane.salvage(&remains)
         {
-            self.deliver(job, Part { first, items: finished, whole: false, values: Ok(values) });
+            self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values) });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
         // One that is killed since the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
-        if self.desks[worker].starting.is_some() && !self.desks[worker].refused && is_going {
+        if self.workers[worker].starting.is_some() && !self.workers[worker].refused && is_going {
             // As long as nothing of the user's has begun in it, its exit code is ours.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
                 // The signal that followed is the pool's own.
-                None if lane.is_garbled => Error::worker_died(status, Some(errors::OVERWRITTEN)),
+                None if lane.is_corrupt => Error::worker_died(status, Some(errors::OVERWRITTEN)),
                 None => self.death_error(&death),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
-        self.desks[worker].death = Some(death);
+        self.workers[worker].death = Some(death);
         self.counts.exited(status);
         self.scheduler.exited(worker, remains.begun);
         self.act();
-        self.desks[worker].death = None;
-        self.errands.progress = true;
+        self.workers[worker].death = None;
+        self.deferred.progress = true;
     }
 
     /// The processes that there are.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.desks.iter().filter_map(|desk| desk.lane.as_ref()).map(|lane| lane.pid).collect()
+        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
     }
 
     /// Whether one of them has been killed, and its parent has not said that it is gone.
     pub(crate) fn awaits_death(&self) -> bool {
-        self.desks.iter().filter_map(|desk| desk.lane.as_ref()).any(|lane| lane.is_killed)
+        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
     /// The worker whose process this is, for the end of all of them.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
-        self.desks.iter().enumerate().filter_map(|(worker, desk)| Some((worker, desk.lane.as_ref()?)))
+        self.workers.iter().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -352,13 +353,13 @@ impl Engine {
     }
 
     #[inline]
-    fn perform(&mut self, action: Action<Box<Payload>>) {
+    fn perform(&mut self, action: Action<Box<Job>>) {
         match action {
-            Action::Send { worker, seq, job, first, items, notice, brief } => {
-                let flags = match notice {
-                    Notice::Host => 0,
-                    Notice::Leader => call::QUIET,
-                    Notice::Nobody => call::QUIET | call::SILENT,
+            Action::Send { worker, seq, job, first, items, wake, brief } => {
+                let flags = match wake {
+                    Wake::Host => 0,
+                    Wake::Leader => call::QUIET,
+                    Wake::Nobody => call::QUIET | call::SILENT,
                 } | if brief { call::BRIEF } else { 0 };
                 self.send(worker, Header { seq, count: items, limit: items, flags, ..Header::default() }, job, first);
             }
@@ -366,20 +367,20 @@ impl Engine {
                 let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq, items, half));
                 self.scheduler.recalled(worker, seq, kept);
             }
-            Action::Fail { worker, job, item, verdict } => {
-                let death = worker.and_then(|worker| self.desks.get(worker)?.death.clone());
-                let error = self.item_error(job, item, verdict, death.as_ref());
-                self.deliver(job, Part { first: item, items: 1, whole: false, values: Err(error) });
+            Action::Fail { worker, job, item, cause } => {
+                let death = worker.and_then(|worker| self.workers.get(worker)?.death.clone());
+                let error = self.item_error(job, item, cause, death.as_ref());
+                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
                 self.scheduler.failed(job, item);
             }
-            Action::Finish { payload } => self.finish(payload, None),
-            Action::Abort { payload, verdict } => {
-                let error = self.verdict_error(verdict, None).of_task(payload.entry);
-                self.finish(payload, Some(&error));
+            Action::Finish { record } => self.finish(record, None),
+            Action::Abort { record, cause } => {
+                let error = self.cause_error(cause, None).of_task(record.entry);
+                self.finish(record, Some(&error));
             }
-            Action::Launch { worker } => self.errands.launches.push(worker),
+            Action::Launch { worker } => self.deferred.launches.push(worker),
             Action::Kill { worker } => self.kill(worker),
-            Action::Quit { worker } if !self.desks[worker].is_silent() => self.scheduler.spoke_unasked(worker),
+            Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
@@ -400,16 +401,16 @@ impl Engine {
 
     #[inline]
     fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
-        if !self.desks[worker].is_silent() {
-            return self.scheduler.spoke_unasked(worker);
+        if !self.workers[worker].is_silent() {
+            return self.scheduler.replied_unsolicited(worker);
         }
-        let Some(payload) = self.scheduler.payload_mut(job) else { return };
-        self.errands.quiet |= order.flags & call::QUIET != 0;
-        let singly = if payload.is_map() { 0 } else { call::SINGLY };
-        let (extra, info) = (payload.entry.index(), payload.time_limit);
-        let Some(lane) = self.desks[worker].lane.as_mut() else { return };
-        let args = payload.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.whole { call::WHOLE } else { 0 };
+        let Some(record) = self.scheduler.record_mut(job) else { return };
+        self.deferred.quiet |= order.flags & call::QUIET != 0;
+        let singly = if record.is_map() { 0 } else { call::SINGLY };
+        let (extra, info) = (record.entry.index(), record.time_limit);
+        let Some(lane) = self.workers[worker].lane.as_mut() else { return };
+        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
+        let flags = order.flags | singly | if args.raw { call::RAW } else { 0 };
         let header = Header { kind: call::RUN, flags, extra, info, ..order };
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
@@ -419,13 +420,13 @@ impl Engine {
     }
 
     #[inline]
-    fn finish(&mut self, mut payload: Box<Payload>, rest: Option<&Error>) {
-        self.errands.progress = true;
-        payload.finish(rest, |waiters| {
+    fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
+        self.deferred.progress = true;
+        record.finish(rest, |waiters| {
             self.counts.finished();
-            self.errands.waiters.extend(waiters);
+            self.deferred.waiters.extend(waiters);
         });
-        self.spare = Some(payload).filter(|payload| payload.is_reusable());
+        self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }
 

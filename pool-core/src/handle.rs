@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Shared;
+use crate::host::Host;
 use crate::host::notifier::{Job, run_in_copy};
-use crate::job::batch::SlotRef;
-use crate::job::completion::Slot;
-use crate::job::waiters::{Arrivals, Waiter};
+use crate::job::batch::CompletionRef;
+use crate::job::completion::Completion;
+use crate::job::waiters::{CompletionQueue, Waiter};
 use crate::units;
 
 /// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
@@ -42,25 +42,25 @@ use crate::units;
 /// ```
 #[must_use = "dropping it loses the outcome, though the job goes on"]
 pub struct AsyncResult<R> {
-    slot: SlotRef,
-    /// Makes the value of what the slot holds when it is finished; gone when it has.
-    collect: Option<fn(&Slot) -> Result<R>>,
+    completion: CompletionRef,
+    /// Makes the value of what the completion holds when it is finished; gone when it has.
+    collect: Option<fn(&Completion) -> Result<R>>,
 }
 
 impl<R> AsyncResult<R> {
-    pub(crate) fn new(slot: SlotRef, collect: fn(&Slot) -> Result<R>) -> Self {
-        AsyncResult { slot, collect: Some(collect) }
+    pub(crate) fn new(completion: CompletionRef, collect: fn(&Completion) -> Result<R>) -> Self {
+        AsyncResult { completion, collect: Some(collect) }
     }
 
-    fn shared(&self) -> &Arc<Shared> {
-        self.slot.shared()
+    fn host(&self) -> &Arc<Host> {
+        self.completion.host()
     }
 
     /// Whether this is the host, and not a copy of it. There the locks of the pool may be held for good, by threads that
     /// the copy does not have.
     #[inline]
     fn is_here(&self) -> bool {
-        self.shared().owner.is_here()
+        self.host().owner.is_here()
     }
 
     /// Waits for the outcome and returns it.
@@ -83,7 +83,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.shared().check_owner()?;
+        self.host().check_owner()?;
         self.wait_until(None);
         self.collect()
     }
@@ -110,7 +110,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
-        self.shared().check_owner()?;
+        self.host().check_owner()?;
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -134,10 +134,10 @@ impl<R> AsyncResult<R> {
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
         let mut is_registered = false;
-        let register = |thread| is_registered |= self.slot.set_waiter(Waiter::AtEnd(thread)).is_ok();
-        let is_finished = self.shared().wait(deadline, || self.slot.is_finished(), register);
+        let register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
+        let is_finished = self.host().wait(deadline, || self.completion.is_finished(), register);
         if is_registered && !is_finished {
-            self.slot.forget_this_thread();
+            self.completion.forget_this_thread();
         }
         is_finished
     }
@@ -145,7 +145,7 @@ impl<R> AsyncResult<R> {
     /// Whether there is an outcome.
     #[must_use]
     pub fn ready(&self) -> bool {
-        self.slot.is_finished()
+        self.completion.is_finished()
     }
 
     /// Whether the outcome is a value; `None` while there is none, and in a process that the host has forked.
@@ -153,8 +153,8 @@ impl<R> AsyncResult<R> {
     /// The value is decoded for that, once more than for [`get`](AsyncResult::get): one that cannot be is none.
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
-        let is_value = |collect: fn(&Slot) -> Result<R>| collect(&self.slot.copy()).is_ok();
-        let is_success = || self.slot.is_success() && self.collect.is_none_or(is_value);
+        let is_value = |collect: fn(&Completion) -> Result<R>| collect(&self.completion.copy()).is_ok();
+        let is_success = || self.completion.is_success() && self.collect.is_none_or(is_value);
         (self.is_here() && self.ready()).then(is_success)
     }
 
@@ -164,8 +164,8 @@ impl<R> AsyncResult<R> {
     /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
         !self.ready()
-            && self.shared().check_owner().is_ok()
-            && self.shared().with(|engine| engine.cancel(self.slot.job(), self.slot.call()))
+            && self.host().check_owner().is_ok()
+            && self.host().with(|engine| engine.cancel(self.completion.job(), self.completion.call()))
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -198,19 +198,19 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        if let Err(error) = self.shared().check_owner() {
+        if let Err(error) = self.host().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
-        self.shared().notifier.expect_callback();
-        let (from, collect) = (self.slot.clone(), self.collect.take());
+        self.host().notifier.expect_callback();
+        let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
-        if let Err(Waiter::Callback(run)) = self.slot.set_waiter(run) {
-            self.shared().notifier.push(vec![Job::Call(run)]);
+        if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
+            self.host().notifier.push(vec![Job::Call(run)]);
         }
     }
 
     fn collect(&mut self) -> Result<R> {
-        collect_from(&self.slot, self.collect.take())
+        collect_from(&self.completion, self.collect.take())
     }
 
     /// As [`collect`](AsyncResult::collect), where the handle may still be asked something afterwards.
@@ -218,26 +218,26 @@ impl<R> AsyncResult<R> {
         let was_there = self.collect.is_some();
         let result = self.collect();
         if let Some(error) = result.as_ref().err().filter(|_| was_there) {
-            self.slot.keep_failure(error.duplicate());
+            self.completion.keep_failure(error.duplicate());
         }
         result
     }
 }
 
-fn collect_from<R>(slot: &SlotRef, collect: Option<fn(&Slot) -> Result<R>>) -> Result<R> {
+fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
-    let result = collect.ok_or_else(taken).and_then(|collect| collect(slot));
-    result.inspect_err(|error| slot.shared().note_undecodable(error.undecodable()))
+    let result = collect.ok_or_else(taken).and_then(|collect| collect(completion));
+    result.inspect_err(|error| completion.host().note_undecodable(error.undecodable()))
 }
 
-/// What nobody will take makes room, though other slots of the rack may stay.
+/// What nobody will take makes room, though other completions of the batch may stay.
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
         if !self.is_here() {
-            // Another thread may have been changing the slot when this copy was made, so it is never taken apart here.
-            std::mem::forget(self.slot.clone());
+            // Another thread may have been changing the completion when this copy was made, so it is never taken apart here.
+            std::mem::forget(self.completion.clone());
         } else if self.collect.is_some() {
-            self.slot.abandon();
+            self.completion.abandon();
         }
     }
 }
@@ -246,10 +246,10 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = self.shared().check_owner() {
+        if let Err(error) = self.host().check_owner() {
             return Poll::Ready(Err(error));
         }
-        if self.slot.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
+        if self.completion.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
     }
 }
 
@@ -282,35 +282,35 @@ impl<R> fmt::Debug for AsyncResult<R> {
 pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let find = || jobs.iter().position(AsyncResult::ready);
-    let shared = jobs.first()?.shared();
-    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.shared(), shared));
-    let (arrivals, mut is_registered) = (Arc::<Arrivals>::default(), false);
+    let host = jobs.first()?.host();
+    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.host(), host));
+    let (queue, mut is_registered) = (Arc::<CompletionQueue>::default(), false);
     while find().is_none() {
         // The leader of one pool does not hear of another's replies, so it looks up from time to time.
         let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
         let until = [deadline, glance].into_iter().flatten().min();
         let register = |thread| {
-            arrivals.set_thread(thread);
+            queue.set_thread(thread);
             if !std::mem::replace(&mut is_registered, true) {
-                register_all(jobs.iter(), &arrivals);
+                register_all(jobs.iter(), &queue);
             }
         };
-        shared.wait(until, || find().is_some(), register);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || shared.check_owner().is_err() {
+        host.wait(until, || find().is_some(), register);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || host.check_owner().is_err() {
             break;
         }
     }
     if is_registered {
-        jobs.iter().filter(|job| !job.ready()).for_each(|job| job.slot.forget(&arrivals));
+        jobs.iter().filter(|job| !job.ready()).for_each(|job| job.completion.forget(&queue));
     }
     find()
 }
 
 /// Has the jobs' numbers pushed as they end.
-fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, arrivals: &Arc<Arrivals>) {
+fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, queue: &Arc<CompletionQueue>) {
     for (index, job) in jobs.enumerate() {
-        if job.is_here() && job.slot.set_waiter(Waiter::OneOf(Arc::clone(arrivals), index)).is_err() {
-            arrivals.push(index);
+        if job.is_here() && job.completion.set_waiter(Waiter::OneOf(Arc::clone(queue), index)).is_err() {
+            queue.push(index);
         }
     }
 }
@@ -333,12 +333,12 @@ fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, arriv
 /// # Ok(()) }
 /// ```
 pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsCompleted<R> {
-    let arrivals = Arc::new(Arrivals::default());
+    let queue = Arc::new(CompletionQueue::default());
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
-    register_all(jobs.iter().flatten(), &arrivals);
-    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.shared()));
+    register_all(jobs.iter().flatten(), &queue);
+    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.host()));
     let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
-    AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, arrivals }
+    AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, queue }
 }
 
 /// Iterator over outcomes in the order in which they come; made by [`as_completed`].
@@ -350,7 +350,7 @@ pub struct AsCompleted<R> {
     /// All jobs before this one have been handed out.
     first: usize,
     is_one_pool: bool,
-    arrivals: Arc<Arrivals>,
+    queue: Arc<CompletionQueue>,
 }
 
 impl<R> Iterator for AsCompleted<R> {
@@ -360,18 +360,18 @@ impl<R> Iterator for AsCompleted<R> {
         loop {
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
-            if let Err(error) = job.shared().check_owner() {
+            if let Err(error) = job.host().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
             }
-            if let Some(index) = self.arrivals.pop() {
+            if let Some(index) = self.queue.pop() {
                 self.left -= 1;
                 return self.jobs[index].take().map(|job| (index, job.get()));
             }
             // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
-            job.shared().wait(glance, || !self.arrivals.is_empty(), |thread| self.arrivals.set_thread(thread));
+            job.host().wait(glance, || !self.queue.is_empty(), |thread| self.queue.set_thread(thread));
         }
     }
 

@@ -17,31 +17,31 @@ use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Hub, Patience, Sleeper};
+use pool_ipc::{Backoff, Hub, Sleeper};
 
-use crate::engine::{Engine, Errands};
+use crate::engine::{Deferred, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
-use crate::host::leadership::{Place, Room};
+use crate::host::leadership::{Leadership, Place};
 use crate::host::notifier::{Job, Notifier, RETRY_AFTER};
 use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
-use crate::process::fork_check::Lineage;
+use crate::process::fork_check::ForkCheck;
 use crate::scheduler::Nanos;
-use crate::task::Options;
+use crate::task::TaskOptions;
 
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct Host {
     engine: Mutex<Engine>,
     pub(crate) hub: Hub,
-    room: Room,
+    room: Leadership,
     pub(crate) notifier: Arc<Notifier>,
     /// Items that may be unsettled before a submission waits.
     pub(crate) max_pending: u64,
-    /// Options of tasks that set none.
-    pub(crate) defaults: Options,
-    supervision: Mutex<Supervision>,
+    /// TaskOptions of tasks that set none.
+    pub(crate) defaults: TaskOptions,
+    supervision: Mutex<SupervisorQueue>,
     /// When the scheduler wants the clock to be looked at; set under the engine's lock. The supervisor sleeps until then.
     alarm: Alarm,
     /// The last thread of the pool has ended, or something was settled while somebody waited for that.
@@ -52,29 +52,35 @@ pub(crate) struct Shared {
     /// The router may end.
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission: a hint, for the router.
-    bustle: AtomicU32,
+    submission_count: AtomicU32,
     /// A process that the host forks has this object, too, and none of its business.
-    pub(crate) owner: Lineage,
+    pub(crate) owner: ForkCheck,
 }
 
 /// Between the supervisor and all others.
 #[derive(Debug, Default)]
-struct Supervision {
+struct SupervisorQueue {
     launches: Vec<usize>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
-    crowd: Vec<Thread>,
+    waiting_submitters: Vec<Thread>,
 }
 
-impl Shared {
+impl Host {
     /// `name` is the pool's.
-    pub(crate) fn new(engine: Engine, hub: Hub, max_pending: u64, defaults: Options, name: &str) -> Result<Arc<Self>> {
+    pub(crate) fn new(
+        engine: Engine,
+        hub: Hub,
+        max_pending: u64,
+        defaults: TaskOptions,
+        name: &str,
+    ) -> Result<Arc<Self>> {
         let bell = Arc::new(control::bell()?);
-        Ok(Arc::new(Shared {
+        Ok(Arc::new(Host {
             engine: Mutex::new(engine),
             hub,
-            room: Room::default(),
+            room: Leadership::default(),
             notifier: Notifier::new(name, Arc::clone(&bell)),
             max_pending,
             defaults,
@@ -84,8 +90,8 @@ impl Shared {
             bell,
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
-            bustle: AtomicU32::new(0),
-            owner: Lineage::here(),
+            submission_count: AtomicU32::new(0),
+            owner: ForkCheck::here(),
         }))
     }
 
@@ -95,7 +101,7 @@ impl Shared {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn supervision(&self) -> MutexGuard<'_, Supervision> {
+    fn supervision(&self) -> MutexGuard<'_, SupervisorQueue> {
         self.supervision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -114,31 +120,31 @@ impl Shared {
         let mut engine = self.engine();
         let result = body(&mut engine);
         engine.act();
-        let errands = engine.errands.take();
+        let deferred = engine.deferred.take();
         let is_early = self.alarm.set(engine.scheduler.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {
             self.nudge();
         }
-        if let Some(errands) = errands {
-            self.run(errands);
+        if let Some(deferred) = deferred {
+            self.run(deferred);
         }
         result
     }
 
-    /// As [`with`](Shared::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
+    /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
     pub(crate) fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
         if self.owner.is_here() { self.with(body) } else { in_copy }
     }
 
     #[inline]
-    fn run(&self, errands: Errands) {
-        let Errands { waiters, launches, progress, quiet, kills } = errands;
+    fn run(&self, deferred: Deferred) {
+        let Deferred { waiters, launches, progress, quiet, kills } = deferred;
         let mut jobs = Vec::new();
         for waiters in waiters {
             waiters.for_each(|waiter| match waiter {
                 Waiter::Thread(thread) | Waiter::AtEnd(thread) => thread.unpark(),
-                Waiter::OneOf(arrivals, number) => arrivals.push(number),
+                Waiter::OneOf(queue, number) => queue.push(number),
                 Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
                 Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
             });
@@ -151,7 +157,7 @@ impl Shared {
             self.nudge();
         }
         if progress && self.max_pending < u64::MAX {
-            self.supervision().crowd.drain(..).for_each(|thread| thread.unpark());
+            self.supervision().waiting_submitters.drain(..).for_each(|thread| thread.unpark());
         }
         if progress {
             self.hub.ring(Sleeper::Caller);
@@ -227,7 +233,7 @@ impl Shared {
                 self.with(Engine::route);
                 return ready();
             }
-            let seat = Seat { shared: self, place: self.room.enter(&self.hub) };
+            let seat = Seat { host: self, place: self.room.enter(&self.hub) };
             match seat.place {
                 Place::Leader => self.lead(deadline, &mut ready),
                 Place::Follower => {
@@ -263,8 +269,8 @@ impl Shared {
                 return;
             }
             // What takes long is not waited for awake: that would take CPUs from the workers.
-            let patience = if expects_news { Patience::default() } else { Patience::NONE };
-            if patience.wait(|| ready() || self.has_news_now()) {
+            let backoff = if expects_news { Backoff::default() } else { Backoff::NONE };
+            if backoff.wait(|| ready() || self.has_news_now()) {
                 nap = LEADER_NAP_MIN;
                 continue;
             }
@@ -290,8 +296,8 @@ impl Shared {
         let is_over = || self.is_over.load(Ordering::Acquire);
         let mut seen = 0;
         while !is_over() {
-            let bustle = self.bustle.load(Ordering::Relaxed);
-            if bustle.wrapping_sub(std::mem::replace(&mut seen, bustle)) > BURST {
+            let submission_count = self.submission_count.load(Ordering::Relaxed);
+            if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
                 // Whoever submits takes replies in as well, so all that two could do is to wait for each other's lock.
                 thread::sleep(NAP_MIN);
                 continue;
@@ -326,20 +332,20 @@ impl Shared {
 
 /// A place where a thread waits, left also by unwinding.
 struct Seat<'s> {
-    shared: &'s Shared,
+    host: &'s Host,
     place: Place,
 }
 
 impl Drop for Seat<'_> {
     #[inline]
     fn drop(&mut self) {
-        if self.shared.room.leave(self.place, &self.shared.hub) {
+        if self.host.room.leave(self.place, &self.host.hub) {
             if thread::panicking() {
                 // The engine may be what has panicked, so this is left to the router.
-                self.shared.rest.end_any();
-                self.shared.hub.ring(Sleeper::Router);
+                self.host.rest.end_any();
+                self.host.hub.ring(Sleeper::Router);
             } else {
-                self.shared.take_in_the_last();
+                self.host.take_in_the_last();
             }
         }
     }
@@ -377,11 +383,11 @@ mod tests {
 
     use super::*;
     use crate::handle::AsyncResult;
-    use crate::job::batch::{Rack, SlotRef};
-    use crate::scheduler::{Config, Scheduler, Terms};
+    use crate::job::batch::{Batch, CompletionRef};
+    use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig};
 
-    fn config() -> Config {
-        Config {
+    fn config() -> SchedulerConfig {
+        SchedulerConfig {
             workers: 0,
             max_tasks_per_worker: None,
             restart_limit: 0,
@@ -391,59 +397,59 @@ mod tests {
         }
     }
 
-    fn without_workers(max_pending: u64) -> Arc<Shared> {
+    fn without_workers(max_pending: u64) -> Arc<Host> {
         let engine = Engine::new(Scheduler::new(config(), 0), None, None);
         let (hub, _) = Hub::create(0).unwrap();
-        Shared::new(engine, hub, max_pending, Options::default(), "test").unwrap()
+        Host::new(engine, hub, max_pending, TaskOptions::default(), "test").unwrap()
     }
 
     #[test]
     fn a_leader_that_unwinds_leads_no_longer() {
-        let shared = without_workers(u64::MAX);
+        let host = without_workers(u64::MAX);
         let was_led = Cell::new(false);
         let ready = || {
-            was_led.set(was_led.get() | shared.room.is_led());
-            assert!(!shared.room.is_led(), "on purpose");
+            was_led.set(was_led.get() | host.room.is_led());
+            assert!(!host.room.is_led(), "on purpose");
             false
         };
-        assert!(catch_unwind(AssertUnwindSafe(|| shared.wait(None, ready, drop))).is_err());
-        assert!(was_led.get() && !shared.room.is_led());
+        assert!(catch_unwind(AssertUnwindSafe(|| host.wait(None, ready, drop))).is_err());
+        assert!(was_led.get() && !host.room.is_led());
         // The next one can lead, and come to an end.
-        assert!(!shared.wait(Some(Instant::now() + Duration::from_millis(5)), || false, drop));
-        assert!(!shared.room.is_led());
+        assert!(!host.wait(Some(Instant::now() + Duration::from_millis(5)), || false, drop));
+        assert!(!host.room.is_led());
     }
 
     #[test]
     fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
-        let shared = without_workers(0);
+        let host = without_workers(0);
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {
-            scope.spawn(|| shared.wait(None, || is_over.load(Ordering::Relaxed), drop));
-            while !shared.room.is_led() {
+            scope.spawn(|| host.wait(None, || is_over.load(Ordering::Relaxed), drop));
+            while !host.room.is_led() {
                 thread::yield_now();
             }
             for _ in 0..20 {
-                assert!(!shared.wait_or_room(Some(Instant::now() + Duration::from_millis(1)), || false, drop));
+                assert!(!host.wait_or_room(Some(Instant::now() + Duration::from_millis(1)), || false, drop));
             }
-            let crowd = shared.supervision().crowd.len();
+            let waiting_submitters = host.supervision().waiting_submitters.len();
             is_over.store(true, Ordering::Relaxed);
-            shared.hub.ring(Sleeper::Caller);
-            assert_eq!(crowd, 1);
+            host.hub.ring(Sleeper::Caller);
+            assert_eq!(waiting_submitters, 1);
         });
     }
 
     /// Whoever takes in an outcome has the lock no longer when it hands over the callbacks, and the pool may end meanwhile.
     #[test]
     fn the_end_waits_for_a_callback_that_is_on_its_way() {
-        let shared = without_workers(u64::MAX);
-        let job = Scheduler::<()>::new(config(), 0).submit(Terms::default(), |_| ());
-        let slot = SlotRef::new(&Rack::of_map(&shared, job), 0);
+        let host = without_workers(u64::MAX);
+        let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
+        let completion = CompletionRef::new(&Batch::of_map(&host, job), 0);
         let has_run = Arc::new(AtomicBool::new(false));
         let theirs = Arc::clone(&has_run);
-        AsyncResult::new(slot.clone(), |_| Ok(())).on_done(move |_| theirs.store(true, Ordering::Relaxed));
-        let taken_in = slot.finish(None, None).into_iter().collect();
-        assert!(!shared.notifier.close(Some(Instant::now() + Duration::from_millis(20))));
-        shared.run(Errands { waiters: taken_in, ..Errands::default() });
-        assert!(shared.notifier.close(None) && has_run.load(Ordering::Relaxed));
+        AsyncResult::new(completion.clone(), |_| Ok(())).on_done(move |_| theirs.store(true, Ordering::Relaxed));
+        let taken_in = completion.finish(None, None).into_iter().collect();
+        assert!(!host.notifier.close(Some(Instant::now() + Duration::from_millis(20))));
+        host.run(Deferred { waiters: taken_in, ..Deferred::default() });
+        assert!(host.notifier.close(None) && has_run.load(Ordering::Relaxed));
     }
 }

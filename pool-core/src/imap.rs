@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use crate::caller::input::Feed;
+use crate::caller::input::MapInput;
 use crate::caller::outcome::decode;
 use crate::caller::ranges::Ranges;
 use crate::caller::window::Window;
@@ -36,16 +36,16 @@ const STALL_MAX: Duration = Duration::from_secs(1);
 /// and is not done is an `Err`; if the rest of the input was not pulled, there is one at least. Dropping the iterator
 /// drops what no worker has begun.
 #[must_use = "dropping it cancels what has not begun"]
-pub struct Imap<T: Task, I>(Stream<T, I>);
+pub struct Imap<T: Task, I>(LazyMap<T, I>);
 
 /// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
 /// Otherwise as [`Imap`].
 #[must_use = "dropping it cancels what has not begun"]
-pub struct ImapUnordered<T: Task, I>(Stream<T, I>);
+pub struct ImapUnordered<T: Task, I>(LazyMap<T, I>);
 
-struct Stream<T: Task, I> {
-    feed: Feed<T, I>,
+struct LazyMap<T: Task, I> {
+    feed: MapInput<T, I>,
     is_ordered: bool,
     window: Window,
     /// Decoded results, all of one part, and the bytes of it.
@@ -75,9 +75,9 @@ enum Pulled {
     NoRoom,
 }
 
-impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
-    fn new(feed: Feed<T, I>, is_ordered: bool) -> Self {
-        Stream {
+impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
+    fn new(feed: MapInput<T, I>, is_ordered: bool) -> Self {
+        LazyMap {
             feed,
             is_ordered,
             window: Window::new(T::output_size()),
@@ -106,12 +106,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     fn next_part(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
         while !self.has_ended {
             // Before the look at what there is: nothing comes after it.
-            let is_finished = self.feed.slot.is_finished();
+            let is_finished = self.feed.completion.is_finished();
             self.take_in();
             if !self.ready.is_empty() {
                 break;
             }
-            if let Err(error) = self.feed.shared.check_owner() {
+            if let Err(error) = self.feed.host.check_owner() {
                 self.has_ended = true;
                 return Some(Err(error));
             }
@@ -124,7 +124,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
                 Pulled::Enough => self.wait(deadline, false),
                 Pulled::NoRoom => self.wait(deadline, true),
             };
-            if !is_there && self.feed.shared.check_owner().is_ok() {
+            if !is_there && self.feed.host.check_owner().is_ok() {
                 let text = "no result yet; the next call will wait for the same item";
                 return Some(Err(Error::new(ErrorKind::Timeout, text)));
             }
@@ -145,15 +145,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
             let is_there = if or_room { self.feed.wait_or_room(until) } else { self.feed.wait(until) };
             let now = Instant::now();
-            let Feed { shared, slot, .. } = &self.feed;
-            if is_there || shared.check_owner().is_err() {
+            let MapInput { host, completion, .. } = &self.feed;
+            if is_there || host.check_owner().is_err() {
                 return is_there;
             }
             if now >= look_at {
                 let pause = (2 * pause).min(STALL_MAX);
                 self.stall = Some((now + pause, pause));
-                shared.with(|engine| engine.take_finished(slot.job()));
-                if slot.has_news() {
+                host.with(|engine| engine.take_finished(completion.job()));
+                if completion.has_news() {
                     return true;
                 }
             }
@@ -168,12 +168,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let Feed { shared, slot, .. } = &self.feed;
-            let (workers, room) = shared.with(|engine| {
+            let MapInput { host, completion, .. } = &self.feed;
+            let (workers, room) = host.with(|engine| {
                 engine.route_news();
-                (engine.scheduler.workers() as u64, shared.room(engine))
+                (engine.scheduler.workers() as u64, host.room(engine))
             });
-            if slot.has_news() {
+            if completion.has_news() {
                 return Pulled::News;
             }
             if self.feed.has_rest() {
@@ -214,9 +214,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
     /// Takes what has arrived, and decodes the next part. Nothing is ready.
     fn take_in(&mut self) {
         self.window.handed_out(std::mem::take(&mut self.ready_bytes));
-        if !self.is_next_there() && self.feed.slot.has_news() {
+        if !self.is_next_there() && self.feed.completion.has_news() {
             let before = self.parts.len();
-            self.parts.extend(self.feed.slot.take());
+            self.parts.extend(self.feed.completion.take());
             for Part { items, values, .. } in &self.parts[before..] {
                 self.window.arrived(u64::from(*items), values.as_ref().ok().map(|bytes| bytes.len()));
             }
@@ -249,7 +249,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             undecodable += result.as_ref().err().map_or(0, Error::undecodable);
             self.ready.push_back(result);
         });
-        self.feed.shared.note_undecodable(undecodable);
+        self.feed.host.note_undecodable(undecodable);
     }
 
     /// The job has ended: for items that will never come, there is the reason.
@@ -259,7 +259,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
             self.feed.pull_refused();
         }
         self.has_ended = true;
-        let why = self.feed.slot.rest().unwrap_or_else(|| {
+        let why = self.feed.completion.rest().unwrap_or_else(|| {
             let text = "the pool was closed and joined before a worker had it; take the results before joining";
             Error::new(ErrorKind::Closed, text)
         });
@@ -291,8 +291,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Stream<T, I> {
 macro_rules! iterators {
     ($($name:ident, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            pub(crate) fn new(feed: Feed<T, I>) -> Self {
-                $name(Stream::new(feed, $is_ordered))
+            pub(crate) fn new(feed: MapInput<T, I>) -> Self {
+                $name(LazyMap::new(feed, $is_ordered))
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the

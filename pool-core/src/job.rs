@@ -7,29 +7,29 @@ pub(crate) mod status;
 pub(crate) mod waiters;
 
 use crate::codec::bytes::Bytes;
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
-use crate::job::batch::SlotRef;
+use crate::job::batch::CompletionRef;
 use crate::job::blocks::Blocks;
 use crate::job::completion::Part;
 use crate::job::waiters::Waiters;
 use crate::task::table::Entry;
 
 #[derive(Debug)]
-pub(crate) struct Payload {
+pub(crate) struct Job {
     pub(crate) entry: &'static Entry,
     /// Nanoseconds that each item may take, or 0.
     pub(crate) time_limit: u64,
     pub(crate) blocks: Blocks,
-    /// Where the outcome of a map goes; that of a call goes to its slot in the blocks.
+    /// Where the outcome of a map goes; that of a call goes to its completion in the blocks.
     map: Option<Map>,
 }
 
 #[derive(Debug)]
 struct Map {
-    slot: SlotRef,
+    completion: CompletionRef,
     /// Where values are put, unless they have to be decoded.
-    landing: Option<Box<dyn Landing>>,
+    result_buffer: Option<Box<dyn ResultBuffer>>,
 }
 
 /// A call on its way into a job.
@@ -40,7 +40,7 @@ pub(crate) struct Call {
     /// Bytes of the arguments, if those of all calls of the task have as many.
     pub(crate) args_size: Option<usize>,
     /// The arguments are the bytes of the only one, without a frame.
-    pub(crate) whole: bool,
+    pub(crate) raw: bool,
 }
 
 /// What came of an outcome that was delivered.
@@ -51,14 +51,14 @@ pub(crate) struct Delivered {
     pub(crate) ends_call: bool,
 }
 
-impl Payload {
+impl Job {
     pub(crate) fn of_map(
         entry: &'static Entry,
         time_limit: u64,
-        slot: SlotRef,
-        landing: Option<Box<dyn Landing>>,
+        completion: CompletionRef,
+        result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Box<Self> {
-        Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: Some(Map { slot, landing }) })
+        Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: Some(Map { completion, result_buffer }) })
     }
 
     /// `spare` is memory for it, if there is some.
@@ -69,7 +69,7 @@ impl Payload {
                 (spare.entry, spare.time_limit) = (entry, time_limit);
                 spare
             }
-            None => Box::new(Payload { entry, time_limit, blocks: Blocks::default(), map: None }),
+            None => Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: None }),
         }
     }
 
@@ -87,8 +87,8 @@ impl Payload {
 
     /// Where its values land, if they do.
     #[inline]
-    pub(crate) fn landing(&mut self) -> Option<&mut (dyn Landing + 'static)> {
-        self.map.as_mut()?.landing.as_deref_mut()
+    pub(crate) fn result_buffer(&mut self) -> Option<&mut (dyn ResultBuffer + 'static)> {
+        self.map.as_mut()?.result_buffer.as_deref_mut()
     }
 
     /// Takes the outcome of some items; nothing if it is of a call that was settled before.
@@ -96,10 +96,10 @@ impl Payload {
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
         let Some(map) = &self.map else {
-            let waiters = self.blocks.complete(first, |slot| slot.complete(Part { first: 0, ..part }))?;
+            let waiters = self.blocks.complete(first, |completion| completion.complete(Part { first: 0, ..part }))?;
             return Some(Delivered { waiters, ends_call: true });
         };
-        let waiters = map.slot.deliver(part);
+        let waiters = map.completion.deliver(part);
         self.blocks.settled(first, items);
         Some(Delivered { waiters, ends_call: false })
     }
@@ -110,8 +110,8 @@ impl Payload {
     pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
         let why = || rest.map(Error::duplicate);
         match &mut self.map {
-            Some(Map { slot, landing }) => each(slot.finish(why(), landing.take())),
-            None => self.blocks.drain_slots(|slot| each(slot.finish(why(), None))),
+            Some(Map { completion, result_buffer }) => each(completion.finish(why(), result_buffer.take())),
+            None => self.blocks.drain_completions(|completion| each(completion.finish(why(), None))),
         }
     }
 }

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
 
 pub(crate) use self::replies::{Body, Reply};
-use self::requests::{Outgoing, Sent};
+use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
 use crate::lane::messages::LastWords;
 use crate::launch::kill_process;
@@ -43,9 +43,9 @@ pub(crate) struct Lane {
     /// The kernel has refused us the right to, and the fork server has not been asked yet.
     pub(crate) is_out_of_reach: bool,
     /// Calls without a complete reply, oldest first.
-    sent: VecDeque<Sent>,
+    sent: VecDeque<SentRequest>,
     /// Calls for which the ring had no room.
-    outgoing: VecDeque<Outgoing>,
+    outgoing: VecDeque<OutgoingRequest>,
     /// A reply that has come in part.
     gathered: Vec<u8>,
     /// Where that reply began in the ring.
@@ -59,7 +59,7 @@ pub(crate) struct Lane {
     /// How many of them are brief.
     brief: usize,
     /// The worker wrote what no worker writes: nothing further from there is believed.
-    pub(crate) is_garbled: bool,
+    pub(crate) is_corrupt: bool,
     /// Has been written to or read from since the worker was last looked at.
     touched: bool,
 }
@@ -77,7 +77,7 @@ struct Taken {
 pub(crate) struct Remains {
     /// The item that it had begun; it had finished those before.
     pub(crate) begun: Option<Begun>,
-    draft_end: u32,
+    unpublished_end: u32,
 }
 
 impl Lane {
@@ -102,7 +102,7 @@ impl Lane {
             gathered_from: None,
             taken: None,
             touched: false,
-            is_garbled: false,
+            is_corrupt: false,
         }
     }
 
@@ -123,7 +123,7 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        !self.is_garbled && (self.can_pump() || self.end.replies.has_news() || self.end.calls.check().is_err())
+        !self.is_corrupt && (self.can_pump() || self.end.replies.has_news() || self.end.calls.check().is_err())
     }
 
     /// Whether a call is out, or on its way.
@@ -172,7 +172,7 @@ impl Lane {
         let progress = self.end.progress();
         Remains {
             begun: (progress.claimed > 0).then_some(Begun { seq: progress.seq, item: progress.item }),
-            draft_end: progress.draft,
+            unpublished_end: progress.draft,
         }
     }
 
@@ -180,7 +180,7 @@ impl Lane {
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
         let before = self.taken.map_or(0, |taken| taken.bytes);
-        if !self.end.salvage(remains.draft_end, &mut bytes) || bytes.len() < before {
+        if !self.end.salvage(remains.unpublished_end, &mut bytes) || bytes.len() < before {
             return None;
         }
         Some(Bytes::Heap(bytes.split_off(before)))
@@ -192,7 +192,7 @@ impl Lane {
     /// They stay where they are until the host has released them, and so does what is published in between, so no race
     /// can change them. What has to agree is where the worker is: all of its replies have been taken, before and after.
     pub(crate) fn take_finished(&mut self, seq: u32, settled: u32) -> Option<(u32, Bytes)> {
-        if self.is_garbled || self.gathered_from.is_some() || self.end.replies.has_news() {
+        if self.is_corrupt || self.gathered_from.is_some() || self.end.replies.has_news() {
             return None;
         }
         // The item may be of the call before the claim's; not if it is the same once more, after the claim was seen.
@@ -203,8 +203,8 @@ impl Lane {
         let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
         let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
         let mut bytes = Vec::new();
-        let is_whole = self.end.salvage(second.draft, &mut bytes) && !self.end.replies.has_news();
-        if !is_whole || bytes.len() < before.bytes {
+        let is_raw = self.end.salvage(second.draft, &mut bytes) && !self.end.replies.has_news();
+        if !is_raw || bytes.len() < before.bytes {
             return None;
         }
         self.taken = Some(Taken { seq, items: before.items + items, bytes: bytes.len() });

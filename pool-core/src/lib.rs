@@ -60,16 +60,16 @@
 //!
 //! # Limits
 //!
-//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a shared library
+//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a host library
 //!   (except with [`StartMethod::Fork`]).
 //! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is
 //!   enough).
 //! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker
 //!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
 //! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
-//!   forks cannot use what is shared between the two.
+//!   forks cannot use what is host between the two.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for everything else.
-//! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
+//! * TaskOptions, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
 //!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
 //!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or stack.
 //! * A result that is a large array is decoded with a stack that holds it, and then needs room in the caller's.

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::builder::PoolBuilder;
 use crate::caller::arguments::encode_owned;
-use crate::caller::input::Feed;
+use crate::caller::input::MapInput;
 use crate::caller::outcome::{self, Gathered};
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::AsyncResult;
-use crate::host::Shared;
+use crate::host::Host;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::Call;
-use crate::scheduler::{State, Terms};
+use crate::scheduler::{JobSpec, State};
 use crate::stats::Stats;
 use crate::task::Task;
 use crate::units;
@@ -46,7 +46,7 @@ use crate::units;
 /// # }
 /// ```
 pub struct Pool {
-    shared: Arc<Shared>,
+    host: Arc<Host>,
     /// Of the supervisor and the router; taken by whoever waits for their end.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -80,8 +80,8 @@ impl Pool {
         PoolBuilder::new()
     }
 
-    pub(crate) fn from_parts(shared: Arc<Shared>, threads: Vec<JoinHandle<()>>) -> Pool {
-        Pool { shared, threads: Mutex::new(threads) }
+    pub(crate) fn from_parts(host: Arc<Host>, threads: Vec<JoinHandle<()>>) -> Pool {
+        Pool { host, threads: Mutex::new(threads) }
     }
 
     // ---- submitting ------------------------------------------------------------------------------------------------
@@ -129,9 +129,9 @@ impl Pool {
     /// Little beyond what depends on the task.
     #[inline(always)]
     fn submit<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
-        let (args, whole) = encode_owned::<T>(args)?;
-        let call = Call { entry: T::entry(), args, args_size: T::args_size(), whole };
-        Ok(AsyncResult::new(Shared::call(&self.shared, call, task.options(), urgent)?, outcome::one::<T>))
+        let (args, raw) = encode_owned::<T>(args)?;
+        let call = Call { entry: T::entry(), args, args_size: T::args_size(), raw };
+        Ok(AsyncResult::new(Host::call(&self.host, call, task.options(), urgent)?, outcome::one::<T>))
     }
 
     /// Calls the task for each item and returns the results in the order of the items.
@@ -207,17 +207,17 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
-        let mut feed = Feed::<T, _>::open(&self.shared, Terms { bulk: true, ..self.terms(&task)? }, items)?;
+        let mut feed = MapInput::<T, _>::open(&self.host, JobSpec { bulk: true, ..self.spec(&task)? }, items)?;
         while !feed.has_ended() {
             feed.pull_to(feed.pulled() + MAP_STRIDE);
-            gathered.take_in(&feed.slot);
+            gathered.take_in(&feed.completion);
         }
-        while !feed.slot.is_finished() {
+        while !feed.completion.is_finished() {
             feed.wait(None);
-            gathered.take_in(&feed.slot);
+            gathered.take_in(&feed.completion);
         }
-        gathered.finish(&feed.slot, feed.pulled());
-        self.shared.note_undecodable(gathered.undecodable());
+        gathered.finish(&feed.completion, feed.pulled());
+        self.host.note_undecodable(gathered.undecodable());
         let is_cut_off = feed.was_cut_off();
         feed.resume_panic();
         Ok((gathered, is_cut_off))
@@ -255,7 +255,8 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        let mut feed = Feed::<T, _>::open(&self.shared, Terms { bulk: true, ..self.terms(&task)? }, items.into_iter())?;
+        let mut feed =
+            MapInput::<T, _>::open(&self.host, JobSpec { bulk: true, ..self.spec(&task)? }, items.into_iter())?;
         feed.pull_to(u64::MAX);
         feed.resume_panic();
         Ok(AsyncResult::new(feed.detach(), outcome::all::<T>))
@@ -293,7 +294,7 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(Imap::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
+        Ok(Imap::new(MapInput::open(&self.host, JobSpec { lazy: true, ..self.spec(&task)? }, items.into_iter())?))
     }
 
     /// As [`imap`](Pool::imap), in the order in which results come.
@@ -309,25 +310,29 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(ImapUnordered::new(Feed::open(&self.shared, Terms { lazy: true, ..self.terms(&task)? }, items.into_iter())?))
+        Ok(ImapUnordered::new(MapInput::open(
+            &self.host,
+            JobSpec { lazy: true, ..self.spec(&task)? },
+            items.into_iter(),
+        )?))
     }
 
     /// The terms of a list of items, before it is said how they come.
-    fn terms<T: Task>(&self, task: &T) -> Result<Terms> {
-        self.shared.terms(T::entry(), task.options())
+    fn spec<T: Task>(&self, task: &T) -> Result<JobSpec> {
+        self.host.spec(T::entry(), task.options())
     }
 
     // ---- ending ----------------------------------------------------------------------------------------------------
 
     /// Takes no more jobs. Those that were submitted go on, and workers leave when all are done. Closing twice is fine.
     pub fn close(&self) {
-        if self.shared.check_owner().is_ok() {
-            self.shared.with(|engine| {
+        if self.host.check_owner().is_ok() {
+            self.host.with(|engine| {
                 engine.scheduler.close();
                 // Submissions that wait for room will not get any.
-                engine.errands.progress = true;
+                engine.deferred.progress = true;
             });
-            self.shared.nudge();
+            self.host.nudge();
         }
     }
 
@@ -342,7 +347,7 @@ impl Pool {
     /// `Running` if the pool was neither closed nor terminated; it goes on as before.
     pub fn join(&self) -> Result<()> {
         self.check_closed()?;
-        self.shared.with(|engine| engine.scheduler.seal_lazy());
+        self.host.with(|engine| engine.scheduler.seal_lazy());
         self.wait_over(None);
         Ok(())
     }
@@ -357,9 +362,9 @@ impl Pool {
     /// `Running` as for [`join`](Pool::join), and `Timeout` if work is left; it goes on.
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
         self.check_closed()?;
-        self.shared.with(|engine| engine.scheduler.begin_join());
+        self.host.with(|engine| engine.scheduler.begin_join());
         let is_over = self.wait_over(Instant::now().checked_add(limit));
-        self.shared.with(|engine| engine.scheduler.end_join());
+        self.host.with(|engine| engine.scheduler.end_join());
         if is_over {
             return Ok(());
         }
@@ -367,7 +372,7 @@ impl Pool {
     }
 
     fn check_closed(&self) -> Result<()> {
-        self.shared.check_owner()?;
+        self.host.check_owner()?;
         if self.state() == PoolState::Open {
             return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
         }
@@ -376,8 +381,8 @@ impl Pool {
 
     /// Waits for the end, which may have come just now.
     fn wait_over(&self, deadline: Option<Instant>) -> bool {
-        self.shared.nudge();
-        self.shared.wait_over(deadline) && self.join_threads(deadline)
+        self.host.nudge();
+        self.host.wait_over(deadline) && self.join_threads(deadline)
     }
 
     /// Of a pool that is over; false if the deadline comes before all callbacks have returned.
@@ -387,16 +392,16 @@ impl Pool {
             // Nothing of the user's runs in supervisor and router, so this is neither of them, and both end by themselves.
             let _ = thread.join();
         }
-        self.shared.notifier.close(deadline)
+        self.host.notifier.close(deadline)
     }
 
     /// Ends everything now: workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results
     /// that have come stay readable. Terminating twice is fine. [`join`](Pool::join) waits until the processes are
     /// gone.
     pub fn terminate(&self) {
-        if self.shared.check_owner().is_ok() {
-            self.shared.with(|engine| engine.scheduler.terminate());
-            self.shared.nudge();
+        if self.host.check_owner().is_ok() {
+            self.host.with(|engine| engine.scheduler.terminate());
+            self.host.nudge();
         }
     }
 
@@ -405,7 +410,7 @@ impl Pool {
 
     /// What the pool is doing.
     pub fn state(&self) -> PoolState {
-        self.shared.ask(PoolState::Terminated, |engine| match engine.scheduler.state() {
+        self.host.ask(PoolState::Terminated, |engine| match engine.scheduler.state() {
             State::Open => PoolState::Open,
             State::Closed => PoolState::Closed,
             State::Terminated => PoolState::Terminated,
@@ -415,19 +420,19 @@ impl Pool {
 
     /// How many workers the pool has, or is about to have.
     pub fn workers(&self) -> usize {
-        self.shared.ask(0, |engine| engine.scheduler.workers())
+        self.host.ask(0, |engine| engine.scheduler.workers())
     }
 
     /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced, and
     /// while workers have left for want of work ([`idle_timeout`](PoolBuilder::idle_timeout)).
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.shared.ask(Vec::new(), |engine| engine.pids())
+        self.host.ask(Vec::new(), |engine| engine.pids())
     }
 
     /// What the pool has done so far.
     pub fn stats(&self) -> Stats {
         let in_copy = Stats::default();
-        self.shared.ask(in_copy, |engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
+        self.host.ask(in_copy, |engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
     }
 
     /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what
@@ -438,9 +443,9 @@ impl Pool {
     /// `InvalidInput` for 0 or more than 4096 workers; `Closed` if the pool was closed or terminated, `Broken` if its
     /// workers could not be started.
     pub fn resize(&self, workers: usize) -> Result<()> {
-        self.shared.check_owner()?;
+        self.host.check_owner()?;
         PoolBuilder::check_workers(workers)?;
-        self.shared.with(|engine| {
+        self.host.with(|engine| {
             engine.check_open()?;
             engine.scheduler.resize(workers);
             Ok(())
@@ -453,11 +458,11 @@ const MAP_STRIDE: u64 = 1 << 16;
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if !self.shared.owner.is_surely_here() {
+        if !self.host.owner.is_surely_here() {
             return;
         }
         self.terminate();
-        self.shared.wait_over(None);
+        self.host.wait_over(None);
         self.join_threads(None);
     }
 }

@@ -2,16 +2,16 @@
 
 pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
-pub use crate::codec::number_buffer::Landing;
+pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
+pub use crate::codec::{Blob, BlobCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
 pub use crate::codec::{CodecError, Decode, Encode, Lent};
-pub use crate::codec::{Lump, LumpCodec, NoCodec, PlainCodec, SerdeCodec};
-pub use crate::codec::{PickLump, PickNone, PickPlain, PickSerde, Probe};
+pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
-pub use crate::task::Options;
+pub use crate::task::TaskOptions;
 pub use crate::task::table::{Entry, Info, TASKS};
 pub use linkme;
 pub use serde;
@@ -45,7 +45,7 @@ macro_rules! codecs {
         impl<T> Outcome<T> for $codec where $codec: Encode<T> {}
     )*};
 }
-codecs!(PlainCodec, LumpCodec, SerdeCodec);
+codecs!(PlainCodec, BlobCodec, SerdeCodec);
 #[cfg(feature = "cbor")]
 codecs!(CborCodec);
 
@@ -66,7 +66,7 @@ pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
 /// # Errors
 ///
 /// Always.
-pub fn not_whole<T>(_: Vec<u8>) -> Result<T, CodecError> {
+pub fn not_raw<T>(_: Vec<u8>) -> Result<T, CodecError> {
     Err(CodecError::new("these arguments do not travel as they are"))
 }
 

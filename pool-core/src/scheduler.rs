@@ -34,7 +34,7 @@ use self::pace::Pace;
 pub(crate) use self::slab::JobId;
 use self::slab::Slab;
 pub(crate) use self::worker::Begun;
-use self::worker::{Doom, Phase, Range, Sent, Worker};
+use self::worker::{KillReason, Phase, Range, SentChunk, WorkerState};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) type Nanos = u64;
@@ -48,7 +48,7 @@ pub(crate) fn nanos(limit: Duration) -> Nanos {
 pub(crate) type WorkerId = usize;
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Config {
+pub(crate) struct SchedulerConfig {
     pub(crate) workers: usize,
     pub(crate) max_tasks_per_worker: Option<u64>,
     pub(crate) restart_limit: u32,
@@ -62,7 +62,7 @@ pub(crate) struct Config {
 
 /// What was asked of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct JobSpec {
     pub(crate) task: u32,
     pub(crate) timeout: Option<Nanos>,
     pub(crate) retries: u32,
@@ -81,7 +81,7 @@ pub(crate) struct Terms {
 
 /// Why an item, or a whole job, has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum FailureCause {
     /// Its worker died while it ran.
     Died,
     /// Its worker was killed since the item had run for `ran` of its `limit`.
@@ -90,7 +90,7 @@ pub(crate) enum Verdict {
         ran: Nanos,
     },
     /// Workers, one after the other, were sent it, did not say that they began it, and were killed for that.
-    Unbegun {
+    NotStarted {
         workers: u32,
     },
     /// Its worker was killed since it wrote nonsense.
@@ -104,16 +104,16 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) enum Action<P> {
     /// Put a chunk into the worker's call ring. A `brief` one may be done before anybody could fall asleep over it.
-    Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, notice: Notice, brief: bool },
+    Send { worker: WorkerId, seq: u32, job: JobId, first: u64, items: u32, wake: Wake, brief: bool },
     /// Take back what the worker has not begun of a chunk (all of it, or half), and say so with
     /// [`Scheduler::recalled`].
     Recall { worker: WorkerId, seq: u32, items: u32, half: bool },
     /// Deliver the failure of one item, which may be this worker's doing, and say so with [`Scheduler::failed`].
-    Fail { worker: Option<WorkerId>, job: JobId, item: u64, verdict: Verdict },
+    Fail { worker: Option<WorkerId>, job: JobId, item: u64, cause: FailureCause },
     /// Nothing more will be delivered to the job.
-    Finish { payload: P },
+    Finish { record: P },
     /// All that has not been delivered to the job fails; nothing more will be.
-    Abort { payload: P, verdict: Verdict },
+    Abort { record: P, cause: FailureCause },
     /// Start a process for the worker, and say so with [`Scheduler::launched`] or [`Scheduler::exited`].
     Launch { worker: WorkerId },
     /// Kill the worker's process; [`Scheduler::exited`] follows.
@@ -128,7 +128,7 @@ pub(crate) enum Action<P> {
 
 /// Whom a worker wakes when it is through with a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
+pub(crate) enum Wake {
     /// Whoever takes replies in.
     Host,
     /// A thread that waits for replies; the router looks up by itself.
@@ -139,7 +139,7 @@ pub(crate) enum Notice {
 
 /// A reply that answers nothing that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Violation;
+pub(crate) struct ProtocolViolation;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -153,10 +153,10 @@ pub(crate) enum State {
 }
 
 #[derive(Debug)]
-struct Job<P> {
+struct JobEntry<P> {
     /// Taken when the job ended early; the rest only waits for what is in flight.
-    payload: Option<P>,
-    terms: Terms,
+    record: Option<P>,
+    spec: JobSpec,
     /// More items may come.
     open: bool,
     /// Beyond the last item.
@@ -175,21 +175,21 @@ struct Job<P> {
 #[derive(Clone, Copy, Debug, Default)]
 struct ItemRecord {
     /// Workers that died of it, or panics after which it may be tried again.
-    charged: u32,
+    blamed_workers: u32,
     /// Workers that were killed since they did not begin it.
-    unbegun: u32,
+    not_started: u32,
     /// It was cancelled while it waited or was with a worker: it is settled, and nothing may come of it any more. It stays
     /// where it is until its turn comes, or its worker is through with it.
-    struck: bool,
+    cancelled: bool,
     /// It is in [`Scheduler::retries`].
     rests: bool,
 }
 
-impl<P> Job<P> {
-    fn new(terms: Terms, payload: P) -> Self {
-        Job {
-            payload: Some(payload),
-            terms,
+impl<P> JobEntry<P> {
+    fn new(spec: JobSpec, record: P) -> Self {
+        JobEntry {
+            record: Some(record),
+            spec,
             open: true,
             end: 0,
             unsettled: 0,
@@ -199,26 +199,26 @@ impl<P> Job<P> {
         }
     }
 
-    fn has_struck(&self, item: u64) -> bool {
-        self.records.get(&item).is_some_and(|record| record.struck)
+    fn has_cancelled(&self, item: u64) -> bool {
+        self.records.get(&item).is_some_and(|record| record.cancelled)
     }
 
     /// The last of these items that is struck.
     #[inline]
-    fn last_struck(&self, items: ops::Range<u64>) -> Option<u64> {
+    fn last_cancelled(&self, items: ops::Range<u64>) -> Option<u64> {
         if self.records.is_empty() {
             return None;
         }
-        self.records.range(items).rev().find(|(_, record)| record.struck).map(|(&item, _)| item)
+        self.records.range(items).rev().find(|(_, record)| record.cancelled).map(|(&item, _)| item)
     }
 
     /// The first of these items that is struck. Maps have none.
     #[inline]
     fn first_struck(&self, range: Range) -> Option<u64> {
-        if self.records.is_empty() || !self.terms.calls {
+        if self.records.is_empty() || !self.spec.calls {
             return None;
         }
-        self.records.range(range.first..range.end()).find(|(_, record)| record.struck).map(|(&item, _)| item)
+        self.records.range(range.first..range.end()).find(|(_, record)| record.cancelled).map(|(&item, _)| item)
     }
 
     /// The items are settled; how many of them had been struck, and so been settled before.
@@ -228,23 +228,23 @@ impl<P> Job<P> {
             return 0;
         }
         let records = self.records.extract_if(first..first + u64::from(items), |_, _| true);
-        records.filter(|(_, record)| record.struck).count() as u64
+        records.filter(|(_, record)| record.cancelled).count() as u64
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct Scheduler<P> {
-    config: Config,
+    config: SchedulerConfig,
     state: State,
     now: Nanos,
-    jobs: Slab<Job<P>>,
+    jobs: Slab<JobEntry<P>>,
     queue: VecDeque<Range>,
     /// Items in the queue that nobody is to run: struck ones, and those of jobs that have ended.
     stale: u64,
     /// Items that wait for another attempt, by the time from which they may have it. Some may be of jobs that have
     /// ended.
     retries: BTreeMap<Nanos, Vec<Range>>,
-    workers: Vec<Worker>,
+    workers: Vec<WorkerState>,
     paces: Vec<Pace>,
     actions: VecDeque<Action<P>>,
     /// No worker has room: cleared by whatever may give one some.
@@ -258,7 +258,7 @@ pub(crate) struct Scheduler<P> {
 
 impl<P> Scheduler<P> {
     /// A pool whose workers are all to be launched.
-    pub(crate) fn new(config: Config, tasks: usize) -> Self {
+    pub(crate) fn new(config: SchedulerConfig, tasks: usize) -> Self {
         let mut scheduler = Scheduler {
             config,
             state: State::Open,
@@ -267,7 +267,7 @@ impl<P> Scheduler<P> {
             queue: VecDeque::new(),
             stale: 0,
             retries: BTreeMap::new(),
-            workers: (0..config.workers).map(|_| Worker::new()).collect(),
+            workers: (0..config.workers).map(|_| WorkerState::new()).collect(),
             paces: vec![Pace::default(); tasks],
             actions: VecDeque::new(),
             full: false,
@@ -299,16 +299,16 @@ impl<P> Scheduler<P> {
         self.config.workers
     }
 
-    pub(crate) fn payload(&self, job: JobId) -> Option<&P> {
-        self.jobs.get(job)?.payload.as_ref()
+    pub(crate) fn record(&self, job: JobId) -> Option<&P> {
+        self.jobs.get(job)?.record.as_ref()
     }
 
-    pub(crate) fn payload_mut(&mut self, job: JobId) -> Option<&mut P> {
-        self.jobs.get_mut(job)?.payload.as_mut()
+    pub(crate) fn record_mut(&mut self, job: JobId) -> Option<&mut P> {
+        self.jobs.get_mut(job)?.record.as_mut()
     }
 
     /// The chunk that the worker is at, and how many of its items have been answered.
-    pub(crate) fn front(&self, worker: WorkerId) -> Option<(u32, u32)> {
+    pub(crate) fn current_chunk(&self, worker: WorkerId) -> Option<(u32, u32)> {
         self.workers[worker].in_flight.front().map(|sent| (sent.seq, sent.settled))
     }
 
@@ -320,8 +320,8 @@ impl<P> Scheduler<P> {
 
     /// Whether its process is being killed.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn is_doomed(&self, worker: WorkerId) -> bool {
-        matches!(self.workers[worker].phase, Phase::Doomed(_))
+    pub(crate) fn is_killed(&self, worker: WorkerId) -> bool {
+        matches!(self.workers[worker].phase, Phase::Killed(_))
     }
 
     #[inline]
@@ -331,16 +331,16 @@ impl<P> Scheduler<P> {
 
     // ---- what callers do -------------------------------------------------------------------------------------------
 
-    /// A job of no items yet; they come by [`Scheduler::feed`] until it is [sealed](Scheduler::seal). The pool must be
+    /// A job of no items yet; they come by [`Scheduler::add_items`] until it is [sealed](Scheduler::seal). The pool must be
     /// open.
-    pub(crate) fn submit(&mut self, terms: Terms, payload: impl FnOnce(JobId) -> P) -> JobId {
+    pub(crate) fn submit(&mut self, spec: JobSpec, record: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
         self.open_jobs += 1;
-        self.jobs.insert(|id| Job::new(terms, payload(id)))
+        self.jobs.insert(|id| JobEntry::new(spec, record(id)))
     }
 
     /// Adds items to an open job; false if it has ended.
-    pub(crate) fn feed(&mut self, id: JobId, first: u64, items: u32) -> bool {
+    pub(crate) fn add_items(&mut self, id: JobId, first: u64, items: u32) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return false };
         if items > 0 {
             job.end = first + u64::from(items);
@@ -365,10 +365,10 @@ impl<P> Scheduler<P> {
     /// Ends a job early. What waits is dropped, what was sent and not begun is taken back; what runs is killed if
     /// `running` is set, else left to end for nobody. False if the job had ended.
     pub(crate) fn cancel(&mut self, id: JobId, running: bool) -> bool {
-        if self.payload(id).is_none() {
+        if self.record(id).is_none() {
             return false;
         }
-        self.abandon(id, Verdict::Cancelled);
+        self.abandon(id, FailureCause::Cancelled);
         for worker in 0..self.workers.len() {
             let sent = self.workers[worker].in_flight.iter_mut().filter(|sent| sent.range.job == id);
             for sent in sent {
@@ -376,9 +376,9 @@ impl<P> Scheduler<P> {
                 let (seq, items) = (sent.seq, sent.range.items);
                 self.actions.push_back(Action::Recall { worker, seq, items, half: false });
             }
-            let is_at_it = |sent: &&Sent| running && sent.range.job == id && !sent.is_settled();
+            let is_at_it = |sent: &&SentChunk| running && sent.range.job == id && !sent.is_settled();
             if let Some(seq) = self.workers[worker].in_flight.front().filter(is_at_it).map(|sent| sent.seq) {
-                self.doom(worker, Doom::Cancelled { seq });
+                self.kill(worker, KillReason::Cancelled { seq });
             }
         }
         self.sweep_if_stale();
@@ -396,14 +396,14 @@ impl<P> Scheduler<P> {
 
     /// Ends everything now.
     pub(crate) fn terminate(&mut self) {
-        self.end(State::Terminated, Verdict::Terminated);
+        self.end(State::Terminated, FailureCause::Terminated);
     }
 
     /// Changes the number of workers: new ones are launched, those too many leave after what they run.
     pub(crate) fn resize(&mut self, workers: usize) {
         self.config.workers = workers;
         while self.workers.len() < workers {
-            self.workers.push(Worker::new());
+            self.workers.push(WorkerState::new());
         }
         for worker in 0..self.workers.len() {
             let phase = self.workers[worker].phase;
@@ -429,13 +429,13 @@ impl<P> Scheduler<P> {
         self.unsettled > 0 || self.open_jobs > 0
     }
 
-    fn end(&mut self, state: State, verdict: Verdict) {
+    fn end(&mut self, state: State, cause: FailureCause) {
         if self.state == State::Terminated || self.state == State::Broken {
             return;
         }
         self.state = state;
         for id in self.jobs.ids() {
-            self.abandon(id, verdict);
+            self.abandon(id, cause);
             self.jobs.remove(id);
         }
         self.queue.clear();
@@ -444,14 +444,14 @@ impl<P> Scheduler<P> {
         for worker in 0..self.workers.len() {
             self.workers[worker].in_flight.clear();
             self.vacate(worker);
-            self.doom(worker, Doom::Unwanted);
+            self.kill(worker, KillReason::Unwanted);
         }
     }
 
     /// Ends a job before its items do; its place stays until what is in flight has come back.
-    fn abandon(&mut self, id: JobId, verdict: Verdict) {
+    fn abandon(&mut self, id: JobId, cause: FailureCause) {
         let Some(job) = self.jobs.get_mut(id) else { return };
-        let Some(payload) = job.payload.take() else { return };
+        let Some(record) = job.record.take() else { return };
         self.unsettled -= job.unsettled;
         self.open_jobs -= usize::from(std::mem::take(&mut job.open));
         job.unsettled = 0;
@@ -459,6 +459,6 @@ impl<P> Scheduler<P> {
         if job.in_flight == 0 {
             self.jobs.remove(id);
         }
-        self.actions.push_back(Action::Abort { payload, verdict });
+        self.actions.push_back(Action::Abort { record, cause });
     }
 }

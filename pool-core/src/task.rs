@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::error::{Error, ErrorKind};
 use crate::scheduler::{Nanos, nanos};
 use crate::task::table::Entry;
@@ -17,7 +17,7 @@ use crate::task::table::Entry;
 /// A function that a pool can run in a worker process.
 ///
 /// Annotate a function with [`#[pool_task]`](crate::pool_task) and pass its task, `the_function::Task`, to the pool.
-/// Options ride on the task, so every method of the pool takes them:
+/// TaskOptions ride on the task, so every method of the pool takes them:
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -67,7 +67,7 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// Calls the function with the argument that travelled as its memory.
     #[doc(hidden)]
-    fn invoke_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
+    fn invoke_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
 
     /// Decodes the arguments, checks with [`Decoder::finish`] that nothing is left over, and calls the function.
     #[doc(hidden)]
@@ -93,7 +93,7 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// The result that travelled as its memory.
     #[doc(hidden)]
-    fn decode_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
+    fn decode_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError>;
 
     /// Decodes results of a fixed size that stand one behind the other, all at once. False, and nothing is appended, if
     /// they have to be looked at one by one.
@@ -102,11 +102,11 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// A place for the results of a map of about so many items, if they need not be looked at.
     #[doc(hidden)]
-    fn landing(items: usize) -> Option<Box<dyn Landing>>;
+    fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>>;
 
     /// The options in force: the attribute's, unless the call set its own.
     #[doc(hidden)]
-    fn options(&self) -> Options {
+    fn options(&self) -> TaskOptions {
         Self::entry().options
     }
 
@@ -115,7 +115,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
     /// [`ErrorKind::TaskTimeout`]. All else goes on. A limit of zero is an [`ErrorKind::InvalidInput`] error of the call.
     fn timeout(self, limit: Duration) -> Configured<Self> {
-        Configured::new(Options { timeout: Some(limit), ..self.options() })
+        Configured::new(TaskOptions { timeout: Some(limit), ..self.options() })
     }
 
     /// This task with up to `retries` further attempts for an item whose worker died or was killed by a time limit.
@@ -125,7 +125,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     ///
     /// A panic is retried only with [`retry_panics`](Task::retry_panics), and an error that the function returns never.
     fn retries(self, retries: u32) -> Configured<Self> {
-        Configured::new(Options { retries: Some(retries), ..self.options() })
+        Configured::new(TaskOptions { retries: Some(retries), ..self.options() })
     }
 
     /// This task with its [`retries`](Task::retries) used for an item that panics, too.
@@ -151,25 +151,25 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn retry_panics(self) -> Configured<Self> {
-        Configured::new(Options { retry_panics: true, ..self.options() })
+        Configured::new(TaskOptions { retry_panics: true, ..self.options() })
     }
 
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
     ///
     /// Zero is an [`ErrorKind::InvalidInput`] error of the call.
     fn chunk_size(self, items: usize) -> Configured<Self> {
-        Configured::new(Options { chunk_size: Some(items), ..self.options() })
+        Configured::new(TaskOptions { chunk_size: Some(items), ..self.options() })
     }
 }
 
 /// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.
 pub struct Configured<T> {
     task: PhantomData<fn() -> T>,
-    options: Options,
+    options: TaskOptions,
 }
 
 impl<T> Configured<T> {
-    fn new(options: Options) -> Self {
+    fn new(options: TaskOptions) -> Self {
         Configured { task: PhantomData, options }
     }
 }
@@ -207,8 +207,8 @@ impl<T: Task> Task for Configured<T> {
     fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
         T::invoke(input)
     }
-    fn invoke_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
-        T::invoke_whole(bytes)
+    fn invoke_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
+        T::invoke_raw(bytes)
     }
     fn output_size() -> Option<usize> {
         T::output_size()
@@ -222,54 +222,54 @@ impl<T: Task> Task for Configured<T> {
     fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
         T::decode_output(input)
     }
-    fn decode_whole(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
-        T::decode_whole(bytes)
+    fn decode_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
+        T::decode_raw(bytes)
     }
     fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool {
         T::decode_outputs(bytes, values)
     }
-    fn landing(items: usize) -> Option<Box<dyn Landing>> {
-        T::landing(items)
+    fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
+        T::result_buffer(items)
     }
-    fn options(&self) -> Options {
+    fn options(&self) -> TaskOptions {
         self.options
     }
 }
 
-/// Options of a task, as its attribute or a call sets them; what is `None` is the pool's to say.
+/// TaskOptions of a task, as its attribute or a call sets them; what is `None` is the pool's to say.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+pub struct TaskOptions {
     pub(crate) timeout: Option<Duration>,
     pub(crate) retries: Option<u32>,
     pub(crate) retry_panics: bool,
     pub(crate) chunk_size: Option<usize>,
 }
 
-impl Options {
+impl TaskOptions {
     /// No option set.
-    pub const NONE: Options = Options { timeout: None, retries: None, retry_panics: false, chunk_size: None };
+    pub const NONE: TaskOptions = TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None };
 
     /// With the attribute's `timeout`.
     #[must_use]
     pub const fn with_timeout(self, nanoseconds: u64) -> Self {
-        Options { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
+        TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
     }
 
     /// With the attribute's `retries`.
     #[must_use]
     pub const fn with_retries(self, retries: u32) -> Self {
-        Options { retries: Some(retries), ..self }
+        TaskOptions { retries: Some(retries), ..self }
     }
 
     /// With the attribute's `retry_panics`.
     #[must_use]
     pub const fn with_retry_panics(self) -> Self {
-        Options { retry_panics: true, ..self }
+        TaskOptions { retry_panics: true, ..self }
     }
 
     /// With the pool's where these say nothing.
-    pub(crate) fn or(self, pool: Options) -> Self {
-        Options { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
+    pub(crate) fn or(self, pool: TaskOptions) -> Self {
+        TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
     }
 
     /// The time limit for the scheduler.

@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Descriptors, HubWorker, Journal, Patience, Record, WorkerEnd};
+use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
 use crate::lane::messages::{LastWords, call, exit, reply};
-use crate::process::fork_check::Lineage;
+use crate::process::fork_check::ForkCheck;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::task::table::TASKS;
-use crate::worker::limits::{RssWatch, Settings};
+use crate::worker::limits::{RssWatch, WorkerLimits};
 use crate::worker::run::{Chunk, Input, Link};
 
 /// The worker that runs the current task.
@@ -102,29 +102,30 @@ pub fn current_worker() -> Option<Worker> {
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &Settings) -> ! {
+pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &WorkerLimits) -> ! {
     CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
     settings.apply(worker.id as u32);
     output::prepare();
-    let me = Lineage::here();
-    signals::note_deaths(end.journal.clone(), me);
-    note_panics(end.journal.clone(), me);
-    Station { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody, is_new: true }.serve()
+    let me = ForkCheck::here();
+    signals::note_deaths(end.progress.clone(), me);
+    note_panics(end.progress.clone(), me);
+    RequestLoop { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody, is_new: true }
+        .serve()
 }
 
-/// Should a panic end the process, the host reads in the journal what it was.
-fn note_panics(journal: Journal, me: Lineage) {
+/// Should a panic end the process, the host reads in the progress what it was.
+fn note_panics(progress: ProgressWriter, me: ForkCheck) {
     panic::report_panics_of_this_thread(move |report| {
         if !me.is_here() {
-            return; // the journal is not a copy's
+            return; // the progress is not a copy's
         }
         let mut report = PanicReport { backtrace: None, ..report.clone() };
         report.message.truncate(report.message.floor_char_boundary(NOTE_TEXT_MAX));
         if let Ok(words) = postcard::to_allocvec(&LastWords::Panicked(report)) {
-            journal.note(&words);
+            progress.note(&words);
         }
     });
 }
@@ -142,10 +143,10 @@ fn leave(code: i32) -> ! {
 }
 
 /// Where a worker sits.
-struct Station {
+struct RequestLoop {
     end: WorkerEnd,
     hub: HubWorker,
-    me: Lineage,
+    me: ForkCheck,
     rss: Option<RssWatch>,
     /// The bytes of a call that came in several records.
     long: Vec<u8>,
@@ -171,7 +172,7 @@ struct Call {
     is_long: bool,
 }
 
-impl Station {
+impl RequestLoop {
     fn serve(mut self) -> ! {
         loop {
             let Ok(call) = self.next_call() else { leave(exit::BAD_LANE) };
@@ -233,8 +234,8 @@ impl Station {
     /// begun: sent elsewhere, it would end the next worker.
     #[cold]
     fn fail_to_allocate(&self, seq: u32, bytes: usize) -> ! {
-        self.end.journal.begin_item(0, self.end.replies.draft_end(0));
-        self.end.journal.claim(seq, 1);
+        self.end.progress.begin_item(0, self.end.replies.unpublished_end(0));
+        self.end.progress.claim(seq, 1);
         std::alloc::handle_alloc_error(Layout::array::<u8>(bytes).unwrap_or(Layout::new::<u8>()))
     }
 
@@ -248,8 +249,8 @@ impl Station {
         if self.owes == Owes::Host {
             self.owes = if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router };
         }
-        let patience = if self.is_new { Patience::NONE } else { Patience::default() };
-        if patience.wait(|| self.end.calls.has_news()) {
+        let backoff = if self.is_new { Backoff::NONE } else { Backoff::default() };
+        if backoff.wait(|| self.end.calls.has_news()) {
             // A host that sends one call after the other need not be woken for what is done.
             return;
         }
@@ -260,16 +261,16 @@ impl Station {
             self.owes = Owes::Nobody;
             self.hub.ring();
         }
-        self.end.wait_call(Patience::NONE);
+        self.end.wait_call(Backoff::NONE);
     }
 
     #[inline]
     fn answer(&mut self, call: &Call) {
         let header = call.record.header;
-        let WorkerEnd { calls, replies, journal, bell } = &mut self.end;
-        let is_whole = header.flags & call::WHOLE != 0;
-        let input = if call.is_long && is_whole {
-            Input::Whole(std::mem::take(&mut self.long))
+        let WorkerEnd { calls, replies, progress, bell } = &mut self.end;
+        let is_raw = header.flags & call::RAW != 0;
+        let input = if call.is_long && is_raw {
+            Input::Raw(std::mem::take(&mut self.long))
         } else if call.is_long {
             Input::Framed(&self.long)
         } else {
@@ -282,11 +283,11 @@ impl Station {
             let in_arena = || unsafe { self.hub.arena().bytes(bytes) };
             // A call that was taken back before it went says nothing.
             let bytes = if header.flags & call::IN_ARENA != 0 { in_arena().unwrap_or_default() } else { bytes };
-            if is_whole { Input::Whole(bytes.to_vec()) } else { Input::Framed(bytes) }
+            if is_raw { Input::Raw(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
         // A panic that a task has caught is no cause of a later death.
-        journal.clear_note();
-        let link = Link { calls, replies, journal, bell, hub: &self.hub, me: self.me };
+        progress.clear_note();
+        let link = Link { calls, replies, progress, bell, hub: &self.hub, me: self.me };
         let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
         if header.extra != call::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
@@ -294,7 +295,7 @@ impl Station {
             chunk.run(entry.run);
         }
         let now = monotonic_ns();
-        let is_worn = self.rss.as_mut().is_some_and(|rss| rss.is_past(now));
-        chunk.end(now, if is_worn { reply::WORN } else { 0 });
+        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now));
+        chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
     }
 }

@@ -274,11 +274,17 @@ mod entries {
     #[test]
     fn have_the_options_of_the_attribute() {
         let options = format!("{:?}", with_options::Task.options());
-        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None }");
+        assert_eq!(
+            options,
+            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None }"
+        );
         let options = format!("{:?}", with_options::Task.retries(1).options());
-        assert_eq!(options, "Options { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None }");
+        assert_eq!(
+            options,
+            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None }"
+        );
         let options = format!("{:?}", r#move::Task.options());
-        assert_eq!(options, "Options { timeout: None, retries: None, retry_panics: false, chunk_size: None }");
+        assert_eq!(options, "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None }");
     }
 
     #[test]

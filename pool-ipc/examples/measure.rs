@@ -8,7 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{self, Command};
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Descriptors, Error, Header, HostEnd, Patience, WorkerEnd};
+use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, WorkerEnd};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -25,9 +25,9 @@ fn main() -> Outcome {
     creation(64 << 10)?;
     creation(256 << 10)?;
     one_thread()?;
-    let awake = Patience { spins: u32::MAX, yield_for: Duration::ZERO };
+    let awake = Backoff { spins: u32::MAX, yield_for: Duration::ZERO };
     two_processes("awake", awake)?;
-    two_processes("default patience", Patience::default())?;
+    two_processes("default backoff", Backoff::default())?;
     Ok(())
 }
 
@@ -95,19 +95,19 @@ fn one_thread() -> Result<(), Error> {
     Ok(())
 }
 
-fn two_processes(name: &str, patience: Patience) -> Outcome {
+fn two_processes(name: &str, backoff: Backoff) -> Outcome {
     const ROUND_TRIPS: u32 = 20_000;
     const BLOCKS: u32 = 500;
     const BLOCK: usize = 64 << 10;
     let (mut host, memory) = HostEnd::create(256 << 10, 256 << 10)?;
     let paths = memory.as_fds().map(|fd| format!("/proc/{}/fd/{}", process::id(), fd.as_raw_fd()));
-    let mut child = Command::new(std::env::current_exe()?).arg(patience.spins.to_string()).args(paths).spawn()?;
+    let mut child = Command::new(std::env::current_exe()?).arg(backoff.spins.to_string()).args(paths).spawn()?;
 
     let echo = Header { kind: ECHO, ..Header::default() };
     let round_trip = |host: &mut HostEnd| {
         let _ = host.calls.send(&echo, &[1; 8], 0);
         host.wake_worker();
-        while !patience.wait(|| host.replies.has_news()) {}
+        while !backoff.wait(|| host.replies.has_news()) {}
         let record = host.replies.peek().expect("sound").expect("there");
         host.replies.release(&record);
     };
@@ -120,7 +120,7 @@ fn two_processes(name: &str, patience: Patience) -> Outcome {
         host.wake_worker();
         let mut whole = 0;
         while whole < BLOCKS {
-            while !patience.wait(|| host.replies.has_news()) {}
+            while !backoff.wait(|| host.replies.has_news()) {}
             while let Some(record) = host.replies.peek().expect("sound") {
                 out.clear();
                 host.replies.copy(&record, &mut out);
@@ -143,13 +143,13 @@ fn two_processes(name: &str, patience: Patience) -> Outcome {
 }
 
 fn worker(spins: u32, lane: [&String; 2]) -> Outcome {
-    let patience = Patience { spins, ..Patience::default() };
+    let backoff = Backoff { spins, ..Backoff::default() };
     let open = |path| File::options().read(true).write(true).open(path).map(OwnedFd::from);
     let [host, worker] = lane.map(open);
     let mut worker = WorkerEnd::open(&Descriptors { host: host?, worker: worker? })?;
     let payload = vec![3; 1 << 20];
     loop {
-        worker.wait_call(patience);
+        worker.wait_call(backoff);
         let call = worker.calls.peek()?.ok_or("no call")?;
         match call.header.kind {
             ECHO => assert!(worker.replies.send(&call.header, &payload[..8], 0).done),
@@ -158,7 +158,7 @@ fn worker(spins: u32, lane: [&String; 2]) -> Outcome {
                     let payload = &payload[..call.header.extra as usize];
                     let mut step = worker.replies.send(&call.header, payload, 0);
                     while !step.done {
-                        worker.wait_room(payload.len() - step.sent, patience);
+                        worker.wait_room(payload.len() - step.sent, backoff);
                         step = worker.replies.send(&call.header, payload, step.sent);
                     }
                 }

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, PAD, Record, span};
-use super::ring::{OneThread, draft_end_of, is_crowded};
+use super::ring::{OneThread, is_crowded, unpublished_end_of};
 use super::shared::Shared;
 use super::sync::{AtomicU64, Ordering, fence, publish_order};
 
@@ -162,7 +162,7 @@ impl Consumer {
         unsafe { self.memory.payload_ref(record.position, record.len) }
     }
 
-    /// The record's `limit` word as it is now; see [`Journal::claim`](crate::Journal::claim).
+    /// The record's `limit` word as it is now; see [`ProgressWriter::claim`](crate::ProgressWriter::claim).
     ///
     /// # Panics
     /// If `record` has been released or is not of this ring.
@@ -185,8 +185,8 @@ impl Consumer {
         self.head_word.store(self.head, publish_order()); // SYNC HEAD
     }
 
-    /// Copies the dead producer's draft that ended at `draft_end`, if it can have ended there.
-    pub(super) fn salvage(&mut self, draft_end: u32, out: &mut Vec<u8>) -> bool {
+    /// Copies the dead producer's draft that ended at `unpublished_end`, if it can have ended there.
+    pub(super) fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
         if self.refresh().is_err() {
             return false;
         }
@@ -194,7 +194,7 @@ impl Consumer {
         let used = (self.tail - self.head) as usize;
         let block = (self.memory.capacity() - used).min(self.extent.saturating_sub(self.memory.offset(self.tail)));
         // Of a draft that was published since, the end is not after `tail`: that makes a number larger than any ring.
-        let bytes = draft_end.wrapping_sub(draft_end_of(self.tail, 0)) as usize;
+        let bytes = unpublished_end.wrapping_sub(unpublished_end_of(self.tail, 0)) as usize;
         let fits = block.checked_sub(HEADER_BYTES).is_some_and(|room| bytes <= room);
         if fits {
             self.memory.append_payload(self.tail, bytes, out);

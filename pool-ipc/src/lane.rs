@@ -3,14 +3,14 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::backoff::Backoff;
 use super::consumer::Consumer;
 use super::descriptors::Descriptors;
 use super::doorbell::Doorbell;
 use super::error::Error;
 use super::layout::{CallPage, LANE_MAGIC, Label, ReplyPage, VERSION, WORDS_BYTES, ring_fits};
-use super::patience::Patience;
 use super::producer::Producer;
-use super::progress::{Journal, Progress};
+use super::progress::{Progress, ProgressWriter};
 use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
 use super::shared::Shared;
 use super::sync::Ordering;
@@ -38,7 +38,7 @@ pub struct WorkerEnd {
     /// Replies, to the host.
     pub replies: Producer,
     /// What the host finds after a death.
-    pub journal: Journal,
+    pub progress: ProgressWriter,
     /// What the worker sleeps by.
     pub bell: WorkerBell,
 }
@@ -154,15 +154,15 @@ impl HostEnd {
         self.theirs.marks.running()
     }
 
-    /// After the worker's death: appends what it had built of a record that it did not publish, up to `draft_end`,
+    /// After the worker's death: appends what it had built of a record that it did not publish, up to `unpublished_end`,
     /// that is [`Progress::draft`]. False, and nothing is appended, if that draft has been published or cannot be.
     ///
-    /// Take all replies first: what precedes `draft_end` in published records is not appended.
-    pub fn salvage(&mut self, draft_end: u32, out: &mut Vec<u8>) -> bool {
-        self.replies.salvage(draft_end, out)
+    /// Take all replies first: what precedes `unpublished_end` in published records is not appended.
+    pub fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
+        self.replies.salvage(unpublished_end, out)
     }
 
-    /// What the worker has left in [`Journal::note`]: at most [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes,
+    /// What the worker has left in [`ProgressWriter::note`]: at most [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes,
     /// unchecked.
     pub fn note(&self) -> Vec<u8> {
         self.theirs.note.read()
@@ -198,44 +198,44 @@ impl WorkerEnd {
                 theirs.part(|page| &page.head.0),
             )
             .growing(reply_first, Some(theirs.part(|page| &page.reply_extent.0))),
-            journal: Journal::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
+            progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
             bell: WorkerBell { ours, theirs },
         })
     }
 
-    /// [`Journal::claim`]
+    /// [`ProgressWriter::claim`]
     #[inline]
     pub fn claim(&self, seq: u32, claimed: u32) {
-        self.journal.claim(seq, claimed);
+        self.progress.claim(seq, claimed);
     }
 
-    /// [`Journal::begin_item`]
+    /// [`ProgressWriter::begin_item`]
     #[inline]
     pub fn begin_item(&self, item: u32, draft: u32) {
-        self.journal.begin_item(item, draft);
+        self.progress.begin_item(item, draft);
     }
 
-    /// [`Journal::stamp`]
+    /// [`ProgressWriter::stamp`]
     #[inline]
     pub fn stamp(&self, ns: u64) {
-        self.journal.stamp(ns);
+        self.progress.stamp(ns);
     }
 
-    /// [`Journal::note`]
+    /// [`ProgressWriter::note`]
     pub fn note(&self, text: &[u8]) {
-        self.journal.note(text);
+        self.progress.note(text);
     }
 
     /// [`WorkerBell::wait_call`]
     #[inline]
-    pub fn wait_call(&mut self, patience: Patience) {
-        self.bell.wait_call(&self.calls, patience);
+    pub fn wait_call(&mut self, backoff: Backoff) {
+        self.bell.wait_call(&self.calls, backoff);
     }
 
     /// [`WorkerBell::wait_room`]
     #[inline]
-    pub fn wait_room(&mut self, want: usize, patience: Patience) {
-        self.bell.wait_room(&mut self.replies, want, patience);
+    pub fn wait_room(&mut self, want: usize, backoff: Backoff) {
+        self.bell.wait_room(&mut self.replies, want, backoff);
     }
 }
 
@@ -243,25 +243,25 @@ impl WorkerBell {
     /// Waits until there is a call to look at, in the ring of calls of the same lane.
     ///
     /// The end of the host is not seen from here: a worker must see to it that it dies with its host.
-    pub fn wait_call(&mut self, calls: &Consumer, patience: Patience) {
-        self.wait(patience, || calls.has_news());
+    pub fn wait_call(&mut self, calls: &Consumer, backoff: Backoff) {
+        self.wait(backoff, || calls.has_news());
     }
 
     /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, when the
     /// ring's end is nearer than that, until all up to the end is free. A header fits afterwards in any case.
     ///
     /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
-    pub fn wait_room(&mut self, replies: &mut Producer, want: usize, patience: Patience) {
-        self.wait(patience, || replies.roomy(want));
+    pub fn wait_room(&mut self, replies: &mut Producer, want: usize, backoff: Backoff) {
+        self.wait(backoff, || replies.roomy(want));
     }
 
     #[inline]
-    fn wait(&mut self, patience: Patience, mut ready: impl FnMut() -> bool) {
+    fn wait(&mut self, backoff: Backoff, mut ready: impl FnMut() -> bool) {
         let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
-        let mut is_over = patience.wait(&mut ready);
+        let mut is_over = backoff.wait(&mut ready);
         while !is_over {
             // Whoever rings may be about to have news.
-            is_over = bell.doze(&mut ready, None).is_some() || Patience::default().wait(&mut ready);
+            is_over = bell.doze(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
         }
     }
 }

@@ -13,7 +13,7 @@
 //! endless loop.
 //!
 //! ```
-//! use pool_ipc::{Header, HostEnd, Patience, WorkerEnd};
+//! use pool_ipc::{Header, HostEnd, Backoff, WorkerEnd};
 //!
 //! let (mut host, memory) = HostEnd::create(1 << 16, 1 << 16)?;
 //! let mut worker = WorkerEnd::open(&memory)?;          // in truth: in the other process
@@ -22,7 +22,7 @@
 //! assert!(sent.done);
 //! host.wake_worker();
 //!
-//! worker.wait_call(Patience::default());
+//! worker.wait_call(Backoff::default());
 //! let call = worker.calls.peek()?.expect("wait_call saw a record");
 //! let mut payload = Vec::new();
 //! worker.calls.copy(&call, &mut payload);
@@ -43,9 +43,9 @@ mod progress;
 mod record;
 
 // How they speak through it.
+mod backoff;
 mod consumer;
 mod doorbell;
-mod patience;
 mod producer;
 mod ring;
 
@@ -69,6 +69,7 @@ pub mod sys;
 mod tests;
 
 pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
+pub use backoff::Backoff;
 pub use consumer::Consumer;
 pub use copy::{append, copy};
 pub use descriptors::Descriptors;
@@ -77,8 +78,7 @@ pub use hub::{Hub, HubWorker, Sleeper};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
 pub use note::NOTE_BYTES_MAX;
-pub use patience::Patience;
 pub use producer::{Producer, Sent};
-pub use progress::{ItemMarks, Journal, Progress};
+pub use progress::{ItemMarks, Progress, ProgressWriter};
 pub use record::{HEADER_BYTES, Header, MORE, Record};
 pub use stream::own_lines;

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, Header, MORE, PAD, span};
-use super::ring::{OneThread, draft_end_of, is_crowded};
+use super::ring::{OneThread, is_crowded, unpublished_end_of};
 use super::shared::Shared;
 use super::stream::Distance;
 use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
@@ -139,12 +139,12 @@ impl Producer {
     }
 
     /// Where the first `bytes` payload bytes of the record under construction end: what
-    /// [`Journal::begin_item`](crate::Journal::begin_item) is told of results that are not published yet, and
-    /// [`HostEnd::salvage`](crate::HostEnd::salvage) looks for. Publish what the journal counts, or take it out of the
-    /// journal before something else is written there.
+    /// [`ProgressWriter::begin_item`](crate::ProgressWriter::begin_item) is told of results that are not published yet, and
+    /// [`HostEnd::salvage`](crate::HostEnd::salvage) looks for. Publish what the progress counts, or take it out of the
+    /// progress before something else is written there.
     #[inline]
-    pub fn draft_end(&self, bytes: usize) -> u32 {
-        draft_end_of(self.tail, bytes)
+    pub fn unpublished_end(&self, bytes: usize) -> u32 {
+        unpublished_end_of(self.tail, bytes)
     }
 
     /// Makes a record of the first `len` bytes of [`spare`](Producer::spare) and hands it to the peer. Returns its
@@ -246,7 +246,7 @@ impl Producer {
     /// record, since its bytes may have been used again.
     ///
     /// `position` is what [`publish`](Producer::publish) or [`send`](Producer::send) returned. Read the peer's claim
-    /// *after* this: see [`Journal::claim`](crate::Journal::claim).
+    /// *after* this: see [`ProgressWriter::claim`](crate::ProgressWriter::claim).
     pub fn revise(&mut self, position: u64, limit: u32) -> bool {
         self.refresh();
         let there = (self.head..self.tail).contains(&position);

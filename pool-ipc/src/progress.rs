@@ -47,7 +47,7 @@ impl Marks {
 
     #[inline]
     pub(crate) fn begin_item(&self, item: u32, draft: u32) {
-        // SYNC DRAFT, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
+        // SYNC UNPUBLISHED, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
         // on x86.
         self.item.store(pack(item, draft), publish_order());
     }
@@ -70,7 +70,7 @@ impl Marks {
         // The claim last, so that it is never older than the item found under it.
         let since_ns = self.since_ns.load(Ordering::Relaxed);
         let (item, draft) = unpack(self.item.load(Ordering::Relaxed));
-        fence(Ordering::Acquire); // SYNC DRAFT; a fence, since on read-only memory only Relaxed loads are allowed
+        fence(Ordering::Acquire); // SYNC UNPUBLISHED; a fence, since on read-only memory only Relaxed loads are allowed
         let (seq, claimed) = unpack(self.claim.load(Ordering::Relaxed));
         fence(Ordering::Acquire); // SYNC STAMP: what is read next, a time for instance, is not older than this claim
         Progress { seq, claimed, item, draft, since_ns }
@@ -88,7 +88,7 @@ fn unpack(word: u64) -> (u32, u32) {
     ((word >> HIGH_SHIFT) as u32, word as u32)
 }
 
-/// Says of items one after the other that they begin; see [`Journal::item_marks`].
+/// Says of items one after the other that they begin; see [`ProgressWriter::item_marks`].
 #[derive(Debug)]
 pub struct ItemMarks<'a> {
     word: &'a AtomicU64,
@@ -97,10 +97,10 @@ pub struct ItemMarks<'a> {
 }
 
 impl ItemMarks<'_> {
-    /// [`Journal::begin_item`], of the next item.
+    /// [`ProgressWriter::begin_item`], of the next item.
     #[inline]
     pub fn begin_next(&mut self) {
-        // SYNC DRAFT, as in `begin_item`.
+        // SYNC UNPUBLISHED, as in `begin_item`.
         self.word.store(self.next, publish_order());
         self.next = self.next.wrapping_add(self.step);
     }
@@ -111,14 +111,14 @@ impl ItemMarks<'_> {
 /// Apart from the rings, so that it can be used while a record is under construction, and clonable, so that a
 /// panic hook or signal handler can hold one too. No method allocates, locks or makes a system call.
 #[derive(Debug, Clone)]
-pub struct Journal {
+pub struct ProgressWriter {
     marks: Shared<Marks>,
     note: Shared<Note>,
 }
 
-impl Journal {
-    pub(super) fn new(marks: Shared<Marks>, note: Shared<Note>) -> Journal {
-        Journal { marks, note }
+impl ProgressWriter {
+    pub(super) fn new(marks: Shared<Marks>, note: Shared<Note>) -> ProgressWriter {
+        ProgressWriter { marks, note }
     }
 
     /// Says that the first `claimed` items of message `seq` are the worker's from now on.
@@ -133,13 +133,13 @@ impl Journal {
     }
 
     /// Says that `item` begins, and that the results of those before it end at `draft` in the record under
-    /// construction: [`Producer::draft_end`](crate::Producer::draft_end). One plain store.
+    /// construction: [`Producer::unpublished_end`](crate::Producer::unpublished_end). One plain store.
     #[inline]
     pub fn begin_item(&self, item: u32, draft: u32) {
         self.marks.begin_item(item, draft);
     }
 
-    /// [`begin_item`](Journal::begin_item) for a loop over many items, from `first` on, whose results take `size` bytes
+    /// [`begin_item`](ProgressWriter::begin_item) for a loop over many items, from `first` on, whose results take `size` bytes
     /// each; and of how many of them, one or more, it can say so.
     #[inline]
     pub fn item_marks(&self, first: u32, draft: u32, size: u32) -> (ItemMarks<'_>, usize) {

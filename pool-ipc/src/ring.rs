@@ -38,7 +38,7 @@ pub(crate) type OneThread = PhantomData<Cell<()>>;
 /// 32 bits tell it from any other within reach, since a ring has at most 2^30 bytes.
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are enough")]
-pub(crate) fn draft_end_of(position: u64, bytes: usize) -> u32 {
+pub(crate) fn unpublished_end_of(position: u64, bytes: usize) -> u32 {
     (position as u32).wrapping_add(HEADER_BYTES as u32).wrapping_add(bytes as u32)
 }
 

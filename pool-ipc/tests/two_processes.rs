@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Patience, Progress, Sleeper, WorkerEnd};
+use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Progress, Sleeper, WorkerEnd};
 
 const ROLE: &str = "POOL_IPC_TEST_ROLE";
 /// As much as a slow machine with other work may take; ordinarily it is a hundredth of that.
@@ -139,9 +139,9 @@ fn the_worker() -> Outcome {
 
 /// Sends every message back, record by record as they come, until one of kind 0.
 fn echo(mut worker: WorkerEnd, hub: &HubWorker) -> Result<(), Error> {
-    let patience = Patience::default();
+    let backoff = Backoff::default();
     loop {
-        worker.wait_call(patience);
+        worker.wait_call(backoff);
         let record = worker.calls.peek()?.expect("waited for");
         let mut sent = 0;
         loop {
@@ -157,7 +157,7 @@ fn echo(mut worker: WorkerEnd, hub: &HubWorker) -> Result<(), Error> {
                 break;
             }
             sent = step.sent;
-            worker.wait_room(bytes.len() - sent, patience);
+            worker.wait_room(bytes.len() - sent, backoff);
         }
         worker.calls.release(&record);
         hub.ring(); // the host may be waiting for room
@@ -188,17 +188,17 @@ fn babble(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
             if step.done {
                 break;
             }
-            worker.wait_room(payload.len() - sent, Patience::default());
+            worker.wait_room(payload.len() - sent, Backoff::default());
         }
         // A record that is built item by item, of 8 bytes each, and published half of the time.
         worker.claim(seq, 2);
-        worker.wait_room(800, Patience::default());
-        let start = worker.replies.draft_end(0);
+        worker.wait_room(800, Backoff::default());
+        let start = worker.replies.unpublished_end(0);
         let spare = worker.replies.spare(800);
         let items = spare.len().min(800) / 8;
         let results: Vec<u8> = pattern(seq, items * 8).collect();
         for item in 0..items {
-            worker.journal.begin_item(item as u32, start.wrapping_add(item as u32 * 8));
+            worker.progress.begin_item(item as u32, start.wrapping_add(item as u32 * 8));
             spare[item * 8..][..8].copy_from_slice(&results[item * 8..][..8]);
             if seq % 2 == 0 {
                 thread::yield_now(); // so that the kill finds us here often enough

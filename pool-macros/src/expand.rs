@@ -77,7 +77,7 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
     glue! {
-        use #private::{PickLump as _, PickNone as _, PickPlain as _, #picker as _};
+        use #private::{PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
 
         #[automatically_derived]
         impl #krate::Task for #name::Task {
@@ -126,9 +126,9 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
         [(_, value)] if value.lent.is_none() => Some((value.give_away(private, &glue!(args)), value.adopt(private))),
         _ => None,
     };
-    let (args_into_bytes, invoke_whole) = match whole {
+    let (args_into_bytes, invoke_raw) = match whole {
         Some((into_bytes, from_bytes)) => (into_bytes, glue!(#from_bytes.map(|argument| #name(argument)))),
-        None => (glue!(::core::result::Result::Err(args)), glue!(#private::not_whole(bytes))),
+        None => (glue!(::core::result::Result::Err(args)), glue!(#private::not_raw(bytes))),
     };
     glue! {
         #[inline]
@@ -153,10 +153,10 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
             #args_into_bytes
         }
 
-        fn invoke_whole(
+        fn invoke_raw(
             bytes: #private::Vec<::core::primitive::u8>,
         ) -> ::core::result::Result<Self::Output, #private::CodecError> {
-            #invoke_whole
+            #invoke_raw
         }
 
         #[inline]
@@ -175,7 +175,7 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let encoded = output.encode(private, &variable);
     let decoded = output.decode(private, &variable);
     let decoded_all = output.decode_all(private);
-    let landing = output.landing(private);
+    let result_buffer = output.result_buffer(private);
     let into_bytes = output.give_away(private, &variable);
     let from_bytes = output.adopt(private);
     glue! {
@@ -208,7 +208,7 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
             #into_bytes
         }
 
-        fn decode_whole(
+        fn decode_raw(
             bytes: #private::Vec<::core::primitive::u8>,
         ) -> ::core::result::Result<Self::Output, #private::CodecError> {
             #from_bytes
@@ -222,10 +222,10 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
             #decoded_all
         }
 
-        fn landing(
+        fn result_buffer(
             items: ::core::primitive::usize,
-        ) -> ::core::option::Option<#private::Box<dyn #private::Landing>> {
-            #landing
+        ) -> ::core::option::Option<#private::Box<dyn #private::ResultBuffer>> {
+            #result_buffer
         }
     }
 }
@@ -250,7 +250,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             line: #line,
             args: #arguments,
             output: #output,
-            options: #private::Options::NONE #timeout #retries #retry_panics,
+            options: #private::TaskOptions::NONE #timeout #retries #retry_panics,
         });
     }
 }

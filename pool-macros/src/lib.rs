@@ -45,7 +45,7 @@ use crate::item::Function;
 /// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`. A function in the body of
 /// another can be a task, too.
 ///
-/// # Options
+/// # TaskOptions
 ///
 /// | option | meaning |
 /// |---|---|

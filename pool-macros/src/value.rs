@@ -62,9 +62,9 @@ impl Value {
     }
 
     /// A place for about `items` values, if they need not be looked at.
-    pub(crate) fn landing(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn result_buffer(&self, private: &TokenStream) -> TokenStream {
         let (held, codec) = (self.held(private), self.codec(private));
-        glue!(#private::Decode::<'_, #held>::landing(&#codec, items))
+        glue!(#private::Decode::<'_, #held>::result_buffer(&#codec, items))
     }
 
     /// Appends all the values in `bytes` to `values`, if that can be done at once; whether it was.

@@ -123,7 +123,7 @@ impl Check {
 
     /// It may take so long.
     #[must_use]
-    pub fn patience(self, limit: Duration) -> Check {
+    pub fn backoff(self, limit: Duration) -> Check {
         Check { terms: Terms { limit, ..self.terms }, ..self }
     }
 

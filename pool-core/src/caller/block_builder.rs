@@ -11,7 +11,7 @@ use pool_ipc::{SEGMENT_BYTES, Segment};
 use crate::job::blocks::{Block, Content};
 
 #[derive(Debug, Default)]
-pub(crate) struct Draft {
+pub(crate) struct BlockBuilder {
     first: u64,
     items: u32,
     /// Encoded items: all of them, or those that have not gone to the segment; none of those that are encoded there.
@@ -32,17 +32,17 @@ pub(crate) type Parts<'d> = (&'d mut [u8], &'d mut u32, &'d mut usize);
 /// Measured: 256 bytes to 4 KiB make no difference, 16 KiB take a quarter longer, 32 KiB half as long again.
 const STAGE_BYTES: usize = 4 << 10;
 
-impl Draft {
+impl BlockBuilder {
     /// For `length` bytes of items from `first` on, in memory that may hold any.
     pub(crate) fn new(first: u64, length: usize, mut bytes: Vec<u8>) -> Self {
         bytes.resize(length, 0);
-        Draft { first, bytes, ..Draft::default() }
+        BlockBuilder { first, bytes, ..BlockBuilder::default() }
     }
 
     /// For as many items of `size` bytes as the segment holds.
     pub(crate) fn in_arena(first: u64, size: usize, segment: Segment, bytes: Vec<u8>) -> Self {
         let is_staged = segment.is_far();
-        Draft { segment: Some(segment), is_staged, ..Draft::new(first, STAGE_BYTES.max(size), bytes) }
+        BlockBuilder { segment: Some(segment), is_staged, ..BlockBuilder::new(first, STAGE_BYTES.max(size), bytes) }
     }
 
     pub(crate) fn items(&self) -> u32 {
@@ -81,7 +81,7 @@ impl Draft {
 
     /// The block, if there are any items. Memory that it does not need goes to `spare`.
     pub(crate) fn finish(self, item_size: Option<usize>, spare: &mut Vec<Vec<u8>>) -> Option<Block> {
-        let Draft { first, items, mut bytes, used, segment, is_staged, sent } = self;
+        let BlockBuilder { first, items, mut bytes, used, segment, is_staged, sent } = self;
         let content = match segment {
             Some(mut segment) => {
                 if is_staged {
@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     /// Fills a block with so many items of so many bytes, each of them its number; the items that found room.
-    fn fill(mut draft: Draft, items: usize, size: usize) -> (usize, Option<Block>) {
+    fn fill(mut draft: BlockBuilder, items: usize, size: usize) -> (usize, Option<Block>) {
         let mut filled = 0;
         while filled < items {
             let (room, count, used) = draft.parts();
@@ -161,7 +161,7 @@ mod tests {
                 [1, most / 2, most - 1, most, most + 1].into_iter().flat_map(|items| [(items, false), (items, true)])
             {
                 let segment = hub.arena().take().expect("it is free again");
-                let draft = Draft { is_staged, ..Draft::in_arena(5, size, segment, vec![9; 10]) };
+                let draft = BlockBuilder { is_staged, ..BlockBuilder::in_arena(5, size, segment, vec![9; 10]) };
                 let (filled, block) = fill(draft, items, size);
                 assert_eq!(filled, items.min(most), "{items} items of {size} bytes");
                 let Some(block) = block else {
@@ -177,9 +177,9 @@ mod tests {
 
     #[test]
     fn a_short_block_keeps_its_memory() {
-        let (filled, block) = fill(Draft::new(0, 1000, Vec::new()), 400, 3);
+        let (filled, block) = fill(BlockBuilder::new(0, 1000, Vec::new()), 400, 3);
         assert_eq!((filled, block.unwrap().bytes().len()), (333, 999));
         let mut spare = Vec::new();
-        assert!(Draft::new(0, 10, Vec::new()).finish(None, &mut spare).is_none());
+        assert!(BlockBuilder::new(0, 10, Vec::new()).finish(None, &mut spare).is_none());
     }
 }

@@ -10,31 +10,31 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use pool_ipc::{Patience, SEGMENT_BYTES, Segment};
+use pool_ipc::{Backoff, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
-use crate::caller::block_builder::{Clock, Draft};
+use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::codec::CodecError;
 use crate::codec::encoder::Encoder;
 use crate::engine::Engine;
 use crate::error::{Error, Result};
-use crate::host::{BURST, Shared};
-use crate::job::Payload;
-use crate::job::batch::{Rack, SlotRef};
+use crate::host::{BURST, Host};
+use crate::job::Job;
+use crate::job::batch::{Batch, CompletionRef};
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::RECORD_BYTES;
-use crate::scheduler::Terms;
+use crate::scheduler::JobSpec;
 use crate::task::Task;
 
-pub(crate) struct Feed<T: Task, I> {
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) slot: SlotRef,
+pub(crate) struct MapInput<T: Task, I> {
+    pub(crate) host: Arc<Host>,
+    pub(crate) completion: CompletionRef,
     /// `None` while it is being pulled, and when it has panicked.
     items: Option<I>,
     /// Items taken from the iterator.
     pulled: u64,
-    block: Draft,
+    block: BlockBuilder,
     /// Items that a block should have.
     target: u32,
     clock: Clock,
@@ -122,28 +122,28 @@ fn fill_run<'a, 'p, T: Task>(
     None
 }
 
-impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
+impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
-    pub(crate) fn open(shared: &Arc<Shared>, terms: Terms, items: I) -> Result<Self> {
-        let is_lazy = terms.lazy;
-        let landing = if terms.bulk { T::landing(items.size_hint().0) } else { None };
-        let mut slot = None;
-        shared.with(|engine| {
+    pub(crate) fn open(host: &Arc<Host>, spec: JobSpec, items: I) -> Result<Self> {
+        let is_lazy = spec.lazy;
+        let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
+        let mut completion = None;
+        host.with(|engine| {
             engine.check_open().map_err(|error| error.of_task(T::entry()))?;
             engine.counts.submitted();
-            engine.scheduler.submit(terms, |job| {
-                let slot = slot.insert(SlotRef::new(&Rack::of_map(shared, job), 0));
-                Payload::of_map(T::entry(), terms.timeout.unwrap_or(0), slot.clone(), landing)
+            engine.scheduler.submit(spec, |job| {
+                let completion = completion.insert(CompletionRef::new(&Batch::of_map(host, job), 0));
+                Job::of_map(T::entry(), spec.timeout.unwrap_or(0), completion.clone(), result_buffer)
             });
             Ok::<_, Error>(())
         })?;
-        let slot = slot.expect("the payload has been made");
-        Ok(Feed {
-            shared: Arc::clone(shared),
-            slot,
+        let completion = completion.expect("the payload has been made");
+        Ok(MapInput {
+            host: Arc::clone(host),
+            completion,
             items: Some(items),
             pulled: 0,
-            block: Draft::default(),
+            block: BlockBuilder::default(),
             target: 1,
             clock: Clock::default(),
             spare: Vec::new(),
@@ -157,9 +157,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     }
 
     /// Leaves the job to itself.
-    pub(crate) fn detach(mut self) -> SlotRef {
+    pub(crate) fn detach(mut self) -> CompletionRef {
         self.is_detached = true;
-        self.slot.clone()
+        self.completion.clone()
     }
 
     /// Items taken from the iterator so far.
@@ -182,7 +182,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         self.bytes
     }
 
-    /// Whether pulled items wait for [room](Feed::hand_over_rest).
+    /// Whether pulled items wait for [room](MapInput::hand_over_rest).
     pub(crate) fn has_rest(&self) -> bool {
         !self.waiting.is_empty()
     }
@@ -210,16 +210,16 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// Waits until more items may be pending, or none of the job's ever will be; how many.
     fn wait_for_room(&self) -> u64 {
-        if self.shared.max_pending == u64::MAX {
+        if self.host.max_pending == u64::MAX {
             return u64::MAX;
         }
-        let room = || self.shared.with(|engine| self.shared.room(engine));
-        self.shared.wait_for_room(|_| self.slot.is_finished());
+        let room = || self.host.with(|engine| self.host.room(engine));
+        self.host.wait_for_room(|_| self.completion.is_finished());
         room().max(1)
     }
 
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
-    /// if the input is slow. Of a lazy map, those that find no room are left [waiting](Feed::has_rest), and the input is
+    /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
     /// not asked again once a result is there.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
         let before = self.bytes;
@@ -227,7 +227,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(bytes)) = &filled
             && bytes.len() <= BLOCK_BYTES / 2
-            && !(self.is_lazy && (self.slot.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
+            && !(self.is_lazy && (self.completion.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, bytes.len());
@@ -243,8 +243,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             }
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.slot.deliver(Part { first: index, items: 1, whole: false, values: Err(error) });
-                self.shared.with(|engine| engine.counts.settled(1, false));
+                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
+                self.host.with(|engine| engine.counts.settled(1, false));
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
@@ -270,8 +270,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// Says that no more items will come, when that is so.
     fn seal_if_done(&self) {
         if self.has_ended() && !self.has_rest() {
-            let job = self.slot.job();
-            self.shared.with(|engine| engine.scheduler.seal(job));
+            let job = self.completion.job();
+            self.host.with(|engine| engine.scheduler.seal(job));
         }
     }
 
@@ -300,12 +300,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         filled
     }
 
-    /// [`fill_block`](Feed::fill_block) where all arguments have one size, so that nothing has to be measured; as far as
+    /// [`fill_block`](MapInput::fill_block) where all arguments have one size, so that nothing has to be measured; as far as
     /// there is room.
     #[inline]
     fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
-        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
-        let is_overtaken = || *is_lazy && slot.has_news();
+        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let is_overtaken = || *is_lazy && completion.has_news();
         let (room, filled, used) = block.parts();
         let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
         let mut places = room.chunks_exact_mut(size);
@@ -317,7 +317,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
             let run = places.by_ref().take(run);
             let end = match *is_lazy {
                 false => fill_run::<T>(items, run, tally),
-                true => fill_run::<T>(items, run.take_while(|_| !slot.has_news()), tally),
+                true => fill_run::<T>(items, run.take_while(|_| !completion.has_news()), tally),
             };
             if let Some(end) = end {
                 return end;
@@ -332,14 +332,14 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         Filled::Enough
     }
 
-    /// [`fill_block`](Feed::fill_block) for arguments of any size.
+    /// [`fill_block`](MapInput::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let Feed { pulled, block, target, clock, slot, is_lazy, .. } = self;
+        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
         let mut out = Encoder::new(room);
         while *filled < *target && *pulled < count {
-            if *is_lazy && slot.has_news() {
+            if *is_lazy && completion.has_news() {
                 return Filled::Overtaken;
             }
             let Some(args) = items.next() else { return Filled::Ended };
@@ -375,8 +375,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         let segment = T::args_size().filter(|_| length == BLOCK_BYTES).and_then(|size| self.segment(size));
         let bytes = self.spare.pop().unwrap_or_default();
         self.block = match segment {
-            Some(segment) => Draft::in_arena(first, size, segment, bytes),
-            None => Draft::new(first, length, bytes),
+            Some(segment) => BlockBuilder::in_arena(first, size, segment, bytes),
+            None => BlockBuilder::new(first, length, bytes),
         };
         // The first item's own pull counts: behind a slow one comes another slow one.
         self.clock = Clock::begin();
@@ -385,18 +385,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     /// A segment of the arena, if chunks of items of this size are worth one.
     fn segment(&self, size: usize) -> Option<Segment> {
         // A copy of the host does not have the arena.
-        self.shared.check_owner().ok()?;
-        let (job, arena) = (self.slot.job(), self.shared.hub.arena());
-        let (items, expects_news) =
-            self.shared.with(|engine| (engine.scheduler.chunk_items(job), engine.expects_news()));
+        self.host.check_owner().ok()?;
+        let (job, arena) = (self.completion.job(), self.host.hub.arena());
+        let (items, expects_news) = self.host.with(|engine| (engine.scheduler.chunk_items(job), engine.expects_news()));
         if (items as usize).saturating_mul(size) < LOCATED_MIN {
             return None;
         }
         let mut segment = arena.take();
         if segment.is_none() && expects_news {
             // Workers are about to be through with one.
-            Patience::default().wait(|| {
-                self.shared.with(Engine::route_news);
+            Backoff::default().wait(|| {
+                self.host.with(Engine::route_news);
                 segment = arena.take();
                 segment.is_some()
             });
@@ -417,7 +416,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
     fn hand_over(&mut self, block: Block) {
         self.waiting.push_back(block.range());
         self.bytes += block.bytes().len() as u64;
-        self.shared.note_submissions(BURST + 1);
+        self.host.note_submissions(BURST + 1);
         self.hand_over_items(Some(block));
     }
 
@@ -429,18 +428,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
 
     /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
     fn hand_over_items(&mut self, block: Option<Block>) {
-        let job = self.slot.job();
-        let Feed { shared, waiting, spare, .. } = self;
-        let accepted = shared.with(|engine| {
-            let Some(payload) = engine.scheduler.payload_mut(job) else { return false };
+        let job = self.completion.job();
+        let MapInput { host, waiting, spare, .. } = self;
+        let accepted = host.with(|engine| {
+            let Some(payload) = engine.scheduler.record_mut(job) else { return false };
             if let Some(block) = block {
                 payload.blocks.push(block, spare);
             }
-            let mut room = shared.room(engine);
+            let mut room = host.room(engine);
             let mut accepted = true;
             while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
                 let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
-                accepted = engine.scheduler.feed(job, *first, some);
+                accepted = engine.scheduler.add_items(job, *first, some);
                 room -= u64::from(some);
                 (*first, *items) = (*first + u64::from(some), *items - some);
                 if *items == 0 {
@@ -458,31 +457,31 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> Feed<T, I> {
         }
     }
 
-    /// Waits for the slot to have something, or until the deadline: false.
+    /// Waits for the completion to have something, or until the deadline: false.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.slot.set_waiter(Waiter::Thread(thread)));
-        self.shared.wait(deadline, || self.slot.has_news(), register)
+        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
+        self.host.wait(deadline, || self.completion.has_news(), register)
     }
 
-    /// As [`wait`](Feed::wait), or until more items may be pending.
+    /// As [`wait`](MapInput::wait), or until more items may be pending.
     pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
-        self.shared.wait_or_room(
+        self.host.wait_or_room(
             deadline,
-            || self.slot.has_news(),
+            || self.completion.has_news(),
             |thread| {
-                drop(self.slot.set_waiter(Waiter::Thread(thread)));
+                drop(self.completion.set_waiter(Waiter::Thread(thread)));
             },
         )
     }
 }
 
 /// Nobody will look at the outcome: what has not begun is dropped.
-impl<T: Task, I> Drop for Feed<T, I> {
+impl<T: Task, I> Drop for MapInput<T, I> {
     fn drop(&mut self) {
-        if !self.is_detached && !self.slot.is_finished() && self.shared.check_owner().is_ok() {
-            self.slot.abandon();
-            let job = self.slot.job();
-            self.shared.with(|engine| engine.scheduler.cancel(job, false));
+        if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {
+            self.completion.abandon();
+            let job = self.completion.job();
+            self.host.with(|engine| engine.scheduler.cancel(job, false));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From what a slot holds to what the caller gets: decoding, in the caller's thread.
+//! From what a completion holds to what the caller gets: decoding, in the caller's thread.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,31 +8,31 @@ use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::completion::{Landed, Part, Parts, Slot};
+use crate::job::completion::{Buffered, Completion, Part, Parts};
 use crate::process::panic;
 use crate::process::stack;
 use crate::task::Task;
 
 /// The value of a single call that is finished.
-pub(crate) fn one<T: Task>(slot: &Slot) -> Result<T::Output> {
-    if is_large::<T>() { large_one::<T>(slot) } else { small_one::<T>(slot) }
+pub(crate) fn one<T: Task>(completion: &Completion) -> Result<T::Output> {
+    if is_large::<T>() { large_one::<T>(completion) } else { small_one::<T>(completion) }
 }
 
-fn small_one<T: Task>(slot: &Slot) -> Result<T::Output> {
+fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     let mut outcome = None;
-    if let Some(bytes) = slot.short() {
+    if let Some(bytes) = completion.short() {
         decode_items::<T>(&bytes, 0..1, false, |_, result| outcome = Some(result));
-    } else if let Parts::One(part) = slot.take() {
+    } else if let Parts::One(part) = completion.take() {
         decode::<T>(part, false, |_, result| outcome = Some(result));
     }
-    outcome.unwrap_or_else(|| Err(missing(slot)))
+    outcome.unwrap_or_else(|| Err(missing(completion)))
 }
 
 /// A large value takes copies on the stack while it is decoded, and one where it arrives. The caller's stack need only
 /// hold the latter.
 #[inline(never)]
-fn large_one<T: Task>(slot: &Slot) -> Result<T::Output> {
-    match with_room_for::<T, _>(|| Box::new(small_one::<T>(slot))) {
+fn large_one<T: Task>(completion: &Completion) -> Result<T::Output> {
+    match with_room_for::<T, _>(|| Box::new(small_one::<T>(completion))) {
         Ok(outcome) => *outcome,
         Err(error) => Err(error),
     }
@@ -67,15 +67,15 @@ fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<
 const SMALL_FRAMES_BYTES: usize = 64 << 10;
 
 /// The values of a map that is finished, in input order; the first error by index, if there is any.
-pub(crate) fn all<T: Task>(slot: &Slot) -> Result<Vec<T::Output>> {
+pub(crate) fn all<T: Task>(completion: &Completion) -> Result<Vec<T::Output>> {
     let mut gathered = Gathered::<T>::with_capacity(0);
-    gathered.take_in(slot);
-    gathered.finish(slot, 0);
+    gathered.take_in(completion);
+    gathered.finish(completion, 0);
     gathered.into_values()
 }
 
-fn missing(slot: &Slot) -> Error {
-    slot.rest().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "its outcome has been taken already"))
+fn missing(completion: &Completion) -> Error {
+    completion.rest().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "its outcome has been taken already"))
 }
 
 /// The items of a map in input order, as far as they have come.
@@ -85,9 +85,9 @@ pub(crate) struct Gathered<T: Task> {
     errors: Vec<(u64, Error)>,
     /// Parts that have overtaken others, by their first item; if values land, all parts, which are few.
     early: BTreeMap<u64, Part>,
-    lands: bool,
+    is_buffered: bool,
     /// All of them, when the job is finished.
-    landed: Option<Box<Landed>>,
+    buffered: Option<Box<Buffered>>,
     next: u64,
     /// Why the items that never came did not.
     rest: Option<Error>,
@@ -95,18 +95,26 @@ pub(crate) struct Gathered<T: Task> {
 
 impl<T: Task> Gathered<T> {
     pub(crate) fn with_capacity(items: usize) -> Self {
-        let lands = T::landing(0).is_some();
-        let values = large_vec::with_room(if lands { 0 } else { items });
-        Gathered { values, errors: Vec::new(), early: BTreeMap::new(), lands, landed: None, next: 0, rest: None }
+        let is_buffered = T::result_buffer(0).is_some();
+        let values = large_vec::with_room(if is_buffered { 0 } else { items });
+        Gathered {
+            values,
+            errors: Vec::new(),
+            early: BTreeMap::new(),
+            is_buffered,
+            buffered: None,
+            next: 0,
+            rest: None,
+        }
     }
 
     /// Takes what has come, and decodes what is next.
-    pub(crate) fn take_in(&mut self, slot: &Slot) {
-        match slot.take() {
-            Parts::Landed(landed) => self.landed = Some(landed),
+    pub(crate) fn take_in(&mut self, completion: &Completion) {
+        match completion.take() {
+            Parts::Buffered(buffered) => self.buffered = Some(buffered),
             parts => self.early.extend(parts.into_iter().map(|part| (part.first, part))),
         }
-        while !self.lands
+        while !self.is_buffered
             && let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() == self.next)
         {
             let part = entry.remove();
@@ -139,11 +147,11 @@ impl<T: Task> Gathered<T> {
     }
 
     /// Takes the rest of a job that is finished and had `items` items.
-    pub(crate) fn finish(&mut self, slot: &Slot, items: u64) {
-        self.take_in(slot);
-        match self.landed.take() {
-            Some(landed) => self.finish_landed(*landed, slot.rest(), items),
-            None => self.finish_decoded(slot.rest(), items),
+    pub(crate) fn finish(&mut self, completion: &Completion, items: u64) {
+        self.take_in(completion);
+        match self.buffered.take() {
+            Some(buffered) => self.finish_landed(*buffered, completion.rest(), items),
+            None => self.finish_decoded(completion.rest(), items),
         }
     }
 
@@ -158,20 +166,20 @@ impl<T: Task> Gathered<T> {
         self.rest = rest;
     }
 
-    fn finish_landed(&mut self, landed: Landed, rest: Option<Error>, items: u64) {
-        let Landed { mut landing, others } = landed;
+    fn finish_landed(&mut self, buffered: Buffered, rest: Option<Error>, items: u64) {
+        let Buffered { mut result_buffer, others } = buffered;
         let early = std::mem::take(&mut self.early).into_values();
         let mut failed = BTreeMap::new();
         for part in early.chain(others) {
             match &part.values {
                 // What a worker had finished when it died.
-                Ok(bytes) if landing.land_bytes(part.first, part.items, bytes) => {}
+                Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
                 _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
             }
         }
         let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
-        let (values, gaps) = landing.finish(items.max(end) as usize);
-        self.values = *values.downcast().expect("the task's own landing has values of its type");
+        let (values, gaps) = result_buffer.finish(items.max(end) as usize);
+        self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
         for item in gaps.into_iter().flatten() {
             let error = failed.remove(&(item as u64)).flatten();
             let absent = || rest.as_ref().map(|why| why.duplicate().of_item(Some(item)));
@@ -256,13 +264,13 @@ fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, mut each: im
 }
 
 fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
-    let Part { first, items, whole, values } = part;
+    let Part { first, items, raw, values } = part;
     let bytes = match values {
         Ok(bytes) => bytes,
         Err(error) => return each(first, Err(error)),
     };
-    if whole {
-        let value = T::decode_whole(bytes.into_vec());
+    if raw {
+        let value = T::decode_raw(bytes.into_vec());
         let undecodable = |error: CodecError| undecodable::<T>(&error.to_string(), is_map.then_some(first as usize));
         return each(first, value.map_err(undecodable));
     }
@@ -311,7 +319,7 @@ fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
 pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
     use crate::builder::Success;
     let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, whole: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
+    let part = Part { first: 0, items: 1, raw: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
     decode::<T>(part, false, |_, result| {
         outcome = match result.map(Success::failure) {
             Ok(None) => Ok(()),

@@ -90,7 +90,7 @@ impl<'b> Encoder<'b> {
         Ok(())
     }
 
-    /// Room for `n` bytes, to be written by the caller.
+    /// Leadership for `n` bytes, to be written by the caller.
     #[inline]
     pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
         if self.spill.is_none() && n <= self.fixed.len() - self.at {

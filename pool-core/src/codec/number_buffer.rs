@@ -13,12 +13,12 @@ use pool_ipc::{Consumer, Record};
 use crate::codec::large_vec;
 
 /// A vector of some kind of number that is being filled.
-pub trait Landing: Send + fmt::Debug {
+pub trait ResultBuffer: Send + fmt::Debug {
     /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
-    fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
+    fn store(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
 
-    /// As [`land`](Landing::land), for bytes that are here already.
-    fn land_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool;
+    /// As [`store`](ResultBuffer::store), for bytes that are here already.
+    fn store_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool;
 
     /// The vector of the values that have landed, and the items without one, of so many or more.
     fn finish(self: Box<Self>, items: usize) -> (Box<dyn Any>, Vec<Range<usize>>);
@@ -29,7 +29,7 @@ pub trait Landing: Send + fmt::Debug {
 #[derive(Debug)]
 struct Field<T> {
     values: Vec<MaybeUninit<T>>,
-    landed: Vec<Range<usize>>,
+    buffered: Vec<Range<usize>>,
 }
 
 /// Numbers whose encoding is their memory: no padding, and every pattern of bits is a value.
@@ -49,8 +49,9 @@ macro_rules! numbers {
 numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
 
 /// A place for so many values, more or less.
-pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn Landing>> {
-    let new = || Box::new(Field::<T> { values: large_vec::with_room(items), landed: Vec::new() }) as Box<dyn Landing>;
+pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn ResultBuffer>> {
+    let new =
+        || Box::new(Field::<T> { values: large_vec::with_room(items), buffered: Vec::new() }) as Box<dyn ResultBuffer>;
     cfg!(target_endian = "little").then(new)
 }
 
@@ -60,9 +61,9 @@ impl<T: Number> Field<T> {
         if items.len().checked_mul(size_of::<T>()) != Some(length) {
             return None;
         }
-        let landed = self.values.len();
-        if landed < items.end {
-            large_vec::reserve(&mut self.values, items.end - landed);
+        let buffered = self.values.len();
+        if buffered < items.end {
+            large_vec::reserve(&mut self.values, items.end - buffered);
             self.values.resize_with(items.end, MaybeUninit::uninit);
         }
         let place = &mut self.values[items];
@@ -72,21 +73,21 @@ impl<T: Number> Field<T> {
     }
 
     fn note(&mut self, items: Range<usize>) {
-        if let Some(last) = self.landed.last_mut().filter(|last| last.end == items.start) {
+        if let Some(last) = self.buffered.last_mut().filter(|last| last.end == items.start) {
             last.end = items.end;
             return;
         }
-        let at = self.landed.partition_point(|landed| landed.end < items.start);
-        let behind = self.landed.partition_point(|landed| landed.start <= items.end);
+        let at = self.buffered.partition_point(|buffered| buffered.end < items.start);
+        let behind = self.buffered.partition_point(|buffered| buffered.start <= items.end);
         let start =
-            self.landed.get(at).filter(|_| at < behind).map_or(items.start, |first| first.start.min(items.start));
-        let end = self.landed[at..behind].last().map_or(items.end, |last| last.end.max(items.end));
-        self.landed.splice(at..behind, std::iter::once(start..end));
+            self.buffered.get(at).filter(|_| at < behind).map_or(items.start, |first| first.start.min(items.start));
+        let end = self.buffered[at..behind].last().map_or(items.end, |last| last.end.max(items.end));
+        self.buffered.splice(at..behind, std::iter::once(start..end));
     }
 
     fn into_values(self, items: usize) -> (Vec<T>, Vec<Range<usize>>) {
-        let Field { values, landed } = self;
-        if items == values.len() && (items == 0 || landed.first() == Some(&(0..items))) {
+        let Field { values, buffered } = self;
+        if items == values.len() && (items == 0 || buffered.first() == Some(&(0..items))) {
             let mut values = std::mem::ManuallyDrop::new(values);
             // SAFETY:
             // - `MaybeUninit<T>` is laid out as `T`, and the vector that had the memory gives it up;
@@ -96,7 +97,7 @@ impl<T: Number> Field<T> {
         }
         let mut whole = Vec::with_capacity(values.len());
         let (mut gaps, mut next) = (Vec::new(), 0);
-        for range in landed {
+        for range in buffered {
             if next < range.start {
                 gaps.push(next..range.start);
             }
@@ -112,8 +113,8 @@ impl<T: Number> Field<T> {
     }
 }
 
-impl<T: Number> Landing for Field<T> {
-    fn land(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool {
+impl<T: Number> ResultBuffer for Field<T> {
+    fn store(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool {
         let items = first as usize..first as usize + items as usize;
         let Some(place) = self.place(items.clone(), record.len) else { return false };
         // It fills the whole of it.
@@ -122,7 +123,7 @@ impl<T: Number> Landing for Field<T> {
         true
     }
 
-    fn land_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool {
+    fn store_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool {
         let items = first as usize..first as usize + items as usize;
         let Some(place) = self.place(items.clone(), bytes.len()) else { return false };
         place.write_copy_of_slice(bytes);
@@ -143,11 +144,11 @@ mod tests {
     use super::*;
 
     fn filled(parts: &[Range<u64>], items: usize) -> (Vec<u64>, Vec<Range<usize>>) {
-        let mut field = Field::<u64> { values: Vec::new(), landed: Vec::new() };
+        let mut field = Field::<u64> { values: Vec::new(), buffered: Vec::new() };
         for part in parts {
             let bytes: Vec<u8> = part.clone().flat_map(u64::to_le_bytes).collect();
-            assert!(field.land_bytes(part.start, (part.end - part.start) as u32, &bytes));
-            assert!(!field.land_bytes(part.start, (part.end - part.start) as u32, &bytes[1..]), "a byte is missing");
+            assert!(field.store_bytes(part.start, (part.end - part.start) as u32, &bytes));
+            assert!(!field.store_bytes(part.start, (part.end - part.start) as u32, &bytes[1..]), "a byte is missing");
         }
         field.into_values(items)
     }

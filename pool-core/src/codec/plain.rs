@@ -1,7 +1,7 @@
 //! Values that are their bytes: numbers, and arrays and tuples of them.
 
 use crate::codec::encoder::Encoder;
-use crate::codec::number_buffer::{self, Landing};
+use crate::codec::number_buffer::{self, ResultBuffer};
 
 /// A value whose bytes are itself: a fixed size, no padding, no pointer.
 pub trait Plain: Sized {
@@ -27,7 +27,7 @@ pub trait Plain: Sized {
         values_to_bytes(values, out.room(values.len() * stride::<Self>()));
     }
     /// A place for about so many values, if they need not be looked at.
-    fn landing(_items: usize) -> Option<Box<dyn Landing>> {
+    fn result_buffer(_items: usize) -> Option<Box<dyn ResultBuffer>> {
         None
     }
     /// The vector's memory as it is, if that is its encoding, or the vector.
@@ -71,7 +71,7 @@ macro_rules! plain_numbers {
                 *self = <$number>::from_le_bytes(bytes);
                 true
             }
-            fn landing(items: usize) -> Option<Box<dyn Landing>> {
+            fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
                 number_buffer::field::<$number>(items)
             }
             // Without an `Option` for each, which makes a memcpy of it.
@@ -103,7 +103,7 @@ impl Plain for u8 {
         *self = byte;
         true
     }
-    fn landing(items: usize) -> Option<Box<dyn Landing>> {
+    fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
         number_buffer::field::<u8>(items)
     }
     fn append(values: &[Self], out: &mut Encoder<'_>) {

@@ -9,7 +9,7 @@ use super::{Death, Engine};
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::{Failure, LastWords};
-use crate::scheduler::{JobId, Nanos, State, Verdict, WorkerId};
+use crate::scheduler::{FailureCause, JobId, Nanos, State, WorkerId};
 use crate::units;
 
 /// What a worker did whose replies make no sense.
@@ -25,20 +25,20 @@ impl Engine {
         };
         let ran = postcard::from_bytes(rest).ok().map(Duration::from_nanos);
         let pid = self.lane(worker).map(|lane| lane.pid);
-        let attempts = self.scheduler.charged(job, item) + 1;
+        let attempts = self.scheduler.blamed_workers(job, item) + 1;
         self.address(job, item, pid, error.with_attempts(attempts).with_ran(ran))
     }
 
-    /// The error of an item that has failed by `verdict`: by the death of its worker, unless that is not known.
-    pub(super) fn item_error(&self, job: JobId, item: u64, verdict: Verdict, death: Option<&Death>) -> Error {
-        let mut error = self.verdict_error(verdict, death);
+    /// The error of an item that has failed by `cause`: by the death of its worker, unless that is not known.
+    pub(super) fn item_error(&self, job: JobId, item: u64, cause: FailureCause, death: Option<&Death>) -> Error {
+        let mut error = self.cause_error(cause, death);
         if let Some(death) = death {
             // The death that is being settled has been charged, unless the item may not be tried again.
-            error = error.with_attempts(self.scheduler.charged(job, item).max(1)).with_exit_status(death.status);
+            error = error.with_attempts(self.scheduler.blamed_workers(job, item).max(1)).with_exit_status(death.status);
         }
-        let ran = match verdict {
-            Verdict::TimedOut { ran, .. } => Some(ran),
-            Verdict::Died => self.time_spent(job, death),
+        let ran = match cause {
+            FailureCause::TimedOut { ran, .. } => Some(ran),
+            FailureCause::Died => self.time_spent(job, death),
             _ => None,
         };
         self.address(job, item, death.map(|death| death.pid), error.with_ran(ran.map(Duration::from_nanos)))
@@ -46,8 +46,7 @@ impl Engine {
 
     /// How long the process had been at the item of the job, if the job has a time limit: else it did not note the time.
     fn time_spent(&self, job: JobId, death: Option<&Death>) -> Option<Nanos> {
-        let since =
-            death?.since.filter(|_| self.scheduler.payload(job).is_some_and(|payload| payload.time_limit > 0))?;
+        let since = death?.since.filter(|_| self.scheduler.record(job).is_some_and(|record| record.time_limit > 0))?;
         monotonic_ns().checked_sub(since)
     }
 
@@ -57,25 +56,27 @@ impl Engine {
             Some(pid) => error.in_worker(pid),
             None => error,
         };
-        match self.scheduler.payload(job) {
-            Some(payload) => error.of_task(payload.entry).of_item(payload.is_map().then_some(item as usize)),
+        match self.scheduler.record(job) {
+            Some(record) => error.of_task(record.entry).of_item(record.is_map().then_some(item as usize)),
             None => error,
         }
     }
 
-    pub(super) fn verdict_error(&self, verdict: Verdict, death: Option<&Death>) -> Error {
-        match (verdict, death) {
-            (Verdict::Died, Some(death)) => self.death_error(death),
-            (Verdict::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
-            (Verdict::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
-            (Verdict::Unbegun { workers }, _) => {
+    pub(super) fn cause_error(&self, cause: FailureCause, death: Option<&Death>) -> Error {
+        match (cause, death) {
+            (FailureCause::Died, Some(death)) => self.death_error(death),
+            (FailureCause::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
+            (FailureCause::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
+            (FailureCause::NotStarted { workers }, _) => {
                 let text = format!("{workers} workers in a row did not begin it within its time limit and were killed");
                 Error::new(ErrorKind::TaskTimeout, text)
             }
-            (Verdict::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),
-            (Verdict::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
-            (Verdict::Terminated, _) => Error::new(ErrorKind::Terminated, "the pool was terminated before it was done"),
-            (Verdict::Broken, _) => self.why_broken(),
+            (FailureCause::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),
+            (FailureCause::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
+            (FailureCause::Terminated, _) => {
+                Error::new(ErrorKind::Terminated, "the pool was terminated before it was done")
+            }
+            (FailureCause::Broken, _) => self.why_broken(),
         }
     }
 

@@ -6,27 +6,27 @@ use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::call;
 use crate::lane::{Body, Reply};
-use crate::scheduler::{JobId, Violation, WorkerId};
+use crate::scheduler::{JobId, ProtocolViolation, WorkerId};
 
 impl Engine {
     #[inline]
-    pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), Violation> {
-        let Reply { seq, mut items, failed, last, worn, whole, elapsed, body } = reply;
-        if let Some(left) = self.desks[worker].starting {
-            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(Violation)?;
-            self.desks[worker].starting = Some(left);
+    pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
+        let Reply { seq, mut items, failed, last, over_rss, raw, elapsed, body } = reply;
+        if let Some(left) = self.workers[worker].starting {
+            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(ProtocolViolation)?;
+            self.workers[worker].starting = Some(left);
             self.started(worker, items, failed, last, body);
             return Ok(());
         }
-        let (job, first) = self.scheduler.addressee(worker, seq, items, last)?;
+        let (job, first) = self.scheduler.resolve_reply(worker, seq, items, last)?;
         if items > 1 && self.has_calls(job) {
-            return Err(Violation);
+            return Err(ProtocolViolation);
         }
-        let is_plain = items > 0 && !failed && !whole;
+        let is_plain = items > 0 && !failed && !raw;
         let calls = if is_plain { self.deliver_short(worker, job, first, &body, seq, last) } else { 0 };
         let body = match body {
             _ if calls > 0 => None,
-            body if is_plain => self.land(worker, job, first, items, body),
+            body if is_plain => self.store(worker, job, first, items, body),
             body => Some(body),
         };
         items = items.max(calls);
@@ -38,28 +38,28 @@ impl Engine {
                 if panicked && self.scheduler.panicked(worker) {
                     items = 0;
                 } else {
-                    self.deliver(job, Part { first, items, whole, values });
+                    self.deliver(job, Part { first, items, raw, values });
                 }
             }
         }
         self.scheduler.replied(worker, seq, items, last, elapsed);
-        if worn {
-            self.scheduler.wore_out(worker);
+        if over_rss {
+            self.scheduler.exceeded_rss(worker);
         }
         Ok(())
     }
 
     /// Lets values land, if their job has a place for them; else the body comes back.
     #[inline]
-    fn land(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
-        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
-        let Some(payload) = self.scheduler.payload_mut(job) else { return Some(body) };
-        let Some(landing) = payload.landing() else { return Some(body) };
-        let body = lane.land(body, first, items, landing).err();
+    fn store(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
+        let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
+        let Some(record) = self.scheduler.record_mut(job) else { return Some(body) };
+        let Some(result_buffer) = record.result_buffer() else { return Some(body) };
+        let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
-            payload.blocks.settled(first, items);
+            record.blocks.settled(first, items);
             self.counts.settled(items, true);
-            self.errands.progress = true;
+            self.deferred.progress = true;
         }
         body
     }
@@ -67,10 +67,10 @@ impl Engine {
     /// The initializer has answered: values of no use or a failure, then the end of the call.
     fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
         let body = self.lane(worker).expect("it has just spoken").take(body);
-        if self.desks[worker].refused {
+        if self.workers[worker].refused {
             return;
         }
-        let verdict = match &self.initializer {
+        let cause = match &self.initializer {
             Some(initializer) if items > 0 => {
                 let failure = if failed {
                     Err(postcard::from_bytes(&body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
@@ -81,12 +81,12 @@ impl Engine {
             }
             _ => Ok(()),
         };
-        if let Err(message) = verdict {
+        if let Err(message) = cause {
             // It dies before it is ready, so it counts as one that could not be started.
             self.refuse(worker, message);
             self.kill(worker);
         } else if last {
-            self.desks[worker].starting = None;
+            self.workers[worker].starting = None;
             self.scheduler.ready(worker);
         }
     }
@@ -94,7 +94,7 @@ impl Engine {
     /// The worker is about to be killed before it was ready, for this reason.
     pub(super) fn refuse(&mut self, worker: WorkerId, why: String) {
         self.cause = Some(Error::new(ErrorKind::Broken, why));
-        self.desks[worker].refused = true;
+        self.workers[worker].refused = true;
     }
 
     /// Settles a call whose value is of a few bytes, and if it is not the chunk's last those behind it that are there: what
@@ -102,17 +102,17 @@ impl Engine {
     #[inline]
     fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
         let most = if last { 1 } else { self.scheduler.unanswered(worker) };
-        let Some(payload) = self.scheduler.payload_mut(job).filter(|payload| !payload.is_map()) else { return 0 };
-        let lane = self.desks[worker].lane.as_mut().expect("it has just spoken");
+        let Some(record) = self.scheduler.record_mut(job).filter(|record| !record.is_map()) else { return 0 };
+        let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
         let mut next = lane.take_short(body);
         let mut calls = 0;
         while let Some((words, length)) = next {
             let call = first + u64::from(calls);
-            if let Some(waiters) = payload.blocks.complete(call, |slot| slot.complete_short(words, length)) {
-                self.errands.progress = true;
+            if let Some(waiters) = record.blocks.complete(call, |completion| completion.complete_short(words, length)) {
+                self.deferred.progress = true;
                 self.counts.settled(1, true);
                 self.counts.finished();
-                self.errands.waiters.extend(waiters);
+                self.deferred.waiters.extend(waiters);
             }
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
@@ -122,9 +122,9 @@ impl Engine {
 
     pub(super) fn deliver(&mut self, job: JobId, part: Part) {
         let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
-        let payload = self.scheduler.payload_mut(job);
-        let Some(delivered) = payload.and_then(|payload| payload.deliver(part)) else { return };
-        self.errands.progress = true;
+        let record = self.scheduler.record_mut(job);
+        let Some(delivered) = record.and_then(|record| record.deliver(part)) else { return };
+        self.deferred.progress = true;
         // As the items of any job that was ended early.
         if failure != Some(ErrorKind::Cancelled) {
             self.counts.settled(items, failure.is_none());
@@ -132,6 +132,6 @@ impl Engine {
         if delivered.ends_call {
             self.counts.finished();
         }
-        self.errands.waiters.extend(delivered.waiters);
+        self.deferred.waiters.extend(delivered.waiters);
     }
 }

@@ -8,7 +8,7 @@ use crate::lane::messages::LastWords;
 use crate::scheduler::Nanos;
 
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct WorkerHandle {
     pub(super) lane: Option<Lane>,
     pub(super) incarnations: u32,
     /// The initializer's call has not been answered whole; values that are still to come of it.
@@ -32,7 +32,7 @@ pub(super) struct Death {
     pub(super) since: Option<Nanos>,
 }
 
-impl Desk {
+impl WorkerHandle {
     /// Whether the worker has something to answer. One that has not is not looked at until it is sent something, so that a
     /// call costs the same in a pool of many workers.
     #[inline]
@@ -46,7 +46,7 @@ impl Desk {
     pub(super) fn is_silent(&mut self) -> bool {
         let expects_replies = self.expects_replies();
         let Some(lane) = &mut self.lane else { return true };
-        lane.is_garbled |= !expects_replies && lane.has_news();
-        !lane.is_garbled
+        lane.is_corrupt |= !expects_replies && lane.has_news();
+        !lane.is_corrupt
     }
 }

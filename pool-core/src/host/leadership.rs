@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 use crate::sync::{Hub, Mutex, MutexGuard, PoisonError, Thread, thread};
 
 #[derive(Debug, Default)]
-pub(crate) struct Room {
+pub(crate) struct Leadership {
     state: Mutex<State>,
 }
 
@@ -25,7 +25,7 @@ pub(crate) enum Place {
     Follower,
 }
 
-impl Room {
+impl Leadership {
     #[inline]
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -5,16 +5,16 @@ use std::sync::atomic::Ordering;
 use std::thread::Thread;
 use std::time::Instant;
 
-use super::Shared;
+use super::Host;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::Call;
-use crate::job::batch::SlotRef;
-use crate::scheduler::{State, Terms};
-use crate::task::Options;
+use crate::job::batch::CompletionRef;
+use crate::scheduler::{JobSpec, State};
+use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
-impl Shared {
+impl Host {
     /// Counts results that were taken for values and could not be decoded.
     pub(crate) fn note_undecodable(&self, results: u32) {
         if results > 0 && self.check_owner().is_ok() {
@@ -26,7 +26,8 @@ impl Shared {
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
-        self.bustle.store(self.bustle.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
+        self.submission_count
+            .store(self.submission_count.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
     /// What a task's options, and where they are silent the pool's, say of a job.
@@ -35,14 +36,14 @@ impl Shared {
     ///
     /// An option that is out of range.
     #[inline]
-    pub(crate) fn terms(&self, entry: &'static Entry, options: Options) -> Result<Terms> {
+    pub(crate) fn spec(&self, entry: &'static Entry, options: TaskOptions) -> Result<JobSpec> {
         self.check_owner()?;
         let options = options.or(self.defaults);
         if options.chunk_size == Some(0) {
             let text = "a chunk size must be at least 1, and is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry));
         }
-        Ok(Terms {
+        Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns(entry)?,
             retries: options.retries.unwrap_or(0),
@@ -60,17 +61,17 @@ impl Shared {
     /// # Errors
     ///
     /// Why the pool takes none.
-    pub(crate) fn call(self: &Arc<Self>, call: Call, options: Options, urgent: bool) -> Result<SlotRef> {
-        let terms = Terms { urgent, ..self.terms(call.entry, options)? };
+    pub(crate) fn call(self: &Arc<Self>, call: Call, options: TaskOptions, urgent: bool) -> Result<CompletionRef> {
+        let spec = JobSpec { urgent, ..self.spec(call.entry, options)? };
         if self.max_pending < u64::MAX {
-            return self.call_when_there_is_room(terms, call);
+            return self.call_when_there_is_room(spec, call);
         }
         self.note_submissions(1);
-        self.with(|engine| engine.call(self, terms, call))
+        self.with(|engine| engine.call(self, spec, call))
     }
 
     #[cold]
-    fn call_when_there_is_room(self: &Arc<Self>, terms: Terms, call: Call) -> Result<SlotRef> {
+    fn call_when_there_is_room(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<CompletionRef> {
         let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
         let mut call = Some(call);
         loop {
@@ -79,7 +80,7 @@ impl Shared {
             let outcome = self.with(|engine| {
                 // Under the same lock, or two could take the last place.
                 let is_decided = self.room(engine) > 0 || takes_none(engine);
-                call.take_if(|_| is_decided).map(|call| engine.call(self, terms, call))
+                call.take_if(|_| is_decided).map(|call| engine.call(self, spec, call))
             });
             if let Some(outcome) = outcome {
                 return outcome;
@@ -105,7 +106,7 @@ impl Shared {
         self.wait(None, has_room, |thread| self.join_crowd(thread));
     }
 
-    /// As [`wait`](Shared::wait), or until more items may be pending.
+    /// As [`wait`](Host::wait), or until more items may be pending.
     pub(crate) fn wait_or_room(
         &self,
         deadline: Option<Instant>,
@@ -122,8 +123,8 @@ impl Shared {
     /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
     fn join_crowd(&self, thread: Thread) {
         let mut supervision = self.supervision();
-        if supervision.crowd.iter().all(|other| other.id() != thread.id()) {
-            supervision.crowd.push(thread);
+        if supervision.waiting_submitters.iter().all(|other| other.id() != thread.id()) {
+            supervision.waiting_submitters.push(thread);
         }
     }
 }

@@ -21,21 +21,21 @@ use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Shared;
+use crate::host::Host;
 use crate::lane::Lane;
 use crate::lane::messages::{Launch, Report, Request, Step, call};
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::spawn::Inherited;
 use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
 use crate::scheduler::{Nanos, WorkerId};
-use crate::worker::limits::Settings;
+use crate::worker::limits::WorkerLimits;
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    shared: Arc<Shared>,
+    host: Arc<Host>,
     method: StartMethod,
     hub: Descriptors,
-    settings: Settings,
+    settings: WorkerLimits,
     /// The state that each fork server begins with, the first and those that replace it.
     inherited: Inherited,
     server: Option<Server>,
@@ -64,14 +64,14 @@ const REPORTS_TOGETHER: usize = 64;
 
 impl Supervisor {
     pub(crate) fn new(
-        shared: Arc<Shared>,
+        host: Arc<Host>,
         method: StartMethod,
         hub: Descriptors,
-        settings: Settings,
+        settings: WorkerLimits,
         inherited: Inherited,
     ) -> Self {
         Supervisor {
-            shared,
+            host,
             method,
             hub,
             settings,
@@ -94,8 +94,8 @@ impl Supervisor {
     pub(crate) fn start(&mut self) -> Result<()> {
         self.server = Some(self.start_server()?);
         // The scheduler has wanted them from the start; this has it say so.
-        self.shared.with(|_| ());
-        self.wanted.extend(self.shared.take_launches());
+        self.host.with(|_| ());
+        self.wanted.extend(self.host.take_launches());
         loop {
             while self.launching.len() < LAUNCHES_AHEAD
                 && let Some(worker) = self.wanted.pop_front()
@@ -149,12 +149,12 @@ impl Supervisor {
     /// Does so until the pool is over.
     pub(crate) fn run(mut self) {
         loop {
-            self.wanted.extend(self.shared.take_launches());
+            self.wanted.extend(self.host.take_launches());
             self.launch_wanted();
             while let Err((worker, error)) = self.send_requests() {
                 self.not_launched(worker, error);
             }
-            let (is_finished, awaits_death, kills) = self.shared.with(|engine| {
+            let (is_finished, awaits_death, kills) = self.host.with(|engine| {
                 engine.route();
                 (engine.scheduler.is_finished(), engine.awaits_death(), engine.take_kills())
             });
@@ -170,7 +170,7 @@ impl Supervisor {
             self.wait(awaits_death);
         }
         self.stop_server();
-        self.shared.supervisor_left();
+        self.host.supervisor_left();
     }
 
     /// Asks for the next processes, if they are still wanted when it is their turn.
@@ -178,8 +178,8 @@ impl Supervisor {
         while self.launching.len() < LAUNCHES_AHEAD
             && let Some(worker) = self.wanted.pop_front()
         {
-            if !self.shared.with(|engine| engine.scheduler.is_wanted(worker)) {
-                self.shared.with(|engine| engine.withdraw_launch(worker));
+            if !self.host.with(|engine| engine.scheduler.is_wanted(worker)) {
+                self.host.with(|engine| engine.withdraw_launch(worker));
             } else if let Err(error) = self.launch(worker) {
                 self.not_launched(worker, error);
             }
@@ -188,7 +188,7 @@ impl Supervisor {
 
     fn not_launched(&mut self, worker: WorkerId, error: Error) {
         self.launching.remove(&worker);
-        self.shared.with(|engine| engine.not_launched(worker, error));
+        self.host.with(|engine| engine.not_launched(worker, error));
     }
 
     fn control(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
@@ -213,8 +213,8 @@ impl Supervisor {
             Nanos::MAX
         };
         let is_ready = loop {
-            let until = || self.shared.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
-            let bell = Some((self.shared.bell.as_fd(), PollFlags::POLLIN));
+            let until = || self.host.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
+            let bell = Some((self.host.bell.as_fd(), PollFlags::POLLIN));
             let ends = self.ends.as_ref().map(|ends| (ends.0.as_fd(), PollFlags::POLLIN));
             match self.wait_for_news([bell, self.control(), self.end_of_server(), ends], until()) {
                 // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
@@ -226,7 +226,7 @@ impl Supervisor {
             self.take_ends();
         }
         if is_ready[0] {
-            let _ = self.shared.bell.read();
+            let _ = self.host.bell.read();
         }
         if is_ready[1] {
             self.due = None;
@@ -287,7 +287,7 @@ impl Supervisor {
             self.server = Some(self.start_again()?);
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
-        let incarnation = self.shared.with(|engine| engine.next_incarnation(worker));
+        let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         self.launching.insert(worker, end);
         self.requests
             .push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
@@ -336,7 +336,7 @@ impl Supervisor {
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
-                self.shared.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
+                self.host.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
             }
         }
     }
@@ -346,13 +346,13 @@ impl Supervisor {
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
             let lane = Lane::new(end, pid, pidfd);
-            self.shared.with(|engine| engine.launched(worker, lane));
+            self.host.with(|engine| engine.launched(worker, lane));
         } else {
             // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
             let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
             end.wake_worker();
             let error = launch_error(Step::Pidfd, libc::EMFILE);
-            self.shared.with(|engine| engine.not_launched(worker, error));
+            self.host.with(|engine| engine.not_launched(worker, error));
         }
     }
 
@@ -381,7 +381,7 @@ impl Supervisor {
     fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
         let end = end.unwrap_or_else(|| self.stop_server());
         self.requests.clear();
-        let lost: Vec<_> = self.shared.with(|engine| {
+        let lost: Vec<_> = self.host.with(|engine| {
             let lanes = engine.lanes_by_worker();
             let killed = lanes.map(|(worker, lane)| {
                 let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
@@ -401,10 +401,10 @@ impl Supervisor {
                 wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
             }
             let status = exit_status(libc::SIGKILL);
-            self.shared.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
+            self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
         for (worker, _) in std::mem::take(&mut self.launching) {
-            self.shared.with(|engine| engine.not_launched(worker, why.duplicate()));
+            self.host.with(|engine| engine.not_launched(worker, why.duplicate()));
         }
     }
 
@@ -417,7 +417,7 @@ impl Supervisor {
     }
 
     fn start_server(&self) -> Result<Server> {
-        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.shared.bell.as_fd())
+        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.host.bell.as_fd())
     }
 
     fn stop_server(&mut self) -> ServerEnd {

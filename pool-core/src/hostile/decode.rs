@@ -9,7 +9,7 @@ use super::tasks::{List, Unit, decode_as_results};
 use crate::codec::bounded::EMPTY_ELEMENTS_MAX;
 use crate::codec::decoder::Decoder;
 use crate::codec::plain::Plain;
-use crate::codec::{Decode, LumpCodec, PlainCodec, SerdeCodec};
+use crate::codec::{BlobCodec, Decode, PlainCodec, SerdeCodec};
 use crate::lane::messages::{Failure, LastWords, Report};
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -53,15 +53,15 @@ pub fn decode(data: &[u8]) {
     plain::<(u8, char, bool)>(data);
     plain::<[[u64; 2]; 2]>(data);
     plain::<[(); 9]>(data);
-    lump::<String>(data, String::len);
-    lump::<&str>(data, |text| text.len());
-    lump::<&[u8]>(data, |bytes| bytes.len());
-    lump::<PathBuf>(data, |path| path.as_os_str().len());
-    lump::<Vec<u8>>(data, Vec::len);
-    lump::<Vec<()>>(data, Vec::len);
-    lump::<Vec<[(); 9]>>(data, Vec::len);
-    lump::<Vec<u64>>(data, |numbers| 8 * numbers.len());
-    lump::<Vec<(u8, char, bool)>>(data, |values| 6 * values.len());
+    blob::<String>(data, String::len);
+    blob::<&str>(data, |text| text.len());
+    blob::<&[u8]>(data, |bytes| bytes.len());
+    blob::<PathBuf>(data, |path| path.as_os_str().len());
+    blob::<Vec<u8>>(data, Vec::len);
+    blob::<Vec<()>>(data, Vec::len);
+    blob::<Vec<[(); 9]>>(data, Vec::len);
+    blob::<Vec<u64>>(data, |numbers| 8 * numbers.len());
+    blob::<Vec<(u8, char, bool)>>(data, |values| 6 * values.len());
 
     // What the host reads beside values.
     let _ = postcard::from_bytes::<Failure>(data);
@@ -91,12 +91,12 @@ fn plain<T: Plain>(data: &[u8]) {
     }
 }
 
-/// A lump holds as many bytes as there are behind its length, at most.
-fn lump<'a, T>(data: &'a [u8], bytes: impl Fn(&T) -> usize)
+/// A blob holds as many bytes as there are behind its length, at most.
+fn blob<'a, T>(data: &'a [u8], bytes: impl Fn(&T) -> usize)
 where
-    LumpCodec: Decode<'a, T>,
+    BlobCodec: Decode<'a, T>,
 {
-    if let Ok(value) = LumpCodec.decode(&mut Decoder::new(data)) {
+    if let Ok(value) = BlobCodec.decode(&mut Decoder::new(data)) {
         assert!(bytes(&value) + 8 <= data.len());
     }
 }

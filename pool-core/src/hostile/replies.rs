@@ -12,13 +12,13 @@ use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
-use crate::host::Shared;
-use crate::job::batch::{Rack, SlotRef};
+use crate::host::Host;
+use crate::job::batch::{Batch, CompletionRef};
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Parts};
-use crate::job::{Call, Payload};
-use crate::scheduler::{Config, Scheduler, State, Terms, WorkerId};
-use crate::task::Options;
+use crate::job::{Call, Job};
+use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
+use crate::task::TaskOptions;
 use crate::task::table::TASKS;
 
 /// Runs the program that `data` is.
@@ -69,8 +69,8 @@ impl<'d> Input<'d> {
     }
 }
 
-struct Job {
-    slot: SlotRef,
+struct HostileJob {
+    completion: CompletionRef,
     kind: usize,
     items: u32,
 }
@@ -79,15 +79,15 @@ struct World {
     engine: Engine,
     /// By worker.
     peers: Vec<Option<Peer>>,
-    jobs: Vec<Job>,
+    jobs: Vec<HostileJob>,
     next_pid: u32,
     /// A job was ended early.
     has_cancelled: bool,
 }
 
-/// Slots belong to a pool, of which nothing is asked here.
-static OWNER: LazyLock<Arc<Shared>> = LazyLock::new(|| {
-    let config = Config {
+/// Completions belong to a pool, of which nothing is asked here.
+static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
+    let config = SchedulerConfig {
         workers: 0,
         max_tasks_per_worker: None,
         restart_limit: 0,
@@ -97,7 +97,7 @@ static OWNER: LazyLock<Arc<Shared>> = LazyLock::new(|| {
     };
     let engine = Engine::new(Scheduler::new(config, 0), None, None);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Shared::new(engine, hub, u64::MAX, Options::default(), "pool").expect("there is room for a descriptor")
+    Host::new(engine, hub, u64::MAX, TaskOptions::default(), "pool").expect("there is room for a descriptor")
 });
 
 /// More would only take longer.
@@ -112,7 +112,7 @@ impl World {
     fn new(input: &mut Input<'_>) -> Self {
         let bits = input.byte();
         let has_initializer = bits & 1 != 0;
-        let config = Config {
+        let config = SchedulerConfig {
             workers: 1 + usize::from(bits >> 1 & 1),
             max_tasks_per_worker: (bits & 4 != 0).then_some(3),
             restart_limit: if bits & 8 != 0 { 1 } else { u32::MAX },
@@ -147,15 +147,15 @@ impl World {
             (3, Some(peer)) => peer.scribble(input.word(), input.bytes()),
             (4, Some(peer)) => {
                 peer.end.claim(input.word() as u32, input.word() as u32);
-                let draft = peer.end.replies.draft_end(input.word() as usize);
+                let draft = peer.end.replies.unpublished_end(input.word() as usize);
                 peer.end.begin_item(input.word() as u32, draft);
                 peer.end.stamp(input.word());
             }
             (5, Some(peer)) => peer.end.note(input.bytes()),
             (6, _) => self.engine.route(),
             (7, _) if !self.jobs.is_empty() => {
-                let slot = &self.jobs[input.below(self.jobs.len())].slot;
-                let (id, call) = (slot.job(), slot.call());
+                let completion = &self.jobs[input.below(self.jobs.len())].completion;
+                let (id, call) = (completion.job(), completion.call());
                 let runs = input.byte() & 1 != 0;
                 self.has_cancelled |= match call {
                     Some(_) => self.engine.cancel(id, call),
@@ -177,7 +177,7 @@ impl World {
         let (kind, bits) = (input.below(KINDS.len()), input.byte());
         let items = if bits & 1 != 0 { input.below(ITEMS_MAX) as u32 } else { 1 };
         let entry = (KINDS[kind].entry)();
-        let terms = Terms {
+        let spec = JobSpec {
             task: entry.index(),
             timeout: (bits & 2 != 0).then_some(1),
             retries: u32::from(bits >> 2 & 1),
@@ -190,25 +190,25 @@ impl World {
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];
-        let slot = if is_map {
-            let landing = if terms.bulk { (KINDS[kind].landing)(items as usize) } else { None };
-            let mut slot = None;
-            let id = self.engine.scheduler.submit(terms, |id| {
-                let slot = slot.insert(SlotRef::new(&Rack::of_map(&OWNER, id), 0));
-                let mut payload = Payload::of_map(entry, terms.timeout.unwrap_or(0), slot.clone(), landing);
+        let completion = if is_map {
+            let result_buffer = if spec.bulk { (KINDS[kind].result_buffer)(items as usize) } else { None };
+            let mut completion = None;
+            let id = self.engine.scheduler.submit(spec, |id| {
+                let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id), 0));
+                let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
                 let block = Block::new(0, items, Some(8), Content::Own(bytes));
-                payload.blocks.push(block, &mut Vec::new());
-                payload
+                record.blocks.push(block, &mut Vec::new());
+                record
             });
-            self.engine.scheduler.feed(id, 0, items);
+            self.engine.scheduler.add_items(id, 0, items);
             self.engine.scheduler.seal(id);
-            slot.expect("the payload has been made")
+            completion.expect("the record has been made")
         } else {
-            let call = Call { entry, args: Bytes::copy_of(&bytes), args_size: Some(8), whole: false };
-            let Ok(slot) = self.engine.call(&OWNER, terms, call) else { return };
-            slot
+            let call = Call { entry, args: Bytes::copy_of(&bytes), args_size: Some(8), raw: false };
+            let Ok(completion) = self.engine.call(&OWNER, spec, call) else { return };
+            completion
         };
-        self.jobs.push(Job { slot, kind, items });
+        self.jobs.push(HostileJob { completion, kind, items });
     }
 
     fn work(&mut self, worker: WorkerId) {
@@ -227,8 +227,8 @@ impl World {
     /// What the threads of a pool do for the engine.
     fn carry_out(&mut self) {
         self.engine.act();
-        while let Some(errands) = self.engine.errands.take() {
-            for worker in errands.launches {
+        while let Some(deferred) = self.engine.deferred.take() {
+            for worker in deferred.launches {
                 let (peer, lane) = Peer::new(self.next_pid);
                 self.next_pid += 1;
                 self.engine.next_incarnation(worker);
@@ -245,13 +245,13 @@ impl World {
         for worker in 0..self.peers.len() {
             self.die(worker, 9);
         }
-        self.run_until(|world| world.jobs.iter().all(|job| job.slot.is_finished()));
+        self.run_until(|world| world.jobs.iter().all(|job| job.completion.is_finished()));
         assert_eq!(self.engine.scheduler.unsettled(), 0);
         assert_eq!(self.engine.counts.0.jobs_finished, self.jobs.len() as u64, "each job ends once");
         let jobs = std::mem::take(&mut self.jobs);
         let items: u64 = jobs.iter().map(|job| u64::from(job.items)).sum();
         let settled = self.engine.counts.0.items_succeeded + self.engine.counts.0.items_failed;
-        let is_complete = !self.has_cancelled && jobs.iter().all(|job| job.slot.rest().is_none());
+        let is_complete = !self.has_cancelled && jobs.iter().all(|job| job.completion.rest().is_none());
         assert!(settled == items || (settled < items && !is_complete), "{settled} of {items} items have an outcome");
         jobs.iter().for_each(check);
         self.engine.scheduler.close();
@@ -266,7 +266,7 @@ impl World {
                 return;
             }
             for worker in 0..self.peers.len() {
-                if self.engine.scheduler.is_doomed(worker) {
+                if self.engine.scheduler.is_killed(worker) {
                     self.die(worker, 9);
                 }
                 self.work(worker);
@@ -282,12 +282,12 @@ impl World {
 }
 
 /// Each item has one outcome, and the caller gets it.
-fn check(job: &Job) {
-    let (mut parts, landing) = match job.slot.take() {
-        Parts::Landed(landed) => (landed.others, Some(landed.landing)),
+fn check(job: &HostileJob) {
+    let (mut parts, result_buffer) = match job.completion.take() {
+        Parts::Buffered(buffered) => (buffered.others, Some(buffered.result_buffer)),
         parts => (parts.into_iter().collect(), None),
     };
-    parts.extend(job.slot.short().map(|bytes| Part { first: 0, items: 1, whole: false, values: Ok(bytes) }));
+    parts.extend(job.completion.short().map(|bytes| Part { first: 0, items: 1, raw: false, values: Ok(bytes) }));
     parts.sort_by_key(|part| part.first);
     let mut next = 0;
     for part in &parts {
@@ -295,8 +295,8 @@ fn check(job: &Job) {
         next = part.first + u64::from(part.items);
     }
     let delivered: u32 = parts.iter().map(|part| part.items).sum();
-    let rest = job.slot.rest();
-    let is_complete = delivered == job.items || rest.is_some() || landing.is_some();
+    let rest = job.completion.rest();
+    let is_complete = delivered == job.items || rest.is_some() || result_buffer.is_some();
     assert!(next <= job.items.into() && is_complete, "an item has no outcome");
-    assert_eq!((KINDS[job.kind].results)(parts, rest, landing, job.items.into()), job.items as usize);
+    assert_eq!((KINDS[job.kind].results)(parts, rest, result_buffer, job.items.into()), job.items as usize);
 }

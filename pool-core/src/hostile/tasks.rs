@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::caller::outcome::{self, Gathered};
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::Encoder;
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::engine::Initializer;
 use crate::error::Error;
-use crate::job::completion::{Part, Slot};
+use crate::job::completion::{Completion, Part};
 use crate::pool_task;
 use crate::task::Task;
 use crate::task::table::Entry;
@@ -50,7 +50,7 @@ fn units(x: u64) -> Vec<Unit> {
 }
 
 /// Where results land, if they do.
-type Place = Option<Box<dyn Landing>>;
+type Place = Option<Box<dyn ResultBuffer>>;
 
 /// A task, without its type.
 pub(super) struct Kind {
@@ -60,7 +60,7 @@ pub(super) struct Kind {
     /// How many results the caller gets of what has been delivered.
     pub(super) results: fn(Vec<Part>, Option<Error>, Place, u64) -> usize,
     /// Where so many results land.
-    pub(super) landing: fn(usize) -> Place,
+    pub(super) result_buffer: fn(usize) -> Place,
 }
 
 pub(super) const KINDS: [Kind; 5] = [
@@ -82,7 +82,7 @@ pub(super) fn initializer() -> Initializer {
 }
 
 const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
-    Kind { entry: T::entry, honest, results: results::<T>, landing: T::landing }
+    Kind { entry: T::entry, honest, results: results::<T>, result_buffer: T::result_buffer }
 }
 
 fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
@@ -91,24 +91,24 @@ fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
     item.expect("a vector was asked for")
 }
 
-fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, landing: Place, items: u64) -> usize {
-    let slot = Slot::default();
+fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, result_buffer: Place, items: u64) -> usize {
+    let completion = Completion::default();
     for part in parts {
-        slot.deliver(part);
+        completion.deliver(part);
     }
-    slot.finish(rest, landing);
+    completion.finish(rest, result_buffer);
     let mut gathered = Gathered::<T>::with_capacity(0);
-    gathered.finish(&slot, items);
+    gathered.finish(&completion, items);
     gathered.into_results().len()
 }
 
 /// Takes the bytes for the results of each task, in each of the ways in which they come.
 pub(super) fn decode_as_results(items: u32, bytes: &[u8]) {
     for kind in &KINDS {
-        let part = |items, whole| vec![Part { first: 0, items, whole, values: Ok(Bytes::copy_of(bytes)) }];
+        let part = |items, raw| vec![Part { first: 0, items, raw, values: Ok(Bytes::copy_of(bytes)) }];
         let count = items as usize;
         assert_eq!((kind.results)(part(items, false), None, None, items.into()), count);
-        assert_eq!((kind.results)(part(items, false), None, (kind.landing)(0), items.into()), count);
+        assert_eq!((kind.results)(part(items, false), None, (kind.result_buffer)(0), items.into()), count);
         assert_eq!((kind.results)(part(1, true), None, None, 1), 1);
     }
 }

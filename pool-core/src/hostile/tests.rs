@@ -16,7 +16,7 @@ use crate::task::Task;
 /// Mutations tried beside the inputs themselves.
 const MUTATIONS: usize = 3000;
 /// One that takes longer will not end.
-const PATIENCE: Duration = Duration::from_secs(300);
+const BACKOFF: Duration = Duration::from_secs(300);
 
 #[test]
 fn values_of_the_corpus() {
@@ -31,7 +31,7 @@ fn replies_of_the_corpus() {
 /// What the caller gets of `items` values that are said to be in these bytes.
 fn results<T: Task>(_task: T, items: u32, bytes: &[u8]) -> Vec<Result<T::Output, Error>> {
     let mut results = Vec::new();
-    let part = Part { first: 0, items, whole: false, values: Ok(Bytes::copy_of(bytes)) };
+    let part = Part { first: 0, items, raw: false, values: Ok(Bytes::copy_of(bytes)) };
     decode::<T>(part, true, |_, result| results.push(result));
     results
 }
@@ -91,7 +91,7 @@ fn run_watched(name: &str, input: Vec<u8>, run: fn(&[u8])) {
         run(&input);
     };
     let thread = thread::Builder::new().stack_size(2 << 20).spawn(body).expect("a thread can be started");
-    let waited = told.recv_timeout(PATIENCE);
+    let waited = told.recv_timeout(BACKOFF);
     assert_eq!(waited, Err(mpsc::RecvTimeoutError::Disconnected), "it does not end: {text}");
     assert!(thread.join().is_ok(), "it panics: {text}");
 }

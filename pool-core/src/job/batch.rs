@@ -1,88 +1,93 @@
-//! Slots that are made together, and the handles of single ones.
+//! Completions that are made together, and the handles of single ones.
 
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::host::Shared;
-use crate::job::completion::Slot;
+use crate::host::Host;
+use crate::job::completion::Completion;
 use crate::scheduler::JobId;
 
-/// Slots that are made at once, for calls that are submitted one after the other, or the one of a map; and whose they
+/// Completions that are made at once, for calls that are submitted one after the other, or the one of a map; and whose they
 /// are.
 #[derive(Debug)]
-pub(crate) struct Rack {
-    shared: Arc<Shared>,
+pub(crate) struct Batch {
+    host: Arc<Host>,
     job: JobId,
     /// The number of the first call in its job; a map has none.
     first: Option<u64>,
-    slots: Slots,
+    completions: Completions,
 }
 
 /// No allocation of its own for the one of a map, or of a call alone.
 #[derive(Debug)]
-enum Slots {
-    One(Slot),
-    Many(Box<[Slot]>),
+enum Completions {
+    One(Completion),
+    Many(Box<[Completion]>),
 }
 
-impl Rack {
-    pub(crate) fn of_map(shared: &Arc<Shared>, job: JobId) -> Arc<Self> {
-        Arc::new(Rack { shared: Arc::clone(shared), job, first: None, slots: Slots::One(Slot::default()) })
+impl Batch {
+    pub(crate) fn of_map(host: &Arc<Host>, job: JobId) -> Arc<Self> {
+        Arc::new(Batch {
+            host: Arc::clone(host),
+            job,
+            first: None,
+            completions: Completions::One(Completion::default()),
+        })
     }
 
     #[inline]
-    pub(crate) fn of_calls(shared: &Arc<Shared>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
-        let slots = match calls {
-            1 => Slots::One(Slot::default()),
-            _ => Slots::Many((0..calls).map(|_| Slot::default()).collect()),
+    pub(crate) fn of_calls(host: &Arc<Host>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
+        let completions = match calls {
+            1 => Completions::One(Completion::default()),
+            _ => Completions::Many((0..calls).map(|_| Completion::default()).collect()),
         };
-        Arc::new(Rack { shared: Arc::clone(shared), job, first: Some(first), slots })
+        Arc::new(Batch { host: Arc::clone(host), job, first: Some(first), completions })
     }
 
     #[inline]
-    pub(crate) fn slots(&self) -> &[Slot] {
-        match &self.slots {
-            Slots::One(slot) => std::slice::from_ref(slot),
-            Slots::Many(slots) => slots,
+    pub(crate) fn completions(&self) -> &[Completion] {
+        match &self.completions {
+            Completions::One(completion) => std::slice::from_ref(completion),
+            Completions::Many(completions) => completions,
         }
     }
 }
 
-/// One slot of a rack.
+/// One completion of a batch.
 #[derive(Clone, Debug)]
-pub(crate) struct SlotRef {
-    rack: Arc<Rack>,
+pub(crate) struct CompletionRef {
+    batch: Arc<Batch>,
     index: u32,
 }
 
-impl SlotRef {
+impl CompletionRef {
     #[inline]
-    pub(crate) fn new(rack: &Arc<Rack>, index: u32) -> Self {
-        SlotRef { rack: Arc::clone(rack), index }
+    pub(crate) fn new(batch: &Arc<Batch>, index: u32) -> Self {
+        CompletionRef { batch: Arc::clone(batch), index }
     }
 
     #[inline]
-    pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.rack.shared
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.batch.host
     }
 
     #[inline]
     pub(crate) fn job(&self) -> JobId {
-        self.rack.job
+        self.batch.job
     }
 
     /// The number of the call in its job, if it is one.
     #[inline]
     pub(crate) fn call(&self) -> Option<u64> {
-        Some(self.rack.first? + u64::from(self.index))
+        Some(self.batch.first? + u64::from(self.index))
     }
 }
 
-impl Deref for SlotRef {
-    type Target = Slot;
+impl Deref for CompletionRef {
+    type Target = Completion;
 
     #[inline]
-    fn deref(&self) -> &Slot {
-        &self.rack.slots()[self.index as usize]
+    fn deref(&self) -> &Completion {
+        &self.batch.completions()[self.index as usize]
     }
 }

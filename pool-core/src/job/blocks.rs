@@ -1,4 +1,4 @@
-//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the slots for
+//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
 use std::collections::VecDeque;
@@ -9,10 +9,10 @@ use pool_ipc::Written;
 
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::FRAME;
-use crate::host::Shared;
+use crate::host::Host;
 use crate::job::Call;
-use crate::job::batch::{Rack, SlotRef};
-use crate::job::completion::Slot;
+use crate::job::batch::{Batch, CompletionRef};
+use crate::job::completion::Completion;
 use crate::job::waiters::Waiters;
 use crate::lane::RECORD_BYTES;
 use crate::scheduler::{CALLS_MAX, JobId};
@@ -51,9 +51,9 @@ pub(crate) struct Block {
     /// Bytes of each item; `None` if each stands behind its length.
     item_size: Option<usize>,
     /// They are the only argument of the only item, without a frame.
-    whole: bool,
+    raw: bool,
     /// Of calls, with a place for each, and some to spare.
-    rack: Option<Arc<Rack>>,
+    batch: Option<Arc<Batch>>,
     bytes: Content,
     /// An item and where it begins: chunks are mostly cut one after the other.
     cursor: (u32, usize),
@@ -108,7 +108,7 @@ impl Deref for Content {
 impl Block {
     #[inline]
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, whole: false, rack: None, bytes, cursor: (0, 0) }
+        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, cursor: (0, 0) }
     }
 
     /// The first of its items, and how many there are.
@@ -159,9 +159,9 @@ impl Block {
 
     /// Takes the call behind the last, if its arguments can stand there.
     #[inline]
-    fn add(&mut self, number: u64, args: &[u8]) -> Option<SlotRef> {
-        let rack = self.rack.as_ref().filter(|rack| rack.slots().len() > self.items as usize)?;
-        if self.whole || self.end() != number || args.len() > BESIDE_MAX {
+    fn add(&mut self, number: u64, args: &[u8]) -> Option<CompletionRef> {
+        let batch = self.batch.as_ref().filter(|batch| batch.completions().len() > self.items as usize)?;
+        if self.raw || self.end() != number || args.len() > BESIDE_MAX {
             return None;
         }
         let Content::Own(bytes) = &mut self.bytes else { return None };
@@ -169,24 +169,24 @@ impl Block {
             return None;
         }
         bytes.extend_from_slice(args);
-        let slot = SlotRef::new(rack, self.items);
+        let completion = CompletionRef::new(batch, self.items);
         self.items += 1;
         self.left += 1;
-        Some(slot)
+        Some(completion)
     }
 
-    /// The slot of a call that is not settled.
+    /// The completion of a call that is not settled.
     #[inline]
-    fn slot(&self, number: u64) -> Option<&Slot> {
-        let slot = self.rack.as_ref()?.slots().get((number - self.first) as usize)?;
-        (!slot.is_finished()).then_some(slot)
+    fn completion(&self, number: u64) -> Option<&Completion> {
+        let completion = self.batch.as_ref()?.completions().get((number - self.first) as usize)?;
+        (!completion.is_finished()).then_some(completion)
     }
 }
 
 /// Arguments of items that go in one chunk.
 pub(crate) struct Args<'b> {
     /// They travel whole.
-    pub(crate) whole: bool,
+    pub(crate) raw: bool,
     content: &'b mut Content,
     range: Range<usize>,
 }
@@ -219,15 +219,15 @@ impl Blocks {
         spare.append(&mut self.spare);
     }
 
-    /// Takes the next call of the job: its slot, and whether it stands beside the one before.
+    /// Takes the next call of the job: its completion, and whether it stands beside the one before.
     #[inline]
-    pub(crate) fn push_call(&mut self, shared: &Arc<Shared>, job: JobId, number: u64, call: Call) -> (SlotRef, bool) {
+    pub(crate) fn push_call(&mut self, host: &Arc<Host>, job: JobId, number: u64, call: Call) -> (CompletionRef, bool) {
         let last = self.queue.back_mut();
-        let rack_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
-        if let Some(slot) = last.filter(|_| !call.whole).and_then(|last| last.add(number, &call.args)) {
-            return (slot, true);
+        let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
+        if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
+            return (completion, true);
         }
-        let Call { args, args_size, whole, .. } = call;
+        let Call { args, args_size, raw, .. } = call;
         let bytes = match args {
             Bytes::Heap(bytes) => bytes,
             Bytes::Inline(..) => {
@@ -237,16 +237,16 @@ impl Blocks {
                 bytes
             }
         };
-        let rack = Rack::of_calls(shared, job, number, rack_size);
-        let slot = SlotRef::new(&rack, 0);
+        let batch = Batch::of_calls(host, job, number, batch_size);
+        let completion = CompletionRef::new(&batch, 0);
         let block = Block::new(number, 1, args_size, Content::Own(bytes));
-        self.queue.push_back(Block { whole, rack: Some(rack), ..block });
-        (slot, false)
+        self.queue.push_back(Block { raw, batch: Some(batch), ..block });
+        (completion, false)
     }
 
     /// Whether there is a call of this number that is not settled.
     pub(crate) fn has_call(&self, number: u64) -> bool {
-        self.position(number).is_some_and(|at| self.queue[at].slot(number).is_some())
+        self.position(number).is_some_and(|at| self.queue[at].completion(number).is_some())
     }
 
     /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
@@ -254,20 +254,20 @@ impl Blocks {
     pub(crate) fn complete(
         &mut self,
         number: u64,
-        outcome: impl FnOnce(&Slot) -> Option<Waiters>,
+        outcome: impl FnOnce(&Completion) -> Option<Waiters>,
     ) -> Option<Option<Waiters>> {
         let at = self.position(number)?;
-        let waiters = outcome(self.queue[at].slot(number)?);
+        let waiters = outcome(self.queue[at].completion(number)?);
         self.settled_at(at, 1);
         Some(waiters)
     }
 
-    /// Gives up all calls: `each` gets the slots of those that are not settled.
+    /// Gives up all calls: `each` gets the completions of those that are not settled.
     #[inline]
-    pub(crate) fn drain_slots(&mut self, mut each: impl FnMut(&Slot)) {
+    pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(&Completion)) {
         while let Some(block) = self.queue.pop_front() {
-            let slots = block.rack.iter().flat_map(|rack| rack.slots()).take(block.items as usize);
-            slots.filter(|slot| !slot.is_finished()).for_each(&mut each);
+            let completions = block.batch.iter().flat_map(|batch| batch.completions()).take(block.items as usize);
+            completions.filter(|completion| !completion.is_finished()).for_each(&mut each);
         }
     }
 
@@ -284,7 +284,7 @@ impl Blocks {
         let block = &mut self.queue[at];
         let item = (first - block.first) as u32;
         let range = block.offset(item)..block.offset(item + items);
-        Some(Args { whole: block.whole, content: &mut block.bytes, range })
+        Some(Args { raw: block.raw, content: &mut block.bytes, range })
     }
 
     /// These items are settled: their arguments can go when their block is through.
@@ -368,7 +368,7 @@ impl Blocks {
     #[cold]
     fn empty(&mut self, at: usize) -> Content {
         let block = &mut self.queue[at];
-        block.rack = None;
+        block.batch = None;
         let bytes = std::mem::replace(&mut block.bytes, Content::Own(Vec::new()));
         self.empty += 1;
         self.drop_empty();

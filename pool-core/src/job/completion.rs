@@ -4,22 +4,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use crate::codec::bytes::{Bytes, INLINE};
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::status::{LENGTH, Status};
 pub(crate) use crate::job::waiters::Waiter;
-use crate::job::waiters::{Arrivals, Waiters};
+use crate::job::waiters::{CompletionQueue, Waiters};
 
 /// Of a map, or of one call. There may be ten million.
 #[derive(Debug, Default)]
-pub(crate) struct Slot {
-    /// With the value of a call if it is [short](Slot::short), as most are: nobody has to lock anything for it.
+pub(crate) struct Completion {
+    /// With the value of a call if it is [short](Completion::short), as most are: nobody has to lock anything for it.
     status: Status,
     /// All else.
     inbox: Mutex<Option<Box<Inbox>>>,
 }
 
-const _: () = assert!(INLINE <= LENGTH as usize && size_of::<Slot>() <= 40);
+const _: () = assert!(INLINE <= LENGTH as usize && size_of::<Completion>() <= 40);
 
 #[derive(Debug, Default)]
 struct Inbox {
@@ -35,7 +35,7 @@ pub(crate) struct Part {
     pub(crate) first: u64,
     pub(crate) items: u32,
     /// The one value is its bytes, without a frame.
-    pub(crate) whole: bool,
+    pub(crate) raw: bool,
     pub(crate) values: Result<Bytes, Error>,
 }
 
@@ -54,13 +54,13 @@ pub(crate) enum Parts {
     One(Part),
     Many(Vec<Part>),
     /// Of a map that is finished.
-    Landed(Box<Landed>),
+    Buffered(Box<Buffered>),
 }
 
 /// Values that have landed, and what else there was.
 #[derive(Debug)]
-pub(crate) struct Landed {
-    pub(crate) landing: Box<dyn Landing>,
+pub(crate) struct Buffered {
+    pub(crate) result_buffer: Box<dyn ResultBuffer>,
     pub(crate) others: Vec<Part>,
 }
 
@@ -73,9 +73,9 @@ impl Parts {
                 parts.push(part);
                 *self = Parts::Many(parts);
             }
-            Parts::Landed(mut landed) => {
-                landed.others.push(part);
-                *self = Parts::Landed(landed);
+            Parts::Buffered(mut buffered) => {
+                buffered.others.push(part);
+                *self = Parts::Buffered(buffered);
             }
         }
     }
@@ -86,7 +86,7 @@ impl Parts {
             Parts::None => &[],
             Parts::One(part) => std::slice::from_ref(part),
             Parts::Many(parts) => parts,
-            Parts::Landed(landed) => &landed.others,
+            Parts::Buffered(buffered) => &buffered.others,
         }
     }
 }
@@ -100,12 +100,12 @@ impl IntoIterator for Parts {
             Parts::None => None.into_iter().chain(Vec::new()),
             Parts::One(part) => Some(part).into_iter().chain(Vec::new()),
             Parts::Many(parts) => None.into_iter().chain(parts),
-            Parts::Landed(landed) => None.into_iter().chain(landed.others),
+            Parts::Buffered(buffered) => None.into_iter().chain(buffered.others),
         }
     }
 }
 
-impl Slot {
+impl Completion {
     #[inline]
     fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,14 +145,14 @@ impl Slot {
     }
 
     /// Nothing more will come; `rest` says why, if items are missing.
-    pub(crate) fn finish(&self, rest: Option<Error>, landing: Option<Box<dyn Landing>>) -> Option<Waiters> {
+    pub(crate) fn finish(&self, rest: Option<Error>, result_buffer: Option<Box<dyn ResultBuffer>>) -> Option<Waiters> {
         let mut inbox = self.inbox();
-        if rest.is_some() || landing.is_some() {
+        if rest.is_some() || result_buffer.is_some() {
             let inbox = inbox.get_or_insert_default();
             inbox.rest = rest;
-            if let Some(landing) = landing {
+            if let Some(result_buffer) = result_buffer {
                 let others = std::mem::take(&mut inbox.parts).into_iter().collect();
-                inbox.parts = Parts::Landed(Box::new(Landed { landing, others }));
+                inbox.parts = Parts::Buffered(Box::new(Buffered { result_buffer, others }));
             }
         }
         self.end(&mut inbox)
@@ -164,13 +164,13 @@ impl Slot {
         self.status.is_finished()
     }
 
-    /// Whether there is something to [take](Slot::take), or never will be.
+    /// Whether there is something to [take](Completion::take), or never will be.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
         self.status.has_news()
     }
 
-    /// The value of a finished call, if it is of a few bytes; it stays. All else is to be [taken](Slot::take).
+    /// The value of a finished call, if it is of a few bytes; it stays. All else is to be [taken](Completion::take).
     #[inline]
     pub(crate) fn short(&self) -> Option<Bytes> {
         self.status.short().map(|(words, length)| Bytes::of_words(words, length))
@@ -184,12 +184,12 @@ impl Slot {
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
-    /// Another slot with the same outcome, which can be taken from there while it stays here. Of a map whose values have
+    /// Another completion with the same outcome, which can be taken from there while it stays here. Of a map whose values have
     /// landed it has the others: those that have landed are values for sure.
-    pub(crate) fn copy(&self) -> Slot {
-        let copy = Slot::default();
+    pub(crate) fn copy(&self) -> Completion {
+        let copy = Completion::default();
         if let Some(bytes) = self.short() {
-            copy.complete(Part { first: 0, items: 1, whole: false, values: Ok(bytes) });
+            copy.complete(Part { first: 0, items: 1, raw: false, values: Ok(bytes) });
             return copy;
         }
         let inbox = self.inbox();
@@ -248,8 +248,8 @@ impl Slot {
     }
 
     /// Nobody waits for these any longer.
-    pub(crate) fn forget(&self, arrivals: &Arc<Arrivals>) {
-        drop(self.take_waiters(|waiter| waiter.is_of(arrivals)));
+    pub(crate) fn forget(&self, queue: &Arc<CompletionQueue>) {
+        drop(self.take_waiters(|waiter| waiter.is_of(queue)));
     }
 
     fn take_waiters(&self, which: impl Fn(&Waiter) -> bool) -> Option<Waiters> {
@@ -282,15 +282,15 @@ mod tests {
     #[test]
     fn short_values_of_any_length_stay() {
         for length in 0..=INLINE as u8 {
-            let slot = Slot::default();
-            assert!(slot.short().is_none() && !slot.is_finished());
-            assert!(slot.complete_short([u64::MAX, 7], length).is_none());
+            let completion = Completion::default();
+            assert!(completion.short().is_none() && !completion.is_finished());
+            assert!(completion.complete_short([u64::MAX, 7], length).is_none());
             let mut bytes = [0xff; INLINE];
             bytes[8..].copy_from_slice(&[7, 0, 0, 0, 0, 0, 0]);
             for _ in 0..2 {
-                assert_eq!(slot.short().as_deref(), Some(&bytes[..length.into()]));
+                assert_eq!(completion.short().as_deref(), Some(&bytes[..length.into()]));
             }
-            assert!(slot.is_finished() && slot.is_success() && slot.set_waiter(callback()).is_err());
+            assert!(completion.is_finished() && completion.is_success() && completion.set_waiter(callback()).is_err());
         }
     }
 
@@ -298,28 +298,32 @@ mod tests {
     #[test]
     fn a_waiter_hears_of_a_short_value() {
         const ROUNDS: usize = 20_000;
-        let slots: Vec<_> = (0..ROUNDS).map(|_| Slot::default()).collect();
+        let completions: Vec<_> = (0..ROUNDS).map(|_| Completion::default()).collect();
         let barrier = Barrier::new(2);
         thread::scope(|scope| {
             let values = scope.spawn(|| {
                 barrier.wait();
-                slots.iter().map(|slot| slot.complete_short([1, 2], INLINE as u8).is_some()).collect::<Vec<_>>()
+                completions
+                    .iter()
+                    .map(|completion| completion.complete_short([1, 2], INLINE as u8).is_some())
+                    .collect::<Vec<_>>()
             });
             barrier.wait();
-            let waits: Vec<_> = slots.iter().map(|slot| slot.set_waiter(callback()).is_ok()).collect();
+            let waits: Vec<_> =
+                completions.iter().map(|completion| completion.set_waiter(callback()).is_ok()).collect();
             assert_eq!(values.join().unwrap(), waits, "a waiter that was taken is told, and nobody else");
         });
     }
 
     #[test]
     fn an_abandoned_slot_keeps_nothing() {
-        let part = || Part { first: 0, items: 1, whole: false, values: Ok(Bytes::Heap(vec![0; 100])) };
-        let slot = Slot::default();
-        slot.deliver(part());
-        slot.abandon();
-        slot.deliver(part());
-        assert!(matches!(slot.take(), Parts::None) && !slot.is_finished());
-        slot.complete(part());
-        assert!(matches!(slot.take(), Parts::None) && slot.is_finished());
+        let part = || Part { first: 0, items: 1, raw: false, values: Ok(Bytes::Heap(vec![0; 100])) };
+        let completion = Completion::default();
+        completion.deliver(part());
+        completion.abandon();
+        completion.deliver(part());
+        assert!(matches!(completion.take(), Parts::None) && !completion.is_finished());
+        completion.complete(part());
+        assert!(matches!(completion.take(), Parts::None) && completion.is_finished());
     }
 }

@@ -1,4 +1,4 @@
-//! How far a job is, and the value of a call if it is short: the part of a slot that is read and written without its lock.
+//! How far a job is, and the value of a call if it is short: the part of a completion that is read and written without its lock.
 //! Argued in `waiting.md`.
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, hand_over_order};
@@ -7,7 +7,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, hand_over_order};
 pub(crate) struct Status {
     /// What has happened ([`FINISHED`] ...), and the length of a short value.
     flags: AtomicU8,
-    /// Something has come since the slot was last emptied.
+    /// Something has come since the completion was last emptied.
     fresh: AtomicBool,
     short: [AtomicU64; 2],
 }
@@ -57,7 +57,7 @@ impl Status {
         self.fresh.store(news, Ordering::Release);
     }
 
-    /// Ends a call with the first `length` bytes of these words. True if somebody is to be told, whom the slot's lock guards.
+    /// Ends a call with the first `length` bytes of these words. True if somebody is to be told, whom the completion's lock guards.
     #[inline]
     pub(crate) fn finish_short(&self, words: [u64; 2], length: u8) -> bool {
         self.short.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
@@ -65,13 +65,13 @@ impl Status {
         self.flags.swap(FINISHED | SHORT | length, hand_over_order()) & AWAITED != 0
     }
 
-    /// Ends a job in any other way, under the slot's lock.
+    /// Ends a job in any other way, under the completion's lock.
     #[inline]
     pub(crate) fn finish(&self) {
         self.flags.fetch_or(FINISHED, Ordering::Release);
     }
 
-    /// Notes under the slot's lock that somebody waits; false if the job has ended.
+    /// Notes under the completion's lock that somebody waits; false if the job has ended.
     #[inline]
     pub(crate) fn begin_wait(&self) -> bool {
         self.flags.fetch_or(AWAITED, hand_over_order()) & FINISHED == 0

@@ -16,7 +16,7 @@ pub(crate) enum Waiter {
     /// The waker of a future's latest poll.
     Task(Waker),
     /// A wait for one of several jobs, where this one has this number.
-    OneOf(Arc<Arrivals>, usize),
+    OneOf(Arc<CompletionQueue>, usize),
     /// A function for the outcome.
     Callback(Callback),
 }
@@ -59,8 +59,8 @@ impl Waiter {
         self.thread().is_some_and(|thread| thread == thread::current().id())
     }
 
-    pub(crate) fn is_of(&self, arrivals: &Arc<Arrivals>) -> bool {
-        matches!(self, Waiter::OneOf(own, _) if Arc::ptr_eq(own, arrivals))
+    pub(crate) fn is_of(&self, queue: &Arc<CompletionQueue>) -> bool {
+        matches!(self, Waiter::OneOf(own, _) if Arc::ptr_eq(own, queue))
     }
 }
 
@@ -132,11 +132,11 @@ impl Waiters {
 
 /// Numbers of jobs in the order in which these finish, and the thread that waits for the next.
 #[derive(Debug, Default)]
-pub(crate) struct Arrivals {
+pub(crate) struct CompletionQueue {
     state: Mutex<(VecDeque<usize>, Option<Thread>)>,
 }
 
-impl Arrivals {
+impl CompletionQueue {
     fn state(&self) -> MutexGuard<'_, (VecDeque<usize>, Option<Thread>)> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -208,18 +208,18 @@ mod tests {
 
     #[test]
     fn those_that_are_wanted_are_taken() {
-        let arrivals = Arc::default();
+        let queue = Arc::default();
         let mut place = None;
         assert!(Waiters::take_if(&mut place, |_| true).is_none());
         Waiters::add(&mut place, Waiter::Thread(thread::current()));
-        assert!(Waiters::take_if(&mut place, |waiter| waiter.is_of(&arrivals)).is_none());
+        assert!(Waiters::take_if(&mut place, |waiter| waiter.is_of(&queue)).is_none());
         assert_eq!(names(Waiters::take_if(&mut place, Waiter::is_for_news)), ["Thread"]);
         assert!(place.is_none());
-        Waiters::add(&mut place, Waiter::OneOf(Arc::clone(&arrivals), 0));
+        Waiters::add(&mut place, Waiter::OneOf(Arc::clone(&queue), 0));
         Waiters::add(&mut place, Waiter::AtEnd(other_thread()));
         assert!(Waiters::take_if(&mut place, Waiter::is_for_news).is_none());
         assert!(Waiters::take_if(&mut place, Waiter::is_this_thread).is_none());
-        assert_eq!(names(Waiters::take_if(&mut place, |waiter| waiter.is_of(&arrivals))), ["OneOf"]);
+        assert_eq!(names(Waiters::take_if(&mut place, |waiter| waiter.is_of(&queue))), ["OneOf"]);
         assert_eq!(names(place.take()), ["AtEnd"]);
         Waiters::add(&mut place, Waiter::AtEnd(thread::current()));
         assert_eq!(names(Waiters::take_if(&mut place, Waiter::is_this_thread)), ["AtEnd"]);

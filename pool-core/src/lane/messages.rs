@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::process::panic::PanicReport;
-use crate::worker::limits::Settings;
+use crate::worker::limits::WorkerLimits;
 
 /// Kinds of the records in a call ring.
 pub(crate) mod call {
@@ -24,7 +24,7 @@ pub(crate) mod call {
     /// Flag, of no interest to the worker: it is expected to be over at once.
     pub(crate) const BRIEF: u16 = 1 << 4;
     /// Flag: the body is the bytes of the only argument of the only item, without a frame.
-    pub(crate) const WHOLE: u16 = 1 << 2;
+    pub(crate) const RAW: u16 = 1 << 2;
     /// Flag: the items are calls of different callers, so each value is published before the next item begins.
     pub(crate) const SINGLY: u16 = 1 << 5;
     /// Flag: the body says where in the arena the arguments are.
@@ -46,9 +46,9 @@ pub(crate) mod reply {
     /// Flag: this ends the reply to a call; `info` is the time it took in nanoseconds.
     pub(crate) const LAST: u16 = 1 << 1;
     /// Flag: the worker has grown too large and should be replaced.
-    pub(crate) const WORN: u16 = 1 << 2;
+    pub(crate) const OVER_RSS: u16 = 1 << 2;
     /// Flag: the body is the bytes of the only value, without a frame.
-    pub(crate) const WHOLE: u16 = 1 << 3;
+    pub(crate) const RAW: u16 = 1 << 3;
 }
 
 /// Why an item has no value although its worker lives. If it is known how long the item ran, that follows in nanoseconds.
@@ -147,9 +147,9 @@ pub(crate) struct Greeting {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Role {
     /// Fork (or spawn) workers for the host with this pid, under this umask; hub and working directory come along.
-    Server { host: u32, spawn: bool, umask: Option<u32>, settings: Settings },
+    Server { host: u32, spawn: bool, umask: Option<u32>, settings: WorkerLimits },
     /// Be a worker; lane and hub come along.
-    Worker { worker: u32, incarnation: u32, server: u32, settings: Settings },
+    Worker { worker: u32, incarnation: u32, server: u32, settings: WorkerLimits },
 }
 
 #[cfg(test)]

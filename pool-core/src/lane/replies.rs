@@ -6,7 +6,7 @@ use super::{Lane, Taken, is_small_for};
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
-use crate::codec::number_buffer::Landing;
+use crate::codec::number_buffer::ResultBuffer;
 use crate::lane::messages::reply;
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
@@ -22,9 +22,9 @@ pub(crate) struct Reply {
     pub(crate) items: u32,
     pub(crate) failed: bool,
     pub(crate) last: bool,
-    pub(crate) worn: bool,
+    pub(crate) over_rss: bool,
     /// The body is the one value's own bytes.
-    pub(crate) whole: bool,
+    pub(crate) raw: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Body,
 }
@@ -49,7 +49,7 @@ impl Lane {
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
         let mut round_ends = None;
         loop {
-            if self.is_garbled {
+            if self.is_corrupt {
                 return Ok(None);
             }
             self.end.calls.check()?;
@@ -95,10 +95,10 @@ impl Lane {
                 self.brief -= usize::from(sent.brief);
             }
             let failed = header.kind == reply::FAILED;
-            let worn = header.flags & reply::WORN != 0;
-            let whole = header.flags & reply::WHOLE != 0;
+            let over_rss = header.flags & reply::OVER_RSS != 0;
+            let raw = header.flags & reply::RAW != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
-            return Ok(Some(Reply { seq, items, failed, last, worn, whole, elapsed, body }));
+            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, elapsed, body }));
         }
     }
 
@@ -142,9 +142,15 @@ impl Lane {
     /// # Errors
     ///
     /// The body, if it is not.
-    pub(crate) fn land(&mut self, body: Body, first: u64, items: u32, landing: &mut dyn Landing) -> Result<(), Body> {
+    pub(crate) fn store(
+        &mut self,
+        body: Body,
+        first: u64,
+        items: u32,
+        result_buffer: &mut dyn ResultBuffer,
+    ) -> Result<(), Body> {
         match body {
-            Body::InRing(record) if landing.land(first, items, &self.end.replies, &record) => {
+            Body::InRing(record) if result_buffer.store(first, items, &self.end.replies, &record) => {
                 self.release(&record);
                 Ok(())
             }
@@ -162,7 +168,7 @@ impl Lane {
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
-        let is_it = kind == reply::VALUES && flags & (MORE | reply::WHOLE) == 0 && seq == taken.seq;
+        let is_it = kind == reply::VALUES && flags & (MORE | reply::RAW) == 0 && seq == taken.seq;
         if !is_it || record.len < taken.bytes {
             return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
         }
@@ -187,12 +193,12 @@ impl Lane {
 fn is_reply(header: &Header) -> bool {
     let has = |flag: u16| header.flags & flag != 0;
     let says_something = match header.kind {
-        reply::VALUES if has(reply::WHOLE) => header.count == 1,
+        reply::VALUES if has(reply::RAW) => header.count == 1,
         reply::VALUES => header.count > 0 || has(reply::LAST),
-        reply::FAILED => header.count == 1 && !has(reply::WHOLE),
+        reply::FAILED => header.count == 1 && !has(reply::RAW),
         _ => false,
     };
-    says_something && !has(!(MORE | reply::LAST | reply::WORN | reply::WHOLE))
+    says_something && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW))
 }
 
 #[cold]

@@ -10,7 +10,7 @@ use crate::lane::messages::call;
 
 /// A call that is out, or about to go.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentRequest {
     pub(super) seq: u32,
     pub(super) quiet: bool,
     pub(super) silent: bool,
@@ -23,7 +23,7 @@ pub(super) struct Sent {
 
 /// A call that goes when there is room.
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingRequest {
     header: Header,
     body: Cut,
     sent: usize,
@@ -71,7 +71,7 @@ impl Lane {
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
     pub(crate) fn send_cut(&mut self, header: Header, body: Cut) {
         if !self.send(&header, &body) {
-            self.outgoing.push_back(Outgoing { header, body, sent: 0 });
+            self.outgoing.push_back(OutgoingRequest { header, body, sent: 0 });
             self.note_sent(header.kind, header.seq, header.flags, None);
             self.pump();
         }
@@ -98,7 +98,7 @@ impl Lane {
             self.quiet += usize::from(quiet);
             self.silent += usize::from(silent);
             self.brief += usize::from(brief);
-            self.sent.push_back(Sent { seq, quiet, silent, brief, record, segment: None });
+            self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None });
         }
         self.touched = true;
     }
@@ -108,16 +108,16 @@ impl Lane {
     pub(crate) fn pump(&mut self) {
         while let Some(front) = self.outgoing.front() {
             let (sent, bytes) = (front.sent, front.body.len());
-            let is_whole = sent == 0 && self.has_room(bytes);
-            if sent == 0 && !is_whole && self.will_fit(bytes) {
+            let is_raw = sent == 0 && self.has_room(bytes);
+            if sent == 0 && !is_raw && self.will_fit(bytes) {
                 return;
             }
-            let Outgoing { header, body, .. } = &self.outgoing[0];
+            let OutgoingRequest { header, body, .. } = &self.outgoing[0];
             let step = self.end.calls.send(header, body, sent);
             self.touched |= step.position.is_some();
             if step.done {
-                let is_it = |sent: &&mut Sent| header.kind == call::RUN && sent.seq == header.seq;
-                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| is_whole) {
+                let is_it = |sent: &&mut SentRequest| header.kind == call::RUN && sent.seq == header.seq;
+                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| is_raw) {
                     sent.record = step.position;
                 }
                 self.outgoing.pop_front();
@@ -135,8 +135,8 @@ impl Lane {
     pub(super) fn can_pump(&mut self) -> bool {
         match self.outgoing.front() {
             None => false,
-            Some(Outgoing { sent: 0, body, .. }) if self.will_fit(body.len()) => self.end.calls.fits(body.len()),
-            Some(Outgoing { sent, body, .. }) => self.end.calls.takes(body.len() - sent),
+            Some(OutgoingRequest { sent: 0, body, .. }) if self.will_fit(body.len()) => self.end.calls.fits(body.len()),
+            Some(OutgoingRequest { sent, body, .. }) => self.end.calls.takes(body.len() - sent),
         }
     }
 

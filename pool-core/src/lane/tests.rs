@@ -48,8 +48,8 @@ fn what_workers_write_is_taken() {
     let honest = [
         header(reply::VALUES, 0, 3),
         header(reply::VALUES, reply::LAST, 3),
-        header(reply::VALUES, reply::WHOLE, 1),
-        header(reply::VALUES, reply::LAST | reply::WORN, 0),
+        header(reply::VALUES, reply::RAW, 1),
+        header(reply::VALUES, reply::LAST | reply::OVER_RSS, 0),
         header(reply::FAILED, 0, 1),
     ];
     for header in honest {
@@ -72,15 +72,15 @@ fn what_no_worker_writes_is_refused() {
         header(reply::VALUES, (1 << 14) | reply::LAST, 1),
         // It says nothing, and could be said for ever.
         header(reply::VALUES, 0, 0),
-        header(reply::VALUES, reply::WORN, 0),
+        header(reply::VALUES, reply::OVER_RSS, 0),
         // A failure is one item's.
         header(reply::FAILED, 0, 0),
         header(reply::FAILED, reply::LAST, 2),
         header(reply::FAILED, 0, u32::MAX),
         // So is a value as it is.
-        header(reply::VALUES, reply::WHOLE, 2),
-        header(reply::VALUES, reply::WHOLE | reply::LAST, 0),
-        header(reply::FAILED, reply::WHOLE, 1),
+        header(reply::VALUES, reply::RAW, 2),
+        header(reply::VALUES, reply::RAW | reply::LAST, 0),
+        header(reply::FAILED, reply::RAW, 1),
     ];
     for header in hostile {
         let mut victim = Victim::new();
@@ -236,7 +236,7 @@ fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
     victim.lane.pump();
     assert!(victim.lane.has_news(), "or nobody would look");
     assert!(victim.lane.next_reply().is_err());
-    victim.lane.is_garbled = true;
+    victim.lane.is_corrupt = true;
     assert!(!victim.lane.has_news(), "or the host would look for ever");
 }
 
@@ -261,8 +261,8 @@ fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
 /// A worker that is at the last of these items of call 5, and has written so many bytes for each before it.
 fn at_item(worker: &mut WorkerEnd, item: u32, bytes: &[u8]) {
     worker.replies.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
-    worker.journal.claim(5, 9);
-    worker.journal.begin_item(item, worker.replies.draft_end(bytes.len()));
+    worker.progress.claim(5, 9);
+    worker.progress.begin_item(item, worker.replies.unpublished_end(bytes.len()));
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn values_of_a_living_worker_are_taken_once() {
     let reply = lane.next_reply().expect("a reply").expect("the rest");
     assert_eq!((reply.items, reply.last), (1, true));
     assert_eq!(lane.take(reply.body)[..], b"dd"[..]);
-    assert!(lane.take_finished(5, 4).is_none(), "the journal is of a draft that was published");
+    assert!(lane.take_finished(5, 4).is_none(), "the progress is of a draft that was published");
     // The next reply is whole again.
     worker.replies.spare(2)[..2].copy_from_slice(b"ee");
     worker.replies.publish(&last, 2);
@@ -308,7 +308,7 @@ fn a_reply_without_what_was_taken_of_it_is_refused() {
         Header { seq: 5, ..header(reply::VALUES, reply::LAST, 1) },
         Header { seq: 6, ..header(reply::VALUES, reply::LAST, 2) },
         Header { seq: 5, ..header(reply::FAILED, 0, 1) },
-        Header { seq: 5, ..header(reply::VALUES, reply::WHOLE, 1) },
+        Header { seq: 5, ..header(reply::VALUES, reply::RAW, 1) },
     ];
     for lie in lies {
         let Victim { mut lane, mut worker, .. } = Victim::new();

@@ -31,7 +31,7 @@ use crate::launch::{self, LOOK_EVERY, Side};
 use crate::process::output;
 use crate::process::signals;
 use crate::task::table;
-use crate::worker::limits::{OOM_SCORE_BEFORE, Settings};
+use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
 use crate::worker::{self, Worker};
 
 /// Runs before `main` in every process of a program that holds this crate, and returns at once in all but ours.
@@ -175,7 +175,7 @@ fn base_of_executable() -> Option<usize> {
 
 /// Serves the process `host` until it is gone or closes its end. With `spawn`, workers are executables of their own
 /// and are greeted with this fingerprint.
-pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Settings, spawn: Option<u64>) -> ! {
+pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &WorkerLimits, spawn: Option<u64>) -> ! {
     let server = std::process::id();
     signals::prepare_server(&settings.name);
     let mut workers = match Workers::new() {
@@ -258,7 +258,7 @@ fn be_worker(
     lane: Descriptors,
     hub: Descriptors,
     server: u32,
-    settings: &Settings,
+    settings: &WorkerLimits,
     spawn: Option<u64>,
 ) -> ! {
     let &Launch { worker, incarnation } = request;

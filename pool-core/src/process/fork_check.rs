@@ -10,12 +10,12 @@ static FORKS: AtomicU32 = AtomicU32::new(0);
 
 /// One process among its forefathers and copies.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Lineage {
+pub(crate) struct ForkCheck {
     forks: u32,
     pid: u32,
 }
 
-impl Lineage {
+impl ForkCheck {
     /// This process.
     pub(crate) fn here() -> Self {
         extern "C" fn in_child() {
@@ -27,7 +27,7 @@ impl Lineage {
             // - the handler only changes an atomic, which is allowed in a forked child, see pthread_atfork(3).
             unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
         });
-        Lineage { forks: FORKS.load(Ordering::Relaxed), pid: std::process::id() }
+        ForkCheck { forks: FORKS.load(Ordering::Relaxed), pid: std::process::id() }
     }
 
     /// Whether this is that process, and not a copy made with `fork`. A plain load.

@@ -17,10 +17,10 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
 use nix::unistd::{Pid, getppid, setpgid};
-use pool_ipc::Journal;
+use pool_ipc::ProgressWriter;
 
 use crate::lane::messages::{LastWords, exit};
-use crate::process::fork_check::Lineage;
+use crate::process::fork_check::ForkCheck;
 use crate::process::panic;
 use crate::worker::limits::has_memory_limit;
 
@@ -184,9 +184,9 @@ static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
 /// What a dying worker writes with.
 struct Pen {
-    journal: Journal,
-    /// The journal is not there in a copy that a task forks, which has the handlers, too.
-    me: Lineage,
+    progress: ProgressWriter,
+    /// The progress is not there in a copy that a task forks, which has the handlers, too.
+    me: ForkCheck,
 }
 
 /// The kernel keeps this much below a stack free of other mappings.
@@ -196,14 +196,14 @@ const FRAME_MAX: usize = 64 << 10;
 /// Enough for the handler below, even if it unwinds.
 const HANDLER_STACK: usize = 64 << 10;
 
-/// Has a fault of this thread or an abort noted in the journal, before the process dies of it, if it is the end of the
+/// Has a fault of this thread or an abort noted in the progress, before the process dies of it, if it is the end of the
 /// stack or of the memory allowed.
-pub(crate) fn note_deaths(journal: Journal, me: Lineage) {
+pub(crate) fn note_deaths(progress: ProgressWriter, me: ForkCheck) {
     let here = 0u8;
     STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft.min(1 << 40));
     STACK_BYTES.store(limit as usize, Ordering::Relaxed);
-    PEN.store(Box::leak(Box::new(Pen { journal, me })), Ordering::Release);
+    PEN.store(Box::leak(Box::new(Pen { progress, me })), Ordering::Release);
     // Never touched before there is a death: as zeroes it would be the larger part of a small worker's memory.
     let memory = Box::leak(Box::<[u8]>::new_uninit_slice(HANDLER_STACK));
     let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK };
@@ -230,12 +230,12 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     // SAFETY:
     // - it is null, or was made of a `Pen` that is never freed.
     let pen = unsafe { PEN.load(Ordering::Acquire).as_ref() };
-    let journal = pen.filter(|pen| pen.me.is_surely_here()).map(|pen| &pen.journal);
-    match (journal, words) {
-        (Some(journal), Some(words)) => journal.note(words),
+    let progress = pen.filter(|pen| pen.me.is_surely_here()).map(|pen| &pen.progress);
+    match (progress, words) {
+        (Some(progress), Some(words)) => progress.note(words),
         // The hook has noted a panic, but it was caught, or was another thread's: that is not why this thread aborts.
         // `panicking` looks at a counter, and at one of this thread if there is any panic.
-        (Some(journal), None) if !std::thread::panicking() => journal.clear_note(),
+        (Some(progress), None) if !std::thread::panicking() => progress.clear_note(),
         _ => {}
     }
     // Back to where it was raised, where it now kills: faults again, and `abort` raises again.

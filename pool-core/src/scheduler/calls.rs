@@ -3,7 +3,10 @@
 //! No call may suffer from its neighbours, so a chunk of them is claimed, run and answered item by item.
 
 use super::dispatch::SILENCE;
-use super::{Action, Begun, Doom, Job, JobId, Phase, Range, Scheduler, Sent, State, Terms, Verdict, WorkerId};
+use super::{
+    Action, Begun, FailureCause, JobEntry, JobId, JobSpec, KillReason, Phase, Range, Scheduler, SentChunk, State,
+    WorkerId,
+};
 
 /// Calls in one chunk: as many as a worker claims one by one, so that none that has not begun is lost to the others.
 pub(crate) const CALLS_MAX: u32 = 31;
@@ -17,17 +20,17 @@ const DEPTH_ENOUGH: usize = 2;
 impl<P> Scheduler<P> {
     /// A job of one call, its item 0, which others may [join](Scheduler::join). The pool must be open.
     #[inline]
-    pub(crate) fn call(&mut self, terms: Terms, payload: impl FnOnce(JobId) -> P) -> JobId {
+    pub(crate) fn call(&mut self, spec: JobSpec, record: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
-        let id = self.jobs.insert(|id| Job { open: false, ..Job::new(as_calls(terms), payload(id)) });
+        let id = self.jobs.insert(|id| JobEntry { open: false, ..JobEntry::new(as_calls(spec), record(id)) });
         self.join(id, false);
         id
     }
 
     /// The number of a further call, if the job is of calls under these terms and not done.
     #[inline]
-    pub(crate) fn next_call(&self, id: JobId, terms: Terms) -> Option<u64> {
-        let job = self.jobs.get(id).filter(|job| job.payload.is_some() && job.terms == as_calls(terms))?;
+    pub(crate) fn next_call(&self, id: JobId, spec: JobSpec) -> Option<u64> {
+        let job = self.jobs.get(id).filter(|job| job.record.is_some() && job.spec == as_calls(spec))?;
         Some(job.end)
     }
 
@@ -58,21 +61,21 @@ impl<P> Scheduler<P> {
     #[inline]
     fn can_wait(&self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(id) else { return false };
-        !job.terms.urgent
+        !job.spec.urgent
             && job.queued < u64::from(CALLS_MAX)
-            && self.paces[job.terms.task as usize].is_short(CALLS_MAX)
-            && self.workers.iter().all(|slot| slot.in_flight.len() >= DEPTH_ENOUGH || slot.phase == Phase::Vacant)
+            && self.paces[job.spec.task as usize].is_short(CALLS_MAX)
+            && self.workers.iter().all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant)
     }
 
     /// Ends one call, which must not have ended: if it waits it is left out, if it was sent and has not begun it is taken
     /// back, if it runs its worker is killed. False if the job had ended.
     pub(crate) fn cancel_call(&mut self, id: JobId, item: u64) -> bool {
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return false };
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
         if job.unsettled == 1 {
             return self.cancel(id, true);
         }
-        job.records.entry(item).or_default().struck = true;
-        self.actions.push_back(Action::Fail { worker: None, job: id, item, verdict: Verdict::Cancelled });
+        job.records.entry(item).or_default().cancelled = true;
+        self.actions.push_back(Action::Fail { worker: None, job: id, item, cause: FailureCause::Cancelled });
         if !self.take_from_worker(id, item) {
             self.leave_waiting(id, item);
         }
@@ -81,9 +84,10 @@ impl<P> Scheduler<P> {
 
     /// Has the worker that was sent the struck item give it back, or be killed if it runs it; false if there is none.
     fn take_from_worker(&mut self, id: JobId, item: u64) -> bool {
-        let holds = |sent: &&mut Sent| sent.range.job == id && (sent.next_item()..sent.range.end()).contains(&item);
+        let holds =
+            |sent: &&mut SentChunk| sent.range.job == id && (sent.next_item()..sent.range.end()).contains(&item);
         let mut workers = self.workers.iter_mut().enumerate();
-        let found = workers.find_map(|(worker, slot)| Some((worker, slot.in_flight.iter_mut().find(holds)?)));
+        let found = workers.find_map(|(worker, state)| Some((worker, state.in_flight.iter_mut().find(holds)?)));
         let Some((worker, sent)) = found else { return false };
         sent.ask_back();
         let (seq, items) = (sent.seq, sent.range.items);
@@ -111,7 +115,7 @@ impl<P> Scheduler<P> {
         }
         self.stale = 0;
         for mut range in std::mem::take(&mut self.queue) {
-            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else { continue };
+            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { continue };
             while let Some(item) = job.first_struck(range) {
                 job.records.remove(&item);
                 let (before, after) = range.without(item);
@@ -125,20 +129,22 @@ impl<P> Scheduler<P> {
     /// How many items of this part of the queue nobody is to run.
     #[cfg(test)]
     pub(super) fn count_stale(&self, range: Range) -> u64 {
-        let job = self.jobs.get(range.job).filter(|job| job.payload.is_some());
+        let job = self.jobs.get(range.job).filter(|job| job.record.is_some());
         let records = job.map(|job| job.records.range(range.first..range.end()));
-        records.map_or(range.items.into(), |records| records.filter(|(_, record)| record.struck).count() as u64)
+        records.map_or(range.items.into(), |records| records.filter(|(_, record)| record.cancelled).count() as u64)
     }
 
     /// Kills the worker if the item that it runs is struck. One that it has claimed and not begun is looked at again.
-    pub(super) fn probe_struck(&mut self, worker: WorkerId, begun: Option<Begun>) {
-        let Some(sent) = self.workers[worker].in_flight.front().filter(|_| self.is_at_struck(worker)) else { return };
-        let is_struck = |begun: &Begun| {
-            let item = sent.range.first + u64::from(begun.item);
-            begun.is_in(sent) && self.jobs.get(sent.range.job).is_some_and(|job| job.has_struck(item))
+    pub(super) fn probe_cancelled(&mut self, worker: WorkerId, begun: Option<Begun>) {
+        let Some(sent) = self.workers[worker].in_flight.front().filter(|_| self.is_at_cancelled(worker)) else {
+            return;
         };
-        if let Some(begun) = begun.filter(is_struck) {
-            self.doom(worker, Doom::Struck { begun });
+        let is_cancelled = |begun: &Begun| {
+            let item = sent.range.first + u64::from(begun.item);
+            begun.is_in(sent) && self.jobs.get(sent.range.job).is_some_and(|job| job.has_cancelled(item))
+        };
+        if let Some(begun) = begun.filter(is_cancelled) {
+            self.kill(worker, KillReason::ItemCancelled { begun });
         } else {
             let at = self.now.saturating_add(SILENCE);
             self.look_again(worker, self.workers[worker].deadline.map_or(at, |deadline| deadline.min(at)));
@@ -147,26 +153,26 @@ impl<P> Scheduler<P> {
 
     /// Whether the chunk that the worker is at has struck items.
     #[inline]
-    pub(super) fn is_at_struck(&self, worker: WorkerId) -> bool {
+    pub(super) fn is_at_cancelled(&self, worker: WorkerId) -> bool {
         let Some(sent) = self.workers[worker].in_flight.front() else { return false };
         let job = self.jobs.get(sent.range.job);
-        job.is_some_and(|job| job.last_struck(sent.next_item()..sent.range.end()).is_some())
+        job.is_some_and(|job| job.last_cancelled(sent.next_item()..sent.range.end()).is_some())
     }
 }
 
 /// How large a chunk is to be is a matter of maps.
-fn as_calls(terms: Terms) -> Terms {
-    Terms { calls: true, chunk_size: None, ..terms }
+fn as_calls(spec: JobSpec) -> JobSpec {
+    JobSpec { calls: true, chunk_size: None, ..spec }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Nanos};
+    use super::super::{Nanos, SchedulerConfig};
     use super::*;
 
     /// Two workers, ready, and that an item of the only task takes so long.
     fn scheduler(item: u64) -> Scheduler<()> {
-        let config = Config {
+        let config = SchedulerConfig {
             workers: 2,
             max_tasks_per_worker: None,
             restart_limit: 3,
@@ -179,7 +185,7 @@ mod tests {
             scheduler.launched(worker);
             scheduler.ready(worker);
         }
-        scheduler.call(Terms::default(), |_| ());
+        scheduler.call(JobSpec::default(), |_| ());
         scheduler.replied(0, 0, 1, true, item);
         while scheduler.next_action().is_some() {}
         scheduler
@@ -187,7 +193,7 @@ mod tests {
 
     /// Submits so many calls, and tells how many each chunk has that is sent meanwhile.
     fn sent(scheduler: &mut Scheduler<()>, calls: u32) -> Vec<u32> {
-        let id = scheduler.call(Terms::default(), |_| ());
+        let id = scheduler.call(JobSpec::default(), |_| ());
         (1..calls).for_each(|_| scheduler.join(id, true));
         let actions = std::iter::from_fn(|| scheduler.next_action());
         let items = |action| if let Action::Send { items, .. } = action { Some(items) } else { None };
@@ -213,10 +219,10 @@ mod tests {
         let mut scheduler = busy_scheduler();
         let before = scheduler.queue.len();
         for _ in 0..1000 {
-            let id = scheduler.call(Terms::default(), |_| ());
+            let id = scheduler.call(JobSpec::default(), |_| ());
             assert!(scheduler.cancel_call(id, 0));
-            let id = scheduler.submit(Terms::default(), |_| ());
-            scheduler.feed(id, 0, 100);
+            let id = scheduler.submit(JobSpec::default(), |_| ());
+            scheduler.add_items(id, 0, 100);
             assert!(scheduler.cancel(id, true));
             assert!(scheduler.queue.len() <= before + 5, "{} ranges", scheduler.queue.len());
         }
@@ -226,7 +232,7 @@ mod tests {
     fn calls_that_are_cancelled_while_they_wait_leave_nothing_behind() {
         let mut scheduler = busy_scheduler();
         let unsettled = scheduler.unsettled();
-        let id = scheduler.call(Terms::default(), |_| ());
+        let id = scheduler.call(JobSpec::default(), |_| ());
         for number in 1..1000 {
             scheduler.join(id, number % 31 != 0);
             assert!(scheduler.cancel_call(id, number));
@@ -244,14 +250,14 @@ mod tests {
     fn calls_that_are_cancelled_between_two_attempts_are_not_run_again() {
         for waits_in_queue in [false, true] {
             let mut scheduler = busy_scheduler();
-            let terms = Terms { retries: 1, task: 0, ..Terms::default() };
-            let id = scheduler.call(terms, |_| ());
+            let spec = JobSpec { retries: 1, task: 0, ..JobSpec::default() };
+            let id = scheduler.call(spec, |_| ());
             scheduler.join(id, true);
             let job = scheduler.jobs.get_mut(id).expect("two calls wait");
             job.queued -= 1;
             scheduler.queue.back_mut().expect("they wait").first += 1;
             scheduler.queue.back_mut().expect("they wait").items -= 1;
-            assert!(scheduler.put_off(id, 0));
+            assert!(scheduler.defer_retry(id, 0));
             if waits_in_queue {
                 scheduler.set_now(Nanos::MAX);
                 scheduler.retry_what_is_due();

@@ -1,10 +1,10 @@
 //! What time brings: starts that were put off, limits that are reached, workers that idle.
 
-use super::{Action, Begun, Doom, Nanos, Phase, Scheduler, WorkerId};
+use super::{Action, Begun, KillReason, Nanos, Phase, Scheduler, WorkerId};
 
 /// A worker that does not begin what it was sent for this long will not any more: somebody has stopped it. Long
 /// enough for the longest of calls to pass the ring.
-pub(super) const STUPOR: Nanos = 10_000_000_000;
+pub(super) const UNRESPONSIVE_NS: Nanos = 10_000_000_000;
 
 /// What a worker dates later than this after the host's last look at the clock is no time at all: both have the same
 /// clock.
@@ -36,7 +36,7 @@ impl<P> Scheduler<P> {
             if let Some(deadline) = self.workers[worker].deadline {
                 if deadline <= now && self.workers[worker].has_left_work() {
                     // It was told to leave long ago and has nothing to do: somebody has stopped it.
-                    self.doom(worker, Doom::Unwanted);
+                    self.kill(worker, KillReason::Unwanted);
                 } else if deadline <= now {
                     self.actions.push_back(Action::Probe { worker });
                 } else {
@@ -52,28 +52,28 @@ impl<P> Scheduler<P> {
     /// have begun any.
     pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
         self.probe_limit(worker, running.filter(|(_, since)| *since > 0));
-        self.probe_struck(worker, running.map(|(begun, _)| begun));
+        self.probe_cancelled(worker, running.map(|(begun, _)| begun));
     }
 
     fn probe_limit(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
         let Some(sent) = self.workers[worker].in_flight.front() else {
             return self.start_probed(worker, running.map(|(_, since)| since));
         };
-        let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.terms.timeout) else { return };
-        let slot = &self.workers[worker];
+        let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.spec.timeout) else { return };
+        let state = &self.workers[worker];
         // One that would begin its item in the future could run for ever; it has had it since it was last heard of.
-        let dated = |since| if since > self.now.saturating_add(FUTURE) { slot.heard } else { since };
+        let dated = |since| if since > self.now.saturating_add(FUTURE) { state.heard } else { since };
         let running = running.filter(|(begun, _)| begun.is_in(sent)).map(|(begun, since)| (begun, dated(since)));
         if let Some((begun, since)) = running
             && let ran = self.now.saturating_sub(since)
             && ran >= limit
         {
-            self.doom(worker, Doom::Timeout { begun, limit, ran });
+            self.kill(worker, KillReason::Timeout { begun, limit, ran });
         } else if running.is_none()
-            && (slot.phase == Phase::Ready || slot.phase == Phase::Starting && !self.config.has_initializer)
-            && self.now.saturating_sub(slot.heard) >= limit.saturating_add(STUPOR)
+            && (state.phase == Phase::Ready || state.phase == Phase::Starting && !self.config.has_initializer)
+            && self.now.saturating_sub(state.heard) >= limit.saturating_add(UNRESPONSIVE_NS)
         {
-            self.doom(worker, Doom::Stupor);
+            self.kill(worker, KillReason::Unresponsive);
         } else {
             let since = running.map_or(self.now, |(_, since)| since);
             self.look_again(worker, since.saturating_add(limit));
@@ -82,16 +82,16 @@ impl<P> Scheduler<P> {
 
     /// The worker, if it is starting, has begun its initializer at the time given, or not at all.
     fn start_probed(&mut self, worker: WorkerId, begun: Option<Nanos>) {
-        let slot = &self.workers[worker];
-        let Some(limit) = self.config.initializer_timeout.filter(|_| slot.phase == Phase::Starting) else { return };
+        let state = &self.workers[worker];
+        let Some(limit) = self.config.initializer_timeout.filter(|_| state.phase == Phase::Starting) else { return };
         let (since, most) = match begun {
             Some(since) => (since, limit),
-            None => (slot.heard, limit.saturating_add(STUPOR)),
+            None => (state.heard, limit.saturating_add(UNRESPONSIVE_NS)),
         };
         let ran = self.now.saturating_sub(since);
         if ran >= most {
             self.actions.push_back(Action::Overran { worker, limit, ran });
-            self.doom(worker, Doom::Unfit);
+            self.kill(worker, KillReason::FailedStart);
         } else {
             // One that has not begun is looked at less and less often.
             let pause = if begun.is_some() { limit - ran } else { limit.max(ran) };
@@ -109,7 +109,7 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
-            self.look_again(worker, self.now.saturating_add(STUPOR));
+            self.look_again(worker, self.now.saturating_add(UNRESPONSIVE_NS));
         }
     }
 
@@ -121,14 +121,14 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, State, Terms, Verdict};
+    use super::super::{FailureCause, JobSpec, SchedulerConfig, State};
     use super::*;
 
     const LIMIT: Nanos = 1_000_000;
 
     /// A pool whose one worker has an item with a time limit.
     fn busy() -> Scheduler<()> {
-        let config = Config {
+        let config = SchedulerConfig {
             workers: 1,
             max_tasks_per_worker: None,
             restart_limit: 1,
@@ -139,7 +139,7 @@ mod tests {
         let mut scheduler = Scheduler::new(config, 1);
         scheduler.launched(0);
         scheduler.ready(0);
-        scheduler.call(Terms { timeout: Some(LIMIT), ..Terms::default() }, |_| ());
+        scheduler.call(JobSpec { timeout: Some(LIMIT), ..JobSpec::default() }, |_| ());
         scheduler
     }
 
@@ -171,11 +171,11 @@ mod tests {
     fn an_item_that_no_worker_begins_is_given_up() {
         let mut scheduler = busy();
         let (mut kills, mut now) = (0, 0);
-        let verdict = loop {
+        let cause = loop {
             now += LIMIT;
-            assert!(now < 10 * STUPOR, "{kills} workers were killed, and it still goes on");
+            assert!(now < 10 * UNRESPONSIVE_NS, "{kills} workers were killed, and it still goes on");
             scheduler.tick(now);
-            let verdict = loop {
+            let cause = loop {
                 match scheduler.next_action() {
                     Some(Action::Probe { worker }) => scheduler.probed(worker, None),
                     Some(Action::Launch { worker }) => scheduler.launched(worker),
@@ -183,22 +183,22 @@ mod tests {
                         kills += 1;
                         scheduler.exited(worker, None);
                     }
-                    Some(Action::Fail { verdict, .. }) => break Some(verdict),
+                    Some(Action::Fail { cause, .. }) => break Some(cause),
                     Some(_) => {}
                     None => break None,
                 }
             };
-            if let Some(verdict) = verdict {
-                break verdict;
+            if let Some(cause) = cause {
+                break cause;
             }
         };
-        assert_eq!((kills, verdict), (3, Verdict::Unbegun { workers: 3 }));
+        assert_eq!((kills, cause), (3, FailureCause::NotStarted { workers: 3 }));
     }
 
     #[test]
     fn a_worker_that_says_it_begins_in_the_future_is_no_exception() {
         for since in [Nanos::MAX, 1 << 60] {
-            assert!(is_killed(&mut busy(), since, LIMIT + 2 * STUPOR), "since {since}");
+            assert!(is_killed(&mut busy(), since, LIMIT + 2 * UNRESPONSIVE_NS), "since {since}");
         }
     }
 }

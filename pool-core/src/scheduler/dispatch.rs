@@ -2,7 +2,7 @@
 
 use super::calls::CALLS_MAX;
 use super::pace::{Pace, SHORT};
-use super::{Action, JobId, Nanos, Notice, Phase, Range, Scheduler, Sent, Terms, WorkerId};
+use super::{Action, JobId, JobSpec, Nanos, Phase, Range, Scheduler, SentChunk, Wake, WorkerId};
 
 /// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
 const RECALL_MIN: Nanos = 50_000;
@@ -21,7 +21,7 @@ impl<P> Scheduler<P> {
                 self.rebalance();
                 return;
             };
-            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else {
+            let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else {
                 self.stale -= u64::from(range.items);
                 self.queue.pop_front();
                 continue;
@@ -36,20 +36,20 @@ impl<P> Scheduler<P> {
                     continue;
                 }
             };
-            let terms = job.terms;
-            let pace = self.paces[terms.task as usize];
-            let want = match terms.chunk_size {
+            let spec = job.spec;
+            let pace = self.paces[spec.task as usize];
+            let want = match spec.chunk_size {
                 Some(items) => items,
-                None if terms.calls && terms.urgent => 1,
+                None if spec.calls && spec.urgent => 1,
                 // Behind the last of calls others may come, so they are no end for which workers should share them.
                 None => {
-                    let is_open = job.open || terms.calls && pace.is_short(CALLS_MAX);
+                    let is_open = job.open || spec.calls && pace.is_short(CALLS_MAX);
                     pace.chunk(job.queued, is_open, self.config.workers)
                 }
             };
-            let want = if terms.calls { want.min(CALLS_MAX) } else { want };
+            let want = if spec.calls { want.min(CALLS_MAX) } else { want };
             let items = want.min(range.items);
-            let Some(worker) = self.roomiest(pace.depth(items, terms.bulk)) else {
+            let Some(worker) = self.roomiest(pace.depth(items, spec.bulk)) else {
                 self.full = true;
                 self.call_back();
                 return;
@@ -71,7 +71,7 @@ impl<P> Scheduler<P> {
 
     /// Items that a chunk of the job has, if there are enough.
     pub(crate) fn chunk_items(&self, id: JobId) -> u32 {
-        let Some(Terms { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.terms) else { return 1 };
+        let Some(JobSpec { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.spec) else { return 1 };
         chunk_size.unwrap_or_else(|| self.paces[task as usize].chunk(u64::MAX, true, self.config.workers))
     }
 
@@ -80,18 +80,18 @@ impl<P> Scheduler<P> {
     #[inline]
     fn roomiest(&self, depth: usize) -> Option<WorkerId> {
         let mut best = None;
-        for (worker, slot) in self.workers.iter().enumerate() {
-            if !slot.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| slot.served >= max) {
+        for (worker, state) in self.workers.iter().enumerate() {
+            if !state.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| state.served >= max) {
                 continue;
             }
-            if slot.phase == Phase::Starting && self.config.has_initializer {
+            if state.phase == Phase::Starting && self.config.has_initializer {
                 continue;
             }
-            let load = 2 * slot.in_flight.len() + usize::from(slot.phase == Phase::Starting);
+            let load = 2 * state.in_flight.len() + usize::from(state.phase == Phase::Starting);
             if load == 0 {
                 return Some(worker);
             }
-            if slot.in_flight.len() < depth && best.is_none_or(|(least, _)| load < least) {
+            if state.in_flight.len() < depth && best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, worker));
             }
         }
@@ -115,44 +115,44 @@ impl<P> Scheduler<P> {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
-        let Terms { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.terms;
+        let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.spec;
         // With nothing else under way one wake-up is due in any case, and when it is done is soon enough for that.
         let is_alone = self.unsettled == 1;
-        let slot = &mut self.workers[worker];
-        let seq = slot.next_seq;
-        slot.next_seq = seq.wrapping_add(1);
-        slot.served += u64::from(range.items);
+        let state = &mut self.workers[worker];
+        let seq = state.next_seq;
+        state.next_seq = seq.wrapping_add(1);
+        state.served += u64::from(range.items);
         let is_last = job.queued == 0 && !job.open;
         let brief = pace.time(range.items).is_none_or(|time| time < SHORT);
-        let notice = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
-            Notice::Nobody
+        let wake = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
+            Wake::Nobody
         } else if !is_urgent
             && !is_alone
             && pace.is_short(if are_calls { 1 } else { range.items })
             && !seq.is_multiple_of(WAKE_EVERY)
         {
-            Notice::Leader
+            Wake::Leader
         } else {
-            Notice::Host
+            Wake::Host
         };
-        slot.in_flight.push_back(Sent { seq, range, settled: 0, recalling: false, was_recalled: false });
-        if slot.in_flight.len() == 1 {
-            slot.heard = self.now;
+        state.in_flight.push_back(SentChunk { seq, range, settled: 0, recalling: false, was_recalled: false });
+        if state.in_flight.len() == 1 {
+            state.heard = self.now;
             self.watch(worker, range.job);
         }
         let Range { job, first, items } = range;
-        self.actions.push_back(Action::Send { worker, seq, job, first, items, notice, brief });
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, wake, brief });
     }
 
     /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.
     #[inline]
     pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
-        if let Some(limit) = self.jobs.get(job).and_then(|job| job.terms.timeout) {
+        if let Some(limit) = self.jobs.get(job).and_then(|job| job.spec.timeout) {
             let deadline = self.now.saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);
         }
-        if self.is_at_struck(worker) {
+        if self.is_at_cancelled(worker) {
             self.actions.push_back(Action::Probe { worker });
         }
     }
@@ -160,7 +160,7 @@ impl<P> Scheduler<P> {
     /// There is more to do than idle workers can take: one that rests is called back.
     pub(super) fn call_back(&mut self) {
         if self.config.idle_timeout.is_some()
-            && let Some(worker) = self.workers.iter().position(|slot| slot.phase == Phase::Resting)
+            && let Some(worker) = self.workers.iter().position(|state| state.phase == Phase::Resting)
         {
             self.launch(worker);
         }
@@ -169,22 +169,22 @@ impl<P> Scheduler<P> {
     /// Nothing waits. If a worker idles while another has more than it has begun, some of that is taken back.
     fn rebalance(&mut self) {
         if self.unsettled == 0
-            || !self.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty())
+            || !self.workers.iter().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
         {
             return;
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
-        for (worker, slot) in self.workers.iter().enumerate() {
-            let Some((at, sent)) = slot.last_to_recall() else { continue };
+        for (worker, state) in self.workers.iter().enumerate() {
+            let Some((at, sent)) = state.last_to_recall() else { continue };
             let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
-            if !(fresh || items > 1) || !slot.takes_work() {
+            if !(fresh || items > 1) || !state.takes_work() {
                 continue;
             }
             let Some(job) = self.jobs.get(sent.range.job) else { continue };
-            let pace = self.paces[job.terms.task as usize];
-            let waiting: u32 = slot.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
-            let silence = self.now.saturating_sub(slot.heard);
+            let pace = self.paces[job.spec.task as usize];
+            let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
+            let silence = self.now.saturating_sub(state.heard);
             let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= SILENCE { silence } else { 0 });
             if best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, worker));
@@ -195,10 +195,10 @@ impl<P> Scheduler<P> {
             self.wake_by(self.now.saturating_add(SILENCE));
             return;
         }
-        let slot = &mut self.workers[worker];
-        let (at, _) = slot.last_to_recall().expect("it was chosen for that");
+        let state = &mut self.workers[worker];
+        let (at, _) = state.last_to_recall().expect("it was chosen for that");
         let half = at == 0;
-        let sent = &mut slot.in_flight[at];
+        let sent = &mut state.in_flight[at];
         sent.ask_back();
         let (seq, items) = (sent.seq, sent.range.items);
         self.actions.push_back(Action::Recall { worker, seq, items, half });
@@ -206,8 +206,8 @@ impl<P> Scheduler<P> {
 
     /// What a [recall](Action::Recall) achieved: the worker may run `kept` items of the chunk, and none beyond.
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: u32, kept: u32) {
-        let slot = &mut self.workers[worker];
-        let Some(sent) = slot.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
+        let state = &mut self.workers[worker];
+        let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
         let kept = kept.max(sent.settled);
         if kept >= sent.range.items {
             // Whoever idles is given something else.
@@ -218,7 +218,7 @@ impl<P> Scheduler<P> {
             Range { job: sent.range.job, first: sent.range.first + u64::from(kept), items: sent.range.items - kept };
         sent.range.items = kept;
         sent.recalling = false;
-        slot.served = slot.served.saturating_sub(u64::from(range.items));
+        state.served = state.served.saturating_sub(u64::from(range.items));
         self.requeue(range);
         self.expect_leave(worker);
         self.dispatch();

@@ -18,7 +18,7 @@ impl<P> Scheduler<P> {
     pub(super) fn seal_idle_lazy(&mut self) {
         if self.joiners > 0 && self.unsettled == 0 && self.state == State::Closed {
             let mut open = self.jobs.ids().into_iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.open);
-            if open.all(|job| job.terms.lazy) {
+            if open.all(|job| job.spec.lazy) {
                 self.seal_lazy();
             }
         }
@@ -27,7 +27,7 @@ impl<P> Scheduler<P> {
     /// Lazy jobs get no more items: `join` waits for nobody to pull an iterator.
     pub(crate) fn seal_lazy(&mut self) {
         for id in self.jobs.ids() {
-            if self.jobs.get(id).is_some_and(|job| job.terms.lazy) {
+            if self.jobs.get(id).is_some_and(|job| job.spec.lazy) {
                 self.seal(id);
             }
         }
@@ -36,12 +36,12 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, JobId, Terms};
+    use super::super::{JobId, JobSpec, SchedulerConfig};
     use super::*;
 
     /// A closed pool without workers that has a lazy job, a map, and an item of each.
     fn closed() -> (Scheduler<()>, JobId, JobId) {
-        let config = Config {
+        let config = SchedulerConfig {
             workers: 1,
             max_tasks_per_worker: None,
             restart_limit: 3,
@@ -50,9 +50,9 @@ mod tests {
             initializer_timeout: None,
         };
         let mut scheduler = Scheduler::new(config, 1);
-        let lazy = scheduler.submit(Terms { lazy: true, ..Terms::default() }, |_| ());
-        let map = scheduler.submit(Terms::default(), |_| ());
-        assert!(scheduler.feed(lazy, 0, 1) && scheduler.feed(map, 0, 1));
+        let lazy = scheduler.submit(JobSpec { lazy: true, ..JobSpec::default() }, |_| ());
+        let map = scheduler.submit(JobSpec::default(), |_| ());
+        assert!(scheduler.add_items(lazy, 0, 1) && scheduler.add_items(map, 0, 1));
         scheduler.close();
         (scheduler, lazy, map)
     }
@@ -65,7 +65,7 @@ mod tests {
         scheduler.failed(lazy, 0);
         scheduler.failed(map, 0);
         scheduler.seal(map);
-        assert!(scheduler.feed(lazy, 1, 1), "it goes on");
+        assert!(scheduler.add_items(lazy, 1, 1), "it goes on");
     }
 
     #[test]
@@ -73,15 +73,15 @@ mod tests {
         let (mut scheduler, lazy, map) = closed();
         scheduler.begin_join();
         scheduler.failed(lazy, 0);
-        assert!(scheduler.feed(lazy, 1, 1), "an item of the map is pending");
+        assert!(scheduler.add_items(lazy, 1, 1), "an item of the map is pending");
         scheduler.failed(map, 0);
         scheduler.failed(lazy, 1);
-        assert!(scheduler.feed(lazy, 2, 1), "the map may get more items");
+        assert!(scheduler.add_items(lazy, 2, 1), "the map may get more items");
         scheduler.seal(map);
-        assert!(scheduler.feed(lazy, 3, 1), "its own item is pending");
+        assert!(scheduler.add_items(lazy, 3, 1), "its own item is pending");
         scheduler.failed(lazy, 2);
         scheduler.failed(lazy, 3);
-        assert!(!scheduler.feed(lazy, 4, 1), "nobody waits for an iterator to be pulled");
+        assert!(!scheduler.add_items(lazy, 4, 1), "nobody waits for an iterator to be pulled");
         assert!(!scheduler.has_work());
     }
 }

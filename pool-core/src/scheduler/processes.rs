@@ -1,7 +1,7 @@
 //! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
 
-use super::retries::UNBEGUN_MAX;
-use super::{Action, Begun, Doom, JobId, Nanos, Phase, Scheduler, State, Verdict, WorkerId};
+use super::retries::NOT_STARTED_MAX;
+use super::{Action, Begun, FailureCause, JobId, KillReason, Nanos, Phase, Scheduler, State, WorkerId};
 
 /// Wait before a worker that failed to start is started again, or an item that failed is tried again: beside a new
 /// process, which takes about a millisecond, long enough for a passing trouble to pass. Doubles with each time in a
@@ -17,16 +17,16 @@ pub(super) fn back_off_pause(times: u32) -> Nanos {
 impl<P> Scheduler<P> {
     /// There is a process.
     pub(crate) fn launched(&mut self, worker: WorkerId) {
-        let slot = &mut self.workers[worker];
-        if slot.phase == Phase::Launching {
-            slot.phase = Phase::Starting;
-            slot.heard = self.now;
+        let state = &mut self.workers[worker];
+        if state.phase == Phase::Launching {
+            state.phase = Phase::Starting;
+            state.heard = self.now;
             if let Some(limit) = self.config.initializer_timeout {
                 self.look_again(worker, self.now.saturating_add(limit));
             }
         }
         if self.state == State::Terminated || self.state == State::Broken {
-            self.doom(worker, Doom::Unwanted);
+            self.kill(worker, KillReason::Unwanted);
         } else if worker >= self.config.workers {
             self.quit(worker);
         }
@@ -42,9 +42,9 @@ impl<P> Scheduler<P> {
 
     /// No process was begun for this worker, since none [is wanted](Scheduler::is_wanted) any more.
     pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
-        let slot = &mut self.workers[worker];
-        if slot.phase == Phase::Launching {
-            slot.phase = Phase::Vacant;
+        let state = &mut self.workers[worker];
+        if state.phase == Phase::Launching {
+            state.phase = Phase::Vacant;
         }
         self.full = false;
         self.dispatch();
@@ -53,13 +53,13 @@ impl<P> Scheduler<P> {
 
     /// The process has run its initializer.
     pub(crate) fn ready(&mut self, worker: WorkerId) {
-        let slot = &mut self.workers[worker];
-        slot.failures = 0;
-        slot.heard = self.now;
-        if slot.phase == Phase::Starting {
-            slot.phase = Phase::Ready;
-            if slot.in_flight.is_empty() {
-                slot.deadline = None; // the initializer's
+        let state = &mut self.workers[worker];
+        state.failures = 0;
+        state.heard = self.now;
+        if state.phase == Phase::Starting {
+            state.phase = Phase::Ready;
+            if state.in_flight.is_empty() {
+                state.deadline = None; // the initializer's
             }
         }
         self.full = false;
@@ -68,7 +68,7 @@ impl<P> Scheduler<P> {
     }
 
     /// The process has grown too large: it leaves after what it runs, and a fresh one comes.
-    pub(crate) fn wore_out(&mut self, worker: WorkerId) {
+    pub(crate) fn exceeded_rss(&mut self, worker: WorkerId) {
         self.recall_unstarted(worker);
         self.quit(worker);
     }
@@ -76,26 +76,26 @@ impl<P> Scheduler<P> {
     /// The process has written nonsense.
     pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
         let is_starting = self.workers[worker].phase == Phase::Starting;
-        self.doom(worker, if is_starting { Doom::Unfit } else { Doom::Protocol });
+        self.kill(worker, if is_starting { KillReason::FailedStart } else { KillReason::Protocol });
     }
 
     /// The process has written something though nothing was asked of it: what has just been sent to it, and has not gone
     /// yet, is not to blame.
-    pub(crate) fn spoke_unasked(&mut self, worker: WorkerId) {
-        self.doom(worker, Doom::Unasked);
+    pub(crate) fn replied_unsolicited(&mut self, worker: WorkerId) {
+        self.kill(worker, KillReason::UnsolicitedReply);
     }
 
     /// The process is gone, and everything that it had published has been [taken in](Scheduler::replied).
     /// `begun` is where it was.
     pub(crate) fn exited(&mut self, worker: WorkerId, begun: Option<Begun>) {
-        let slot = &mut self.workers[worker];
-        let phase = slot.phase;
-        let lost = std::mem::take(&mut slot.in_flight);
-        slot.phase = Phase::Vacant;
-        slot.served = 0;
-        slot.next_seq = 0;
-        slot.deadline = None;
-        slot.idle_deaths += 1;
+        let state = &mut self.workers[worker];
+        let phase = state.phase;
+        let lost = std::mem::take(&mut state.in_flight);
+        state.phase = Phase::Vacant;
+        state.served = 0;
+        state.next_seq = 0;
+        state.deadline = None;
+        state.idle_deaths += 1;
         if self.state == State::Terminated || self.state == State::Broken {
             return;
         }
@@ -106,14 +106,15 @@ impl<P> Scheduler<P> {
             self.in_flight_ended(sent.range.job);
             // What we killed it for is to blame, if anything is; else what it had begun.
             let blamed = match phase {
-                Phase::Doomed(doom) => doom.is_about(&sent),
+                Phase::Killed(kill) => kill.is_about(&sent),
                 _ => begun.is_some_and(|begun| begun.is_in(&sent)),
             };
             // The items before the one that it was in have been salvaged, so that is the first one without an answer,
             // whatever a worker that scribbled may say.
             let item = sent.next_item();
             let blamed = at == front
-                && (blamed || phase == Phase::Doomed(Doom::Stupor) && self.is_never_begun(sent.range.job, item));
+                && (blamed
+                    || phase == Phase::Killed(KillReason::Unresponsive) && self.is_never_begun(sent.range.job, item));
             if !blamed {
                 self.give_back(&sent);
                 self.finish_if_done(sent.range.job);
@@ -123,7 +124,7 @@ impl<P> Scheduler<P> {
             if sent.settled < sent.range.items {
                 sent.settled += 1;
                 self.give_back(&sent);
-                self.charge(worker, sent.range.job, item, phase);
+                self.blame(worker, sent.range.job, item, phase);
             }
             self.finish_if_done(sent.range.job);
         }
@@ -134,18 +135,18 @@ impl<P> Scheduler<P> {
     }
 
     /// An item has cost a worker: it is tried again if its terms allow, else it fails.
-    pub(super) fn charge(&mut self, worker: WorkerId, id: JobId, item: u64, phase: Phase) {
-        let verdict = match phase {
-            Phase::Doomed(Doom::Timeout { limit, ran, .. }) => Verdict::TimedOut { limit, ran },
-            Phase::Doomed(Doom::Protocol | Doom::Unfit) => Verdict::Protocol,
-            Phase::Doomed(Doom::Stupor) => Verdict::Unbegun { workers: UNBEGUN_MAX },
-            _ => Verdict::Died,
+    pub(super) fn blame(&mut self, worker: WorkerId, id: JobId, item: u64, phase: Phase) {
+        let cause = match phase {
+            Phase::Killed(KillReason::Timeout { limit, ran, .. }) => FailureCause::TimedOut { limit, ran },
+            Phase::Killed(KillReason::Protocol | KillReason::FailedStart) => FailureCause::Protocol,
+            Phase::Killed(KillReason::Unresponsive) => FailureCause::NotStarted { workers: NOT_STARTED_MAX },
+            _ => FailureCause::Died,
         };
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
-        if job.has_struck(item) {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
+        if job.has_cancelled(item) {
             job.records.remove(&item);
-        } else if !self.put_off(id, item) {
-            self.actions.push_back(Action::Fail { worker: Some(worker), job: id, item, verdict });
+        } else if !self.defer_retry(id, item) {
+            self.actions.push_back(Action::Fail { worker: Some(worker), job: id, item, cause });
         }
     }
 
@@ -159,24 +160,24 @@ impl<P> Scheduler<P> {
     /// Starts a successor of a worker that ended in `phase`, if one is wanted.
     fn replace(&mut self, worker: WorkerId, phase: Phase) {
         let wanted = worker < self.config.workers && (self.state == State::Open || self.has_work());
-        let slot = &mut self.workers[worker];
-        if matches!(phase, Phase::Launching | Phase::Starting | Phase::Doomed(Doom::Unfit)) {
-            slot.failures += 1;
-            if slot.failures > self.config.restart_limit {
-                self.end(State::Broken, Verdict::Broken);
+        let state = &mut self.workers[worker];
+        if matches!(phase, Phase::Launching | Phase::Starting | Phase::Killed(KillReason::FailedStart)) {
+            state.failures += 1;
+            if state.failures > self.config.restart_limit {
+                self.end(State::Broken, FailureCause::Broken);
                 return;
             }
-            let failures = slot.failures;
+            let failures = state.failures;
             if wanted {
                 self.back_off(worker, failures);
             }
-        } else if wanted && phase == Phase::Ready && slot.idle_deaths > 1 {
+        } else if wanted && phase == Phase::Ready && state.idle_deaths > 1 {
             // Somebody kills it, or its initializer left something deadly behind. It may be started for ever, but
             // slowly.
-            let deaths = slot.idle_deaths - 1;
+            let deaths = state.idle_deaths - 1;
             self.back_off(worker, deaths);
         } else if wanted && phase == Phase::Retiring {
-            slot.phase = Phase::Resting;
+            state.phase = Phase::Resting;
         } else if wanted {
             self.launch(worker);
         }
@@ -188,23 +189,23 @@ impl<P> Scheduler<P> {
     }
 
     pub(super) fn quit(&mut self, worker: WorkerId) {
-        let slot = &mut self.workers[worker];
-        if slot.takes_work() {
-            slot.phase = Phase::Leaving;
+        let state = &mut self.workers[worker];
+        if state.takes_work() {
+            state.phase = Phase::Leaving;
             self.actions.push_back(Action::Quit { worker });
             self.expect_leave(worker);
         }
     }
 
-    pub(super) fn doom(&mut self, worker: WorkerId, doom: Doom) {
-        let slot = &mut self.workers[worker];
-        if matches!(slot.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
-            slot.phase = Phase::Doomed(doom);
-            slot.deadline = None;
+    pub(super) fn kill(&mut self, worker: WorkerId, kill: KillReason) {
+        let state = &mut self.workers[worker];
+        if matches!(state.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
+            state.phase = Phase::Killed(kill);
+            state.deadline = None;
             // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way. One
             // that writes nonsense is not asked what that is: it would disown what it runs, which would do the same
             // elsewhere.
-            if !matches!(doom, Doom::Protocol | Doom::Unfit) {
+            if !matches!(kill, KillReason::Protocol | KillReason::FailedStart) {
                 self.recall_unstarted(worker);
             }
             self.actions.push_back(Action::Kill { worker });
@@ -216,16 +217,16 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
         let Some(limit) = self.config.idle_timeout else { return };
-        let slot = &mut self.workers[worker];
-        if slot.phase != Phase::Ready || !slot.in_flight.is_empty() {
+        let state = &mut self.workers[worker];
+        if state.phase != Phase::Ready || !state.in_flight.is_empty() {
             return;
         }
-        let until = slot.heard.saturating_add(limit);
+        let until = state.heard.saturating_add(limit);
         if until > self.now {
             self.wake_by(until);
             return;
         }
-        slot.phase = Phase::Retiring;
+        state.phase = Phase::Retiring;
         self.actions.push_back(Action::Quit { worker });
         self.expect_leave(worker);
     }

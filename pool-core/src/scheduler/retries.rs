@@ -7,16 +7,16 @@ use super::processes::back_off_pause;
 use super::{JobId, Range, Scheduler, WorkerId};
 
 /// Workers that may fail to begin an item, one after the other, before the item is given up.
-pub(super) const UNBEGUN_MAX: u32 = 3;
+pub(super) const NOT_STARTED_MAX: u32 = 3;
 
 impl<P> Scheduler<P> {
     /// The next item of the chunk that the worker is at has panicked. True if it is tried again: then nothing is
     /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have an
-    /// [addressee](Scheduler::addressee).
+    /// [resolve_reply](Scheduler::resolve_reply).
     pub(crate) fn panicked(&mut self, worker: WorkerId) -> bool {
-        let sent = self.workers[worker].in_flight.front().expect("the reply has an addressee");
+        let sent = self.workers[worker].in_flight.front().expect("the reply has an resolve_reply");
         let (id, item) = (sent.range.job, sent.next_item());
-        let is_retried = self.jobs.get(id).is_some_and(|job| job.terms.retry_panics) && self.put_off(id, item);
+        let is_retried = self.jobs.get(id).is_some_and(|job| job.spec.retry_panics) && self.defer_retry(id, item);
         if is_retried {
             let sent = self.workers[worker].in_flight.front_mut().expect("it was there above");
             sent.settled += 1;
@@ -25,16 +25,16 @@ impl<P> Scheduler<P> {
     }
 
     /// Has the item wait for its next attempt, if its job goes on and allows one.
-    pub(super) fn put_off(&mut self, id: JobId, item: u64) -> bool {
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some() && job.terms.retries > 0) else {
+    pub(super) fn defer_retry(&mut self, id: JobId, item: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some() && job.spec.retries > 0) else {
             return false;
         };
         let record = job.records.entry(item).or_default();
-        record.charged += 1;
-        if record.charged > job.terms.retries || record.struck {
+        record.blamed_workers += 1;
+        if record.blamed_workers > job.spec.retries || record.cancelled {
             return false;
         }
-        let due = self.now.saturating_add(back_off_pause(record.charged));
+        let due = self.now.saturating_add(back_off_pause(record.blamed_workers));
         record.rests = true;
         self.retries.entry(due).or_default().push(Range { job: id, first: item, items: 1 });
         self.wake_by(due);
@@ -46,8 +46,8 @@ impl<P> Scheduler<P> {
     pub(super) fn is_never_begun(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         let record = job.records.entry(item).or_default();
-        record.unbegun += 1;
-        record.unbegun >= UNBEGUN_MAX
+        record.not_started += 1;
+        record.not_started >= NOT_STARTED_MAX
     }
 
     /// Puts what has waited long enough before the rest of the queue.

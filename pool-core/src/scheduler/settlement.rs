@@ -1,48 +1,48 @@
 //! What replies mean: whose items they settle, what is left, and when a job is done.
 
-use super::{Action, JobId, Nanos, Range, Scheduler, Sent, Violation, WorkerId};
+use super::{Action, JobId, Nanos, ProtocolViolation, Range, Scheduler, SentChunk, WorkerId};
 
 impl<P> Scheduler<P> {
     /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them.
     /// With `last`, the worker says that it is through with the chunk, which must be true unless some of it was asked
     /// back.
     #[inline]
-    pub(crate) fn addressee(
+    pub(crate) fn resolve_reply(
         &self,
         worker: WorkerId,
         seq: u32,
         items: u32,
         last: bool,
-    ) -> Result<(JobId, u64), Violation> {
-        let sent = self.workers[worker].in_flight.front().filter(|sent| sent.seq == seq).ok_or(Violation)?;
-        let end = sent.settled.checked_add(items).ok_or(Violation)?;
+    ) -> Result<(JobId, u64), ProtocolViolation> {
+        let sent = self.workers[worker].in_flight.front().filter(|sent| sent.seq == seq).ok_or(ProtocolViolation)?;
+        let end = sent.settled.checked_add(items).ok_or(ProtocolViolation)?;
         if end > sent.range.items || (last && end < sent.range.items && !sent.was_recalled) {
-            return Err(Violation);
+            return Err(ProtocolViolation);
         }
         Ok((sent.range.job, sent.next_item()))
     }
 
     /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
-    /// chunk, having spent `elapsed` on it. The reply must have an [addressee](Scheduler::addressee).
+    /// chunk, having spent `elapsed` on it. The reply must have an [resolve_reply](Scheduler::resolve_reply).
     #[inline]
     pub(crate) fn replied(&mut self, worker: WorkerId, seq: u32, items: u32, last: bool, elapsed: Nanos) {
         let now = self.now;
-        let slot = &mut self.workers[worker];
-        slot.heard = now;
-        let sent = slot.in_flight.front_mut().expect("the reply has an addressee");
+        let state = &mut self.workers[worker];
+        state.heard = now;
+        let sent = state.in_flight.front_mut().expect("the reply has an resolve_reply");
         debug_assert_eq!(sent.seq, seq);
         let (job, first) = (sent.range.job, sent.next_item());
         sent.settled += items;
         self.settle(job, first, items);
         if last {
-            let slot = &mut self.workers[worker];
-            let sent = slot.in_flight.pop_front().expect("it was there above");
-            slot.deadline = None;
-            slot.idle_deaths = 0;
+            let state = &mut self.workers[worker];
+            let sent = state.in_flight.pop_front().expect("it was there above");
+            state.deadline = None;
+            state.idle_deaths = 0;
             if sent.settled > 0
                 && let Some(job) = self.jobs.get(job)
             {
-                self.paces[job.terms.task as usize].learn(sent.settled, elapsed);
+                self.paces[job.spec.task as usize].learn(sent.settled, elapsed);
             }
             self.chunk_ended(&sent);
             self.after_chunk(worker);
@@ -52,17 +52,17 @@ impl<P> Scheduler<P> {
     }
 
     /// How many attempts at an item, which is not settled, have failed and were charged to it.
-    pub(crate) fn charged(&self, id: JobId, item: u64) -> u32 {
-        self.jobs.get(id).and_then(|job| job.records.get(&item)).map_or(0, |record| record.charged)
+    pub(crate) fn blamed_workers(&self, id: JobId, item: u64) -> u32 {
+        self.jobs.get(id).and_then(|job| job.records.get(&item)).map_or(0, |record| record.blamed_workers)
     }
 
     /// The failure of an item has been delivered.
     pub(crate) fn failed(&mut self, id: JobId, item: u64) {
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
         job.unsettled -= 1;
         self.unsettled -= 1;
         // That it was struck must be known until it comes back.
-        if !job.has_struck(item) {
+        if !job.has_cancelled(item) {
             job.records.remove(&item);
         }
         self.finish_if_done(id);
@@ -87,7 +87,7 @@ impl<P> Scheduler<P> {
     /// These items of the job have been answered.
     #[inline]
     fn settle(&mut self, id: JobId, first: u64, items: u32) {
-        let Some(job) = self.jobs.get_mut(id).filter(|job| job.payload.is_some()) else { return };
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
         let items = u64::from(items) - job.forget(first, items);
         debug_assert!(job.unsettled >= items);
         job.unsettled -= items;
@@ -104,12 +104,12 @@ impl<P> Scheduler<P> {
             return;
         }
         // A chunk that was taken back may still be out, as a number that its worker has to pass; nobody waits for that.
-        let payload = job.payload.take();
+        let record = job.record.take();
         if job.in_flight == 0 {
             self.jobs.remove(id);
         }
-        if let Some(payload) = payload {
-            self.actions.push_back(Action::Finish { payload });
+        if let Some(record) = record {
+            self.actions.push_back(Action::Finish { record });
         }
         self.wind_down();
     }
@@ -123,13 +123,13 @@ impl<P> Scheduler<P> {
 
     /// A worker is through with a chunk; what it left of it waits again.
     #[inline]
-    fn chunk_ended(&mut self, sent: &Sent) {
+    fn chunk_ended(&mut self, sent: &SentChunk) {
         self.in_flight_ended(sent.range.job);
         self.give_back(sent);
     }
 
     #[inline]
-    pub(super) fn give_back(&mut self, sent: &Sent) {
+    pub(super) fn give_back(&mut self, sent: &SentChunk) {
         let left = sent.range.items - sent.settled;
         if left > 0 {
             let first = sent.next_item();
@@ -139,9 +139,9 @@ impl<P> Scheduler<P> {
 
     /// Puts the items back to the front of the queue, without those that are struck.
     pub(super) fn requeue(&mut self, mut range: Range) {
-        let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.payload.is_some()) else { return };
+        let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
         while range.items > 0 {
-            let (before, after) = match job.last_struck(range.first..range.end()) {
+            let (before, after) = match job.last_cancelled(range.first..range.end()) {
                 Some(item) => {
                     job.records.remove(&item);
                     range.without(item)

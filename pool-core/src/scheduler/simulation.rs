@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use self::plan::{Plan, Rng};
 use self::process::Reply;
 use self::shell::World;
-use super::{State, Terms, WorkerId};
+use super::{JobSpec, State, WorkerId};
 
 /// Faults of the shell that the simulation must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl World {
     fn step(&mut self) {
         match self.rng.below(88 + self.plan.calls) {
             0..45 => {
-                let worker = self.rng.index(self.desks.len());
+                let worker = self.rng.index(self.workers.len());
                 let steps = self.rng.up_to(30);
                 (0..steps).for_each(|_| _ = self.work(worker));
             }
@@ -77,8 +77,8 @@ impl World {
 
     /// A process goes on by one step.
     fn work(&mut self, worker: WorkerId) -> bool {
-        let World { desks, books, plan, rng, .. } = self;
-        desks[worker].process.as_mut().is_some_and(|process| process.step(books, plan, rng))
+        let World { workers, books, plan, rng, .. } = self;
+        workers[worker].process.as_mut().is_some_and(|process| process.step(books, plan, rng))
     }
 
     fn pass_time(&mut self) {
@@ -95,7 +95,7 @@ impl World {
     }
 
     fn launch_one(&mut self) {
-        let workers: Vec<_> = (0..self.desks.len()).filter(|&worker| self.desks[worker].launching).collect();
+        let workers: Vec<_> = (0..self.workers.len()).filter(|&worker| self.workers[worker].launching).collect();
         if workers.is_empty() {
             return;
         }
@@ -104,8 +104,8 @@ impl World {
     }
 
     fn dead(&self) -> Vec<WorkerId> {
-        let is_dead = |&worker: &WorkerId| self.desks[worker].process.as_ref().is_some_and(|process| process.dead);
-        (0..self.desks.len()).filter(is_dead).collect()
+        let is_dead = |&worker: &WorkerId| self.workers[worker].process.as_ref().is_some_and(|process| process.dead);
+        (0..self.workers.len()).filter(is_dead).collect()
     }
 
     fn bury_one(&mut self) {
@@ -118,15 +118,15 @@ impl World {
 
     /// Who was killed is dead from now on.
     fn signals_arrive(&mut self) {
-        for process in self.desks.iter_mut().filter_map(|desk| desk.process.as_mut()) {
-            process.dead |= process.doomed;
+        for process in self.workers.iter_mut().filter_map(|handle| handle.process.as_mut()) {
+            process.dead |= process.killed;
         }
     }
 
     /// Processes are killed by others, or write nonsense; the fork server dies, and all with it.
     fn accidents(&mut self) {
         let all_die = self.rng.permille(self.plan.all_die);
-        for worker in 0..self.desks.len() {
+        for worker in 0..self.workers.len() {
             let (dies, raves) = (self.plan.process_dies, self.plan.writes_nonsense);
             let (dies, raves) = (all_die || self.rng.permille(dies), self.rng.permille(raves));
             if let Some(process) = self.process(worker).filter(|process| !process.dead) {
@@ -134,7 +134,7 @@ impl World {
                 if raves {
                     process.replies.push_back(Reply::Nonsense);
                 }
-            } else if all_die && self.desks[worker].launching {
+            } else if all_die && self.workers[worker].launching {
                 self.not_launched(worker);
             }
         }
@@ -159,21 +159,21 @@ impl World {
                 if is_open {
                     let workers = self.rng.up_to(8) as usize;
                     self.trace(|| format!("resize to {workers}"));
-                    self.desks.resize_with(workers.max(self.desks.len()), Default::default);
+                    self.workers.resize_with(workers.max(self.workers.len()), Default::default);
                     self.scheduler.resize(workers);
                 }
             }
             0..300 => (0..self.rng.up_to(5)).filter(|_| is_open && has_room).for_each(|_| self.submit_call()),
             300..500 if is_open && has_room => {
-                let (terms, job) = self.new_job();
-                self.jobs.push((self.scheduler.submit(terms, |_| job), terms));
-                self.feed(job);
+                let (spec, job) = self.new_job();
+                self.jobs.push((self.scheduler.submit(spec, |_| job), spec));
+                self.add_items(job);
             }
             300..750 => {
                 let open = self.books.open_jobs();
                 if has_room && !open.is_empty() {
                     let job = self.rng.pick(&open);
-                    self.feed(job);
+                    self.add_items(job);
                 }
             }
             750..980 => {
@@ -189,18 +189,18 @@ impl World {
     }
 
     /// The books' terms are what was asked for; the scheduler may have been told something else.
-    fn new_job(&mut self) -> (Terms, usize) {
-        let mut terms = self.plan.terms(&mut self.rng);
-        let job = self.books.submit(terms);
+    fn new_job(&mut self) -> (JobSpec, usize) {
+        let mut spec = self.plan.spec(&mut self.rng);
+        let job = self.books.submit(spec);
         if self.errs(Plant::RetriesLess) {
-            terms.retries = terms.retries.saturating_sub(1);
+            spec.retries = spec.retries.saturating_sub(1);
         } else if self.errs(Plant::RetriesMore) {
-            terms.retries += 1;
+            spec.retries += 1;
         } else if self.errs(Plant::RetriesPanics) {
-            terms.retry_panics = true;
+            spec.retry_panics = true;
         }
-        self.trace(|| format!("job {job}: {terms:?}"));
-        (terms, job)
+        self.trace(|| format!("job {job}: {spec:?}"));
+        (spec, job)
     }
 
     fn submit_call(&mut self) {
@@ -208,33 +208,33 @@ impl World {
         if !calls.is_empty() && self.rng.permille(700) {
             return self.join_call(calls);
         }
-        let (terms, job) = self.new_job();
-        self.books.feed(job, 0, 1);
+        let (spec, job) = self.new_job();
+        self.books.add_items(job, 0, 1);
         self.books.jobs[job].are_calls();
-        let id = self.scheduler.call(terms, |_| job);
-        self.jobs.push((id, terms));
+        let id = self.scheduler.call(spec, |_| job);
+        self.jobs.push((id, spec));
         self.act();
     }
 
     fn join_call(&mut self, calls: Vec<usize>) {
         let job = self.rng.pick(&calls);
         let beside = self.rng.permille(800);
-        let (id, terms) = self.jobs[job];
+        let (id, spec) = self.jobs[job];
         let end = self.books.jobs[job].end;
         self.trace(|| format!("job {job}: call {end}, beside: {beside}"));
-        assert_eq!(self.scheduler.next_call(id, terms), Some(end), "what is not done takes further calls");
-        self.books.feed(job, end, 1);
+        assert_eq!(self.scheduler.next_call(id, spec), Some(end), "what is not done takes further calls");
+        self.books.add_items(job, end, 1);
         self.scheduler.join(id, beside);
         self.act();
     }
 
-    fn feed(&mut self, job: usize) {
+    fn add_items(&mut self, job: usize) {
         let items = self.rng.pick(&[0, 1, 3, 10, 60]);
         let items = if items > 0 { self.rng.up_to(items) as u32 } else { 0 };
         let first = self.books.jobs[job].end + self.rng.below(3);
         self.trace(|| format!("job {job}: items {first} +{items}"));
-        self.books.feed(job, first, items);
-        assert!(self.scheduler.feed(self.jobs[job].0, first, items), "an open job takes items");
+        self.books.add_items(job, first, items);
+        assert!(self.scheduler.add_items(self.jobs[job].0, first, items), "an open job takes items");
         self.act();
     }
 
@@ -248,7 +248,7 @@ impl World {
 
     fn seal_lazy(&mut self) {
         self.trace(|| "lazy jobs: sealed".to_owned());
-        self.books.jobs.iter_mut().filter(|job| job.terms.lazy).for_each(|job| job.open = false);
+        self.books.jobs.iter_mut().filter(|job| job.spec.lazy).for_each(|job| job.open = false);
         self.scheduler.seal_lazy();
         self.act();
     }
@@ -332,8 +332,8 @@ impl World {
     /// Everybody does what he can, or else time passes; nothing if nobody waits for that either.
     fn round(&mut self) -> Option<()> {
         let mut goes_on = self.route();
-        for worker in 0..self.desks.len() {
-            if self.desks[worker].launching {
+        for worker in 0..self.workers.len() {
+            if self.workers[worker].launching {
                 self.launched(worker);
                 goes_on = true;
             }
@@ -396,13 +396,13 @@ fn replay() {
 }
 
 /// A fault goes unnoticed with no more than so many seeds.
-const PATIENCE: u64 = 500;
+const BACKOFF: u64 = 500;
 
 fn finds(plant: Plant) {
     let goes_well = |seed| catch_unwind(AssertUnwindSafe(|| simulate(seed, Some(plant), false))).is_ok();
-    let unnoticed = (FIRST_SEED..FIRST_SEED + PATIENCE).take_while(|&seed| goes_well(seed)).count();
+    let unnoticed = (FIRST_SEED..FIRST_SEED + BACKOFF).take_while(|&seed| goes_well(seed)).count();
     eprintln!("{plant:?}: {unnoticed} seeds in vain");
-    assert!(unnoticed < PATIENCE as usize, "{plant:?} goes unnoticed");
+    assert!(unnoticed < BACKOFF as usize, "{plant:?} goes unnoticed");
 }
 
 #[test]

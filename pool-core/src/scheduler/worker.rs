@@ -13,7 +13,7 @@ pub(crate) struct Begun {
 
 impl Begun {
     /// Whether that item is of this chunk and has not been answered.
-    pub(super) fn is_in(self, sent: &Sent) -> bool {
+    pub(super) fn is_in(self, sent: &SentChunk) -> bool {
         self.seq == sent.seq && self.item >= sent.settled
     }
 }
@@ -40,7 +40,7 @@ impl Range {
 
 /// A chunk that was sent.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct SentChunk {
     pub(super) seq: u32,
     pub(super) range: Range,
     /// Items that were answered.
@@ -51,7 +51,7 @@ pub(super) struct Sent {
     pub(super) was_recalled: bool,
 }
 
-impl Sent {
+impl SentChunk {
     /// The first item without an answer.
     #[inline]
     pub(super) fn next_item(&self) -> u64 {
@@ -87,11 +87,11 @@ pub(super) enum Phase {
     /// Told to leave for want of work.
     Retiring,
     /// Killed by us, for this reason.
-    Doomed(Doom),
+    Killed(KillReason),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Doom {
+pub(super) enum KillReason {
     Timeout {
         begun: Begun,
         limit: Nanos,
@@ -103,39 +103,39 @@ pub(super) enum Doom {
         seq: u32,
     },
     /// The item that it runs was cancelled.
-    Struck {
+    ItemCancelled {
         begun: Begun,
     },
     /// It wrote nonsense before it was ready, or its initializer took too long: as good as one that could not be
     /// started.
-    Unfit,
+    FailedStart,
     /// It wrote something though nothing was asked of it.
-    Unasked,
+    UnsolicitedReply,
     /// It did not begin what it was sent, which is not the chunk's fault.
-    Stupor,
+    Unresponsive,
     /// The pool was terminated.
     Unwanted,
 }
 
-impl Doom {
+impl KillReason {
     /// Whether the chunk, or the item that it is at, is the reason why the worker was killed.
-    pub(super) fn is_about(self, sent: &Sent) -> bool {
+    pub(super) fn is_about(self, sent: &SentChunk) -> bool {
         match self {
-            Doom::Timeout { begun, .. } | Doom::Struck { begun } => begun.is_in(sent),
-            Doom::Cancelled { seq } => seq == sent.seq,
+            KillReason::Timeout { begun, .. } | KillReason::ItemCancelled { begun } => begun.is_in(sent),
+            KillReason::Cancelled { seq } => seq == sent.seq,
             // It may have done its mischief before it was heard of; were it not to blame, it would do so again
             // elsewhere.
-            Doom::Protocol | Doom::Unfit => true,
-            Doom::Unwanted | Doom::Stupor | Doom::Unasked => false,
+            KillReason::Protocol | KillReason::FailedStart => true,
+            KillReason::Unwanted | KillReason::Unresponsive | KillReason::UnsolicitedReply => false,
         }
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(super) struct WorkerState {
     pub(super) phase: Phase,
     /// Oldest first: a worker answers in the order of sending.
-    pub(super) in_flight: VecDeque<Sent>,
+    pub(super) in_flight: VecDeque<SentChunk>,
     pub(super) next_seq: u32,
     /// Items sent to this process.
     pub(super) served: u64,
@@ -149,9 +149,9 @@ pub(super) struct Worker {
     pub(super) deadline: Option<Nanos>,
 }
 
-impl Worker {
+impl WorkerState {
     pub(super) fn new() -> Self {
-        Worker {
+        WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),
             next_seq: 0,
@@ -166,7 +166,7 @@ impl Worker {
     /// It was told to leave, and has nothing before it but chunks that were taken back.
     #[inline]
     pub(super) fn has_left_work(&self) -> bool {
-        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.iter().all(Sent::is_settled)
+        matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.iter().all(SentChunk::is_settled)
     }
 
     #[inline]
@@ -177,7 +177,7 @@ impl Worker {
     /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
     /// answered, and one that could not be taken back is not asked for again.
     #[inline]
-    pub(super) fn last_to_recall(&self) -> Option<(usize, &Sent)> {
+    pub(super) fn last_to_recall(&self) -> Option<(usize, &SentChunk)> {
         self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)
     }
 }

@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::task::{Options, Task};
+use crate::task::{Task, TaskOptions};
 use crate::worker::run::{Chunk, run_chunk};
 
 /// Every task of the program. The linker knows the table by this name, so it has the version in it: another slice of this
@@ -62,7 +62,7 @@ fn defect() -> Option<String> {
 pub struct Entry {
     info: Info,
     identity: u64,
-    pub(crate) options: Options,
+    pub(crate) options: TaskOptions,
     pub(crate) run: fn(&mut Chunk<'_>),
 }
 
@@ -82,7 +82,7 @@ pub struct Info {
     /// Its result as written, `()` if there is none.
     pub output: &'static str,
     /// The options of the attribute.
-    pub options: Options,
+    pub options: TaskOptions,
 }
 
 impl Entry {

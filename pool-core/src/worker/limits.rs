@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// What the builder says of every worker of a pool.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Settings {
+pub(crate) struct WorkerLimits {
     /// The pool's.
     pub(crate) name: String,
     /// Bytes that it may have beyond what it starts with.
@@ -29,7 +29,7 @@ const OOM_SCORE_MAX: i32 = 1000;
 
 static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
 
-impl Settings {
+impl WorkerLimits {
     /// Holds this process, the worker of this number, to them. What the system does not allow is left out.
     pub(crate) fn apply(&self, worker: u32) {
         if let Some(score) = *OOM_SCORE_BEFORE {
@@ -90,7 +90,7 @@ pub(crate) struct RssWatch {
 const LOOK_EVERY: u64 = 5_000_000;
 
 impl RssWatch {
-    pub(crate) fn new(settings: &Settings) -> Option<Self> {
+    pub(crate) fn new(settings: &WorkerLimits) -> Option<Self> {
         let (growth, page) = (settings.max_rss?, page_bytes() as u64);
         // A copy of the host, for one, has the host's memory, and its successor would have it again.
         let max = resident_pages().unwrap_or(0).saturating_mul(page).saturating_add(growth);

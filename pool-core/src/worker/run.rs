@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Consumer, Header, HubWorker, Journal, Patience, Producer, Record, WorkerBell, own_lines};
+use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell, own_lines};
 
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::lane::RECORD_BYTES;
 use crate::lane::messages::{Failure, call, reply};
-use crate::process::fork_check::Lineage;
+use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
@@ -23,11 +23,11 @@ use crate::worker::limits::has_memory_limit;
 pub(crate) struct Link<'w> {
     pub(crate) calls: &'w Consumer,
     pub(crate) replies: &'w mut Producer,
-    pub(crate) journal: &'w Journal,
+    pub(crate) progress: &'w ProgressWriter,
     pub(crate) bell: &'w mut WorkerBell,
     pub(crate) hub: &'w HubWorker,
     /// This process, and not one that a task forked.
-    pub(crate) me: Lineage,
+    pub(crate) me: ForkCheck,
 }
 
 /// The arguments of a call.
@@ -35,7 +35,7 @@ pub(crate) enum Input<'w> {
     /// Of its items, one behind the other.
     Framed(&'w [u8]),
     /// The only one of the only item.
-    Whole(Vec<u8>),
+    Raw(Vec<u8>),
 }
 
 /// The items of a call that is being answered.
@@ -51,10 +51,10 @@ pub(crate) struct Chunk<'w> {
     claimed: u32,
     input: Decoder<'w>,
     /// The only argument of the only item, if it travelled whole.
-    whole: Option<Vec<u8>>,
+    raw: Option<Vec<u8>>,
     /// Values in the record under construction.
-    drafted: u32,
-    draft_bytes: usize,
+    unpublished_items: u32,
+    unpublished_bytes: usize,
     /// Nanoseconds that each item may take, or 0.
     limit: u64,
     /// The call's flags.
@@ -76,9 +76,9 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(Odd::Long(bytes))) => chunk.put_long(&bytes, 0),
-            Ok(Some(Odd::Whole(bytes))) => chunk.put_long(&bytes, reply::WHOLE),
-            Ok(Some(Odd::Failed(failure))) => chunk.fail(&failure),
+            Ok(Some(ItemOutcome::Long(bytes))) => chunk.put_long(&bytes, 0),
+            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.put_long(&bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
         chunk.next += 1;
@@ -88,10 +88,10 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
 /// Notes, if there is a limit, when the next item begins and when it must be through: before the item itself, so that the
 /// host, if it finds the item, does not find an older one's time.
 #[inline]
-fn stamp(journal: &Journal, limit: u64) {
+fn stamp(progress: &ProgressWriter, limit: u64) {
     if limit > 0 {
         let now = monotonic_ns();
-        journal.stamp(now);
+        progress.stamp(now);
         DEADLINE.store(now.saturating_add(limit), Ordering::Relaxed);
     }
 }
@@ -105,23 +105,23 @@ pub(crate) fn deadline() -> u64 {
 }
 
 /// What an item came to that is not a value beside the others.
-enum Odd {
+enum ItemOutcome {
     /// A value that does not fit there.
     Long(Vec<u8>),
     /// A value that is its bytes.
-    Whole(Vec<u8>),
+    Raw(Vec<u8>),
     Failed(Failure),
 }
 
 /// Runs claimed items as long as their values fit into one record.
 #[inline]
-fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
+fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
         (Some(args_size @ 1..), Some(size @ 1..))
             if chunk.limit == 0
                 && !has_memory_limit()
-                && chunk.link.replies.spare(size).len() >= chunk.draft_bytes + size =>
+                && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size =>
         {
             run_sized::<T>(chunk, args_size, size)
         }
@@ -132,16 +132,16 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 /// [`run_claimed`] where all arguments have one size, and all values, and there is no limit of any kind: nothing has to be measured, and
 /// the bookkeeping of an item is one store. At least one value must fit.
 #[inline]
-fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<Odd> {
+fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<ItemOutcome> {
     /// Tells the chunk how far it is, also when an item panics: at the item that was begun last, which has been taken
     /// and has no value.
     struct Amid<'c, 'w> {
         input: &'c mut Decoder<'w>,
         args_size: usize,
-        journal: &'c Journal,
+        progress: &'c ProgressWriter,
         next: &'c mut u32,
-        drafted: &'c mut u32,
-        draft_bytes: &'c mut usize,
+        unpublished_items: &'c mut u32,
+        unpublished_bytes: &'c mut usize,
         size: usize,
         items: usize,
     }
@@ -149,27 +149,27 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         #[inline]
         fn advance(&mut self, done: usize) {
             *self.next += done as u32;
-            *self.drafted += done as u32;
-            *self.draft_bytes += done * self.size;
+            *self.unpublished_items += done as u32;
+            *self.unpublished_bytes += done * self.size;
         }
     }
     impl Drop for Amid<'_, '_> {
         fn drop(&mut self) {
-            let done = (self.journal.item().wrapping_sub(*self.next) as usize).min(self.items - 1);
+            let done = (self.progress.item().wrapping_sub(*self.next) as usize).min(self.items - 1);
             self.input.rest = &self.input.rest[(done + 1) * self.args_size..];
             self.advance(done);
         }
     }
-    let Chunk { link, input, next, claimed, drafted, draft_bytes, .. } = chunk;
-    let Link { replies, journal, me, .. } = link;
-    let (first, before, me) = (*next, *draft_bytes, *me);
-    let (mut marks, most) = journal.item_marks(first, replies.draft_end(before), size as u32);
+    let Chunk { link, input, next, claimed, unpublished_items, unpublished_bytes, .. } = chunk;
+    let Link { replies, progress, me, .. } = link;
+    let (first, before, me) = (*next, *unpublished_bytes, *me);
+    let (mut marks, most) = progress.item_marks(first, replies.unpublished_end(before), size as u32);
     let places = replies.spare(0).get_mut(before..).unwrap_or_default();
     let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size)).min(places.len() / size).min(most);
     let Some(arguments) = input.rest.get(..items * args_size) else {
-        return Some(Odd::Failed(Failure::Decode("its arguments are missing".to_owned())));
+        return Some(ItemOutcome::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
-    let mut amid = Amid { input, args_size, journal, next, drafted, draft_bytes, size, items };
+    let mut amid = Amid { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
     let group = (TAKEN_OVER / size).max(1);
     let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
     for (places, arguments) in groups {
@@ -178,7 +178,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             marks.begin_next();
             let output = match T::invoke(Decoder::new(arguments)) {
                 Ok(output) => output,
-                Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+                Err(error) => return Some(ItemOutcome::Failed(Failure::Decode(error.to_string()))),
             };
             if !me.is_here() {
                 // A process that the task forked must not answer in the worker's place.
@@ -187,7 +187,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             let encoded = T::encode_output(&output, &mut Encoder::new(place));
             drop(output);
             if let Err(error) = encoded {
-                return Some(Odd::Failed(Failure::Encode(error.to_string())));
+                return Some(ItemOutcome::Failed(Failure::Encode(error.to_string())));
             }
         }
     }
@@ -202,34 +202,34 @@ const TAKEN_OVER: usize = 2 << 10;
 
 /// [`run_claimed`] for values of any size.
 #[inline]
-fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
+fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let (limit, claimed, has_memory_limit) = (chunk.limit, chunk.claimed, has_memory_limit());
-    let Chunk { link, input, whole, next, drafted, draft_bytes, .. } = chunk;
-    let Link { replies, journal, me, .. } = link;
-    let begun = *draft_bytes;
-    let draft_start = replies.draft_end(begun);
+    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, .. } = chunk;
+    let Link { replies, progress, me, .. } = link;
+    let begun = *unpublished_bytes;
+    let unpublished_start = replies.unpublished_end(begun);
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
-    while *next < claimed && *draft_bytes < PIECE {
-        stamp(journal, limit);
-        journal.begin_item(*next, draft_start.wrapping_add(out.used() as u32));
+    while *next < claimed && *unpublished_bytes < PIECE {
+        stamp(progress, limit);
+        progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
         if has_memory_limit {
             // Should the item die, it is judged by this: a failure with which an earlier one has coped is not its own.
             Errno::clear();
         }
-        let invoked = match whole.take() {
-            Some(bytes) => T::invoke_whole(bytes),
+        let invoked = match raw.take() {
+            Some(bytes) => T::invoke_raw(bytes),
             None => input.item(T::args_size()).and_then(T::invoke),
         };
         let output = match invoked {
             Ok(output) => output,
-            Err(error) => return Some(Odd::Failed(Failure::Decode(error.to_string()))),
+            Err(error) => return Some(ItemOutcome::Failed(Failure::Decode(error.to_string()))),
         };
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
         let output = match T::output_into_bytes(output) {
-            Ok(bytes) => return Some(Odd::Whole(bytes)),
+            Ok(bytes) => return Some(ItemOutcome::Raw(bytes)),
             Err(output) => output,
         };
         let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
@@ -237,12 +237,12 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
         drop(output);
         match encoded {
             Ok(None) => {
-                *drafted += 1;
-                *draft_bytes = begun + out.used();
+                *unpublished_items += 1;
+                *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(Odd::Long(bytes)),
-            Err(error) => return Some(Odd::Failed(Failure::Encode(error.to_string()))),
+            Ok(Some(bytes)) => return Some(ItemOutcome::Long(bytes)),
+            Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }
     None
@@ -251,9 +251,9 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<Odd> {
 impl<'w> Chunk<'w> {
     #[inline]
     pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, input: Input<'w>) -> Self {
-        let (bytes, whole) = match input {
+        let (bytes, raw) = match input {
             Input::Framed(bytes) => (bytes, None),
-            Input::Whole(bytes) => (&[][..], Some(bytes)),
+            Input::Raw(bytes) => (&[][..], Some(bytes)),
         };
         Chunk {
             link,
@@ -263,9 +263,9 @@ impl<'w> Chunk<'w> {
             next: 0,
             claimed: 0,
             input: Decoder::new(bytes),
-            whole,
-            drafted: 0,
-            draft_bytes: 0,
+            raw,
+            unpublished_items: 0,
+            unpublished_bytes: 0,
             limit: header.info,
             flags: header.flags,
             begun: monotonic_ns(),
@@ -301,7 +301,7 @@ impl<'w> Chunk<'w> {
         if claimed == self.claimed {
             return false;
         }
-        self.link.journal.claim(self.seq, claimed);
+        self.link.progress.claim(self.seq, claimed);
         if let Some(record) = &self.record {
             self.items = self.items.min(self.link.calls.limit(record));
         }
@@ -312,17 +312,17 @@ impl<'w> Chunk<'w> {
     /// Tells the host, should it ask: all values before this item's end where the draft ends.
     #[inline]
     fn note_item(&self) {
-        stamp(self.link.journal, self.limit);
-        self.link.journal.begin_item(self.next, self.link.replies.draft_end(self.draft_bytes));
+        stamp(self.link.progress, self.limit);
+        self.link.progress.begin_item(self.next, self.link.replies.unpublished_end(self.unpublished_bytes));
     }
 
-    /// Sees to it that the next value can be drafted.
+    /// Sees to it that the next value can be unpublished_items.
     #[inline]
     fn make_room(&mut self) {
-        if self.draft_bytes >= PIECE || self.drafted > 0 && self.flags & call::SINGLY != 0 {
+        if self.unpublished_bytes >= PIECE || self.unpublished_items > 0 && self.flags & call::SINGLY != 0 {
             self.publish(0, 0);
         }
-        while self.link.replies.room(self.draft_bytes + MARGIN).is_none() {
+        while self.link.replies.room(self.unpublished_bytes + MARGIN).is_none() {
             self.wait_room(MARGIN);
         }
     }
@@ -330,7 +330,7 @@ impl<'w> Chunk<'w> {
     /// A value that does not fit beside the draft.
     #[cold]
     fn put_long(&mut self, bytes: &[u8], flags: u16) {
-        self.publish_draft();
+        self.publish_values();
         self.send(reply::VALUES, flags, bytes);
     }
 
@@ -344,9 +344,9 @@ impl<'w> Chunk<'w> {
         }
         if self.limit > 0 {
             // The report has a clock of its own, since a worker may be stopped here, too, and must be found out.
-            self.link.journal.stamp(monotonic_ns() + REPORT_NS);
+            self.link.progress.stamp(monotonic_ns() + REPORT_NS);
         }
-        self.link.journal.clear_note();
+        self.link.progress.clear_note();
         self.fail(&Failure::Panicked(caught.into_report()));
     }
 
@@ -356,7 +356,7 @@ impl<'w> Chunk<'w> {
         if !self.link.me.is_here() {
             signals::exit_now(0);
         }
-        self.publish_draft();
+        self.publish_values();
         let ran = self.item_begun().map(|begun| monotonic_ns().saturating_sub(begun));
         let bytes = match ran {
             Some(ran) => postcard::to_allocvec(&(failure, ran)),
@@ -376,25 +376,25 @@ impl<'w> Chunk<'w> {
     }
 
     #[inline]
-    fn publish_draft(&mut self) {
-        if self.drafted > 0 {
+    fn publish_values(&mut self) {
+        if self.unpublished_items > 0 {
             self.publish(0, 0);
         }
     }
 
-    /// Makes the drafted values visible to the host.
+    /// Makes the unpublished_items values visible to the host.
     #[inline]
     fn publish(&mut self, flags: u16, info: u64) {
         while self.link.replies.room(0).is_none() {
             self.wait_room(MARGIN);
         }
-        let (seq, count) = (self.seq, self.drafted);
+        let (seq, count) = (self.seq, self.unpublished_items);
         let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
         // Before the host can know any of it.
         flush();
-        self.link.replies.publish(&header, self.draft_bytes);
-        self.drafted = 0;
-        self.draft_bytes = 0;
+        self.link.replies.publish(&header, self.unpublished_bytes);
+        self.unpublished_items = 0;
+        self.unpublished_bytes = 0;
         if flags & reply::LAST != 0 {
             // The station rings, or leaves it at that.
         } else if self.flags & call::QUIET != 0 {
@@ -422,7 +422,7 @@ impl<'w> Chunk<'w> {
 
     fn wait_room(&mut self, want: usize) {
         self.link.hub.ring();
-        self.link.bell.wait_room(self.link.replies, want, Patience::default());
+        self.link.bell.wait_room(self.link.replies, want, Backoff::default());
     }
 }
 

@@ -2,7 +2,7 @@
 //! value that the memory model allows, within the bounds given in `models`.
 //!
 //! The files under test are compiled a second time, into this crate, where `sync` is a twin made of loom's types. What
-//! surrounds them (the engine's lock, the slot's inbox) is modelled in small. Each model also runs with one ordering
+//! surrounds them (the engine's lock, the completion's inbox) is modelled in small. Each model also runs with one ordering
 //! weakened or one step left out, and must fail then: otherwise it would prove nothing.
 
 #![allow(dead_code, unreachable_pub, unnameable_types, reason = "parts of other crates, not all of them used here")]

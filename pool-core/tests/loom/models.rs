@@ -8,7 +8,7 @@ use loom::sync::{Condvar, Mutex};
 
 use super::alarm::{Alarm, NEVER};
 use super::rest::{Rest, Resting};
-use super::room::{Place, Room};
+use super::room::{Leadership, Place};
 use super::status::Status;
 use super::sync::{AtomicBool, AtomicU32, Hub, Ordering, Thread, Weakness, is, thread, weaken};
 
@@ -35,15 +35,15 @@ fn check(model: fn(), missed: &[(Weakness, &str)]) {
     }
 }
 
-/// A slot: its status, and the inbox with those who wait.
-struct Slot {
+/// A completion: its status, and the inbox with those who wait.
+struct Completion {
     status: Status,
     waiters: Mutex<Vec<Thread>>,
 }
 
-impl Slot {
-    fn new() -> Arc<Slot> {
-        Arc::new(Slot { status: Status::default(), waiters: Mutex::new(Vec::new()) })
+impl Completion {
+    fn new() -> Arc<Completion> {
+        Arc::new(Completion { status: Status::default(), waiters: Mutex::new(Vec::new()) })
     }
 
     /// As `set_waiter`; false if there is nothing to wait for.
@@ -62,7 +62,7 @@ impl Slot {
         true
     }
 
-    /// As `complete_short` and the errands that follow.
+    /// As `complete_short` and the deferred work that follow.
     fn complete_short(&self, words: [u64; 2]) {
         if self.status.finish_short(words, 15) {
             let waiters = std::mem::take(&mut *self.waiters.lock().unwrap());
@@ -75,23 +75,23 @@ impl Slot {
 #[test]
 fn each_waiter_hears_of_a_short_value_and_reads_it_whole() {
     fn model() {
-        let slot = Slot::new();
-        let wait = |slot: &Slot| {
+        let completion = Completion::new();
+        let wait = |completion: &Completion| {
             // As a future or a callback does: whoever is registered looks no more before it is told.
-            if !slot.status.is_finished() && slot.set_waiter() {
+            if !completion.status.is_finished() && completion.set_waiter() {
                 thread::park();
             }
-            assert_eq!(slot.status.short(), Some(([7, 8], 15)), "the value is torn");
+            assert_eq!(completion.status.short(), Some(([7, 8], 15)), "the value is torn");
         };
         let other = thread::spawn({
-            let slot = slot.clone();
-            move || wait(&slot)
+            let completion = completion.clone();
+            move || wait(&completion)
         });
         let completes = thread::spawn({
-            let slot = slot.clone();
-            move || slot.complete_short([7, 8])
+            let completion = completion.clone();
+            move || completion.complete_short([7, 8])
         });
-        wait(&slot);
+        wait(&completion);
         other.join().unwrap();
         completes.join().unwrap();
     }
@@ -140,7 +140,7 @@ fn the_supervisor_does_not_sleep_past_what_is_due() {
 /// What all threads of a pool share, in small.
 struct Pool {
     hub: Hub,
-    room: Room,
+    room: Leadership,
     rest: Rest,
     /// Under the engine's lock: a quiet call is out.
     engine: Mutex<bool>,
@@ -156,8 +156,12 @@ impl Pool {
 #[test]
 fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
     fn model() {
-        let pool =
-            Arc::new(Pool { hub: Hub::new(), room: Room::default(), rest: Rest::new(), engine: Mutex::new(false) });
+        let pool = Arc::new(Pool {
+            hub: Hub::new(),
+            room: Leadership::default(),
+            rest: Rest::new(),
+            engine: Mutex::new(false),
+        });
         let leads = thread::spawn({
             let pool = pool.clone();
             move || {
@@ -205,12 +209,12 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
 /// Two callers, and a worker that answers the second, and the first only when the second has returned.
 struct Callers {
     hub: Hub,
-    room: Room,
+    room: Leadership,
     /// Replies that the worker has published.
     replies: AtomicU32,
     /// Under the engine's lock: those that were taken in.
     engine: Mutex<u32>,
-    slots: [Waited; 2],
+    completions: [Waited; 2],
     /// The second caller has returned.
     is_back: Mutex<bool>,
     comes_back: Condvar,
@@ -224,7 +228,7 @@ struct Waited {
 
 impl Callers {
     fn is_done(&self, call: usize) -> bool {
-        self.slots[call].is_done.load(Ordering::Acquire)
+        self.completions[call].is_done.load(Ordering::Acquire)
     }
 
     fn has_news(&self) -> bool {
@@ -236,9 +240,9 @@ impl Callers {
         let mut told = Vec::new();
         let mut taken = self.engine.lock().unwrap();
         while *taken < self.replies.load(Ordering::Acquire) {
-            let slot = &self.slots[1 - *taken as usize];
-            slot.is_done.store(true, Ordering::Release);
-            told.extend(slot.waiter.lock().unwrap().take());
+            let completion = &self.completions[1 - *taken as usize];
+            completion.is_done.store(true, Ordering::Release);
+            told.extend(completion.waiter.lock().unwrap().take());
             *taken += 1;
         }
         drop(taken);
@@ -259,7 +263,7 @@ impl Callers {
                 },
                 Place::Follower => {
                     let is_done = self.is_done(call);
-                    *self.slots[call].waiter.lock().unwrap() = Some(thread::current());
+                    *self.completions[call].waiter.lock().unwrap() = Some(thread::current());
                     let is_done = if is(Weakness::LookBeforeRegistering) { is_done } else { self.is_done(call) };
                     if !is_done {
                         thread::park();
@@ -280,13 +284,13 @@ impl Callers {
 #[test]
 fn a_follower_is_told_or_leads() {
     fn model() {
-        let slot = || Waited { is_done: AtomicBool::new(false), waiter: Mutex::new(None) };
+        let completion = || Waited { is_done: AtomicBool::new(false), waiter: Mutex::new(None) };
         let pool = Arc::new(Callers {
             hub: Hub::new(),
-            room: Room::default(),
+            room: Leadership::default(),
             replies: AtomicU32::new(0),
             engine: Mutex::new(0),
-            slots: [slot(), slot()],
+            completions: [completion(), completion()],
             is_back: Mutex::new(false),
             comes_back: Condvar::new(),
         });

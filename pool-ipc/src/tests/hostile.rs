@@ -53,9 +53,9 @@ impl Victim {
             }
         }
         out.clear();
-        for draft_end in [host.progress().draft, random.below(3 * RING as u64) as u32, random.next() as u32] {
+        for unpublished_end in [host.progress().draft, random.below(3 * RING as u64) as u32, random.next() as u32] {
             out.clear();
-            let salvaged = host.salvage(draft_end, &mut out);
+            let salvaged = host.salvage(unpublished_end, &mut out);
             assert!(out.len() <= if salvaged { RING - 32 } else { 0 });
         }
         assert!(host.note().len() <= NOTE_BYTES_MAX);

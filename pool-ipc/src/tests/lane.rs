@@ -12,7 +12,7 @@ use super::super::layout::{LANE_MAGIC, Plain, VERSION, WORDS_BYTES};
 use super::super::region::{Access, HOST_SEALS, Mapping, SEALS};
 use super::super::sync::{AtomicU64, Ordering};
 use super::super::{
-    Descriptors, Error, Header, HostEnd, Hub, HubWorker, Journal, NOTE_BYTES_MAX, Patience, Progress, Sleeper,
+    Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, NOTE_BYTES_MAX, Progress, ProgressWriter, Sleeper,
     WorkerEnd,
 };
 use super::super::{region, sys};
@@ -33,7 +33,7 @@ fn ends_can_be_moved_and_hubs_shared() {
     moved::<WorkerEnd>();
     shared::<Hub>();
     shared::<HubWorker>();
-    shared::<Journal>();
+    shared::<ProgressWriter>();
     shared::<Error>();
 }
 
@@ -54,11 +54,11 @@ fn both_ends_see_what_the_other_says() -> Result<(), Error> {
 
     worker.replies.spare(4)[..4].copy_from_slice(b"half");
     let mut out = b">".to_vec();
-    let draft = worker.replies.draft_end(4);
+    let draft = worker.replies.unpublished_end(4);
     assert!(host.salvage(draft, &mut out));
-    assert!(host.salvage(worker.replies.draft_end(0), &mut out));
+    assert!(host.salvage(worker.replies.unpublished_end(0), &mut out));
     assert_eq!(out, b">half");
-    assert!(!host.salvage(worker.replies.draft_end(RING - 31), &mut out));
+    assert!(!host.salvage(worker.replies.unpublished_end(RING - 31), &mut out));
     assert!(!host.salvage(draft - 5, &mut out));
     worker.replies.publish(&Header::default(), 4);
     assert!(!host.salvage(draft, &mut out), "published, so no draft any more");
@@ -68,8 +68,8 @@ fn both_ends_see_what_the_other_says() -> Result<(), Error> {
 
     assert!(!host.wake_worker(), "nobody sleeps");
     assert!(host.calls.send(&Header::default(), b"call", 0).done);
-    worker.wait_call(Patience::NONE);
-    worker.wait_room(usize::MAX, Patience::NONE);
+    worker.wait_call(Backoff::NONE);
+    worker.wait_room(usize::MAX, Backoff::NONE);
     Ok(())
 }
 
@@ -78,11 +78,11 @@ fn a_sleeping_worker_is_woken_for_calls_and_for_room() -> Result<(), Error> {
     let (mut host, mut worker) = lane()?;
     let echo = thread::spawn(move || -> Result<(), Error> {
         for _ in 0..100 {
-            worker.wait_call(Patience::NONE);
+            worker.wait_call(Backoff::NONE);
             let call = worker.calls.peek()?.expect("waited for");
             // Half the ring, so that the second reply has to wait for room.
             let len = RING / 2 - 32;
-            worker.wait_room(len, Patience::NONE);
+            worker.wait_room(len, Backoff::NONE);
             worker.replies.spare(len)[..len].fill(call.header.seq as u8);
             worker.replies.publish(&call.header, len);
             worker.calls.release(&call);
@@ -246,7 +246,7 @@ fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
         let (mut host, mut worker) = lane()?;
         thread::scope(|scope| {
             let waiting = scope.spawn(move || {
-                worker.wait_call(Patience::NONE);
+                worker.wait_call(Backoff::NONE);
                 worker.calls.peek().map(|call| call.is_some())
             });
             while !host.wake_worker() {
@@ -296,15 +296,15 @@ fn a_hub_waits_until_the_deadline_and_not_shorter() -> Result<(), Error> {
 }
 
 #[test]
-fn patience_ends() {
+fn backoff_ends() {
     let mut calls = 0;
-    let patience = Patience { spins: 5, yield_for: Duration::ZERO };
-    assert!(!patience.wait(|| {
+    let backoff = Backoff { spins: 5, yield_for: Duration::ZERO };
+    assert!(!backoff.wait(|| {
         calls += 1;
         false
     }));
     assert_eq!(calls, 6);
-    assert!(Patience::NONE.wait(|| true) && !Patience::default().wait(|| false));
+    assert!(Backoff::NONE.wait(|| true) && !Backoff::default().wait(|| false));
 }
 
 #[test]

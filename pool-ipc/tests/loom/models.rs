@@ -350,7 +350,7 @@ fn what_the_marks_count_can_be_salvaged() {
             let marks = marks.clone();
             move || {
                 producer.spare(32)[..32].fill(7);
-                marks.begin_item(1, producer.draft_end(32));
+                marks.begin_item(1, producer.unpublished_end(32));
             }
         });
         let progress = marks.read();

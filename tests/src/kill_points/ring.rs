@@ -1,7 +1,7 @@
 //! One end of a ring, killed on its way through some messages; the other end is here.
 
 use nix::unistd::{ForkResult, fork};
-use pool_ipc::{Header, HostEnd, Patience, WorkerEnd};
+use pool_ipc::{Backoff, Header, HostEnd, WorkerEnd};
 
 use super::ledger::Ledger;
 use crate::tracer::{Step, Tracee, offer, pause};
@@ -15,7 +15,7 @@ pub enum End {
     /// The same by a bungler who publishes a record and then fills it. That must be found.
     HastyProducer,
     /// The same by one who counts an item of a draft and then writes it. That must be found, too.
-    HastyDrafter,
+    HastyWriter,
     /// Takes messages, copies them and gives their room back.
     Consumer,
 }
@@ -24,8 +24,8 @@ const RING_BYTES: usize = 4096;
 /// What a producer sends: first what leads up to shortly before the ring's end, then what it is killed at.
 const LENGTHS: [usize; 4] = [2900, 100, 1500, 5000];
 /// Values of 8 bytes in the record that is built up, which comes last.
-const DRAFT_ITEMS: usize = 6;
-const DRAFT_SEQ: u32 = LENGTHS.len() as u32;
+const UNPUBLISHED_ITEMS: usize = 6;
+const UNPUBLISHED_SEQ: u32 = LENGTHS.len() as u32;
 /// What a consumer finds in its ring.
 const WAITING: [usize; 4] = [40, 0, 64, 100];
 
@@ -101,7 +101,7 @@ fn header(seq: u32) -> Header {
 
 fn produce(mut worker: WorkerEnd, end: End) {
     let messages: Vec<Vec<u8>> = (0..).zip(LENGTHS).map(|(seq, len)| pattern(seq, len).collect()).collect();
-    let draft: Vec<u8> = pattern(DRAFT_SEQ, DRAFT_ITEMS * 8).collect();
+    let draft: Vec<u8> = pattern(UNPUBLISHED_SEQ, UNPUBLISHED_ITEMS * 8).collect();
     let mut is_first = true;
     for (seq, message) in (0..).zip(&messages) {
         let mut sent = 0;
@@ -111,28 +111,28 @@ fn produce(mut worker: WorkerEnd, end: End) {
                 _ => worker.replies.send(&header(seq), message, sent).sent,
             };
             if sent < message.len() {
-                worker.wait_room(message.len() - sent, Patience::NONE);
+                worker.wait_room(message.len() - sent, Backoff::NONE);
             }
         }
         if std::mem::take(&mut is_first) {
             offer();
         }
     }
-    worker.wait_room(draft.len(), Patience::NONE);
-    worker.claim(DRAFT_SEQ, DRAFT_ITEMS as u32);
-    let start = worker.replies.draft_end(0);
-    let begin = |item: usize| worker.journal.begin_item(item as u32, start.wrapping_add(item as u32 * 8));
+    worker.wait_room(draft.len(), Backoff::NONE);
+    worker.claim(UNPUBLISHED_SEQ, UNPUBLISHED_ITEMS as u32);
+    let start = worker.replies.unpublished_end(0);
+    let begin = |item: usize| worker.progress.begin_item(item as u32, start.wrapping_add(item as u32 * 8));
     let spare = worker.replies.spare(draft.len());
     for (item, value) in draft.chunks_exact(8).enumerate() {
-        begin(item + usize::from(end == End::HastyDrafter));
+        begin(item + usize::from(end == End::HastyWriter));
         spare[item * 8..][..8].copy_from_slice(value);
     }
-    worker.replies.publish(&header(DRAFT_SEQ), draft.len());
+    worker.replies.publish(&header(UNPUBLISHED_SEQ), draft.len());
 }
 
 /// As [`Producer::send`](pool_ipc::Producer::send) of one record, but in the wrong order.
 fn send_hastily(worker: &mut WorkerEnd, seq: u32, message: &[u8], sent: usize) -> usize {
-    worker.wait_room(message.len() - sent, Patience::NONE);
+    worker.wait_room(message.len() - sent, Backoff::NONE);
     let spare = worker.replies.spare(message.len() - sent);
     let len = spare.len().min(message.len() - sent);
     let to = spare.as_mut_ptr();
@@ -212,7 +212,7 @@ impl Witness for Reader {
             };
             self.host.replies.copy(&record, &mut self.message);
             self.host.replies.release(&record);
-            let len = LENGTHS.get(self.seq as usize).copied().unwrap_or(DRAFT_ITEMS * 8);
+            let len = LENGTHS.get(self.seq as usize).copied().unwrap_or(UNPUBLISHED_ITEMS * 8);
             let is_whole = self.message.len() <= len
                 && record.more() == (self.message.len() < len)
                 && pattern(self.seq, len).zip(&self.message).all(|(expected, found)| expected == *found);
@@ -230,8 +230,8 @@ impl Witness for Reader {
         self.host.wake_worker();
         let mut draft = Vec::new();
         let progress = self.host.progress();
-        let is_draft = self.host.salvage(progress.draft, &mut draft) && progress.seq == DRAFT_SEQ;
-        if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(DRAFT_SEQ, draft.len()).eq(draft)) {
+        let is_draft = self.host.salvage(progress.draft, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
+        if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(UNPUBLISHED_SEQ, draft.len()).eq(draft)) {
             self.verdict.complain(format!("{progress:?} counts items that are not there"));
         }
         self.verdict.complaint.is_some()
@@ -240,7 +240,7 @@ impl Witness for Reader {
     fn bury(mut self: Box<Self>, is_through: bool) -> Verdict {
         self.look();
         let is_cut = !self.message.is_empty();
-        if is_through && self.verdict.complaint.is_none() && self.seq <= DRAFT_SEQ {
+        if is_through && self.verdict.complaint.is_none() && self.seq <= UNPUBLISHED_SEQ {
             self.verdict.lost += 1;
             self.verdict.complain(format!("message {} has not come", self.seq));
         }

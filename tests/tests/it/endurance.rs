@@ -8,7 +8,7 @@ use tests::trial::{Check, Setup, once};
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         // It has a watchdog of its own, which says more than that of the trials.
-        once(three_seconds_of_chaos_break_no_promise).patience(Duration::from_secs(120)),
+        once(three_seconds_of_chaos_break_no_promise).backoff(Duration::from_secs(120)),
         once(chaos_that_loses_doubles_or_falsifies_an_item_says_so),
         once(pools_jobs_and_crashes_by_the_hundred_leave_nothing),
     ]

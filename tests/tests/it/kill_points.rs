@@ -63,5 +63,5 @@ fn a_record_published_before_it_is_filled_is_found(_: &Setup) {
 }
 
 fn an_item_counted_before_it_is_written_is_found(_: &Setup) {
-    assert!(kill_ring(End::HastyDrafter, 3).expect("it was permitted before").torn > 0);
+    assert!(kill_ring(End::HastyWriter, 3).expect("it was permitted before").torn > 0);
 }

@@ -11,18 +11,18 @@ use tests::trial::{Check, Setup, each_method, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(all_of_many_workers_may_be_killed_at_once).workers(&[700]).patience(PATIENCE),
-        once(many_workers_are_replaced_after_each_item).workers(&[600]).patience(PATIENCE),
-        once(a_stopped_fork_server_holds_up_no_resize).patience(PATIENCE),
-        once(a_stopped_fork_server_holds_up_no_launches_of_the_dead).workers(&[50]).patience(PATIENCE),
-        each_method(a_pool_ends_though_thousands_of_launches_wait).patience(PATIENCE),
-        each_method(a_smaller_size_takes_back_launches_that_wait).patience(PATIENCE),
-        each_method(too_few_descriptors_are_an_error).patience(PATIENCE),
+        each_method(all_of_many_workers_may_be_killed_at_once).workers(&[700]).backoff(BACKOFF),
+        once(many_workers_are_replaced_after_each_item).workers(&[600]).backoff(BACKOFF),
+        once(a_stopped_fork_server_holds_up_no_resize).backoff(BACKOFF),
+        once(a_stopped_fork_server_holds_up_no_launches_of_the_dead).workers(&[50]).backoff(BACKOFF),
+        each_method(a_pool_ends_though_thousands_of_launches_wait).backoff(BACKOFF),
+        each_method(a_smaller_size_takes_back_launches_that_wait).backoff(BACKOFF),
+        each_method(too_few_descriptors_are_an_error).backoff(BACKOFF),
     ]
 }
 
 /// A thousand processes of a program with debug information, on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(300);
+const BACKOFF: Duration = Duration::from_secs(300);
 
 /// Waits as long as processes of the pool go on being made.
 fn becomes(pool: &Pool, workers: usize) -> bool {

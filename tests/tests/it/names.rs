@@ -14,10 +14,10 @@ use tests::trial::{Check, Setup, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     // The first time, everything is compiled.
-    let patience = Duration::from_secs(600);
+    let backoff = Duration::from_secs(600);
     vec![
-        once(tasks_of_the_same_name_are_told_apart).patience(patience),
-        once(a_shared_library_linked_by_gnu_ld_says_that_it_is_one).patience(patience),
+        once(tasks_of_the_same_name_are_told_apart).backoff(backoff),
+        once(a_shared_library_linked_by_gnu_ld_says_that_it_is_one).backoff(backoff),
     ]
 }
 

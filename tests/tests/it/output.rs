@@ -17,9 +17,9 @@ use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(a_thread_that_keeps_the_lock_holds_no_answer_up).patience(2 * SOON),
-        each_method(a_thread_that_keeps_the_lock_in_c_holds_no_answer_up).patience(2 * SOON),
-        each_method(a_thread_that_ended_with_the_lock_holds_no_answer_up).patience(2 * SOON),
+        each_method(a_thread_that_keeps_the_lock_holds_no_answer_up).backoff(2 * SOON),
+        each_method(a_thread_that_keeps_the_lock_in_c_holds_no_answer_up).backoff(2 * SOON),
+        each_method(a_thread_that_ended_with_the_lock_holds_no_answer_up).backoff(2 * SOON),
         each_method(output_comes_before_the_result),
         each_method(output_of_a_worker_with_threads_comes_before_the_result),
         each_method(output_waits_until_the_lock_is_released),

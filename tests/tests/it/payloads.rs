@@ -12,7 +12,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(payloads_of_all_sizes_pass_in_both_directions_at_once),
         each_method(a_huge_payload_passes),
-        once(a_gigantic_payload_passes).patience(Duration::from_secs(600)),
+        once(a_gigantic_payload_passes).backoff(Duration::from_secs(600)),
         each_method(payloads_pass_while_workers_are_killed).workers(&[1, 2, 5]),
         each_method(a_task_that_dies_before_it_has_read_its_payload_fails_alone),
         each_method(results_that_are_never_collected_hold_nobody_up),

@@ -8,12 +8,12 @@ use tests::trial::{Check, Setup, once};
 
 pub(crate) fn checks() -> Vec<Check> {
     // The first time, everything is compiled.
-    let patience = Duration::from_secs(600);
+    let backoff = Duration::from_secs(600);
     vec![
-        once(an_example_finds_its_tasks_and_those_of_a_library).patience(patience),
-        once(a_release_with_fat_lto_finds_all_tasks).patience(patience),
-        once(a_program_whose_panics_abort_still_tells_their_message).patience(patience),
-        once(workers_of_a_program_that_measures_its_coverage_write_theirs).patience(patience),
+        once(an_example_finds_its_tasks_and_those_of_a_library).backoff(backoff),
+        once(a_release_with_fat_lto_finds_all_tasks).backoff(backoff),
+        once(a_program_whose_panics_abort_still_tells_their_message).backoff(backoff),
+        once(workers_of_a_program_that_measures_its_coverage_write_theirs).backoff(backoff),
     ]
 }
 

@@ -17,8 +17,8 @@ use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(a_system_call_that_fails_once_hangs_nothing).patience(PATIENCE),
-        each_method(a_system_call_that_fails_from_then_on_hangs_nothing).patience(PATIENCE),
+        each_method(a_system_call_that_fails_once_hangs_nothing).backoff(BACKOFF),
+        each_method(a_system_call_that_fails_from_then_on_hangs_nothing).backoff(BACKOFF),
         each_method(a_constructor_names_the_call_that_fails),
         each_method(a_pool_whose_workers_cannot_begin_says_why),
         each_method(a_worker_that_cannot_be_started_for_want_of_descriptors_costs_no_other),
@@ -26,7 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
 }
 
 /// For all runs of a check together, even if there are thousands.
-const PATIENCE: Duration = Duration::from_secs(3600);
+const BACKOFF: Duration = Duration::from_secs(3600);
 
 /// Set to anything, it has every N tried, with every errno and every end.
 const EXHAUSTIVE: &str = "POOL_TESTS_EXHAUSTIVE";

@@ -13,8 +13,8 @@ use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(reading_the_terminal_is_an_error).patience(2 * procs::SOON),
-        each_method(writing_to_the_terminal_goes_through).patience(2 * procs::SOON),
+        each_method(reading_the_terminal_is_an_error).backoff(2 * procs::SOON),
+        each_method(writing_to_the_terminal_goes_through).backoff(2 * procs::SOON),
         each_method(programs_that_a_task_starts_have_default_signals),
         each_method(what_the_host_ignores_its_programs_ignore),
         each_method(an_interrupt_is_nothing_to_a_worker),

@@ -31,7 +31,7 @@ pub(super) const UNSAFE: [&str; 26] = [
 ];
 
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
-pub(super) const ATOMICS: [&str; 14] = [
+pub(super) const ATOMICS: [&str; 15] = [
     "pool-core/src/worker/run.rs",
     "pool-core/src/worker/limits.rs",
     "pool-core/src/process/fork_check.rs",
@@ -42,6 +42,7 @@ pub(super) const ATOMICS: [&str; 14] = [
     "pool-core/src/sync.rs",
     "pool-core/src/worker.rs",
     "pool-ipc/src/sync.rs",
+    "xtask/bench/src/contender.rs",
     "xtask/bench/src/contenders/floor.rs",
     "xtask/bench/src/contenders/floor/memory.rs",
     "xtask/bench/src/contenders/floor/worker.rs",

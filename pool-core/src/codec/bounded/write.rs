@@ -124,7 +124,7 @@ impl WriteLimits {
 struct Bounded<'l, T> {
     inner: T,
     limits: &'l WriteLimits,
-    /// Options, enums, sequences and maps around it.
+    /// TaskOptions, enums, sequences and maps around it.
     depth: u32,
 }
 

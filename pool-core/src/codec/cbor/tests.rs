@@ -251,15 +251,18 @@ fn types_that_lend() {
 /// Elements of which the number is not known beforehand.
 #[test]
 fn sequences_of_unknown_length() {
-    struct Odd(u8);
-    impl Serialize for Odd {
+    struct ItemOutcome(u8);
+    impl Serialize for ItemOutcome {
         fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             serializer.collect_seq((0..self.0).filter(|number| number % 2 == 1))
         }
     }
-    assert_eq!(read::<Vec<u8>>(&bytes(&Odd(6))).unwrap().0, [1, 3, 5]);
-    assert!(read::<(u8, u8)>(&bytes(&Odd(6))).is_err());
-    assert_eq!(read::<Vec<Vec<u8>>>(&bytes(&[Odd(2), Odd(0), Odd(4)])).unwrap().0, [vec![1], vec![], vec![1, 3]]);
+    assert_eq!(read::<Vec<u8>>(&bytes(&ItemOutcome(6))).unwrap().0, [1, 3, 5]);
+    assert!(read::<(u8, u8)>(&bytes(&ItemOutcome(6))).is_err());
+    assert_eq!(
+        read::<Vec<Vec<u8>>>(&bytes(&[ItemOutcome(2), ItemOutcome(0), ItemOutcome(4)])).unwrap().0,
+        [vec![1], vec![], vec![1, 3]]
+    );
 }
 
 /// Lies: nesting, lengths, and all values of the first bytes.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use super::plan::{Plan, Rng};
 use crate::scheduler::dispatch::SILENCE;
 use crate::scheduler::processes::back_off_pause;
-use crate::scheduler::retries::UNBEGUN_MAX;
-use crate::scheduler::{Nanos, Phase, Range, Scheduler, State, Terms, Verdict, WorkerId};
+use crate::scheduler::retries::NOT_STARTED_MAX;
+use crate::scheduler::{FailureCause, JobSpec, Nanos, Phase, Range, Scheduler, State, WorkerId};
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -20,7 +20,7 @@ pub(super) struct Books {
 
 #[derive(Debug)]
 pub(super) struct JobBook {
-    pub(super) terms: Terms,
+    pub(super) spec: JobSpec,
     pub(super) open: bool,
     pub(super) ended: bool,
     pub(super) cancelled: bool,
@@ -43,7 +43,7 @@ struct Item {
     /// Of these, the ones that it killed itself, and its panics that were worth another attempt.
     charges: u32,
     /// Processes that were killed since they did not begin it.
-    unbegun: u32,
+    not_started: u32,
     /// It may not be sent before.
     rests_until: Nanos,
     /// It is a call that nobody wants any more.
@@ -62,9 +62,9 @@ pub(super) struct ProcessBook {
     pub(super) spoke_nonsense: bool,
     /// It had died in an item by then, and nothing else was known against it.
     pub(super) dies_of_nonsense: bool,
-    pub(super) is_worn: bool,
+    pub(super) is_over_rss: bool,
     /// It wrote nonsense before it was ready, or its initializer took too long.
-    pub(super) is_unfit: bool,
+    pub(super) has_failed_start: bool,
     /// An item of it was found to be over its limit.
     pub(super) was_slow: bool,
     next_seq: u32,
@@ -81,14 +81,14 @@ impl Books {
         Books { now: 1_000_000, ..Books::default() }
     }
 
-    pub(super) fn submit(&mut self, terms: Terms) -> usize {
+    pub(super) fn submit(&mut self, spec: JobSpec) -> usize {
         let items = BTreeMap::new();
         let (open, ended, cancelled, are_calls) = (true, false, false, false);
-        self.jobs.push(JobBook { terms, open, ended, cancelled, are_calls, end: 0, items, unsettled: 0 });
+        self.jobs.push(JobBook { spec, open, ended, cancelled, are_calls, end: 0, items, unsettled: 0 });
         self.jobs.len() - 1
     }
 
-    pub(super) fn feed(&mut self, job: usize, first: u64, items: u32) {
+    pub(super) fn add_items(&mut self, job: usize, first: u64, items: u32) {
         let book = &mut self.jobs[job];
         book.items.extend((first..first + u64::from(items)).map(|item| (item, Item::default())));
         book.end = first + u64::from(items);
@@ -161,26 +161,26 @@ impl Books {
     /// A process is gone that did not begin the item. It costs an attempt if others have not, either.
     pub(super) fn never_began(&mut self, job: usize, item: u64) {
         if let Some(item) = self.jobs[job].items.get_mut(&item) {
-            item.unbegun += 1;
-            item.costs += u32::from(item.unbegun >= UNBEGUN_MAX);
+            item.not_started += 1;
+            item.costs += u32::from(item.not_started >= NOT_STARTED_MAX);
         }
     }
 
     /// An item panics; it is tried again only if its job asks for that, and then as often as after a death.
     pub(super) fn panicked(&mut self, job: usize, item: u64, is_retried: bool) {
-        let terms = self.jobs[job].terms;
-        assert!(terms.retry_panics || !is_retried, "a panic is retried unasked: item {item} of job {job}");
+        let spec = self.jobs[job].spec;
+        assert!(spec.retry_panics || !is_retried, "a panic is retried unasked: item {item} of job {job}");
         let entry = self.item(job, item);
         entry.run = None;
         assert!(!entry.cancelled || !is_retried, "item {item} of job {job} was cancelled, and is tried again");
-        if !terms.retry_panics || entry.cancelled {
+        if !spec.retry_panics || entry.cancelled {
             return;
         }
         entry.costs += 1;
-        assert!(is_retried || entry.costs > terms.retries, "item {item} of job {job} was not tried again: {terms:?}");
+        assert!(is_retried || entry.costs > spec.retries, "item {item} of job {job} was not tried again: {spec:?}");
         if is_retried {
             self.charges_few(job, item);
-            assert!(self.item(job, item).charges <= terms.retries, "one attempt too many for item {item} of job {job}");
+            assert!(self.item(job, item).charges <= spec.retries, "one attempt too many for item {item} of job {job}");
         }
     }
 
@@ -192,8 +192,8 @@ impl Books {
         }
     }
 
-    pub(super) fn fail(&mut self, job: usize, item: u64, verdict: Verdict) {
-        self.is_due(job, item, verdict);
+    pub(super) fn fail(&mut self, job: usize, item: u64, cause: FailureCause) {
+        self.is_due(job, item, cause);
         self.settles_once(job, item);
     }
 
@@ -202,9 +202,9 @@ impl Books {
         self.is_complete(job);
     }
 
-    pub(super) fn abort(&mut self, job: usize, verdict: Verdict, state: State) {
+    pub(super) fn abort(&mut self, job: usize, cause: FailureCause, state: State) {
         self.ends_once(job);
-        self.is_called_for(job, verdict, state);
+        self.is_called_for(job, cause, state);
         let book = &mut self.jobs[job];
         book.open = false;
         self.unsettled -= std::mem::take(&mut book.unsettled);
@@ -239,27 +239,28 @@ impl Books {
     ///
     /// A process that is killed by the clock may end its item before the signal arrives: then the next one is taken for
     /// it.
-    fn is_due(&mut self, job: usize, item: u64, verdict: Verdict) {
-        let terms = self.jobs[job].terms;
-        assert_eq!(self.item(job, item).cancelled, verdict == Verdict::Cancelled, "{verdict:?} of {item} of job {job}");
-        if verdict == Verdict::Cancelled {
+    fn is_due(&mut self, job: usize, item: u64, cause: FailureCause) {
+        let spec = self.jobs[job].spec;
+        let is_cancelled = cause == FailureCause::Cancelled;
+        assert_eq!(self.item(job, item).cancelled, is_cancelled, "{cause:?} of {item} of job {job}");
+        if is_cancelled {
             return;
         }
-        if let Verdict::Unbegun { workers } = verdict {
+        if let FailureCause::NotStarted { workers } = cause {
             // Time may pass in which processes that could go on do not, as on a machine that is far too busy.
-            assert!(workers == UNBEGUN_MAX && terms.timeout.is_some(), "{verdict:?} of {terms:?}");
+            assert!(workers == NOT_STARTED_MAX && spec.timeout.is_some(), "{cause:?} of {spec:?}");
             return;
         }
         let costs = self.item(job, item).costs;
-        assert!(costs > terms.retries, "{verdict:?} after {costs} deaths: item {item} of job {job}, {terms:?}");
+        assert!(costs > spec.retries, "{cause:?} after {costs} deaths: item {item} of job {job}, {spec:?}");
         let process = self.buried_last.expect("it died of something");
-        match verdict {
-            Verdict::TimedOut { limit, ran } => {
-                assert!(terms.timeout == Some(limit) && ran >= limit, "{verdict:?} of {terms:?}");
-                assert!(self.processes[process].was_slow, "{verdict:?}, and no item of {process} took so long");
+        match cause {
+            FailureCause::TimedOut { limit, ran } => {
+                assert!(spec.timeout == Some(limit) && ran >= limit, "{cause:?} of {spec:?}");
+                assert!(self.processes[process].was_slow, "{cause:?}, and no item of {process} took so long");
             }
-            Verdict::Protocol => assert!(self.processes[process].spoke_nonsense),
-            _ => assert_eq!(verdict, Verdict::Died),
+            FailureCause::Protocol => assert!(self.processes[process].spoke_nonsense),
+            _ => assert_eq!(cause, FailureCause::Died),
         }
     }
 
@@ -274,7 +275,7 @@ impl Books {
 
     /// An item that kills its worker again and again is given up; before the next attempt it rests.
     pub(super) fn charges_few(&mut self, job: usize, item: u64) {
-        let (now, retries) = (self.now, self.jobs[job].terms.retries);
+        let (now, retries) = (self.now, self.jobs[job].spec.retries);
         let entry = self.item(job, item);
         entry.charges += 1;
         entry.rests_until = now + back_off_pause(entry.charges);
@@ -301,14 +302,14 @@ impl Books {
     }
 
     /// A job is aborted only for a reason that there is.
-    fn is_called_for(&self, job: usize, verdict: Verdict, state: State) {
-        let called_for = match verdict {
-            Verdict::Cancelled => self.jobs[job].cancelled,
-            Verdict::Terminated => state == State::Terminated,
-            Verdict::Broken => state == State::Broken,
+    fn is_called_for(&self, job: usize, cause: FailureCause, state: State) {
+        let called_for = match cause {
+            FailureCause::Cancelled => self.jobs[job].cancelled,
+            FailureCause::Terminated => state == State::Terminated,
+            FailureCause::Broken => state == State::Broken,
             _ => false,
         };
-        assert!(called_for, "job {job} is aborted as {verdict:?} while the pool is {state:?}");
+        assert!(called_for, "job {job} is aborted as {cause:?} while the pool is {state:?}");
     }
 
     /// Chunks go to a process that is there and stays, are numbered without gaps, and keep to its share.
@@ -356,30 +357,30 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
 fn counts_agree(scheduler: &Scheduler<usize>, books: &Books) {
     assert_eq!(scheduler.unsettled(), books.unsettled());
     for job in scheduler.jobs.ids() {
-        let Some(&payload) = scheduler.payload(job) else { continue };
-        assert_eq!(scheduler.jobs.get(job).map(|job| job.unsettled), Some(books.jobs[payload].unsettled));
+        let Some(&record) = scheduler.record(job) else { continue };
+        assert_eq!(scheduler.jobs.get(job).map(|job| job.unsettled), Some(books.jobs[record].unsettled));
     }
 }
 
 /// Every unsettled item waits in the queue or for another attempt, or is with one worker.
 fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
-    let sent = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).map(|sent| {
+    let sent = scheduler.workers.iter().flat_map(|state| &state.in_flight).map(|sent| {
         let Range { job, first, items } = sent.range;
         Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
     });
     let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
     let ranges = waiting.chain(sent).filter(|range| range.items > 0);
     let mut ranges: Vec<_> =
-        ranges.filter_map(|range| Some((*scheduler.payload(range.job)?, range.first, range.end()))).collect();
+        ranges.filter_map(|range| Some((*scheduler.record(range.job)?, range.first, range.end()))).collect();
     ranges.sort_unstable();
     for pair in ranges.windows(2) {
         assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "items in two places: {pair:?}");
     }
     let placed: u64 = ranges.iter().map(|(_, first, end)| end - first).sum();
-    let jobs = scheduler.jobs.ids().into_iter().filter(|id| scheduler.payload(*id).is_some());
+    let jobs = scheduler.jobs.ids().into_iter().filter(|id| scheduler.record(*id).is_some());
     let records = jobs.flat_map(|id| scheduler.jobs.get(id).expect("its id was listed").records.values());
-    let struck = records.filter(|record| record.struck).count() as u64;
-    assert_eq!(placed, books.unsettled() + struck, "items are in no place, or settled ones still in one");
+    let cancelled = records.filter(|record| record.cancelled).count() as u64;
+    assert_eq!(placed, books.unsettled() + cancelled, "items are in no place, or settled ones still in one");
     let (_, first, end) = ranges.first().copied().unwrap_or_default();
     let is_settled = |item: &Item| item.settled && !item.cancelled;
     let settled =
@@ -391,20 +392,20 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
 fn counters_are_true(scheduler: &Scheduler<usize>) {
     for id in scheduler.jobs.ids() {
         let job = scheduler.jobs.get(id).expect("its id was listed");
-        let in_flight = scheduler.workers.iter().flat_map(|slot| &slot.in_flight).filter(|sent| sent.range.job == id);
+        let in_flight = scheduler.workers.iter().flat_map(|state| &state.in_flight).filter(|sent| sent.range.job == id);
         assert_eq!(job.in_flight as usize, in_flight.count());
         let ranges = scheduler.queue.iter().filter(|range| range.job == id);
         let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(*range)).sum();
-        assert!(job.payload.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
+        assert!(job.record.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
     }
     assert_eq!(scheduler.stale, scheduler.queue.iter().map(|range| scheduler.count_stale(*range)).sum::<u64>());
 }
 
 /// No worker is idle while items wait.
 fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
-    let waiting = scheduler.queue.iter().any(|range| scheduler.payload(range.job).is_some());
+    let waiting = scheduler.queue.iter().any(|range| scheduler.record(range.job).is_some());
     let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
-    let idle = scheduler.workers.iter().position(|slot| may_work(slot.phase) && slot.in_flight.is_empty());
+    let idle = scheduler.workers.iter().position(|state| may_work(state.phase) && state.in_flight.is_empty());
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }
 
@@ -421,7 +422,7 @@ fn places_are_manned(scheduler: &Scheduler<usize>, places: &[Place]) {
 
 /// Nobody takes work in a place that there should not be.
 fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
-    let surplus = scheduler.workers.iter().skip(scheduler.workers()).find(|slot| slot.takes_work());
+    let surplus = scheduler.workers.iter().skip(scheduler.workers()).find(|state| state.takes_work());
     assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
 }
 
@@ -431,20 +432,22 @@ fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
     let is_set_for = |due| scheduler.wake_at().is_some_and(|at| at <= due);
     let retry = scheduler.retries.keys().next();
     assert!(retry.is_none_or(|&due| is_set_for(due)), "an attempt is due at {retry:?}");
-    for slot in &scheduler.workers {
-        let front = slot.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
-        let is_timed = front.is_some_and(|job| job.terms.timeout.is_some());
-        let has_nothing = slot.in_flight.iter().all(|sent| sent.settled == sent.range.items);
-        let due = match slot.phase {
+    for state in &scheduler.workers {
+        let front = state.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
+        let is_timed = front.is_some_and(|job| job.spec.timeout.is_some());
+        let has_nothing = state.in_flight.iter().all(|sent| sent.settled == sent.range.items);
+        let due = match state.phase {
             Phase::BackingOff(until) => until,
             Phase::Starting if plan.initializer_timeout.is_some() => {
-                slot.deadline.expect("its initializer has a limit")
+                state.deadline.expect("its initializer has a limit")
             }
-            Phase::Leaving | Phase::Retiring if has_nothing => slot.deadline.expect("it may be stopped"),
-            Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => slot.deadline.expect("its item has a limit"),
+            Phase::Leaving | Phase::Retiring if has_nothing => state.deadline.expect("it may be stopped"),
+            Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => {
+                state.deadline.expect("its item has a limit")
+            }
             _ => continue,
         };
-        assert!(is_set_for(due), "due at {due}: {slot:?}");
+        assert!(is_set_for(due), "due at {due}: {state:?}");
     }
 }
 
@@ -452,8 +455,8 @@ fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
 pub(super) fn leaves_for_a_reason(scheduler: &Scheduler<usize>, plan: &Plan, worker: WorkerId, process: &ProcessBook) {
     let is_surplus = worker >= scheduler.workers() || scheduler.state() == State::Closed;
     let has_its_share = plan.max_tasks_per_worker.is_some_and(|max| process.share >= max);
-    let is_idle = plan.idle_timeout.is_some() && scheduler.front(worker).is_none();
-    assert!(is_surplus || has_its_share || process.is_worn || is_idle, "{worker} is told to leave: {process:?}");
+    let is_idle = plan.idle_timeout.is_some() && scheduler.current_chunk(worker).is_none();
+    assert!(is_surplus || has_its_share || process.is_over_rss || is_idle, "{worker} is told to leave: {process:?}");
 }
 
 /// If a caller's doing ends the pool, the clock is set: no process ends with it that the shell would hear of.
@@ -463,11 +466,11 @@ pub(super) fn end_is_noticed(scheduler: &Scheduler<usize>) {
 
 /// Once the clock has ticked, nobody is idle while items wait behind a worker that has been silent for long.
 pub(super) fn idle_help_the_silent(scheduler: &Scheduler<usize>) {
-    let has_idle = scheduler.workers.iter().any(|slot| slot.phase == Phase::Ready && slot.in_flight.is_empty());
-    let slots = scheduler.workers.iter().filter(|slot| slot.takes_work() && scheduler.now - slot.heard >= SILENCE);
-    let mut behind = slots.flat_map(|slot| slot.in_flight.iter().skip(1));
+    let has_idle = scheduler.workers.iter().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty());
+    let states = scheduler.workers.iter().filter(|state| state.takes_work() && scheduler.now - state.heard >= SILENCE);
+    let mut behind = states.flat_map(|state| state.in_flight.iter().skip(1));
     let waits =
-        behind.find(|sent| sent.range.items > 0 && !sent.recalling && scheduler.payload(sent.range.job).is_some());
+        behind.find(|sent| sent.range.items > 0 && !sent.recalling && scheduler.record(sent.range.job).is_some());
     assert!(!has_idle || waits.is_none(), "a worker is idle while {waits:?} waits behind another item");
 }
 

@@ -1,6 +1,6 @@
 //! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
 
-use crate::scheduler::{Config, Nanos, Terms};
+use crate::scheduler::{JobSpec, Nanos, SchedulerConfig};
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]
@@ -106,8 +106,8 @@ impl Plan {
         }
     }
 
-    pub(super) fn config(&self) -> Config {
-        Config {
+    pub(super) fn config(&self) -> SchedulerConfig {
+        SchedulerConfig {
             workers: self.workers,
             max_tasks_per_worker: self.max_tasks_per_worker,
             restart_limit: self.restart_limit,
@@ -117,10 +117,10 @@ impl Plan {
         }
     }
 
-    pub(super) fn terms(&self, rng: &mut Rng) -> Terms {
+    pub(super) fn spec(&self, rng: &mut Rng) -> JobSpec {
         let task = rng.index(self.tasks.len());
         let usual = self.tasks[task];
-        Terms {
+        JobSpec {
             task: task as u32,
             timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]),
             retries: rng.pick(&[0, 0, 1, 3]),

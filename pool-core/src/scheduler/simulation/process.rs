@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use super::books::Books;
 use super::plan::{Plan, Rng};
 use crate::scheduler::Nanos;
-use crate::scheduler::clock::STUPOR;
+use crate::scheduler::clock::UNRESPONSIVE_NS;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -21,10 +21,10 @@ pub(super) struct Process {
     /// Somebody has stopped it, before it had begun anything.
     is_stopped: bool,
     /// A signal is on its way to it.
-    pub(super) doomed: bool,
+    pub(super) killed: bool,
     pub(super) dead: bool,
     /// Its replies cannot be read any more.
-    pub(super) is_garbled: bool,
+    pub(super) is_corrupt: bool,
     /// The item that killed it.
     pub(super) killer: Option<(usize, u64)>,
 }
@@ -63,7 +63,7 @@ pub(super) enum Reply {
         first: u64,
         items: u32,
         last: bool,
-        worn: bool,
+        over_rss: bool,
         elapsed: Nanos,
     },
     /// The item of `job` has no value, and its worker lives.
@@ -90,7 +90,7 @@ pub(super) struct Run {
     pub(super) next: u32,
     claimed: u32,
     pub(super) published: u32,
-    drafted: u32,
+    unpublished_items: u32,
     begun: Nanos,
     stage: Stage,
 }
@@ -130,9 +130,9 @@ impl Process {
             run: None,
             starts: Some(until),
             is_stopped: hangs && rng.permille(300),
-            doomed: false,
+            killed: false,
             dead: false,
-            is_garbled: false,
+            is_corrupt: false,
             killer: None,
         }
     }
@@ -159,7 +159,11 @@ impl Process {
     /// Whether its initializer has had `ran` of its time by now, as the process itself knows; it may have ended
     /// meanwhile. One that has not begun is given some time for that, too.
     pub(super) fn starts_slowly(&self, now: Nanos, limit: Nanos, ran: Nanos) -> bool {
-        if self.notes.claimed == 0 { ran >= limit + STUPOR } else { ran >= limit && now - self.notes.since == ran }
+        if self.notes.claimed == 0 {
+            ran >= limit + UNRESPONSIVE_NS
+        } else {
+            ran >= limit && now - self.notes.since == ran
+        }
     }
 
     /// Goes on by one step; false if it waits.
@@ -219,7 +223,7 @@ impl Process {
                 let (seq, job) = (chunk.seq, chunk.job);
                 books.ran(job, item);
                 run.stage = Stage::Between;
-                if run.drafted > 0 {
+                if run.unpublished_items > 0 {
                     self.publish(run, false, books.now, false);
                     run = self.run.take().expect("more of it follows");
                 }
@@ -229,7 +233,7 @@ impl Process {
             }
             Stage::Item { fate, .. } => {
                 books.ran(chunk.job, item);
-                run.drafted += 1;
+                run.unpublished_items += 1;
                 run.next += 1;
                 run.stage = Stage::Between;
                 if fate == Fate::Error || rng.permille(plan.publishes) {
@@ -268,19 +272,20 @@ impl Process {
                 (self.notes.item, self.notes.since) = (0, now);
                 let items = chunk.count.min(chunk.limit);
                 let stage = Stage::Between;
-                self.run = Some(Run { items, next: 0, claimed: 0, published: 0, drafted: 0, begun: now, stage });
+                self.run =
+                    Some(Run { items, next: 0, claimed: 0, published: 0, unpublished_items: 0, begun: now, stage });
             }
             _ => return false,
         }
         true
     }
 
-    fn publish(&mut self, mut run: Run, last: bool, now: Nanos, worn: bool) {
+    fn publish(&mut self, mut run: Run, last: bool, now: Nanos, over_rss: bool) {
         let Some(Call::Run(Chunk { seq, job, first, .. })) = self.calls.front() else { unreachable!("as in `step`") };
-        let items = std::mem::take(&mut run.drafted);
+        let items = std::mem::take(&mut run.unpublished_items);
         let (seq, job, first) = (*seq, *job, first + u64::from(run.published));
         run.published += items;
-        self.replies.push_back(Reply::Items { seq, job, first, items, last, worn, elapsed: now - run.begun });
+        self.replies.push_back(Reply::Items { seq, job, first, items, last, over_rss, elapsed: now - run.begun });
         if last {
             self.calls.pop_front();
         } else {

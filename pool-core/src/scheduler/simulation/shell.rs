@@ -4,7 +4,7 @@ use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, Begun, Doom, JobId, Nanos, Phase, Scheduler, State, Terms, WorkerId};
+use crate::scheduler::{Action, Begun, JobId, JobSpec, KillReason, Nanos, Phase, Scheduler, State, WorkerId};
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -12,15 +12,15 @@ pub(super) struct World {
     pub(super) books: Books,
     pub(super) plan: Plan,
     pub(super) rng: Rng,
-    pub(super) desks: Vec<Desk>,
+    pub(super) workers: Vec<WorkerHandle>,
     /// As they are known to the scheduler, and the terms that it was told.
-    pub(super) jobs: Vec<(JobId, Terms)>,
+    pub(super) jobs: Vec<(JobId, JobSpec)>,
     plant: Option<Plant>,
     is_traced: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Desk {
+pub(super) struct WorkerHandle {
     pub(super) process: Option<Process>,
     pub(super) launching: bool,
     failures: u32,
@@ -35,11 +35,11 @@ impl World {
             Some(Plant::StartsForever) => config.initializer_timeout = None,
             _ => {}
         }
-        let desks = (0..config.workers).map(|_| Desk::default()).collect();
+        let workers = (0..config.workers).map(|_| WorkerHandle::default()).collect();
         let tasks = plan.tasks.len();
         let scheduler = Scheduler::new(config, tasks);
         let books = Books::new();
-        World { scheduler, books, plan, rng, desks, jobs: Vec::new(), plant, is_traced }
+        World { scheduler, books, plan, rng, workers, jobs: Vec::new(), plant, is_traced }
     }
 
     /// Whether the planted fault shows this time.
@@ -54,17 +54,17 @@ impl World {
     }
 
     pub(super) fn check(&self) {
-        let place = |desk: &Desk| Place {
-            process: desk.process.as_ref().map(|process| process.id),
-            launching: desk.launching,
-            failures: desk.failures,
+        let place = |handle: &WorkerHandle| Place {
+            process: handle.process.as_ref().map(|process| process.id),
+            launching: handle.launching,
+            failures: handle.failures,
         };
-        let places: Vec<_> = self.desks.iter().map(place).collect();
+        let places: Vec<_> = self.workers.iter().map(place).collect();
         books::check(&self.scheduler, &self.books, &self.plan, &places);
     }
 
     pub(super) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
-        self.desks.get_mut(worker)?.process.as_mut()
+        self.workers.get_mut(worker)?.process.as_mut()
     }
 
     // ---- replies ---------------------------------------------------------------------------------------------------
@@ -74,11 +74,16 @@ impl World {
         self.scheduler.set_now(self.books.now);
         if self.errs(Plant::ForgetsStrike) {
             for id in self.scheduler.jobs.ids() {
-                self.scheduler.jobs.get_mut(id).expect("its id was listed").records.retain(|_, record| !record.struck);
+                self.scheduler
+                    .jobs
+                    .get_mut(id)
+                    .expect("its id was listed")
+                    .records
+                    .retain(|_, record| !record.cancelled);
             }
         }
         // Asked before: what is dispatched meanwhile has not gone yet.
-        let expecting = (0..self.desks.len()).filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
+        let expecting = (0..self.workers.len()).filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
         let replies: usize = expecting.into_iter().map(|worker| self.route_lane(worker)).sum();
         self.act();
         replies > 0
@@ -86,18 +91,18 @@ impl World {
 
     /// Whether the worker has something to answer, besides so many chunks.
     fn expects_replies(&self, worker: WorkerId, besides: usize) -> bool {
-        let Some(process) = &self.desks[worker].process else { return false };
+        let Some(process) = &self.workers[worker].process else { return false };
         !self.books.processes[process.id].ready || self.scheduler.workers[worker].in_flight.len() > besides
     }
 
     /// Whether the worker has said something though nothing was asked of it, besides so many chunks that are about to go.
-    fn spoke_unasked(&mut self, worker: WorkerId, besides: usize) -> bool {
+    fn replied_unsolicited(&mut self, worker: WorkerId, besides: usize) -> bool {
         let expects_replies = self.expects_replies(worker, besides);
         let process = self.process(worker).expect("something is about to go there");
         let spoke = !expects_replies && !process.replies.is_empty();
         if spoke {
-            process.is_garbled = true;
-            self.scheduler.spoke_unasked(worker);
+            process.is_corrupt = true;
+            self.scheduler.replied_unsolicited(worker);
         }
         spoke
     }
@@ -111,7 +116,7 @@ impl World {
                 chunk.is_out |= all_out;
             }
         }
-        while let Some(process) = self.process(worker).filter(|process| !process.is_garbled)
+        while let Some(process) = self.process(worker).filter(|process| !process.is_corrupt)
             && let Some(reply) = process.replies.pop_front()
         {
             self.trace(|| format!("{worker} says {reply:?}"));
@@ -126,35 +131,35 @@ impl World {
             Reply::Ready => {
                 let process = self.process(worker).expect("it has just spoken").id;
                 self.books.processes[process].ready = true;
-                self.desks[worker].failures = 0;
+                self.workers[worker].failures = 0;
                 self.scheduler.ready(worker);
             }
-            Reply::NotReady => self.process(worker).expect("it has just spoken").doomed = true,
+            Reply::NotReady => self.process(worker).expect("it has just spoken").killed = true,
             Reply::Nonsense => {
-                let front = self.scheduler.front(worker).map_or(0, |(seq, _)| seq);
+                let front = self.scheduler.current_chunk(worker).map_or(0, |(seq, _)| seq);
                 let (seq, items) = self.rng.pick(&[(front, u32::MAX), (front + 7, 1)]);
                 assert!(
-                    self.scheduler.addressee(worker, seq, items, false).is_err(),
+                    self.scheduler.resolve_reply(worker, seq, items, false).is_err(),
                     "nonsense is taken for an answer"
                 );
-                let is_garbled = self.rng.permille(500);
+                let is_corrupt = self.rng.permille(500);
                 // That it is to leave may have been decided, and not been said yet.
                 let leaves = matches!(self.scheduler.workers[worker].phase, Phase::Leaving | Phase::Retiring);
                 let process = self.process(worker).expect("it has just spoken");
-                process.is_garbled = is_garbled;
+                process.is_corrupt = is_corrupt;
                 let (id, is_dead) = (process.id, process.killer.is_some());
                 let book = &mut self.books.processes[id];
                 book.spoke_nonsense = true;
                 book.dies_of_nonsense |= is_dead && !book.killed;
-                book.is_unfit |= !book.ready && !book.killed && !book.told_to_leave && !leaves;
+                book.has_failed_start |= !book.ready && !book.killed && !book.told_to_leave && !leaves;
                 self.scheduler.misbehaved(worker);
             }
             Reply::Panicked { seq, job, item } => {
-                let Ok((id, at)) = self.scheduler.addressee(worker, seq, 1, false) else {
+                let Ok((id, at)) = self.scheduler.resolve_reply(worker, seq, 1, false) else {
                     return self.refuse(worker);
                 };
                 let is_retried = self.scheduler.panicked(worker);
-                if self.scheduler.payload(id).is_some() {
+                if self.scheduler.record(id).is_some() {
                     self.books.panicked(job, item, is_retried);
                 }
                 if !is_retried {
@@ -162,19 +167,19 @@ impl World {
                 }
                 self.scheduler.replied(worker, seq, u32::from(!is_retried), false, 0);
             }
-            Reply::Items { seq, job, first, items, last, worn, elapsed } => {
+            Reply::Items { seq, job, first, items, last, over_rss, elapsed } => {
                 if self.errs(Plant::LosesReply) {
                     return;
                 }
-                let Ok((id, at)) = self.scheduler.addressee(worker, seq, items, last) else {
+                let Ok((id, at)) = self.scheduler.resolve_reply(worker, seq, items, last) else {
                     return self.refuse(worker);
                 };
                 self.deliver(id, job, first, at, items);
                 self.scheduler.replied(worker, seq, items, last, elapsed);
-                if worn {
+                if over_rss {
                     let process = self.process(worker).expect("it has just spoken").id;
-                    self.books.processes[process].is_worn = true;
-                    self.scheduler.wore_out(worker);
+                    self.books.processes[process].is_over_rss = true;
+                    self.scheduler.exceeded_rss(worker);
                 }
             }
         }
@@ -189,8 +194,8 @@ impl World {
 
     /// `first` is what the worker means, `at` what the scheduler takes it for.
     fn deliver(&mut self, id: JobId, job: usize, first: u64, at: u64, items: u32) {
-        let Some(&payload) = self.scheduler.payload(id) else { return };
-        assert_eq!((payload, at), (job, first), "the answer is taken for another item's");
+        let Some(&record) = self.scheduler.record(id) else { return };
+        assert_eq!((record, at), (job, first), "the answer is taken for another item's");
         (at..at + u64::from(items)).for_each(|item| self.books.value(job, item));
     }
 
@@ -200,18 +205,18 @@ impl World {
         self.scheduler.set_now(self.books.now);
         let process = Process::new(self.books.processes.len(), self.books.now, &self.plan, &mut self.rng);
         self.books.processes.push(books::ProcessBook::default());
-        self.desks[worker] = Desk { process: Some(process), launching: false, ..self.desks[worker] };
+        self.workers[worker] = WorkerHandle { process: Some(process), launching: false, ..self.workers[worker] };
         self.scheduler.launched(worker);
         self.act();
     }
 
     pub(super) fn not_launched(&mut self, worker: WorkerId) {
         self.scheduler.set_now(self.books.now);
-        self.desks[worker].launching = false;
+        self.workers[worker].launching = false;
         if self.errs(Plant::ForgetsLaunch) {
             return;
         }
-        self.desks[worker].failures += 1;
+        self.workers[worker].failures += 1;
         self.scheduler.exited(worker, None);
         self.act();
     }
@@ -222,28 +227,28 @@ impl World {
         self.scheduler.set_now(self.books.now);
         self.route_lane(worker);
         self.act();
-        let process = self.desks[worker].process.take().expect("the caller has looked");
+        let process = self.workers[worker].process.take().expect("the caller has looked");
         let begun = (process.notes.claimed > 0).then_some(process.notes.seq);
         let salvaged = self.salvage(worker, &process, begun);
         self.note_costs(worker, &process, begun);
         self.books.buried_last = Some(process.id);
         let book = &mut self.books.processes[process.id];
         book.buried = true;
-        if book.is_unfit || !book.ready && !book.killed && !book.told_to_leave {
-            self.desks[worker].failures += 1;
+        if book.has_failed_start || !book.ready && !book.killed && !book.told_to_leave {
+            self.workers[worker].failures += 1;
         }
         let is_clear = salvaged && process.replies.is_empty() && (!book.killed || book.dies_of_nonsense);
         if let Some((job, item)) = process.killer.filter(|_| is_clear) {
             self.books.charges_few(job, item);
         }
         if self.errs(Plant::ForgetsUnstarted) {
-            while let Some((seq, _)) = self.scheduler.front(worker).filter(|(seq, _)| Some(*seq) != begun) {
-                let items = (0..).find(|&items| self.scheduler.addressee(worker, seq, items + 1, false).is_err());
+            while let Some((seq, _)) = self.scheduler.current_chunk(worker).filter(|(seq, _)| Some(*seq) != begun) {
+                let items = (0..).find(|&items| self.scheduler.resolve_reply(worker, seq, items + 1, false).is_err());
                 self.scheduler.replied(worker, seq, items.unwrap_or(0), true, 1);
             }
         }
         let blames = self.errs(Plant::BlamesTheNext);
-        let front = self.scheduler.front(worker).map(|(seq, settled)| Begun { seq, item: settled });
+        let front = self.scheduler.current_chunk(worker).map(|(seq, settled)| Begun { seq, item: settled });
         let begun = begun.map(|seq| Begun { seq, item: process.notes.item });
         self.scheduler.exited(worker, if blames { front } else { begun });
         self.act();
@@ -251,16 +256,16 @@ impl World {
 
     /// Delivers what the process had finished and not published; false if that cannot be read.
     fn salvage(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) -> bool {
-        let Some((seq, settled)) = self.scheduler.front(worker).filter(|(seq, _)| begun == Some(*seq)) else {
+        let Some((seq, settled)) = self.scheduler.current_chunk(worker).filter(|(seq, _)| begun == Some(*seq)) else {
             return true;
         };
         let finished = process.notes.item.saturating_sub(settled);
         let Some(Call::Run(chunk)) = process.calls.front() else { return true };
-        let Ok((id, at)) = self.scheduler.addressee(worker, seq, finished, false) else { return false };
+        let Ok((id, at)) = self.scheduler.resolve_reply(worker, seq, finished, false) else { return false };
         if finished == 0 {
             return true;
         }
-        if process.is_garbled || self.rng.permille(self.plan.salvage_fails) {
+        if process.is_corrupt || self.rng.permille(self.plan.salvage_fails) {
             return false;
         }
         let (job, first) = (chunk.job, chunk.first + u64::from(settled));
@@ -283,20 +288,20 @@ impl World {
             let items = chunk.first + u64::from(run.published)..=chunk.first + u64::from(run.next);
             suspects.extend(items.map(|item| (chunk.job, item)));
         }
-        let slot = &self.scheduler.workers[worker];
-        let unanswered = slot.in_flight.iter().find(|sent| sent.settled < sent.range.items);
+        let state = &self.scheduler.workers[worker];
+        let unanswered = state.in_flight.iter().find(|sent| sent.settled < sent.range.items);
         if self.books.processes[process.id].spoke_nonsense
             && let Some(sent) = unanswered
-            && let Some(&job) = self.scheduler.payload(sent.range.job)
+            && let Some(&job) = self.scheduler.record(sent.range.job)
         {
             suspects.push((job, sent.next_item()));
         }
         suspects.sort_unstable();
         suspects.dedup();
         suspects.into_iter().for_each(|(job, item)| self.books.cost(job, item));
-        if slot.phase == Phase::Doomed(Doom::Stupor)
-            && let Some(sent) = unanswered.or(slot.in_flight.front())
-            && let Some(&job) = self.scheduler.payload(sent.range.job)
+        if state.phase == Phase::Killed(KillReason::Unresponsive)
+            && let Some(sent) = unanswered.or(state.in_flight.front())
+            && let Some(&job) = self.scheduler.record(sent.range.job)
         {
             self.books.never_began(job, sent.next_item());
         }
@@ -335,7 +340,7 @@ impl World {
 
     fn perform(&mut self, action: Action<usize>) {
         match action {
-            Action::Send { worker, seq, job, first, items, notice: _, brief: _ } => {
+            Action::Send { worker, seq, job, first, items, wake: _, brief: _ } => {
                 self.send(worker, seq, job, first, items)
             }
             Action::Recall { worker, seq, items, half } => {
@@ -346,26 +351,26 @@ impl World {
                 }
                 self.scheduler.recalled(worker, seq, kept);
             }
-            Action::Fail { worker: _, job: id, item, verdict } => {
-                if let Some(&job) = self.scheduler.payload(id) {
-                    self.books.fail(job, item, verdict);
+            Action::Fail { worker: _, job: id, item, cause } => {
+                if let Some(&job) = self.scheduler.record(id) {
+                    self.books.fail(job, item, cause);
                 }
                 self.scheduler.failed(id, item);
             }
-            Action::Finish { payload } => self.books.finish(payload),
-            Action::Abort { payload, verdict } => self.books.abort(payload, verdict, self.scheduler.state()),
+            Action::Finish { record } => self.books.finish(record),
+            Action::Abort { record, cause } => self.books.abort(record, cause, self.scheduler.state()),
             Action::Launch { worker } => {
-                let desk = &mut self.desks[worker];
-                assert!(desk.process.is_none() && !desk.launching, "worker {worker} is launched while it is there");
-                desk.launching = true;
+                let handle = &mut self.workers[worker];
+                assert!(handle.process.is_none() && !handle.launching, "worker {worker} is launched while it is there");
+                handle.launching = true;
             }
             Action::Kill { worker } => {
                 let process = self.process(worker).expect("who is killed is there");
-                process.doomed = true;
+                process.killed = true;
                 let id = process.id;
                 assert!(!std::mem::replace(&mut self.books.processes[id].killed, true), "killed twice");
             }
-            Action::Quit { worker } if self.spoke_unasked(worker, 0) => {}
+            Action::Quit { worker } if self.replied_unsolicited(worker, 0) => {}
             Action::Quit { worker } => {
                 let process = self.process(worker).expect("who is to leave is there");
                 process.calls.push_back(Call::Quit);
@@ -379,7 +384,7 @@ impl World {
                 let process = self.process(worker).expect("who has begun is there");
                 assert!(process.starts_slowly(now, limit, ran), "{ran} of {limit}: {process:?}");
                 let id = process.id;
-                self.books.processes[id].is_unfit = true;
+                self.books.processes[id].has_failed_start = true;
             }
             Action::Probe { worker } => {
                 let now = self.books.now;
@@ -396,18 +401,18 @@ impl World {
 
     fn send(&mut self, worker: WorkerId, seq: u32, id: JobId, first: u64, items: u32) {
         let max = self.plan.max_tasks_per_worker;
-        self.books.sends_well(self.desks[worker].process.as_ref().map(|process| process.id), seq, items, max);
-        let job = *self.scheduler.payload(id).expect("nothing is sent of a job that has ended");
+        self.books.sends_well(self.workers[worker].process.as_ref().map(|process| process.id), seq, items, max);
+        let job = *self.scheduler.record(id).expect("nothing is sent of a job that has ended");
         self.books.are_rested(job, first, items);
-        let terms = self.books.jobs[job].terms;
+        let spec = self.books.jobs[job].spec;
         let in_one = !self.rng.permille(self.plan.is_long);
-        if self.spoke_unasked(worker, 1) {
+        if self.replied_unsolicited(worker, 1) {
             return;
         }
-        let process = self.desks[worker].process.as_mut().expect("looked at above");
+        let process = self.workers[worker].process.as_mut().expect("looked at above");
         let is_out = in_one && process.calls.iter().all(|call| matches!(call, Call::Run(Chunk { is_out: true, .. })));
-        let usual = self.plan.tasks[terms.task as usize];
-        let (count, timeout) = (items, terms.timeout);
+        let usual = self.plan.tasks[spec.task as usize];
+        let (count, timeout) = (items, spec.timeout);
         let chunk = Chunk { seq, job, first, count, limit: items, timeout, usual, in_one, is_out, kept: items };
         process.calls.push_back(Call::Run(chunk));
     }
@@ -415,7 +420,7 @@ impl World {
     /// Takes back what the worker has not begun, as `Lane::recall` does; what it keeps.
     fn recall(&mut self, worker: WorkerId, seq: u32, items: u32, half: bool) -> u32 {
         let feigns = self.errs(Plant::FeignsRecall);
-        let Some(process) = self.desks[worker].process.as_mut() else { return items };
+        let Some(process) = self.workers[worker].process.as_mut() else { return items };
         let notes = process.notes;
         let claimed = match notes.seq.wrapping_sub(seq) as i32 {
             0 => notes.claimed.min(items),
@@ -444,7 +449,7 @@ impl World {
 
     /// The next moment at which something happens by itself.
     pub(super) fn next_event(&self) -> Option<Nanos> {
-        let processes = self.desks.iter().filter_map(|desk| desk.process.as_ref());
+        let processes = self.workers.iter().filter_map(|handle| handle.process.as_ref());
         processes.filter_map(Process::wakes_at).chain(self.scheduler.wake_at()).min()
     }
 }

@@ -69,8 +69,8 @@ impl<'a> Load<'a> {
                         page.cancel(at);
                         job.cancel();
                     }
-                    let patience = Duration::from_micros(self.random.below(2000));
-                    match job.get_timeout(patience) {
+                    let backoff = Duration::from_micros(self.random.below(2000));
+                    match job.get_timeout(backoff) {
                         Err(error) if error.kind() == ErrorKind::Timeout => job.get(),
                         result => result,
                     }

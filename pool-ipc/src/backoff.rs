@@ -19,18 +19,18 @@ use super::sys::{monotonic_ns, sched_yield};
 /// take 1.4 µs, which is lost when both are on one CPU; with 3 a call is as fast when both are awake, and a quarter
 /// faster when one has to wake the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Patience {
+pub struct Backoff {
     /// Checks with nothing but a pause between them.
     pub spins: u32,
     /// How long to go on checking with a `sched_yield` between checks.
     pub yield_for: Duration,
 }
 
-impl Patience {
+impl Backoff {
     /// Goes to sleep at the first check that fails.
-    pub const NONE: Patience = Patience { spins: 0, yield_for: Duration::ZERO };
+    pub const NONE: Backoff = Backoff { spins: 0, yield_for: Duration::ZERO };
 
-    /// Checks until `ready` or until patience is at an end. True if `ready` has been true, whereupon it is not called
+    /// Checks until `ready` or until backoff is at an end. True if `ready` has been true, whereupon it is not called
     /// again.
     #[inline]
     pub fn wait(&self, mut ready: impl FnMut() -> bool) -> bool {
@@ -61,15 +61,15 @@ impl Patience {
     }
 }
 
-impl Default for Patience {
+impl Default for Backoff {
     /// 3 checks (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of giving way.
     #[inline]
-    fn default() -> Patience {
+    fn default() -> Backoff {
         // Asked once. Not `available_parallelism`, which also reads what the control groups allow, from files.
         static SPINS: LazyLock<u32> = LazyLock::new(|| match sched_getaffinity(Pid::from_raw(0)) {
             Ok(cpus) if (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true)).nth(1).is_none() => 0,
             _ => 3,
         });
-        Patience { spins: *SPINS, yield_for: Duration::from_micros(20) }
+        Backoff { spins: *SPINS, yield_for: Duration::from_micros(20) }
     }
 }

@@ -127,7 +127,7 @@ impl Server {
         ours: Control,
         theirs: Control,
     ) -> Result<Server> {
-        let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        let threads = threads_that_stay();
         if threads > 1 {
             let text = format!(
                 "this process has {threads} threads, and a copy of it could wait for ever for a lock that another thread \
@@ -247,6 +247,23 @@ impl ServerEnd {
         };
         format!("the fork server {self}, {workers}").into()
     }
+}
+
+/// Looks for a process without other threads before a fork is refused: a thread that has been joined may be there for a
+/// moment, since `std` joins scoped threads before they have left.
+const THREAD_LOOKS: u32 = 20;
+
+/// The threads of this process, after those that are about to leave have had the time for it.
+fn threads_that_stay() -> usize {
+    let mut threads = 1;
+    for _ in 0..THREAD_LOOKS {
+        threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+        if threads == 1 {
+            break;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    threads
 }
 
 /// See waitpid(2).

@@ -26,6 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_copy_of_the_host_does_not_hold_up_the_end),
         each_method(workers_outlive_the_thread_that_made_the_pool).methods(&with_threads),
         each_method(fork_is_refused_in_a_host_with_threads).methods(&[StartMethod::Fork]),
+        each_method(fork_waits_for_a_thread_that_is_about_to_leave).methods(&[StartMethod::Fork]),
         each_method(a_host_may_ignore_sigchld),
         each_method(a_host_may_reap_every_child),
         each_method(a_host_may_block_all_signals),
@@ -163,6 +164,13 @@ fn workers_outlive_the_thread_that_made_the_pool(setup: &Setup) {
     assert_all_run(&pool);
     nap(300);
     assert_works(&pool, &setup);
+}
+
+/// Scoped threads that have been joined may be there for a moment: this one is for longer.
+fn fork_waits_for_a_thread_that_is_about_to_leave(setup: &Setup) {
+    let thread = thread::spawn(|| thread::sleep(Duration::from_millis(20)));
+    assert_eq!(setup.pool().apply(square::Task, 3).unwrap(), 9);
+    thread.join().unwrap();
 }
 
 fn fork_is_refused_in_a_host_with_threads(setup: &Setup) {

@@ -224,6 +224,7 @@ impl<R> AsyncResult<R> {
     }
 }
 
+#[inline]
 fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
     let result = collect.ok_or_else(taken).and_then(|collect| collect(completion));

@@ -14,10 +14,12 @@ use crate::process::stack;
 use crate::task::Task;
 
 /// The value of a single call that is finished.
+#[inline]
 pub(crate) fn one<T: Task>(completion: &Completion) -> Result<T::Output> {
     if is_large::<T>() { large_one::<T>(completion) } else { small_one::<T>(completion) }
 }
 
+#[inline]
 fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     let mut outcome = None;
     if let Some(bytes) = completion.short() {

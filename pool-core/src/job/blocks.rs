@@ -36,7 +36,7 @@ const SPARE_MAX: usize = 8;
 const MOVED_MAX: usize = 32;
 
 /// Blocks at the front that are looked at one after the other: mostly it is one of them.
-const FRONT_BLOCKS: usize = 4;
+const FRONT_BLOCKS: usize = 8;
 
 /// Arguments of a call that are no longer than this are kept beside those of the call before.
 const BESIDE_MAX: usize = 4096;

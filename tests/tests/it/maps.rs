@@ -195,7 +195,7 @@ fn dropping_an_imap_cancels_what_has_not_begun(setup: &Setup) {
     let mut naps = pool.imap(nap::Task, std::iter::repeat(20)).unwrap();
     assert_eq!(naps.next().unwrap().unwrap(), 20);
     drop(naps);
-    // Four thousand naps would take longer than the watchdog has backoff.
+    // Four thousand naps would take longer than the watchdog waits.
     assert!(eventually(|| pool.stats().items_pending == 0));
     assert_eq!(pool.apply(square::Task, 4).unwrap(), 16);
     pool.close();

@@ -85,7 +85,7 @@ impl Error {
         Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
     }
 
-    /// Of memory that could not be host; `whose` begins with "of" or "for".
+    /// Of memory that could not be shared; `whose` begins with "of" or "for".
     pub(crate) fn memory(whose: &str, error: pool_ipc::Error) -> Self {
         let doing = format!("shared memory {whose}");
         match error {

@@ -51,7 +51,7 @@ pub enum StartMethod {
     /// else is an [`ErrorKind::Unsupported`] error. A pool has threads, too, so this works for one pool at a time: the
     /// next can be made when the one before is dropped.
     Fork,
-    /// Each worker is started from the executable on its own: slower, and nothing at all is host between workers, not
+    /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not
     /// even the layout of their address space.
     Spawn,
 }
@@ -102,7 +102,7 @@ impl Server {
             return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
         }
         if !serve::is_in_executable() {
-            let text = "the code of this pool is in a host library, and a new process would not run it; \
+            let text = "the code of this pool is in a shared library, and a new process would not run it; \
                 use `StartMethod::Fork`";
             return Err(Error::new(ErrorKind::Unsupported, text));
         }

@@ -45,8 +45,8 @@
 //! * implementations by hand that write another kind of value than they read.
 //!
 //! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
-//! two, numbers of every width, options in options and maps with any key, and lends text; it takes about twice the
-//! bytes and the time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
+//! two, numbers of every width, options in options and maps with any key, and lends text; it takes more bytes and
+//! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
 //! have serde's `default` for that, or the call fails. What serde itself cannot do stays an error: `u128` and `i128` within an untagged enum, for instance.
 //!
 //! One mistake escapes both: a *tuple* struct in which one field is skipped in writing only and another in reading
@@ -60,14 +60,14 @@
 //!
 //! # Limits
 //!
-//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a host library
+//! * Linux, with `pidfd_open` (5.3) and glibc; the pool's code must be part of the executable, not of a shared library
 //!   (except with [`StartMethod::Fork`]).
 //! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is
 //!   enough).
 //! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker
 //!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
 //! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
-//!   forks cannot use what is host between the two.
+//!   forks cannot use what is shared between the two.
 //! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for everything else.
 //! * TaskOptions, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
 //!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an

@@ -157,6 +157,8 @@ struct JobEntry<P> {
     /// Taken when the job ended early; the rest only waits for what is in flight.
     record: Option<P>,
     spec: JobSpec,
+    /// It was cancelled with what runs: a worker that is at one of its items is killed.
+    kills_running: bool,
     /// More items may come.
     open: bool,
     /// Beyond the last item.
@@ -190,6 +192,7 @@ impl<P> JobEntry<P> {
         JobEntry {
             record: Some(record),
             spec,
+            kills_running: false,
             open: true,
             end: 0,
             unsettled: 0,
@@ -365,9 +368,8 @@ impl<P> Scheduler<P> {
     /// Ends a job early. What waits is dropped, what was sent and not begun is taken back; what runs is killed if
     /// `running` is set, else left to end for nobody. False if the job had ended.
     pub(crate) fn cancel(&mut self, id: JobId, running: bool) -> bool {
-        if self.record(id).is_none() {
-            return false;
-        }
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        job.kills_running = running;
         self.abandon(id, FailureCause::Cancelled);
         for worker in 0..self.workers.len() {
             let sent = self.workers[worker].in_flight.iter_mut().filter(|sent| sent.range.job == id);
@@ -376,10 +378,7 @@ impl<P> Scheduler<P> {
                 let (seq, items) = (sent.seq, sent.range.items);
                 self.actions.push_back(Action::Recall { worker, seq, items, half: false });
             }
-            let is_at_it = |sent: &&SentChunk| running && sent.range.job == id && !sent.is_settled();
-            if let Some(seq) = self.workers[worker].in_flight.front().filter(is_at_it).map(|sent| sent.seq) {
-                self.kill(worker, KillReason::Cancelled { seq });
-            }
+            self.kill_if_cancelled(worker);
         }
         self.sweep_if_stale();
         self.wind_down();

@@ -151,6 +151,17 @@ impl<P> Scheduler<P> {
         }
     }
 
+    /// Kills the worker if it is at a chunk whose job was cancelled with what runs. A worker may have claimed an item of
+    /// a chunk that is not its first as far as the host has heard, so this is asked again when that chunk comes up.
+    #[inline]
+    pub(super) fn kill_if_cancelled(&mut self, worker: WorkerId) {
+        let Some(sent) = self.workers[worker].in_flight.front().filter(|sent| !sent.is_settled()) else { return };
+        if self.jobs.get(sent.range.job).is_some_and(|job| job.kills_running) {
+            let seq = sent.seq;
+            self.kill(worker, KillReason::Cancelled { seq });
+        }
+    }
+
     /// Whether the chunk that the worker is at has struck items.
     #[inline]
     pub(super) fn is_at_cancelled(&self, worker: WorkerId) -> bool {
@@ -271,6 +282,32 @@ mod tests {
             let waits = |range: &&Range| range.job == id && job.first_struck(**range).is_none();
             assert_eq!(scheduler.queue.iter().filter(waits).map(|range| range.first).collect::<Vec<_>>(), [1]);
         }
+    }
+
+    /// The worker has begun the second chunk while the host still waits for the end of the first.
+    #[test]
+    fn a_cancelled_item_of_a_chunk_that_comes_up_later_costs_its_worker() {
+        let mut scheduler = scheduler(1_000_000);
+        let id = scheduler.submit(JobSpec { chunk_size: Some(1), ..JobSpec::default() }, |_| ());
+        scheduler.add_items(id, 0, 4);
+        while scheduler.next_action().is_some() {}
+        let (first, second) = (scheduler.workers[0].in_flight[0].seq, scheduler.workers[0].in_flight[1].seq);
+        scheduler.replied(0, first, 1, false, 0);
+        assert!(scheduler.cancel(id, true));
+        let mut kills = Vec::new();
+        let mut carry_out = |scheduler: &mut Scheduler<()>| {
+            while let Some(action) = scheduler.next_action() {
+                match action {
+                    Action::Recall { worker, seq, items, .. } => scheduler.recalled(worker, seq, items),
+                    Action::Kill { worker } => kills.push(worker),
+                    _ => {}
+                }
+            }
+            kills.clone()
+        };
+        assert_eq!(carry_out(&mut scheduler), [1], "only the other worker is known to be at an item");
+        scheduler.replied(0, first, 0, true, 1000);
+        assert_eq!(carry_out(&mut scheduler), [1, 0], "chunk {second}");
     }
 
     #[test]

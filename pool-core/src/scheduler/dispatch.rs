@@ -155,6 +155,7 @@ impl<P> Scheduler<P> {
         if self.is_at_cancelled(worker) {
             self.actions.push_back(Action::Probe { worker });
         }
+        self.kill_if_cancelled(worker);
     }
 
     /// There is more to do than idle workers can take: one that rests is called back.

@@ -26,8 +26,9 @@ use crate::job::waiters::Waiters;
 use crate::lane::Lane;
 use crate::lane::messages::{call, exit};
 use crate::process::oom_kills;
-use crate::scheduler::{Action, JobId, Nanos, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{Action, JobId, Scheduler, State, Wake, WorkerId};
 use crate::stats::Counts;
+use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
 #[derive(Debug)]
@@ -375,7 +376,7 @@ impl Engine {
             }
             Action::Finish { record } => self.finish(record, None),
             Action::Abort { record, cause } => {
-                let error = self.cause_error(cause, None).of_task(record.entry);
+                let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }
             Action::Launch { worker } => self.deferred.launches.push(worker),

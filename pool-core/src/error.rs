@@ -14,7 +14,6 @@ use nix::sys::signal::Signal;
 
 pub use self::kind::ErrorKind;
 use crate::process::panic::PanicReport;
-use crate::task::table::Entry;
 use crate::units;
 
 /// The result of a pool's operation.
@@ -181,8 +180,8 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn of_task(mut self, task: &Entry) -> Self {
-        self.0.task = Some(format!("{}::{}", task.module(), task.name()));
+    pub(crate) fn of_task(mut self, path: String) -> Self {
+        self.0.task = Some(path);
         self
     }
 

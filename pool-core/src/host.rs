@@ -28,8 +28,8 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
-use crate::scheduler::Nanos;
 use crate::task::TaskOptions;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(crate) struct Host {

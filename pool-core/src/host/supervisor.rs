@@ -27,7 +27,8 @@ use crate::lane::messages::{Launch, Report, Request, Step, call};
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::spawn::Inherited;
 use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
-use crate::scheduler::{Nanos, WorkerId};
+use crate::scheduler::WorkerId;
+use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
 
 #[derive(Debug)]

@@ -32,7 +32,7 @@ pub(super) const UNSAFE: [&str; 26] = [
 
 /// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
 pub(super) const ATOMICS: [&str; 15] = [
-    "pool-core/src/worker/run.rs",
+    "pool-core/src/worker/chunk.rs",
     "pool-core/src/worker/limits.rs",
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",

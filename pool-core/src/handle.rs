@@ -8,10 +8,10 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Host;
-use crate::host::notifier::{Job, run_in_copy};
+use crate::host::notifier::run_in_copy;
 use crate::job::batch::CompletionRef;
 use crate::job::completion::Completion;
+use crate::job::owner::{Owner, is_same};
 use crate::job::waiters::{CompletionQueue, Waiter};
 use crate::units;
 
@@ -52,15 +52,15 @@ impl<R> AsyncResult<R> {
         AsyncResult { completion, collect: Some(collect) }
     }
 
-    fn host(&self) -> &Arc<Host> {
-        self.completion.host()
+    fn owner(&self) -> &dyn Owner {
+        self.completion.owner()
     }
 
     /// Whether this is the host, and not a copy of it. There the locks of the pool may be held for good, by threads that
     /// the copy does not have.
     #[inline]
     fn is_here(&self) -> bool {
-        self.host().owner.is_here()
+        self.owner().check_owner().is_ok()
     }
 
     /// Waits for the outcome and returns it.
@@ -83,7 +83,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         self.wait_until(None);
         self.collect()
     }
@@ -110,7 +110,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -133,9 +133,12 @@ impl<R> AsyncResult<R> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.completion.is_finished() {
+            return true;
+        }
         let mut is_registered = false;
-        let register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
-        let is_finished = self.host().wait(deadline, || self.completion.is_finished(), register);
+        let mut register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
+        let is_finished = self.owner().wait(deadline, &mut || self.completion.is_finished(), &mut register);
         if is_registered && !is_finished {
             self.completion.forget_this_thread();
         }
@@ -164,8 +167,8 @@ impl<R> AsyncResult<R> {
     /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
     pub fn cancel(&self) -> bool {
         !self.ready()
-            && self.host().check_owner().is_ok()
-            && self.host().with(|engine| engine.cancel(self.completion.job(), self.completion.call()))
+            && self.owner().check_owner().is_ok()
+            && self.owner().cancel(self.completion.job(), self.completion.call())
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -198,14 +201,14 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
-        self.host().notifier.expect_callback();
+        self.owner().expect_callback();
         let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
-            self.host().notifier.push(vec![Job::Call(run)]);
+            self.owner().run_callback(run);
         }
     }
 
@@ -228,7 +231,7 @@ impl<R> AsyncResult<R> {
 fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
     let result = collect.ok_or_else(taken).and_then(|collect| collect(completion));
-    result.inspect_err(|error| completion.host().note_undecodable(error.undecodable()))
+    result.inspect_err(|error| completion.owner().note_undecodable(error.undecodable()))
 }
 
 /// What nobody will take makes room, though other completions of the batch may stay.
@@ -247,7 +250,7 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return Poll::Ready(Err(error));
         }
         if self.completion.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
@@ -283,21 +286,21 @@ impl<R> fmt::Debug for AsyncResult<R> {
 pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let find = || jobs.iter().position(AsyncResult::ready);
-    let host = jobs.first()?.host();
-    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.host(), host));
+    let owner = jobs.first()?.owner();
+    let is_one_pool = jobs.iter().all(|job| is_same(job.owner(), owner));
     let (queue, mut is_registered) = (Arc::<CompletionQueue>::default(), false);
     while find().is_none() {
         // The leader of one pool does not hear of another's replies, so it looks up from time to time.
         let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
         let until = [deadline, glance].into_iter().flatten().min();
-        let register = |thread| {
+        let mut register = |thread| {
             queue.set_thread(thread);
             if !std::mem::replace(&mut is_registered, true) {
                 register_all(jobs.iter(), &queue);
             }
         };
-        host.wait(until, || find().is_some(), register);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || host.check_owner().is_err() {
+        owner.wait(until, &mut || find().is_some(), &mut register);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || owner.check_owner().is_err() {
             break;
         }
     }
@@ -337,8 +340,8 @@ pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsComp
     let queue = Arc::new(CompletionQueue::default());
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
     register_all(jobs.iter().flatten(), &queue);
-    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.host()));
-    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
+    let mut pools = jobs.iter().flatten().map(AsyncResult::owner);
+    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| is_same(pool, first)));
     AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, queue }
 }
 
@@ -361,7 +364,7 @@ impl<R> Iterator for AsCompleted<R> {
         loop {
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
-            if let Err(error) = job.host().check_owner() {
+            if let Err(error) = job.owner().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
@@ -372,7 +375,7 @@ impl<R> Iterator for AsCompleted<R> {
             }
             // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
-            job.host().wait(glance, || !self.queue.is_empty(), |thread| self.queue.set_thread(thread));
+            job.owner().wait(glance, &mut || !self.queue.is_empty(), &mut |thread| self.queue.set_thread(thread));
         }
     }
 

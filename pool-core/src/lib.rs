@@ -118,7 +118,8 @@ mod units;
 #[doc(hidden)]
 pub mod hostile;
 
-pub use crate::builder::{PoolBuilder, Success};
+pub use crate::builder::PoolBuilder;
+pub use crate::caller::initializer::Success;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};

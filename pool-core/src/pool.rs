@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::builder::PoolBuilder;
 use crate::caller::arguments::encode_owned;
 use crate::caller::input::MapInput;
 use crate::caller::outcome::{self, Gathered};
@@ -13,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::handle::AsyncResult;
 use crate::host::Host;
 use crate::imap::{Imap, ImapUnordered};
-use crate::job::Call;
+use crate::job::blocks::Call;
 use crate::scheduler::{JobSpec, State};
 use crate::stats::Stats;
 use crate::task::Task;
@@ -66,20 +65,6 @@ pub enum PoolState {
 }
 
 impl Pool {
-    /// A pool of so many workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
-    pub fn new(workers: usize) -> Result<Pool> {
-        Pool::builder().workers(workers).build()
-    }
-
-    /// Sets a pool up option by option.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     pub(crate) fn from_parts(host: Arc<Host>, threads: Vec<JoinHandle<()>>) -> Pool {
         Pool { host, threads: Mutex::new(threads) }
     }
@@ -116,7 +101,7 @@ impl Pool {
 
     /// Submits a call of the task and returns its handle at once.
     ///
-    /// It does not wait, unless the pool has a [`max_pending`](PoolBuilder::max_pending) and that is reached.
+    /// It does not wait, unless the pool has a [`max_pending`](crate::PoolBuilder::max_pending) and that is reached.
     ///
     /// # Errors
     ///
@@ -327,12 +312,7 @@ impl Pool {
     /// Takes no more jobs. Those that were submitted go on, and workers leave when all are done. Closing twice is fine.
     pub fn close(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| {
-                engine.scheduler.close();
-                // Submissions that wait for room will not get any.
-                engine.deferred.progress = true;
-            });
-            self.host.nudge();
+            self.host.close();
         }
     }
 
@@ -347,7 +327,7 @@ impl Pool {
     /// `Running` if the pool was neither closed nor terminated; it goes on as before.
     pub fn join(&self) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.seal_lazy());
+        self.host.seal_lazy();
         self.wait_over(None);
         Ok(())
     }
@@ -362,9 +342,9 @@ impl Pool {
     /// `Running` as for [`join`](Pool::join), and `Timeout` if work is left; it goes on.
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.begin_join());
+        self.host.begin_join();
         let is_over = self.wait_over(Instant::now().checked_add(limit));
-        self.host.with(|engine| engine.scheduler.end_join());
+        self.host.end_join();
         if is_over {
             return Ok(());
         }
@@ -400,8 +380,7 @@ impl Pool {
     /// gone.
     pub fn terminate(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| engine.scheduler.terminate());
-            self.host.nudge();
+            self.host.terminate();
         }
     }
 
@@ -410,29 +389,28 @@ impl Pool {
 
     /// What the pool is doing.
     pub fn state(&self) -> PoolState {
-        self.host.ask(PoolState::Terminated, |engine| match engine.scheduler.state() {
+        match self.host.state() {
             State::Open => PoolState::Open,
             State::Closed => PoolState::Closed,
             State::Terminated => PoolState::Terminated,
             State::Broken => PoolState::Broken,
-        })
+        }
     }
 
     /// How many workers the pool has, or is about to have.
     pub fn workers(&self) -> usize {
-        self.host.ask(0, |engine| engine.scheduler.workers())
+        self.host.workers()
     }
 
     /// The processes that there are at this moment: fewer than [`workers`](Pool::workers) while one is being replaced, and
-    /// while workers have left for want of work ([`idle_timeout`](PoolBuilder::idle_timeout)).
+    /// while workers have left for want of work ([`idle_timeout`](crate::PoolBuilder::idle_timeout)).
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.host.ask(Vec::new(), |engine| engine.pids())
+        self.host.worker_pids()
     }
 
     /// What the pool has done so far.
     pub fn stats(&self) -> Stats {
-        let in_copy = Stats::default();
-        self.host.ask(in_copy, |engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
+        self.host.stats()
     }
 
     /// Changes the number of workers. New ones are started at once; those too many leave when they have finished what
@@ -444,13 +422,27 @@ impl Pool {
     /// workers could not be started.
     pub fn resize(&self, workers: usize) -> Result<()> {
         self.host.check_owner()?;
-        PoolBuilder::check_workers(workers)?;
-        self.host.with(|engine| {
-            engine.check_open()?;
-            engine.scheduler.resize(workers);
-            Ok(())
-        })
+        check_workers(workers)?;
+        self.host.resize(workers)
     }
+}
+
+/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of
+/// shared memory if it has much to do.
+const WORKERS_MAX: usize = 4096;
+
+/// Checks a number of workers.
+///
+/// # Errors
+///
+/// `InvalidInput` for one that no pool can have.
+pub(crate) fn check_workers(workers: usize) -> Result<usize> {
+    let text = match workers {
+        0 => "a pool needs at least 1 worker, and 0 were asked for".to_owned(),
+        1..=WORKERS_MAX => return Ok(workers),
+        _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
+    };
+    Err(Error::new(ErrorKind::InvalidInput, text))
 }
 
 /// Items of a map that are taken in before results are looked at.

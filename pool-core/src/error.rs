@@ -89,7 +89,7 @@ impl Error {
         let doing = format!("shared memory {whose}");
         match error {
             pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
-            pool_ipc::Error::FileLimit { .. } => {
+            pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
                 Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
             }
             _ => Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error),

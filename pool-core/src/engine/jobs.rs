@@ -96,7 +96,7 @@ impl Engine {
     /// Takes no more jobs.
     pub(crate) fn close(&mut self) {
         self.scheduler.close();
-        // Submissions that wait for room will not get any.
+        // Submissions that wait for room must wake, since they will not get any.
         self.deferred.progress = true;
     }
 

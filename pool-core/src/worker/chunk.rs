@@ -8,7 +8,7 @@ use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, R
 
 use crate::codec::decoder::Decoder;
 use crate::lane::RECORD_BYTES;
-use crate::lane::messages::{Failure, call, reply};
+use crate::lane::messages::{Failure, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
@@ -16,7 +16,7 @@ use crate::process::signals;
 
 /// What a chunk needs of its worker.
 pub(crate) struct Link<'w> {
-    pub(crate) calls: &'w Consumer,
+    pub(crate) requests: &'w Consumer,
     pub(crate) replies: &'w mut Producer,
     pub(crate) progress: &'w ProgressWriter,
     pub(crate) bell: &'w mut WorkerBell,
@@ -140,7 +140,7 @@ impl<'w> Chunk<'w> {
         }
         self.link.progress.claim(self.seq, claimed);
         if let Some(record) = &self.record {
-            self.items = self.items.min(self.link.calls.limit(record));
+            self.items = self.items.min(self.link.requests.limit(record));
         }
         self.claimed = claimed.min(self.items);
         self.next < self.claimed
@@ -156,7 +156,7 @@ impl<'w> Chunk<'w> {
     /// Sees to it that the next value can be unpublished_items.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.unpublished_bytes >= PIECE || self.unpublished_items > 0 && self.flags & call::SINGLY != 0 {
+        if self.unpublished_bytes >= PIECE || self.unpublished_items > 0 && self.flags & request::SINGLY != 0 {
             self.publish(0, 0);
         }
         while self.link.replies.room(self.unpublished_bytes + MARGIN).is_none() {
@@ -183,7 +183,7 @@ impl<'w> Chunk<'w> {
             // The report has a clock of its own, since a worker may be stopped here, too, and must be found out.
             self.link.progress.stamp(monotonic_ns() + REPORT_NS);
         }
-        self.link.progress.clear_note();
+        self.link.progress.clear_last_words();
         self.fail(&Failure::Panicked(caught.into_report()));
     }
 
@@ -234,10 +234,10 @@ impl<'w> Chunk<'w> {
         self.unpublished_bytes = 0;
         if flags & reply::LAST != 0 {
             // The station rings, or leaves it at that.
-        } else if self.flags & call::QUIET != 0 {
-            self.link.hub.ring_leader();
+        } else if self.flags & request::QUIET != 0 {
+            self.link.hub.notify_leader();
         } else {
-            self.link.hub.ring();
+            self.link.hub.notify();
         }
     }
 
@@ -250,7 +250,7 @@ impl<'w> Chunk<'w> {
             let step = self.link.replies.send(&header, bytes, sent);
             sent = step.sent;
             if step.done {
-                self.link.hub.ring();
+                self.link.hub.notify();
                 return;
             }
             self.wait_room(self.link.replies.step(bytes.len() - sent));
@@ -258,7 +258,7 @@ impl<'w> Chunk<'w> {
     }
 
     fn wait_room(&mut self, want: usize) {
-        self.link.hub.ring();
+        self.link.hub.notify();
         self.link.bell.wait_room(self.link.replies, want, Backoff::default());
     }
 }

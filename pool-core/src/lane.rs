@@ -4,21 +4,22 @@
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
 pub(crate) mod messages;
+pub(crate) mod reply;
 
 mod replies;
 mod requests;
+mod sent;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
+use pool_ipc::{Descriptors, HostEnd};
 
-pub(crate) use self::replies::{Body, Reply};
-use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
-use crate::lane::messages::LastWords;
-use crate::launch::kill_process;
+use crate::lane::sent::{OutgoingRequest, SentRequest};
+use crate::process::last_words::LastWords;
+use crate::process::pidfd::kill_process;
 use crate::scheduler::Begun;
 
 /// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to
@@ -29,9 +30,6 @@ const RING_BYTES: usize = 16 << 10;
 /// the third is written again in less than half of the time that it takes while another CPU has it in its second.
 /// Measured from one CPU to another in pieces of 32 KiB: 9 GB/s by way of 256 KiB, 13 of 512, 28 of 1 MiB and of 2.
 const RING_BYTES_MAX: usize = 1 << 20;
-
-/// The most payload of a record that others follow: so that the host takes one in while the next is written.
-pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 #[derive(Debug)]
 pub(crate) struct Lane {

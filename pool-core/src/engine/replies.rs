@@ -5,7 +5,7 @@ use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::request;
-use crate::lane::{Body, Reply};
+use crate::lane::reply::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, WorkerId};
 
 impl Engine {

@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use crate::lane::Lane;
-use crate::lane::messages::LastWords;
+use crate::process::last_words::LastWords;
 use crate::units::Nanos;
 
 #[derive(Debug, Default)]

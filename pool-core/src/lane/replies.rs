@@ -8,35 +8,13 @@ use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::lane::messages::reply;
+use crate::lane::reply::{Body, Reply};
 
 /// The longest reply: a value as long as can be said before it. Tests have not the time for that.
 pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
 
 /// Bytes that a reply may have set aside by saying that they will come.
 pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
-
-/// A reply that has arrived whole.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) seq: u32,
-    pub(crate) items: u32,
-    pub(crate) failed: bool,
-    pub(crate) last: bool,
-    pub(crate) over_rss: bool,
-    /// The body is the one value's own bytes.
-    pub(crate) raw: bool,
-    pub(crate) elapsed: u64,
-    pub(crate) body: Body,
-}
-
-/// Where a reply's body is.
-#[derive(Debug)]
-#[must_use = "a record stays in the ring until it is taken"]
-pub(crate) enum Body {
-    /// It came in several records.
-    Gathered(Vec<u8>),
-    InRing(Record),
-}
 
 impl Lane {
     /// The next reply that is there whole. Of one in pieces no more than a ringful is taken at a time, lest a worker that

@@ -4,30 +4,10 @@ use std::ops::Range;
 
 use pool_ipc::{HEADER_BYTES, Header, Written};
 
-use super::{Lane, RECORD_BYTES, is_small_for};
+use super::{Lane, is_small_for};
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{Request, request};
-
-/// A call that is out, or about to go.
-#[derive(Debug)]
-pub(super) struct SentRequest {
-    pub(super) seq: u32,
-    pub(super) quiet: bool,
-    pub(super) silent: bool,
-    pub(super) brief: bool,
-    /// Where its limit can be lowered: only if it went out in one record.
-    record: Option<u64>,
-    /// Where its arguments are, if they are in the arena: nobody else may have that before the worker is through.
-    segment: Option<Written>,
-}
-
-/// A call that goes when there is room.
-#[derive(Debug)]
-pub(super) struct OutgoingRequest {
-    header: Header,
-    body: Cut,
-    sent: usize,
-}
+use crate::lane::messages::{RECORD_BYTES, Request, request};
+use crate::lane::sent::{OutgoingRequest, SentRequest};
 
 impl Lane {
     /// Sends a call if it fits into one record now.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// The time with at most three decimals, rounded up: what is past a limit reads so, too.
+/// The time with at most three decimals, rounded up, so that a time past a limit does not read as the limit.
 pub(crate) fn time(time: Duration) -> String {
     let ns = time.as_nanos();
     let (unit, name) = match ns {

@@ -19,9 +19,10 @@ use crate::host::supervisor::Supervisor;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
 use crate::pool::Pool;
-use crate::scheduler::{Scheduler, SchedulerConfig, nanos};
+use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
+use crate::units::nanos;
 use crate::worker::limits::WorkerLimits;
 
 /// Sets a pool up; from [`Pool::builder`].
@@ -164,9 +165,9 @@ impl PoolBuilder {
         let initializer = || {
             Ok(Initializer {
                 task: T::entry().index(),
-                name: format!("{}::{}", T::entry().module(), T::entry().name()),
+                name: T::entry().path(),
                 args: encode_one::<T>(&args)?.into_vec().into(),
-                timeout: task.options().timeout_ns(T::entry())?,
+                timeout: task.options().timeout_ns().map_err(|error| error.of_task(T::entry().path()))?,
                 check: |bytes| outcome::init::<T>(bytes),
             })
         };

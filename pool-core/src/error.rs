@@ -14,7 +14,6 @@ use nix::sys::signal::Signal;
 
 pub use self::kind::ErrorKind;
 use crate::process::panic::PanicReport;
-use crate::task::table::Entry;
 use crate::units;
 
 /// The result of a pool's operation.
@@ -92,7 +91,7 @@ impl Error {
         let doing = format!("shared memory {whose}");
         match error {
             pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
-            pool_ipc::Error::FileLimit { .. } => {
+            pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
                 Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
             }
             _ => Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error),
@@ -183,8 +182,8 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn of_task(mut self, task: &Entry) -> Self {
-        self.0.task = Some(format!("{}::{}", task.module(), task.name()));
+    pub(crate) fn of_task(mut self, path: String) -> Self {
+        self.0.task = Some(path);
         self
     }
 

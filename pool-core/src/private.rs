@@ -13,6 +13,8 @@ pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::hostile;
 pub use crate::task::TaskOptions;
 pub use crate::task::table::{Entry, Info, TASKS};
+pub use crate::worker::chunk::Chunk;
+pub use crate::worker::run::run_chunk;
 pub use linkme;
 pub use serde;
 pub use std::boxed::Box;

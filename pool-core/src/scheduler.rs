@@ -27,7 +27,6 @@ mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops;
-use std::time::Duration;
 
 pub(crate) use self::calls::CALLS_MAX;
 use self::pace::Pace;
@@ -35,14 +34,7 @@ pub(crate) use self::slab::JobId;
 use self::slab::Slab;
 pub(crate) use self::worker::Begun;
 use self::worker::{KillReason, Phase, Range, SentChunk, WorkerState};
-
-/// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) type Nanos = u64;
-
-/// A limit that no clock can hold is none.
-pub(crate) fn nanos(limit: Duration) -> Nanos {
-    Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
-}
+use crate::units::Nanos;
 
 /// A worker's place in the pool; its process may be replaced, the number stays.
 pub(crate) type WorkerId = usize;

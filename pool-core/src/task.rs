@@ -1,5 +1,6 @@
 //! What `#[pool_task]` makes of a function: a [`Task`], its options, and its line in the dispatch table.
 
+pub(crate) mod options;
 pub(crate) mod table;
 
 use std::fmt;
@@ -10,8 +11,7 @@ use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::error::{Error, ErrorKind};
-use crate::scheduler::{Nanos, nanos};
+pub use crate::task::options::TaskOptions;
 use crate::task::table::Entry;
 
 /// A function that a pool can run in a worker process.
@@ -280,56 +280,5 @@ impl<T: Task> Task for Configured<T> {
     }
     fn options(&self) -> TaskOptions {
         self.options
-    }
-}
-
-/// TaskOptions of a task, as its attribute or a call sets them; what is `None` is the pool's to say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TaskOptions {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: Option<u32>,
-    pub(crate) retry_panics: bool,
-    pub(crate) chunk_size: Option<usize>,
-}
-
-impl TaskOptions {
-    /// No option set.
-    pub const NONE: TaskOptions = TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None };
-
-    /// With the attribute's `timeout`.
-    #[must_use]
-    pub const fn with_timeout(self, nanoseconds: u64) -> Self {
-        TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
-    }
-
-    /// With the attribute's `retries`.
-    #[must_use]
-    pub const fn with_retries(self, retries: u32) -> Self {
-        TaskOptions { retries: Some(retries), ..self }
-    }
-
-    /// With the attribute's `retry_panics`.
-    #[must_use]
-    pub const fn with_retry_panics(self) -> Self {
-        TaskOptions { retry_panics: true, ..self }
-    }
-
-    /// With the pool's where these say nothing.
-    pub(crate) fn or(self, pool: TaskOptions) -> Self {
-        TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
-    }
-
-    /// The time limit for the scheduler.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    #[inline]
-    pub(crate) fn timeout_ns(&self, task: &Entry) -> crate::Result<Option<Nanos>> {
-        if self.timeout == Some(Duration::ZERO) {
-            let text = "a time limit of zero leaves no time to run";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(task));
-        }
-        Ok(self.timeout.map(nanos))
     }
 }

@@ -1,7 +1,7 @@
 //! Permissions. A new line here is worth a second pair of eyes.
 
 /// The files that may hold unsafe code, beside tests.
-pub(super) const UNSAFE: [&str; 26] = [
+pub(super) const UNSAFE: [&str; 27] = [
     "pool-cli/src/cmd/demo/tasks.rs",
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
@@ -15,6 +15,7 @@ pub(super) const UNSAFE: [&str; 26] = [
     "pool-core/src/codec/large_vec.rs",
     "pool-core/src/worker.rs",
     "pool-ipc/src/arena.rs",
+    "pool-ipc/src/array.rs",
     "pool-ipc/src/consumer.rs",
     "pool-ipc/src/layout.rs",
     "pool-ipc/src/memory.rs",
@@ -33,7 +34,7 @@ pub(super) const UNSAFE: [&str; 26] = [
 /// The files that may name atomics, beside tests. In pool-ipc it is only the one that the loom models replace, so that loom
 /// checks the code that runs.
 pub(super) const ATOMICS: [&str; 15] = [
-    "pool-core/src/worker/run.rs",
+    "pool-core/src/worker/chunk.rs",
     "pool-core/src/worker/limits.rs",
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",

@@ -1,4 +1,4 @@
-//! The pool: what it owns, and what it can be asked. Submitting and shutting down are in files of their own.
+//! The pool: its parts, and its state. Submitting and shutting down are in files of their own.
 
 mod calls;
 mod maps;

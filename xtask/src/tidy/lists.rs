@@ -1,4 +1,4 @@
-//! Who may do what. A new line here is worth a second pair of eyes.
+//! Permissions. A new line here is worth a second pair of eyes.
 
 /// The files that may hold unsafe code, beside tests.
 pub(super) const UNSAFE: [&str; 27] = [
@@ -31,7 +31,8 @@ pub(super) const UNSAFE: [&str; 27] = [
     "xtask/bench/src/procs.rs",
 ];
 
-/// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
+/// The files that may name atomics, beside tests. In pool-ipc it is only the one that the loom models replace, so that loom
+/// checks the code that runs.
 pub(super) const ATOMICS: [&str; 15] = [
     "pool-core/src/worker/chunk.rs",
     "pool-core/src/worker/limits.rs",
@@ -50,7 +51,7 @@ pub(super) const ATOMICS: [&str; 15] = [
     "xtask/bench/src/contenders/rayon.rs",
 ];
 
-/// The files that may call `fork`, beside tests: the pool's one, and what it is compared with.
+/// The files that may call `fork`, beside tests: the pool's one, and a rival of the benchmark.
 pub(super) const FORKS: [&str; 2] = ["pool-core/src/launch.rs", "xtask/bench/src/contenders/floor/worker.rs"];
 
 /// Which of our crates may use which.
@@ -71,7 +72,7 @@ pub(super) const LINES_MAX: usize = 500;
 
 pub(super) const LONG: [(&str, &str); 0] = [];
 
-/// What must not stand in the sources, and what to do instead.
+/// Words that must not stand in the sources, and their replacements.
 pub(super) const BANNED: [(&str, &str); 5] = [
     (concat!("FIX", "ME"), "do it, or say in an issue what is left"),
     (concat!("XX", "X"), "do it, or say in an issue what is left"),

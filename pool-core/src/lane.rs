@@ -19,7 +19,7 @@ use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
 use crate::lane::messages::LastWords;
 use crate::launch::kill_process;
-use crate::scheduler::Begun;
+use crate::scheduler::{Begun, Seq};
 
 /// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to
 /// keep. A message of any length passes, in pieces.
@@ -154,7 +154,7 @@ impl Lane {
     /// many to be caught at one.
     pub(crate) fn running(&self) -> Option<(Begun, u64)> {
         let progress = self.end.running()?;
-        Some((Begun { seq: progress.seq, item: progress.item }, progress.since_ns))
+        Some((Begun { seq: Seq(progress.seq), item: progress.item }, progress.since_ns))
     }
 
     /// Kills the process, or notes that this process has no right to.
@@ -171,7 +171,7 @@ impl Lane {
     pub(crate) fn remains(&self) -> Remains {
         let progress = self.end.progress();
         Remains {
-            begun: (progress.claimed > 0).then_some(Begun { seq: progress.seq, item: progress.item }),
+            begun: (progress.claimed > 0).then_some(Begun { seq: Seq(progress.seq), item: progress.item }),
             unpublished_end: progress.unpublished_end,
         }
     }

@@ -232,7 +232,7 @@ impl Witness for Reader {
         self.host.wake_worker();
         let mut draft = Vec::new();
         let progress = self.host.progress();
-        let is_draft = self.host.salvage(progress.draft, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
+        let is_draft = self.host.salvage(progress.unpublished_end, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
         if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(UNPUBLISHED_SEQ, draft.len()).eq(draft)) {
             self.verdict.complain(format!("{progress:?} counts items that are not there"));
         }

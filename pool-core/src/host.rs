@@ -28,8 +28,9 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
-use crate::scheduler::Nanos;
+use crate::scheduler::WorkerId;
 use crate::task::TaskOptions;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -60,7 +61,7 @@ pub(crate) struct Host {
 /// Between the supervisor and all others.
 #[derive(Debug, Default)]
 struct SupervisorQueue {
-    launches: Vec<usize>,
+    launches: Vec<WorkerId>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
@@ -178,7 +179,7 @@ impl Host {
     }
 
     /// What the supervisor is to launch.
-    pub(crate) fn take_launches(&self) -> Vec<usize> {
+    pub(crate) fn take_launches(&self) -> Vec<WorkerId> {
         std::mem::take(&mut self.supervision().launches)
     }
 

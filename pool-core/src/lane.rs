@@ -18,7 +18,7 @@ use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
 use crate::lane::messages::LastWords;
 use crate::launch::kill_process;
-use crate::scheduler::Begun;
+use crate::scheduler::{Begun, Seq};
 
 /// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
 /// pieces.
@@ -153,7 +153,7 @@ impl Lane {
     /// values. `None` if it runs none, or if the items pass too fast to be read.
     pub(crate) fn running(&self) -> Option<(Begun, u64)> {
         let progress = self.end.running()?;
-        Some((Begun { seq: progress.seq, item: progress.item }, progress.since_ns))
+        Some((Begun { seq: Seq(progress.seq), item: progress.item }, progress.since_ns))
     }
 
     /// Kills the process. If this process has no right to, [`Lane::is_out_of_reach`] says so.
@@ -170,7 +170,7 @@ impl Lane {
     pub(crate) fn remains(&self) -> Remains {
         let progress = self.end.progress();
         Remains {
-            begun: (progress.claimed > 0).then_some(Begun { seq: progress.seq, item: progress.item }),
+            begun: (progress.claimed > 0).then_some(Begun { seq: Seq(progress.seq), item: progress.item }),
             unpublished_end: progress.unpublished_end,
         }
     }

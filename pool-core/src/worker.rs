@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod chunk;
 pub(crate) mod limits;
 pub(crate) mod run;
 
@@ -19,8 +20,8 @@ use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::task::table::TASKS;
+use crate::worker::chunk::{Chunk, Input, Link};
 use crate::worker::limits::{RssWatch, WorkerLimits};
-use crate::worker::run::{Chunk, Input, Link};
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Worker {
     /// # Ok(()) }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ns = run::deadline_ns();
+        let deadline_ns = chunk::deadline_ns();
         let left_ns = || deadline_ns.saturating_sub(monotonic_ns());
         (deadline_ns > 0).then(|| Instant::now() + Duration::from_nanos(left_ns()))
     }

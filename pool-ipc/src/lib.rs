@@ -50,6 +50,7 @@ mod ring;
 
 // The objects that the host and the workers hold.
 mod arena;
+mod array;
 mod hub;
 mod lane;
 
@@ -69,6 +70,7 @@ pub mod sys;
 mod tests;
 
 pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
+pub use array::{ArrayBuffer, FrozenArray};
 pub use backoff::Backoff;
 pub use consumer::Consumer;
 pub use copy::{append, copy};

@@ -15,7 +15,7 @@ use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
 use crate::job::waiters::Waiters;
 use crate::lane::RECORD_BYTES;
-use crate::scheduler::{CALLS_MAX, JobId};
+use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
@@ -223,7 +223,7 @@ impl Blocks {
     #[inline]
     pub(crate) fn push_call(&mut self, host: &Arc<Host>, job: JobId, number: u64, call: Call) -> (CompletionRef, bool) {
         let last = self.queue.back_mut();
-        let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
+        let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
             return (completion, true);
         }

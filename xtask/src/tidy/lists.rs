@@ -17,6 +17,7 @@ pub(super) const UNSAFE: [&str; 27] = [
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
     "pool-ipc/src/consumer.rs",
+    "pool-ipc/src/futex.rs",
     "pool-ipc/src/layout.rs",
     "pool-ipc/src/memory.rs",
     "pool-ipc/src/producer.rs",

@@ -24,10 +24,11 @@ use crate::job::Job;
 use crate::job::completion::Part;
 use crate::job::waiters::Waiters;
 use crate::lane::Lane;
-use crate::lane::messages::{call, exit};
+use crate::lane::messages::{Request, exit, request};
 use crate::process::oom_kills;
-use crate::scheduler::{Action, ByWorker, JobId, Nanos, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
 use crate::stats::Counts;
+use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
 #[derive(Debug)]
@@ -224,10 +225,10 @@ impl Engine {
     pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
         let (task, args, timeout) = match &self.initializer {
             Some(initializer) => (initializer.task, initializer.args.clone(), initializer.timeout),
-            None => (call::NO_TASK, Cut::default(), None),
+            None => (request::NO_TASK, Cut::default(), None),
         };
-        let count = u32::from(task != call::NO_TASK);
-        let (kind, seq) = (call::INIT, call::INIT_SEQ);
+        let count = u32::from(task != request::NO_TASK);
+        let (kind, seq) = (Request::Init.kind(), request::INIT_SEQ);
         let info = timeout.unwrap_or(0);
         let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
@@ -355,9 +356,9 @@ impl Engine {
             Action::Send { worker, seq, job, first, items, wake, brief } => {
                 let flags = match wake {
                     Wake::Anyone => 0,
-                    Wake::LeaderOnly => call::QUIET,
-                    Wake::NoOne => call::QUIET | call::SILENT,
-                } | if brief { call::BRIEF } else { 0 };
+                    Wake::LeaderOnly => request::QUIET,
+                    Wake::NoOne => request::QUIET | request::SILENT,
+                } | if brief { request::BRIEF } else { 0 };
                 self.send(
                     worker,
                     Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
@@ -377,7 +378,7 @@ impl Engine {
             }
             Action::Finish { record } => self.finish(record, None),
             Action::Abort { record, cause } => {
-                let error = self.cause_error(cause, None).of_task(record.entry);
+                let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }
             Action::Launch { worker } => self.deferred.launches.push(worker),
@@ -385,7 +386,7 @@ impl Engine {
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {
-                    lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
+                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
                 }
             }
             Action::Overran { worker, limit, ran } => {
@@ -407,13 +408,13 @@ impl Engine {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.deferred.quiet |= order.flags & call::QUIET != 0;
-        let singly = if record.is_map() { 0 } else { call::SINGLY };
+        self.deferred.quiet |= order.flags & request::QUIET != 0;
+        let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (extra, info) = (record.entry.index(), record.time_limit);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.raw { call::RAW } else { 0 };
-        let header = Header { kind: call::RUN, flags, extra, info, ..order };
+        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
+        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
         } else if !lane.send(&header, args.bytes()) {

@@ -28,8 +28,9 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
-use crate::scheduler::{Nanos, WorkerId};
+use crate::scheduler::WorkerId;
 use crate::task::TaskOptions;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -160,11 +161,11 @@ impl Host {
             self.supervision().waiting_submitters.drain(..).for_each(|thread| thread.unpark());
         }
         if progress {
-            self.hub.ring(Sleeper::Caller);
+            self.hub.notify(Sleeper::Caller);
         }
         if quiet && self.rest.end(Resting::Dozes) {
             // Lest it sleep until it is rung: from now on it looks up from time to time.
-            self.hub.ring(Sleeper::Router);
+            self.hub.notify(Sleeper::Router);
         }
         if !jobs.is_empty() {
             self.notifier.push(jobs);
@@ -192,7 +193,7 @@ impl Host {
     pub(crate) fn supervisor_left(&self) {
         self.supervision().is_over = true;
         self.is_over.store(true, Ordering::Release);
-        self.hub.ring(Sleeper::Router);
+        self.hub.notify(Sleeper::Router);
         self.ended.notify_all();
     }
 
@@ -253,7 +254,7 @@ impl Host {
         self.with(Engine::route_news);
         if self.rest.end(Resting::Leans) {
             // It has left quiet calls to the leader.
-            self.hub.ring(Sleeper::Router);
+            self.hub.notify(Sleeper::Router);
         }
     }
 
@@ -343,7 +344,7 @@ impl Drop for Seat<'_> {
             if thread::panicking() {
                 // The engine may be what has panicked, so this is left to the router.
                 self.host.rest.end_any();
-                self.host.hub.ring(Sleeper::Router);
+                self.host.hub.notify(Sleeper::Router);
             } else {
                 self.host.take_in_the_last();
             }
@@ -433,7 +434,7 @@ mod tests {
             }
             let waiting_submitters = host.supervision().waiting_submitters.len();
             is_over.store(true, Ordering::Relaxed);
-            host.hub.ring(Sleeper::Caller);
+            host.hub.notify(Sleeper::Caller);
             assert_eq!(waiting_submitters, 1);
         });
     }

@@ -123,7 +123,7 @@ impl Lane {
     /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        !self.is_corrupt && (self.can_pump() || self.end.replies.has_news() || self.end.calls.check().is_err())
+        !self.is_corrupt && (self.can_pump() || self.end.replies.has_news() || self.end.requests.check().is_err())
     }
 
     /// Whether a call is out, or on its way.
@@ -172,7 +172,7 @@ impl Lane {
         let progress = self.end.progress();
         Remains {
             begun: (progress.claimed > 0).then_some(Begun { seq: Seq(progress.seq), item: progress.item }),
-            unpublished_end: progress.draft,
+            unpublished_end: progress.unpublished_end,
         }
     }
 
@@ -203,7 +203,7 @@ impl Lane {
         let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
         let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
         let mut bytes = Vec::new();
-        let is_raw = self.end.salvage(second.draft, &mut bytes) && !self.end.replies.has_news();
+        let is_raw = self.end.salvage(second.unpublished_end, &mut bytes) && !self.end.replies.has_news();
         if !is_raw || bytes.len() < before.bytes {
             return None;
         }
@@ -212,7 +212,7 @@ impl Lane {
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {
-        postcard::from_bytes(&self.end.note()).ok()
+        postcard::from_bytes(&self.end.last_words()).ok()
     }
 }
 

@@ -76,6 +76,8 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(feature = "arrays")]
+mod arrays;
 mod builder;
 mod error;
 mod handle;
@@ -118,6 +120,8 @@ mod units;
 #[doc(hidden)]
 pub mod hostile;
 
+#[cfg(feature = "arrays")]
+pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::{PoolBuilder, Success};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};

@@ -31,14 +31,14 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) use self::by_worker::ByWorker;
 pub(crate) use self::interface::{
-    Action, Begun, FailureCause, JobId, JobSpec, Nanos, ProtocolViolation, SchedulerConfig, Seq, State, Wake, WorkerId,
-    nanos,
+    Action, Begun, FailureCause, JobId, JobSpec, ProtocolViolation, SchedulerConfig, Seq, State, Wake, WorkerId,
 };
 use self::job::JobEntry;
 use self::pace::Pace;
 use self::slab::Slab;
 pub(crate) use self::tuning::CALLS_PER_CHUNK_MAX;
 use self::worker::{Phase, Range, WorkerState};
+use crate::units::Nanos;
 
 /// The state of a pool, and the rules by which it goes on.
 ///

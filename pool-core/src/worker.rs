@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod chunk;
 pub(crate) mod limits;
 pub(crate) mod run;
 
@@ -13,14 +14,14 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
-use crate::lane::messages::{LastWords, call, exit, reply};
+use crate::lane::messages::{LastWords, Request, exit, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::task::table::TASKS;
+use crate::worker::chunk::{Chunk, Input, Link};
 use crate::worker::limits::{RssWatch, WorkerLimits};
-use crate::worker::run::{Chunk, Input, Link};
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Worker {
     /// # Ok(()) }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline = run::deadline();
+        let deadline = chunk::deadline();
         (deadline > 0).then(|| Instant::now() + Duration::from_nanos(deadline.saturating_sub(monotonic_ns())))
     }
 }
@@ -125,7 +126,7 @@ fn note_panics(progress: ProgressWriter, me: ForkCheck) {
         let mut report = PanicReport { backtrace: None, ..report.clone() };
         report.message.truncate(report.message.floor_char_boundary(NOTE_TEXT_MAX));
         if let Ok(words) = postcard::to_allocvec(&LastWords::Panicked(report)) {
-            progress.note(&words);
+            progress.write_last_words(&words);
         }
     });
 }
@@ -180,26 +181,26 @@ impl RequestLoop {
             let has = |flag| header.flags & flag != 0;
             let may_take_its_time = match self.owes {
                 Owes::Nobody => false,
-                Owes::Router => !has(call::QUIET),
-                Owes::Host => !has(call::SILENT),
+                Owes::Router => !has(request::QUIET),
+                Owes::Host => !has(request::SILENT),
             };
             if may_take_its_time {
-                self.hub.ring();
+                self.hub.notify();
             }
-            if header.kind == call::QUIT {
+            if header.kind == Request::Quit.kind() {
                 leave(0);
             }
-            self.is_new = header.kind == call::INIT;
+            self.is_new = header.kind == Request::Init.kind();
             self.answer(&call);
             if !call.is_long {
-                self.end.calls.release(&call.record);
+                self.end.requests.release(&call.record);
             }
-            self.owes = if has(call::SILENT) {
+            self.owes = if has(request::SILENT) {
                 Owes::Host
-            } else if has(call::QUIET) {
-                if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router }
+            } else if has(request::QUIET) {
+                if self.hub.notify_leader() { Owes::Nobody } else { Owes::Router }
             } else {
-                self.hub.ring();
+                self.hub.notify();
                 Owes::Nobody
             };
         }
@@ -210,7 +211,7 @@ impl RequestLoop {
         self.long.clear();
         let mut first = None;
         loop {
-            let Some(record) = self.end.calls.peek()? else {
+            let Some(record) = self.end.requests.peek()? else {
                 self.rest(first.is_some());
                 continue;
             };
@@ -220,8 +221,8 @@ impl RequestLoop {
             if large_vec::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
             }
-            self.end.calls.copy(&record, &mut self.long);
-            self.end.calls.release(&record);
+            self.end.requests.copy(&record, &mut self.long);
+            self.end.requests.release(&record);
             let more = record.more();
             let record = first.get_or_insert(record);
             if !more {
@@ -244,13 +245,13 @@ impl RequestLoop {
     fn rest(&mut self, is_amid_call: bool) {
         if is_amid_call {
             // The host waits for the room that there is now.
-            self.hub.ring();
+            self.hub.notify();
         }
         if self.owes == Owes::Host {
-            self.owes = if self.hub.ring_leader() { Owes::Nobody } else { Owes::Router };
+            self.owes = if self.hub.notify_leader() { Owes::Nobody } else { Owes::Router };
         }
         let backoff = if self.is_new { Backoff::NONE } else { Backoff::default() };
-        if backoff.wait(|| self.end.calls.has_news()) {
+        if backoff.wait(|| self.end.requests.has_news()) {
             // A host that sends one call after the other need not be woken for what is done.
             return;
         }
@@ -259,16 +260,16 @@ impl RequestLoop {
         }
         if self.owes != Owes::Nobody {
             self.owes = Owes::Nobody;
-            self.hub.ring();
+            self.hub.notify();
         }
-        self.end.wait_call(Backoff::NONE);
+        self.end.wait_request(Backoff::NONE);
     }
 
     #[inline]
     fn answer(&mut self, call: &Call) {
         let header = call.record.header;
-        let WorkerEnd { calls, replies, progress, bell } = &mut self.end;
-        let is_raw = header.flags & call::RAW != 0;
+        let WorkerEnd { requests, replies, progress, bell } = &mut self.end;
+        let is_raw = header.flags & request::RAW != 0;
         let input = if call.is_long && is_raw {
             Input::Raw(std::mem::take(&mut self.long))
         } else if call.is_long {
@@ -277,19 +278,19 @@ impl RequestLoop {
             // SAFETY:
             // - The producer of a call ring is the host, which this process trusts;
             // - the record is released only after this function.
-            let bytes = unsafe { calls.bytes(&call.record) };
+            let bytes = unsafe { requests.bytes(&call.record) };
             // SAFETY:
             // - the host keeps the segment until it has heard the end of the reply, which comes after this function.
             let in_arena = || unsafe { self.hub.arena().bytes(bytes) };
             // A call that was taken back before it went says nothing.
-            let bytes = if header.flags & call::IN_ARENA != 0 { in_arena().unwrap_or_default() } else { bytes };
+            let bytes = if header.flags & request::IN_ARENA != 0 { in_arena().unwrap_or_default() } else { bytes };
             if is_raw { Input::Raw(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
         // A panic that a task has caught is no cause of a later death.
-        progress.clear_note();
-        let link = Link { calls, replies, progress, bell, hub: &self.hub, me: self.me };
+        progress.clear_last_words();
+        let link = Link { requests, replies, progress, bell, hub: &self.hub, me: self.me };
         let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
-        if header.extra != call::NO_TASK
+        if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {
             chunk.run(entry.run);

@@ -46,29 +46,29 @@ impl Doorbell<'_> {
 
     /// Wakes the sleeper if it has announced itself; call it after publishing. True if that took a system call.
     #[inline]
-    pub(crate) fn ring(self) -> bool {
+    pub(crate) fn notify(self) -> bool {
         store_load_fence(); // SYNC BELL, with `wait`: our news before our look for a sleeper
-        self.ring_after_fence()
+        self.notify_after_fence()
     }
 
-    /// [`Doorbell::ring`] where all ringers are one process: nobody need be rung who has not announced himself since the last
+    /// [`Doorbell::notify`] where all ringers are one process: nobody need be rung who has not announced himself since the last
     /// ring.
     #[inline]
-    pub(crate) fn ring_once(self) -> bool {
+    pub(crate) fn notify_once(self) -> bool {
         store_load_fence(); // SYNC BELL, as in `ring`
         let is_new = self.asleep.load(Ordering::Relaxed) == announcement(self.bell.heard());
         if is_new {
-            self.bell.ring();
+            self.bell.notify();
         }
         is_new
     }
 
-    /// [`Doorbell::ring`] for a caller that has put the fence between its news and here already.
+    /// [`Doorbell::notify`] for a caller that has put the fence between its news and here already.
     #[inline]
-    fn ring_after_fence(self) -> bool {
+    fn notify_after_fence(self) -> bool {
         let asleep = self.asleep.load(Ordering::Relaxed) != 0;
         if asleep {
-            self.bell.ring();
+            self.bell.notify();
         }
         asleep
     }
@@ -99,21 +99,21 @@ impl Switchboard<'_> {
 
     /// Wakes whoever is in charge, if asleep; call it after publishing. True if that took a system call.
     #[inline]
-    pub(crate) fn ring(self) -> bool {
+    pub(crate) fn notify(self) -> bool {
         store_load_fence(); // SYNC BELL and SYNC LED: our news before our look for who must hear of it
         match self.led.load(Ordering::Relaxed) {
-            0 => self.router.ring_after_fence(),
-            _ => self.caller.ring_after_fence(),
+            0 => self.router.notify_after_fence(),
+            _ => self.caller.notify_after_fence(),
         }
     }
 
-    /// As [`ring`](Switchboard::ring) if the caller is in charge; else nothing, and false: the router is still to be rung.
+    /// As [`notify`](Switchboard::notify) if the caller is in charge; else nothing, and false: the router is still to be rung.
     #[inline]
-    pub(crate) fn ring_caller(self) -> bool {
+    pub(crate) fn notify_caller(self) -> bool {
         store_load_fence(); // SYNC BELL and SYNC LED: as in `ring`
         let is_led = self.led.load(Ordering::Relaxed) != 0;
         if is_led {
-            self.caller.ring_after_fence();
+            self.caller.notify_after_fence();
         }
         is_led
     }

@@ -20,6 +20,18 @@ pub enum Error {
         /// Bytes that the limit leaves.
         limit: u64,
     },
+    /// The machine has less memory left than an array takes, counting what it can swap out.
+    Memory {
+        /// Bytes that the array takes.
+        needed: u64,
+        /// Bytes that are left.
+        available: u64,
+    },
+    /// No address or file offset reaches so far.
+    TooLarge {
+        /// Bytes asked for.
+        bytes: u64,
+    },
     /// A ring must be a power of two of bytes, within [`RING_BYTES_MIN`](crate::RING_BYTES_MIN) and
     /// [`RING_BYTES_MAX`](crate::RING_BYTES_MAX).
     RingSize {
@@ -82,6 +94,10 @@ impl fmt::Display for Error {
                 f,
                 "shared memory of {needed} bytes is past the file size limit of {limit} bytes (RLIMIT_FSIZE, ulimit -f)"
             ),
+            Error::Memory { needed, available } => {
+                write!(f, "shared memory of {needed} bytes where the machine has {available} bytes left")
+            }
+            Error::TooLarge { bytes } => write!(f, "shared memory of {bytes} bytes is past every address"),
             Error::RingSize { bytes } => {
                 write!(f, "a ring of {bytes} bytes is not a power of two from 4096 bytes to 1 GiB")
             }

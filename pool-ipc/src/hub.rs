@@ -76,7 +76,7 @@ impl Hub {
         self.bells.switchboard().set_led(led);
     }
 
-    /// Sleeps until `ready`, which must look at shared memory or at what is changed before [`Hub::ring`], or until the
+    /// Sleeps until `ready`, which must look at shared memory or at what is changed before [`Hub::notify`], or until the
     /// deadline. True if `ready` has been true.
     ///
     /// At most one thread may wait as each sleeper at a time.
@@ -88,8 +88,8 @@ impl Hub {
     /// Wakes this sleeper if it has announced itself: for deaths, submissions and the like, after they are noted
     /// where its `ready` looks. True if that took a system call.
     #[inline]
-    pub fn ring(&self, who: Sleeper) -> bool {
-        self.doorbell(who).ring()
+    pub fn notify(&self, who: Sleeper) -> bool {
+        self.doorbell(who).notify()
     }
 
     #[inline]
@@ -142,13 +142,13 @@ impl HubWorker {
     /// After a reply is published, or calls are released for whose room the host may wait: wakes the leader, or the
     /// router if there is none, if it has announced that it sleeps. True if that took a system call.
     #[inline]
-    pub fn ring(&self) -> bool {
-        self.bells.switchboard().ring()
+    pub fn notify(&self) -> bool {
+        self.bells.switchboard().notify()
     }
 
-    /// As [`ring`](HubWorker::ring), but lets the router sleep: false if it is the router's turn, which is still to be rung.
+    /// As [`notify`](HubWorker::notify), but lets the router sleep: false if it is the router's turn, which is still to be rung.
     #[inline]
-    pub fn ring_leader(&self) -> bool {
-        self.bells.switchboard().ring_caller()
+    pub fn notify_leader(&self) -> bool {
+        self.bells.switchboard().notify_caller()
     }
 }

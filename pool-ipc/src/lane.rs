@@ -8,7 +8,7 @@ use super::consumer::Consumer;
 use super::descriptors::Descriptors;
 use super::doorbell::Doorbell;
 use super::error::Error;
-use super::layout::{CallPage, LANE_MAGIC, Label, ReplyPage, VERSION, WORDS_BYTES, ring_fits};
+use super::layout::{LANE_MAGIC, Label, ReplyPage, RequestPage, VERSION, WORDS_BYTES, ring_fits};
 use super::producer::Producer;
 use super::progress::{Progress, ProgressWriter};
 use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
@@ -19,12 +19,12 @@ use super::sync::Ordering;
 #[derive(Debug)]
 pub struct HostEnd {
     /// Calls, to the worker.
-    pub calls: Producer,
+    pub requests: Producer,
     /// Replies, from the worker.
     pub replies: Consumer,
-    ours: Shared<CallPage>,
+    ours: Shared<RequestPage>,
     theirs: Shared<ReplyPage>,
-    call_memory: Arc<Mapping>,
+    request_memory: Arc<Mapping>,
     reply_memory: Arc<Mapping>,
     /// The kernel has given all the memory that a ring has asked for.
     may_grow: bool,
@@ -34,7 +34,7 @@ pub struct HostEnd {
 #[derive(Debug)]
 pub struct WorkerEnd {
     /// Calls, from the host.
-    pub calls: Consumer,
+    pub requests: Consumer,
     /// Replies, to the host.
     pub replies: Producer,
     /// What the host finds after a death.
@@ -47,7 +47,7 @@ pub struct WorkerEnd {
 #[derive(Debug)]
 pub struct WorkerBell {
     ours: Shared<ReplyPage>,
-    theirs: Shared<CallPage>,
+    theirs: Shared<RequestPage>,
 }
 
 impl HostEnd {
@@ -56,22 +56,22 @@ impl HostEnd {
     /// # Errors
     /// [`Error::RingSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
     /// `ftruncate`, `fallocate` (`ENOSPC`: no memory), `fcntl` and `mmap`.
-    pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, Descriptors), Error> {
-        Self::create_growing(call_bytes, reply_bytes, usize::MAX)
+    pub fn create(request_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, Descriptors), Error> {
+        Self::create_growing(request_bytes, reply_bytes, usize::MAX)
     }
 
     /// As [`create`](HostEnd::create), with rings that have memory for `first` bytes each, a power of two, until they are
-    /// told to [grow](HostEnd::grow_calls).
+    /// told to [grow](HostEnd::grow_requests).
     ///
     /// # Errors
     /// As for [`create`](HostEnd::create); `first` must be a size for a ring, too.
     pub fn create_growing(
-        call_bytes: usize,
+        request_bytes: usize,
         reply_bytes: usize,
         first: usize,
     ) -> Result<(HostEnd, Descriptors), Error> {
-        let (call_first, reply_first) = (first.min(call_bytes), first.min(reply_bytes));
-        for bytes in [call_bytes, reply_bytes, call_first, reply_first].map(|bytes| bytes as u64) {
+        let (request_first, reply_first) = (first.min(request_bytes), first.min(reply_bytes));
+        for bytes in [request_bytes, reply_bytes, request_first, reply_first].map(|bytes| bytes as u64) {
             if !ring_fits(bytes) {
                 return Err(Error::RingSize { bytes });
             }
@@ -79,19 +79,20 @@ impl HostEnd {
         let create = |name, bytes, first, seals, access| {
             region::create(name, WORDS_BYTES + bytes, WORDS_BYTES + first, seals, access)
         };
-        let (host_fd, call_memory) = create(c"pool-calls", call_bytes, call_first, HOST_SEALS, Access::ReadWrite)?;
+        let (host_fd, request_memory) =
+            create(c"pool-requests", request_bytes, request_first, HOST_SEALS, Access::ReadWrite)?;
         let (worker_fd, reply_memory) = create(c"pool-replies", reply_bytes, reply_first, SEALS, Access::ReadOnly)?;
-        let ours = call_memory.words::<CallPage>(0);
+        let ours = request_memory.words::<RequestPage>(0);
         let theirs = reply_memory.words::<ReplyPage>(0);
-        label(&ours.label.0, LANE_MAGIC, call_bytes, reply_bytes);
+        label(&ours.label.0, LANE_MAGIC, request_bytes, reply_bytes);
         ours.reply_extent.0.store(reply_first as u64, Ordering::Relaxed);
         let host = HostEnd {
-            calls: Producer::new(
-                call_memory.ring(WORDS_BYTES, call_bytes),
+            requests: Producer::new(
+                request_memory.ring(WORDS_BYTES, request_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
             )
-            .growing(call_first, None),
+            .growing(request_first, None),
             replies: Consumer::new(
                 reply_memory.ring(WORDS_BYTES, reply_bytes),
                 theirs.part(|page| &page.tail.0),
@@ -100,7 +101,7 @@ impl HostEnd {
             .growing(reply_first),
             ours,
             theirs,
-            call_memory,
+            request_memory,
             reply_memory,
             may_grow: true,
         };
@@ -110,16 +111,16 @@ impl HostEnd {
     /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there was no
     /// memory for more, now or when a ring of this lane was to grow before: the kernel is not asked again.
     #[cold]
-    pub fn grow_calls(&mut self) -> bool {
-        let (extent, capacity) = (self.calls.extent(), self.calls.capacity());
-        let grows = grow(&mut self.may_grow, &self.call_memory, extent, capacity, Access::ReadWrite);
+    pub fn grow_requests(&mut self) -> bool {
+        let (extent, capacity) = (self.requests.extent(), self.requests.capacity());
+        let grows = grow(&mut self.may_grow, &self.request_memory, extent, capacity, Access::ReadWrite);
         if grows {
-            self.calls.extend(2 * extent);
+            self.requests.extend(2 * extent);
         }
         grows
     }
 
-    /// As [`grow_calls`](HostEnd::grow_calls), of the ring of replies.
+    /// As [`grow_requests`](HostEnd::grow_requests), of the ring of replies.
     #[cold]
     pub fn grow_replies(&mut self) -> bool {
         let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
@@ -139,7 +140,7 @@ impl HostEnd {
     /// microseconds before it sleeps again.
     #[inline]
     pub fn wake_worker(&self) -> bool {
-        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring_once()
+        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.notify_once()
     }
 
     /// How far the worker says that it is. Unchecked values.
@@ -155,17 +156,17 @@ impl HostEnd {
     }
 
     /// After the worker's death: appends what it had built of a record that it did not publish, up to `unpublished_end`,
-    /// that is [`Progress::draft`]. False, and nothing is appended, if that draft has been published or cannot be.
+    /// that is [`Progress::unpublished_end`]. False, and nothing is appended, if that draft has been published or cannot be.
     ///
     /// Take all replies first: what precedes `unpublished_end` in published records is not appended.
     pub fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
         self.replies.salvage(unpublished_end, out)
     }
 
-    /// What the worker has left in [`ProgressWriter::note`]: at most [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes,
+    /// What the worker has left in [`ProgressWriter::write_last_words`]: at most [`LAST_WORDS_BYTES_MAX`](crate::LAST_WORDS_BYTES_MAX) bytes,
     /// unchecked.
-    pub fn note(&self) -> Vec<u8> {
-        self.theirs.note.read()
+    pub fn last_words(&self) -> Vec<u8> {
+        self.theirs.last_words.read()
     }
 }
 
@@ -176,10 +177,10 @@ impl WorkerEnd {
     /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if that is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
     pub fn open(memory: &Descriptors) -> Result<WorkerEnd, Error> {
-        let call_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
-        let theirs = call_memory.words::<CallPage>(0);
-        let (call_bytes, reply_bytes, reply_first) = read_label(&theirs)?;
-        check_bytes(&call_memory, call_bytes)?;
+        let request_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
+        let theirs = request_memory.words::<RequestPage>(0);
+        let (request_bytes, reply_bytes, reply_first) = read_label(&theirs)?;
+        check_bytes(&request_memory, request_bytes)?;
         let reply_memory = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
         check_bytes(&reply_memory, reply_bytes)?;
         let ours = reply_memory.words::<ReplyPage>(0);
@@ -187,8 +188,8 @@ impl WorkerEnd {
             return Err(Error::AlreadyOpen);
         }
         Ok(WorkerEnd {
-            calls: Consumer::new(
-                call_memory.ring(WORDS_BYTES, call_bytes),
+            requests: Consumer::new(
+                request_memory.ring(WORDS_BYTES, request_bytes),
                 theirs.part(|page| &page.tail.0),
                 ours.part(|page| &page.head.0),
             ),
@@ -198,7 +199,7 @@ impl WorkerEnd {
                 theirs.part(|page| &page.head.0),
             )
             .growing(reply_first, Some(theirs.part(|page| &page.reply_extent.0))),
-            progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
+            progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.last_words)),
             bell: WorkerBell { ours, theirs },
         })
     }
@@ -211,8 +212,8 @@ impl WorkerEnd {
 
     /// [`ProgressWriter::begin_item`]
     #[inline]
-    pub fn begin_item(&self, item: u32, draft: u32) {
-        self.progress.begin_item(item, draft);
+    pub fn begin_item(&self, item: u32, unpublished_end: u32) {
+        self.progress.begin_item(item, unpublished_end);
     }
 
     /// [`ProgressWriter::stamp`]
@@ -221,15 +222,15 @@ impl WorkerEnd {
         self.progress.stamp(ns);
     }
 
-    /// [`ProgressWriter::note`]
-    pub fn note(&self, text: &[u8]) {
-        self.progress.note(text);
+    /// [`ProgressWriter::write_last_words`]
+    pub fn write_last_words(&self, text: &[u8]) {
+        self.progress.write_last_words(text);
     }
 
-    /// [`WorkerBell::wait_call`]
+    /// [`WorkerBell::wait_request`]
     #[inline]
-    pub fn wait_call(&mut self, backoff: Backoff) {
-        self.bell.wait_call(&self.calls, backoff);
+    pub fn wait_request(&mut self, backoff: Backoff) {
+        self.bell.wait_request(&self.requests, backoff);
     }
 
     /// [`WorkerBell::wait_room`]
@@ -243,8 +244,8 @@ impl WorkerBell {
     /// Waits until there is a call to look at, in the ring of calls of the same lane.
     ///
     /// The end of the host is not seen from here: a worker must see to it that it dies with its host.
-    pub fn wait_call(&mut self, calls: &Consumer, backoff: Backoff) {
-        self.wait(backoff, || calls.has_news());
+    pub fn wait_request(&mut self, requests: &Consumer, backoff: Backoff) {
+        self.wait(backoff, || requests.has_news());
     }
 
     /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, when the
@@ -276,8 +277,8 @@ fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, a
 }
 
 /// Says what the memory is.
-pub(super) fn label(label: &Label, magic: u64, call_bytes: usize, reply_bytes: usize) {
-    label.call_bytes.store(call_bytes as u64, Ordering::Relaxed);
+pub(super) fn label(label: &Label, magic: u64, request_bytes: usize, reply_bytes: usize) {
+    label.request_bytes.store(request_bytes as u64, Ordering::Relaxed);
     label.reply_bytes.store(reply_bytes as u64, Ordering::Relaxed);
     label.version.store(VERSION, Ordering::Relaxed);
     label.magic.store(magic, Ordering::Release);
@@ -297,16 +298,16 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
 }
 
 /// The sizes of a lane's rings, and what may be used of the second.
-fn read_label(page: &CallPage) -> Result<(usize, usize, usize), Error> {
+fn read_label(page: &RequestPage) -> Result<(usize, usize, usize), Error> {
     let label = &page.label.0;
     check_label(label, LANE_MAGIC)?;
     let size = |word: u64| -> Result<usize, Error> {
         usize::try_from(word).ok().filter(|_| ring_fits(word)).ok_or(Error::RingSize { bytes: word })
     };
-    let call_bytes = size(label.call_bytes.load(Ordering::Relaxed))?;
+    let request_bytes = size(label.request_bytes.load(Ordering::Relaxed))?;
     let reply_bytes = size(label.reply_bytes.load(Ordering::Relaxed))?;
     let reply_first = size(page.reply_extent.0.load(Ordering::Relaxed))?.min(reply_bytes);
-    Ok((call_bytes, reply_bytes, reply_first))
+    Ok((request_bytes, reply_bytes, reply_first))
 }
 
 /// Checks that memory holds its words and a ring of so many bytes, and nothing else.

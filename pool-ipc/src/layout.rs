@@ -22,11 +22,11 @@
 //!
 //! | word | writer | reader | ordering | if the worker dies here |
 //! |---|---|---|---|---|
-//! | [`CallPage`] `magic`…`reply_bytes` | host, before the descriptors leave its hands | worker, at opening | Relaxed: the descriptors' way to the worker orders them | nothing: the host never reads them |
-//! | `CallPage::tail` | host, per record | worker | Release / Relaxed + Acquire fence | nothing |
-//! | `CallPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
-//! | `CallPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
-//! | `CallPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is there before | nothing |
+//! | [`RequestPage`] `magic`…`reply_bytes` | host, before the descriptors leave its hands | worker, at opening | Relaxed: the descriptors' way to the worker orders them | nothing: the host never reads them |
+//! | `RequestPage::tail` | host, per record | worker | Release / Relaxed + Acquire fence | nothing |
+//! | `RequestPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
+//! | `RequestPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
+//! | `RequestPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is there before | nothing |
 //! | [`ReplyPage`] `tail` | worker, per record | host | Release / Relaxed + Acquire fence | what is published is whole, the rest is a draft |
 //! | `ReplyPage::head` of the call ring | worker, per release | host | Release / Relaxed + Acquire fence | the record counts as not released |
 //! | `ReplyPage::asleep` | worker | host | Relaxed, before / after a SeqCst fence | the host wakes nobody, for the price of the call |
@@ -45,7 +45,7 @@
 
 use std::mem::{align_of, offset_of, size_of};
 
-use super::note::{NOTE_BYTES_MAX, Note};
+use super::last_words::{LAST_WORDS_BYTES_MAX, LastWords};
 use super::progress::Marks;
 use super::record::{HEADER_BYTES, Wire};
 use super::sync::{AtomicU32, AtomicU64, Futex};
@@ -75,14 +75,14 @@ pub(crate) struct Label {
     pub(crate) magic: AtomicU64,
     pub(crate) version: AtomicU32,
     pub(crate) unused: AtomicU32,
-    pub(crate) call_bytes: AtomicU64,
+    pub(crate) request_bytes: AtomicU64,
     pub(crate) reply_bytes: AtomicU64,
 }
 
 /// The words of a lane that the host writes.
 #[derive(Debug)]
 #[repr(C)]
-pub(crate) struct CallPage {
+pub(crate) struct RequestPage {
     pub(crate) label: Line<Label>,
     /// Of the call ring.
     pub(crate) tail: Line<AtomicU64>,
@@ -105,7 +105,7 @@ pub(crate) struct ReplyPage {
     pub(crate) asleep: Line<AtomicU32>,
     pub(crate) marks: Marks,
     pub(crate) opened: Line<AtomicU32>,
-    pub(crate) note: Note,
+    pub(crate) last_words: LastWords,
 }
 
 /// The words of a hub that the host writes; workers read them together, at every reply.
@@ -146,7 +146,7 @@ pub(crate) const fn ring_fits(bytes: u64) -> bool {
 pub(crate) unsafe trait Plain: Sized {}
 
 // SAFETY: atomics all the way down; the sizes are asserted below.
-unsafe impl Plain for CallPage {}
+unsafe impl Plain for RequestPage {}
 // SAFETY: as above.
 unsafe impl Plain for ReplyPage {}
 // SAFETY: as above.
@@ -158,19 +158,19 @@ unsafe impl Plain for HubBellPage {}
 const _: () = assert!(usize::BITS == 64);
 const _: () = assert!(size_of::<Wire>() == HEADER_BYTES && align_of::<Wire>() == 8);
 const _: () = assert!(size_of::<Label>() == 32);
-const _: () = assert!(offset_of!(CallPage, label) == 0);
-const _: () = assert!(offset_of!(CallPage, tail) == 128);
-const _: () = assert!(offset_of!(CallPage, head) == 256);
-const _: () = assert!(offset_of!(CallPage, bell) == 384);
-const _: () = assert!(offset_of!(CallPage, reply_extent) == 512);
-const _: () = assert!(size_of::<CallPage>() <= WORDS_BYTES);
+const _: () = assert!(offset_of!(RequestPage, label) == 0);
+const _: () = assert!(offset_of!(RequestPage, tail) == 128);
+const _: () = assert!(offset_of!(RequestPage, head) == 256);
+const _: () = assert!(offset_of!(RequestPage, bell) == 384);
+const _: () = assert!(offset_of!(RequestPage, reply_extent) == 512);
+const _: () = assert!(size_of::<RequestPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(ReplyPage, tail) == 0);
 const _: () = assert!(offset_of!(ReplyPage, head) == 128);
 const _: () = assert!(offset_of!(ReplyPage, asleep) == 256);
 const _: () = assert!(offset_of!(ReplyPage, marks) == 384);
 const _: () = assert!(offset_of!(ReplyPage, opened) == 512);
-const _: () = assert!(offset_of!(ReplyPage, note) == 640);
-const _: () = assert!(size_of::<Note>() == size_of::<u32>() + NOTE_BYTES_MAX);
+const _: () = assert!(offset_of!(ReplyPage, last_words) == 640);
+const _: () = assert!(size_of::<LastWords>() == size_of::<u32>() + LAST_WORDS_BYTES_MAX);
 const _: () = assert!(size_of::<ReplyPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(HubHostPage, label) == 0);
 const _: () = assert!(offset_of!(HubHostPage, posts) == 128);

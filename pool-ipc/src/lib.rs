@@ -18,15 +18,15 @@
 //! let (mut host, memory) = HostEnd::create(1 << 16, 1 << 16)?;
 //! let mut worker = WorkerEnd::open(&memory)?;          // in truth: in the other process
 //!
-//! let sent = host.calls.send(&Header { kind: 7, ..Header::default() }, b"ping", 0);
+//! let sent = host.requests.send(&Header { kind: 7, ..Header::default() }, b"ping", 0);
 //! assert!(sent.done);
 //! host.wake_worker();
 //!
-//! worker.wait_call(Backoff::default());
-//! let call = worker.calls.peek()?.expect("wait_call saw a record");
+//! worker.wait_request(Backoff::default());
+//! let call = worker.requests.peek()?.expect("wait_request saw a record");
 //! let mut payload = Vec::new();
-//! worker.calls.copy(&call, &mut payload);
-//! worker.calls.release(&call);
+//! worker.requests.copy(&call, &mut payload);
+//! worker.requests.release(&call);
 //! assert_eq!((call.header.kind, payload.as_slice()), (7, &b"ping"[..]));
 //! # Ok::<(), pool_ipc::Error>(())
 //! ```
@@ -37,8 +37,8 @@
 #![deny(unsafe_code)]
 
 // What two processes share.
+mod last_words;
 mod layout;
-mod note;
 mod progress;
 mod record;
 
@@ -51,6 +51,7 @@ mod ring;
 
 // The things made of it.
 mod arena;
+mod array;
 mod hub;
 mod lane;
 
@@ -69,6 +70,7 @@ pub mod sys;
 mod tests;
 
 pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
+pub use array::{ArrayBuffer, FrozenArray};
 pub use backoff::Backoff;
 pub use consumer::Consumer;
 pub use copy::{append, copy};
@@ -76,8 +78,8 @@ pub use descriptors::Descriptors;
 pub use error::Error;
 pub use hub::{Hub, HubWorker, Sleeper};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
+pub use last_words::LAST_WORDS_BYTES_MAX;
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
-pub use note::NOTE_BYTES_MAX;
 pub use producer::{Producer, Sent};
 pub use progress::{ItemMarks, Progress, ProgressWriter};
 pub use record::{HEADER_BYTES, Header, MORE, Record};

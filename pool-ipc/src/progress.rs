@@ -1,6 +1,6 @@
 //! How far the worker is, told in three words that cost it one store each.
 
-use super::note::Note;
+use super::last_words::LastWords;
 use super::shared::Shared;
 use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
 
@@ -16,7 +16,7 @@ pub struct Progress {
     pub item: u32,
     /// Where the results of the items before that one end, in the record that is not published yet: see
     /// [`HostEnd::salvage`](crate::HostEnd::salvage).
-    pub draft: u32,
+    pub unpublished_end: u32,
     /// When it began, on the worker's `CLOCK_MONOTONIC`, in nanoseconds.
     pub since_ns: u64,
 }
@@ -27,7 +27,7 @@ pub struct Progress {
 pub(crate) struct Marks {
     /// `{ seq: 32, claimed: 32 }`, from the high bits to the low: one word, so that they never disagree.
     claim: AtomicU64,
-    /// `{ item: 32, draft: 32 }`
+    /// `{ item: 32, unpublished_end: 32 }`
     item: AtomicU64,
     since_ns: AtomicU64,
 }
@@ -46,10 +46,10 @@ impl Marks {
     }
 
     #[inline]
-    pub(crate) fn begin_item(&self, item: u32, draft: u32) {
+    pub(crate) fn begin_item(&self, item: u32, unpublished_end: u32) {
         // SYNC UNPUBLISHED, with `read`: Release, so that whoever sees `draft` sees the bytes before it. A plain store
         // on x86.
-        self.item.store(pack(item, draft), publish_order());
+        self.item.store(pack(item, unpublished_end), publish_order());
     }
 
     #[inline]
@@ -69,11 +69,11 @@ impl Marks {
     pub(crate) fn read(&self) -> Progress {
         // The claim last, so that it is never older than the item found under it.
         let since_ns = self.since_ns.load(Ordering::Relaxed);
-        let (item, draft) = unpack(self.item.load(Ordering::Relaxed));
+        let (item, unpublished_end) = unpack(self.item.load(Ordering::Relaxed));
         fence(Ordering::Acquire); // SYNC UNPUBLISHED; a fence, since on read-only memory only Relaxed loads are allowed
         let (seq, claimed) = unpack(self.claim.load(Ordering::Relaxed));
         fence(Ordering::Acquire); // SYNC STAMP: what is read next, a time for instance, is not older than this claim
-        Progress { seq, claimed, item, draft, since_ns }
+        Progress { seq, claimed, item, unpublished_end, since_ns }
     }
 }
 
@@ -113,12 +113,12 @@ impl ItemMarks<'_> {
 #[derive(Debug, Clone)]
 pub struct ProgressWriter {
     marks: Shared<Marks>,
-    note: Shared<Note>,
+    last_words: Shared<LastWords>,
 }
 
 impl ProgressWriter {
-    pub(super) fn new(marks: Shared<Marks>, note: Shared<Note>) -> ProgressWriter {
-        ProgressWriter { marks, note }
+    pub(super) fn new(marks: Shared<Marks>, last_words: Shared<LastWords>) -> ProgressWriter {
+        ProgressWriter { marks, last_words }
     }
 
     /// Says that the first `claimed` items of message `seq` are the worker's from now on.
@@ -135,17 +135,17 @@ impl ProgressWriter {
     /// Says that `item` begins, and that the results of those before it end at `draft` in the record under
     /// construction: [`Producer::unpublished_end`](crate::Producer::unpublished_end). One plain store.
     #[inline]
-    pub fn begin_item(&self, item: u32, draft: u32) {
-        self.marks.begin_item(item, draft);
+    pub fn begin_item(&self, item: u32, unpublished_end: u32) {
+        self.marks.begin_item(item, unpublished_end);
     }
 
     /// [`begin_item`](ProgressWriter::begin_item) for a loop over many items, from `first` on, whose results take `size` bytes
     /// each; and of how many of them, one or more, it can say so.
     #[inline]
-    pub fn item_marks(&self, first: u32, draft: u32, size: u32) -> (ItemMarks<'_>, usize) {
-        // Beyond that the draft, which is a number modulo 2^32, would run into the item.
-        let most = ((u32::MAX - draft) / size.max(1)) as usize + 1;
-        (ItemMarks { word: &self.marks.item, next: pack(first, draft), step: pack(1, size) }, most)
+    pub fn item_marks(&self, first: u32, unpublished_end: u32, size: u32) -> (ItemMarks<'_>, usize) {
+        // Beyond that the unpublished_end, which is a number modulo 2^32, would run into the item.
+        let most = ((u32::MAX - unpublished_end) / size.max(1)) as usize + 1;
+        (ItemMarks { word: &self.marks.item, next: pack(first, unpublished_end), step: pack(1, size) }, most)
     }
 
     /// The item that was said to begin last.
@@ -160,15 +160,15 @@ impl ProgressWriter {
         self.marks.stamp(ns);
     }
 
-    /// Leaves a note for the host, cut to [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes, in place of an earlier one.
+    /// Leaves a note for the host, cut to [`LAST_WORDS_BYTES_MAX`](crate::LAST_WORDS_BYTES_MAX) bytes, in place of an earlier one.
     /// May be called in a signal handler.
-    pub fn note(&self, text: &[u8]) {
-        self.note.write(text);
+    pub fn write_last_words(&self, text: &[u8]) {
+        self.last_words.write(text);
     }
 
     /// Takes the note away.
     #[inline]
-    pub fn clear_note(&self) {
-        self.note.clear();
+    pub fn clear_last_words(&self) {
+        self.last_words.clear();
     }
 }

@@ -85,7 +85,7 @@ pub(crate) fn open(
     }
 }
 
-fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
+pub(crate) fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let noexec = flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     match memfd_create(name, noexec) {

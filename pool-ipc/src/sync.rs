@@ -48,7 +48,7 @@ impl Futex {
     ///
     /// Relaxed: a sleeper that misses the change is in the kernel's queue by then and is woken by the call.
     #[inline]
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
         sys::futex_wake(&self.0);
     }

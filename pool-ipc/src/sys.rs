@@ -43,7 +43,7 @@ pub(crate) fn futex_wake(word: &AtomicU32) {
     debug_assert!(result >= 0, "futex wake: {}", io::Error::last_os_error());
 }
 
-/// Gives way to other threads that could run on this CPU. By the same door as the futex calls: `sched_yield` of the C library
+/// Gives way to other threads that could run on this CPU. By the same door as the futex requests: `sched_yield` of the C library
 /// is in another page, and whoever has just slept finds each page cold.
 ///
 /// See [sched_yield(2)](https://man7.org/linux/man-pages/man2/sched_yield.2.html). Expected: no error.

@@ -129,7 +129,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
         let mut completion = None;
         host.with(|engine| {
-            engine.check_open().map_err(|error| error.of_task(T::entry()))?;
+            engine.check_open().map_err(|error| error.of_task(T::entry().path()))?;
             engine.counts.submitted();
             engine.scheduler.submit(spec, |job| {
                 let completion = completion.insert(CompletionRef::new(&Batch::of_map(host, job), 0));

@@ -23,7 +23,7 @@ impl Engine {
         if (self.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
             self.route();
         }
-        self.check_open().map_err(|error| error.of_task(call.entry))?;
+        self.check_open().map_err(|error| error.of_task(call.entry.path()))?;
         if self.scheduler.unsettled() == 0 {
             self.wake_early();
         }

@@ -9,8 +9,8 @@ use super::{Death, Engine};
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::{Failure, LastWords};
-use crate::scheduler::{FailureCause, JobId, Nanos, State, WorkerId};
-use crate::units;
+use crate::scheduler::{FailureCause, JobId, State, WorkerId};
+use crate::units::{self, Nanos};
 
 /// What a worker did whose replies make no sense.
 pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
@@ -57,7 +57,7 @@ impl Engine {
             None => error,
         };
         match self.scheduler.record(job) {
-            Some(record) => error.of_task(record.entry).of_item(record.is_map().then_some(item as usize)),
+            Some(record) => error.of_task(record.entry.path()).of_item(record.is_map().then_some(item as usize)),
             None => error,
         }
     }

@@ -4,7 +4,7 @@ use super::Engine;
 use super::errors::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
-use crate::lane::messages::call;
+use crate::lane::messages::request;
 use crate::lane::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
@@ -13,7 +13,7 @@ impl Engine {
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut items, failed, last, over_rss, raw, elapsed, body } = reply;
         if let Some(left) = self.workers[worker].starting {
-            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(ProtocolViolation)?;
+            let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
             self.workers[worker].starting = Some(left);
             self.started(worker, items, failed, last, body);
             return Ok(());

@@ -41,11 +41,11 @@ impl Host {
         let options = options.or(self.defaults);
         if options.chunk_size == Some(0) {
             let text = "a chunk size must be at least 1, and is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry));
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
         Ok(JobSpec {
             task: entry.index(),
-            timeout: options.timeout_ns(entry)?,
+            timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
             retries: options.retries.unwrap_or(0),
             retry_panics: options.retry_panics,
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),

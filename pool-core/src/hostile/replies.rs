@@ -148,11 +148,11 @@ impl World {
             (3, Some(peer)) => peer.scribble(input.word(), input.bytes()),
             (4, Some(peer)) => {
                 peer.end.claim(input.word() as u32, input.word() as u32);
-                let draft = peer.end.replies.unpublished_end(input.word() as usize);
-                peer.end.begin_item(input.word() as u32, draft);
+                let unpublished_end = peer.end.replies.unpublished_end(input.word() as usize);
+                peer.end.begin_item(input.word() as u32, unpublished_end);
                 peer.end.stamp(input.word());
             }
-            (5, Some(peer)) => peer.end.note(input.bytes()),
+            (5, Some(peer)) => peer.end.write_last_words(input.bytes()),
             (6, _) => self.engine.route(),
             (7, _) if !self.jobs.is_empty() => {
                 let completion = &self.jobs[input.below(self.jobs.len())].completion;

@@ -52,7 +52,7 @@ impl Lane {
             if self.is_corrupt {
                 return Ok(None);
             }
-            self.end.calls.check()?;
+            self.end.requests.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let mut header = record.header;
             if !is_reply(&header) {

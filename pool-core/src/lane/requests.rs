@@ -6,7 +6,7 @@ use pool_ipc::{HEADER_BYTES, Header, Written};
 
 use super::{Lane, RECORD_BYTES, is_small_for};
 use crate::codec::bytes::Cut;
-use crate::lane::messages::call;
+use crate::lane::messages::{Request, request};
 
 /// A call that is out, or about to go.
 #[derive(Debug)]
@@ -36,8 +36,8 @@ impl Lane {
         if !self.outgoing.is_empty() || !self.has_room(body.len()) {
             return false;
         }
-        let position = self.end.calls.position();
-        let is_sent = self.end.calls.send(header, body, 0).done;
+        let position = self.end.requests.position();
+        let is_sent = self.end.requests.send(header, body, 0).done;
         debug_assert!(is_sent);
         self.note_sent(header.kind, header.seq, header.flags, Some(position));
         true
@@ -46,17 +46,18 @@ impl Lane {
     /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
-        if is_small_for(bytes as u64, self.end.calls.extent()) {
-            self.end.grow_calls();
+        if is_small_for(bytes as u64, self.end.requests.extent()) {
+            self.end.grow_requests();
         }
-        self.end.calls.room(bytes).is_some_and(|room| room >= bytes) || bytes <= RECORD_BYTES && self.make_room(bytes)
+        self.end.requests.room(bytes).is_some_and(|room| room >= bytes)
+            || bytes <= RECORD_BYTES && self.make_room(bytes)
     }
 
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
-        while !self.end.calls.fits(bytes) {
-            let is_small = !self.will_fit(bytes) || self.end.calls.is_crowded();
-            if !is_small || !self.end.grow_calls() {
+        while !self.end.requests.fits(bytes) {
+            let is_small = !self.will_fit(bytes) || self.end.requests.is_crowded();
+            if !is_small || !self.end.grow_requests() {
                 return false;
             }
         }
@@ -65,7 +66,7 @@ impl Lane {
 
     /// Whether so many bytes fit into one record as soon as there is little else in the ring.
     fn will_fit(&self, bytes: usize) -> bool {
-        bytes <= RECORD_BYTES.min(self.end.calls.extent() / 4 - HEADER_BYTES)
+        bytes <= RECORD_BYTES.min(self.end.requests.extent() / 4 - HEADER_BYTES)
     }
 
     /// Sends a call; what does not fit now goes with [`Lane::pump`].
@@ -80,7 +81,7 @@ impl Lane {
     /// Sends a call whose arguments the worker finds in the arena.
     #[inline]
     pub(crate) fn send_located(&mut self, header: Header, segment: &Written, args: Range<usize>) {
-        let header = Header { flags: header.flags | call::IN_ARENA, ..header };
+        let header = Header { flags: header.flags | request::IN_ARENA, ..header };
         let location = segment.locate(args);
         if !self.send(&header, &location) {
             self.send_cut(header, location.to_vec().into());
@@ -92,9 +93,9 @@ impl Lane {
 
     #[inline]
     fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
-        if kind == call::RUN {
-            let (quiet, brief) = (flags & call::QUIET != 0, flags & call::BRIEF != 0);
-            let silent = flags & call::SILENT != 0;
+        if kind == Request::Run.kind() {
+            let (quiet, brief) = (flags & request::QUIET != 0, flags & request::BRIEF != 0);
+            let silent = flags & request::SILENT != 0;
             self.quiet += usize::from(quiet);
             self.silent += usize::from(silent);
             self.brief += usize::from(brief);
@@ -113,10 +114,10 @@ impl Lane {
                 return;
             }
             let OutgoingRequest { header, body, .. } = &self.outgoing[0];
-            let step = self.end.calls.send(header, body, sent);
+            let step = self.end.requests.send(header, body, sent);
             self.touched |= step.position.is_some();
             if step.done {
-                let is_it = |sent: &&mut SentRequest| header.kind == call::RUN && sent.seq == header.seq;
+                let is_it = |sent: &&mut SentRequest| header.kind == Request::Run.kind() && sent.seq == header.seq;
                 if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| is_raw) {
                     sent.record = step.position;
                 }
@@ -124,7 +125,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
-            if !self.end.calls.is_crowded() || !self.end.grow_calls() {
+            if !self.end.requests.is_crowded() || !self.end.grow_requests() {
                 return;
             }
         }
@@ -135,8 +136,10 @@ impl Lane {
     pub(super) fn can_pump(&mut self) -> bool {
         match self.outgoing.front() {
             None => false,
-            Some(OutgoingRequest { sent: 0, body, .. }) if self.will_fit(body.len()) => self.end.calls.fits(body.len()),
-            Some(OutgoingRequest { sent, body, .. }) => self.end.calls.takes(body.len() - sent),
+            Some(OutgoingRequest { sent: 0, body, .. }) if self.will_fit(body.len()) => {
+                self.end.requests.fits(body.len())
+            }
+            Some(OutgoingRequest { sent, body, .. }) => self.end.requests.takes(body.len() - sent),
         }
     }
 
@@ -146,14 +149,14 @@ impl Lane {
         if let Some(position) = sent.record {
             let claimed = self.claimed(seq, items);
             let limit = if half { claimed + (items - claimed) / 2 } else { 0 };
-            if !self.end.calls.revise(position, limit) {
+            if !self.end.requests.revise(position, limit) {
                 return items;
             }
             return limit.max(self.claimed(seq, items));
         }
         // Not a byte of it may be out: then only its number goes, so that replies stay in step.
         match self.outgoing.iter_mut().find(|outgoing| outgoing.header.seq == seq && outgoing.sent == 0) {
-            Some(outgoing) if outgoing.header.kind == call::RUN && !half => {
+            Some(outgoing) if outgoing.header.kind == Request::Run.kind() && !half => {
                 outgoing.header.limit = 0;
                 outgoing.body = Cut::default();
                 0

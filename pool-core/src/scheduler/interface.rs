@@ -1,16 +1,7 @@
 //! The vocabulary between the scheduler and its shell: ids, the options of a job, actions and causes.
 
-use std::time::Duration;
-
 pub(crate) use super::slab::JobId;
-
-/// Nanoseconds of `CLOCK_MONOTONIC`.
-pub(crate) type Nanos = u64;
-
-/// The time limit for the clock; one that is too large for the clock is [`Nanos::MAX`], which never comes.
-pub(crate) fn nanos(limit: Duration) -> Nanos {
-    Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
-}
+pub(super) use crate::units::Nanos;
 
 /// A worker's place in the pool; its process may be replaced, the number stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -148,7 +148,7 @@ struct Pool {
 
 impl Pool {
     fn ring_router(&self) {
-        self.hub.switchboard().router.ring();
+        self.hub.switchboard().router.notify();
     }
 }
 
@@ -298,14 +298,14 @@ fn a_follower_is_told_or_leads() {
             let pool = pool.clone();
             move || {
                 pool.replies.store(1, Ordering::Release);
-                pool.hub.switchboard().ring();
+                pool.hub.switchboard().notify();
                 let mut is_back = pool.is_back.lock().unwrap();
                 while !*is_back {
                     is_back = pool.comes_back.wait(is_back).unwrap();
                 }
                 drop(is_back);
                 pool.replies.store(2, Ordering::Release);
-                pool.hub.switchboard().ring();
+                pool.hub.switchboard().notify();
             }
         });
         let other = thread::spawn({

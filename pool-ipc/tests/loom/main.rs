@@ -19,8 +19,8 @@ mod copy;
 mod doorbell;
 #[path = "../../src/error.rs"]
 mod error;
-#[path = "../../src/note.rs"]
-mod note;
+#[path = "../../src/last_words.rs"]
+mod last_words;
 #[path = "../../src/producer.rs"]
 mod producer;
 #[path = "../../src/progress.rs"]

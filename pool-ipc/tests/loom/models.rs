@@ -114,7 +114,7 @@ fn what_a_call_points_to_is_whole() {
     fn model() {
         // Loom's own, since its cell is one that must not be shared: which is what it checks.
         let place = loom::sync::Arc::new(UnsafeCell::new(0));
-        let ((mut calls, mut incoming), (mut replies, mut answers)) = (ring(64), ring(64));
+        let ((mut requests, mut incoming), (mut replies, mut answers)) = (ring(64), ring(64));
         let theirs = place.clone();
         let worker = thread::spawn(move || {
             for seq in 1..=2 {
@@ -128,7 +128,7 @@ fn what_a_call_points_to_is_whole() {
         for seq in 1..=2 {
             // SAFETY: loom complains if anybody reads meanwhile.
             place.with_mut(|place| unsafe { *place = seq });
-            assert!(calls.send(&Header::default(), &[], 0).done);
+            assert!(requests.send(&Header::default(), &[], 0).done);
             let reply = await_record(&mut answers);
             answers.release(&reply);
         }
@@ -180,7 +180,7 @@ fn long_messages_arrive_whole() {
     check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
 }
 
-/// A worker that goes to sleep between two calls: if one did not wake it, loom would report a deadlock.
+/// A worker that goes to sleep between two requests: if one did not wake it, loom would report a deadlock.
 #[test]
 fn a_call_wakes_the_worker() {
     fn model() {
@@ -199,7 +199,7 @@ fn a_call_wakes_the_worker() {
         });
         for seq in 1..=2 {
             producer.publish(&Header { seq, ..Header::default() }, 0);
-            bed.doorbell().ring_once();
+            bed.doorbell().notify_once();
         }
         worker.join().unwrap();
     }
@@ -216,9 +216,9 @@ fn an_early_ring_is_not_the_last() {
             let bed = Arc::clone(&bed);
             move || bed.doorbell().wait(|| consumer.has_news(), None)
         });
-        bed.doorbell().ring_once();
+        bed.doorbell().notify_once();
         producer.publish(&Header::default(), 0);
-        bed.doorbell().ring_once();
+        bed.doorbell().notify_once();
         worker.join().unwrap();
     }
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
@@ -241,7 +241,7 @@ fn room_wakes_the_worker() {
         });
         let record = consumer.peek().expect("an honest peer").expect("sent before");
         consumer.release(&record);
-        bed.doorbell().ring_once();
+        bed.doorbell().notify_once();
         worker.join().unwrap();
         assert!(consumer.has_news());
     }
@@ -259,7 +259,7 @@ fn many_ringers_wake_one_sleeper() {
                 let (bed, news) = (Arc::clone(&bed), Arc::clone(&news));
                 thread::spawn(move || {
                     news.fetch_add(1, Ordering::Relaxed);
-                    bed.doorbell().ring();
+                    bed.doorbell().notify();
                 })
             })
             .collect();
@@ -295,7 +295,7 @@ fn a_reply_is_not_lost_between_leader_and_router() {
             let office = Arc::clone(&office);
             move || {
                 office.news.store(1, Ordering::Relaxed);
-                office.switchboard().ring();
+                office.switchboard().notify();
             }
         });
         let router = thread::spawn({
@@ -304,7 +304,7 @@ fn a_reply_is_not_lost_between_leader_and_router() {
         });
         office.switchboard().set_led(false);
         if office.has_news() {
-            office.router.doorbell().ring();
+            office.router.doorbell().notify();
         }
         router.join().unwrap();
         worker.join().unwrap();
@@ -354,9 +354,9 @@ fn what_the_marks_count_can_be_salvaged() {
             }
         });
         let progress = marks.read();
-        let mut draft = Vec::new();
-        assert_eq!(consumer.salvage(progress.draft, &mut draft), progress.item == 1);
-        assert_eq!(draft, vec![7; 32 * progress.item as usize]);
+        let mut unpublished = Vec::new();
+        assert_eq!(consumer.salvage(progress.unpublished_end, &mut unpublished), progress.item == 1);
+        assert_eq!(unpublished, vec![7; 32 * progress.item as usize]);
         worker.join().unwrap();
     }
     check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);

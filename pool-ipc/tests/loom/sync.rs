@@ -74,7 +74,7 @@ impl Futex {
         }
     }
 
-    pub(crate) fn ring(&self) {
+    pub(crate) fn notify(&self) {
         self.word.fetch_add(1, Ordering::Relaxed);
         let _bucket = self.bucket.lock().unwrap();
         self.queue.notify_all();

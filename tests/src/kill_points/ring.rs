@@ -76,7 +76,9 @@ fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     };
     let tracee = Tracee::adopt(child)?;
     let witness: Box<dyn Witness> = match end {
-        End::Consumer => Box::new(Writer { backlog: host.calls.backlog(), host, waiting, verdict: Verdict::default() }),
+        End::Consumer => {
+            Box::new(Writer { backlog: host.requests.backlog(), host, waiting, verdict: Verdict::default() })
+        }
         _ => Box::new(Reader { host, seq: 0, message: Vec::new(), verdict: Verdict::default() }),
     };
     Ok((witness, tracee))
@@ -88,7 +90,7 @@ fn pattern(seq: u32, len: usize) -> impl Iterator<Item = u8> {
 }
 
 fn send_whole(host: &mut HostEnd, seq: u32, len: usize) -> u64 {
-    let sent = host.calls.send(&header(seq), &pattern(seq, len).collect::<Vec<_>>(), 0);
+    let sent = host.requests.send(&header(seq), &pattern(seq, len).collect::<Vec<_>>(), 0);
     assert!(sent.done, "{len} bytes fit");
     sent.position.expect("just sent")
 }
@@ -149,12 +151,12 @@ fn consume(mut worker: WorkerEnd) {
     let mut message = Vec::with_capacity(RING_BYTES);
     offer();
     for (seq, len) in (0..).zip(WAITING) {
-        let record = worker.calls.peek().expect("an honest host").expect("a record");
+        let record = worker.requests.peek().expect("an honest host").expect("a record");
         message.clear();
-        worker.calls.copy(&record, &mut message);
+        worker.requests.copy(&record, &mut message);
         assert_eq!(record.header.seq, seq);
         assert_eq!(message.len(), len);
-        worker.calls.release(&record);
+        worker.requests.release(&record);
     }
 }
 
@@ -230,7 +232,7 @@ impl Witness for Reader {
         self.host.wake_worker();
         let mut draft = Vec::new();
         let progress = self.host.progress();
-        let is_draft = self.host.salvage(progress.draft, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
+        let is_draft = self.host.salvage(progress.unpublished_end, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
         if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(UNPUBLISHED_SEQ, draft.len()).eq(draft)) {
             self.verdict.complain(format!("{progress:?} counts items that are not there"));
         }
@@ -259,10 +261,10 @@ struct Writer {
 
 impl Witness for Writer {
     fn look(&mut self) -> bool {
-        let backlog = self.host.calls.backlog();
+        let backlog = self.host.requests.backlog();
         let tail = self.tail();
         let is_legal = backlog == 0 || self.waiting.iter().any(|position| tail - position == backlog);
-        if let Err(error) = self.host.calls.check() {
+        if let Err(error) = self.host.requests.check() {
             self.verdict.complain(error.to_string());
         } else if !is_legal || backlog > self.backlog {
             self.verdict.complain(format!("{backlog} bytes in use, of {}", self.backlog));
@@ -279,11 +281,11 @@ impl Witness for Writer {
         }
         self.verdict.outcome = if self.backlog > 0 { "records left" } else { "no record left" };
         // All the room that there is can still be used, and no more.
-        let calls = &mut self.host.calls;
-        while let Some(room) = calls.room(RING_BYTES) {
-            calls.publish(&header(0), room);
+        let requests = &mut self.host.requests;
+        while let Some(room) = requests.room(RING_BYTES) {
+            requests.publish(&header(0), room);
         }
-        let backlog = calls.backlog();
+        let backlog = requests.backlog();
         if backlog != RING_BYTES as u64 {
             self.verdict.complain(format!("a full ring holds {backlog} bytes"));
         }

@@ -20,7 +20,7 @@ use tests::procs::eventually;
 use tests::tasks::square;
 use tests::trial::{Check, Setup, each_method};
 
-use crate::surroundings::assert_works;
+use crate::host_processes::assert_works;
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![

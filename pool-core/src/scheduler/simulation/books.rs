@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::plan::Rng;
 use crate::scheduler::tuning::{NOT_STARTED_MAX, back_off_pause};
-use crate::scheduler::{FailureCause, JobSpec, Nanos, Seq, State};
+use crate::scheduler::{FailureCause, JobSpec, Seq, State};
+use crate::units::Nanos;
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
@@ -332,7 +333,7 @@ impl Books {
 
     /// At the end nothing is left of any job.
     pub(super) fn all_ended(&self) {
-        assert_eq!(self.live_jobs(), [], "a job never ended");
+        assert!(self.live_jobs().is_empty(), "a job never ended");
         assert_eq!(self.unsettled, 0);
     }
 }

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::books::Books;
 use super::plan::{Plan, Rng};
+use crate::scheduler::Seq;
 use crate::scheduler::tuning::UNRESPONSIVE_NS;
-use crate::scheduler::{Nanos, Seq};
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(super) struct Process {

@@ -5,7 +5,8 @@ use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
 use super::{Plant, invariants};
 use crate::scheduler::worker::{KillReason, Phase};
-use crate::scheduler::{Action, Begun, ByWorker, JobId, JobSpec, Nanos, Scheduler, Seq, State, WorkerId};
+use crate::scheduler::{Action, Begun, ByWorker, JobId, JobSpec, Scheduler, Seq, State, WorkerId};
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(super) struct World {

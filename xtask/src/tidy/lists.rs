@@ -5,6 +5,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-cli/src/cmd/demo/tasks.rs",
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
+    "pool-core/src/arrays/slice.rs",
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/process/fork_check.rs",

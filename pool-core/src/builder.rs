@@ -77,16 +77,27 @@ const ARENA_SEGMENTS: u32 = 32;
 const NAME_BYTES_MAX: usize = 10;
 
 impl Pool {
-    /// A pool of so many workers.
+    /// A pool of so many workers, from 1 to 4096, and otherwise the default options.
     ///
     /// # Errors
     ///
     /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// assert_eq!(Pool::new(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok(()) }
+    /// ```
     pub fn new(workers: usize) -> Result<Pool> {
         Pool::builder().workers(workers).build()
     }
 
-    /// Sets a pool up option by option.
+    /// The options of a pool, to be set one by one; see [`PoolBuilder`].
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }

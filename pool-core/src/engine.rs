@@ -29,7 +29,7 @@ use crate::lane::Lane;
 use crate::lane::messages::{Request, request};
 use crate::process::exit;
 use crate::process::oom_kills;
-use crate::scheduler::{Action, JobId, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
 use crate::stats::Counts;
 use crate::units::Nanos;
 
@@ -47,7 +47,7 @@ pub(crate) struct Initializer {
 #[derive(Debug)]
 pub(crate) struct Engine {
     scheduler: Scheduler<Box<Job>>,
-    workers: Vec<WorkerHandle>,
+    workers: ByWorker<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
     /// Of calls that are done, for the next ones.
@@ -94,7 +94,7 @@ impl Engine {
         oom_kills::watch();
         Engine {
             scheduler,
-            workers: Vec::new(),
+            workers: ByWorker::default(),
             calls: Vec::new(),
             spare: None,
             initializer,
@@ -113,7 +113,7 @@ impl Engine {
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
             }
@@ -127,11 +127,11 @@ impl Engine {
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&mut self, job: JobId) {
         self.route();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let Some((seq, settled)) = self.scheduler.current_chunk(worker) else { continue };
             let front = self.scheduler.resolve_reply(worker, seq, 0, false).ok();
             let Some((_, first)) = front.filter(|(of, _)| *of == job) else { continue };
-            let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq, settled)) else {
+            let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq.0, settled)) else {
                 continue;
             };
             if self.scheduler.resolve_reply(worker, seq, items, false).is_err() {
@@ -154,7 +154,7 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let expecting = self.workers.iter_mut().filter(|handle| handle.expects_replies());
+        let expecting = self.workers.values_mut().filter(|handle| handle.expects_replies());
         expecting.filter_map(|handle| handle.lane.as_mut()).any(Lane::has_news)
     }
 
@@ -177,7 +177,7 @@ impl Engine {
 
     #[inline]
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.workers.iter_mut().filter_map(|handle| handle.lane.as_mut())
+        self.workers.values_mut().filter_map(|handle| handle.lane.as_mut())
     }
 
     #[inline]
@@ -218,9 +218,7 @@ impl Engine {
 
     /// How many processes the worker has had, this coming one included.
     pub(crate) fn next_incarnation(&mut self, worker: WorkerId) -> u32 {
-        if self.workers.len() <= worker {
-            self.workers.resize_with(worker + 1, WorkerHandle::default);
-        }
+        self.workers.grow(worker.index() + 1, WorkerHandle::default);
         let handle = &mut self.workers[worker];
         handle.incarnations += 1;
         handle.incarnations - 1
@@ -269,8 +267,7 @@ impl Engine {
 
     /// The processes that the fork server is to kill, each once.
     pub(crate) fn take_kills(&mut self) -> Vec<(WorkerId, u32)> {
-        let lanes =
-            self.workers.iter_mut().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_mut()?)));
+        let lanes = self.workers.iter_mut().filter_map(|(worker, handle)| Some((worker, handle.lane.as_mut()?)));
         let refused = lanes.filter(|(_, lane)| lane.is_out_of_reach);
         let taken = refused.map(|(worker, lane)| {
             lane.is_out_of_reach = false;
@@ -329,17 +326,17 @@ impl Engine {
 
     /// The processes that there are.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
+        self.workers.values().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
     }
 
     /// Whether one of them has been killed, and its parent has not said that it is gone.
     pub(crate) fn awaits_death(&self) -> bool {
-        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
+        self.workers.values().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
     /// The worker whose process this is, for the end of all of them.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
-        self.workers.iter().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
+        self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -361,14 +358,19 @@ impl Engine {
         match action {
             Action::Send { worker, seq, job, first, items, wake, brief } => {
                 let flags = match wake {
-                    Wake::Host => 0,
-                    Wake::Leader => request::QUIET,
-                    Wake::Nobody => request::QUIET | request::SILENT,
+                    Wake::Anyone => 0,
+                    Wake::LeaderOnly => request::QUIET,
+                    Wake::NoOne => request::QUIET | request::SILENT,
                 } | if brief { request::BRIEF } else { 0 };
-                self.send(worker, Header { seq, count: items, limit: items, flags, ..Header::default() }, job, first);
+                self.send(
+                    worker,
+                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
+                    job,
+                    first,
+                );
             }
             Action::Recall { worker, seq, items, half } => {
-                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq, items, half));
+                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker, job, item, cause } => {

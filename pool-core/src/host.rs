@@ -29,6 +29,7 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
+use crate::scheduler::WorkerId;
 use crate::task::TaskOptions;
 use crate::units::Nanos;
 
@@ -61,7 +62,7 @@ pub(crate) struct Host {
 /// Between the supervisor and all others.
 #[derive(Debug, Default)]
 struct SupervisorQueue {
-    launches: Vec<usize>,
+    launches: Vec<WorkerId>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
@@ -174,7 +175,7 @@ impl Host {
     }
 
     /// What the supervisor is to launch.
-    pub(crate) fn take_launches(&self) -> Vec<usize> {
+    pub(crate) fn take_launches(&self) -> Vec<WorkerId> {
         std::mem::take(&mut self.supervision().launches)
     }
 

@@ -1,4 +1,4 @@
-//! The pool: what it owns, and what it can be asked. Submitting and shutting down are in files of their own.
+//! The pool: its parts, and its state. Submitting and shutting down are in files of their own.
 
 mod calls;
 mod maps;
@@ -86,8 +86,6 @@ impl Pool {
     fn spec<T: Task>(&self, task: &T) -> Result<JobSpec> {
         self.host.spec(T::entry(), task.options())
     }
-
-    // Below, nothing is locked in a copy of the host: another thread may have held the lock when the copy was made.
 
     /// The stage of the pool's life.
     pub fn state(&self) -> PoolState {
@@ -187,12 +185,6 @@ impl Pool {
     }
 }
 
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("state", &self.state()).field("workers", &self.workers()).finish_non_exhaustive()
-    }
-}
-
 /// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of
 /// shared memory if it has much to do.
 const WORKERS_MAX: usize = 4096;
@@ -209,6 +201,12 @@ pub(crate) fn check_workers(workers: usize) -> Result<usize> {
         _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
     };
     Err(Error::new(ErrorKind::InvalidInput, text))
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("state", &self.state()).field("workers", &self.workers()).finish_non_exhaustive()
+    }
 }
 
 const _: () = {

@@ -1,4 +1,4 @@
-//! The rules of the house that no other tool checks: where unsafe code may stand, the arrows between crates, rooms and
+//! The project's rules that no other tool checks: the files that may hold unsafe code, the imports between crates, rooms and
 //! files, words, prose, and how files look.
 
 mod imports;
@@ -30,7 +30,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
         let manifest = manifest.map_err(|error| format!("{member}/Cargo.toml: {error}"))?;
         findings.extend(check_arrows(member, allowed, &manifest));
     }
-    for krate in CRATES {
+    for &krate in CRATES {
         let graph = imports::read(&root.join(krate).join("src"))?;
         let circles = imports::circles(krate, &graph);
         let left = CIRCLES_LEFT.iter().find(|(name, _)| *name == krate).map_or(0, |(_, left)| *left);
@@ -46,7 +46,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Err(format!("{} findings\n{}", findings.len(), findings.join("\n")))
 }
 
-/// The files that a reader of unsafe code looks at first.
+/// For a reader of the checks that passed: the files that deserve the first look.
 pub(crate) fn unsafe_files() -> String {
     format!("unsafe code, beside tests, is in\n  {}", UNSAFE.join("\n  "))
 }

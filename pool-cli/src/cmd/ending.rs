@@ -12,7 +12,7 @@ use crate::render::reason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     AllWell,
-    /// Something differed from what was expected, or could not be read, and has been reported.
+    /// A step differed from its expectation, or a file could not be read; the user has been told.
     NotAll,
 }
 
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Whoever read the output has seen enough, `head` for one. That is no error.
+    /// True if the reader of the output has left, as `head` does. That is no error.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -76,7 +76,7 @@ impl From<pool_core::Error> for Failure {
     }
 }
 
-/// A pool of so many workers, or as many as CPUs; `name` is what `ps` shows.
+/// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`.
 pub(crate) fn pool(workers: Option<usize>, name: &str) -> pool_core::Result<Pool> {
     let builder = Pool::builder().name(name);
     match workers {

@@ -10,7 +10,7 @@ pub(crate) mod ending;
 mod hash;
 mod tasks;
 
-/// Carries out what the command line says.
+/// Runs the command.
 pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     match args.command {
         Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS)),

@@ -7,8 +7,8 @@ use crate::codec::bytes::Bytes;
 use crate::job::completion::Part;
 use crate::task::Task;
 
-/// The return types that an [initializer](crate::PoolBuilder::initializer) may have: `()`, or a `Result<(), E>` whose error can
-/// be shown.
+/// The return types that an [initializer](crate::PoolBuilder::initializer) may have: `()`, or a `Result<(), E>` with an
+/// error that can be shown.
 pub trait Success {
     #[doc(hidden)]
     fn failure(self) -> Option<String>;

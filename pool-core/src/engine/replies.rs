@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::request;
 use crate::lane::reply::{Body, Reply};
-use crate::scheduler::{JobId, ProtocolViolation, WorkerId};
+use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
 impl Engine {
     #[inline]
@@ -18,7 +18,7 @@ impl Engine {
             self.started(worker, items, failed, last, body);
             return Ok(());
         }
-        let (job, first) = self.scheduler.resolve_reply(worker, seq, items, last)?;
+        let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
         if items > 1 && self.has_calls(job) {
             return Err(ProtocolViolation);
         }
@@ -42,7 +42,7 @@ impl Engine {
                 }
             }
         }
-        self.scheduler.replied(worker, seq, items, last, elapsed);
+        self.scheduler.replied(worker, Seq(seq), items, last, elapsed);
         if over_rss {
             self.scheduler.exceeded_rss(worker);
         }

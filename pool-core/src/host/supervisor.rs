@@ -166,7 +166,7 @@ impl Supervisor {
             }
             if !kills.is_empty() {
                 for (worker, pid) in kills {
-                    self.requests.push(ServerRequest::Kill { worker: worker as u32, pid }, Vec::new());
+                    self.requests.push(ServerRequest::Kill { worker: worker.0, pid }, Vec::new());
                 }
                 continue;
             }
@@ -293,7 +293,7 @@ impl Supervisor {
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         self.launching.insert(worker, end);
         self.requests
-            .push(ServerRequest::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
+            .push(ServerRequest::Launch(Launch { worker: worker.0, incarnation }), vec![lane.host, lane.worker]);
         Ok(())
     }
 
@@ -311,7 +311,7 @@ impl Supervisor {
                 Ok(())
             }
             Err((ServerRequest::Launch(Launch { worker, .. }), error)) => {
-                Err((worker as WorkerId, Error::system("asking for a worker", error)))
+                Err((WorkerId(worker), Error::system("asking for a worker", error)))
             }
             // Without the server it is killed for sure.
             Err((ServerRequest::Kill { .. }, _)) => {
@@ -327,11 +327,11 @@ impl Supervisor {
             ServerReport::Launched { pids } => {
                 let mut fds = fds.into_iter();
                 for (worker, pid) in pids {
-                    self.launched(worker as WorkerId, pid, fds.next());
+                    self.launched(WorkerId(worker), pid, fds.next());
                 }
             }
             ServerReport::NotLaunched { worker, step, errno } => {
-                self.not_launched(worker as WorkerId, launch_error(step, errno));
+                self.not_launched(WorkerId(worker), launch_error(step, errno));
             }
             ServerReport::Exited { worker, pid, status } => {
                 // The end was there to be seen before the report, and is not to be noted after it.
@@ -339,7 +339,7 @@ impl Supervisor {
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
-                self.host.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
+                self.host.with(|engine| engine.exited(WorkerId(worker), pid, status, cause));
             }
         }
     }

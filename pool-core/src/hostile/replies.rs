@@ -17,7 +17,7 @@ use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::blocks::{Block, Call, Content};
 use crate::job::completion::{Part, Parts};
-use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
+use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
 
@@ -78,7 +78,7 @@ struct HostileJob {
 struct World {
     engine: Engine,
     /// By worker.
-    peers: Vec<Option<Peer>>,
+    peers: ByWorker<Option<Peer>>,
     jobs: Vec<HostileJob>,
     next_pid: u32,
     /// A job was ended early.
@@ -122,13 +122,14 @@ impl World {
         };
         let initializer = has_initializer.then(initializer);
         let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
-        let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
+        let mut world =
+            World { engine, peers: ByWorker::default(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();
         world
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        let (what, worker) = (input.byte(), input.below(2));
+        let (what, worker) = (input.byte(), WorkerId::new(input.below(2)));
         let peer = self.peers.get_mut(worker).and_then(Option::as_mut);
         match (what % 12, peer) {
             (0, _) => self.submit(input),
@@ -233,7 +234,7 @@ impl World {
                 self.next_pid += 1;
                 self.engine.next_incarnation(worker);
                 self.engine.launched(worker, lane);
-                self.peers.resize_with(self.peers.len().max(worker + 1), || None);
+                self.peers.grow(worker.index() + 1, || None);
                 self.peers[worker] = Some(peer);
             }
             self.engine.act();
@@ -242,7 +243,7 @@ impl World {
 
     /// All workers die, and honest ones do what is left to do.
     fn finish(mut self) {
-        for worker in 0..self.peers.len() {
+        for worker in self.peers.ids() {
             self.die(worker, 9);
         }
         self.run_until(|world| world.jobs.iter().all(|job| job.completion.is_finished()));
@@ -256,7 +257,7 @@ impl World {
         jobs.iter().for_each(check);
         self.engine.scheduler().close();
         self.run_until(|world| world.engine.is_finished());
-        assert!(self.peers.iter().all(Option::is_none), "no process is left");
+        assert!(self.peers.values().all(Option::is_none), "no process is left");
     }
 
     fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
@@ -265,7 +266,7 @@ impl World {
             if is_done(self) {
                 return;
             }
-            for worker in 0..self.peers.len() {
+            for worker in self.peers.ids() {
                 if self.engine.scheduler().is_killed(worker) {
                     self.die(worker, 9);
                 }

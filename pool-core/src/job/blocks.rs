@@ -14,7 +14,7 @@ use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
 use crate::lane::messages::RECORD_BYTES;
-use crate::scheduler::{CALLS_MAX, JobId};
+use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
 
 /// The arguments of items that are not settled.
@@ -240,7 +240,7 @@ impl Blocks {
         call: Call,
     ) -> (CompletionRef, bool) {
         let last = self.queue.back_mut();
-        let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_MAX);
+        let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
             return (completion, true);
         }

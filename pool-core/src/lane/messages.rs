@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::panic::PanicReport;
 
-/// The most payload of a record that others follow: so that the host takes one in while the next is written.
+/// The longest payload of a record that is followed by others: the host copies one while the worker writes the next.
 pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 /// Kind of a record in the request ring: a message to a worker.

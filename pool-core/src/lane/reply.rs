@@ -2,7 +2,7 @@
 
 use pool_ipc::Record;
 
-/// A reply that has arrived whole.
+/// A complete reply.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) seq: u32,
@@ -10,17 +10,18 @@ pub(crate) struct Reply {
     pub(crate) failed: bool,
     pub(crate) last: bool,
     pub(crate) over_rss: bool,
-    /// The body is the one value's own bytes.
+    /// The body is the only value's own bytes, without a frame.
     pub(crate) raw: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Body,
 }
 
-/// Where a reply's body is.
+/// The place of a reply's body.
 #[derive(Debug)]
 #[must_use = "a record stays in the ring until it is taken"]
 pub(crate) enum Body {
-    /// It came in several records.
+    /// It came in several records and was copied.
     Gathered(Vec<u8>),
+    /// It is still in its record.
     InRing(Record),
 }

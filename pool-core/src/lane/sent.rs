@@ -4,20 +4,20 @@ use pool_ipc::{Header, Written};
 
 use crate::codec::bytes::Cut;
 
-/// A call that is out, or about to go.
+/// A request without a complete reply.
 #[derive(Debug)]
 pub(super) struct SentRequest {
     pub(super) seq: u32,
     pub(super) quiet: bool,
     pub(super) silent: bool,
     pub(super) brief: bool,
-    /// Where its limit can be lowered: only if it went out in one record.
+    /// Position of its record, where its limit can be lowered; `None` if it took several.
     pub(super) record: Option<u64>,
-    /// Where its arguments are, if they are in the arena: nobody else may have that before the worker is through.
+    /// The segment of the arena that holds its arguments, which must not be used again before the reply is complete.
     pub(super) segment: Option<Written>,
 }
 
-/// A call that goes when there is room.
+/// A request that waits for room in the ring.
 #[derive(Debug)]
 pub(super) struct OutgoingRequest {
     pub(super) header: Header,

@@ -16,13 +16,13 @@ pub(crate) fn limit_memory(bytes: u64) {
     HAS_MEMORY_LIMIT.store(is_set, Ordering::Relaxed);
 }
 
-/// Whether a failed allocation is likely to be the limit's doing. Async-signal-safe.
+/// True if a memory limit is set, which then is the likely reason why an allocation fails. Async-signal-safe.
 #[inline]
 pub(crate) fn has_memory_limit() -> bool {
     HAS_MEMORY_LIMIT.load(Ordering::Relaxed)
 }
 
-/// A line of proc_pid_status(5), which says kB and means KiB.
+/// The value of a line of proc_pid_status(5) in bytes; its kB are KiB.
 fn status_bytes(line: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let value = status.lines().find_map(|text| text.strip_prefix(line))?;

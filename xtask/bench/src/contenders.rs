@@ -1,4 +1,4 @@
-//! Who takes part.
+//! The list of contenders.
 
 mod floor;
 pub(crate) mod ipc_channel;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-/// The time that something took, and the sum of its results.
+/// The time taken, and the sum of the results; see [`crate::data::sum`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timed {
     pub(crate) elapsed: Duration,

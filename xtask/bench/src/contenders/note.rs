@@ -1,6 +1,6 @@
 //! Remarks on a comparison.
 
-/// A remark on an unfairness of a comparison.
+/// A reason why a comparison is not fair.
 pub(crate) struct Note {
     /// The beginnings of the names of the cases that it is about; none means all.
     pub(crate) cases: &'static [&'static str],

@@ -15,8 +15,6 @@ pub(super) struct WorkerHandle {
     pub(super) starting: Option<u32>,
     /// It had failed or took too long; the process is being killed.
     pub(super) refused: bool,
-    /// How the process before ended, while its end is being settled.
-    pub(super) death: Option<Death>,
 }
 
 #[derive(Clone, Debug)]

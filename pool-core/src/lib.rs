@@ -46,12 +46,17 @@
 //!
 //! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
 //! two, numbers of every width, options in options and maps with any key, and lends text; it takes more bytes and
-//! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
-//! have serde's `default` for that, or the call fails. What serde itself cannot do stays an error: `u128` and `i128` within an untagged enum, for instance.
+//! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must have
+//! serde's `default` for that, or the call fails. What serde itself cannot do stays an error: `u128` and `i128` within an
+//! untagged enum, for instance.
 //!
-//! One mistake escapes both: a *tuple* struct in which one field is skipped in writing only and another in reading
-//! only. Its fields have no names, so the one is taken for the other, as in every format of serde. The default format
-//! does not see it in a struct with names either, if the field that is not read is called as another one's `alias`.
+//! In neither format can a field take the place of another in silence. A *tuple* struct of which one field is skipped in
+//! writing only and another in reading only writes as many fields as it reads, and they have no names (nor do the names
+//! help if one field's `alias` is the name of another). So the first values of a type in which a field may be hidden are
+//! encoded again after they have been decoded, and compared with what came, until each field has been seen with two
+//! different contents; a difference is an [`ErrorKind::Decode`] error that names the type. The price: such a type must be
+//! written as it was read, so one that changes its fields on the way (`deserialize_with = "trimmed"`) is refused with
+//! the same words. Types without such a place, most by far, are never looked at.
 //!
 //! # When things go wrong
 //!
@@ -68,8 +73,9 @@
 //!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
 //! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
 //!   forks cannot use what is shared between the two.
-//! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for everything else.
-//! * TaskOptions, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
+//! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for
+//!   everything else.
+//! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
 //!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
 //!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or stack.
 //! * A result that is a large array is decoded with a stack that holds it, and then needs room in the caller's.

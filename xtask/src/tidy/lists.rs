@@ -17,6 +17,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/launch/spawn.rs",
     "pool-core/src/process/stack.rs",
     "pool-core/src/codec/large_vec.rs",
+    "pool-core/src/codec/type_identity.rs",
     "pool-core/src/worker.rs",
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",

@@ -51,8 +51,17 @@ impl Doorbell<'_> {
         self.ring_after_fence()
     }
 
-    /// [`Doorbell::ring`] where all ringers are one process: nobody need be rung who has not announced himself since the last
-    /// ring.
+    /// As [`ring`](Doorbell::ring) if `is_wanted`, which is asked behind the fence and only if the sleeper has announced itself.
+    #[inline]
+    pub(crate) fn ring_if(self, is_wanted: impl FnOnce() -> bool) {
+        store_load_fence(); // SYNC BELL, as in `ring`
+        if self.asleep.load(Ordering::Relaxed) != 0 && is_wanted() {
+            self.bell.ring();
+        }
+    }
+
+    /// [`Doorbell::ring`] where all ringers are one process: a sleeper that has not announced itself since the last ring need not
+    /// be rung again.
     #[inline]
     pub(crate) fn ring_once(self) -> bool {
         store_load_fence(); // SYNC BELL, as in `ring`
@@ -80,41 +89,61 @@ fn announcement(heard: u32) -> u32 {
     heard | 1 << 31
 }
 
-/// Two sleepers of one process, of whom the ringers wake the one in charge.
+/// The threads of the host that look for replies, so whom a worker wakes that has published one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Watch {
+    /// The router alone.
+    Router = 0,
+    /// The leader, which may sleep.
+    Leader = 1,
+    /// Threads that stay awake, so nobody need be woken.
+    Awake = 2,
+}
+
+/// Two sleepers of one process, of whom the ringers wake the one that is on watch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Switchboard<'a> {
-    /// Not 0 while the caller is in charge; written by the sleepers' process only.
-    pub(crate) led: &'a AtomicU32,
+    /// A [`Watch`]; written by the sleepers' process only.
+    pub(crate) watch: &'a AtomicU32,
     pub(crate) caller: Doorbell<'a>,
     pub(crate) router: Doorbell<'a>,
 }
 
 impl Switchboard<'_> {
-    /// Whoever leaves the charge must look for news once more after this.
+    /// A thread that leaves the watch to others, or to nobody, must look for news once more after this.
     #[inline]
-    pub(crate) fn set_led(self, led: bool) {
-        self.led.store(u32::from(led), Ordering::Relaxed);
-        store_load_fence(); // SYNC LED, with `ring`: our leaving before our last look for news
+    pub(crate) fn set_watch(self, watch: Watch) {
+        self.watch.store(watch as u32, Ordering::Relaxed);
+        store_load_fence(); // SYNC WATCH, with `ring`: our leaving before our last look for news
     }
 
-    /// Wakes whoever is in charge, if asleep; call it after publishing. True if that took a system call.
+    /// Wakes the sleeper that is on watch, if it sleeps; call it after publishing. True if that took a system call.
     #[inline]
     pub(crate) fn ring(self) -> bool {
-        store_load_fence(); // SYNC BELL and SYNC LED: our news before our look for who must hear of it
-        match self.led.load(Ordering::Relaxed) {
-            0 => self.router.ring_after_fence(),
-            _ => self.caller.ring_after_fence(),
-        }
+        store_load_fence(); // SYNC BELL and SYNC WATCH: our news before our look for who must hear of it
+        self.ring_after_fence()
     }
 
-    /// As [`ring`](Switchboard::ring) if the caller is in charge; else nothing, and false: the router is still to be rung.
+    /// As [`ring`](Switchboard::ring) if callers are on watch; else nothing, and false: the router is still to be rung.
     #[inline]
     pub(crate) fn ring_caller(self) -> bool {
-        store_load_fence(); // SYNC BELL and SYNC LED: as in `ring`
-        let is_led = self.led.load(Ordering::Relaxed) != 0;
-        if is_led {
-            self.caller.ring_after_fence();
+        store_load_fence(); // SYNC BELL and SYNC WATCH: as in `ring`
+        let is_watched = self.watch.load(Ordering::Relaxed) != Watch::Router as u32;
+        if is_watched {
+            self.ring_after_fence();
         }
-        is_led
+        is_watched
+    }
+
+    #[inline]
+    fn ring_after_fence(self) -> bool {
+        const ROUTER: u32 = Watch::Router as u32;
+        const LEADER: u32 = Watch::Leader as u32;
+        match self.watch.load(Ordering::Relaxed) {
+            ROUTER => self.router.ring_after_fence(),
+            LEADER => self.caller.ring_after_fence(),
+            _ => false,
+        }
     }
 }

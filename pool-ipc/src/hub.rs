@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::arena::{Arena, ArenaWorker, SEGMENT_BYTES};
 use super::descriptors::Descriptors;
+pub use super::doorbell::Watch;
 use super::doorbell::{Doorbell, Switchboard};
 use super::error::Error;
 use super::lane::{check_label, label};
@@ -67,13 +68,13 @@ impl Hub {
         &self.arena
     }
 
-    /// Says whether there is a leader, so whom workers are to wake.
+    /// Says which threads look for replies, so whom workers are to wake.
     ///
-    /// Whoever stops leading must look for replies once more *after* this, or ring the router: a worker that published
-    /// just before saw the leader, and saw it awake.
+    /// A thread that leaves the watch to a sleeper must look for replies once more *after* this, or ring that one: a worker
+    /// that published just before relied on the thread that leaves.
     #[inline]
-    pub fn set_led(&self, led: bool) {
-        self.bells.switchboard().set_led(led);
+    pub fn set_watch(&self, watch: Watch) {
+        self.bells.switchboard().set_watch(watch);
     }
 
     /// Sleeps until `ready`, which must look at shared memory or at what is changed before [`Hub::ring`], or until the
@@ -90,6 +91,13 @@ impl Hub {
     #[inline]
     pub fn ring(&self, who: Sleeper) -> bool {
         self.doorbell(who).ring()
+    }
+
+    /// As [`ring`](Hub::ring) if `is_wanted`, which is asked only if the sleeper has announced itself, and then sees what was
+    /// stored before that.
+    #[inline]
+    pub fn ring_if(&self, who: Sleeper, is_wanted: impl FnOnce() -> bool) {
+        self.doorbell(who).ring_if(is_wanted);
     }
 
     #[inline]
@@ -111,7 +119,7 @@ impl Bells {
     fn switchboard(&self) -> Switchboard<'_> {
         let posts = &self.posts.posts.0;
         Switchboard {
-            led: &posts.led,
+            watch: &posts.watch,
             caller: Doorbell { asleep: &posts.caller_asleep, bell: &self.bells.caller.0 },
             router: Doorbell { asleep: &posts.router_asleep, bell: &self.bells.router.0 },
         }
@@ -140,7 +148,7 @@ impl HubWorker {
     }
 
     /// After a reply is published, or calls are released for whose room the host may wait: wakes the leader, or the
-    /// router if there is none, if it has announced that it sleeps. True if that took a system call.
+    /// router if no caller is on watch, if it has announced that it sleeps. True if that took a system call.
     #[inline]
     pub fn ring(&self) -> bool {
         self.bells.switchboard().ring()

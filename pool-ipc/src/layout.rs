@@ -34,7 +34,7 @@
 //! | `ReplyPage::opened` | worker, once | worker | AcqRel | the lane cannot be opened again; nor is it ever |
 //! | `ReplyPage::note` | worker, when dying | host, after the death | Release / Relaxed + Acquire fence | no note, or the whole of it |
 //! | `Wire::limit` in the call ring | host | worker | Relaxed, with SeqCst fences | nothing |
-//! | [`HubHostPage`] `led`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
+//! | [`HubHostPage`] `watch`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
 //! | the arena | host, whoever has a segment | workers, for the length of a call | the rings': a call is sent after, the segment free after its last reply | the segment is kept until the death is known |
 //! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: late, until the host rings at the death |
 //!
@@ -120,7 +120,7 @@ pub(crate) struct HubHostPage {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Posts {
-    pub(crate) led: AtomicU32,
+    pub(crate) watch: AtomicU32,
     pub(crate) caller_asleep: AtomicU32,
     pub(crate) router_asleep: AtomicU32,
 }

@@ -74,7 +74,7 @@ pub use consumer::Consumer;
 pub use copy::{append, copy};
 pub use descriptors::Descriptors;
 pub use error::Error;
-pub use hub::{Hub, HubWorker, Sleeper};
+pub use hub::{Hub, HubWorker, Sleeper, Watch};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
 pub use note::NOTE_BYTES_MAX;

@@ -6,7 +6,9 @@
 
 mod calls;
 mod errors;
+mod jobs;
 mod replies;
+mod wording;
 mod worker_handle;
 
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
-use self::errors::exceeded;
+use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
@@ -24,10 +26,11 @@ use crate::job::Job;
 use crate::job::completion::Part;
 use crate::job::waiters::Waiters;
 use crate::lane::Lane;
-use crate::lane::messages::{call, exit};
+use crate::lane::messages::{Request, exit, request};
 use crate::process::oom_kills;
-use crate::scheduler::{Action, JobId, Nanos, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
 use crate::stats::Counts;
+use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
 #[derive(Debug)]
@@ -42,8 +45,8 @@ pub(crate) struct Initializer {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) scheduler: Scheduler<Box<Job>>,
-    workers: Vec<WorkerHandle>,
+    scheduler: Scheduler<Box<Job>>,
+    workers: ByWorker<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
     /// Of calls that are done, for the next ones.
@@ -54,7 +57,7 @@ pub(crate) struct Engine {
     /// Why the latest worker that failed to start did.
     cause: Option<Error>,
     pub(crate) deferred: Deferred,
-    pub(crate) counts: Counts,
+    counts: Counts,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
 }
@@ -90,7 +93,7 @@ impl Engine {
         oom_kills::watch();
         Engine {
             scheduler,
-            workers: Vec::new(),
+            workers: ByWorker::default(),
             calls: Vec::new(),
             spare: None,
             initializer,
@@ -109,7 +112,7 @@ impl Engine {
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
             }
@@ -123,11 +126,11 @@ impl Engine {
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&mut self, job: JobId) {
         self.route();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let Some((seq, settled)) = self.scheduler.current_chunk(worker) else { continue };
             let front = self.scheduler.resolve_reply(worker, seq, 0, false).ok();
             let Some((_, first)) = front.filter(|(of, _)| *of == job) else { continue };
-            let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq, settled)) else {
+            let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq.0, settled)) else {
                 continue;
             };
             if self.scheduler.resolve_reply(worker, seq, items, false).is_err() {
@@ -150,7 +153,7 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let expecting = self.workers.iter_mut().filter(|handle| handle.expects_replies());
+        let expecting = self.workers.values_mut().filter(|handle| handle.expects_replies());
         expecting.filter_map(|handle| handle.lane.as_mut()).any(Lane::has_news)
     }
 
@@ -173,7 +176,7 @@ impl Engine {
 
     #[inline]
     fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.workers.iter_mut().filter_map(|handle| handle.lane.as_mut())
+        self.workers.values_mut().filter_map(|handle| handle.lane.as_mut())
     }
 
     #[inline]
@@ -214,9 +217,7 @@ impl Engine {
 
     /// How many processes the worker has had, this coming one included.
     pub(crate) fn next_incarnation(&mut self, worker: WorkerId) -> u32 {
-        if self.workers.len() <= worker {
-            self.workers.resize_with(worker + 1, WorkerHandle::default);
-        }
+        self.workers.grow(worker.index() + 1, WorkerHandle::default);
         let handle = &mut self.workers[worker];
         handle.incarnations += 1;
         handle.incarnations - 1
@@ -226,10 +227,10 @@ impl Engine {
     pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
         let (task, args, timeout) = match &self.initializer {
             Some(initializer) => (initializer.task, initializer.args.clone(), initializer.timeout),
-            None => (call::NO_TASK, Cut::default(), None),
+            None => (request::NO_TASK, Cut::default(), None),
         };
-        let count = u32::from(task != call::NO_TASK);
-        let (kind, seq) = (call::INIT, call::INIT_SEQ);
+        let count = u32::from(task != request::NO_TASK);
+        let (kind, seq) = (Request::Init.kind(), request::INIT_SEQ);
         let info = timeout.unwrap_or(0);
         let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
@@ -265,8 +266,7 @@ impl Engine {
 
     /// The processes that the fork server is to kill, each once.
     pub(crate) fn take_kills(&mut self) -> Vec<(WorkerId, u32)> {
-        let lanes =
-            self.workers.iter_mut().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_mut()?)));
+        let lanes = self.workers.iter_mut().filter_map(|(worker, handle)| Some((worker, handle.lane.as_mut()?)));
         let refused = lanes.filter(|(_, lane)| lane.is_out_of_reach);
         let taken = refused.map(|(worker, lane)| {
             lane.is_out_of_reach = false;
@@ -310,7 +310,7 @@ impl Engine {
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
                 // The signal that followed is the pool's own.
-                None if lane.is_corrupt => Error::worker_died(status, Some(errors::OVERWRITTEN)),
+                None if lane.is_corrupt => Error::worker_died(status, Some(OVERWRITTEN)),
                 None => self.death_error(&death),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
@@ -325,17 +325,17 @@ impl Engine {
 
     /// The processes that there are.
     pub(crate) fn pids(&self) -> Vec<u32> {
-        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
+        self.workers.values().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
     }
 
     /// Whether one of them has been killed, and its parent has not said that it is gone.
     pub(crate) fn awaits_death(&self) -> bool {
-        self.workers.iter().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
+        self.workers.values().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
     /// The worker whose process this is, for the end of all of them.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
-        self.workers.iter().enumerate().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
+        self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -357,14 +357,19 @@ impl Engine {
         match action {
             Action::Send { worker, seq, job, first, items, wake, brief } => {
                 let flags = match wake {
-                    Wake::Host => 0,
-                    Wake::Leader => call::QUIET,
-                    Wake::Nobody => call::QUIET | call::SILENT,
-                } | if brief { call::BRIEF } else { 0 };
-                self.send(worker, Header { seq, count: items, limit: items, flags, ..Header::default() }, job, first);
+                    Wake::Anyone => 0,
+                    Wake::LeaderOnly => request::QUIET,
+                    Wake::NoOne => request::QUIET | request::SILENT,
+                } | if brief { request::BRIEF } else { 0 };
+                self.send(
+                    worker,
+                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
+                    job,
+                    first,
+                );
             }
             Action::Recall { worker, seq, items, half } => {
-                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq, items, half));
+                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker, job, item, cause } => {
@@ -375,7 +380,7 @@ impl Engine {
             }
             Action::Finish { record } => self.finish(record, None),
             Action::Abort { record, cause } => {
-                let error = self.cause_error(cause, None).of_task(record.entry);
+                let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }
             Action::Launch { worker } => self.deferred.launches.push(worker),
@@ -383,7 +388,7 @@ impl Engine {
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
                 if let Some(lane) = self.lane(worker) {
-                    lane.send_cut(Header { kind: call::QUIT, ..Header::default() }, Cut::default());
+                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
                 }
             }
             Action::Overran { worker, limit, ran } => {
@@ -405,13 +410,13 @@ impl Engine {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.deferred.quiet |= order.flags & call::QUIET != 0;
-        let singly = if record.is_map() { 0 } else { call::SINGLY };
+        self.deferred.quiet |= order.flags & request::QUIET != 0;
+        let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (extra, info) = (record.entry.index(), record.time_limit);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.raw { call::RAW } else { 0 };
-        let header = Header { kind: call::RUN, flags, extra, info, ..order };
+        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
+        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
         } else if !lane.send(&header, args.bytes()) {

@@ -9,6 +9,7 @@ pub(crate) mod rest;
 pub(crate) mod router;
 pub(crate) mod supervisor;
 
+mod door;
 mod submitting;
 mod wait;
 
@@ -30,8 +31,9 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
-use crate::scheduler::Nanos;
+use crate::scheduler::WorkerId;
 use crate::task::TaskOptions;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -62,7 +64,7 @@ pub(crate) struct Host {
 /// Between the supervisor and all others.
 #[derive(Debug, Default)]
 struct SupervisorQueue {
-    launches: Vec<usize>,
+    launches: Vec<WorkerId>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
@@ -143,7 +145,7 @@ impl Host {
         let result = body(&mut engine);
         engine.act();
         let deferred = engine.deferred.take();
-        let is_early = self.alarm.set(engine.scheduler.wake_at().unwrap_or(NEVER));
+        let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {
             self.nudge();
@@ -152,11 +154,6 @@ impl Host {
             self.run(deferred);
         }
         result
-    }
-
-    /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
-    pub(crate) fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
-        if self.owner.is_here() { self.with(body) } else { in_copy }
     }
 
     #[inline]
@@ -193,11 +190,11 @@ impl Host {
         }
         if progress || wakes_threads {
             // One of these threads may be the leader, which does not sleep by parking.
-            self.hub.ring_if(Sleeper::Caller, || wakes_threads || self.leadership.has_unregistered());
+            self.hub.notify_if(Sleeper::Caller, || wakes_threads || self.leadership.has_unregistered());
         }
         if quiet && self.rest.end(Resting::Dozes) {
             // Lest it sleep until it is rung: from now on it looks up from time to time.
-            self.hub.ring(Sleeper::Router);
+            self.hub.notify(Sleeper::Router);
         }
         if !jobs.is_empty() {
             self.notifier.push(jobs);
@@ -211,7 +208,7 @@ impl Host {
     }
 
     /// What the supervisor is to launch.
-    pub(crate) fn take_launches(&self) -> Vec<usize> {
+    pub(crate) fn take_launches(&self) -> Vec<WorkerId> {
         std::mem::take(&mut self.supervision().launches)
     }
 
@@ -225,7 +222,7 @@ impl Host {
     pub(crate) fn supervisor_left(&self) {
         self.supervision().is_over = true;
         self.is_over.store(true, Ordering::Release);
-        self.hub.ring(Sleeper::Router);
+        self.hub.notify(Sleeper::Router);
         self.ended.notify_all();
     }
 

@@ -33,11 +33,30 @@ use crate::process::signals;
 use crate::task::table;
 use crate::worker::limits::WorkerLimits;
 
-/// How worker processes come to be.
+/// The way in which worker processes are made.
 ///
 /// Each worker has the host's arguments, environment, working directory and umask of the moment when the pool was made, and
 /// standard input is empty; `docs/inherits.md` says for each method what else a worker inherits. No worker gets rights
 /// that its host has given up before it made the pool.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::OnceLock;
+/// use pool_core::prelude::*;
+///
+/// static TABLE: OnceLock<Vec<u64>> = OnceLock::new();
+///
+/// #[pool_task]
+/// fn has_table() -> bool { TABLE.get().is_some() }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// TABLE.set(vec![1, 2, 3]).unwrap();
+/// // Workers begin with fresh memory; copies of the host would have the table.
+/// let pool = Pool::builder().workers(1).start_method(StartMethod::ForkServer).build()?;
+/// assert!(!pool.apply(has_table::Task, ())?);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StartMethod {

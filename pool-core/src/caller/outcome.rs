@@ -61,7 +61,7 @@ fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<
              thread with more could be started ({error}); return a `Vec` or a `Box`",
             stack::left()
         );
-        Error::new(ErrorKind::Decode, text).of_task(T::entry())
+        Error::new(ErrorKind::Decode, text).of_task(T::entry().path())
     })
 }
 
@@ -314,20 +314,5 @@ fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> 
 
 fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
     let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
-    error.of_task(T::entry()).of_item(item).with_undecodable(1)
-}
-
-/// What the reply of an initializer means.
-pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
-    use crate::builder::Success;
-    let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, raw: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
-    decode::<T>(part, false, |_, result| {
-        outcome = match result.map(Success::failure) {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(format!("failed: {error}")),
-            Err(error) => Err(error.to_string()),
-        };
-    });
-    outcome
+    error.of_task(T::entry().path()).of_item(item).with_undecodable(1)
 }

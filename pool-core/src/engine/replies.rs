@@ -1,24 +1,24 @@
 //! Replies: whose they are, and where what they bring goes.
 
 use super::Engine;
-use super::errors::say;
+use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
-use crate::lane::messages::call;
+use crate::lane::messages::request;
 use crate::lane::{Body, Reply};
-use crate::scheduler::{JobId, ProtocolViolation, WorkerId};
+use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
 impl Engine {
     #[inline]
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut items, failed, last, over_rss, raw, elapsed, body } = reply;
         if let Some(left) = self.workers[worker].starting {
-            let left = left.checked_sub(items).filter(|_| seq == call::INIT_SEQ).ok_or(ProtocolViolation)?;
+            let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
             self.workers[worker].starting = Some(left);
             self.started(worker, items, failed, last, body);
             return Ok(());
         }
-        let (job, first) = self.scheduler.resolve_reply(worker, seq, items, last)?;
+        let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
         if items > 1 && self.has_calls(job) {
             return Err(ProtocolViolation);
         }
@@ -42,7 +42,7 @@ impl Engine {
                 }
             }
         }
-        self.scheduler.replied(worker, seq, items, last, elapsed);
+        self.scheduler.replied(worker, Seq(seq), items, last, elapsed);
         if over_rss {
             self.scheduler.exceeded_rss(worker);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::lane::Lane;
 use crate::lane::messages::LastWords;
-use crate::scheduler::Nanos;
+use crate::units::Nanos;
 
 #[derive(Debug, Default)]
 pub(super) struct WorkerHandle {

@@ -1,6 +1,5 @@
 //! The router: the host's thread that takes replies in while no thread waits for any.
 
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use pool_ipc::Sleeper;
 
 use crate::host::Host;
 use crate::host::rest::Resting;
+use crate::sync::Ordering;
 
 /// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
 const NAP_MIN: Duration = Duration::from_millis(1);

@@ -23,11 +23,12 @@ use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::lane::Lane;
-use crate::lane::messages::{Launch, Report, Request, Step, call};
+use crate::lane::messages::{Launch, Request, ServerReport, ServerRequest, Step};
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::spawn::Inherited;
 use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
-use crate::scheduler::{Nanos, WorkerId};
+use crate::scheduler::WorkerId;
+use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
 
 #[derive(Debug)]
@@ -43,7 +44,7 @@ pub(crate) struct Supervisor {
     wanted: VecDeque<WorkerId>,
     /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
     launching: BTreeMap<WorkerId, HostEnd>,
-    requests: Outbox<Request, OwnedFd>,
+    requests: Outbox<ServerRequest, OwnedFd>,
     /// Readable when a worker has ended. A fork server that is stopped does not say so. Made after the first server, which
     /// must not have it, and left out where the system refuses it.
     ends: Option<Epoll>,
@@ -118,9 +119,9 @@ impl Supervisor {
         }
         match self.report() {
             Ok(News::None) => Ok(()),
-            Ok(News::Report(Report::NotServing { errno }, _)) => Err(not_serving(errno)),
-            Ok(News::Report(Report::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
-            Ok(News::Report(Report::Launched { pids }, fds)) if fds.len() < pids.len() => {
+            Ok(News::Report(ServerReport::NotServing { errno }, _)) => Err(not_serving(errno)),
+            Ok(News::Report(ServerReport::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
+            Ok(News::Report(ServerReport::Launched { pids }, fds)) if fds.len() < pids.len() => {
                 Err(launch_error(Step::Pidfd, libc::EMFILE))
             }
             Ok(News::Report(report, fds)) => {
@@ -156,14 +157,14 @@ impl Supervisor {
             }
             let (is_finished, awaits_death, kills) = self.host.with(|engine| {
                 engine.route();
-                (engine.scheduler.is_finished(), engine.awaits_death(), engine.take_kills())
+                (engine.is_finished(), engine.awaits_death(), engine.take_kills())
             });
             if is_finished {
                 break;
             }
             if !kills.is_empty() {
                 for (worker, pid) in kills {
-                    self.requests.push(Request::Kill { worker: worker as u32, pid }, Vec::new());
+                    self.requests.push(ServerRequest::Kill { worker: worker.0, pid }, Vec::new());
                 }
                 continue;
             }
@@ -178,7 +179,7 @@ impl Supervisor {
         while self.launching.len() < LAUNCHES_AHEAD
             && let Some(worker) = self.wanted.pop_front()
         {
-            if !self.host.with(|engine| engine.scheduler.is_wanted(worker)) {
+            if !self.host.with(|engine| engine.is_wanted(worker)) {
                 self.host.with(|engine| engine.withdraw_launch(worker));
             } else if let Err(error) = self.launch(worker) {
                 self.not_launched(worker, error);
@@ -290,7 +291,7 @@ impl Supervisor {
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         self.launching.insert(worker, end);
         self.requests
-            .push(Request::Launch(Launch { worker: worker as u32, incarnation }), vec![lane.host, lane.worker]);
+            .push(ServerRequest::Launch(Launch { worker: worker.0, incarnation }), vec![lane.host, lane.worker]);
         Ok(())
     }
 
@@ -307,36 +308,36 @@ impl Supervisor {
             Err((_, error)) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
                 Ok(())
             }
-            Err((Request::Launch(Launch { worker, .. }), error)) => {
-                Err((worker as WorkerId, Error::system("asking for a worker", error)))
+            Err((ServerRequest::Launch(Launch { worker, .. }), error)) => {
+                Err((WorkerId(worker), Error::system("asking for a worker", error)))
             }
             // Without the server it is killed for sure.
-            Err((Request::Kill { .. }, _)) => {
+            Err((ServerRequest::Kill { .. }, _)) => {
                 self.server_died();
                 Ok(())
             }
         }
     }
 
-    fn handle(&mut self, report: Report, fds: Vec<OwnedFd>) {
+    fn handle(&mut self, report: ServerReport, fds: Vec<OwnedFd>) {
         match report {
-            Report::NotServing { errno } => self.give_up_server(&not_serving(errno), None),
-            Report::Launched { pids } => {
+            ServerReport::NotServing { errno } => self.give_up_server(&not_serving(errno), None),
+            ServerReport::Launched { pids } => {
                 let mut fds = fds.into_iter();
                 for (worker, pid) in pids {
-                    self.launched(worker as WorkerId, pid, fds.next());
+                    self.launched(WorkerId(worker), pid, fds.next());
                 }
             }
-            Report::NotLaunched { worker, step, errno } => {
-                self.not_launched(worker as WorkerId, launch_error(step, errno));
+            ServerReport::NotLaunched { worker, step, errno } => {
+                self.not_launched(WorkerId(worker), launch_error(step, errno));
             }
-            Report::Exited { worker, pid, status } => {
+            ServerReport::Exited { worker, pid, status } => {
                 // The end was there to be seen before the report, and is not to be noted after it.
                 self.take_ends();
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
-                self.host.with(|engine| engine.exited(worker as WorkerId, pid, status, cause));
+                self.host.with(|engine| engine.exited(WorkerId(worker), pid, status, cause));
             }
         }
     }
@@ -349,7 +350,7 @@ impl Supervisor {
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
             // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
-            let _ = end.calls.send(&Header { kind: call::QUIT, ..Header::default() }, &[], 0);
+            let _ = end.requests.send(&Header { kind: Request::Quit.kind(), ..Header::default() }, &[], 0);
             end.wake_worker();
             let error = launch_error(Step::Pidfd, libc::EMFILE);
             self.host.with(|engine| engine.not_launched(worker, error));
@@ -428,7 +429,7 @@ impl Supervisor {
 /// The result of one look at the control socket.
 enum News {
     None,
-    Report(Report, Vec<OwnedFd>),
+    Report(ServerReport, Vec<OwnedFd>),
     /// The fork server has closed its end.
     End,
 }

@@ -58,7 +58,7 @@ fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
         }
         let waiting_submitters = host.supervision().waiting_submitters.len();
         is_over.store(true, Ordering::Relaxed);
-        host.hub.ring(Sleeper::Caller);
+        host.hub.notify(Sleeper::Caller);
         assert_eq!(waiting_submitters, 1);
     });
 }

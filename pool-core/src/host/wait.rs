@@ -142,7 +142,7 @@ impl Seat<'_> {
                 self.host.with(Engine::route_news);
                 if self.host.rest.end(Resting::Leans) {
                     // It has left quiet calls to the leader.
-                    self.host.hub.ring(Sleeper::Router);
+                    self.host.hub.notify(Sleeper::Router);
                 }
             }
         }
@@ -156,8 +156,8 @@ impl Drop for Seat<'_> {
         if thread::panicking() && duty != Duty::None {
             // The engine may be what has panicked, so the look is left to another thread.
             self.host.rest.end_any();
-            self.host.hub.ring(Sleeper::Router);
-            self.host.hub.ring(Sleeper::Caller);
+            self.host.hub.notify(Sleeper::Router);
+            self.host.hub.notify(Sleeper::Caller);
         } else {
             self.do_duty(duty);
         }

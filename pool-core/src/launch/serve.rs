@@ -24,7 +24,7 @@ use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
 use self::workers::Workers;
-use crate::lane::messages::{Greeting, Launch, Report, Request, Role, Step, exit};
+use crate::lane::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step, exit};
 use crate::launch::control::{Control, SEND_PAUSE};
 use crate::launch::spawn::{MARKER, enter_directory};
 use crate::launch::{self, LOOK_EVERY, Side};
@@ -181,7 +181,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
     let mut workers = match Workers::new() {
         Ok(workers) => workers,
         Err(errno) => {
-            let _ = control.send(&Report::NotServing { errno: errno as i32 }, &[]);
+            let _ = control.send(&ServerReport::NotServing { errno: errno as i32 }, &[]);
             signals::exit_now(1)
         }
     };
@@ -212,14 +212,14 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
         }
         let mut forked = Vec::new();
         while has_request && forked.len() < LAUNCHES_TOGETHER {
-            let (request, fds) = match control.receive::<Request>(MsgFlags::MSG_DONTWAIT) {
+            let (request, fds) = match control.receive::<ServerRequest>(MsgFlags::MSG_DONTWAIT) {
                 Ok(Some(received)) => received,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 _ => workers.leave(),
             };
             let request = match request {
-                Request::Launch(launch) => launch,
-                Request::Kill { worker, pid } => {
+                ServerRequest::Launch(launch) => launch,
+                ServerRequest::Kill { worker, pid } => {
                     workers.kill(worker, pid);
                     continue;
                 }

@@ -148,7 +148,7 @@ struct Pool {
 
 impl Pool {
     fn ring_router(&self) {
-        self.hub.switchboard().router.ring();
+        self.hub.switchboard().router.notify();
     }
 }
 
@@ -247,7 +247,7 @@ impl Callers {
         }
         drop(taken);
         told.iter().for_each(Thread::unpark);
-        self.hub.switchboard().caller.ring_if(|| !told.is_empty() || self.leadership.has_unregistered());
+        self.hub.switchboard().caller.notify_if(|| !told.is_empty() || self.leadership.has_unregistered());
     }
 
     fn do_duty(&self, duty: Duty) {
@@ -312,14 +312,14 @@ fn a_follower_is_told_or_leads() {
             let pool = pool.clone();
             move || {
                 pool.replies.store(1, Ordering::Release);
-                pool.hub.switchboard().ring();
+                pool.hub.switchboard().notify();
                 let mut is_back = pool.is_back.lock().unwrap();
                 while !*is_back {
                     is_back = pool.comes_back.wait(is_back).unwrap();
                 }
                 drop(is_back);
                 pool.replies.store(2, Ordering::Release);
-                pool.hub.switchboard().ring();
+                pool.hub.switchboard().notify();
             }
         });
         let other = thread::spawn({
@@ -364,7 +364,7 @@ fn a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in() {
             move || {
                 call.is_done.store(true, Ordering::Release);
                 let is_awaited = *call.is_awaited.lock().unwrap();
-                call.hub.switchboard().caller.ring_if(|| is_awaited || call.leadership.has_unregistered());
+                call.hub.switchboard().caller.notify_if(|| is_awaited || call.leadership.has_unregistered());
             }
         });
         let place = call.leadership.enter(&call.hub);

@@ -103,6 +103,7 @@
 #[cfg(feature = "arrays")]
 mod arrays;
 mod builder;
+mod cancel_on_drop;
 mod error;
 mod handle;
 mod imap;
@@ -147,6 +148,7 @@ pub mod hostile;
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
+pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::caller::initializer::Success;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;

@@ -1,3 +1,5 @@
+//! A notifier under jobs that block, wait for one another, and end quickly.
+
 use std::sync::Barrier;
 use std::sync::mpsc::{Receiver, channel};
 

@@ -2,8 +2,9 @@
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
 //! supervisor. Work that must not happen under the lock (waking threads, callbacks, launches) is left in
-//! [`Engine::deferred`].
+//! [`Deferred`].
 
+pub(crate) mod accounts;
 mod calls;
 mod errors;
 mod jobs;
@@ -18,18 +19,18 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
+use self::accounts::Accounts;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::job::waiters::Waiters;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, exit, request};
+use crate::lane::messages::{Request, request};
+use crate::process::exit;
 use crate::process::oom_kills;
 use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
-use crate::stats::Counts;
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -56,32 +57,9 @@ pub(crate) struct Engine {
     memory_limit: Option<u64>,
     /// Why the latest worker could not start.
     cause: Option<Error>,
-    pub(crate) deferred: Deferred,
-    counts: Counts,
+    accounts: Accounts,
     /// A lane may have something new for a worker that sleeps, which must be woken.
     touched: bool,
-}
-
-/// Work to be done when the lock is free.
-#[derive(Debug, Default)]
-pub(crate) struct Deferred {
-    pub(crate) waiters: Vec<Waiters>,
-    pub(crate) launches: Vec<WorkerId>,
-    /// An item was settled: threads that wait for room look again.
-    pub(crate) progress: bool,
-    /// A request went out, and its end will not be notified to the router at once.
-    pub(crate) quiet: bool,
-    /// The supervisor must have the fork server kill a process.
-    pub(crate) kills: bool,
-}
-
-impl Deferred {
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<Deferred> {
-        let is_empty =
-            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
-        (!is_empty).then(|| std::mem::take(self))
-    }
 }
 
 impl Engine {
@@ -99,8 +77,7 @@ impl Engine {
             initializer,
             memory_limit,
             cause: None,
-            deferred: Deferred::default(),
-            counts: Counts::default(),
+            accounts: Accounts::default(),
             touched: false,
         }
     }
@@ -235,7 +212,7 @@ impl Engine {
         let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
         lane.wake();
-        self.counts.launched();
+        self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
         self.workers[worker].starting = Some(count);
         self.workers[worker].refused = false;
@@ -260,7 +237,7 @@ impl Engine {
     pub(super) fn kill(&mut self, worker: WorkerId) {
         if let Some(lane) = self.workers.get_mut(worker).and_then(|handle| handle.lane.as_mut()) {
             lane.kill();
-            self.deferred.kills |= lane.is_out_of_reach;
+            self.accounts.deferred.kills |= lane.is_out_of_reach;
         }
     }
 
@@ -315,12 +292,10 @@ impl Engine {
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
-        self.workers[worker].death = Some(death);
-        self.counts.exited(status);
+        self.accounts.counts.exited(status);
         self.scheduler.exited(worker, remains.begun);
-        self.act();
-        self.workers[worker].death = None;
-        self.deferred.progress = true;
+        self.act_after(Some(&death));
+        self.accounts.deferred.progress = true;
     }
 
     /// The process ids of all workers.
@@ -343,9 +318,15 @@ impl Engine {
     /// Carries out the scheduler's actions.
     #[inline]
     pub(crate) fn act(&mut self) {
+        self.act_after(None);
+    }
+
+    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    #[inline]
+    fn act_after(&mut self, death: Option<&Death>) {
         while let Some(action) = self.scheduler.next_action() {
             self.touched = true;
-            self.perform(action);
+            self.perform(action, death);
         }
         if std::mem::take(&mut self.touched) {
             self.lanes().for_each(Lane::wake);
@@ -353,7 +334,7 @@ impl Engine {
     }
 
     #[inline]
-    fn perform(&mut self, action: Action<Box<Job>>) {
+    fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
         match action {
             Action::Send { worker, seq, job, first, items, wake, brief } => {
                 let flags = match wake {
@@ -373,8 +354,8 @@ impl Engine {
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker, job, item, cause } => {
-                let death = worker.and_then(|worker| self.workers.get(worker)?.death.clone());
-                let error = self.item_error(job, item, cause, death.as_ref());
+                // An item that is cancelled meanwhile does not fail of the death.
+                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
                 self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
                 self.scheduler.failed(job, item);
             }
@@ -383,7 +364,7 @@ impl Engine {
                 let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }
-            Action::Launch { worker } => self.deferred.launches.push(worker),
+            Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
             Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
@@ -410,7 +391,7 @@ impl Engine {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.deferred.quiet |= order.flags & request::QUIET != 0;
+        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (extra, info) = (record.entry.index(), record.time_limit);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
@@ -426,10 +407,9 @@ impl Engine {
 
     #[inline]
     fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
-        self.deferred.progress = true;
+        self.accounts.deferred.progress = true;
         record.finish(rest, |waiters| {
-            self.counts.finished();
-            self.deferred.waiters.extend(waiters);
+            self.accounts.finish_job(waiters);
         });
         self.spare = Some(record).filter(|record| record.is_reusable());
     }

@@ -22,7 +22,8 @@ use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Sleeper};
 
-use crate::engine::{Deferred, Engine};
+use crate::engine::Engine;
+use crate::engine::accounts::Deferred;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
 use crate::host::leadership::Leadership;
@@ -144,7 +145,7 @@ impl Host {
     fn carry_out<R>(&self, mut engine: MutexGuard<'_, Engine>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let result = body(&mut engine);
         engine.act();
-        let deferred = engine.deferred.take();
+        let deferred = engine.take_deferred();
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {

@@ -3,21 +3,22 @@
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
 pub(crate) mod messages;
+pub(crate) mod reply;
 
 mod replies;
 mod requests;
+mod sent;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
+use pool_ipc::{Descriptors, HostEnd};
 
-pub(crate) use self::replies::{Body, Reply};
-use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
-use crate::lane::messages::LastWords;
-use crate::launch::kill_process;
+use crate::lane::sent::{OutgoingRequest, SentRequest};
+use crate::process::last_words::LastWords;
+use crate::process::pidfd::kill_process;
 use crate::scheduler::{Begun, Seq};
 
 /// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
@@ -28,9 +29,6 @@ const RING_BYTES: usize = 16 << 10;
 /// other CPU's second-level cache is overwritten in less than half of the time. Measured from one CPU to another in pieces
 /// of 32 KiB: 9 GB/s through 256 KiB, 13 through 512 KiB, 28 through 1 MiB and through 2 MiB.
 const RING_BYTES_MAX: usize = 1 << 20;
-
-/// The longest payload of a record that is followed by others: the host copies one while the worker writes the next.
-pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 #[derive(Debug)]
 pub(crate) struct Lane {

@@ -14,8 +14,10 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
-use crate::lane::messages::{LastWords, Request, exit, reply, request};
+use crate::lane::messages::{Request, reply, request};
+use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
+use crate::process::last_words::LastWords;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;

@@ -22,7 +22,7 @@ use crate::host::router::BURST;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Waiter};
-use crate::lane::RECORD_BYTES;
+use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::Task;
 

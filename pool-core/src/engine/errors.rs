@@ -10,7 +10,8 @@ use super::wording::{OVERWRITTEN, exceeded, say};
 use super::worker_handle::Death;
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::lane::messages::{Failure, LastWords};
+use crate::lane::messages::Failure;
+use crate::process::last_words::LastWords;
 use crate::scheduler::{FailureCause, JobId, State, WorkerId};
 use crate::units::Nanos;
 

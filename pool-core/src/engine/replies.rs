@@ -1,11 +1,12 @@
 //! Replies: resolved to their job, placed in its completion, and accounted for.
 
 use super::Engine;
+use super::accounts::Outcome;
 use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::request;
-use crate::lane::{Body, Reply};
+use crate::lane::reply::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
 impl Engine {
@@ -58,8 +59,7 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
-            self.counts.settled(items, true);
-            self.deferred.progress = true;
+            self.accounts.settle(items, Outcome::Value);
         }
         body
     }
@@ -109,10 +109,8 @@ impl Engine {
         while let Some((words, length)) = next {
             let call = first + u64::from(calls);
             if let Some(waiters) = record.blocks.complete(call, |completion| completion.complete_short(words, length)) {
-                self.deferred.progress = true;
-                self.counts.settled(1, true);
-                self.counts.finished();
-                self.deferred.waiters.extend(waiters);
+                self.accounts.settle(1, Outcome::Value);
+                self.accounts.finish_job(waiters);
             }
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
@@ -121,17 +119,18 @@ impl Engine {
     }
 
     pub(super) fn deliver(&mut self, job: JobId, part: Part) {
-        let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
+        let items = part.items;
+        let outcome = match part.values.as_ref().map_err(Error::kind) {
+            Ok(_) => Outcome::Value,
+            Err(ErrorKind::Cancelled) => Outcome::Cancelled,
+            Err(_) => Outcome::Failure,
+        };
         let record = self.scheduler.record_mut(job);
         let Some(delivered) = record.and_then(|record| record.deliver(part)) else { return };
-        self.deferred.progress = true;
-        // Items of a job that was ended early are not counted either.
-        if failure != Some(ErrorKind::Cancelled) {
-            self.counts.settled(items, failure.is_none());
+        self.accounts.settle(items, outcome);
+        match delivered.ends_call {
+            true => self.accounts.finish_job(delivered.waiters),
+            false => self.accounts.deferred.waiters.extend(delivered.waiters),
         }
-        if delivered.ends_call {
-            self.counts.finished();
-        }
-        self.deferred.waiters.extend(delivered.waiters);
     }
 }

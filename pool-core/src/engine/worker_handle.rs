@@ -4,7 +4,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 
 use crate::lane::Lane;
-use crate::lane::messages::LastWords;
+use crate::process::last_words::LastWords;
 use crate::units::Nanos;
 
 #[derive(Debug, Default)]
@@ -15,8 +15,6 @@ pub(super) struct WorkerHandle {
     pub(super) starting: Option<u32>,
     /// The initializer has failed or took too long; the process is being killed.
     pub(super) refused: bool,
-    /// How the latest process ended, while its end is being settled.
-    pub(super) death: Option<Death>,
 }
 
 #[derive(Clone, Debug)]

@@ -13,7 +13,7 @@ use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
-use crate::lane::RECORD_BYTES;
+use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
 

@@ -316,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_slot_keeps_nothing() {
+    fn an_abandoned_completion_keeps_nothing() {
         let part = || Part { first: 0, items: 1, raw: false, values: Ok(Bytes::Heap(vec![0; 100])) };
         let completion = Completion::default();
         completion.deliver(part());

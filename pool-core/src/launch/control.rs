@@ -21,7 +21,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, Result};
-use crate::lane::messages::Greeting;
+use crate::launch::messages::Greeting;
 
 /// One end of a socket that keeps messages apart and carries descriptors, see unix(7).
 #[derive(Debug)]

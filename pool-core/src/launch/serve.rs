@@ -24,11 +24,13 @@ use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
 use self::workers::Workers;
-use crate::lane::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step, exit};
 use crate::launch::control::{Control, SEND_PAUSE};
-use crate::launch::spawn::{MARKER, enter_directory};
-use crate::launch::{self, LOOK_EVERY, Side};
+use crate::launch::fork::{Side, fork};
+use crate::launch::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step};
+use crate::launch::spawn::{MARKER, enter_directory, exec_worker};
+use crate::process::exit;
 use crate::process::output;
+use crate::process::pidfd::{LOOK_EVERY, wait_gone};
 use crate::process::signals;
 use crate::task::table;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
@@ -200,7 +202,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             Ok(_) | Err(Errno::EINTR) => [0, 1, 2].map(|at| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true))),
             Err(_) => {
                 thread::sleep(LOOK_EVERY);
-                [control.has_news(), true, host.as_ref().is_some_and(|host| launch::wait_gone(host.as_fd(), 0))]
+                [control.has_news(), true, host.as_ref().is_some_and(|host| wait_gone(host.as_fd(), 0))]
             }
         };
         if host_has_ended {
@@ -231,7 +233,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             };
             // Here and not in the child, where every page that is touched costs a fault.
             let name = signals::process_name(&settings.name, request.worker);
-            match launch::fork() {
+            match fork() {
                 Ok(Side::Child) => {
                     // A worker knows its lane and the hub, and nothing of the server or of other workers.
                     drop((control, workers, host));
@@ -264,7 +266,7 @@ fn be_worker(
     let &Launch { worker, incarnation } = request;
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
-        launch::exec_worker(fingerprint, role, &lane, &hub);
+        exec_worker(fingerprint, role, &lane, &hub);
         signals::exit_now(exit::NOT_STARTED)
     }
     worker::run(Worker::new(worker, incarnation), lane, hub, settings)

@@ -9,7 +9,8 @@ use nix::unistd::Pid;
 use super::Supervisor;
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
-use crate::launch::{Server, ServerEnd, StartMethod, kill_process, wait_gone};
+use crate::launch::{Server, ServerEnd, StartMethod};
+use crate::process::pidfd::{kill_process, wait_gone};
 
 /// Time in which killed processes are gone, even large ones.
 const DEATH_TIME: Duration = Duration::from_secs(10);

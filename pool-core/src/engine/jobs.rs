@@ -106,7 +106,7 @@ impl Engine {
         self.scheduler.terminate();
     }
 
-    /// Seals the maps whose input is pulled as results are taken.
+    /// Seals the lazy maps, which pull their input as results are taken.
     pub(crate) fn seal_lazy(&mut self) {
         self.scheduler.seal_lazy();
     }

@@ -31,7 +31,8 @@ impl Host {
                 thread::sleep(NAP_MIN);
                 continue;
             }
-            // Threads that wait take all replies in, and are not to be disturbed. If one stays, the router leaves it all quiet calls.
+            // Callers that wait take all replies in, and are not to be disturbed. If one stays for long, the router leaves it all
+            // quiet calls.
             let is_watched = || self.leadership.is_watched();
             let mut was_watched = false;
             let resting = self.with(|engine| {

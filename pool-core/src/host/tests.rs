@@ -45,7 +45,7 @@ fn a_leader_that_unwinds_leads_no_longer() {
 }
 
 #[test]
-fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
+fn a_thread_that_asks_for_room_again_and_again_is_registered_once() {
     let host = without_workers(0);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -63,7 +63,7 @@ fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
     });
 }
 
-/// Whoever takes in an outcome has the lock no longer when it hands over the callbacks, and the pool may end meanwhile.
+/// A thread that takes in an outcome hands the callbacks over after it has left the lock, and the pool may end in between.
 #[test]
 fn the_end_waits_for_a_callback_that_is_on_its_way() {
     let host = without_workers(u64::MAX);

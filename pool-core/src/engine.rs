@@ -8,6 +8,8 @@ mod calls;
 mod errors;
 mod jobs;
 mod replies;
+pub(crate) mod room;
+pub(crate) mod watchers;
 mod wording;
 mod worker_handle;
 
@@ -18,13 +20,15 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
+use self::room::{Amount, Room};
+use self::watchers::Watchers;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::job::waiters::Waiters;
+use crate::job::waiters::{Waiter, Waiters};
 use crate::lane::Lane;
 use crate::lane::messages::{Request, exit, request};
 use crate::process::oom_kills;
@@ -58,6 +62,12 @@ pub(crate) struct Engine {
     cause: Option<Error>,
     pub(crate) deferred: Deferred,
     counts: Counts,
+    room: Room,
+    /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
+    argument_bytes: u64,
+    /// Submissions in line have been told that the pool takes no more.
+    line_knows_end: bool,
+    watchers: Watchers,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
 }
@@ -66,8 +76,10 @@ pub(crate) struct Engine {
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(crate) waiters: Vec<Waiters>,
+    /// Submissions that have got room, and threads whose state of the pool is there.
+    pub(crate) woken: Vec<Waiter>,
     pub(crate) launches: Vec<WorkerId>,
-    /// Something was settled: threads that wait for room or for the end look again.
+    /// Something was settled: the leader looks again.
     pub(crate) progress: bool,
     /// A call went out whose end the router will not hear of at once.
     pub(crate) quiet: bool,
@@ -78,8 +90,12 @@ pub(crate) struct Deferred {
 impl Deferred {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Deferred> {
-        let is_empty =
-            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
+        let is_empty = self.waiters.is_empty()
+            && self.woken.is_empty()
+            && self.launches.is_empty()
+            && !self.progress
+            && !self.quiet
+            && !self.kills;
         (!is_empty).then(|| std::mem::take(self))
     }
 }
@@ -89,6 +105,7 @@ impl Engine {
         scheduler: Scheduler<Box<Job>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
+        most_pending: Amount,
     ) -> Self {
         oom_kills::watch();
         Engine {
@@ -101,6 +118,10 @@ impl Engine {
             cause: None,
             deferred: Deferred::default(),
             counts: Counts::default(),
+            room: Room::new(most_pending),
+            argument_bytes: 0,
+            line_knows_end: false,
+            watchers: Watchers::default(),
             touched: false,
         }
     }
@@ -338,6 +359,44 @@ impl Engine {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
+    // ---- room ------------------------------------------------------------------------------------------------------
+
+    /// The bytes of a job's pending arguments have changed by so much.
+    #[inline]
+    fn note_bytes(&mut self, change: i64) {
+        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
+    }
+
+    /// The items that are pending, and the bytes of their arguments.
+    #[inline]
+    fn pending(&self) -> Amount {
+        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
+    }
+
+    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
+    #[inline]
+    pub(crate) fn settle_waits(&mut self) {
+        if self.room.has_line() {
+            self.grant_room();
+        }
+        if !self.watchers.is_empty() {
+            self.notify_watchers();
+        }
+    }
+
+    #[cold]
+    fn grant_room(&mut self) {
+        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
+            // Calls will get no room. Maps that are open do, until all of their items have ended.
+            self.deferred.woken.extend(self.room.wake_all());
+            self.deferred.progress = true;
+        }
+        let (granted, woken) = self.room.grant(self.pending());
+        self.deferred.woken.extend(woken);
+        // The leader has no waiter in line: it looks again when it is notified.
+        self.deferred.progress |= granted;
+    }
+
     // ---- actions ---------------------------------------------------------------------------------------------------
 
     /// Carries out what the scheduler wants done.
@@ -431,6 +490,7 @@ impl Engine {
             self.counts.finished();
             self.deferred.waiters.extend(waiters);
         });
+        self.note_bytes(record.blocks.take_change());
         self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }

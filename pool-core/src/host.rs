@@ -9,7 +9,9 @@ pub(crate) mod rest;
 pub(crate) mod supervisor;
 
 mod door;
+mod milestones;
 mod submitting;
+pub(crate) mod turn;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
@@ -39,8 +41,8 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     room: Leadership,
     pub(crate) notifier: Arc<Notifier>,
-    /// Items that may be unsettled before a submission waits.
-    pub(crate) max_pending: u64,
+    /// The pool bounds what may be pending, so a submission may have to wait.
+    is_bounded: bool,
     /// TaskOptions of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
@@ -65,8 +67,6 @@ struct SupervisorQueue {
     launches: Vec<WorkerId>,
     /// All processes are gone and the supervisor has left.
     is_over: bool,
-    /// Threads that wait for pending jobs to become fewer.
-    waiting_submitters: Vec<Thread>,
 }
 
 impl Host {
@@ -74,7 +74,7 @@ impl Host {
     pub(crate) fn new(
         engine: Engine,
         hub: Hub,
-        max_pending: u64,
+        is_bounded: bool,
         defaults: TaskOptions,
         name: &str,
     ) -> Result<Arc<Self>> {
@@ -84,7 +84,7 @@ impl Host {
             hub,
             room: Leadership::default(),
             notifier: Notifier::new(name, Arc::clone(&bell)),
-            max_pending,
+            is_bounded,
             defaults,
             supervision: Mutex::default(),
             alarm: Alarm::new(),
@@ -122,6 +122,7 @@ impl Host {
         let mut engine = self.engine();
         let result = body(&mut engine);
         engine.act();
+        engine.settle_waits();
         let deferred = engine.deferred.take();
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
@@ -136,15 +137,19 @@ impl Host {
 
     #[inline]
     fn run(&self, deferred: Deferred) {
-        let Deferred { waiters, launches, progress, quiet, kills } = deferred;
+        let Deferred { waiters, woken, launches, progress, quiet, kills } = deferred;
         let mut jobs = Vec::new();
+        let mut wake = |waiter| match waiter {
+            Waiter::Thread(thread) | Waiter::AtEnd(thread) => thread.unpark(),
+            Waiter::OneOf(queue, number) => queue.push(number),
+            Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
+            Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
+        };
+        // One of these threads may be the leader, which does not sleep by parking.
+        let wakes_leader = progress || !woken.is_empty();
+        woken.into_iter().for_each(&mut wake);
         for waiters in waiters {
-            waiters.for_each(|waiter| match waiter {
-                Waiter::Thread(thread) | Waiter::AtEnd(thread) => thread.unpark(),
-                Waiter::OneOf(queue, number) => queue.push(number),
-                Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
-                Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
-            });
+            waiters.for_each(&mut wake);
         }
         if kills {
             self.nudge();
@@ -153,10 +158,7 @@ impl Host {
             self.supervision().launches.extend(launches);
             self.nudge();
         }
-        if progress && self.max_pending < u64::MAX {
-            self.supervision().waiting_submitters.drain(..).for_each(|thread| thread.unpark());
-        }
-        if progress {
+        if wakes_leader {
             self.hub.notify(Sleeper::Caller);
         }
         if quiet && self.rest.end(Resting::Dozes) {
@@ -378,7 +380,9 @@ mod tests {
     use std::cell::Cell;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
+    use super::turn::Turn;
     use super::*;
+    use crate::engine::room::Amount;
     use crate::handle::AsyncResult;
     use crate::job::batch::{Batch, CompletionRef};
     use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig};
@@ -394,15 +398,15 @@ mod tests {
         }
     }
 
-    fn without_workers(max_pending: u64) -> Arc<Host> {
-        let engine = Engine::new(Scheduler::new(config(), 0), None, None);
+    fn without_workers(most_pending: Amount) -> Arc<Host> {
+        let engine = Engine::new(Scheduler::new(config(), 0), None, None, most_pending);
         let (hub, _) = Hub::create(0).unwrap();
-        Host::new(engine, hub, max_pending, TaskOptions::default(), "test").unwrap()
+        Host::new(engine, hub, most_pending != Amount::UNLIMITED, TaskOptions::default(), "test").unwrap()
     }
 
     #[test]
     fn a_leader_that_unwinds_leads_no_longer() {
-        let host = without_workers(u64::MAX);
+        let host = without_workers(Amount::UNLIMITED);
         let was_led = Cell::new(false);
         let ready = || {
             was_led.set(was_led.get() | host.room.is_led());
@@ -417,28 +421,33 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_room_again_and_again_stands_in_the_crowd_once() {
-        let host = without_workers(0);
-        let is_over = AtomicBool::new(false);
+    fn a_turn_that_is_dropped_passes_its_room_on() {
+        let host = without_workers(Amount { items: 1, bytes: u64::MAX });
+        let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
+        let turn = || {
+            let mut turn = Turn::new(&host);
+            turn.draw_for_item(job, None);
+            turn
+        };
+        let soon = || Some(Instant::now() + Duration::from_millis(1));
+        let first = turn();
+        assert!(first.wait(soon(), |_| false, drop), "there is room for it");
+        // One leads and the others follow.
+        let others = [(); 3].map(|()| turn());
+        assert!(others.iter().all(|turn| !turn.wait(soon(), |_| false, drop)));
         thread::scope(|scope| {
-            scope.spawn(|| host.wait(None, || is_over.load(Ordering::Relaxed), drop));
-            while !host.room.is_led() {
-                thread::yield_now();
-            }
-            for _ in 0..20 {
-                assert!(!host.wait_or_room(Some(Instant::now() + Duration::from_millis(1)), || false, drop));
-            }
-            let waiting_submitters = host.supervision().waiting_submitters.len();
-            is_over.store(true, Ordering::Relaxed);
-            host.hub.notify(Sleeper::Caller);
-            assert_eq!(waiting_submitters, 1);
+            let waits = others.map(|turn| scope.spawn(move || turn.wait(None, |_| false, drop)));
+            thread::sleep(Duration::from_millis(10));
+            drop(first);
+            assert!(waits.into_iter().all(|wait| wait.join().unwrap()));
         });
     }
 
-    /// Whoever takes in an outcome has the lock no longer when it hands over the callbacks, and the pool may end meanwhile.
+    /// A thread that takes in an outcome hands over the callbacks after it has released the lock, and the pool may end
+    /// meanwhile.
     #[test]
     fn the_end_waits_for_a_callback_that_is_on_its_way() {
-        let host = without_workers(u64::MAX);
+        let host = without_workers(Amount::UNLIMITED);
         let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
         let completion = CompletionRef::new(&Batch::of_map(&host, job), 0);
         let has_run = Arc::new(AtomicBool::new(false));

@@ -138,7 +138,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.yielded += 1;
             return Some(result);
         }
-        self.next_part(deadline)
+        let result = self.next_part(deadline);
+        self.input.leave_line();
+        result
     }
 
     /// The next result when none is ready.
@@ -182,7 +184,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         loop {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
-            let is_there = if or_room { self.input.wait_or_room(until) } else { self.input.wait(until) };
+            let is_there = if or_room { self.input.wait_for_turn(until, true) } else { self.input.wait(until) };
             let now = Instant::now();
             let MapInput { host, completion, .. } = &self.input;
             if is_there || host.check_owner().is_err() {
@@ -207,16 +209,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let MapInput { host, completion, .. } = &self.input;
-            let (workers, room) = host.look();
-            if completion.has_news() {
+            let (workers, room) = self.input.look();
+            if self.input.completion.has_news() {
                 return Pulled::News;
             }
             if self.input.has_rest() {
-                if room == 0 {
+                self.input.hand_over_rest();
+                if self.input.has_rest() {
                     return Pulled::NoRoom;
                 }
-                self.input.hand_over_rest();
                 continue;
             }
             let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());

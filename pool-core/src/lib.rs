@@ -105,6 +105,7 @@ mod handle;
 mod imap;
 mod pool;
 mod stats;
+mod submit;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -151,6 +152,7 @@ pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
 pub use crate::stats::Stats;
+pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::{Worker, current_worker};

@@ -58,6 +58,8 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
+            let change = record.blocks.take_change();
+            self.note_bytes(change);
             self.counts.settled(items, true);
             self.deferred.progress = true;
         }
@@ -117,13 +119,17 @@ impl Engine {
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
         }
+        let change = record.blocks.take_change();
+        self.note_bytes(change);
         calls
     }
 
     pub(super) fn deliver(&mut self, job: JobId, part: Part) {
         let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
-        let record = self.scheduler.record_mut(job);
-        let Some(delivered) = record.and_then(|record| record.deliver(part)) else { return };
+        let Some(record) = self.scheduler.record_mut(job) else { return };
+        let Some(delivered) = record.deliver(part) else { return };
+        let change = record.blocks.take_change();
+        self.note_bytes(change);
         self.deferred.progress = true;
         // As the items of any job that was ended early.
         if failure != Some(ErrorKind::Cancelled) {

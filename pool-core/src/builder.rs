@@ -283,8 +283,7 @@ impl PoolBuilder {
             self.settings.memory_limit,
             most_pending,
         );
-        let is_bounded = most_pending != Amount::UNLIMITED;
-        let host = Host::new(engine, hub, is_bounded, self.defaults, &self.settings.name)?;
+        let host = Host::new(engine, hub, most_pending, self.defaults, &self.settings.name)?;
         let inherited = Inherited::take()?;
         let mut supervisor =
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);

@@ -22,6 +22,7 @@ use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Hub, Sleeper};
 
+use crate::engine::room::Amount;
 use crate::engine::{Deferred, Engine};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
@@ -41,8 +42,9 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     room: Leadership,
     pub(crate) notifier: Arc<Notifier>,
-    /// The pool bounds what may be pending, so a submission may have to wait.
+    /// A limit is set on what may be pending, so a submission may have to wait.
     is_bounded: bool,
+    most_pending: Amount,
     /// TaskOptions of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
@@ -74,7 +76,7 @@ impl Host {
     pub(crate) fn new(
         engine: Engine,
         hub: Hub,
-        is_bounded: bool,
+        most_pending: Amount,
         defaults: TaskOptions,
         name: &str,
     ) -> Result<Arc<Self>> {
@@ -84,7 +86,8 @@ impl Host {
             hub,
             room: Leadership::default(),
             notifier: Notifier::new(name, Arc::clone(&bell)),
-            is_bounded,
+            is_bounded: most_pending != Amount::UNLIMITED,
+            most_pending,
             defaults,
             supervision: Mutex::default(),
             alarm: Alarm::new(),
@@ -382,7 +385,6 @@ mod tests {
 
     use super::turn::Turn;
     use super::*;
-    use crate::engine::room::Amount;
     use crate::handle::AsyncResult;
     use crate::job::batch::{Batch, CompletionRef};
     use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig};
@@ -401,7 +403,7 @@ mod tests {
     fn without_workers(most_pending: Amount) -> Arc<Host> {
         let engine = Engine::new(Scheduler::new(config(), 0), None, None, most_pending);
         let (hub, _) = Hub::create(0).unwrap();
-        Host::new(engine, hub, most_pending != Amount::UNLIMITED, TaskOptions::default(), "test").unwrap()
+        Host::new(engine, hub, most_pending, TaskOptions::default(), "test").unwrap()
     }
 
     #[test]

@@ -29,8 +29,8 @@ const STALL_MAX: Duration = Duration::from_secs(1);
 /// that has come is handed out before the input's next item is pulled: so an input may depend on earlier results. Its
 /// `next` should not block until a result comes, though: no result is handed out while it blocks.
 ///
-/// At most 4096 items are out: pulled, and their results not handed out. They are fewer if the input is slow (twice as many
-/// as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
+/// At most 4096 items are out: pulled, and their results not handed out; [`Task::prefetch`] sets another number. They are
+/// fewer if the input is slow (twice as many as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
 /// (but always as many as there are workers).
 ///
 /// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
@@ -115,11 +115,12 @@ enum Pulled {
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
-    fn new(input: MapInput<T, I>, is_ordered: bool) -> Self {
+    fn new(input: MapInput<T, I>, is_ordered: bool, prefetch: Option<usize>) -> Self {
+        let pool_bytes = input.host.max_pending_bytes();
         LazyMap {
             input,
             is_ordered,
-            window: Window::new(T::output_size()),
+            window: Window::new(T::output_size()).with_limits(prefetch, pool_bytes),
             ready: VecDeque::new(),
             ready_bytes: 0,
             parts: Vec::new(),
@@ -328,8 +329,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 macro_rules! iterators {
     ($($name:ident, $method:literal, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            pub(crate) fn new(input: MapInput<T, I>) -> Self {
-                $name(LazyMap::new(input, $is_ordered))
+            pub(crate) fn new(input: MapInput<T, I>, prefetch: Option<usize>) -> Self {
+                $name(LazyMap::new(input, $is_ordered, prefetch))
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the

@@ -44,7 +44,6 @@ use crate::scheduler::JobSpec;
 /// ```
 #[must_use = "it submits nothing unless it is awaited"]
 pub struct Submit<R> {
-    host: Arc<Host>,
     turn: Turn,
     /// `None` once it has been submitted.
     call: Option<Call>,
@@ -61,7 +60,7 @@ impl<R> Submit<R> {
             Ok((call, spec)) => (Some(call), spec, None),
             Err(error) => (None, JobSpec::default(), Some(error)),
         };
-        Submit { host: Arc::clone(host), turn: Turn::new(host), call, spec, refused, collect }
+        Submit { turn: Turn::new(host), call, spec, refused, collect }
     }
 }
 
@@ -69,8 +68,8 @@ impl<R> Future for Submit<R> {
     type Output = Result<AsyncResult<R>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Submit { host, turn, call, spec, refused, collect } = &mut *self;
-        if let Err(error) = host.check_owner() {
+        let Submit { turn, call, spec, refused, collect } = &mut *self;
+        if let Err(error) = turn.check_owner() {
             return Poll::Ready(Err(error));
         }
         if let Some(error) = refused.take() {

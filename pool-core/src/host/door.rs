@@ -86,6 +86,11 @@ impl Host {
         })
     }
 
+    /// Bytes of arguments that may be pending.
+    pub(crate) fn max_pending_bytes(&self) -> u64 {
+        self.most_pending.bytes
+    }
+
     /// Whether a submission may have to wait.
     pub(crate) fn is_bounded(&self) -> bool {
         self.is_bounded

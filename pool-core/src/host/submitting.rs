@@ -34,6 +34,10 @@ impl Host {
             let text = "a chunk size must be at least 1, and is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
+        if options.prefetch == Some(0) {
+            let text = "a lazy map must look ahead at least 1 item, and `prefetch` is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
         Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,

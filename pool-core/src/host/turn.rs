@@ -27,6 +27,13 @@ impl Turn {
         Turn { host: Arc::clone(host), ticket: None }
     }
 
+    /// # Errors
+    ///
+    /// `Unsupported` in a copy of the host.
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        self.host.check_owner()
+    }
+
     pub(crate) fn ticket(&mut self) -> &mut Option<Ticket> {
         &mut self.ticket
     }

@@ -98,7 +98,7 @@ static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
     };
     let engine = Engine::new(Scheduler::new(config, 0), None, None, Amount::UNLIMITED);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Host::new(engine, hub, false, TaskOptions::default(), "pool").expect("there is room for a descriptor")
+    Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), "pool").expect("there is room for a descriptor")
 });
 
 /// More would only take longer.

@@ -9,6 +9,8 @@ mod calls;
 mod errors;
 mod jobs;
 mod replies;
+pub(crate) mod room;
+pub(crate) mod watchers;
 mod wording;
 mod worker_handle;
 
@@ -20,6 +22,8 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
+use self::room::{Amount, Room};
+use self::watchers::Watchers;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
@@ -58,6 +62,12 @@ pub(crate) struct Engine {
     /// Why the latest worker could not start.
     cause: Option<Error>,
     accounts: Accounts,
+    room: Room,
+    /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
+    argument_bytes: u64,
+    /// Submissions in line have been told that the pool takes no more.
+    line_knows_end: bool,
+    watchers: Watchers,
     /// A lane may have something new for a worker that sleeps, which must be woken.
     touched: bool,
 }
@@ -67,6 +77,7 @@ impl Engine {
         scheduler: Scheduler<Box<Job>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
+        most_pending: Amount,
     ) -> Self {
         oom_kills::watch();
         Engine {
@@ -78,6 +89,10 @@ impl Engine {
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
+            room: Room::new(most_pending),
+            argument_bytes: 0,
+            line_knows_end: false,
+            watchers: Watchers::default(),
             touched: false,
         }
     }
@@ -313,6 +328,44 @@ impl Engine {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
+    // ---- room ------------------------------------------------------------------------------------------------------
+
+    /// The bytes of a job's pending arguments have changed by so much.
+    #[inline]
+    fn note_bytes(&mut self, change: i64) {
+        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
+    }
+
+    /// The items that are pending, and the bytes of their arguments.
+    #[inline]
+    fn pending(&self) -> Amount {
+        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
+    }
+
+    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
+    #[inline]
+    pub(crate) fn settle_waits(&mut self) {
+        if self.room.has_line() {
+            self.grant_room();
+        }
+        if !self.watchers.is_empty() {
+            self.notify_watchers();
+        }
+    }
+
+    #[cold]
+    fn grant_room(&mut self) {
+        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
+            // Calls will get no room. Maps that are open do, until all of their items have ended.
+            self.accounts.deferred.woken.extend(self.room.wake_all());
+            self.accounts.deferred.progress = true;
+        }
+        let (granted, woken) = self.room.grant(self.pending());
+        self.accounts.deferred.woken.extend(woken);
+        // The leader has no waiter in line: it looks again when it is notified.
+        self.accounts.deferred.progress |= granted;
+    }
+
     // ---- actions ---------------------------------------------------------------------------------------------------
 
     /// Carries out the scheduler's actions.
@@ -411,6 +464,7 @@ impl Engine {
         record.finish(rest, |waiters| {
             self.accounts.finish_job(waiters);
         });
+        self.note_bytes(record.blocks.take_change());
         self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }

@@ -122,7 +122,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     }
     let mut deserializer = Deserializer::new(whole, Some(Box::new(Watched::new(whole))));
     // That it can be read has been seen.
-    let _ = T::deserialize(&mut deserializer);
+    confirm::discard(|| T::deserialize(&mut deserializer));
     let read = deserializer.watch.unwrap_or_else(|| Box::new(Watched::new(whole)));
     judge(std::any::type_name::<T>(), doubts, *read, written, (bytes, out.written()))
 }

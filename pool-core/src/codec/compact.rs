@@ -189,7 +189,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
         read: &|enums| {
             let mut deserializer = Deserializer::new(whole, Watched::new(whole, enums));
             // That it can be read has been seen, but an enum refuses the index by which it is asked.
-            let _ = T::deserialize(&mut deserializer);
+            confirm::discard(|| T::deserialize(&mut deserializer));
             deserializer.watch
         },
         write: &|out| write_value(value, out).ok(),

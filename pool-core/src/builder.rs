@@ -1,4 +1,7 @@
-//! How a pool is to be.
+//! Pool configuration: the options, their checks, and the making of a pool. Options that limit something are in a file of
+//! their own.
+
+mod limits;
 
 use std::sync::Arc;
 use std::thread;
@@ -8,17 +11,18 @@ use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
 use crate::caller::arguments::encode_one;
-use crate::caller::outcome;
+use crate::caller::initializer::{self, Success};
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::host::supervisor::Supervisor;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
-use crate::pool::Pool;
-use crate::scheduler::{Scheduler, SchedulerConfig, nanos};
+use crate::pool::{Pool, check_workers};
+use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
+use crate::units::nanos;
 use crate::worker::limits::WorkerLimits;
 
 /// Sets a pool up; from [`Pool::builder`].
@@ -64,19 +68,43 @@ pub struct PoolBuilder {
     settings: WorkerLimits,
 }
 
-/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of shared memory if it has much to do.
-const WORKERS_MAX: usize = 4096;
-
-/// Segments of the arena, 2 MiB: twice a CPU's second cache, so that what is written there anew has left the worker's, see
-/// `lane`. Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
+/// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the worker's
+/// cache (the reason stands in `lane`). Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
 /// with 2 and with 4.
 const ARENA_SEGMENTS: u32 = 32;
 
-/// Bytes of a name that fit into a process's.
+/// Bytes of a pool's name. The kernel keeps 15 bytes of a process's name, and five are for the worker's number.
 const NAME_BYTES_MAX: usize = 10;
 
+impl Pool {
+    /// A pool of so many workers, from 1 to 4096, and otherwise the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// assert_eq!(Pool::new(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok(()) }
+    /// ```
+    pub fn new(workers: usize) -> Result<Pool> {
+        Pool::builder().workers(workers).build()
+    }
+
+    /// The options of a pool, to be set one by one; see [`PoolBuilder`].
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 impl PoolBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
@@ -90,14 +118,36 @@ impl PoolBuilder {
         }
     }
 
-    /// How many worker processes there are, from 1 to 4096.
+    /// The number of worker processes, from 1 to 4096. Unless set: as many as CPUs that this process may use.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(3).build()?;
+    /// assert_eq!(pool.worker_pids().len(), 3);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "processes")]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// How worker processes come to be.
+    /// The way in which worker processes are made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(1).start_method(StartMethod::Spawn).build()?;
+    /// assert_eq!(pool.apply(square::Task, 3)?, 9);
+    /// # Ok(()) }
+    /// ```
     #[doc(alias = "context")]
     pub fn start_method(mut self, method: StartMethod) -> Self {
         self.start_method = method;
@@ -107,12 +157,13 @@ impl PoolBuilder {
     /// A task that each worker runs once, before anything else. It returns `()`, or a `Result<(), E>`.
     ///
     /// If it fails, panics or dies, or takes longer than its own [`timeout`](Task::timeout), the worker is started
-    /// again, later and later, [`restart_limit`](PoolBuilder::restart_limit) times in a row; if the last of these fails,
-    /// too, the pool is [`Broken`](ErrorKind::Broken), with that message.
+    /// again, after longer and longer pauses, [`restart_limit`](PoolBuilder::restart_limit) times in a row. If the last of
+    /// these fails, too, the pool is [`Broken`](ErrorKind::Broken), with that message.
     ///
-    /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) are not for
-    /// initializers, and its own options other than the time limit have no effect. One without a time limit of its own
-    /// that never ends holds up all jobs: `prepare::Task.timeout(d)` gives it one.
+    /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) do not apply to it, and
+    /// its own options other than the time limit have no effect. An initializer without a time limit that never ends
+    /// holds up all jobs; `prepare::Task.timeout(d)` gives it one. Arguments that cannot be encoded are an error of
+    /// [`build`](PoolBuilder::build).
     ///
     /// # Examples
     ///
@@ -134,98 +185,78 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
-        let initializer = || {
+        let checked = || {
             Ok(Initializer {
                 task: T::entry().index(),
-                name: format!("{}::{}", T::entry().module(), T::entry().name()),
+                name: T::entry().path(),
                 args: encode_one::<T>(&args)?.into_vec().into(),
-                timeout: task.options().timeout_ns(T::entry())?,
-                check: |bytes| outcome::init::<T>(bytes),
+                timeout: task.options().timeout_ns().map_err(|error| error.of_task(T::entry().path()))?,
+                check: |bytes| initializer::check::<T>(bytes),
             })
         };
-        self.initializer = Some(initializer());
+        self.initializer = Some(checked());
         self
     }
 
-    /// After so many items, at least 1, a worker is replaced by a fresh process. No item is lost by that. With 1, no task
-    /// ever sees what another has left behind.
-    #[doc(alias = "maxtasksperchild")]
-    pub fn max_tasks_per_worker(mut self, items: u64) -> Self {
-        self.max_tasks_per_worker = Some(items);
-        self
-    }
-
-    /// Items that may be pending, at least 1; a submission waits until there are fewer. Bounds the memory of a producer that is
-    /// faster than the workers.
-    pub fn max_pending(mut self, items: usize) -> Self {
-        self.max_pending = Some(items);
-        self
-    }
-
-    /// How many times in a row a worker that failed to start (or whose initializer failed) is started again. If the last
-    /// of these attempts fails, too, the pool is [`Broken`](ErrorKind::Broken): with 0, at the first failure. Workers that
-    /// die later, of their tasks, are always replaced.
-    pub fn restart_limit(mut self, restarts: u32) -> Self {
-        self.restart_limit = restarts;
-        self
-    }
-
-    /// How long an item may run, for tasks that do not say so themselves; see [`Task::timeout`]. It is not for the
-    /// initializer. Zero is refused.
-    pub fn task_timeout(mut self, limit: Duration) -> Self {
-        self.defaults.timeout = Some(limit);
-        self
-    }
-
-    /// How many more attempts an item gets whose worker died or was killed by a time limit, for tasks that do not say
-    /// so themselves; see [`Task::retries`].
-    pub fn retries(mut self, retries: u32) -> Self {
-        self.defaults.retries = Some(retries);
-        self
-    }
-
-    /// Bytes that each worker may allocate beyond what it starts with (its private writable memory: RLIMIT_DATA in
-    /// getrlimit(2)). An allocation that goes past it fails, and a task that cannot do without ends in
-    /// [`MemoryLimit`](ErrorKind::MemoryLimit).
-    pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.memory_limit = Some(bytes);
-        self
-    }
-
-    /// A worker whose resident memory has grown by more than so many bytes since it started is replaced by a fresh
-    /// process, between two jobs: for tasks that leak. No item is lost by that. Memory that it starts with, as with
-    /// [`StartMethod::Fork`] all of the host's, does not count.
-    pub fn max_worker_rss(mut self, bytes: u64) -> Self {
-        self.settings.max_rss = Some(bytes);
-        self
-    }
-
-    /// A worker that has had nothing to do for so long leaves, and comes back when there is work. A pool that is seldom
-    /// used costs no memory meanwhile.
-    pub fn idle_timeout(mut self, limit: Duration) -> Self {
-        self.idle_timeout = Some(limit);
-        self
-    }
-
-    /// Gives each worker one CPU of those that this process may use, in turn.
+    /// Gives each worker one CPU of those that this process may use, in turn. Unless set, the kernel moves workers as it
+    /// likes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn cpus() -> usize { std::thread::available_parallelism().unwrap().get() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(2).pin_cpus(true).build()?;
+    /// assert_eq!(pool.apply(cpus::Task, ())?, 1);
+    /// # Ok(()) }
+    /// ```
     pub fn pin_cpus(mut self, pin: bool) -> Self {
         self.settings.pin_cpus = pin;
         self
     }
 
-    /// A name for the pool's threads and processes, at most 10 bytes: `ps` shows the worker 3 of `img` as `img-3`.
+    /// A name for the pool's threads and processes, of at most 10 bytes and without a zero byte: `ps` shows worker 3 of
+    /// `img` as `img-3`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn name() -> String { std::fs::read_to_string("/proc/self/comm").unwrap() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(1).name("img").build()?;
+    /// assert_eq!(pool.apply(name::Task, ())?, "img-0\n");
+    /// # Ok(()) }
+    /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.name = name.into();
         self
     }
 
-    /// Makes the pool: all worker processes exist when this returns.
+    /// Makes the pool. All worker processes exist when this returns; their initializers may still run.
     ///
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for an option out of range, [`Encode`](ErrorKind::Encode) for the
-    /// initializer's arguments, [`Unsupported`](ErrorKind::Unsupported) if the start method is of no use here,
+    /// initializer's arguments, [`Unsupported`](ErrorKind::Unsupported) if the start method cannot work in this program,
     /// [`System`](ErrorKind::System) if the system refuses a process or memory. Then nothing is left behind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().build()?;
+    /// assert_eq!(pool.workers(), std::thread::available_parallelism().unwrap().get());
+    /// let error = Pool::builder().workers(0).build().unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    /// # Ok(()) }
+    /// ```
     pub fn build(self) -> Result<Pool> {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
@@ -246,7 +277,7 @@ impl PoolBuilder {
         let mut supervisor =
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);
         supervisor.start()?;
-        // From here on the supervisor ends what it has started when it is dropped or the pool is.
+        // From here on an early return drops the supervisor, which ends the processes that it has started.
         let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.settings.name), move || for_router.route_for_nobody())?;
         let supervisor = spawn(format!("{}-super", self.settings.name), move || supervisor.run());
@@ -269,23 +300,14 @@ impl PoolBuilder {
                 let length = self.settings.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
             }
-            workers => PoolBuilder::check_workers(workers),
+            workers => check_workers(workers),
         }
-    }
-
-    pub(crate) fn check_workers(workers: usize) -> Result<usize> {
-        let text = match workers {
-            0 => "a pool needs at least 1 worker, and 0 were asked for".to_owned(),
-            1..=WORKERS_MAX => return Ok(workers),
-            _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
-        };
-        Err(Error::new(ErrorKind::InvalidInput, text))
     }
 }
 
 fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
     let guarded = move || {
-        // Signals are for the program's own threads.
+        // A signal that the program handles must arrive in one of its own threads.
         let _ = SigSet::all().thread_block();
         body();
     };
@@ -293,22 +315,4 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::J
         .name(name)
         .spawn(guarded)
         .map_err(|error| Error::system("starting a thread of the pool", error))
-}
-
-/// What an [initializer](PoolBuilder::initializer) may return: nothing, or a result whose error can be shown.
-pub trait Success {
-    #[doc(hidden)]
-    fn failure(self) -> Option<String>;
-}
-
-impl Success for () {
-    fn failure(self) -> Option<String> {
-        None
-    }
-}
-
-impl<E: std::fmt::Display> Success for std::result::Result<(), E> {
-    fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
-    }
 }

@@ -1,5 +1,5 @@
-//! One error type, as `std::io::Error`: a [`kind`](Error::kind) to match on, the facts of the case, and a text for
-//! people.
+//! The one error type of the crate. Like `std::io::Error` it has a [`kind`](Error::kind) to match on, the facts of the case,
+//! and a text for people.
 
 mod kind;
 
@@ -14,16 +14,17 @@ use nix::sys::signal::Signal;
 
 pub use self::kind::ErrorKind;
 use crate::process::panic::PanicReport;
-use crate::task::table::Entry;
 use crate::units;
 
 /// The result of a pool's operation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why a job, or an operation of the pool, did not succeed.
+/// The failure of a job, or of an operation of the pool.
 ///
-/// Its text names the task, the item of a map, the worker and what happened. `{:?}`, which `unwrap` and a `main` that
-/// returns it print, is the same text, the fields, and the panic's backtrace if there is one.
+/// Its text names the task, the item of a map, the worker and the cause. `{:?}`, which `unwrap` and a `main` that
+/// returns it print, is the same text, then the fields, then the panic's backtrace if there is one.
+///
+/// # Examples
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -52,8 +53,8 @@ struct Repr {
     attempts: u32,
     ran: Option<Duration>,
     panic: Option<PanicReport>,
-    /// Results, this one's among them, that could not be decoded in the caller's process. Their items had counted as
-    /// successes.
+    /// Results, this one included, that could not be decoded in the caller's process. Their items had been counted as
+    /// successes, so the count is put right by this number.
     undecodable: u32,
     source: Option<std::sync::Arc<dyn StdError + Send + Sync>>,
 }
@@ -85,12 +86,12 @@ impl Error {
         Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
     }
 
-    /// Of memory that could not be shared; `whose` begins with "of" or "for".
+    /// The error of memory that could not be shared; `whose` begins with "of" or "for".
     pub(crate) fn memory(whose: &str, error: pool_ipc::Error) -> Self {
         let doing = format!("shared memory {whose}");
         match error {
             pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
-            pool_ipc::Error::FileLimit { .. } => {
+            pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
                 Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
             }
             _ => Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error),
@@ -103,14 +104,14 @@ impl Error {
         error
     }
 
-    /// Of a worker that a panic has aborted.
+    /// The error of a worker that a panic has aborted.
     pub(crate) fn panicked_to_death(status: ExitStatus, report: PanicReport) -> Self {
         let mut error = Error::worker_died(status, Some(&report.to_string())).with_panic(report);
         error.0.kind = ErrorKind::Panicked;
         error
     }
 
-    /// Of a worker that is gone: by `status`, with the note that it may have left.
+    /// The error of a worker that ended with `status`, and with the note that it may have left.
     pub(crate) fn worker_died(status: ExitStatus, note: Option<&str>) -> Self {
         let mut message = describe_end(status);
         if let Some(note) = note {
@@ -119,20 +120,20 @@ impl Error {
         Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
     }
 
-    /// Of a worker that was killed by a SIGKILL, with the sender as far as it is known.
+    /// The error of a worker that was killed by a SIGKILL; `sender` is as much as is known.
     pub(crate) fn worker_killed(status: ExitStatus, sender: &str) -> Self {
         let message = format!("{}, {sender}", describe_end(status));
         Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
     }
 
-    /// Of a worker that is gone for a cause that its status does not tell.
+    /// The error of a worker that ended for a cause that its status does not tell.
     pub(crate) fn worker_lost(status: ExitStatus, cause: &str) -> Self {
         let mut error = Error::new(ErrorKind::WorkerDied, cause);
         error.0.exit_status = Some(status);
         error
     }
 
-    /// Of a worker that died when an allocation failed.
+    /// The error of a worker that died when an allocation failed.
     pub(crate) fn out_of_memory(status: ExitStatus, limit: Option<u64>) -> Self {
         let limit = limit.map_or_else(|| "a limit".to_owned(), units::size);
         let mut error = Error::worker_died(status, Some(&format!("needed more than {limit}")));
@@ -181,8 +182,8 @@ impl Error {
     }
 
     #[must_use]
-    pub(crate) fn of_task(mut self, task: &Entry) -> Self {
-        self.0.task = Some(format!("{}::{}", task.module(), task.name()));
+    pub(crate) fn of_task(mut self, path: String) -> Self {
+        self.0.task = Some(path);
         self
     }
 
@@ -198,17 +199,17 @@ impl Error {
         self
     }
 
-    /// The same error once more, for the next job that it ends.
+    /// A copy, for the next job that this error ends.
     pub(crate) fn duplicate(&self) -> Self {
         Error(self.0.clone())
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// The task whose call failed, as `module::function`.
+    /// The task whose call failed, as `module::function`. `None` if the failure concerns no task.
     pub fn task(&self) -> Option<&str> {
         self.0.task.as_deref()
     }
@@ -225,7 +226,7 @@ impl Error {
         self.0.item
     }
 
-    /// What the panic said.
+    /// The message of the panic. `None` if the failure is no panic.
     pub fn panic_message(&self) -> Option<&str> {
         self.0.panic.as_ref().map(|panic| panic.message.as_str())
     }
@@ -235,48 +236,94 @@ impl Error {
         self.0.panic.as_ref()?.location.as_deref()
     }
 
-    /// The worker's stack at the panic, if `RUST_BACKTRACE` was set in its environment.
+    /// The worker's stack at the panic, if `RUST_BACKTRACE` was set in its environment. `{:?}` shows it, too.
     pub fn backtrace(&self) -> Option<&str> {
         self.0.panic.as_ref()?.backtrace.as_deref()
     }
 
-    /// How the worker ended: by which signal or with which exit code. After a time limit that is SIGKILL, which the pool
-    /// itself has sent, unless the worker was quicker.
+    /// The signal or exit code that ended the worker. After a time limit that is SIGKILL, sent by the pool itself, unless
+    /// the worker ended before.
     ///
-    /// `None` if the worker lives, if none had a part in the failure, or if nobody waited for its end: a job that is
+    /// `None` if the worker lives, if no worker had a part in the failure, or if its end is not known yet: a job that is
     /// cancelled or terminated fails before its worker is dead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// #[pool_task]
+    /// fn abort() { std::process::abort() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(1)?.apply(abort::Task, ()).unwrap_err();
+    /// assert_eq!(error.exit_status().and_then(|status| status.signal()), Some(6));
+    /// # Ok(()) }
+    /// ```
     pub fn exit_status(&self) -> Option<ExitStatus> {
         self.0.exit_status
     }
 
-    /// How often the item was tried: once, and once more for each of its [`retries`](crate::Task::retries) that was used.
+    /// The number of attempts at the item: one, and one more for each of its [`retries`](crate::Task::retries) that was used.
     ///
-    /// 0 if the error is not about an attempt: a submission that was refused, a wait, a job that was cancelled or ended
+    /// 0 if the error concerns no attempt: a submission that was refused, a wait, a job that was cancelled or ended
     /// with its pool, a result that could not be decoded in the caller's process.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
 
-    /// How long the last attempt ran, if that is known.
+    /// The time that the last attempt ran, if it is known.
     ///
-    /// It is for an item with a time limit, and for any that panicked alone: a call, or the first item of a chunk. For
-    /// others nobody looked at the clock when they began.
+    /// It is known of an item with a time limit, and of an item that panicked and was a call, or the first of its chunk. Of
+    /// others the clock was not read when they began, since that would cost more than short items do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { loop { std::thread::park() } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let limit = Duration::from_millis(50);
+    /// let error = Pool::new(1)?.apply(hang::Task.timeout(limit), ()).unwrap_err();
+    /// assert!(error.ran().is_some_and(|ran| ran >= limit));
+    /// # Ok(()) }
+    /// ```
     pub fn ran(&self) -> Option<Duration> {
         self.0.ran
     }
 
     /// Whether the same call, with the same arguments, may succeed if it is made again in this pool.
     ///
-    /// | kind | retryable | since |
+    /// | kind | retryable | reason |
     /// |---|---|---|
     /// | [`Timeout`](ErrorKind::Timeout) | yes | the job goes on: wait again, do not submit again |
     /// | [`TaskTimeout`](ErrorKind::TaskTimeout), [`WorkerDied`](ErrorKind::WorkerDied), [`MemoryLimit`](ErrorKind::MemoryLimit), [`Protocol`](ErrorKind::Protocol) | yes | the next worker is a fresh one; [`Task::retries`](crate::Task::retries) tries these again |
     /// | [`System`](ErrorKind::System) | yes | the system may have later what it lacked: processes, descriptors, memory |
     /// | [`Panicked`](ErrorKind::Panicked) | no | a function panics of its arguments, as a rule; [`Task::retry_panics`](crate::Task::retry_panics) is for the others |
-    /// | [`Encode`](ErrorKind::Encode), [`Decode`](ErrorKind::Decode), [`TooLarge`](ErrorKind::TooLarge), [`InvalidInput`](ErrorKind::InvalidInput), [`Unsupported`](ErrorKind::Unsupported) | no | the same will be wrong with it |
-    /// | [`Cancelled`](ErrorKind::Cancelled) | no | somebody wanted it so |
+    /// | [`Encode`](ErrorKind::Encode), [`Decode`](ErrorKind::Decode), [`TooLarge`](ErrorKind::TooLarge), [`InvalidInput`](ErrorKind::InvalidInput), [`Unsupported`](ErrorKind::Unsupported) | no | the same would be wrong again |
+    /// | [`Cancelled`](ErrorKind::Cancelled) | no | the program asked for it |
     /// | [`Closed`](ErrorKind::Closed), [`Terminated`](ErrorKind::Terminated), [`Broken`](ErrorKind::Broken) | no | this pool takes no more jobs |
     /// | [`Running`](ErrorKind::Running) | no | close or terminate the pool first |
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn exit() { std::process::exit(1) }
+    ///
+    /// #[pool_task]
+    /// fn fail() { panic!("on purpose") }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert!(pool.apply(exit::Task, ()).unwrap_err().is_retryable());
+    /// assert!(!pool.apply(fail::Task, ()).unwrap_err().is_retryable());
+    /// # Ok(()) }
+    /// ```
     pub fn is_retryable(&self) -> bool {
         self.0.kind.is_retryable()
     }
@@ -314,7 +361,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Repr { kind, task, item, worker_pid, exit_status, attempts, ran, panic, source, .. } = &*self.0;
         write!(f, "{self}")?;
-        // Without a name it begins with the space before the brace.
+        // An empty name makes the text begin with the space before the brace.
         let mut fields = f.debug_struct("");
         fields.field("kind", kind);
         if let Some(task) = task {
@@ -335,7 +382,7 @@ impl fmt::Debug for Error {
         if let Some(ran) = ran {
             fields.field("ran", ran);
         }
-        // One of the pool's own is part of the sentence.
+        // A source that is an error of this crate is part of the sentence already.
         if let Some(source) = source.as_ref().filter(|source| !source.is::<Error>()) {
             fields.field("source", source);
         }
@@ -353,7 +400,20 @@ impl StdError for Error {
     }
 }
 
-/// For functions that return `io::Result`; `io::Error::get_ref` finds the pool's error in it.
+/// For functions that return `io::Result`; `io::Error::get_ref` gives the pool's error back.
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// fn serve() -> std::io::Result<()> {
+///     Pool::builder().workers(0).build()?;
+///     Ok(())
+/// }
+///
+/// # fn main() {
+/// assert_eq!(serve().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+/// # }
+/// ```
 ///
 /// | kind | kind of the `io::Error` |
 /// |---|---|

@@ -1,32 +1,33 @@
 //! The handle of a job that was submitted without waiting.
 
+pub(crate) mod several;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Host;
-use crate::host::notifier::{Job, run_in_copy};
+use crate::host::notifier::run_in_copy;
 use crate::job::batch::CompletionRef;
 use crate::job::completion::Completion;
-use crate::job::waiters::{CompletionQueue, Waiter};
+use crate::job::owner::Owner;
+use crate::job::waiters::Waiter;
 use crate::units;
 
-/// The outcome of a job, some day: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole list
-/// ([`Pool::map_async`](crate::Pool::map_async)).
+/// The handle of a job whose outcome is still to come: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of
+/// a whole map ([`Pool::map_async`](crate::Pool::map_async)).
 ///
-/// It always completes: in a value, or in an [`Error`] that says why there is none. That holds for a worker that dies,
+/// It always completes, with a value or with an [`Error`] that says why there is none. That holds for a worker that dies,
 /// a pool that is terminated, and a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
 ///
-/// Any number of threads may wait for it, beside the task that awaits it. In a process that the host forks it is of no
-/// use: there each outcome is an [`ErrorKind::Unsupported`] error, at once.
+/// Any number of threads may wait for it, beside the task that awaits it. In a process that the host forks, each outcome
+/// is an [`ErrorKind::Unsupported`] error, at once.
 ///
-/// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`], for any executor. Its
-/// waker is woken in a thread of the pool that is there for the user's code alone, so it may panic, block, use the pool
-/// or drop it:
+/// Dropping it does not stop the job; [`cancel`](AsyncResult::cancel) does. It is a [`Future`] for any executor. Its
+/// waker is woken in a thread of the pool that runs nothing but the user's code, so a waker may panic, block, use the
+/// pool or drop it:
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -43,7 +44,7 @@ use crate::units;
 #[must_use = "dropping it loses the outcome, though the job goes on"]
 pub struct AsyncResult<R> {
     completion: CompletionRef,
-    /// Makes the value of what the completion holds when it is finished; gone when it has.
+    /// Decodes the outcome of a finished completion; `None` once the outcome has been taken.
     collect: Option<fn(&Completion) -> Result<R>>,
 }
 
@@ -52,15 +53,15 @@ impl<R> AsyncResult<R> {
         AsyncResult { completion, collect: Some(collect) }
     }
 
-    fn host(&self) -> &Arc<Host> {
-        self.completion.host()
+    fn owner(&self) -> &dyn Owner {
+        self.completion.owner()
     }
 
-    /// Whether this is the host, and not a copy of it. There the locks of the pool may be held for good, by threads that
-    /// the copy does not have.
+    /// Whether this process is the host and not a forked copy. In a copy the pool's locks may be held for ever, by threads
+    /// that the copy does not have.
     #[inline]
     fn is_here(&self) -> bool {
-        self.host().owner.is_here()
+        self.owner().check_owner().is_ok()
     }
 
     /// Waits for the outcome and returns it.
@@ -83,7 +84,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         self.wait_until(None);
         self.collect()
     }
@@ -110,7 +111,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -120,37 +121,87 @@ impl<R> AsyncResult<R> {
         self.collect_and_stay()
     }
 
-    /// Waits for the outcome.
+    /// Waits for the outcome, and leaves it for [`get`](AsyncResult::get).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(square::Task, 3)?;
+    /// job.wait();
+    /// assert!(job.ready());
+    /// assert_eq!(job.get()?, 9);
+    /// # Ok(()) }
+    /// ```
     pub fn wait(&self) {
         self.wait_until(None);
     }
 
-    /// Waits for the outcome for at most `limit`; whether there is one.
+    /// Waits for the outcome for at most `limit`, and returns whether there is one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { loop { std::thread::park() } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(hang::Task, ())?;
+    /// if !job.wait_timeout(Duration::from_millis(10)) {
+    ///     job.cancel();
+    /// }
+    /// assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn wait_timeout(&self, limit: Duration) -> bool {
-        // A limit that no clock can hold is none.
+        // A limit too large for the clock means no limit.
         self.wait_until(Instant::now().checked_add(limit))
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.completion.is_finished() {
+            return true;
+        }
         let mut is_registered = false;
-        let register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
-        let is_finished = self.host().wait(deadline, || self.completion.is_finished(), register);
+        let mut register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
+        let is_finished = self.owner().wait(deadline, &mut || self.completion.is_finished(), &mut register);
         if is_registered && !is_finished {
             self.completion.forget_this_thread();
         }
         is_finished
     }
 
-    /// Whether there is an outcome.
+    /// Whether there is an outcome. It does not wait.
     #[must_use]
     pub fn ready(&self) -> bool {
         self.completion.is_finished()
     }
 
-    /// Whether the outcome is a value; `None` while there is none, and in a process that the host has forked.
+    /// Whether the outcome is a value; `None` while there is no outcome, and in a process that the host has forked.
     ///
-    /// The value is decoded for that, once more than for [`get`](AsyncResult::get): one that cannot be is none.
+    /// The value is decoded for this answer, and again by [`get`](AsyncResult::get): `true` means that `get` will not fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn half(x: u64) -> u64 { assert!(x % 2 == 0); x / 2 }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(half::Task, 3)?;
+    /// job.wait();
+    /// assert_eq!(job.successful(), Some(false));
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
         let is_value = |collect: fn(&Completion) -> Result<R>| collect(&self.completion.copy()).is_ok();
@@ -158,22 +209,39 @@ impl<R> AsyncResult<R> {
         (self.is_here() && self.ready()).then(is_success)
     }
 
-    /// Ends the job now with [`ErrorKind::Cancelled`], unless it has an outcome: false then.
+    /// Ends the job now with [`ErrorKind::Cancelled`]; returns false if it has an outcome already.
     ///
-    /// What waits is dropped, and what runs is killed, with its worker, which is replaced. Other jobs are not
-    /// disturbed, except that one which this worker began in that very moment may run a second time, elsewhere.
+    /// Items that wait are dropped. An item that runs is killed together with its worker, which is replaced. Other jobs
+    /// are not disturbed, with one exception: an item that this worker began in that very moment may run a second time,
+    /// elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { loop { std::thread::park() } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(hang::Task, ())?;
+    /// assert!(job.cancel());
+    /// assert!(!job.cancel(), "it has an outcome now");
+    /// assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// # Ok(()) }
+    /// ```
     pub fn cancel(&self) -> bool {
         !self.ready()
-            && self.host().check_owner().is_ok()
-            && self.host().with(|engine| engine.cancel(self.completion.job(), self.completion.call()))
+            && self.owner().check_owner().is_ok()
+            && self.owner().cancel(self.completion.job(), self.completion.call())
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
     ///
-    /// It runs in a thread that is there for the user's code alone. It may take its time, block, panic, use the pool, drop
-    /// it, or wait for another callback: as many threads are made as there are callbacks that block, up to what the system
-    /// allows (`ulimit -u`, the control group's `pids.max`, `kernel.threads-max`, half of `vm.max_map_count`). Beyond
-    /// that, callbacks wait until a thread is free.
+    /// It runs in a thread of the pool that runs nothing but the user's code. It may take its time, block, panic, use the
+    /// pool, drop it, or wait for another callback: as many threads are made as there are callbacks that block, up to the
+    /// system's limits (`ulimit -u`, the control group's `pids.max`, `kernel.threads-max`, half of `vm.max_map_count`).
+    /// Beyond that, callbacks wait until a thread is free. The result is decoded in that thread, too.
     ///
     /// [`Pool::join`](crate::Pool::join) and dropping the pool wait until all callbacks have returned, unless they are
     /// called in a callback or a waker. In a process that the host has forked, the callback gets an
@@ -198,14 +266,14 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
-        self.host().notifier.expect_callback();
+        self.owner().expect_callback();
         let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
-            self.host().notifier.push(vec![Job::Call(run)]);
+            self.owner().run_callback(run);
         }
     }
 
@@ -228,14 +296,14 @@ impl<R> AsyncResult<R> {
 fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
     let result = collect.ok_or_else(taken).and_then(|collect| collect(completion));
-    result.inspect_err(|error| completion.host().note_undecodable(error.undecodable()))
+    result.inspect_err(|error| completion.owner().note_undecodable(error.undecodable()))
 }
 
-/// What nobody will take makes room, though other completions of the batch may stay.
+/// Frees the memory of an outcome that nobody will take, though other completions of the batch may stay.
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
         if !self.is_here() {
-            // Another thread may have been changing the completion when this copy was made, so it is never taken apart here.
+            // Another thread may have been changing the completion when this copy was made, so the copy never frees it.
             std::mem::forget(self.completion.clone());
         } else if self.collect.is_some() {
             self.completion.abandon();
@@ -247,7 +315,7 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return Poll::Ready(Err(error));
         }
         if self.completion.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
@@ -259,129 +327,3 @@ impl<R> fmt::Debug for AsyncResult<R> {
         f.debug_struct("AsyncResult").field("ready", &self.ready()).finish_non_exhaustive()
     }
 }
-
-/// Waits until one of the jobs has an outcome, for at most `limit`, and returns its index.
-///
-/// `None` if the limit comes first, if there are no jobs, or in a process that the host has forked. Of several, it is the first. The jobs may be of different
-/// pools only if their number is small: each pool is then looked at in turn.
-///
-/// # Examples
-///
-/// ```
-/// use pool_core::prelude::*;
-///
-/// #[pool_task]
-/// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
-///
-/// # fn main() -> pool_core::Result<()> {
-/// let pool = Pool::new(2)?;
-/// let jobs = [pool.apply_async(nap::Task, 30_000)?, pool.apply_async(nap::Task, 1)?];
-/// assert_eq!(pool_core::wait_any(&jobs, None), Some(1));
-/// # Ok(()) }
-/// ```
-#[doc(alias = "wait")]
-pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
-    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
-    let find = || jobs.iter().position(AsyncResult::ready);
-    let host = jobs.first()?.host();
-    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.host(), host));
-    let (queue, mut is_registered) = (Arc::<CompletionQueue>::default(), false);
-    while find().is_none() {
-        // The leader of one pool does not hear of another's replies, so it looks up from time to time.
-        let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
-        let until = [deadline, glance].into_iter().flatten().min();
-        let register = |thread| {
-            queue.set_thread(thread);
-            if !std::mem::replace(&mut is_registered, true) {
-                register_all(jobs.iter(), &queue);
-            }
-        };
-        host.wait(until, || find().is_some(), register);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || host.check_owner().is_err() {
-            break;
-        }
-    }
-    if is_registered {
-        jobs.iter().filter(|job| !job.ready()).for_each(|job| job.completion.forget(&queue));
-    }
-    find()
-}
-
-/// Has the jobs' numbers pushed as they end.
-fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, queue: &Arc<CompletionQueue>) {
-    for (index, job) in jobs.enumerate() {
-        if job.is_here() && job.completion.set_waiter(Waiter::OneOf(Arc::clone(queue), index)).is_err() {
-            queue.push(index);
-        }
-    }
-}
-
-/// Iterates over the outcomes of the jobs as they come, each with the job's index.
-///
-/// # Examples
-///
-/// ```
-/// use pool_core::prelude::*;
-///
-/// #[pool_task]
-/// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
-///
-/// # fn main() -> pool_core::Result<()> {
-/// let pool = Pool::new(2)?;
-/// let jobs = [pool.apply_async(nap::Task, 300)?, pool.apply_async(nap::Task, 1)?];
-/// let order: Vec<usize> = pool_core::as_completed(jobs).map(|(index, _)| index).collect();
-/// assert_eq!(order, [1, 0]);
-/// # Ok(()) }
-/// ```
-pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsCompleted<R> {
-    let queue = Arc::new(CompletionQueue::default());
-    let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
-    register_all(jobs.iter().flatten(), &queue);
-    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.host()));
-    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
-    AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, queue }
-}
-
-/// Iterator over outcomes in the order in which they come; made by [`as_completed`].
-#[derive(Debug)]
-#[must_use = "iterators do nothing unless consumed"]
-pub struct AsCompleted<R> {
-    jobs: Vec<Option<AsyncResult<R>>>,
-    left: usize,
-    /// All jobs before this one have been handed out.
-    first: usize,
-    is_one_pool: bool,
-    queue: Arc<CompletionQueue>,
-}
-
-impl<R> Iterator for AsCompleted<R> {
-    type Item = (usize, Result<R>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
-            let job = self.jobs[self.first].as_ref()?;
-            if let Err(error) = job.host().check_owner() {
-                self.left -= 1;
-                self.jobs[self.first] = None;
-                return Some((self.first, Err(error)));
-            }
-            if let Some(index) = self.queue.pop() {
-                self.left -= 1;
-                return self.jobs[index].take().map(|job| (index, job.get()));
-            }
-            // Whoever leads in one pool does not hear of another's replies, so it looks up from time to time.
-            let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
-            job.host().wait(glance, || !self.queue.is_empty(), |thread| self.queue.set_thread(thread));
-        }
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<R> ExactSizeIterator for AsCompleted<R> {}
-
-/// How often other pools than the one that is waited in are looked at.
-const GLANCE: Duration = Duration::from_millis(5);

@@ -12,73 +12,112 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::completion::Part;
 use crate::task::Task;
 
-/// An input that has not yielded enough for so long is slow.
+/// An input is slow if its block takes longer than this to fill.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// How long a call that is to wait for nothing may pull input, if no item is out.
+/// The time for which a call with a limit of zero may pull input, if no item is out.
 const GLANCE: Duration = Duration::from_micros(100);
 
-/// A result that does not come for so long may be held back by its worker, which publishes it together with later ones. It
-/// is looked for after this time, and then after longer and longer ones.
+/// A worker publishes several results together, so a result that does not come may be held back by a later item that takes
+/// long. The host then takes it out of the worker's memory: first after this time, then after longer and longer times.
 const STALL_MIN: Duration = Duration::from_millis(10);
 const STALL_MAX: Duration = Duration::from_secs(1);
 
 /// Results in the order of the input; made by [`Pool::imap`](crate::Pool::imap).
 ///
-/// The input is pulled while results are waited for, in the thread that iterates. Making the iterator pulls nothing, and
-/// a result that the pool has goes before the input's next item: so an input may depend on results. Its `next` should
-/// not block for them, though: as long as it does, the results that come meanwhile wait, too.
+/// The thread that iterates pulls the input, while it waits for results. Making the iterator pulls nothing, and a result
+/// that has come is handed out before the input's next item is pulled: so an input may depend on earlier results. Its
+/// `next` should not block until a result comes, though: no result is handed out while it blocks.
 ///
-/// At most 4096 items are pulled ahead; if the input is slow, no more than twice as many as there are workers; and no more
-/// than make 64 MiB of arguments and results, by the sizes of the results so far, but always as many as there are workers.
+/// At most 4096 items are out: pulled, and their results not handed out. They are fewer if the input is slow (twice as many
+/// as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
+/// (but always as many as there are workers).
 ///
 /// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
-/// and is not done is an `Err`; if the rest of the input was not pulled, there is one at least. Dropping the iterator
-/// drops what no worker has begun.
+/// and is not done is an `Err`, and a rest of the input that was not pulled is one more. Dropping the iterator drops the
+/// items that no worker has begun.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn half(x: u64) -> u64 { assert!(x % 2 == 0, "odd"); x / 2 }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(2)?;
+/// let mut failures = Vec::new();
+/// let mut halves = Vec::new();
+/// for result in pool.imap(half::Task, 0..6)? {
+///     match result {
+///         Ok(half) => halves.push(half),
+///         Err(error) => failures.extend(error.item()),
+///     }
+/// }
+/// assert_eq!((halves, failures), (vec![0, 1, 2], vec![1, 3, 5]));
+/// # Ok(()) }
+/// ```
 #[must_use = "dropping it cancels what has not begun"]
 pub struct Imap<T: Task, I>(LazyMap<T, I>);
 
 /// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// Otherwise as [`Imap`].
+/// Otherwise as [`Imap`]. An [`Error`] names its item; for values that are wanted with their item, let the task return it.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(2)?;
+/// let order: Vec<u64> = pool.imap_unordered(nap::Task, [500, 1])?.collect::<Result<_, _>>()?;
+/// assert_eq!(order, [1, 500]);
+/// # Ok(()) }
+/// ```
 #[must_use = "dropping it cancels what has not begun"]
 pub struct ImapUnordered<T: Task, I>(LazyMap<T, I>);
 
 struct LazyMap<T: Task, I> {
-    feed: MapInput<T, I>,
+    input: MapInput<T, I>,
     is_ordered: bool,
     window: Window,
-    /// Decoded results, all of one part, and the bytes of it.
+    /// Decoded results of one part.
     ready: VecDeque<Result<T::Output>>,
+    /// Bytes of that part.
     ready_bytes: usize,
-    /// Parts that are not decoded: they wait for those before them, or for the results that are ready.
+    /// Parts that are not decoded: they wait for those before them, or until the results that are ready are handed out.
     parts: Vec<Part>,
-    /// When workers are asked for what they hold back, and how long after the time before.
+    /// When the host next looks for results that workers hold back, and the pause before that look.
     stall: Option<(Instant, Duration)>,
     /// Items decoded.
     decoded: u64,
-    /// Which these are, if they come in any order.
+    /// The items decoded, if they come in any order.
     arrived: Ranges,
     /// Items handed out.
     yielded: u64,
     has_ended: bool,
-    /// The input takes its time, so it is asked only for what keeps the workers busy.
+    /// The input is slow, so only as many items are pulled as keep the workers busy.
     is_slow: bool,
 }
 
-/// Why no input is pulled any more.
+/// Why pulling stopped.
 enum Pulled {
-    /// There is something to hand out, or never will be.
+    /// A result has come, or the job has ended.
     News,
     Enough,
-    /// More items must not be pending.
+    /// The pool's `max_pending` allows no more.
     NoRoom,
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
-    fn new(feed: MapInput<T, I>, is_ordered: bool) -> Self {
+    fn new(input: MapInput<T, I>, is_ordered: bool) -> Self {
         LazyMap {
-            feed,
+            input,
             is_ordered,
             window: Window::new(T::output_size()),
             ready: VecDeque::new(),
@@ -105,13 +144,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     /// The next result when none is ready.
     fn next_part(&mut self, deadline: Option<Instant>) -> Option<Result<T::Output>> {
         while !self.has_ended {
-            // Before the look at what there is: nothing comes after it.
-            let is_finished = self.feed.completion.is_finished();
+            // Asked before the results are looked at: if it is finished now, that look sees all of them.
+            let is_finished = self.input.completion.is_finished();
             self.take_in();
             if !self.ready.is_empty() {
                 break;
             }
-            if let Err(error) = self.feed.host.check_owner() {
+            if let Err(error) = self.input.host.check_owner() {
                 self.has_ended = true;
                 return Some(Err(error));
             }
@@ -124,7 +163,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 Pulled::Enough => self.wait(deadline, false),
                 Pulled::NoRoom => self.wait(deadline, true),
             };
-            if !is_there && self.feed.host.check_owner().is_ok() {
+            if !is_there && self.input.host.check_owner().is_ok() {
                 let text = "no result yet; the next call will wait for the same item";
                 return Some(Err(Error::new(ErrorKind::Timeout, text)));
             }
@@ -132,27 +171,27 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         let result = self.ready.pop_front();
         match result {
             Some(_) => self.yielded += 1,
-            None => self.feed.resume_panic(),
+            None => self.input.resume_panic(),
         }
         result
     }
 
-    /// Waits for a result, or for room; false if the deadline comes first. If it takes long, it looks whether workers have
-    /// results that they publish only with that of the item that they are at.
+    /// Waits for a result, or for room; false if the deadline comes first. If it takes long, it takes results that workers
+    /// have finished and hold back.
     fn wait(&mut self, deadline: Option<Instant>, or_room: bool) -> bool {
         loop {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
-            let is_there = if or_room { self.feed.wait_or_room(until) } else { self.feed.wait(until) };
+            let is_there = if or_room { self.input.wait_or_room(until) } else { self.input.wait(until) };
             let now = Instant::now();
-            let MapInput { host, completion, .. } = &self.feed;
+            let MapInput { host, completion, .. } = &self.input;
             if is_there || host.check_owner().is_err() {
                 return is_there;
             }
             if now >= look_at {
                 let pause = (2 * pause).min(STALL_MAX);
                 self.stall = Some((now + pause, pause));
-                host.with(|engine| engine.take_finished(completion.job()));
+                host.take_finished(completion.job());
                 if completion.has_news() {
                     return true;
                 }
@@ -163,29 +202,26 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         }
     }
 
-    /// Pulls input until there is something to hand out, or enough is out, or the deadline has come. If nothing is out,
-    /// it pulls something in any case, since otherwise nothing would ever come.
+    /// Pulls input until a result has come, or enough is out, or the deadline has passed. If nothing is out it pulls at
+    /// least one item, since otherwise no result would ever come.
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let MapInput { host, completion, .. } = &self.feed;
-            let (workers, room) = host.with(|engine| {
-                engine.route_news();
-                (engine.scheduler.workers() as u64, host.room(engine))
-            });
+            let MapInput { host, completion, .. } = &self.input;
+            let (workers, room) = host.look();
             if completion.has_news() {
                 return Pulled::News;
             }
-            if self.feed.has_rest() {
+            if self.input.has_rest() {
                 if room == 0 {
                     return Pulled::NoRoom;
                 }
-                self.feed.hand_over_rest();
+                self.input.hand_over_rest();
                 continue;
             }
-            let wanted = self.window.room(self.feed.pulled() - self.yielded, workers, start.is_some());
+            let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());
             let is_busy = self.is_slow && self.window.out() >= 2 * workers;
-            if self.feed.has_ended() || wanted == 0 || is_busy {
+            if self.input.has_ended() || wanted == 0 || is_busy {
                 return Pulled::Enough;
             }
             if room == 0 {
@@ -205,18 +241,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Pulls one block of at most so many items; true if the input is slow.
     fn pull_block(&mut self, items: u64) -> bool {
-        let (pulled, bytes) = (self.feed.pulled(), self.feed.bytes());
-        let is_slow = self.feed.pull_block(pulled + items);
-        self.window.pulled(self.feed.pulled() - pulled, self.feed.bytes() - bytes);
+        let (pulled, bytes) = (self.input.pulled(), self.input.bytes());
+        let is_slow = self.input.pull_block(pulled + items);
+        self.window.pulled(self.input.pulled() - pulled, self.input.bytes() - bytes);
         is_slow
     }
 
-    /// Takes what has arrived, and decodes the next part. Nothing is ready.
+    /// Takes the parts that have arrived, and decodes the next one. Called when no result is ready.
     fn take_in(&mut self) {
         self.window.handed_out(std::mem::take(&mut self.ready_bytes));
-        if !self.is_next_there() && self.feed.completion.has_news() {
+        if !self.is_next_there() && self.input.completion.has_news() {
             let before = self.parts.len();
-            self.parts.extend(self.feed.completion.take());
+            self.parts.extend(self.input.completion.take());
             for Part { items, values, .. } in &self.parts[before..] {
                 self.window.arrived(u64::from(*items), values.as_ref().ok().map(|bytes| bytes.len()));
             }
@@ -249,17 +285,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             undecodable += result.as_ref().err().map_or(0, Error::undecodable);
             self.ready.push_back(result);
         });
-        self.feed.host.note_undecodable(undecodable);
+        self.input.host.note_undecodable(undecodable);
     }
 
-    /// The job has ended: for items that will never come, there is the reason.
+    /// The job has ended: each item that will never come gets the reason as its error.
     fn end(&mut self) {
-        if !self.feed.has_ended() {
-            // The pool has ended it. Only the input can tell whether that cuts anything off.
-            self.feed.pull_refused();
+        if !self.input.has_ended() {
+            // The pool has ended the job. Only the input can tell whether items are lost by that.
+            self.input.pull_refused();
         }
         self.has_ended = true;
-        let why = self.feed.completion.rest().unwrap_or_else(|| {
+        let why = self.input.completion.rest().unwrap_or_else(|| {
             let text = "the pool was closed and joined before a worker had it; take the results before joining";
             Error::new(ErrorKind::Closed, text)
         });
@@ -272,8 +308,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.decode(part);
         }
         match self.is_ordered {
-            true => self.ready.extend((self.decoded..self.feed.pulled()).map(absent)),
-            false => self.ready.extend(self.arrived.missing(self.feed.pulled()).map(absent)),
+            true => self.ready.extend((self.decoded..self.input.pulled()).map(absent)),
+            false => self.ready.extend(self.arrived.missing(self.input.pulled()).map(absent)),
         }
     }
 
@@ -281,18 +317,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         if self.has_ended {
             return (self.ready.len(), Some(self.ready.len()));
         }
-        let pending = (self.feed.pulled() - self.yielded) as usize;
-        let (_, most) = self.feed.size_hint();
-        // More will come, unless the pool is closed and joined before.
+        let pending = (self.input.pulled() - self.yielded) as usize;
+        let (_, most) = self.input.size_hint();
+        // No lower bound for the input: the pool may be closed and joined before it is pulled.
         (self.ready.len(), most.and_then(|most| most.checked_add(pending)))
     }
 }
 
 macro_rules! iterators {
-    ($($name:ident, $is_ordered:literal;)*) => {$(
+    ($($name:ident, $method:literal, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            pub(crate) fn new(feed: MapInput<T, I>) -> Self {
-                $name(LazyMap::new(feed, $is_ordered))
+            pub(crate) fn new(input: MapInput<T, I>) -> Self {
+                $name(LazyMap::new(input, $is_ordered))
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the
@@ -300,9 +336,25 @@ macro_rules! iterators {
             ///
             /// Input is pulled as long as the limit allows; the pool cannot know how long the input's `next` will take,
             /// and does not interrupt it. A limit of zero only looks: it pulls nothing while an item is out. If none
-            /// is, it pulls what comes within 0.1 ms, but one item at least, so that who always asks so gets all results.
+            /// is, it pulls for 0.1 ms, at least one item, so that repeated calls with a limit of zero get all results.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use pool_core::prelude::*;
+            /// # #[pool_task]
+            /// # fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+            /// # fn main() -> pool_core::Result<()> {
+            /// let pool = Pool::new(1)?;
+            #[doc = concat!("let mut naps = pool.", $method, "(nap::Task, [200])?;")]
+            /// let early = naps.next_timeout(Duration::from_millis(1)).unwrap();
+            /// assert_eq!(early.unwrap_err().kind(), ErrorKind::Timeout);
+            /// assert_eq!(naps.next_timeout(Duration::from_secs(60)).transpose()?, Some(200));
+            /// assert!(naps.next_timeout(Duration::from_secs(60)).is_none());
+            /// # Ok(()) }
+            /// ```
             pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<T::Output>> {
-                // A limit that no clock can hold is none.
+                // A limit too large for the clock means no limit.
                 self.0.next(Instant::now().checked_add(limit))
             }
         }
@@ -328,4 +380,4 @@ macro_rules! iterators {
         }
     )*};
 }
-iterators! { Imap, true; ImapUnordered, false; }
+iterators! { Imap, "imap", true; ImapUnordered, "imap_unordered", false; }

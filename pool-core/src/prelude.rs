@@ -1,4 +1,4 @@
-//! What a program that uses a pool needs: `use pool_core::prelude::*;`.
+//! The names that a program with a pool needs: `use pool_core::prelude::*;`.
 
 pub use std::time::Duration;
 

@@ -13,12 +13,14 @@ pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 pub use crate::hostile;
 pub use crate::task::TaskOptions;
 pub use crate::task::table::{Entry, Info, TASKS};
+pub use crate::worker::chunk::Chunk;
+pub use crate::worker::run::run_chunk;
 pub use linkme;
 pub use serde;
 pub use std::boxed::Box;
 pub use std::vec::Vec;
 
-/// The codecs of the types that can be arguments; what is not among them is refused in these words.
+/// The codecs of the types that can be arguments. The compiler refuses any other type with this message.
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be an argument of a pool task",
     label = "cannot travel to a worker process",
@@ -27,7 +29,7 @@ pub use std::vec::Vec;
 )]
 pub trait Argument<T: ?Sized>: Encode<T> {}
 
-/// The codecs of the types that can be results; what is not among them is refused in these words.
+/// The codecs of the types that can be results. The compiler refuses any other type with this message.
 #[diagnostic::on_unimplemented(
     message = "`{T}` cannot be the result of a pool task",
     label = "cannot travel back from a worker process",
@@ -49,19 +51,19 @@ codecs!(PlainCodec, BlobCodec, SerdeCodec);
 #[cfg(feature = "cbor")]
 codecs!(CborCodec);
 
-/// The check of an argument's type, and the bytes of every such argument if they are always as many.
+/// Checks an argument's type. Returns the encoded size of every value of it, if all have the same size.
 #[inline]
 pub fn argument_size<T: ?Sized>(codec: &dyn Argument<T>) -> Option<usize> {
     codec.size()
 }
 
-/// The check of the result's type, and the bytes of every result if they are always as many.
+/// Checks the result's type. Returns the encoded size of every value of it, if all have the same size.
 #[inline]
 pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
     codec.size()
 }
 
-/// Of a task whose arguments never travel whole.
+/// Decodes arguments that travel as their own memory, for a task whose arguments never do.
 ///
 /// # Errors
 ///
@@ -70,7 +72,7 @@ pub fn not_raw<T>(_: Vec<u8>) -> Result<T, CodecError> {
     Err(CodecError::new("these arguments do not travel as they are"))
 }
 
-/// The bytes of all arguments together.
+/// The encoded size of all arguments together, if each has a fixed size.
 #[inline]
 pub fn total<const N: usize>(sizes: [Option<usize>; N]) -> Option<usize> {
     sizes.into_iter().sum()

@@ -1,5 +1,6 @@
 //! What `#[pool_task]` makes of a function: a [`Task`], its options, and its line in the dispatch table.
 
+pub(crate) mod options;
 pub(crate) mod table;
 
 use std::fmt;
@@ -10,14 +11,13 @@ use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::error::{Error, ErrorKind};
-use crate::scheduler::{Nanos, nanos};
+pub use crate::task::options::TaskOptions;
 use crate::task::table::Entry;
 
 /// A function that a pool can run in a worker process.
 ///
 /// Annotate a function with [`#[pool_task]`](crate::pool_task) and pass its task, `the_function::Task`, to the pool.
-/// TaskOptions ride on the task, so every method of the pool takes them:
+/// Options ride on the task, so every method of the pool takes them:
 ///
 /// ```
 /// use pool_core::prelude::*;
@@ -114,6 +114,20 @@ pub trait Task: Copy + Send + Sync + 'static {
     ///
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
     /// [`ErrorKind::TaskTimeout`]. All else goes on. A limit of zero is an [`ErrorKind::InvalidInput`] error of the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { loop { std::thread::park() } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let error = pool.apply(hang::Task.timeout(Duration::from_millis(50)), ()).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::TaskTimeout);
+    /// # Ok(()) }
+    /// ```
     fn timeout(self, limit: Duration) -> Configured<Self> {
         Configured::new(TaskOptions { timeout: Some(limit), ..self.options() })
     }
@@ -124,14 +138,34 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// nobody. Only what a worker had begun is charged: what was merely sent there runs elsewhere, at once.
     ///
     /// A panic is retried only with [`retry_panics`](Task::retry_panics), and an error that the function returns never.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// /// Dies in each worker's first process.
+    /// #[pool_task]
+    /// fn fragile() -> u32 {
+    ///     let incarnation = pool_core::current_worker().unwrap().incarnation();
+    ///     if incarnation == 0 {
+    ///         std::process::abort();
+    ///     }
+    ///     incarnation
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(fragile::Task.retries(1), ())?, 1);
+    /// # Ok(()) }
+    /// ```
     fn retries(self, retries: u32) -> Configured<Self> {
         Configured::new(TaskOptions { retries: Some(retries), ..self.options() })
     }
 
     /// This task with its [`retries`](Task::retries) used for an item that panics, too.
     ///
-    /// For functions that panic of what passes, such as a server that does not answer. They must be fit to be called
-    /// again in the same process.
+    /// For functions that panic for reasons that pass, such as a server that does not answer. The function is called again
+    /// in the same process, so it must not have left that in a state in which it cannot work.
     ///
     /// ```
     /// use std::sync::atomic::{AtomicU32, Ordering};
@@ -157,6 +191,19 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
     ///
     /// Zero is an [`ErrorKind::InvalidInput`] error of the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn square(x: u64) -> u64 { x * x }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.map(square::Task.chunk_size(2), 0..4)?, [0, 1, 4, 9]);
+    /// # Ok(()) }
+    /// ```
     fn chunk_size(self, items: usize) -> Configured<Self> {
         Configured::new(TaskOptions { chunk_size: Some(items), ..self.options() })
     }
@@ -233,56 +280,5 @@ impl<T: Task> Task for Configured<T> {
     }
     fn options(&self) -> TaskOptions {
         self.options
-    }
-}
-
-/// TaskOptions of a task, as its attribute or a call sets them; what is `None` is the pool's to say.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TaskOptions {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) retries: Option<u32>,
-    pub(crate) retry_panics: bool,
-    pub(crate) chunk_size: Option<usize>,
-}
-
-impl TaskOptions {
-    /// No option set.
-    pub const NONE: TaskOptions = TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None };
-
-    /// With the attribute's `timeout`.
-    #[must_use]
-    pub const fn with_timeout(self, nanoseconds: u64) -> Self {
-        TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
-    }
-
-    /// With the attribute's `retries`.
-    #[must_use]
-    pub const fn with_retries(self, retries: u32) -> Self {
-        TaskOptions { retries: Some(retries), ..self }
-    }
-
-    /// With the attribute's `retry_panics`.
-    #[must_use]
-    pub const fn with_retry_panics(self) -> Self {
-        TaskOptions { retry_panics: true, ..self }
-    }
-
-    /// With the pool's where these say nothing.
-    pub(crate) fn or(self, pool: TaskOptions) -> Self {
-        TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
-    }
-
-    /// The time limit for the scheduler.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a limit of zero.
-    #[inline]
-    pub(crate) fn timeout_ns(&self, task: &Entry) -> crate::Result<Option<Nanos>> {
-        if self.timeout == Some(Duration::ZERO) {
-            let text = "a time limit of zero leaves no time to run";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(task));
-        }
-        Ok(self.timeout.map(nanos))
     }
 }

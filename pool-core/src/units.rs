@@ -1,8 +1,16 @@
-//! Times and sizes as people write them: `2 s`, `100 ms`, `256 MiB`.
+//! Times and sizes: nanoseconds of the clock, and text for people, such as `2 s`, `100 ms`, `256 MiB`.
 
 use std::time::Duration;
 
-/// The time with at most three decimals, rounded up: what is past a limit reads so, too.
+/// Nanoseconds of `CLOCK_MONOTONIC`.
+pub(crate) type Nanos = u64;
+
+/// A limit too large for the clock means no limit.
+pub(crate) fn nanos(limit: Duration) -> Nanos {
+    Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+/// The time with at most three decimals, rounded up, so that a time past a limit does not read as the limit.
 pub(crate) fn time(time: Duration) -> String {
     let ns = time.as_nanos();
     let (unit, name) = match ns {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{self, Command};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, WorkerEnd};
 
@@ -25,7 +25,7 @@ fn main() -> Outcome {
     creation(64 << 10)?;
     creation(256 << 10)?;
     one_thread()?;
-    let awake = Backoff { spins: u32::MAX, yield_for: Duration::ZERO };
+    let awake = Backoff { spins: u32::MAX, ..Backoff::NONE };
     two_processes("awake", awake)?;
     two_processes("default backoff", Backoff::default())?;
     Ok(())
@@ -59,9 +59,9 @@ fn creation(bytes: usize) -> Outcome {
         let mut worker = WorkerEnd::open(&memory).expect("memory");
         let payload = vec![1; bytes - 32];
         let mut out = Vec::new();
-        let _ = host.calls.send(&Header::default(), &payload, 0);
-        let call = worker.calls.peek().expect("sound").expect("sent");
-        worker.calls.copy(&call, &mut out);
+        let _ = host.requests.send(&Header::default(), &payload, 0);
+        let call = worker.requests.peek().expect("sound").expect("sent");
+        worker.requests.copy(&call, &mut out);
         let _ = worker.replies.send(&Header::default(), &payload, 0);
         let reply = host.replies.peek().expect("sound").expect("sent");
         host.replies.copy(&reply, &mut out);
@@ -82,12 +82,12 @@ fn one_thread() -> Result<(), Error> {
     let header = Header::default();
     let record = median(RECORDS, || {
         for _ in 0..RECORDS {
-            host.calls.spare(8)[..8].copy_from_slice(&[1; 8]);
-            host.calls.publish(&header, 8);
-            let record = worker.calls.peek().expect("sound").expect("there");
+            host.requests.spare(8)[..8].copy_from_slice(&[1; 8]);
+            host.requests.publish(&header, 8);
+            let record = worker.requests.peek().expect("sound").expect("there");
             // SAFETY: the host does not touch the bytes until the release below.
-            black_box(unsafe { worker.calls.bytes(&record) });
-            worker.calls.release(&record);
+            black_box(unsafe { worker.requests.bytes(&record) });
+            worker.requests.release(&record);
         }
     });
     let item = median(RECORDS, || (0..RECORDS).for_each(|item| worker.begin_item(item, 8 * item)));
@@ -105,7 +105,7 @@ fn two_processes(name: &str, backoff: Backoff) -> Outcome {
 
     let echo = Header { kind: ECHO, ..Header::default() };
     let round_trip = |host: &mut HostEnd| {
-        let _ = host.calls.send(&echo, &[1; 8], 0);
+        let _ = host.requests.send(&echo, &[1; 8], 0);
         host.wake_worker();
         while !backoff.wait(|| host.replies.has_news()) {}
         let record = host.replies.peek().expect("sound").expect("there");
@@ -116,7 +116,7 @@ fn two_processes(name: &str, backoff: Backoff) -> Outcome {
 
     let mut out = Vec::with_capacity(BLOCK);
     let block = median(BLOCKS, || {
-        let _ = host.calls.send(&Header { kind: FILL, count: BLOCKS, extra: BLOCK as u32, ..echo }, &[], 0);
+        let _ = host.requests.send(&Header { kind: FILL, count: BLOCKS, extra: BLOCK as u32, ..echo }, &[], 0);
         host.wake_worker();
         let mut whole = 0;
         while whole < BLOCKS {
@@ -131,7 +131,7 @@ fn two_processes(name: &str, backoff: Backoff) -> Outcome {
         }
         black_box(&out);
     });
-    let _ = host.calls.send(&Header { kind: STOP, ..echo }, &[], 0);
+    let _ = host.requests.send(&Header { kind: STOP, ..echo }, &[], 0);
     host.wake_worker();
     child.wait()?;
     println!(
@@ -149,8 +149,8 @@ fn worker(spins: u32, lane: [&String; 2]) -> Outcome {
     let mut worker = WorkerEnd::open(&Descriptors { host: host?, worker: worker? })?;
     let payload = vec![3; 1 << 20];
     loop {
-        worker.wait_call(backoff);
-        let call = worker.calls.peek()?.ok_or("no call")?;
+        worker.wait_request(backoff);
+        let call = worker.requests.peek()?.ok_or("no call")?;
         match call.header.kind {
             ECHO => assert!(worker.replies.send(&call.header, &payload[..8], 0).done),
             FILL => {
@@ -165,6 +165,6 @@ fn worker(spins: u32, lane: [&String; 2]) -> Outcome {
             }
             _ => return Ok(()),
         }
-        worker.calls.release(&call);
+        worker.requests.release(&call);
     }
 }

@@ -1,4 +1,4 @@
-//! The two ends of a lane: a ring of calls to the worker, a ring of replies to the host.
+//! The two ends of a lane: a ring of requests to the worker, and a ring of replies to the host.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -8,46 +8,46 @@ use super::consumer::Consumer;
 use super::descriptors::Descriptors;
 use super::doorbell::Doorbell;
 use super::error::Error;
-use super::layout::{CallPage, LANE_MAGIC, Label, ReplyPage, VERSION, WORDS_BYTES, ring_fits};
+use super::layout::{LANE_MAGIC, Label, ReplyPage, RequestPage, VERSION, WORDS_BYTES, ring_fits};
 use super::producer::Producer;
 use super::progress::{Progress, ProgressWriter};
 use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
 use super::shared::Shared;
 use super::sync::Ordering;
 
-/// The end of a lane that makes it, sends calls and outlives the other.
+/// The host's end of a lane: it makes the lane and sends requests.
 #[derive(Debug)]
 pub struct HostEnd {
-    /// Calls, to the worker.
-    pub calls: Producer,
-    /// Replies, from the worker.
+    /// Requests to the worker.
+    pub requests: Producer,
+    /// Replies from the worker.
     pub replies: Consumer,
-    ours: Shared<CallPage>,
+    ours: Shared<RequestPage>,
     theirs: Shared<ReplyPage>,
-    call_memory: Arc<Mapping>,
+    request_memory: Arc<Mapping>,
     reply_memory: Arc<Mapping>,
-    /// The kernel has given all the memory that a ring has asked for.
+    /// The kernel has had memory for each growth so far.
     may_grow: bool,
 }
 
-/// The end of a lane that carries calls out.
+/// The worker's end of a lane: it carries out requests.
 #[derive(Debug)]
 pub struct WorkerEnd {
-    /// Calls, from the host.
-    pub calls: Consumer,
-    /// Replies, to the host.
+    /// Requests from the host.
+    pub requests: Consumer,
+    /// Replies to the host.
     pub replies: Producer,
-    /// What the host finds after a death.
+    /// The progress and last words, which the host reads after a death.
     pub progress: ProgressWriter,
-    /// What the worker sleeps by.
+    /// The bell by which the host wakes the worker.
     pub bell: WorkerBell,
 }
 
-/// The worker's side of its doorbell: apart from the rings, so that a worker can wait for room while it holds a call.
+/// The worker's side of its doorbell. It is separate from the rings, so a worker can wait for room while it holds a request.
 #[derive(Debug)]
 pub struct WorkerBell {
     ours: Shared<ReplyPage>,
-    theirs: Shared<CallPage>,
+    theirs: Shared<RequestPage>,
 }
 
 impl HostEnd {
@@ -56,22 +56,22 @@ impl HostEnd {
     /// # Errors
     /// [`Error::RingSize`], [`Error::FileLimit`], and [`Error::System`] from `memfd_create`,
     /// `ftruncate`, `fallocate` (`ENOSPC`: no memory), `fcntl` and `mmap`.
-    pub fn create(call_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, Descriptors), Error> {
-        Self::create_growing(call_bytes, reply_bytes, usize::MAX)
+    pub fn create(request_bytes: usize, reply_bytes: usize) -> Result<(HostEnd, Descriptors), Error> {
+        Self::create_growing(request_bytes, reply_bytes, usize::MAX)
     }
 
-    /// As [`create`](HostEnd::create), with rings that have memory for `first` bytes each, a power of two, until they are
-    /// told to [grow](HostEnd::grow_calls).
+    /// As [`create`](HostEnd::create), but each ring begins with memory for `first` bytes, a power of two, and
+    /// [grows](HostEnd::grow_requests) later.
     ///
     /// # Errors
-    /// As for [`create`](HostEnd::create); `first` must be a size for a ring, too.
+    /// Those of [`create`](HostEnd::create); `first` must be a size for a ring, too.
     pub fn create_growing(
-        call_bytes: usize,
+        request_bytes: usize,
         reply_bytes: usize,
         first: usize,
     ) -> Result<(HostEnd, Descriptors), Error> {
-        let (call_first, reply_first) = (first.min(call_bytes), first.min(reply_bytes));
-        for bytes in [call_bytes, reply_bytes, call_first, reply_first].map(|bytes| bytes as u64) {
+        let (request_first, reply_first) = (first.min(request_bytes), first.min(reply_bytes));
+        for bytes in [request_bytes, reply_bytes, request_first, reply_first].map(|bytes| bytes as u64) {
             if !ring_fits(bytes) {
                 return Err(Error::RingSize { bytes });
             }
@@ -79,19 +79,20 @@ impl HostEnd {
         let create = |name, bytes, first, seals, access| {
             region::create(name, WORDS_BYTES + bytes, WORDS_BYTES + first, seals, access)
         };
-        let (host_fd, call_memory) = create(c"pool-calls", call_bytes, call_first, HOST_SEALS, Access::ReadWrite)?;
+        let (host_fd, request_memory) =
+            create(c"pool-requests", request_bytes, request_first, HOST_SEALS, Access::ReadWrite)?;
         let (worker_fd, reply_memory) = create(c"pool-replies", reply_bytes, reply_first, SEALS, Access::ReadOnly)?;
-        let ours = call_memory.words::<CallPage>(0);
+        let ours = request_memory.words::<RequestPage>(0);
         let theirs = reply_memory.words::<ReplyPage>(0);
-        label(&ours.label.0, LANE_MAGIC, call_bytes, reply_bytes);
+        label(&ours.label.0, LANE_MAGIC, request_bytes, reply_bytes);
         ours.reply_extent.0.store(reply_first as u64, Ordering::Relaxed);
         let host = HostEnd {
-            calls: Producer::new(
-                call_memory.ring(WORDS_BYTES, call_bytes),
+            requests: Producer::new(
+                request_memory.ring(WORDS_BYTES, request_bytes),
                 ours.part(|page| &page.tail.0),
                 theirs.part(|page| &page.head.0),
             )
-            .growing(call_first, None),
+            .growing(request_first, None),
             replies: Consumer::new(
                 reply_memory.ring(WORDS_BYTES, reply_bytes),
                 theirs.part(|page| &page.tail.0),
@@ -100,26 +101,26 @@ impl HostEnd {
             .growing(reply_first),
             ours,
             theirs,
-            call_memory,
+            request_memory,
             reply_memory,
             may_grow: true,
         };
         Ok((host, Descriptors { host: host_fd, worker: worker_fd }))
     }
 
-    /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there was no
-    /// memory for more, now or when a ring of this lane was to grow before: the kernel is not asked again.
+    /// Doubles the extent of the request ring. False, and nothing is changed, if it has grown to its end, or if there is no
+    /// memory for more, now or at an earlier growth in this lane: the kernel is not asked again.
     #[cold]
-    pub fn grow_calls(&mut self) -> bool {
-        let (extent, capacity) = (self.calls.extent(), self.calls.capacity());
-        let grows = grow(&mut self.may_grow, &self.call_memory, extent, capacity, Access::ReadWrite);
+    pub fn grow_requests(&mut self) -> bool {
+        let (extent, capacity) = (self.requests.extent(), self.requests.capacity());
+        let grows = grow(&mut self.may_grow, &self.request_memory, extent, capacity, Access::ReadWrite);
         if grows {
-            self.calls.extend(2 * extent);
+            self.requests.extend(2 * extent);
         }
         grows
     }
 
-    /// As [`grow_calls`](HostEnd::grow_calls), of the ring of replies.
+    /// As [`grow_requests`](HostEnd::grow_requests), for the reply ring.
     #[cold]
     pub fn grow_replies(&mut self) -> bool {
         let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
@@ -131,55 +132,55 @@ impl HostEnd {
         grows
     }
 
-    /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
-    /// replies, for which a worker with a full ring waits. True if that took a system call; once is enough for each time
-    /// that it sleeps.
+    /// Wakes the worker if it sleeps: call this after sending requests, and after releasing replies, for which a worker with a
+    /// full ring waits. True if that took a system call, which happens once for each time that it sleeps.
     ///
-    /// Called before a call is sent, too, it has the worker wake up meanwhile: it looks for the call for some
+    /// If this is also called before a request is sent, the worker wakes up meanwhile: it looks for the request for some
     /// microseconds before it sleeps again.
     #[inline]
     pub fn wake_worker(&self) -> bool {
-        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.ring_once()
+        Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.notify_once()
     }
 
-    /// How far the worker says that it is. Unchecked values.
+    /// The worker's progress: unchecked values.
     #[inline]
     pub fn progress(&self) -> Progress {
         self.theirs.marks.read()
     }
 
-    /// The item that the worker runs, and when it began; `None` if it runs none, or too many to be caught at one.
-    /// Unchecked values.
+    /// The item that the worker runs, and the time at which it began: unchecked values. `None` if it runs none, or if the items
+    /// pass too fast to be read.
     pub fn running(&self) -> Option<Progress> {
         self.theirs.marks.running()
     }
 
-    /// After the worker's death: appends what it had built of a record that it did not publish, up to `unpublished_end`,
-    /// that is [`Progress::draft`]. False, and nothing is appended, if that draft has been published or cannot be.
+    /// After the worker's death: appends the payload of the record that it had not published, up to
+    /// [`Progress::unpublished_end`]. False, and nothing is appended, if that record has been published since, or if the place
+    /// is impossible.
     ///
-    /// Take all replies first: what precedes `unpublished_end` in published records is not appended.
+    /// Take all replies first: bytes before `unpublished_end` in published records are not appended.
     pub fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
         self.replies.salvage(unpublished_end, out)
     }
 
-    /// What the worker has left in [`ProgressWriter::note`]: at most [`NOTE_BYTES_MAX`](crate::NOTE_BYTES_MAX) bytes,
-    /// unchecked.
-    pub fn note(&self) -> Vec<u8> {
-        self.theirs.note.read()
+    /// The text that the worker has left with [`ProgressWriter::write_last_words`]: at most
+    /// [`LAST_WORDS_BYTES_MAX`](crate::LAST_WORDS_BYTES_MAX) bytes, unchecked.
+    pub fn last_words(&self) -> Vec<u8> {
+        self.theirs.last_words.read()
     }
 }
 
 impl WorkerEnd {
-    /// Opens the worker's end, which can be done once in a lane's life. The descriptors are of no use afterwards.
+    /// Opens the worker's end, which can be done once for each lane. The descriptors are not needed afterwards.
     ///
     /// # Errors
-    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if that is not a
+    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if the memory is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
     pub fn open(memory: &Descriptors) -> Result<WorkerEnd, Error> {
-        let call_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
-        let theirs = call_memory.words::<CallPage>(0);
-        let (call_bytes, reply_bytes, reply_first) = read_label(&theirs)?;
-        check_bytes(&call_memory, call_bytes)?;
+        let request_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
+        let theirs = request_memory.words::<RequestPage>(0);
+        let (request_bytes, reply_bytes, reply_first) = read_label(&theirs)?;
+        check_bytes(&request_memory, request_bytes)?;
         let reply_memory = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
         check_bytes(&reply_memory, reply_bytes)?;
         let ours = reply_memory.words::<ReplyPage>(0);
@@ -187,8 +188,8 @@ impl WorkerEnd {
             return Err(Error::AlreadyOpen);
         }
         Ok(WorkerEnd {
-            calls: Consumer::new(
-                call_memory.ring(WORDS_BYTES, call_bytes),
+            requests: Consumer::new(
+                request_memory.ring(WORDS_BYTES, request_bytes),
                 theirs.part(|page| &page.tail.0),
                 ours.part(|page| &page.head.0),
             ),
@@ -198,7 +199,7 @@ impl WorkerEnd {
                 theirs.part(|page| &page.head.0),
             )
             .growing(reply_first, Some(theirs.part(|page| &page.reply_extent.0))),
-            progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.note)),
+            progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.last_words)),
             bell: WorkerBell { ours, theirs },
         })
     }
@@ -211,8 +212,8 @@ impl WorkerEnd {
 
     /// [`ProgressWriter::begin_item`]
     #[inline]
-    pub fn begin_item(&self, item: u32, draft: u32) {
-        self.progress.begin_item(item, draft);
+    pub fn begin_item(&self, item: u32, unpublished_end: u32) {
+        self.progress.begin_item(item, unpublished_end);
     }
 
     /// [`ProgressWriter::stamp`]
@@ -221,15 +222,15 @@ impl WorkerEnd {
         self.progress.stamp(ns);
     }
 
-    /// [`ProgressWriter::note`]
-    pub fn note(&self, text: &[u8]) {
-        self.progress.note(text);
+    /// [`ProgressWriter::write_last_words`]
+    pub fn write_last_words(&self, text: &[u8]) {
+        self.progress.write_last_words(text);
     }
 
-    /// [`WorkerBell::wait_call`]
+    /// [`WorkerBell::wait_request`]
     #[inline]
-    pub fn wait_call(&mut self, backoff: Backoff) {
-        self.bell.wait_call(&self.calls, backoff);
+    pub fn wait_request(&mut self, backoff: Backoff) {
+        self.bell.wait_request(&self.requests, backoff);
     }
 
     /// [`WorkerBell::wait_room`]
@@ -240,15 +241,15 @@ impl WorkerEnd {
 }
 
 impl WorkerBell {
-    /// Waits until there is a call to look at, in the ring of calls of the same lane.
+    /// Waits until there is a request in the request ring of the same lane.
     ///
-    /// The end of the host is not seen from here: a worker must see to it that it dies with its host.
-    pub fn wait_call(&mut self, calls: &Consumer, backoff: Backoff) {
-        self.wait(backoff, || calls.has_news());
+    /// This does not notice the host's death: a worker must arrange to die with its host.
+    pub fn wait_request(&mut self, requests: &Consumer, backoff: Backoff) {
+        self.wait(backoff, || requests.has_news());
     }
 
-    /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, when the
-    /// ring's end is nearer than that, until all up to the end is free. A header fits afterwards in any case.
+    /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, if the ring's end is
+    /// nearer than that, until all bytes up to the end are free. A header fits afterwards in any case.
     ///
     /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
     pub fn wait_room(&mut self, replies: &mut Producer, want: usize, backoff: Backoff) {
@@ -260,13 +261,13 @@ impl WorkerBell {
         let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
         let mut is_over = backoff.wait(&mut ready);
         while !is_over {
-            // Whoever rings may be about to have news.
-            is_over = bell.doze(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
+            // A host that notifies early is about to have news.
+            is_over = bell.sleep_once(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
         }
     }
 }
 
-/// Takes memory for as much again as the ring in this memory has; false if there is none to take.
+/// Takes memory for another `extent` bytes of the ring in this memory; false if there is none.
 fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
     if extent == capacity {
         return false;
@@ -275,15 +276,15 @@ fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, a
     *may_grow
 }
 
-/// Says what the memory is.
-pub(super) fn label(label: &Label, magic: u64, call_bytes: usize, reply_bytes: usize) {
-    label.call_bytes.store(call_bytes as u64, Ordering::Relaxed);
+/// Writes the label of new memory.
+pub(super) fn label(label: &Label, magic: u64, request_bytes: usize, reply_bytes: usize) {
+    label.request_bytes.store(request_bytes as u64, Ordering::Relaxed);
     label.reply_bytes.store(reply_bytes as u64, Ordering::Relaxed);
     label.version.store(VERSION, Ordering::Relaxed);
     label.magic.store(magic, Ordering::Release);
 }
 
-/// Checks that memory is what it should be and of our version.
+/// Checks that memory has this label and our version.
 pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     let found = label.magic.load(Ordering::Relaxed);
     if found != magic {
@@ -296,20 +297,20 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sizes of a lane's rings, and what may be used of the second.
-fn read_label(page: &CallPage) -> Result<(usize, usize, usize), Error> {
+/// The sizes of both rings of a lane, and the extent of the reply ring.
+fn read_label(page: &RequestPage) -> Result<(usize, usize, usize), Error> {
     let label = &page.label.0;
     check_label(label, LANE_MAGIC)?;
     let size = |word: u64| -> Result<usize, Error> {
         usize::try_from(word).ok().filter(|_| ring_fits(word)).ok_or(Error::RingSize { bytes: word })
     };
-    let call_bytes = size(label.call_bytes.load(Ordering::Relaxed))?;
+    let request_bytes = size(label.request_bytes.load(Ordering::Relaxed))?;
     let reply_bytes = size(label.reply_bytes.load(Ordering::Relaxed))?;
     let reply_first = size(page.reply_extent.0.load(Ordering::Relaxed))?.min(reply_bytes);
-    Ok((call_bytes, reply_bytes, reply_first))
+    Ok((request_bytes, reply_bytes, reply_first))
 }
 
-/// Checks that memory holds its words and a ring of so many bytes, and nothing else.
+/// Checks that memory has the size of its words and a ring of `ring_bytes` bytes.
 fn check_bytes(memory: &Mapping, ring_bytes: usize) -> Result<(), Error> {
     let (found, expected) = (memory.bytes() as u64, (WORDS_BYTES + ring_bytes) as u64);
     if found == expected { Ok(()) } else { Err(Error::Size { found, expected }) }

@@ -11,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Progress, Sleeper, WorkerEnd};
+use pool_ipc::{
+    Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Progress, Sleeper, Watch, WorkerEnd,
+};
 
 const ROLE: &str = "POOL_IPC_TEST_ROLE";
 /// As much as a slow machine with other work may take; ordinarily it is a hundredth of that.
@@ -128,7 +130,7 @@ fn the_worker() -> Outcome {
         "crash" => {
             worker.claim(1, 2);
             worker.begin_item(3, 0);
-            worker.note(b"I cannot go on");
+            worker.write_last_words(b"I cannot go on");
             process::abort();
         }
         "limit" => refuse_to_make_large_lanes(),
@@ -141,17 +143,17 @@ fn the_worker() -> Outcome {
 fn echo(mut worker: WorkerEnd, hub: &HubWorker) -> Result<(), Error> {
     let backoff = Backoff::default();
     loop {
-        worker.wait_call(backoff);
-        let record = worker.calls.peek()?.expect("waited for");
+        worker.wait_request(backoff);
+        let record = worker.requests.peek()?.expect("waited for");
         let mut sent = 0;
         loop {
             // SAFETY: the host does not touch a record before it is released.
-            let bytes = unsafe { worker.calls.bytes(&record) };
+            let bytes = unsafe { worker.requests.bytes(&record) };
             // One record may become two, so its own MORE has to go into the last only: it travels in `extra`.
             let header = Header { extra: u32::from(record.more()), ..record.header };
             let step = worker.replies.send(&header, bytes, sent);
             if step.position.is_some() {
-                hub.ring();
+                hub.notify();
             }
             if step.done {
                 break;
@@ -159,8 +161,8 @@ fn echo(mut worker: WorkerEnd, hub: &HubWorker) -> Result<(), Error> {
             sent = step.sent;
             worker.wait_room(bytes.len() - sent, backoff);
         }
-        worker.calls.release(&record);
-        hub.ring(); // the host may be waiting for room
+        worker.requests.release(&record);
+        hub.notify(); // the host may be waiting for room
         if record.header.kind == 0 {
             return Ok(());
         }
@@ -184,7 +186,7 @@ fn babble(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
         loop {
             let step = worker.replies.send(&header, &payload, sent);
             sent = step.sent;
-            hub.ring();
+            hub.notify();
             if step.done {
                 break;
             }
@@ -206,7 +208,7 @@ fn babble(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
         }
         if random.below(2) == 0 {
             worker.replies.publish(&Header { kind: 2, seq, info: checksum(&results), ..Header::default() }, items * 8);
-            hub.ring();
+            hub.notify();
         } else {
             worker.begin_item(0, start); // given up
         }
@@ -238,13 +240,13 @@ fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
 
         let last = lengths.len() - 1;
         let header = |at: usize| Header { kind: u16::from(at != last), seq: at as u32, ..Header::default() };
-        hub.set_led(true);
+        hub.set_watch(Watch::Leader);
         let (mut sending, mut sent, mut arriving) = (0, 0, 0);
         let mut payload: Vec<u8> = pattern(0, lengths[0]).collect();
         let mut message = Vec::new();
         while arriving < lengths.len() {
             if sending < lengths.len() {
-                let step = host.calls.send(&header(sending), &payload, sent);
+                let step = host.requests.send(&header(sending), &payload, sent);
                 sent = step.sent;
                 if step.position.is_some() {
                     host.wake_worker();
@@ -268,8 +270,8 @@ fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
             host.wake_worker();
             let full = sending < lengths.len();
             let wait = Instant::now() + Duration::from_millis(100); // and then look whether the worker is there
-            let HostEnd { calls, replies, .. } = &mut host;
-            let ready = || replies.has_news() || full && calls.room(32).is_some_and(|room| room >= 32);
+            let HostEnd { requests, replies, .. } = &mut host;
+            let ready = || replies.has_news() || full && requests.room(32).is_some_and(|room| room >= 32);
             if arriving < lengths.len() && !hub.wait(Sleeper::Caller, ready, Some(wait)) {
                 assert!(worker.alive(), "the worker is gone, see above");
             }
@@ -315,14 +317,14 @@ impl Listener {
     fn bury(&mut self, host: &mut HostEnd) -> bool {
         self.drain(host);
         let seq = if self.inside { self.seq - 1 } else { self.seq };
-        let Progress { seq: claimed_seq, item, draft, .. } = host.progress();
+        let Progress { seq: claimed_seq, item, unpublished_end, .. } = host.progress();
         assert!(claimed_seq == seq || claimed_seq == seq + 1, "at {claimed_seq} after {seq}");
         let mut rescued = Vec::new();
-        if host.salvage(draft, &mut rescued) {
+        if host.salvage(unpublished_end, &mut rescued) {
             assert_eq!(rescued.len(), item as usize * 8);
             assert!(pattern(claimed_seq, rescued.len()).eq(rescued.iter().copied()));
         }
-        assert_eq!(host.note(), b"");
+        assert_eq!(host.last_words(), b"");
         !rescued.is_empty()
     }
 }
@@ -337,7 +339,7 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
         for kill in 0..KILLS {
             let (mut host, fd) = HostEnd::create(4 << 10, 16 << 10)?;
             let mut worker = Worker::start("babble", &fd, &hub_fd)?;
-            hub.set_led(kill % 2 == 0);
+            hub.set_watch(if kill % 2 == 0 { Watch::Leader } else { Watch::Router });
             let who = if kill % 2 == 0 { Sleeper::Caller } else { Sleeper::Router };
             let mut listener = Listener::default();
             while !hub.wait(who, || host.replies.has_news(), Some(Instant::now() + Duration::from_millis(100))) {
@@ -355,7 +357,7 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
             drafts += u32::from(listener.bury(&mut host));
             cut += u32::from(listener.inside);
         }
-        eprintln!("{KILLS} kills, {drafts} of them with a draft, {cut} in the middle of a message");
+        eprintln!("{KILLS} kills, {drafts} of them with an unpublished record, {cut} in the middle of a message");
         Ok(())
     })
 }
@@ -367,8 +369,8 @@ fn last_words_outlive_the_worker() -> Outcome {
         let (host, fd) = HostEnd::create(4 << 10, 4 << 10)?;
         let mut worker = Worker::start("crash", &fd, &hub_fd)?;
         assert!(!worker.0.wait()?.success());
-        assert_eq!(host.note(), b"I cannot go on");
-        assert_eq!(host.progress(), Progress { seq: 1, claimed: 2, item: 3, draft: 0, since_ns: 0 });
+        assert_eq!(host.last_words(), b"I cannot go on");
+        assert_eq!(host.progress(), Progress { seq: 1, claimed: 2, item: 3, unpublished_end: 0, since_ns: 0 });
         Ok(())
     })
 }

@@ -243,7 +243,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
     glue! {
         #[#private::linkme::distributed_slice(#private::TASKS)]
         #[linkme(crate = #private::linkme)]
-        static ENTRY: #private::Entry = #private::Entry::new::<#name::Task>(#private::Info {
+        static ENTRY: #private::Entry = #private::Entry::new(#private::Info {
             name: #plain_name,
             module: ::core::module_path!(),
             file: ::core::file!(),
@@ -251,7 +251,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             args: #arguments,
             output: #output,
             options: #private::TaskOptions::NONE #timeout #retries #retry_panics,
-        });
+        }, #private::run_chunk::<#name::Task>);
     }
 }
 

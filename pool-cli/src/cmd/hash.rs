@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pool_core::{ErrorKind, Task, pool_task};
 use sha2::{Digest, Sha256};
 
-use super::{Failure, Verdict};
+use super::ending::{Failure, Verdict, pool};
 use crate::render;
 use crate::walk::{Found, Walk};
 
@@ -38,7 +38,7 @@ fn digest(path: &Path) -> io::Result<[u8; 32]> {
 }
 
 pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, Failure> {
-    let pool = super::pool(workers, "hash")?;
+    let pool = pool(workers, "hash")?;
     let Walk { files, failures } = Walk::through(paths);
     let mut screen = Screen::new(&files);
     for (path, error) in &failures {
@@ -49,7 +49,7 @@ pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, 
     let mut sums = pool.imap(task, files.iter().map(|file| file.location().as_os_str()))?;
     for file in &files {
         let sum = match sums.next_timeout(Duration::ZERO) {
-            // There is time to show what has been held back.
+            // Nothing else is due, so messages that have been held back are shown.
             Some(Err(error)) if error.kind() == ErrorKind::Timeout => {
                 screen.flush()?;
                 sums.next()

@@ -51,5 +51,5 @@ fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
 #[cold]
 pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
     let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
-    Error::new(ErrorKind::Encode, text).of_task(T::entry())
+    Error::new(ErrorKind::Encode, text).of_task(T::entry().path())
 }

@@ -1,4 +1,4 @@
-//! From what a completion holds to what the caller gets: decoding, in the caller's thread.
+//! Decoding in the caller's thread: from the parts in a completion to values and errors.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -61,7 +61,7 @@ fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<
              thread with more could be started ({error}); return a `Vec` or a `Box`",
             stack::left()
         );
-        Error::new(ErrorKind::Decode, text).of_task(T::entry())
+        Error::new(ErrorKind::Decode, text).of_task(T::entry().path())
     })
 }
 
@@ -110,7 +110,7 @@ impl<T: Task> Gathered<T> {
         }
     }
 
-    /// Takes what has come, and decodes what is next.
+    /// Takes the parts that have come, and decodes the next ones.
     pub(crate) fn take_in(&mut self, completion: &Completion) {
         match completion.take() {
             Parts::Buffered(buffered) => self.buffered = Some(buffered),
@@ -174,7 +174,7 @@ impl<T: Task> Gathered<T> {
         let mut failed = BTreeMap::new();
         for part in early.chain(others) {
             match &part.values {
-                // What a worker had finished when it died.
+                // Values that a worker had finished when it died.
                 Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
                 _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
             }
@@ -314,20 +314,5 @@ fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> 
 
 fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
     let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
-    error.of_task(T::entry()).of_item(item).with_undecodable(1)
-}
-
-/// What the reply of an initializer means.
-pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
-    use crate::builder::Success;
-    let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, raw: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
-    decode::<T>(part, false, |_, result| {
-        outcome = match result.map(Success::failure) {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(format!("failed: {error}")),
-            Err(error) => Err(error.to_string()),
-        };
-    });
-    outcome
+    error.of_task(T::entry().path()).of_item(item).with_undecodable(1)
 }

@@ -1,19 +1,19 @@
-//! What went wrong, as errors: of an item, of a death, of a pool.
+//! Errors of an item, of a death, and of a pool.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
 
-use super::{Death, Engine};
+use super::Engine;
+use super::wording::{OVERWRITTEN, exceeded, say};
+use super::worker_handle::Death;
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
-use crate::lane::messages::{Failure, LastWords};
-use crate::scheduler::{FailureCause, JobId, Nanos, State, WorkerId};
-use crate::units;
-
-/// What a worker did whose replies make no sense.
-pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+use crate::lane::messages::Failure;
+use crate::process::last_words::LastWords;
+use crate::scheduler::{FailureCause, JobId, State, WorkerId};
+use crate::units::Nanos;
 
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
@@ -50,14 +50,14 @@ impl Engine {
         monotonic_ns().checked_sub(since)
     }
 
-    /// Says whose error it is.
+    /// Adds the task and the item to an error.
     pub(super) fn address(&self, job: JobId, item: u64, pid: Option<u32>, error: Error) -> Error {
         let error = match pid {
             Some(pid) => error.in_worker(pid),
             None => error,
         };
         match self.scheduler.record(job) {
-            Some(record) => error.of_task(record.entry).of_item(record.is_map().then_some(item as usize)),
+            Some(record) => error.of_task(record.entry.path()).of_item(record.is_map().then_some(item as usize)),
             None => error,
         }
     }
@@ -80,7 +80,7 @@ impl Engine {
         }
     }
 
-    /// The error of what a process was at when it died.
+    /// The error of the item that a process ran when it died.
     pub(super) fn death_error(&self, Death { status, words, killer, cause, .. }: &Death) -> Error {
         if let Some(cause) = cause {
             return Error::worker_lost(*status, cause);
@@ -99,7 +99,7 @@ impl Engine {
         }
     }
 
-    /// The error of a pool whose workers could not be started.
+    /// The error of a pool that could not start its workers.
     pub(crate) fn why_broken(&self) -> Error {
         let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
         let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));
@@ -118,18 +118,5 @@ impl Engine {
             State::Terminated => Err(Error::new(ErrorKind::Closed, "the pool was terminated and takes no more jobs")),
             State::Broken => Err(self.why_broken()),
         }
-    }
-}
-
-pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
-    let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
-    format!("exceeded its limit of {limit} after {ran} and was killed")
-}
-
-pub(super) fn say(failure: &Failure) -> String {
-    match failure {
-        Failure::Panicked(report) => format!("panicked: {}", report.message),
-        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
-        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
     }
 }

@@ -1,11 +1,34 @@
-//! The kinds of errors: what each is called, whether the same may succeed later, and its counterpart in `std::io`.
+//! The kinds of errors: their names, whether a retry may help, and their counterparts in `std::io`.
 
 use std::fmt;
 use std::io;
 
 /// The kinds of [`Error`](crate::Error).
 ///
-/// Its text is a phrase such as `time limit exceeded`.
+/// The text of a kind is a phrase such as `time limit exceeded`; that of the error says more.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn parse(text: &str) -> u32 { text.parse().unwrap() }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::new(1)?;
+/// let number = match pool.apply(parse::Task.timeout(Duration::from_secs(10)), "seven") {
+///     Ok(number) => number,
+///     Err(error) => match error.kind() {
+///         ErrorKind::Panicked => 0,
+///         ErrorKind::TaskTimeout | ErrorKind::WorkerDied => 1,
+///         _ => return Err(error),
+///     },
+/// };
+/// assert_eq!(number, 0);
+/// assert_eq!(ErrorKind::TaskTimeout.to_string(), "time limit exceeded");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
@@ -15,15 +38,14 @@ pub enum ErrorKind {
     Closed,
     /// `join` of a pool that was neither closed nor terminated.
     Running,
-    /// A wait reached its limit; what was waited for goes on.
+    /// A wait reached its limit; the job goes on.
     Timeout,
     /// An item ran longer than its task's limit and was killed.
     TaskTimeout,
-    /// The function panicked. Where panics abort (`panic = "abort"`, or one while another unwinds) the worker has died of
-    /// it, which [`exit_status`](crate::Error::exit_status) tells and [`retries`](crate::Task::retries) count as a death.
+    /// The function panicked. If the panic aborted the worker (`panic = "abort"`, or a panic while another unwinds),
+    /// [`exit_status`](crate::Error::exit_status) says so, and [`retries`](crate::Task::retries) treat it as a death.
     Panicked,
-    /// The worker died while it ran the item, in whichever way but a panic: a signal, or an exit with any code, 0
-    /// included.
+    /// The worker died while it ran the item, and not of a panic: by a signal, or by an exit with any code, 0 included.
     WorkerDied,
     /// An allocation went past the worker's memory limit.
     MemoryLimit,
@@ -38,12 +60,12 @@ pub enum ErrorKind {
     /// Memory that the pool shares would be larger than a limit of the system allows, such as that on files
     /// (RLIMIT_FSIZE). A value that is too long is [`Encode`](ErrorKind::Encode).
     TooLarge,
-    /// A worker wrote what no worker writes. It concerns the oldest item that this worker had not answered, as far as
-    /// can be told: usually the one that did it.
+    /// A worker overwrote the memory that it shares with the host, so its replies make no sense. The error goes to the
+    /// oldest item that this worker had not answered: usually, but not always, the one that did it.
     Protocol,
-    /// The pool could not start workers and has ended for that; the text says why.
+    /// The pool could not start workers and has ended; the text says why.
     Broken,
-    /// Something that this system or program cannot do.
+    /// This system, or this program, cannot do it.
     Unsupported,
     /// A system call failed; the source is the `std::io::Error`.
     System,
@@ -84,8 +106,7 @@ impl ErrorKind {
             ErrorKind::Encode | ErrorKind::Decode | ErrorKind::Protocol => io::ErrorKind::InvalidData,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
-            // Not `Interrupted` for a cancelled job: readers and writers of the standard library take that for a
-            // reason to call again at once.
+            // Not `Interrupted` for a cancelled job: readers and writers of the standard library would call again.
             ErrorKind::Cancelled | ErrorKind::Panicked | ErrorKind::WorkerDied | ErrorKind::System => {
                 io::ErrorKind::Other
             }

@@ -1,4 +1,4 @@
-//! Submitting: the terms of a job, and the wait for room where the pool bounds what is pending.
+//! Submitting: the specification of a job, and the wait for room where the pool bounds the number of pending items.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,21 +8,14 @@ use std::time::Instant;
 use super::Host;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Call;
 use crate::job::batch::CompletionRef;
+use crate::job::blocks::Call;
 use crate::scheduler::{JobSpec, State};
 use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Counts results that were taken for values and could not be decoded.
-    pub(crate) fn note_undecodable(&self, results: u32) {
-        if results > 0 && self.check_owner().is_ok() {
-            self.with(|engine| engine.counts.undecodable(results));
-        }
-    }
-
-    /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
+    /// Notes `count` submissions. A thread that submits again and again must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
@@ -30,7 +23,7 @@ impl Host {
             .store(self.submission_count.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// What a task's options, and where they are silent the pool's, say of a job.
+    /// The specification of a job by its task's options, and by the pool's where those are not set.
     ///
     /// # Errors
     ///
@@ -41,11 +34,11 @@ impl Host {
         let options = options.or(self.defaults);
         if options.chunk_size == Some(0) {
             let text = "a chunk size must be at least 1, and is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry));
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
         Ok(JobSpec {
             task: entry.index(),
-            timeout: options.timeout_ns(entry)?,
+            timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
             retries: options.retries.unwrap_or(0),
             retry_panics: options.retry_panics,
             chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
@@ -56,7 +49,7 @@ impl Host {
         })
     }
 
-    /// Takes a call of the pool's, when there is room for it.
+    /// Takes a call when there is room for it.
     ///
     /// # Errors
     ///
@@ -72,7 +65,7 @@ impl Host {
 
     #[cold]
     fn call_when_there_is_room(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<CompletionRef> {
-        let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
+        let takes_none = |engine: &Engine| engine.state() != State::Open;
         let mut call = Some(call);
         loop {
             self.wait_for_room(takes_none);
@@ -93,17 +86,17 @@ impl Host {
     pub(crate) fn room(&self, engine: &Engine) -> u64 {
         match self.max_pending {
             u64::MAX => u64::MAX,
-            most => most.saturating_sub(engine.scheduler.unsettled()),
+            most => most.saturating_sub(engine.unsettled()),
         }
     }
 
-    /// Waits until more items may be pending, or it `is_vain` to wait for that.
+    /// Waits until more items may be pending, or until `is_vain`: there will never be room.
     pub(crate) fn wait_for_room(&self, is_vain: impl Fn(&Engine) -> bool) {
         let has_room = || {
             let engine = self.engine();
             self.room(&engine) > 0 || is_vain(&engine)
         };
-        self.wait(None, has_room, |thread| self.join_crowd(thread));
+        self.wait(None, has_room, |thread| self.register_submitter(thread));
     }
 
     /// As [`wait`](Host::wait), or until more items may be pending.
@@ -115,13 +108,13 @@ impl Host {
     ) -> bool {
         let is_ready = || ready() || self.room(&self.engine()) > 0;
         self.wait(deadline, is_ready, |thread| {
-            self.join_crowd(thread.clone());
+            self.register_submitter(thread.clone());
             register(thread);
         })
     }
 
-    /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
-    fn join_crowd(&self, thread: Thread) {
+    /// Has the thread unparked when fewer items are pending. It is registered once, since a wait that runs out leaves it there.
+    fn register_submitter(&self, thread: Thread) {
         let mut supervision = self.supervision();
         if supervision.waiting_submitters.iter().all(|other| other.id() != thread.id()) {
             supervision.waiting_submitters.push(thread);

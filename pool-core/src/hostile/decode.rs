@@ -10,7 +10,9 @@ use crate::codec::decoder::Decoder;
 use crate::codec::limits::EMPTY_ELEMENTS_MAX;
 use crate::codec::plain::Plain;
 use crate::codec::{BlobCodec, Decode, PlainCodec, SerdeCodec};
-use crate::lane::messages::{Failure, LastWords, Report};
+use crate::lane::messages::Failure;
+use crate::launch::messages::ServerReport;
+use crate::process::last_words::LastWords;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Tree(Vec<Tree>);
@@ -66,7 +68,7 @@ pub fn decode(data: &[u8]) {
     // What the host reads beside values.
     let _ = postcard::from_bytes::<Failure>(data);
     let _ = postcard::from_bytes::<LastWords>(data);
-    let _ = postcard::from_bytes::<Report>(data);
+    let _ = postcard::from_bytes::<ServerReport>(data);
 
     if let Some((&items, bytes)) = data.split_first() {
         decode_as_results(u32::from(items) % 8, bytes);

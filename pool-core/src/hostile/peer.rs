@@ -8,7 +8,7 @@ use pool_ipc::{Header, HostEnd, WorkerEnd};
 
 use super::tasks::KINDS;
 use crate::lane::Lane;
-use crate::lane::messages::{call, reply};
+use crate::lane::messages::{Request, reply, request};
 
 /// Small, so that they are full from time to time, and wrap.
 const RING: usize = 4096;
@@ -68,21 +68,21 @@ impl Peer {
         if !self.unsent.is_empty() {
             return self.send();
         }
-        let Ok(Some(record)) = self.end.calls.peek() else { return Step::Waits };
-        let limit = self.end.calls.limit(&record);
-        self.end.calls.release(&record);
+        let Ok(Some(record)) = self.end.requests.peek() else { return Step::Waits };
+        let limit = self.end.requests.limit(&record);
+        self.end.requests.release(&record);
         let header = record.header;
         if record.more() {
             return Step::Answered;
         }
-        if header.kind == call::QUIT {
+        if header.kind == Request::Quit.kind() {
             return Step::Leaves;
         }
         let count = header.count.min(limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
         let value = kind.map_or_else(Vec::new, |kind| (kind.honest)());
         let answer = Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
-        if header.flags & call::SINGLY != 0 && count > 0 {
+        if header.flags & request::SINGLY != 0 && count > 0 {
             let single = |flags| (Header { flags, count: 1, ..answer }, value.clone(), 0);
             self.unsent.extend((1..count).map(|_| single(0)));
             self.unsent.push_back(single(reply::LAST));

@@ -13,11 +13,11 @@ use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::blocks::{Block, Content};
+use crate::job::blocks::{Block, Call, Content};
 use crate::job::completion::{Part, Parts};
-use crate::job::{Call, Job};
-use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
+use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
 
@@ -29,7 +29,7 @@ use crate::task::table::TASKS;
 pub fn replies(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(&mut input);
-    while !input.0.is_empty() && world.engine.scheduler.state() == State::Open {
+    while !input.0.is_empty() && world.engine.scheduler().state() == State::Open {
         world.step(&mut input);
         world.carry_out();
     }
@@ -78,7 +78,7 @@ struct HostileJob {
 struct World {
     engine: Engine,
     /// By worker.
-    peers: Vec<Option<Peer>>,
+    peers: ByWorker<Option<Peer>>,
     jobs: Vec<HostileJob>,
     next_pid: u32,
     /// A job was ended early.
@@ -122,13 +122,14 @@ impl World {
         };
         let initializer = has_initializer.then(initializer);
         let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
-        let mut world = World { engine, peers: Vec::new(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
+        let mut world =
+            World { engine, peers: ByWorker::default(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();
         world
     }
 
     fn step(&mut self, input: &mut Input<'_>) {
-        let (what, worker) = (input.byte(), input.below(2));
+        let (what, worker) = (input.byte(), WorkerId::new(input.below(2)));
         let peer = self.peers.get_mut(worker).and_then(Option::as_mut);
         match (what % 12, peer) {
             (0, _) => self.submit(input),
@@ -147,11 +148,11 @@ impl World {
             (3, Some(peer)) => peer.scribble(input.word(), input.bytes()),
             (4, Some(peer)) => {
                 peer.end.claim(input.word() as u32, input.word() as u32);
-                let draft = peer.end.replies.unpublished_end(input.word() as usize);
-                peer.end.begin_item(input.word() as u32, draft);
+                let unpublished_end = peer.end.replies.unpublished_end(input.word() as usize);
+                peer.end.begin_item(input.word() as u32, unpublished_end);
                 peer.end.stamp(input.word());
             }
-            (5, Some(peer)) => peer.end.note(input.bytes()),
+            (5, Some(peer)) => peer.end.write_last_words(input.bytes()),
             (6, _) => self.engine.route(),
             (7, _) if !self.jobs.is_empty() => {
                 let completion = &self.jobs[input.below(self.jobs.len())].completion;
@@ -159,13 +160,13 @@ impl World {
                 let runs = input.byte() & 1 != 0;
                 self.has_cancelled |= match call {
                     Some(_) => self.engine.cancel(id, call),
-                    None => self.engine.scheduler.cancel(id, runs),
+                    None => self.engine.scheduler().cancel(id, runs),
                 };
             }
-            (8, _) => self.engine.scheduler.tick(monotonic_ns()),
+            (8, _) => self.engine.scheduler().tick(monotonic_ns()),
             (9, Some(_)) if self.next_pid < LAUNCHES_MAX => self.die(worker, 9),
             (10, Some(_)) => self.work(worker),
-            (11, _) => self.engine.scheduler.resize(1 + input.below(2)),
+            (11, _) => self.engine.scheduler().resize(1 + input.below(2)),
             _ => {}
         }
     }
@@ -193,15 +194,15 @@ impl World {
         let completion = if is_map {
             let result_buffer = if spec.bulk { (KINDS[kind].result_buffer)(items as usize) } else { None };
             let mut completion = None;
-            let id = self.engine.scheduler.submit(spec, |id| {
+            let id = self.engine.scheduler().submit(spec, |id| {
                 let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id), 0));
                 let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
                 let block = Block::new(0, items, Some(8), Content::Own(bytes));
                 record.blocks.push(block, &mut Vec::new());
                 record
             });
-            self.engine.scheduler.add_items(id, 0, items);
-            self.engine.scheduler.seal(id);
+            self.engine.scheduler().add_items(id, 0, items);
+            self.engine.scheduler().seal(id);
             completion.expect("the record has been made")
         } else {
             let call = Call { entry, args: Bytes::copy_of(&bytes), args_size: Some(8), raw: false };
@@ -227,13 +228,13 @@ impl World {
     /// What the threads of a pool do for the engine.
     fn carry_out(&mut self) {
         self.engine.act();
-        while let Some(deferred) = self.engine.deferred.take() {
+        while let Some(deferred) = self.engine.take_deferred() {
             for worker in deferred.launches {
                 let (peer, lane) = Peer::new(self.next_pid);
                 self.next_pid += 1;
                 self.engine.next_incarnation(worker);
                 self.engine.launched(worker, lane);
-                self.peers.resize_with(self.peers.len().max(worker + 1), || None);
+                self.peers.grow(worker.index() + 1, || None);
                 self.peers[worker] = Some(peer);
             }
             self.engine.act();
@@ -242,21 +243,21 @@ impl World {
 
     /// All workers die, and honest ones do what is left to do.
     fn finish(mut self) {
-        for worker in 0..self.peers.len() {
+        for worker in self.peers.ids() {
             self.die(worker, 9);
         }
         self.run_until(|world| world.jobs.iter().all(|job| job.completion.is_finished()));
-        assert_eq!(self.engine.scheduler.unsettled(), 0);
-        assert_eq!(self.engine.counts.0.jobs_finished, self.jobs.len() as u64, "each job ends once");
+        assert_eq!(self.engine.scheduler().unsettled(), 0);
+        assert_eq!(self.engine.stats().jobs_finished, self.jobs.len() as u64, "each job ends once");
         let jobs = std::mem::take(&mut self.jobs);
         let items: u64 = jobs.iter().map(|job| u64::from(job.items)).sum();
-        let settled = self.engine.counts.0.items_succeeded + self.engine.counts.0.items_failed;
+        let settled = self.engine.stats().items_succeeded + self.engine.stats().items_failed;
         let is_complete = !self.has_cancelled && jobs.iter().all(|job| job.completion.rest().is_none());
         assert!(settled == items || (settled < items && !is_complete), "{settled} of {items} items have an outcome");
         jobs.iter().for_each(check);
-        self.engine.scheduler.close();
-        self.run_until(|world| world.engine.scheduler.is_finished());
-        assert!(self.peers.iter().all(Option::is_none), "no process is left");
+        self.engine.scheduler().close();
+        self.run_until(|world| world.engine.is_finished());
+        assert!(self.peers.values().all(Option::is_none), "no process is left");
     }
 
     fn run_until(&mut self, is_done: impl Fn(&Self) -> bool) {
@@ -265,16 +266,16 @@ impl World {
             if is_done(self) {
                 return;
             }
-            for worker in 0..self.peers.len() {
-                if self.engine.scheduler.is_killed(worker) {
+            for worker in self.peers.ids() {
+                if self.engine.scheduler().is_killed(worker) {
                     self.die(worker, 9);
                 }
                 self.work(worker);
             }
             self.engine.route();
             // What is put off comes now.
-            if let Some(at) = self.engine.scheduler.wake_at() {
-                self.engine.scheduler.tick(at);
+            if let Some(at) = self.engine.scheduler().wake_at() {
+                self.engine.scheduler().tick(at);
             }
         }
         panic!("the host did not come to an end in {ROUNDS_MAX} rounds");

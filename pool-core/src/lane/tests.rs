@@ -8,7 +8,8 @@ use pool_ipc::{Header, MORE, WorkerEnd};
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{call, reply};
+use crate::lane::messages::{RECORD_BYTES, Request, reply};
+use crate::lane::reply::Body;
 
 const RING: usize = 4096;
 
@@ -97,8 +98,8 @@ fn growing() -> (Lane, WorkerEnd) {
 }
 
 fn take_all(worker: &mut WorkerEnd) {
-    while let Some(record) = worker.calls.peek().expect("the host is honest") {
-        worker.calls.release(&record);
+    while let Some(record) = worker.requests.peek().expect("the host is honest") {
+        worker.requests.release(&record);
     }
 }
 
@@ -106,12 +107,12 @@ fn take_all(worker: &mut WorkerEnd) {
 fn a_ring_does_not_grow_for_calls_that_are_taken_one_by_one() {
     let (mut lane, mut worker) = growing();
     for _ in 0..100_000 {
-        lane.send_cut(header(call::RUN, 0, 1), Cut { bytes: vec![0; 100].into(), range: 0..100 });
+        lane.send_cut(header(Request::Run.kind(), 0, 1), Cut { bytes: vec![0; 100].into(), range: 0..100 });
         take_all(&mut worker);
         lane.pump();
         take_all(&mut worker);
     }
-    assert_eq!(lane.end.calls.extent(), RING_BYTES);
+    assert_eq!(lane.end.requests.extent(), RING_BYTES);
 }
 
 /// Chunks of some calls, most of which wait, can all be taken back, wherever in the ring they lie.
@@ -120,11 +121,11 @@ fn no_chunk_is_cut() {
     for bytes in [100, 3000, 10_000, RECORD_BYTES] {
         let (mut lane, mut worker) = growing();
         for seq in 1..2000 {
-            let header = Header { seq, limit: 31, ..header(call::RUN, 0, 31) };
+            let header = Header { seq, limit: 31, ..header(Request::Run.kind(), 0, 31) };
             lane.send_cut(header, Cut { bytes: vec![0; bytes].into(), range: 0..bytes });
             if seq % 3 == 0 {
-                let record = worker.calls.peek().expect("the host is honest").expect("there are more");
-                worker.calls.release(&record);
+                let record = worker.requests.peek().expect("the host is honest").expect("there are more");
+                worker.requests.release(&record);
                 let header = Header { seq: record.header.seq, ..self::header(reply::VALUES, reply::LAST, 31) };
                 assert!(worker.replies.send(&header, &[], 0).done);
                 let reply = lane.next_reply().expect("the worker is honest").expect("the one");
@@ -164,8 +165,8 @@ fn take_replies(lane: &mut Lane) -> usize {
 #[test]
 fn a_ring_grows_for_what_is_not_taken() {
     let (mut lane, _worker) = growing();
-    while lane.send(&header(call::RUN, 0, 1), &[0; 100]) {}
-    assert_eq!(lane.end.calls.extent(), RING_BYTES_MAX);
+    while lane.send(&header(Request::Run.kind(), 0, 1), &[0; 100]) {}
+    assert_eq!(lane.end.requests.extent(), RING_BYTES_MAX);
 }
 
 #[test]
@@ -173,14 +174,14 @@ fn a_ring_grows_for_long_messages() {
     for (length, extent) in [(RING_BYTES, 32 * RING_BYTES), (4 * RING_BYTES_MAX, RING_BYTES_MAX)] {
         let (mut lane, mut worker) = growing();
         for _ in 0..10 {
-            lane.send_cut(header(call::RUN, 0, 1), Cut { bytes: vec![0; length].into(), range: 0..length });
+            lane.send_cut(header(Request::Run.kind(), 0, 1), Cut { bytes: vec![0; length].into(), range: 0..length });
             take_all(&mut worker);
             while !lane.outgoing.is_empty() {
                 lane.pump();
                 take_all(&mut worker);
             }
         }
-        assert_eq!(lane.end.calls.extent(), extent, "{length} bytes");
+        assert_eq!(lane.end.requests.extent(), extent, "{length} bytes");
     }
 }
 
@@ -229,7 +230,7 @@ fn a_reply_in_pieces_is_taken_one_ringful_at_a_time() {
 fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
     let mut victim = Victim::new();
     let body = vec![1; 2 * RING];
-    victim.lane.send_cut(Header { kind: call::RUN, count: 1, ..Header::default() }, body.into());
+    victim.lane.send_cut(Header { kind: Request::Run.kind(), count: 1, ..Header::default() }, body.into());
     assert!(!victim.lane.has_news() && victim.lane.next_reply().expect("nothing is wrong").is_none());
     // `head` of the call ring, in the worker's words.
     victim.memory.write_all_at(&u64::MAX.to_ne_bytes(), 128).expect("the memory can be written");

@@ -19,10 +19,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::ProgressWriter;
 
-use crate::lane::messages::{LastWords, exit};
+use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
+use crate::process::last_words::LastWords;
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::panic;
-use crate::worker::limits::has_memory_limit;
 
 /// What a process of the pool of this name is called.
 pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
@@ -232,10 +233,10 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
     let pen = unsafe { PEN.load(Ordering::Acquire).as_ref() };
     let progress = pen.filter(|pen| pen.me.is_surely_here()).map(|pen| &pen.progress);
     match (progress, words) {
-        (Some(progress), Some(words)) => progress.note(words),
+        (Some(progress), Some(words)) => progress.write_last_words(words),
         // The hook has noted a panic, but it was caught, or was another thread's: that is not why this thread aborts.
         // `panicking` looks at a counter, and at one of this thread if there is any panic.
-        (Some(progress), None) if !std::thread::panicking() => progress.clear_note(),
+        (Some(progress), None) if !std::thread::panicking() => progress.clear_last_words(),
         _ => {}
     }
     // Back to where it was raised, where it now kills: faults again, and `abort` raises again.

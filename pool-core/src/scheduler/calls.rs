@@ -2,19 +2,13 @@
 //!
 //! No call may suffer from its neighbours, so a chunk of them is claimed, run and answered item by item.
 
-use super::dispatch::SILENCE;
-use super::{
-    Action, Begun, FailureCause, JobEntry, JobId, JobSpec, KillReason, Phase, Range, Scheduler, SentChunk, State,
-    WorkerId,
-};
+use super::Scheduler;
+use super::interface::{Action, Begun, FailureCause, JobId, JobSpec, State, WorkerId};
+use super::job::JobEntry;
+use super::tuning::{CALLS_PER_CHUNK_MAX, REPLY_SILENCE_NS, STALE_ITEMS_MAX};
+use super::worker::{KillReason, Phase, Range, SentChunk};
 
-/// Calls in one chunk: as many as a worker claims one by one, so that none that has not begun is lost to the others.
-pub(crate) const CALLS_MAX: u32 = 31;
-
-/// Items in the queue that nobody is to run, beyond as many as are pending, that are not worth the clearing up.
-const STALE_MAX: u64 = if cfg!(test) { 3 } else { 1024 };
-
-/// Chunks that a worker has before it if it can spare what is submitted until that makes a chunk, too.
+/// A worker with so many chunks need not be sent the newest calls before these make a chunk.
 const DEPTH_ENOUGH: usize = 2;
 
 impl<P> Scheduler<P> {
@@ -49,8 +43,8 @@ impl<P> Scheduler<P> {
             _ => self.queue.push_back(Range { job: id, first: item, items: 1 }),
         }
         if self.can_wait(id) {
-            // Whoever takes replies in next hands it out, or who looks at the clock.
-            self.wake_by(self.now.saturating_add(SILENCE));
+            // The next thread that takes replies in, or the next tick, hands it out.
+            self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
         } else {
             self.dispatch();
         }
@@ -62,13 +56,13 @@ impl<P> Scheduler<P> {
     fn can_wait(&self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(id) else { return false };
         !job.spec.urgent
-            && job.queued < u64::from(CALLS_MAX)
-            && self.paces[job.spec.task as usize].is_short(CALLS_MAX)
-            && self.workers.iter().all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant)
+            && job.queued < u64::from(CALLS_PER_CHUNK_MAX)
+            && self.paces[job.spec.task as usize].is_short(CALLS_PER_CHUNK_MAX)
+            && self.workers.values().all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant)
     }
 
-    /// Ends one call, which must not have ended: if it waits it is left out, if it was sent and has not begun it is taken
-    /// back, if it runs its worker is killed. False if the job had ended.
+    /// Ends one call, which must not have ended: a queued one is skipped when its turn comes, a sent one that has not begun
+    /// is taken back, a running one costs its worker. False if the job had ended.
     pub(crate) fn cancel_call(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
         if job.unsettled == 1 {
@@ -82,11 +76,12 @@ impl<P> Scheduler<P> {
         true
     }
 
-    /// Has the worker that was sent the struck item give it back, or be killed if it runs it; false if there is none.
+    /// Takes the cancelled item back from the worker that was sent it, or kills the worker if it runs the item; false if no
+    /// worker has it.
     fn take_from_worker(&mut self, id: JobId, item: u64) -> bool {
         let holds =
             |sent: &&mut SentChunk| sent.range.job == id && (sent.next_item()..sent.range.end()).contains(&item);
-        let mut workers = self.workers.iter_mut().enumerate();
+        let mut workers = self.workers.iter_mut();
         let found = workers.find_map(|(worker, state)| Some((worker, state.in_flight.iter_mut().find(holds)?)));
         let Some((worker, sent)) = found else { return false };
         sent.ask_back();
@@ -96,8 +91,8 @@ impl<P> Scheduler<P> {
         true
     }
 
-    /// No worker has the struck item: it stays where it waits, and is left out when its turn comes. To look for it would take
-    /// the longer the more is pending.
+    /// Counts the cancelled item, which no worker has, as stale. It is skipped when its turn comes: a search would take the
+    /// longer the more is pending.
     fn leave_waiting(&mut self, id: JobId, item: u64) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if !job.records.get(&item).is_some_and(|record| record.rests) {
@@ -107,16 +102,16 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Clears the queue of what nobody is to run, when that has become the greater part: what is submitted and cancelled
-    /// while all workers are busy must not take more and more memory.
+    /// Sweeps stale items out of the queue when they are the greater part of it: submitting and cancelling while all workers
+    /// are busy must not take more and more memory.
     pub(super) fn sweep_if_stale(&mut self) {
-        if self.stale <= self.unsettled + STALE_MAX {
+        if self.stale <= self.unsettled + STALE_ITEMS_MAX {
             return;
         }
         self.stale = 0;
         for mut range in std::mem::take(&mut self.queue) {
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { continue };
-            while let Some(item) = job.first_struck(range) {
+            while let Some(item) = job.first_cancelled(range) {
                 job.records.remove(&item);
                 let (before, after) = range.without(item);
                 self.queue.extend((before.items > 0).then_some(before));
@@ -126,7 +121,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// How many items of this part of the queue nobody is to run.
+    /// The stale items of this part of the queue.
     #[cfg(test)]
     pub(super) fn count_stale(&self, range: Range) -> u64 {
         let job = self.jobs.get(range.job).filter(|job| job.record.is_some());
@@ -134,7 +129,7 @@ impl<P> Scheduler<P> {
         records.map_or(range.items.into(), |records| records.filter(|(_, record)| record.cancelled).count() as u64)
     }
 
-    /// Kills the worker if the item that it runs is struck. One that it has claimed and not begun is looked at again.
+    /// Kills the worker if the item that it runs is cancelled. One that is claimed and not begun is probed again later.
     pub(super) fn probe_cancelled(&mut self, worker: WorkerId, begun: Option<Begun>) {
         let Some(sent) = self.workers[worker].in_flight.front().filter(|_| self.is_at_cancelled(worker)) else {
             return;
@@ -146,8 +141,8 @@ impl<P> Scheduler<P> {
         if let Some(begun) = begun.filter(is_cancelled) {
             self.kill(worker, KillReason::ItemCancelled { begun });
         } else {
-            let at = self.now.saturating_add(SILENCE);
-            self.look_again(worker, self.workers[worker].deadline.map_or(at, |deadline| deadline.min(at)));
+            let at = self.now.saturating_add(REPLY_SILENCE_NS);
+            self.probe_at(worker, self.workers[worker].deadline.map_or(at, |deadline| deadline.min(at)));
         }
     }
 
@@ -162,7 +157,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Whether the chunk that the worker is at has struck items.
+    /// Whether the chunk that the worker is at has cancelled items.
     #[inline]
     pub(super) fn is_at_cancelled(&self, worker: WorkerId) -> bool {
         let Some(sent) = self.workers[worker].in_flight.front() else { return false };
@@ -171,14 +166,14 @@ impl<P> Scheduler<P> {
     }
 }
 
-/// How large a chunk is to be is a matter of maps.
+/// The options of calls, which have no chunk size.
 fn as_calls(spec: JobSpec) -> JobSpec {
     JobSpec { calls: true, chunk_size: None, ..spec }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Nanos, SchedulerConfig};
+    use super::super::interface::{SchedulerConfig, Seq};
     use super::*;
 
     /// Two workers, ready, and that an item of the only task takes so long.
@@ -192,12 +187,12 @@ mod tests {
             initializer_timeout: None,
         };
         let mut scheduler = Scheduler::new(config, 1);
-        for worker in 0..2 {
+        for worker in [0, 1].map(WorkerId) {
             scheduler.launched(worker);
             scheduler.ready(worker);
         }
         scheduler.call(JobSpec::default(), |_| ());
-        scheduler.replied(0, 0, 1, true, item);
+        scheduler.replied(WorkerId(0), Seq(0), 1, true, item);
         while scheduler.next_action().is_some() {}
         scheduler
     }
@@ -214,7 +209,10 @@ mod tests {
     #[test]
     fn short_calls_go_as_many_at_a_time_as_can() {
         let mut scheduler = scheduler(100);
-        assert_eq!(sent(&mut scheduler, 4 + 3 * CALLS_MAX + 5), [1, 1, 1, 1, CALLS_MAX, CALLS_MAX, CALLS_MAX]);
+        assert_eq!(
+            sent(&mut scheduler, 4 + 3 * CALLS_PER_CHUNK_MAX + 5),
+            [1, 1, 1, 1, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX]
+        );
     }
 
     /// All workers are busy, with calls of another job behind.
@@ -250,7 +248,7 @@ mod tests {
             scheduler.failed(id, number);
             let job = scheduler.jobs.get(id).expect("its first call waits");
             assert_eq!((job.queued, job.unsettled, scheduler.unsettled()), (1, 1, unsettled + 1));
-            let most = (unsettled + 2 + STALE_MAX) as usize;
+            let most = (unsettled + 2 + STALE_ITEMS_MAX) as usize;
             assert!(job.records.len() <= most, "{} records", job.records.len());
             assert!(scheduler.queue.len() <= 2 * most, "{} ranges", scheduler.queue.len());
         }
@@ -270,16 +268,16 @@ mod tests {
             scheduler.queue.back_mut().expect("they wait").items -= 1;
             assert!(scheduler.defer_retry(id, 0));
             if waits_in_queue {
-                scheduler.set_now(Nanos::MAX);
+                scheduler.set_now(u64::MAX);
                 scheduler.retry_what_is_due();
             }
             assert!(scheduler.cancel_call(id, 0));
             scheduler.failed(id, 0);
-            scheduler.set_now(Nanos::MAX);
+            scheduler.set_now(u64::MAX);
             scheduler.retry_what_is_due();
             let job = scheduler.jobs.get(id).expect("its other call waits");
             assert_eq!((job.queued, job.unsettled), (1, 1));
-            let waits = |range: &&Range| range.job == id && job.first_struck(**range).is_none();
+            let waits = |range: &&Range| range.job == id && job.first_cancelled(**range).is_none();
             assert_eq!(scheduler.queue.iter().filter(waits).map(|range| range.first).collect::<Vec<_>>(), [1]);
         }
     }
@@ -291,27 +289,29 @@ mod tests {
         let id = scheduler.submit(JobSpec { chunk_size: Some(1), ..JobSpec::default() }, |_| ());
         scheduler.add_items(id, 0, 4);
         while scheduler.next_action().is_some() {}
-        let (first, second) = (scheduler.workers[0].in_flight[0].seq, scheduler.workers[0].in_flight[1].seq);
-        scheduler.replied(0, first, 1, false, 0);
+        let worker = WorkerId(0);
+        let in_flight = &scheduler.workers[worker].in_flight;
+        let (first, second) = (in_flight[0].seq, in_flight[1].seq);
+        scheduler.replied(worker, first, 1, false, 0);
         assert!(scheduler.cancel(id, true));
         let mut kills = Vec::new();
         let mut carry_out = |scheduler: &mut Scheduler<()>| {
             while let Some(action) = scheduler.next_action() {
                 match action {
                     Action::Recall { worker, seq, items, .. } => scheduler.recalled(worker, seq, items),
-                    Action::Kill { worker } => kills.push(worker),
+                    Action::Kill { worker } => kills.push(worker.0),
                     _ => {}
                 }
             }
             kills.clone()
         };
         assert_eq!(carry_out(&mut scheduler), [1], "only the other worker is known to be at an item");
-        scheduler.replied(0, first, 0, true, 1000);
-        assert_eq!(carry_out(&mut scheduler), [1, 0], "chunk {second}");
+        scheduler.replied(worker, first, 0, true, 1000);
+        assert_eq!(carry_out(&mut scheduler), [1, 0], "chunk {second:?}");
     }
 
     #[test]
-    fn long_calls_go_one_by_one_to_whoever_has_room() {
+    fn long_calls_go_one_by_one_to_workers_with_room() {
         assert_eq!(sent(&mut scheduler(1_000_000), 100), [1, 1, 1, 1]);
     }
 }

@@ -1,14 +1,10 @@
-//! What time brings: starts that were put off, limits that are reached, workers that idle.
+//! Events of the clock: delayed starts, time limits, idle workers.
 
-use super::{Action, Begun, KillReason, Nanos, Phase, Scheduler, WorkerId};
-
-/// A worker that does not begin what it was sent for this long will not any more: somebody has stopped it. Long
-/// enough for the longest of calls to pass the ring.
-pub(super) const UNRESPONSIVE_NS: Nanos = 10_000_000_000;
-
-/// What a worker dates later than this after the host's last look at the clock is no time at all: both have the same
-/// clock.
-const FUTURE: Nanos = 1_000_000_000;
+use super::Scheduler;
+use super::interface::{Action, Begun, WorkerId};
+use super::tuning::{FUTURE_MAX_NS, UNRESPONSIVE_NS};
+use super::worker::{KillReason, Phase};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// Sets the time, so that what happens next is dated.
@@ -26,7 +22,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn tick(&mut self, now: Nanos) {
         self.now = now;
         self.wake_at = None;
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             match self.workers[worker].phase {
                 Phase::BackingOff(until) if until <= now => self.launch(worker),
                 Phase::BackingOff(until) => self.wake_by(until),
@@ -35,7 +31,7 @@ impl<P> Scheduler<P> {
             }
             if let Some(deadline) = self.workers[worker].deadline {
                 if deadline <= now && self.workers[worker].has_left_work() {
-                    // It was told to leave long ago and has nothing to do: somebody has stopped it.
+                    // It was told to leave long ago and has no work, so it must have been stopped by a signal.
                     self.kill(worker, KillReason::Unwanted);
                 } else if deadline <= now {
                     self.actions.push_back(Action::Probe { worker });
@@ -48,8 +44,8 @@ impl<P> Scheduler<P> {
         self.dispatch();
     }
 
-    /// The worker is at the item that it has begun since the time given (0 if that is not known), or cannot be said to
-    /// have begun any.
+    /// The result of a [probe](Action::Probe): the item that the worker has begun, and when (0 if unknown); `None` if it has
+    /// begun none.
     pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
         self.probe_limit(worker, running.filter(|(_, since)| *since > 0));
         self.probe_cancelled(worker, running.map(|(begun, _)| begun));
@@ -61,8 +57,9 @@ impl<P> Scheduler<P> {
         };
         let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.spec.timeout) else { return };
         let state = &self.workers[worker];
-        // One that would begin its item in the future could run for ever; it has had it since it was last heard of.
-        let dated = |since| if since > self.now.saturating_add(FUTURE) { state.heard } else { since };
+        // A worker that dates its item into the future could run for ever; the item began when the worker last replied, at
+        // the latest.
+        let dated = |since| if since > self.now.saturating_add(FUTURE_MAX_NS) { state.heard } else { since };
         let running = running.filter(|(begun, _)| begun.is_in(sent)).map(|(begun, since)| (begun, dated(since)));
         if let Some((begun, since)) = running
             && let ran = self.now.saturating_sub(since)
@@ -76,11 +73,11 @@ impl<P> Scheduler<P> {
             self.kill(worker, KillReason::Unresponsive);
         } else {
             let since = running.map_or(self.now, |(_, since)| since);
-            self.look_again(worker, since.saturating_add(limit));
+            self.probe_at(worker, since.saturating_add(limit));
         }
     }
 
-    /// The worker, if it is starting, has begun its initializer at the time given, or not at all.
+    /// The result of a probe of a starting worker: when it has begun its initializer, `None` if it has not.
     fn start_probed(&mut self, worker: WorkerId, begun: Option<Nanos>) {
         let state = &self.workers[worker];
         let Some(limit) = self.config.initializer_timeout.filter(|_| state.phase == Phase::Starting) else { return };
@@ -93,23 +90,23 @@ impl<P> Scheduler<P> {
             self.actions.push_back(Action::Overran { worker, limit, ran });
             self.kill(worker, KillReason::FailedStart);
         } else {
-            // One that has not begun is looked at less and less often.
+            // A worker that has not begun is probed less and less often.
             let pause = if begun.is_some() { limit - ran } else { limit.max(ran) };
-            self.look_again(worker, self.now.saturating_add(pause));
+            self.probe_at(worker, self.now.saturating_add(pause));
         }
     }
 
-    /// Has the worker's running item, or its initializer, looked at then.
-    pub(super) fn look_again(&mut self, worker: WorkerId, deadline: Nanos) {
+    /// Sets the time of the next probe of the worker's running item or initializer.
+    pub(super) fn probe_at(&mut self, worker: WorkerId, deadline: Nanos) {
         self.workers[worker].deadline = Some(deadline);
         self.wake_by(deadline);
     }
 
-    /// A worker that was told to leave, and has nothing left to do, should soon be gone.
+    /// Sets the clock for a worker that was told to leave and has no work left: it should be gone soon.
     #[inline]
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
-            self.look_again(worker, self.now.saturating_add(UNRESPONSIVE_NS));
+            self.probe_at(worker, self.now.saturating_add(UNRESPONSIVE_NS));
         }
     }
 
@@ -121,7 +118,7 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{FailureCause, JobSpec, SchedulerConfig, State};
+    use super::super::interface::{FailureCause, JobSpec, SchedulerConfig, Seq, State};
     use super::*;
 
     const LIMIT: Nanos = 1_000_000;
@@ -137,8 +134,8 @@ mod tests {
             has_initializer: false,
         };
         let mut scheduler = Scheduler::new(config, 1);
-        scheduler.launched(0);
-        scheduler.ready(0);
+        scheduler.launched(WorkerId(0));
+        scheduler.ready(WorkerId(0));
         scheduler.call(JobSpec { timeout: Some(LIMIT), ..JobSpec::default() }, |_| ());
         scheduler
     }
@@ -150,7 +147,7 @@ mod tests {
             while let Some(action) = scheduler.next_action() {
                 match action {
                     Action::Probe { worker } => {
-                        scheduler.probed(worker, Some((Begun { seq: 0, item: 0 }, since)));
+                        scheduler.probed(worker, Some((Begun { seq: Seq(0), item: 0 }, since)));
                     }
                     Action::Kill { .. } => return true,
                     _ => {}

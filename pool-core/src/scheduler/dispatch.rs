@@ -1,16 +1,11 @@
-//! Who runs what: handing the queue out, and taking back what is better off elsewhere.
+//! Handing the queue out to workers, and taking back chunks that another worker would run sooner.
 
-use super::calls::CALLS_MAX;
-use super::pace::{Pace, SHORT};
-use super::{Action, JobId, JobSpec, Nanos, Phase, Range, Scheduler, SentChunk, Wake, WorkerId};
-
-/// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
-const RECALL_MIN: Nanos = 50_000;
-/// ... or if the busy worker has been silent for this long, whatever was expected of it.
-pub(super) const SILENCE: Nanos = 1_000_000;
-
-/// Of the chunks too short to wake the host, one in so many does.
-const WAKE_EVERY: u32 = 32;
+use super::Scheduler;
+use super::interface::{Action, JobId, JobSpec, Seq, Wake, WorkerId};
+use super::pace::Pace;
+use super::tuning::{CALLS_PER_CHUNK_MAX, RECALL_MIN_NS, REPLY_SILENCE_NS, SHORT_CHUNK_NS, SHORT_CHUNKS_PER_WAKE};
+use super::worker::{Phase, Range, SentChunk};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// Hands the queue out to workers with room.
@@ -26,7 +21,7 @@ impl<P> Scheduler<P> {
                 self.queue.pop_front();
                 continue;
             };
-            let range = match job.first_struck(range) {
+            let range = match job.first_cancelled(range) {
                 None => range,
                 Some(item) if item > range.first => range.without(item).0,
                 Some(item) => {
@@ -41,13 +36,13 @@ impl<P> Scheduler<P> {
             let want = match spec.chunk_size {
                 Some(items) => items,
                 None if spec.calls && spec.urgent => 1,
-                // Behind the last of calls others may come, so they are no end for which workers should share them.
+                // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
-                    let is_open = job.open || spec.calls && pace.is_short(CALLS_MAX);
+                    let is_open = job.open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
                     pace.chunk(job.queued, is_open, self.config.workers)
                 }
             };
-            let want = if spec.calls { want.min(CALLS_MAX) } else { want };
+            let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
             let items = want.min(range.items);
             let Some(worker) = self.roomiest(pace.depth(items, spec.bulk)) else {
                 self.full = true;
@@ -75,12 +70,12 @@ impl<P> Scheduler<P> {
         chunk_size.unwrap_or_else(|| self.paces[task as usize].chunk(u64::MAX, true, self.config.workers))
     }
 
-    /// The worker with the least before it, if that is less than `depth` chunks; a ready one rather than a starting
-    /// one, and the first of equals, whose caches are warm and which may not have gone to sleep yet.
+    /// The worker with the fewest chunks, if these are fewer than `depth`. A ready one comes before a starting one, and the
+    /// first of equals before the others, since its caches are warm and it may still be awake.
     #[inline]
     fn roomiest(&self, depth: usize) -> Option<WorkerId> {
         let mut best = None;
-        for (worker, state) in self.workers.iter().enumerate() {
+        for (worker, state) in self.workers.iter() {
             if !state.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| state.served >= max) {
                 continue;
             }
@@ -116,24 +111,24 @@ impl<P> Scheduler<P> {
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
         let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.spec;
-        // With nothing else under way one wake-up is due in any case, and when it is done is soon enough for that.
+        // With nothing else pending one wake-up is due in any case, and the end of this chunk is soon enough for it.
         let is_alone = self.unsettled == 1;
         let state = &mut self.workers[worker];
         let seq = state.next_seq;
-        state.next_seq = seq.wrapping_add(1);
+        state.next_seq = seq.next();
         state.served += u64::from(range.items);
         let is_last = job.queued == 0 && !job.open;
-        let brief = pace.time(range.items).is_none_or(|time| time < SHORT);
-        let wake = if is_bulk && !is_last && !seq.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
-            Wake::Nobody
+        let brief = pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
+        let wake = if is_bulk && !is_last && !seq.0.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
+            Wake::NoOne
         } else if !is_urgent
             && !is_alone
             && pace.is_short(if are_calls { 1 } else { range.items })
-            && !seq.is_multiple_of(WAKE_EVERY)
+            && !seq.0.is_multiple_of(SHORT_CHUNKS_PER_WAKE)
         {
-            Wake::Leader
+            Wake::LeaderOnly
         } else {
-            Wake::Host
+            Wake::Anyone
         };
         state.in_flight.push_back(SentChunk { seq, range, settled: 0, recalling: false, was_recalled: false });
         if state.in_flight.len() == 1 {
@@ -144,7 +139,7 @@ impl<P> Scheduler<P> {
         self.actions.push_back(Action::Send { worker, seq, job, first, items, wake, brief });
     }
 
-    /// The worker's front chunk has come up: its first item is due no sooner than a time limit from now.
+    /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.
     #[inline]
     pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
         if let Some(limit) = self.jobs.get(job).and_then(|job| job.spec.timeout) {
@@ -158,24 +153,24 @@ impl<P> Scheduler<P> {
         self.kill_if_cancelled(worker);
     }
 
-    /// There is more to do than idle workers can take: one that rests is called back.
+    /// Launches one of the workers that rest, since there is more work than idle workers.
     pub(super) fn call_back(&mut self) {
         if self.config.idle_timeout.is_some()
-            && let Some(worker) = self.workers.iter().position(|state| state.phase == Phase::Resting)
+            && let Some(worker) = self.workers.ids().find(|worker| self.workers[*worker].phase == Phase::Resting)
         {
             self.launch(worker);
         }
     }
 
-    /// Nothing waits. If a worker idles while another has more than it has begun, some of that is taken back.
+    /// The queue is empty. If a worker is idle while another has unclaimed items, some of these are taken back.
     fn rebalance(&mut self) {
         if self.unsettled == 0
-            || !self.workers.iter().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
+            || !self.workers.values().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
         {
             return;
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
-        for (worker, state) in self.workers.iter().enumerate() {
+        for (worker, state) in self.workers.iter() {
             let Some((at, sent)) = state.last_to_recall() else { continue };
             let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
@@ -186,14 +181,15 @@ impl<P> Scheduler<P> {
             let pace = self.paces[job.spec.task as usize];
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = self.now.saturating_sub(state.heard);
-            let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= SILENCE { silence } else { 0 });
+            let work =
+                pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
             if best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, worker));
             }
         }
         let Some((work, worker)) = best else { return };
-        if work < RECALL_MIN {
-            self.wake_by(self.now.saturating_add(SILENCE));
+        if work < RECALL_MIN_NS {
+            self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
             return;
         }
         let state = &mut self.workers[worker];
@@ -205,13 +201,13 @@ impl<P> Scheduler<P> {
         self.actions.push_back(Action::Recall { worker, seq, items, half });
     }
 
-    /// What a [recall](Action::Recall) achieved: the worker may run `kept` items of the chunk, and none beyond.
-    pub(crate) fn recalled(&mut self, worker: WorkerId, seq: u32, kept: u32) {
+    /// The result of a [recall](Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
+    pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
         let state = &mut self.workers[worker];
         let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
         let kept = kept.max(sent.settled);
         if kept >= sent.range.items {
-            // Whoever idles is given something else.
+            // The idle worker may get other items.
             self.dispatch();
             return;
         }
@@ -225,7 +221,7 @@ impl<P> Scheduler<P> {
         self.dispatch();
     }
 
-    /// Takes back all that the worker has not begun.
+    /// Takes back all items that the worker has not claimed.
     pub(super) fn recall_unstarted(&mut self, worker: WorkerId) {
         for sent in self.workers[worker].in_flight.iter_mut().filter(|sent| !sent.recalling) {
             sent.ask_back();

@@ -1,16 +1,17 @@
 //! Waiting for the end, which no input that is pulled with the results may put off for ever.
 
-use super::{Scheduler, State};
+use super::Scheduler;
+use super::interface::State;
 
 impl<P> Scheduler<P> {
-    /// Somebody begins to wait for the end for a limited time: if nothing but lazy jobs without pending items is left, they
+    /// A caller begins to wait for the end for a limited time: if nothing but lazy jobs without pending items is left, they
     /// get no more. As long as there is something else to wait for they go on, since the wait may end before.
     pub(crate) fn begin_join(&mut self) {
         self.joiners += 1;
         self.seal_idle_lazy();
     }
 
-    /// Who [began to wait](Scheduler::begin_join) has given up.
+    /// A caller that [began to wait](Scheduler::begin_join) has given up.
     pub(crate) fn end_join(&mut self) {
         self.joiners -= 1;
     }
@@ -36,7 +37,7 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{JobId, JobSpec, SchedulerConfig};
+    use super::super::interface::{JobId, JobSpec, SchedulerConfig};
     use super::*;
 
     /// A closed pool without workers that has a lazy job, a map, and an item of each.

@@ -1,30 +1,9 @@
 //! How much of a job goes to a worker at once, from the measured time per item.
 
-use super::Nanos;
-
-/// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a
-/// hundredth of it), short enough that workers finish close together.
-const CHUNK: Nanos = 200_000;
-
-/// Work that a worker should have before it, so that it never waits for the host.
-const AHEAD: Nanos = 200_000;
-/// Likewise of a job whose results are taken all together: the host need not hear of each chunk, and comes round when half
-/// of this is done. As many wake-ups are saved, each of which takes a CPU from a worker.
-const AHEAD_IN_BULK: Nanos = 6_400_000;
-
-/// Chunks that a worker holds at the least: the one it runs and the next.
-const DEPTH_MIN: usize = 2;
-/// Likewise of a job whose results are taken all together.
-const DEPTH_MIN_IN_BULK: usize = 4;
-/// Chunks that a worker holds at the most: 100 ns jobs stay ahead by 50 µs, about the time in which the host comes
-/// round.
-const DEPTH_MAX: usize = 512;
-
-/// Chunks shorter than this do not wake the host one by one.
-pub(super) const SHORT: Nanos = 20_000;
-
-/// No item takes longer, whatever its worker says: some 146 years, and four times that is still a number.
-const ITEM_MAX: Nanos = Nanos::MAX / 4;
+use super::tuning::{
+    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, CHUNK_NS, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, SHORT_CHUNK_NS,
+};
+use crate::units::Nanos;
 
 /// The time that an item of a task takes, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,10 +13,10 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    /// Takes in that `items` took `elapsed`.
+    /// Averages in that `items` took `elapsed`.
     #[inline]
     pub(crate) fn learn(&mut self, items: u32, elapsed: Nanos) {
-        let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX);
+        let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX_NS);
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
     }
 
@@ -56,7 +35,7 @@ impl Pace {
         if self.item == 0 {
             return 1;
         }
-        let by_time = (CHUNK / self.item).max(1);
+        let by_time = (CHUNK_NS / self.item).max(1);
         let share = if open { queued } else { queued.div_ceil(2 * workers as u64) };
         u32::try_from(by_time.min(share).max(1)).unwrap_or(u32::MAX)
     }
@@ -64,7 +43,7 @@ impl Pace {
     /// Chunks of `items` that a worker may hold.
     #[inline]
     pub(crate) fn depth(self, items: u32, is_bulk: bool) -> usize {
-        let (ahead, least) = if is_bulk { (AHEAD_IN_BULK, DEPTH_MIN_IN_BULK) } else { (AHEAD, DEPTH_MIN) };
+        let (ahead, least) = if is_bulk { (BULK_AHEAD_NS, BULK_DEPTH_MIN) } else { (AHEAD_NS, DEPTH_MIN) };
         match self.time(items) {
             None => DEPTH_MIN,
             Some(time) => ((ahead / time.max(1)) as usize + 1).clamp(least, DEPTH_MAX),
@@ -74,7 +53,7 @@ impl Pace {
     /// Whether a chunk of `items` is too short for a wake-up of its own.
     #[inline]
     pub(crate) fn is_short(self, items: u32) -> bool {
-        self.time(items).is_some_and(|time| time < SHORT)
+        self.time(items).is_some_and(|time| time < SHORT_CHUNK_NS)
     }
 }
 
@@ -114,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unknown_goes_one_by_one() {
+    fn items_of_unknown_time_go_one_by_one() {
         assert_eq!(Pace::default().chunk(1_000_000, false, 2), 1);
         assert_eq!(Pace::default().depth(1, true), DEPTH_MIN);
         assert!(!Pace::default().is_short(1));

@@ -1,33 +1,24 @@
-//! What becomes of processes: they start, fail to, die, are killed, leave, and are replaced.
+//! Events of processes: they start, fail to start, die, are killed, leave, and are replaced.
 
-use super::retries::NOT_STARTED_MAX;
-use super::{Action, Begun, FailureCause, JobId, KillReason, Nanos, Phase, Scheduler, State, WorkerId};
-
-/// Wait before a worker that failed to start is started again, or an item that failed is tried again: beside a new
-/// process, which takes about a millisecond, long enough for a passing trouble to pass. Doubles with each time in a
-/// row, up to 1.28 s.
-const BACK_OFF: Nanos = 10_000_000;
-const BACK_OFF_DOUBLINGS_MAX: u32 = 7;
-
-/// How long to wait after a failure that is the `times`-th in a row.
-pub(super) fn back_off_pause(times: u32) -> Nanos {
-    BACK_OFF << (times - 1).min(BACK_OFF_DOUBLINGS_MAX)
-}
+use super::Scheduler;
+use super::interface::{Action, Begun, FailureCause, JobId, Seq, State, WorkerId};
+use super::tuning::{NOT_STARTED_MAX, back_off_pause};
+use super::worker::{KillReason, Phase};
 
 impl<P> Scheduler<P> {
-    /// There is a process.
+    /// The worker's process exists.
     pub(crate) fn launched(&mut self, worker: WorkerId) {
         let state = &mut self.workers[worker];
         if state.phase == Phase::Launching {
             state.phase = Phase::Starting;
             state.heard = self.now;
             if let Some(limit) = self.config.initializer_timeout {
-                self.look_again(worker, self.now.saturating_add(limit));
+                self.probe_at(worker, self.now.saturating_add(limit));
             }
         }
         if self.state == State::Terminated || self.state == State::Broken {
             self.kill(worker, KillReason::Unwanted);
-        } else if worker >= self.config.workers {
+        } else if worker.index() >= self.config.workers {
             self.quit(worker);
         }
         self.full = false;
@@ -37,7 +28,8 @@ impl<P> Scheduler<P> {
 
     /// Whether a process for this worker is still wanted, since it was asked for.
     pub(crate) fn is_wanted(&self, worker: WorkerId) -> bool {
-        worker < self.config.workers && (self.state == State::Open || self.state == State::Closed && self.has_work())
+        worker.index() < self.config.workers
+            && (self.state == State::Open || self.state == State::Closed && self.has_work())
     }
 
     /// No process was begun for this worker, since none [is wanted](Scheduler::is_wanted) any more.
@@ -73,14 +65,14 @@ impl<P> Scheduler<P> {
         self.quit(worker);
     }
 
-    /// The process has written nonsense.
+    /// The process has violated the protocol.
     pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
         let is_starting = self.workers[worker].phase == Phase::Starting;
         self.kill(worker, if is_starting { KillReason::FailedStart } else { KillReason::Protocol });
     }
 
-    /// The process has written something though nothing was asked of it: what has just been sent to it, and has not gone
-    /// yet, is not to blame.
+    /// The process has written a reply though it had no work. Chunks that have just been sent are not blamed: it has not
+    /// seen them.
     pub(crate) fn replied_unsolicited(&mut self, worker: WorkerId) {
         self.kill(worker, KillReason::UnsolicitedReply);
     }
@@ -93,24 +85,24 @@ impl<P> Scheduler<P> {
         let lost = std::mem::take(&mut state.in_flight);
         state.phase = Phase::Vacant;
         state.served = 0;
-        state.next_seq = 0;
+        state.next_seq = Seq::default();
         state.deadline = None;
         state.idle_deaths += 1;
         if self.state == State::Terminated || self.state == State::Broken {
             return;
         }
-        // One that was taken back whole may still stand before the one that it was at.
+        // A chunk that was taken back whole may still stand before the chunk that it was at.
         let front = lost.iter().position(|sent| sent.settled < sent.range.items).unwrap_or(0);
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
             self.in_flight_ended(sent.range.job);
-            // What we killed it for is to blame, if anything is; else what it had begun.
+            // If it was killed, the reason of the kill is to blame; else the item that it had begun.
             let blamed = match phase {
                 Phase::Killed(kill) => kill.is_about(&sent),
                 _ => begun.is_some_and(|begun| begun.is_in(&sent)),
             };
-            // The items before the one that it was in have been salvaged, so that is the first one without an answer,
-            // whatever a worker that scribbled may say.
+            // The items before the running one have been salvaged, so the running one is the first without an answer. The
+            // worker's own word does not count: a task may have overwritten it.
             let item = sent.next_item();
             let blamed = at == front
                 && (blamed
@@ -134,7 +126,7 @@ impl<P> Scheduler<P> {
         self.wind_down();
     }
 
-    /// An item has cost a worker: it is tried again if its terms allow, else it fails.
+    /// An item has cost a worker: it is tried again if its options allow, else it fails.
     pub(super) fn blame(&mut self, worker: WorkerId, id: JobId, item: u64, phase: Phase) {
         let cause = match phase {
             Phase::Killed(KillReason::Timeout { limit, ran, .. }) => FailureCause::TimedOut { limit, ran },
@@ -157,9 +149,9 @@ impl<P> Scheduler<P> {
         self.wake_by(until);
     }
 
-    /// Starts a successor of a worker that ended in `phase`, if one is wanted.
+    /// Starts a successor of a process that ended in `phase`, if one is wanted.
     fn replace(&mut self, worker: WorkerId, phase: Phase) {
-        let wanted = worker < self.config.workers && (self.state == State::Open || self.has_work());
+        let wanted = worker.index() < self.config.workers && (self.state == State::Open || self.has_work());
         let state = &mut self.workers[worker];
         if matches!(phase, Phase::Launching | Phase::Starting | Phase::Killed(KillReason::FailedStart)) {
             state.failures += 1;
@@ -172,8 +164,7 @@ impl<P> Scheduler<P> {
                 self.back_off(worker, failures);
             }
         } else if wanted && phase == Phase::Ready && state.idle_deaths > 1 {
-            // Somebody kills it, or its initializer left something deadly behind. It may be started for ever, but
-            // slowly.
+            // It is killed from outside, or its initializer left a fault behind. Restarts have no limit, but are slow.
             let deaths = state.idle_deaths - 1;
             self.back_off(worker, deaths);
         } else if wanted && phase == Phase::Retiring {
@@ -202,9 +193,8 @@ impl<P> Scheduler<P> {
         if matches!(state.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
             state.phase = Phase::Killed(kill);
             state.deadline = None;
-            // What it has not begun goes elsewhere, and surely is not begun any more while the kill is under way. One
-            // that writes nonsense is not asked what that is: it would disown what it runs, which would do the same
-            // elsewhere.
+            // Unclaimed items go elsewhere, and must not begin while the kill is under way. A worker that violated the
+            // protocol is not asked: it could deny the item that it runs, which would do the same elsewhere.
             if !matches!(kill, KillReason::Protocol | KillReason::FailedStart) {
                 self.recall_unstarted(worker);
             }
@@ -212,8 +202,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Sends a worker home that has had nothing to do for long enough; sees to it that it will be, if it has nothing to
-    /// do now.
+    /// Tells a worker to leave that has been idle for long enough, or sets the clock for that.
     #[inline]
     pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
         let Some(limit) = self.config.idle_timeout else { return };
@@ -231,22 +220,22 @@ impl<P> Scheduler<P> {
         self.expect_leave(worker);
     }
 
-    /// Nobody will be started in a place where there is nobody.
+    /// Gives up the next start of a worker that has no process.
     pub(super) fn vacate(&mut self, worker: WorkerId) {
         if let Phase::BackingOff(_) | Phase::Resting = self.workers[worker].phase {
             self.workers[worker].phase = Phase::Vacant;
-            // No process ends with it, so nothing else might make the shell see that the pool is finished.
+            // No process ends with it, so the shell would not look whether the pool is finished.
             self.wake_by(self.now);
         }
     }
 
-    /// Sends the workers home when a closed pool has nothing left to do.
+    /// Tells all workers to leave when a closed pool has no work left.
     pub(super) fn wind_down(&mut self) {
         if self.state != State::Closed || self.has_work() {
             self.seal_idle_lazy();
             return;
         }
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             self.vacate(worker);
             self.quit(worker);
         }

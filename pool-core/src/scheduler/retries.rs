@@ -3,18 +3,17 @@
 //! Until its time has come such an item is in [`Scheduler::retries`] and nowhere else: no worker is kept for it, and
 //! what stands behind it in the queue goes on.
 
-use super::processes::back_off_pause;
-use super::{JobId, Range, Scheduler, WorkerId};
-
-/// Workers that may fail to begin an item, one after the other, before the item is given up.
-pub(super) const NOT_STARTED_MAX: u32 = 3;
+use super::Scheduler;
+use super::interface::{JobId, WorkerId};
+use super::tuning::{NOT_STARTED_MAX, back_off_pause};
+use super::worker::Range;
 
 impl<P> Scheduler<P> {
     /// The next item of the chunk that the worker is at has panicked. True if it is tried again: then nothing is
-    /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have an
-    /// [resolve_reply](Scheduler::resolve_reply).
+    /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have
+    /// been [resolved](Scheduler::resolve_reply).
     pub(crate) fn panicked(&mut self, worker: WorkerId) -> bool {
-        let sent = self.workers[worker].in_flight.front().expect("the reply has an resolve_reply");
+        let sent = self.workers[worker].in_flight.front().expect("the reply was resolved");
         let (id, item) = (sent.range.job, sent.next_item());
         let is_retried = self.jobs.get(id).is_some_and(|job| job.spec.retry_panics) && self.defer_retry(id, item);
         if is_retried {
@@ -41,8 +40,8 @@ impl<P> Scheduler<P> {
         true
     }
 
-    /// Notes that another worker was killed since it did not begin the item; whether that is enough of them. It is not the
-    /// item's fault as a rule, but a task can do so: by writing over its worker's word of what it has begun.
+    /// Notes that another worker was killed since it did not begin the item; true if these are too many. As a rule it is not
+    /// the item's fault, but a task can cause it by overwriting its worker's progress.
     pub(super) fn is_never_begun(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id) else { return false };
         let record = job.records.entry(item).or_default();
@@ -50,7 +49,7 @@ impl<P> Scheduler<P> {
         record.not_started >= NOT_STARTED_MAX
     }
 
-    /// Puts what has waited long enough before the rest of the queue.
+    /// Puts items whose pause is over to the front of the queue.
     pub(super) fn retry_what_is_due(&mut self) {
         while let Some(entry) = self.retries.first_entry() {
             let due = *entry.key();

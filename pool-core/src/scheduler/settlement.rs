@@ -1,16 +1,18 @@
-//! What replies mean: whose items they settle, what is left, and when a job is done.
+//! Events of replies: the items that they settle, the items that go back to the queue, and the end of a job.
 
-use super::{Action, JobId, Nanos, ProtocolViolation, Range, Scheduler, SentChunk, WorkerId};
+use super::Scheduler;
+use super::interface::{Action, JobId, ProtocolViolation, Seq, WorkerId};
+use super::worker::{Range, SentChunk};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
-    /// Whose items a reply about the next `items` items of the chunk `seq` is about: the job and the first of them.
-    /// With `last`, the worker says that it is through with the chunk, which must be true unless some of it was asked
-    /// back.
+    /// The job and the first item that a reply about the next `items` items of the chunk `seq` is about. With `last` the
+    /// worker ends the chunk, and all items must be answered unless there was a recall.
     #[inline]
     pub(crate) fn resolve_reply(
         &self,
         worker: WorkerId,
-        seq: u32,
+        seq: Seq,
         items: u32,
         last: bool,
     ) -> Result<(JobId, u64), ProtocolViolation> {
@@ -23,13 +25,13 @@ impl<P> Scheduler<P> {
     }
 
     /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
-    /// chunk, having spent `elapsed` on it. The reply must have an [resolve_reply](Scheduler::resolve_reply).
+    /// chunk, having spent `elapsed` on it. The reply must have been [resolved](Scheduler::resolve_reply).
     #[inline]
-    pub(crate) fn replied(&mut self, worker: WorkerId, seq: u32, items: u32, last: bool, elapsed: Nanos) {
+    pub(crate) fn replied(&mut self, worker: WorkerId, seq: Seq, items: u32, last: bool, elapsed: Nanos) {
         let now = self.now;
         let state = &mut self.workers[worker];
         state.heard = now;
-        let sent = state.in_flight.front_mut().expect("the reply has an resolve_reply");
+        let sent = state.in_flight.front_mut().expect("the reply was resolved");
         debug_assert_eq!(sent.seq, seq);
         let (job, first) = (sent.range.job, sent.next_item());
         sent.settled += items;
@@ -51,7 +53,7 @@ impl<P> Scheduler<P> {
         self.finish_if_done(job);
     }
 
-    /// How many attempts at an item, which is not settled, have failed and were charged to it.
+    /// The failed attempts that were charged to an unsettled item.
     pub(crate) fn blamed_workers(&self, id: JobId, item: u64) -> u32 {
         self.jobs.get(id).and_then(|job| job.records.get(&item)).map_or(0, |record| record.blamed_workers)
     }
@@ -61,14 +63,14 @@ impl<P> Scheduler<P> {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
         job.unsettled -= 1;
         self.unsettled -= 1;
-        // That it was struck must be known until it comes back.
+        // A cancelled item is remembered until it comes back from its worker.
         if !job.has_cancelled(item) {
             job.records.remove(&item);
         }
         self.finish_if_done(id);
     }
 
-    /// A worker has room again; it may have had its share.
+    /// A worker has ended a chunk, and may have had its share of items.
     #[inline]
     fn after_chunk(&mut self, worker: WorkerId) {
         self.full = false;
@@ -103,7 +105,7 @@ impl<P> Scheduler<P> {
             }
             return;
         }
-        // A chunk that was taken back may still be out, as a number that its worker has to pass; nobody waits for that.
+        // A chunk that was taken back whole may still be in flight as an empty request; the job does not wait for it.
         let record = job.record.take();
         if job.in_flight == 0 {
             self.jobs.remove(id);
@@ -121,7 +123,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// A worker is through with a chunk; what it left of it waits again.
+    /// A worker has ended a chunk; items that it left go back to the queue.
     #[inline]
     fn chunk_ended(&mut self, sent: &SentChunk) {
         self.in_flight_ended(sent.range.job);
@@ -137,7 +139,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Puts the items back to the front of the queue, without those that are struck.
+    /// Puts the items back to the front of the queue, without the cancelled ones.
     pub(super) fn requeue(&mut self, mut range: Range) {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
         while range.items > 0 {

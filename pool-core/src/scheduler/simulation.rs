@@ -5,6 +5,7 @@
 //! `POOL_SEED=… cargo test -p pool-core --lib simulation::replay -- --nocapture` shows all that happened with it.
 
 mod books;
+mod invariants;
 mod plan;
 mod process;
 mod shell;
@@ -14,7 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use self::plan::{Plan, Rng};
 use self::process::Reply;
 use self::shell::World;
-use super::{JobSpec, State, WorkerId};
+use super::interface::{JobSpec, State, WorkerId};
 
 /// Faults of the shell that the simulation must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +51,7 @@ enum Plant {
     /// The scheduler believes that an item may be tried more often than it may.
     RetriesMore,
     /// The scheduler forgets that what a worker has was cancelled.
-    ForgetsStrike,
+    ForgetsCancelled,
 }
 
 // ---- the steps ------------------------------------------------------------------------------------------------------
@@ -60,7 +61,7 @@ impl World {
     fn step(&mut self) {
         match self.rng.below(88 + self.plan.calls) {
             0..45 => {
-                let worker = self.rng.index(self.workers.len());
+                let worker = WorkerId::new(self.rng.index(self.workers.ids().count()));
                 let steps = self.rng.up_to(30);
                 (0..steps).for_each(|_| _ = self.work(worker));
             }
@@ -95,7 +96,7 @@ impl World {
     }
 
     fn launch_one(&mut self) {
-        let workers: Vec<_> = (0..self.workers.len()).filter(|&worker| self.workers[worker].launching).collect();
+        let workers: Vec<_> = self.workers.ids().filter(|&worker| self.workers[worker].launching).collect();
         if workers.is_empty() {
             return;
         }
@@ -105,7 +106,7 @@ impl World {
 
     fn dead(&self) -> Vec<WorkerId> {
         let is_dead = |&worker: &WorkerId| self.workers[worker].process.as_ref().is_some_and(|process| process.dead);
-        (0..self.workers.len()).filter(is_dead).collect()
+        self.workers.ids().filter(is_dead).collect()
     }
 
     fn bury_one(&mut self) {
@@ -116,9 +117,9 @@ impl World {
         }
     }
 
-    /// Who was killed is dead from now on.
+    /// Signals arrive: killed processes are dead from now on.
     fn signals_arrive(&mut self) {
-        for process in self.workers.iter_mut().filter_map(|handle| handle.process.as_mut()) {
+        for process in self.workers.values_mut().filter_map(|handle| handle.process.as_mut()) {
             process.dead |= process.killed;
         }
     }
@@ -126,7 +127,7 @@ impl World {
     /// Processes are killed by others, or write nonsense; the fork server dies, and all with it.
     fn accidents(&mut self) {
         let all_die = self.rng.permille(self.plan.all_die);
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             let (dies, raves) = (self.plan.process_dies, self.plan.writes_nonsense);
             let (dies, raves) = (all_die || self.rng.permille(dies), self.rng.permille(raves));
             if let Some(process) = self.process(worker).filter(|process| !process.dead) {
@@ -159,7 +160,7 @@ impl World {
                 if is_open {
                     let workers = self.rng.up_to(8) as usize;
                     self.trace(|| format!("resize to {workers}"));
-                    self.workers.resize_with(workers.max(self.workers.len()), Default::default);
+                    self.workers.grow(workers, Default::default);
                     self.scheduler.resize(workers);
                 }
             }
@@ -243,7 +244,7 @@ impl World {
         self.books.jobs[job].open = false;
         self.scheduler.seal(self.jobs[job].0);
         self.act();
-        books::end_is_noticed(&self.scheduler);
+        invariants::end_is_noticed(&self.scheduler);
     }
 
     fn seal_lazy(&mut self) {
@@ -270,7 +271,7 @@ impl World {
         assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "what is live can be cancelled");
         self.act();
         if !has_ended {
-            books::end_is_noticed(&self.scheduler);
+            invariants::end_is_noticed(&self.scheduler);
         }
     }
 
@@ -280,7 +281,7 @@ impl World {
         assert!(self.scheduler.cancel_call(self.jobs[job].0, item), "what is live can be cancelled");
         self.act();
         assert!(self.books.has_ended(job, item), "the one that was cancelled goes on");
-        books::end_is_noticed(&self.scheduler);
+        invariants::end_is_noticed(&self.scheduler);
     }
 
     // ---- the end ---------------------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ impl World {
             self.act();
         }
         if self.rng.permille(500) {
-            // Nobody calls for a while, and jobs stay open.
+            // No calls come for a while, and jobs stay open.
             _ = (0..100).try_for_each(|_| self.round());
         }
         self.seal_lazy();
@@ -329,10 +330,10 @@ impl World {
         assert!(is_done(self), "not after {rounds} rounds: {goal}");
     }
 
-    /// Everybody does what he can, or else time passes; nothing if nobody waits for that either.
+    /// All processes go on as far as they can, or else time passes; `None` if no one waits for that either.
     fn round(&mut self) -> Option<()> {
         let mut goes_on = self.route();
-        for worker in 0..self.workers.len() {
+        for worker in self.workers.ids() {
             if self.workers[worker].launching {
                 self.launched(worker);
                 goes_on = true;
@@ -411,5 +412,5 @@ fn planted_faults_are_found() {
     let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
     let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, StartsForever];
     let retries = [ForgetsRetry, RetriesEarly, RetriesPanics, RetriesLess, RetriesMore];
-    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsStrike]).for_each(finds);
+    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsCancelled]).for_each(finds);
 }

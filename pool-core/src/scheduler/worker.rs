@@ -1,15 +1,9 @@
-//! A worker as the scheduler knows it: what its process is up to, and what it was sent.
+//! A worker as the scheduler knows it: the phase of its process, and the chunks that it was sent.
 
 use std::collections::VecDeque;
 
-use super::{JobId, Nanos};
-
-/// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Begun {
-    pub(crate) seq: u32,
-    pub(crate) item: u32,
-}
+use super::interface::{Begun, JobId, Seq};
+use crate::units::Nanos;
 
 impl Begun {
     /// Whether that item is of this chunk and has not been answered.
@@ -31,7 +25,7 @@ impl Range {
         self.first + u64::from(self.items)
     }
 
-    /// What stands before one of its items, and what behind.
+    /// The items before `item`, and those behind it.
     pub(super) fn without(self, item: u64) -> (Range, Range) {
         let before = Range { items: (item - self.first) as u32, ..self };
         (before, Range { first: item + 1, items: self.items - before.items - 1, ..self })
@@ -41,13 +35,13 @@ impl Range {
 /// A chunk that was sent.
 #[derive(Debug)]
 pub(super) struct SentChunk {
-    pub(super) seq: u32,
+    pub(super) seq: Seq,
     pub(super) range: Range,
     /// Items that were answered.
     pub(super) settled: u32,
-    /// It is being asked back, or that was in vain.
+    /// A recall is under way, or had no effect; there is no second one.
     pub(super) recalling: bool,
-    /// It has been asked back, so that its worker may end it early.
+    /// There was a recall, so its worker may end it early.
     pub(super) was_recalled: bool,
 }
 
@@ -58,12 +52,13 @@ impl SentChunk {
         self.range.first + u64::from(self.settled)
     }
 
-    /// Nothing of it is left to be answered.
+    /// All of its items have been answered.
     #[inline]
     pub(super) fn is_settled(&self) -> bool {
         self.settled == self.range.items
     }
 
+    /// Notes that a recall is under way.
     pub(super) fn ask_back(&mut self) {
         self.recalling = true;
         self.was_recalled = true;
@@ -84,7 +79,7 @@ pub(super) enum Phase {
     Ready,
     /// Told to leave.
     Leaving,
-    /// Told to leave for want of work.
+    /// Told to leave since it was idle.
     Retiring,
     /// Killed by us, for this reason.
     Killed(KillReason),
@@ -100,14 +95,13 @@ pub(super) enum KillReason {
     Protocol,
     /// The chunk `seq` was cancelled.
     Cancelled {
-        seq: u32,
+        seq: Seq,
     },
     /// The item that it runs was cancelled.
     ItemCancelled {
         begun: Begun,
     },
-    /// It wrote nonsense before it was ready, or its initializer took too long: as good as one that could not be
-    /// started.
+    /// It violated the protocol before it was ready, or its initializer took too long: this counts as a failed start.
     FailedStart,
     /// It wrote something though nothing was asked of it.
     UnsolicitedReply,
@@ -123,8 +117,8 @@ impl KillReason {
         match self {
             KillReason::Timeout { begun, .. } | KillReason::ItemCancelled { begun } => begun.is_in(sent),
             KillReason::Cancelled { seq } => seq == sent.seq,
-            // It may have done its mischief before it was heard of; were it not to blame, it would do so again
-            // elsewhere.
+            // The item that ran is blamed although an earlier one may have done it: blaming none would repeat it elsewhere
+            // for ever.
             KillReason::Protocol | KillReason::FailedStart => true,
             KillReason::Unwanted | KillReason::Unresponsive | KillReason::UnsolicitedReply => false,
         }
@@ -136,16 +130,16 @@ pub(super) struct WorkerState {
     pub(super) phase: Phase,
     /// Oldest first: a worker answers in the order of sending.
     pub(super) in_flight: VecDeque<SentChunk>,
-    pub(super) next_seq: u32,
+    pub(super) next_seq: Seq,
     /// Items sent to this process.
     pub(super) served: u64,
     /// Starts in a row that came to nothing.
     pub(super) failures: u32,
     /// Processes in a row that died before they had done anything, though they had started well.
     pub(super) idle_deaths: u32,
-    /// When this worker last gave a sign of life.
+    /// When this worker last replied, became ready, or got work while it had none.
     pub(super) heard: Nanos,
-    /// When to look at the time of the running item or the initializer.
+    /// When to probe the running item or the initializer.
     pub(super) deadline: Option<Nanos>,
 }
 
@@ -154,7 +148,7 @@ impl WorkerState {
         WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),
-            next_seq: 0,
+            next_seq: Seq::default(),
             served: 0,
             failures: 0,
             idle_deaths: 0,
@@ -163,7 +157,7 @@ impl WorkerState {
         }
     }
 
-    /// It was told to leave, and has nothing before it but chunks that were taken back.
+    /// It was told to leave, and all of its chunks are answered or taken back.
     #[inline]
     pub(super) fn has_left_work(&self) -> bool {
         matches!(self.phase, Phase::Leaving | Phase::Retiring) && self.in_flight.iter().all(SentChunk::is_settled)
@@ -174,8 +168,8 @@ impl WorkerState {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
-    /// The newest chunk of which something may be taken back: one that was taken back whole keeps its place until it is
-    /// answered, and one that could not be taken back is not asked for again.
+    /// The newest chunk of which items may be taken back. A chunk that was taken back whole keeps its place until it is
+    /// answered; one whose recall had no effect is not recalled again.
     #[inline]
     pub(super) fn last_to_recall(&self) -> Option<(usize, &SentChunk)> {
         self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)

@@ -11,8 +11,8 @@ use std::fmt;
 use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::task::{Task, TaskOptions};
-use crate::worker::run::{Chunk, run_chunk};
+use crate::task::options::TaskOptions;
+use crate::worker::chunk::Chunk;
 
 /// Every task of the program. The linker knows the table by this name, so it has the version in it: another slice of this
 /// name, in the program or in another version of this crate, would be the same table.
@@ -86,12 +86,13 @@ pub struct Info {
 }
 
 impl Entry {
+    /// `run` is the loop over a chunk's items that is made for the task's types.
     #[doc(hidden)]
-    pub const fn new<T: Task>(info: Info) -> Self {
+    pub const fn new(info: Info, run: fn(&mut Chunk<'_>)) -> Self {
         let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
         let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
         let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
-        Entry { info, identity, options: info.options, run: run_chunk::<T> }
+        Entry { info, identity, options: info.options, run }
     }
 
     /// The function's name.
@@ -102,6 +103,12 @@ impl Entry {
     /// The path of the module that holds it.
     pub fn module(&self) -> &'static str {
         self.info.module
+    }
+
+    /// Its module and name, `module::function`, as errors call it.
+    #[cold]
+    pub(crate) fn path(&self) -> String {
+        format!("{}::{}", self.info.module, self.info.name)
     }
 
     /// The source file that holds it.

@@ -1,83 +1,25 @@
-//! The items of one call, as a worker runs them and answers.
+//! The loop over the items of a chunk, which the compiler makes for the types of each task.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use nix::errno::Errno;
-use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell, own_lines};
+use pool_ipc::{ProgressWriter, own_lines};
 
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
-use crate::lane::RECORD_BYTES;
-use crate::lane::messages::{Failure, call, reply};
-use crate::process::fork_check::ForkCheck;
-use crate::process::output::flush;
-use crate::process::panic;
+use crate::lane::messages::{Failure, reply};
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
 use crate::task::Task;
-use crate::worker::limits::has_memory_limit;
+use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
 
-/// What a chunk needs of its worker.
-pub(crate) struct Link<'w> {
-    pub(crate) calls: &'w Consumer,
-    pub(crate) replies: &'w mut Producer,
-    pub(crate) progress: &'w ProgressWriter,
-    pub(crate) bell: &'w mut WorkerBell,
-    pub(crate) hub: &'w HubWorker,
-    /// This process, and not one that a task forked.
-    pub(crate) me: ForkCheck,
-}
-
-/// The arguments of a call.
-pub(crate) enum Input<'w> {
-    /// Of its items, one behind the other.
-    Framed(&'w [u8]),
-    /// The only one of the only item.
-    Raw(Vec<u8>),
-}
-
-/// The items of a call that is being answered.
-pub(crate) struct Chunk<'w> {
-    link: Link<'w>,
-    /// Where the host may lower the limit, unless the call came in several records.
-    record: Option<Record>,
-    seq: u32,
-    items: u32,
-    /// The item that is run.
-    next: u32,
-    /// Items that the host cannot take back any more.
-    claimed: u32,
-    input: Decoder<'w>,
-    /// The only argument of the only item, if it travelled whole.
-    raw: Option<Vec<u8>>,
-    /// Values in the record under construction.
-    unpublished_items: u32,
-    unpublished_bytes: usize,
-    /// Nanoseconds that each item may take, or 0.
-    limit: u64,
-    /// The call's flags.
-    flags: u16,
-    begun: u64,
-}
-
-impl std::fmt::Debug for Chunk<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Chunk").field("seq", &self.seq).field("items", &self.items).finish_non_exhaustive()
-    }
-}
-
-/// Values are published at the latest when they come to so many bytes, so that the host can take them in meanwhile.
-const PIECE: usize = RECORD_BYTES;
-
-/// Runs the items of a chunk: the code of each task, made for its types.
-pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
+/// Runs the items of a chunk.
+pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(ItemOutcome::Long(bytes))) => chunk.put_long(&bytes, 0),
-            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.put_long(&bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(&bytes, 0),
+            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(&bytes, reply::RAW),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
@@ -85,30 +27,11 @@ pub(crate) fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     }
 }
 
-/// Notes, if there is a limit, when the next item begins and when it must be through: before the item itself, so that the
-/// host, if it finds the item, does not find an older one's time.
-#[inline]
-fn stamp(progress: &ProgressWriter, limit: u64) {
-    if limit > 0 {
-        let now = monotonic_ns();
-        progress.stamp(now);
-        DEADLINE.store(now.saturating_add(limit), Ordering::Relaxed);
-    }
-}
-
-/// See [`deadline`].
-static DEADLINE: AtomicU64 = AtomicU64::new(0);
-
-/// When the current item will be killed, on the monotonic clock; 0 if never.
-pub(crate) fn deadline() -> u64 {
-    DEADLINE.load(Ordering::Relaxed)
-}
-
-/// What an item came to that is not a value beside the others.
+/// An outcome that cannot be appended to the record under construction.
 enum ItemOutcome {
     /// A value that does not fit there.
-    Long(Vec<u8>),
-    /// A value that is its bytes.
+    Large(Vec<u8>),
+    /// A value that is bytes or text and travels without a frame.
     Raw(Vec<u8>),
     Failed(Failure),
 }
@@ -119,7 +42,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
         (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.limit == 0
+            if chunk.limit_ns == 0
                 && !has_memory_limit()
                 && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size =>
         {
@@ -129,13 +52,13 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     }
 }
 
-/// [`run_claimed`] where all arguments have one size, and all values, and there is no limit of any kind: nothing has to be measured, and
-/// the bookkeeping of an item is one store. At least one value must fit.
+/// [`run_claimed`] for arguments of one size, values of one size, and no limits: nothing has to be measured, and the bookkeeping
+/// of an item is one store. At least one value must fit.
 #[inline]
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<ItemOutcome> {
-    /// Tells the chunk how far it is, also when an item panics: at the item that was begun last, which has been taken
-    /// and has no value.
-    struct Amid<'c, 'w> {
+    /// Brings the chunk up to date when an item ends the loop, also by a panic: its arguments have been taken, and it has no
+    /// value.
+    struct Unfinished<'c, 'w> {
         input: &'c mut Decoder<'w>,
         args_size: usize,
         progress: &'c ProgressWriter,
@@ -145,7 +68,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         size: usize,
         items: usize,
     }
-    impl Amid<'_, '_> {
+    impl Unfinished<'_, '_> {
         #[inline]
         fn advance(&mut self, done: usize) {
             *self.next += done as u32;
@@ -153,7 +76,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             *self.unpublished_bytes += done * self.size;
         }
     }
-    impl Drop for Amid<'_, '_> {
+    impl Drop for Unfinished<'_, '_> {
         fn drop(&mut self) {
             let done = (self.progress.item().wrapping_sub(*self.next) as usize).min(self.items - 1);
             self.input.rest = &self.input.rest[(done + 1) * self.args_size..];
@@ -165,12 +88,14 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     let (first, before, me) = (*next, *unpublished_bytes, *me);
     let (mut marks, most) = progress.item_marks(first, replies.unpublished_end(before), size as u32);
     let places = replies.spare(0).get_mut(before..).unwrap_or_default();
-    let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size)).min(places.len() / size).min(most);
+    let items =
+        ((*claimed - first) as usize).min((PUBLISH_BYTES - before).div_ceil(size)).min(places.len() / size).min(most);
     let Some(arguments) = input.rest.get(..items * args_size) else {
         return Some(ItemOutcome::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
-    let mut amid = Amid { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
-    let group = (TAKEN_OVER / size).max(1);
+    let mut unfinished =
+        Unfinished { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
+    let group = (OWNED_BYTES / size).max(1);
     let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
     for (places, arguments) in groups {
         own_lines(places);
@@ -191,29 +116,29 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             }
         }
     }
-    amid.advance(items);
-    amid.input.rest = &amid.input.rest[items * args_size..];
-    std::mem::forget(amid);
+    unfinished.advance(items);
+    unfinished.input.rest = &unfinished.input.rest[items * args_size..];
+    std::mem::forget(unfinished);
     None
 }
 
-/// Bytes of the ring that this CPU takes over before values are written there, with marks between them.
-const TAKEN_OVER: usize = 2 << 10;
+/// Bytes of the ring that this CPU takes over together, before it writes values there with marks between them.
+const OWNED_BYTES: usize = 2 << 10;
 
 /// [`run_claimed`] for values of any size.
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
-    let (limit, claimed, has_memory_limit) = (chunk.limit, chunk.claimed, has_memory_limit());
+    let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
     let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, .. } = chunk;
     let Link { replies, progress, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
-    while *next < claimed && *unpublished_bytes < PIECE {
-        stamp(progress, limit);
+    while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
+        stamp(progress, limit_ns);
         progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
         if has_memory_limit {
-            // Should the item die, it is judged by this: a failure with which an earlier one has coped is not its own.
+            // Should the item die, this tells whether memory was refused to it; a refusal to an earlier item must not count.
             Errno::clear();
         }
         let invoked = match raw.take() {
@@ -233,7 +158,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
             Err(output) => output,
         };
         let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
-        // Before the value counts: should this panic, that is the item's one outcome.
+        // Dropped before the value counts: should this panic, the panic is the item's only outcome.
         drop(output);
         match encoded {
             Ok(None) => {
@@ -241,194 +166,9 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(ItemOutcome::Long(bytes)),
+            Ok(Some(bytes)) => return Some(ItemOutcome::Large(bytes)),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }
     None
 }
-
-impl<'w> Chunk<'w> {
-    #[inline]
-    pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, input: Input<'w>) -> Self {
-        let (bytes, raw) = match input {
-            Input::Framed(bytes) => (bytes, None),
-            Input::Raw(bytes) => (&[][..], Some(bytes)),
-        };
-        Chunk {
-            link,
-            record,
-            seq: header.seq,
-            items: header.count.min(header.limit),
-            next: 0,
-            claimed: 0,
-            input: Decoder::new(bytes),
-            raw,
-            unpublished_items: 0,
-            unpublished_bytes: 0,
-            limit: header.info,
-            flags: header.flags,
-            begun: monotonic_ns(),
-        }
-    }
-
-    /// Runs the items with `run`, the task's [`run_chunk`].
-    #[inline]
-    pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
-        // What was noted about the chunk before must not be taken for this one's.
-        DEADLINE.store(0, Ordering::Relaxed);
-        self.note_item();
-        run(self);
-    }
-
-    /// Says that the call is answered, with further flags.
-    #[inline]
-    pub(crate) fn end(mut self, now: u64, flags: u16) {
-        self.publish(reply::LAST | flags, now - self.begun);
-    }
-
-    /// Makes some more items this worker's for good; false if there are none, or none are left to it.
-    ///
-    /// A block is a sixteenth of the chunk, and the first ones are smaller: what stands behind a slow item in its block
-    /// has to wait for it.
-    #[inline]
-    fn claim(&mut self) -> bool {
-        if self.next < self.claimed {
-            return true;
-        }
-        let block = self.claimed.min(self.items / 16).max(1);
-        let claimed = self.items.min(self.claimed + block);
-        if claimed == self.claimed {
-            return false;
-        }
-        self.link.progress.claim(self.seq, claimed);
-        if let Some(record) = &self.record {
-            self.items = self.items.min(self.link.calls.limit(record));
-        }
-        self.claimed = claimed.min(self.items);
-        self.next < self.claimed
-    }
-
-    /// Tells the host, should it ask: all values before this item's end where the draft ends.
-    #[inline]
-    fn note_item(&self) {
-        stamp(self.link.progress, self.limit);
-        self.link.progress.begin_item(self.next, self.link.replies.unpublished_end(self.unpublished_bytes));
-    }
-
-    /// Sees to it that the next value can be unpublished_items.
-    #[inline]
-    fn make_room(&mut self) {
-        if self.unpublished_bytes >= PIECE || self.unpublished_items > 0 && self.flags & call::SINGLY != 0 {
-            self.publish(0, 0);
-        }
-        while self.link.replies.room(self.unpublished_bytes + MARGIN).is_none() {
-            self.wait_room(MARGIN);
-        }
-    }
-
-    /// A value that does not fit beside the draft.
-    #[cold]
-    fn put_long(&mut self, bytes: &[u8], flags: u16) {
-        self.publish_values();
-        self.send(reply::VALUES, flags, bytes);
-    }
-
-    /// The item ended in a panic with this payload.
-    #[cold]
-    fn fail_panicked(&mut self, payload: Box<dyn Any + Send>) {
-        // Drops the payload, which is the last that the user's code does: its time counts, and what follows does not.
-        let caught = panic::caught(payload, self.begun);
-        if !self.link.me.is_here() {
-            signals::exit_now(0);
-        }
-        if self.limit > 0 {
-            // The report has a clock of its own, since a worker may be stopped here, too, and must be found out.
-            self.link.progress.stamp(monotonic_ns() + REPORT_NS);
-        }
-        self.link.progress.clear_note();
-        self.fail(&Failure::Panicked(caught.into_report()));
-    }
-
-    /// The item has no value.
-    #[cold]
-    fn fail(&mut self, failure: &Failure) {
-        if !self.link.me.is_here() {
-            signals::exit_now(0);
-        }
-        self.publish_values();
-        let ran = self.item_begun().map(|begun| monotonic_ns().saturating_sub(begun));
-        let bytes = match ran {
-            Some(ran) => postcard::to_allocvec(&(failure, ran)),
-            None => postcard::to_allocvec(failure),
-        };
-        let bytes = bytes.unwrap_or_default();
-        self.send(reply::FAILED, 0, &bytes);
-    }
-
-    /// When the item that is run has begun, if that is known.
-    fn item_begun(&self) -> Option<u64> {
-        match self.limit {
-            0 => (self.next == 0).then_some(self.begun),
-            // One that the clock cannot hold says nothing.
-            limit => Some(deadline()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
-        }
-    }
-
-    #[inline]
-    fn publish_values(&mut self) {
-        if self.unpublished_items > 0 {
-            self.publish(0, 0);
-        }
-    }
-
-    /// Makes the unpublished_items values visible to the host.
-    #[inline]
-    fn publish(&mut self, flags: u16, info: u64) {
-        while self.link.replies.room(0).is_none() {
-            self.wait_room(MARGIN);
-        }
-        let (seq, count) = (self.seq, self.unpublished_items);
-        let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
-        // Before the host can know any of it.
-        flush();
-        self.link.replies.publish(&header, self.unpublished_bytes);
-        self.unpublished_items = 0;
-        self.unpublished_bytes = 0;
-        if flags & reply::LAST != 0 {
-            // The station rings, or leaves it at that.
-        } else if self.flags & call::QUIET != 0 {
-            self.link.hub.ring_leader();
-        } else {
-            self.link.hub.ring();
-        }
-    }
-
-    /// Sends the answer to one item in as many records as it takes.
-    fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
-        let header = Header { kind, flags, seq: self.seq, count: 1, info: bytes.len() as u64, ..Header::default() };
-        flush();
-        let mut sent = 0;
-        loop {
-            let step = self.link.replies.send(&header, bytes, sent);
-            sent = step.sent;
-            if step.done {
-                self.link.hub.ring();
-                return;
-            }
-            self.wait_room(self.link.replies.step(bytes.len() - sent));
-        }
-    }
-
-    fn wait_room(&mut self, want: usize) {
-        self.link.hub.ring();
-        self.link.bell.wait_room(self.link.replies, want, Backoff::default());
-    }
-}
-
-/// Time that a report of a panic may take beyond the item's limit. Its clock begins so far in the future, which is less
-/// than the second that the host allows.
-const REPORT_NS: u64 = 500_000_000;
-
-/// Free bytes below which the reply ring is looked at again.
-const MARGIN: usize = 64;

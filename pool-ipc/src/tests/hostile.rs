@@ -8,7 +8,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use super::super::layout::WORDS_BYTES;
-use super::super::{Error, Header, HostEnd, NOTE_BYTES_MAX, WorkerEnd};
+use super::super::{Error, Header, HostEnd, LAST_WORDS_BYTES_MAX, WorkerEnd};
 use super::Random;
 
 const RING: usize = 4096;
@@ -53,24 +53,26 @@ impl Victim {
             }
         }
         out.clear();
-        for unpublished_end in [host.progress().draft, random.below(3 * RING as u64) as u32, random.next() as u32] {
+        for unpublished_end in
+            [host.progress().unpublished_end, random.below(3 * RING as u64) as u32, random.next() as u32]
+        {
             out.clear();
             let salvaged = host.salvage(unpublished_end, &mut out);
             assert!(out.len() <= if salvaged { RING - 32 } else { 0 });
         }
-        assert!(host.note().len() <= NOTE_BYTES_MAX);
+        assert!(host.last_words().len() <= LAST_WORDS_BYTES_MAX);
         host.wake_worker();
 
         let payload = [7; RING];
-        let sent = host.calls.send(&Header::default(), &payload[..random.below(RING as u64) as usize], 0);
+        let sent = host.requests.send(&Header::default(), &payload[..random.below(RING as u64) as usize], 0);
         assert!(sent.sent <= RING);
         if let Some(position) = sent.position {
-            host.calls.revise(position, 1);
+            host.requests.revise(position, 1);
         }
-        assert!(host.calls.backlog() <= RING as u64);
-        let spare = host.calls.spare(100);
+        assert!(host.requests.backlog() <= RING as u64);
+        let spare = host.requests.spare(100);
         spare.fill(9);
-        let _ = host.calls.check();
+        let _ = host.requests.check();
     }
 }
 
@@ -136,12 +138,14 @@ fn noise_while_the_host_reads() -> Result<(), Error> {
 #[test]
 fn a_corrupt_head_is_reported_and_gives_no_room() -> Result<(), Error> {
     let mut victim = Victim::new()?;
-    while victim.host.calls.send(&Header::default(), &[1; 100], 0).done {}
-    assert!(victim.host.calls.check().is_ok());
+    while victim.host.requests.send(&Header::default(), &[1; 100], 0).done {}
+    assert!(victim.host.requests.check().is_ok());
     for head in [16, 8192, u64::MAX] {
         victim.scribble(128, &u64::to_ne_bytes(head));
-        assert_eq!(victim.host.calls.backlog(), RING as u64);
-        assert!(matches!(victim.host.calls.check(), Err(Error::Corrupt { word: "head", found, .. }) if found == head));
+        assert_eq!(victim.host.requests.backlog(), RING as u64);
+        assert!(
+            matches!(victim.host.requests.check(), Err(Error::Corrupt { word: "head", found, .. }) if found == head)
+        );
     }
     Ok(())
 }

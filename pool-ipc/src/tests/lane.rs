@@ -12,8 +12,8 @@ use super::super::layout::{LANE_MAGIC, Plain, VERSION, WORDS_BYTES};
 use super::super::region::{Access, HOST_SEALS, Mapping, SEALS};
 use super::super::sync::{AtomicU64, Ordering};
 use super::super::{
-    Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, NOTE_BYTES_MAX, Progress, ProgressWriter, Sleeper,
-    WorkerEnd,
+    Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, LAST_WORDS_BYTES_MAX, Progress, ProgressWriter,
+    Sleeper, Watch, WorkerEnd,
 };
 use super::super::{region, sys};
 
@@ -43,32 +43,32 @@ fn both_ends_see_what_the_other_says() -> Result<(), Error> {
     worker.claim(7, 100);
     worker.begin_item(3, 40);
     worker.stamp(u64::MAX);
-    assert_eq!(host.progress(), Progress { seq: 7, claimed: 100, item: 3, draft: 40, since_ns: u64::MAX });
+    assert_eq!(host.progress(), Progress { seq: 7, claimed: 100, item: 3, unpublished_end: 40, since_ns: u64::MAX });
 
-    assert_eq!(host.note(), b"");
-    worker.note(b"killed by a bug, which is long");
-    worker.note(b"killed by a bug");
-    assert_eq!(host.note(), b"killed by a bug");
-    worker.note(&[b'x'; NOTE_BYTES_MAX + 1]);
-    assert_eq!(host.note(), [b'x'; NOTE_BYTES_MAX]);
+    assert_eq!(host.last_words(), b"");
+    worker.write_last_words(b"killed by a bug, which is long");
+    worker.write_last_words(b"killed by a bug");
+    assert_eq!(host.last_words(), b"killed by a bug");
+    worker.write_last_words(&[b'x'; LAST_WORDS_BYTES_MAX + 1]);
+    assert_eq!(host.last_words(), [b'x'; LAST_WORDS_BYTES_MAX]);
 
     worker.replies.spare(4)[..4].copy_from_slice(b"half");
     let mut out = b">".to_vec();
-    let draft = worker.replies.unpublished_end(4);
-    assert!(host.salvage(draft, &mut out));
+    let unpublished_end = worker.replies.unpublished_end(4);
+    assert!(host.salvage(unpublished_end, &mut out));
     assert!(host.salvage(worker.replies.unpublished_end(0), &mut out));
     assert_eq!(out, b">half");
     assert!(!host.salvage(worker.replies.unpublished_end(RING - 31), &mut out));
-    assert!(!host.salvage(draft - 5, &mut out));
+    assert!(!host.salvage(unpublished_end - 5, &mut out));
     worker.replies.publish(&Header::default(), 4);
-    assert!(!host.salvage(draft, &mut out), "published, so no draft any more");
+    assert!(!host.salvage(unpublished_end, &mut out), "published, so nothing is unpublished any more");
     let reply = host.replies.peek()?.expect("published");
     host.replies.release(&reply);
-    assert!(!host.salvage(draft, &mut out), "however much room there is");
+    assert!(!host.salvage(unpublished_end, &mut out), "however much room there is");
 
     assert!(!host.wake_worker(), "nobody sleeps");
-    assert!(host.calls.send(&Header::default(), b"call", 0).done);
-    worker.wait_call(Backoff::NONE);
+    assert!(host.requests.send(&Header::default(), b"call", 0).done);
+    worker.wait_request(Backoff::NONE);
     worker.wait_room(usize::MAX, Backoff::NONE);
     Ok(())
 }
@@ -78,19 +78,19 @@ fn a_sleeping_worker_is_woken_for_calls_and_for_room() -> Result<(), Error> {
     let (mut host, mut worker) = lane()?;
     let echo = thread::spawn(move || -> Result<(), Error> {
         for _ in 0..100 {
-            worker.wait_call(Backoff::NONE);
-            let call = worker.calls.peek()?.expect("waited for");
+            worker.wait_request(Backoff::NONE);
+            let call = worker.requests.peek()?.expect("waited for");
             // Half the ring, so that the second reply has to wait for room.
             let len = RING / 2 - 32;
             worker.wait_room(len, Backoff::NONE);
             worker.replies.spare(len)[..len].fill(call.header.seq as u8);
             worker.replies.publish(&call.header, len);
-            worker.calls.release(&call);
+            worker.requests.release(&call);
         }
         Ok(())
     });
     for seq in 0..100 {
-        while !host.calls.send(&Header { seq, ..Header::default() }, &[], 0).done {
+        while !host.requests.send(&Header { seq, ..Header::default() }, &[], 0).done {
             thread::yield_now();
         }
         host.wake_worker();
@@ -112,9 +112,9 @@ fn a_sleeping_worker_is_woken_for_calls_and_for_room() -> Result<(), Error> {
 #[test]
 fn an_end_keeps_its_memory() -> Result<(), Error> {
     let (host, worker) = lane()?;
-    let (mut calls, mut replies) = (host.calls, worker.calls);
+    let (mut requests, mut replies) = (host.requests, worker.requests);
     drop((host.replies, worker.replies));
-    assert!(calls.send(&Header::default(), b"still there", 0).done);
+    assert!(requests.send(&Header::default(), b"still there", 0).done);
     let record = replies.peek()?.expect("sent");
     let mut out = Vec::new();
     replies.copy(&record, &mut out);
@@ -246,15 +246,15 @@ fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
         let (mut host, mut worker) = lane()?;
         thread::scope(|scope| {
             let waiting = scope.spawn(move || {
-                worker.wait_call(Backoff::NONE);
-                worker.calls.peek().map(|call| call.is_some())
+                worker.wait_request(Backoff::NONE);
+                worker.requests.peek().map(|call| call.is_some())
             });
             while !host.wake_worker() {
                 thread::yield_now(); // until it has announced itself
             }
             // It comes while the worker still looks, or when it has gone to sleep again.
             thread::sleep(Duration::from_micros(10 * round));
-            assert!(host.calls.send(&Header::default(), b"call", 0).done);
+            assert!(host.requests.send(&Header::default(), b"call", 0).done);
             host.wake_worker();
             assert!(waiting.join().expect("no panic").expect("an honest host"));
         });
@@ -263,25 +263,27 @@ fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
 }
 
 #[test]
-fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
+fn a_hub_wakes_the_sleeper_on_watch() -> Result<(), Error> {
     let (hub, memory) = Hub::create(0)?;
     let worker = HubWorker::open(&memory)?;
-    assert!(!worker.ring() && !hub.ring(Sleeper::Caller) && !hub.ring(Sleeper::Router), "nobody sleeps");
-    for (led, who) in [(true, Sleeper::Caller), (false, Sleeper::Router)] {
-        hub.set_led(led);
+    assert!(!worker.notify() && !hub.notify(Sleeper::Caller) && !hub.notify(Sleeper::Router), "nobody sleeps");
+    for (watch, who) in [(Watch::Leader, Sleeper::Caller), (Watch::Router, Sleeper::Router)] {
+        hub.set_watch(watch);
         let news = super::word();
         let seen = news.clone();
         let order = super::super::sync::Ordering::Relaxed;
         thread::scope(|scope| {
             let sleeper = scope.spawn(|| hub.wait(who, || seen.load(order) == 1, None));
-            while !worker.ring() {
+            while !worker.notify() {
                 thread::yield_now(); // until it has announced itself
             }
             news.store(1, order);
-            worker.ring();
+            worker.notify();
             assert!(sleeper.join().expect("no panic"));
         });
     }
+    hub.set_watch(Watch::Awake);
+    assert!(!worker.notify() && worker.notify_leader(), "threads that are awake need not be woken");
     Ok(())
 }
 
@@ -297,13 +299,13 @@ fn a_hub_waits_until_the_deadline_and_not_shorter() -> Result<(), Error> {
 
 #[test]
 fn backoff_ends() {
-    let mut calls = 0;
-    let backoff = Backoff { spins: 5, yield_for: Duration::ZERO };
+    let mut looks = 0;
+    let backoff = Backoff { spins: 5, ..Backoff::NONE };
     assert!(!backoff.wait(|| {
-        calls += 1;
+        looks += 1;
         false
     }));
-    assert_eq!(calls, 6);
+    assert_eq!(looks, 6);
     assert!(Backoff::NONE.wait(|| true) && !Backoff::default().wait(|| false));
 }
 

@@ -6,27 +6,28 @@ use pool_ipc::{Backoff, Header, HostEnd, WorkerEnd};
 use super::ledger::Ledger;
 use crate::tracer::{Step, Tracee, offer, pause};
 
-/// What the killed process does. It has one thread and no other business.
+/// The work of the killed process, which has one thread and nothing else to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Sends a message that fits, one that goes beyond the ring's end, one that is larger than the ring, and a record that
     /// is built up item by item.
     Producer,
-    /// The same by a bungler who publishes a record and then fills it. That must be found.
+    /// The same with a planted bug: a record is published and then filled. It must be found.
     HastyProducer,
-    /// The same by one who counts an item of a draft and then writes it. That must be found, too.
+    /// The same with a planted bug: an item of a draft is counted and then written. It must be found, too.
     HastyWriter,
     /// Takes messages, copies them and gives their room back.
     Consumer,
 }
 
 const RING_BYTES: usize = 4096;
-/// What a producer sends: first what leads up to shortly before the ring's end, then what it is killed at.
+/// The records that a producer sends: first those that lead up to shortly before the ring's end, then the one that it is
+/// killed at.
 const LENGTHS: [usize; 4] = [2900, 100, 1500, 5000];
 /// Values of 8 bytes in the record that is built up, which comes last.
 const UNPUBLISHED_ITEMS: usize = 6;
 const UNPUBLISHED_SEQ: u32 = LENGTHS.len() as u32;
-/// What a consumer finds in its ring.
+/// The records that a consumer finds in its ring.
 const WAITING: [usize; 4] = [40, 0, 64, 100];
 
 /// Kills this end at so many points, or at all; and looks from the other end after each instruction.
@@ -53,7 +54,7 @@ pub fn kill_ring(end: End, points: usize) -> nix::Result<Ledger> {
     Ok(ledger)
 }
 
-/// The process, held at its beginning, and who watches it.
+/// The process, held at its beginning, and its tracer.
 fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     let (mut host, memory) = HostEnd::create(RING_BYTES, RING_BYTES).expect("memory");
     let waiting: Vec<u64> = match end {
@@ -76,19 +77,21 @@ fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     };
     let tracee = Tracee::adopt(child)?;
     let witness: Box<dyn Witness> = match end {
-        End::Consumer => Box::new(Writer { backlog: host.calls.backlog(), host, waiting, verdict: Verdict::default() }),
+        End::Consumer => {
+            Box::new(Writer { backlog: host.requests.backlog(), host, waiting, verdict: Verdict::default() })
+        }
         _ => Box::new(Reader { host, seq: 0, message: Vec::new(), verdict: Verdict::default() }),
     };
     Ok((witness, tracee))
 }
 
-/// Bytes that tell where they belong, none of them 0: that is what a new ring holds.
+/// Bytes that tell where they belong. None of them is 0, since a new ring holds zeroes.
 fn pattern(seq: u32, len: usize) -> impl Iterator<Item = u8> {
     (0..len).map(move |at| 1 + ((seq as usize * 31 + at * 7 + (at >> 8)) % 255) as u8)
 }
 
 fn send_whole(host: &mut HostEnd, seq: u32, len: usize) -> u64 {
-    let sent = host.calls.send(&header(seq), &pattern(seq, len).collect::<Vec<_>>(), 0);
+    let sent = host.requests.send(&header(seq), &pattern(seq, len).collect::<Vec<_>>(), 0);
     assert!(sent.done, "{len} bytes fit");
     sent.position.expect("just sent")
 }
@@ -149,23 +152,23 @@ fn consume(mut worker: WorkerEnd) {
     let mut message = Vec::with_capacity(RING_BYTES);
     offer();
     for (seq, len) in (0..).zip(WAITING) {
-        let record = worker.calls.peek().expect("an honest host").expect("a record");
+        let record = worker.requests.peek().expect("an honest host").expect("a record");
         message.clear();
-        worker.calls.copy(&record, &mut message);
+        worker.requests.copy(&record, &mut message);
         assert_eq!(record.header.seq, seq);
         assert_eq!(message.len(), len);
-        worker.calls.release(&record);
+        worker.requests.release(&record);
     }
 }
 
 // ---- the other end -------------------------------------------------------------------------------------------------
 
-/// Whoever is at the other end.
+/// The other end of the ring.
 trait Witness {
-    /// Looks at what there is, and makes room. Whether it has seen enough, so that there will be no further room.
+    /// Takes the records that are there, and makes room. Returns whether it has seen enough, so that it makes no further room.
     fn look(&mut self) -> bool;
 
-    /// Looks at what the dead process has left; it may have come to the end of its way.
+    /// Takes the records that the dead process has left; it may have come to the end of its way.
     fn bury(self: Box<Self>, is_through: bool) -> Verdict;
 }
 
@@ -230,7 +233,7 @@ impl Witness for Reader {
         self.host.wake_worker();
         let mut draft = Vec::new();
         let progress = self.host.progress();
-        let is_draft = self.host.salvage(progress.draft, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
+        let is_draft = self.host.salvage(progress.unpublished_end, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
         if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(UNPUBLISHED_SEQ, draft.len()).eq(draft)) {
             self.verdict.complain(format!("{progress:?} counts items that are not there"));
         }
@@ -259,10 +262,10 @@ struct Writer {
 
 impl Witness for Writer {
     fn look(&mut self) -> bool {
-        let backlog = self.host.calls.backlog();
+        let backlog = self.host.requests.backlog();
         let tail = self.tail();
         let is_legal = backlog == 0 || self.waiting.iter().any(|position| tail - position == backlog);
-        if let Err(error) = self.host.calls.check() {
+        if let Err(error) = self.host.requests.check() {
             self.verdict.complain(error.to_string());
         } else if !is_legal || backlog > self.backlog {
             self.verdict.complain(format!("{backlog} bytes in use, of {}", self.backlog));
@@ -279,11 +282,11 @@ impl Witness for Writer {
         }
         self.verdict.outcome = if self.backlog > 0 { "records left" } else { "no record left" };
         // All the room that there is can still be used, and no more.
-        let calls = &mut self.host.calls;
-        while let Some(room) = calls.room(RING_BYTES) {
-            calls.publish(&header(0), room);
+        let requests = &mut self.host.requests;
+        while let Some(room) = requests.room(RING_BYTES) {
+            requests.publish(&header(0), room);
         }
-        let backlog = calls.backlog();
+        let backlog = requests.backlog();
         if backlog != RING_BYTES as u64 {
             self.verdict.complain(format!("a full ring holds {backlog} bytes"));
         }

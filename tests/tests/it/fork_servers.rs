@@ -12,7 +12,7 @@ use tests::procs::{self, eventually, fork_server};
 use tests::tasks::{Way, crash, nap, pid, square};
 use tests::trial::{Check, Setup, each_method, program};
 
-use crate::surroundings::assert_works;
+use crate::host_processes::assert_works;
 
 pub(crate) fn checks() -> Vec<Check> {
     let from_executable = [StartMethod::ForkServer, StartMethod::Spawn];

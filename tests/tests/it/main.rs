@@ -1,11 +1,14 @@
-//! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
+//! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
+mod call_isolation;
 mod callbacks;
 mod calls;
 mod cancels;
+mod concurrent_faults;
 mod confinement;
 mod copies;
 mod crashes;
+mod death_times;
 mod deaths;
 mod endurance;
 mod errors;
@@ -13,6 +16,7 @@ mod fork_servers;
 mod forking_tasks;
 mod formats;
 mod handles;
+mod host_processes;
 mod hosts;
 mod inherits;
 mod initializer;
@@ -26,25 +30,23 @@ mod many_workers;
 mod maps;
 mod matrix;
 mod memory_limits;
-mod mischief;
-mod moments;
 mod names;
-mod neighbours;
 mod odd_hosts;
 mod outcomes;
 mod output;
 mod passed_on_panics;
 mod payloads;
 mod pending;
+mod process_state;
 mod programs;
 mod retries;
 mod rights;
 mod shared_memory;
-mod surroundings;
 mod system_calls;
+mod task_damage;
+mod task_processes;
 mod terminal;
 mod time_limits;
-mod turmoil;
 mod values;
 mod waiting;
 mod wakers;
@@ -74,9 +76,11 @@ fn main() -> ExitCode {
         formats::checks(),
         crashes::checks(),
         matrix::checks(),
-        mischief::checks(),
+        task_processes::checks(),
+        task_damage::checks(),
+        process_state::checks(),
         forking_tasks::checks(),
-        moments::checks(),
+        death_times::checks(),
         initializer::checks(),
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
@@ -88,15 +92,15 @@ fn main() -> ExitCode {
         outcomes::checks(),
         limits::checks(),
         memory_limits::checks(),
-        turmoil::checks(),
-        neighbours::checks(),
+        concurrent_faults::checks(),
+        call_isolation::checks(),
         output::checks(),
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),
         large_values::checks(),
         hosts::checks(),
-        surroundings::checks(),
+        host_processes::checks(),
         system_calls::checks(),
         confinement::checks(),
         endurance::checks(),

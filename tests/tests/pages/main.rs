@@ -1,4 +1,4 @@
-//! Machines whose pages have 16 or 64 KiB.
+//! The pool on machines with pages of 16 or 64 KiB.
 
 mod machine;
 
@@ -41,14 +41,14 @@ fn lanes_grow() {
     loop {
         for fill in [0x55, 0xAA] {
             for _ in 0..4 {
-                pass(&mut host.calls, &mut worker.calls, &vec![fill; extent / 2]);
+                pass(&mut host.requests, &mut worker.requests, &vec![fill; extent / 2]);
                 pass(&mut worker.replies, &mut host.replies, &vec![fill; extent / 2]);
             }
         }
         if extent == 1 << 20 {
             break;
         }
-        assert!(host.grow_calls() && host.grow_replies(), "from {extent} bytes");
+        assert!(host.grow_requests() && host.grow_replies(), "from {extent} bytes");
         extent *= 2;
     }
 }
@@ -86,7 +86,7 @@ fn arenas_are_read() {
         let bytes = unsafe { worker.arena().bytes(&segment.locate(0..SEGMENT_BYTES)) };
         assert_eq!(bytes, Some(&vec![number as u8 + 1; SEGMENT_BYTES][..]));
     }
-    assert!(!worker.ring(), "nobody sleeps");
+    assert!(!worker.notify(), "nobody sleeps");
 }
 
 fn pools_work(method: StartMethod) {

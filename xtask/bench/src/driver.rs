@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cases::{CASES, Case, Row};
+use crate::cases::row::Row;
+use crate::cases::{CASES, Case};
 use crate::contender::Refusal;
 use crate::contenders::{self, ENTRIES, Entry};
 use crate::machine::Machine;
@@ -17,7 +18,7 @@ use crate::{bars, data, plot, procs};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// What a measuring process writes to its standard output.
+/// The message that a measuring process writes to its standard output.
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
     Rows(Vec<Row>),

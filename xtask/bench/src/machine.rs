@@ -1,11 +1,11 @@
-//! What the numbers were measured on.
+//! The machine that the numbers were measured on.
 
 use std::fs;
 use std::process::Command;
 
 use serde::Serialize;
 
-use crate::cases::cpus;
+use crate::cases::row::cpus;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {

@@ -14,9 +14,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
-use crate::lane::messages::{Report, Step};
 use crate::launch::control::{Control, Outbox};
-use crate::launch::reap;
+use crate::launch::messages::{ServerReport, Step};
+use crate::process::pidfd::reap;
 use crate::process::signals;
 
 /// The live workers, and what the host is still to be told of them.
@@ -24,7 +24,7 @@ pub(super) struct Workers {
     live: Vec<Live>,
     /// Readable when one of them has ended.
     pub(super) ends: Epoll,
-    pub(super) reports: Outbox<Report, Rc<OwnedFd>>,
+    pub(super) reports: Outbox<ServerReport, Rc<OwnedFd>>,
     /// Those that have ended and cannot be reaped yet.
     withheld: Vec<Pid>,
 }
@@ -66,7 +66,7 @@ impl Workers {
     }
 
     pub(super) fn refuse(&mut self, worker: u32, step: Step, errno: Errno) {
-        self.reports.push(Report::NotLaunched { worker, step, errno: errno as i32 }, Vec::new());
+        self.reports.push(ServerReport::NotLaunched { worker, step, errno: errno as i32 }, Vec::new());
     }
 
     /// Kills a worker for the host, which may have given up the right to. It is a child that has not been reaped, so its
@@ -99,7 +99,7 @@ impl Workers {
             }
         }
         if !pids.is_empty() {
-            self.reports.push(Report::Launched { pids }, pidfds);
+            self.reports.push(ServerReport::Launched { pids }, pidfds);
         }
     }
 
@@ -153,6 +153,6 @@ impl Workers {
         // A forked worker that has not begun yet may hold the descriptor, so closing it is not enough.
         let _ = self.ends.delete(&*pidfd);
         self.withheld.retain(|&other| other != pid);
-        self.reports.push(Report::Exited { worker, pid: pid.as_raw() as u32, status }, Vec::new());
+        self.reports.push(ServerReport::Exited { worker, pid: pid.as_raw() as u32, status }, Vec::new());
     }
 }

@@ -1,6 +1,7 @@
 //! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
 
-use crate::scheduler::{JobSpec, Nanos, SchedulerConfig};
+use crate::scheduler::{JobSpec, SchedulerConfig};
+use crate::units::Nanos;
 
 /// SplitMix64 (Steele, Lea and Flood, 2014).
 #[derive(Clone, Debug)]

@@ -4,8 +4,9 @@ use std::collections::VecDeque;
 
 use super::books::Books;
 use super::plan::{Plan, Rng};
-use crate::scheduler::Nanos;
-use crate::scheduler::clock::UNRESPONSIVE_NS;
+use crate::scheduler::Seq;
+use crate::scheduler::tuning::UNRESPONSIVE_NS;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(super) struct Process {
@@ -37,7 +38,7 @@ pub(super) enum Call {
 
 #[derive(Debug)]
 pub(super) struct Chunk {
-    pub(super) seq: u32,
+    pub(super) seq: Seq,
     pub(super) job: usize,
     pub(super) first: u64,
     pub(super) count: u32,
@@ -58,7 +59,7 @@ pub(super) enum Reply {
     NotReady,
     /// About the items from `first` of `job`; of a call that has an answer already: nonsense.
     Items {
-        seq: u32,
+        seq: Seq,
         job: usize,
         first: u64,
         items: u32,
@@ -68,7 +69,7 @@ pub(super) enum Reply {
     },
     /// The item of `job` has no value, and its worker lives.
     Panicked {
-        seq: u32,
+        seq: Seq,
         job: usize,
         item: u64,
     },
@@ -78,7 +79,7 @@ pub(super) enum Reply {
 /// The words that the host sees: see `pool_ipc::Progress`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Notes {
-    pub(super) seq: u32,
+    pub(super) seq: Seq,
     pub(super) claimed: u32,
     pub(super) item: u32,
     pub(super) since: Nanos,
@@ -116,7 +117,7 @@ enum Fate {
     Crash,
 }
 
-const INIT_SEQ: u32 = u32::MAX;
+const INIT_SEQ: Seq = Seq(u32::MAX);
 
 impl Process {
     pub(super) fn new(id: usize, now: Nanos, plan: &Plan, rng: &mut Rng) -> Self {
@@ -247,7 +248,7 @@ impl Process {
     }
 
     /// The job and the first item of a chunk that it has before it.
-    pub(super) fn start_of(&self, seq: u32) -> Option<(usize, u64)> {
+    pub(super) fn start_of(&self, seq: Seq) -> Option<(usize, u64)> {
         self.calls.iter().find_map(|call| match call {
             Call::Run(chunk) if chunk.seq == seq => Some((chunk.job, chunk.first)),
             _ => None,

@@ -1,10 +1,12 @@
 //! The shell between the scheduler and the processes, as `engine.rs` and `lane.rs` are, and the faults it can be given.
 
-use super::Plant;
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
 use super::process::{Call, Chunk, Process, Reply};
-use crate::scheduler::{Action, Begun, JobId, JobSpec, KillReason, Nanos, Phase, Scheduler, State, WorkerId};
+use super::{Plant, invariants};
+use crate::scheduler::worker::{KillReason, Phase};
+use crate::scheduler::{Action, Begun, ByWorker, JobId, JobSpec, Scheduler, Seq, State, WorkerId};
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -12,7 +14,7 @@ pub(super) struct World {
     pub(super) books: Books,
     pub(super) plan: Plan,
     pub(super) rng: Rng,
-    pub(super) workers: Vec<WorkerHandle>,
+    pub(super) workers: ByWorker<WorkerHandle>,
     /// As they are known to the scheduler, and the terms that it was told.
     pub(super) jobs: Vec<(JobId, JobSpec)>,
     plant: Option<Plant>,
@@ -35,7 +37,8 @@ impl World {
             Some(Plant::StartsForever) => config.initializer_timeout = None,
             _ => {}
         }
-        let workers = (0..config.workers).map(|_| WorkerHandle::default()).collect();
+        let mut workers = ByWorker::default();
+        workers.grow(config.workers, WorkerHandle::default);
         let tasks = plan.tasks.len();
         let scheduler = Scheduler::new(config, tasks);
         let books = Books::new();
@@ -59,8 +62,10 @@ impl World {
             launching: handle.launching,
             failures: handle.failures,
         };
-        let places: Vec<_> = self.workers.iter().map(place).collect();
-        books::check(&self.scheduler, &self.books, &self.plan, &places);
+        let mut places = ByWorker::default();
+        let mut handles = self.workers.values();
+        places.grow(self.workers.ids().count(), || handles.next().map(place).unwrap_or_default());
+        invariants::check(&self.scheduler, &self.books, &self.plan, &places);
     }
 
     pub(super) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
@@ -72,7 +77,7 @@ impl World {
     /// Takes in all replies; whether there were any.
     pub(super) fn route(&mut self) -> bool {
         self.scheduler.set_now(self.books.now);
-        if self.errs(Plant::ForgetsStrike) {
+        if self.errs(Plant::ForgetsCancelled) {
             for id in self.scheduler.jobs.ids() {
                 self.scheduler
                     .jobs
@@ -83,7 +88,7 @@ impl World {
             }
         }
         // Asked before: what is dispatched meanwhile has not gone yet.
-        let expecting = (0..self.workers.len()).filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
+        let expecting = self.workers.ids().filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
         let replies: usize = expecting.into_iter().map(|worker| self.route_lane(worker)).sum();
         self.act();
         replies > 0
@@ -119,7 +124,7 @@ impl World {
         while let Some(process) = self.process(worker).filter(|process| !process.is_corrupt)
             && let Some(reply) = process.replies.pop_front()
         {
-            self.trace(|| format!("{worker} says {reply:?}"));
+            self.trace(|| format!("{worker:?} says {reply:?}"));
             self.take_in(worker, reply);
             replies += 1;
         }
@@ -136,8 +141,8 @@ impl World {
             }
             Reply::NotReady => self.process(worker).expect("it has just spoken").killed = true,
             Reply::Nonsense => {
-                let front = self.scheduler.current_chunk(worker).map_or(0, |(seq, _)| seq);
-                let (seq, items) = self.rng.pick(&[(front, u32::MAX), (front + 7, 1)]);
+                let front = self.scheduler.current_chunk(worker).map_or(Seq(0), |(seq, _)| seq);
+                let (seq, items) = self.rng.pick(&[(front, u32::MAX), (Seq(front.0 + 7), 1)]);
                 assert!(
                     self.scheduler.resolve_reply(worker, seq, items, false).is_err(),
                     "nonsense is taken for an answer"
@@ -223,7 +228,7 @@ impl World {
 
     /// Tells the scheduler of a process that is gone.
     pub(super) fn bury(&mut self, worker: WorkerId) {
-        self.trace(|| format!("{worker} is gone"));
+        self.trace(|| format!("{worker:?} is gone"));
         self.scheduler.set_now(self.books.now);
         self.route_lane(worker);
         self.act();
@@ -255,7 +260,7 @@ impl World {
     }
 
     /// Delivers what the process had finished and not published; false if that cannot be read.
-    fn salvage(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) -> bool {
+    fn salvage(&mut self, worker: WorkerId, process: &Process, begun: Option<Seq>) -> bool {
         let Some((seq, settled)) = self.scheduler.current_chunk(worker).filter(|(seq, _)| begun == Some(*seq)) else {
             return true;
         };
@@ -280,7 +285,7 @@ impl World {
     /// The items that the process may have died of: those that it had begun and not answered, and the next one if it
     /// had just answered the one before. Of one that wrote nonsense nothing is believed: it may be the first without
     /// an answer.
-    fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<u32>) {
+    fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<Seq>) {
         let mut suspects = Vec::new();
         if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front())
             && begun == Some(chunk.seq)
@@ -322,8 +327,8 @@ impl World {
         }
         self.scheduler.tick(self.books.now);
         self.act();
-        books::idle_help_the_silent(&self.scheduler);
-        books::nothing_is_overdue(&self.scheduler);
+        invariants::idle_help_the_silent(&self.scheduler);
+        invariants::nothing_is_overdue(&self.scheduler);
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
@@ -361,7 +366,7 @@ impl World {
             Action::Abort { record, cause } => self.books.abort(record, cause, self.scheduler.state()),
             Action::Launch { worker } => {
                 let handle = &mut self.workers[worker];
-                assert!(handle.process.is_none() && !handle.launching, "worker {worker} is launched while it is there");
+                assert!(handle.process.is_none() && !handle.launching, "{worker:?} is launched while it is there");
                 handle.launching = true;
             }
             Action::Kill { worker } => {
@@ -375,7 +380,7 @@ impl World {
                 let process = self.process(worker).expect("who is to leave is there");
                 process.calls.push_back(Call::Quit);
                 let id = process.id;
-                books::leaves_for_a_reason(&self.scheduler, &self.plan, worker, &self.books.processes[id]);
+                invariants::leaves_for_a_reason(&self.scheduler, &self.plan, worker, &self.books.processes[id]);
                 let again = std::mem::replace(&mut self.books.processes[id].told_to_leave, true);
                 assert!(!again && !self.books.processes[id].killed, "told to leave twice, or when killed");
             }
@@ -399,7 +404,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, seq: u32, id: JobId, first: u64, items: u32) {
+    fn send(&mut self, worker: WorkerId, seq: Seq, id: JobId, first: u64, items: u32) {
         let max = self.plan.max_tasks_per_worker;
         self.books.sends_well(self.workers[worker].process.as_ref().map(|process| process.id), seq, items, max);
         let job = *self.scheduler.record(id).expect("nothing is sent of a job that has ended");
@@ -418,11 +423,11 @@ impl World {
     }
 
     /// Takes back what the worker has not begun, as `Lane::recall` does; what it keeps.
-    fn recall(&mut self, worker: WorkerId, seq: u32, items: u32, half: bool) -> u32 {
+    fn recall(&mut self, worker: WorkerId, seq: Seq, items: u32, half: bool) -> u32 {
         let feigns = self.errs(Plant::FeignsRecall);
         let Some(process) = self.workers[worker].process.as_mut() else { return items };
         let notes = process.notes;
-        let claimed = match notes.seq.wrapping_sub(seq) as i32 {
+        let claimed = match notes.seq.0.wrapping_sub(seq.0) as i32 {
             0 => notes.claimed.min(items),
             1.. => items,
             _ => 0,
@@ -449,7 +454,7 @@ impl World {
 
     /// The next moment at which something happens by itself.
     pub(super) fn next_event(&self) -> Option<Nanos> {
-        let processes = self.workers.iter().filter_map(|handle| handle.process.as_ref());
+        let processes = self.workers.values().filter_map(|handle| handle.process.as_ref());
         processes.filter_map(Process::wakes_at).chain(self.scheduler.wake_at()).min()
     }
 }

@@ -1,4 +1,4 @@
-//! What it costs to build a program that uses a contender: ten tasks, each mapped and called once.
+//! The cost of building a program that uses a contender: ten tasks, each mapped and called once.
 
 use std::fmt::Write;
 use std::fs;
@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Better, Row};
-use crate::contender::{Contender, Outcome, Program, Refusal, timed};
+use super::row::{Better, Row};
+use crate::contender::{Contender, Outcome, Program, Refusal};
 use crate::options::Scale;
 use crate::procs;
+use crate::timing::timed;
 
 /// Tasks of the program.
 const TASKS: usize = 10;

@@ -1,7 +1,7 @@
 //! More workers than CPUs; more jobs than anybody should have waiting.
 
 use super::calls::increments;
-use super::{Better, Row};
+use super::row::{Better, Row};
 use crate::contender::{Contender, Outcome, Refusal, check_sum};
 use crate::data::Work;
 use crate::options::Scale;
@@ -31,15 +31,15 @@ fn workers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-/// What it costs to submit a job, to have it wait behind so many others, and to get its result; and its memory.
+/// The time and memory of a job that waits behind so many others: to submit it, and to get its result.
 fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for count in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
         if count > scale.pick(1_000_000, 10_000_000) {
             break;
         }
-        contender.open(super::WORKERS)?;
-        // Warm: what the process has allocated before, it does not grow by.
+        contender.open(super::row::WORKERS)?;
+        // Warm: the process does not grow by memory that it has allocated before.
         check_sum(contender.jobs(1_000)?, increments(1_000))?;
         let pending = contender.pending(count)?;
         let time = check_sum(pending.timed, increments(count))?;

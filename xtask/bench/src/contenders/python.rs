@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::Note;
-use crate::contender::{Contender, Outcome, Refusal, Timed, WorkTimes};
+use super::note::Note;
+use crate::contender::{Contender, Outcome, Refusal, WorkTimes};
 use crate::data::{Record, Work};
+use crate::timing::Timed;
 
 pub(super) const NOTES: &[Note] = &[
     Note { cases: &[], text: "an interpreter on both sides; start method `fork`" },
@@ -101,7 +102,7 @@ impl Contender for Python {
         self.ask_timed(&format!("jobs {count}"))
     }
 
-    // The numbers and records are what the cases ask all others to map: it makes its own of them.
+    // The other contenders get these numbers and records from the cases; Python makes its own.
     fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
         self.ask_timed(&format!("map_numbers {}", numbers.len()))
     }

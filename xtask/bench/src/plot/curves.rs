@@ -6,7 +6,7 @@ use plotters::chart::ChartContext;
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Area, FONT, GREY, Outcome, Picture, color, names};
+use super::picture::{Area, FONT, GREY, Outcome, Picture, color, names};
 use crate::report::Results;
 use crate::report::table::short;
 
@@ -18,7 +18,7 @@ pub(super) struct Curves {
     lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-/// What share of the calls took no longer than so.
+/// The share of the calls that took no longer than so.
 pub(super) fn latency(results: &Results, case: &str) -> Curves {
     let line = |name| {
         let quantiles = &results.of(case, name)?.quantiles;
@@ -35,7 +35,7 @@ pub(super) fn latency(results: &Results, case: &str) -> Curves {
     }
 }
 
-/// What a job costs, while so many others wait.
+/// The cost of a job while so many others wait.
 pub(super) fn pending(results: &Results) -> Curves {
     let line = |name| {
         let point = |case: &str| {

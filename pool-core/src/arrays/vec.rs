@@ -1,0 +1,198 @@
+//! An array that one process fills.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use bytemuck::Pod;
+use pool_ipc::ArrayBuffer;
+
+use super::{SharedSlice, bytes_of, memory_error};
+use crate::error::Result;
+
+/// A growable array in shared memory, which this process fills and then [freezes](SharedVec::freeze).
+///
+/// It is used as a `Vec`: it lends `&[T]` and `&mut [T]`. Its memory is a memfd of its own, allocated when it is asked for, so that a
+/// machine without memory is an error here and not a signal later; with large pages where the kernel has them for
+/// shared memory (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
+///
+/// The elements are plain data, [`bytemuck::Pod`]: numbers, arrays of numbers, and structs that derive `Pod`. An element must
+/// have at least one byte, which is checked when the program is compiled.
+///
+/// ```
+/// use pool_core::SharedVec;
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let mut squares = SharedVec::with_capacity(1000)?;
+/// for x in 0..1000_u64 {
+///     squares.push(x * x)?;
+/// }
+/// squares[0] = 7;
+/// let squares = squares.freeze()?;
+/// assert_eq!((squares[0], squares[999], squares.len()), (7, 998_001, 1000));
+/// # Ok(()) }
+/// ```
+///
+/// A process that this one forks does not get the memory: it may drop its copy, and dies by SIGSEGV if it looks inside.
+pub struct SharedVec<T: Pod> {
+    buffer: ArrayBuffer,
+    len: usize,
+    elements: PhantomData<T>,
+}
+
+impl<T: Pod> SharedVec<T> {
+    /// An empty array with room for `capacity` elements.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) beyond what the machine has left, or beyond `RLIMIT_FSIZE`;
+    /// [`ErrorKind::System`](crate::ErrorKind::System) where the kernel gives no memory or no descriptor.
+    pub fn with_capacity(capacity: usize) -> Result<SharedVec<T>> {
+        let buffer = ArrayBuffer::with_capacity(bytes_of::<T>(capacity)?).map_err(memory_error)?;
+        Ok(SharedVec { buffer, len: 0, elements: PhantomData })
+    }
+
+    /// An array of `len` elements whose bytes are all zero.
+    ///
+    /// ```
+    /// let pixels = pool_core::SharedVec::<u32>::zeroed(640 * 480)?;
+    /// assert!(pixels.iter().all(|pixel| *pixel == 0));
+    /// # Ok::<(), pool_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity).
+    pub fn zeroed(len: usize) -> Result<SharedVec<T>> {
+        let mut vec = SharedVec::with_capacity(len)?;
+        vec.len = len;
+        Ok(vec)
+    }
+
+    /// A copy of these elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity).
+    pub fn from_slice(elements: &[T]) -> Result<SharedVec<T>> {
+        let mut vec = SharedVec::with_capacity(elements.len())?;
+        vec.extend_from_slice(elements)?;
+        Ok(vec)
+    }
+
+    /// An array of what an iterator yields.
+    ///
+    /// ```
+    /// let numbers = pool_core::SharedVec::try_from_iter((0..5).map(f64::from))?;
+    /// assert_eq!(*numbers, [0.0, 1.0, 2.0, 3.0, 4.0]);
+    /// # Ok::<(), pool_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity).
+    pub fn try_from_iter(elements: impl IntoIterator<Item = T>) -> Result<SharedVec<T>> {
+        let elements = elements.into_iter();
+        let mut vec = SharedVec::with_capacity(elements.size_hint().0)?;
+        for element in elements {
+            vec.push(element)?;
+        }
+        Ok(vec)
+    }
+
+    /// Appends an element; the memory doubles when it is full.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity); the array is then as before.
+    pub fn push(&mut self, element: T) -> Result<()> {
+        self.extend_from_slice(&[element])
+    }
+
+    /// Appends copies of these elements.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity); the array is then as before.
+    pub fn extend_from_slice(&mut self, elements: &[T]) -> Result<()> {
+        let len = self.len + elements.len();
+        if len > self.capacity() {
+            let doubled = bytes_of::<T>(len)?.max(self.buffer.capacity().saturating_mul(2));
+            // Twice as much may be more than there is, where what is needed is not.
+            self.buffer
+                .grow(doubled)
+                .or_else(|_| self.buffer.grow(bytes_of::<T>(len).unwrap_or(usize::MAX)))
+                .map_err(memory_error)?;
+        }
+        let end = std::mem::replace(&mut self.len, len);
+        self[end..].copy_from_slice(elements);
+        Ok(())
+    }
+
+    /// Elements for which there is memory.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity() / size_of::<T>()
+    }
+
+    /// Makes the array one that nobody can write any more, in whatever process, so that all may read it at the same time.
+    ///
+    /// Memory behind the last element is given back. The elements stay where they are: nothing is copied.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::System`](crate::ErrorKind::System) if the kernel refuses the seal, with `EBUSY` if another process has the memory
+    /// mapped writable. The array is gone then.
+    pub fn freeze(self) -> Result<SharedSlice<T>> {
+        let array = self.buffer.freeze(self.len * size_of::<T>()).map_err(memory_error)?;
+        Ok(SharedSlice::new(array, self.len))
+    }
+}
+
+impl<T: Pod> Deref for SharedVec<T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        bytemuck::cast_slice(&self.buffer.bytes()[..self.len * size_of::<T>()])
+    }
+}
+
+impl<T: Pod> DerefMut for SharedVec<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        bytemuck::cast_slice_mut(&mut self.buffer.bytes_mut()[..self.len * size_of::<T>()])
+    }
+}
+
+impl<T: Pod + fmt::Debug> fmt::Debug for SharedVec<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_grows_like_a_vec() {
+        let mut shared = SharedVec::with_capacity(0).unwrap();
+        let mut plain = Vec::new();
+        for x in 0..100_000_u32 {
+            shared.push(x).unwrap();
+            plain.push(x);
+        }
+        shared.extend_from_slice(&plain).unwrap();
+        plain.extend_from_within(..);
+        assert_eq!(*shared, *plain);
+        shared[3] = 9;
+        assert_eq!((shared[3], shared.len()), (9, 200_000));
+    }
+
+    #[test]
+    fn an_array_that_no_machine_has_is_an_error() {
+        use crate::error::ErrorKind::TooLarge;
+        assert_eq!(SharedVec::<u64>::zeroed(usize::MAX).unwrap_err().kind(), TooLarge);
+        assert_eq!(SharedVec::<u8>::zeroed(1 << 60).unwrap_err().kind(), TooLarge);
+    }
+}

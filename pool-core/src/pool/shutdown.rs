@@ -1,0 +1,170 @@
+//! The end of a pool: close, join, terminate, drop.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use super::{Pool, PoolState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::units;
+
+impl Pool {
+    /// Takes no more jobs.
+    ///
+    /// Jobs that were submitted go on, and workers leave when all are done. Submissions that wait for room
+    /// ([`max_pending`](crate::PoolBuilder::max_pending)) end in [`ErrorKind::Closed`]. Closing twice is fine.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let job = pool.apply_async(square::Task, 3)?;
+    /// pool.close();
+    /// assert_eq!(pool.apply(square::Task, 4).unwrap_err().kind(), ErrorKind::Closed);
+    /// assert_eq!(job.get()?, 9);
+    /// # Ok(()) }
+    /// ```
+    pub fn close(&self) {
+        if self.host.check_owner().is_ok() {
+            self.host.close();
+        }
+    }
+
+    /// Waits until all jobs are done, all workers have left, and all callbacks have returned.
+    ///
+    /// Results stay readable. It may be called again, and by several threads. In a callback or a waker it does not wait
+    /// for callbacks, since it would wait for itself.
+    ///
+    /// It does not wait for inputs of [`imap`](Pool::imap), since this very thread may be the one that pulls them: items
+    /// that have not been pulled by now are cut off. Take the results first.
+    ///
+    /// # Errors
+    ///
+    /// `Running` if the pool was neither closed nor terminated; it goes on as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.join().unwrap_err().kind(), ErrorKind::Running);
+    /// let job = pool.apply_async(square::Task, 3)?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert!(pool.worker_pids().is_empty());
+    /// assert_eq!(job.get()?, 9);
+    /// # Ok(()) }
+    /// ```
+    pub fn join(&self) -> Result<()> {
+        self.check_closed()?;
+        self.host.seal_lazy();
+        self.wait_over(None);
+        Ok(())
+    }
+
+    /// As [`join`](Pool::join), for at most `limit`.
+    ///
+    /// Inputs of [`imap`](Pool::imap) are cut off only when no item of the pool is pending. So if the limit passes because
+    /// work takes longer, they go on, too.
+    ///
+    /// # Errors
+    ///
+    /// `Running` as for [`join`](Pool::join), and `Timeout` if work is left; it goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn nap(ms: u64) { std::thread::sleep(Duration::from_millis(ms)) }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(nap::Task, 60_000)?;
+    /// pool.close();
+    /// if pool.join_timeout(Duration::from_millis(10)).is_err() {
+    ///     pool.terminate();
+    /// }
+    /// assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Terminated);
+    /// # Ok(()) }
+    /// ```
+    pub fn join_timeout(&self, limit: Duration) -> Result<()> {
+        self.check_closed()?;
+        self.host.begin_join();
+        let is_over = self.wait_over(Instant::now().checked_add(limit));
+        self.host.end_join();
+        if is_over {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Timeout, format!("the pool is not done after {}; it goes on", units::time(limit))))
+    }
+
+    fn check_closed(&self) -> Result<()> {
+        self.host.check_owner()?;
+        if self.state() == PoolState::Open {
+            return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
+        }
+        Ok(())
+    }
+
+    /// Waits for the end; false if the deadline comes first. The supervisor is nudged, since the last worker may have
+    /// left already.
+    fn wait_over(&self, deadline: Option<Instant>) -> bool {
+        self.host.nudge();
+        self.host.wait_over(deadline) && self.join_threads(deadline)
+    }
+
+    /// Joins the threads of a pool that is over; false if the deadline comes before all callbacks have returned.
+    fn join_threads(&self, deadline: Option<Instant>) -> bool {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            // Supervisor and router run none of the user's code, so the calling thread is neither, and both end by
+            // themselves.
+            let _ = thread.join();
+        }
+        self.host.notifier.close(deadline)
+    }
+
+    /// Ends everything now.
+    ///
+    /// Workers are killed, and every open handle completes with [`ErrorKind::Terminated`]. Results that have come stay
+    /// readable. Terminating twice is fine. It does not wait; [`join`](Pool::join) waits until the processes are gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { std::thread::sleep(Duration::from_secs(600)) }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(hang::Task, ())?;
+    /// pool.terminate();
+    /// assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Terminated);
+    /// pool.join()
+    /// # }
+    /// ```
+    pub fn terminate(&self) {
+        if self.host.check_owner().is_ok() {
+            self.host.terminate();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if !self.host.owner.is_surely_here() {
+            return;
+        }
+        self.terminate();
+        self.host.wait_over(None);
+        self.join_threads(None);
+    }
+}

@@ -1,0 +1,150 @@
+//! The vocabulary between the scheduler and its shell: ids, the options of a job, actions and causes.
+
+pub(crate) use super::slab::JobId;
+pub(super) use crate::units::Nanos;
+
+/// A worker's place in the pool; its process may be replaced, the number stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WorkerId(pub(crate) u32);
+
+impl WorkerId {
+    #[inline]
+    pub(crate) fn new(index: usize) -> Self {
+        WorkerId(index as u32)
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The number of a chunk among those that were sent to one process, from 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seq(pub(crate) u32);
+
+impl Seq {
+    #[inline]
+    pub(crate) fn next(self) -> Seq {
+        Seq(self.0.wrapping_add(1))
+    }
+}
+
+/// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Begun {
+    pub(crate) seq: Seq,
+    pub(crate) item: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SchedulerConfig {
+    pub(crate) workers: usize,
+    pub(crate) max_tasks_per_worker: Option<u64>,
+    /// Failed starts in a row of one worker that are survived; one more breaks the pool.
+    pub(crate) restart_limit: u32,
+    /// A worker that has had nothing to do for this long leaves until it is needed.
+    pub(crate) idle_timeout: Option<Nanos>,
+    /// Workers run an initializer first, which may fail, and take no work before it has succeeded.
+    pub(crate) has_initializer: bool,
+    /// Time that the initializer may take.
+    pub(crate) initializer_timeout: Option<Nanos>,
+}
+
+/// The options of one job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct JobSpec {
+    /// The task's index in the dispatch table.
+    pub(crate) task: u32,
+    /// Time limit of each item.
+    pub(crate) timeout: Option<Nanos>,
+    /// Further attempts for an item whose worker died.
+    pub(crate) retries: u32,
+    /// A panic is worth another attempt, too.
+    pub(crate) retry_panics: bool,
+    /// Items of a chunk, in place of the measured number.
+    pub(crate) chunk_size: Option<u32>,
+    /// A thread waits for its end from the start.
+    pub(crate) urgent: bool,
+    /// Its items come as its results are taken, so nobody can wait for it to be complete.
+    pub(crate) lazy: bool,
+    /// Its results are taken all together, so nobody waits for a part of them.
+    pub(crate) bulk: bool,
+    /// Its items are calls: strangers to each other.
+    pub(crate) calls: bool,
+}
+
+/// Why an item, or a whole job, has no value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FailureCause {
+    /// Its worker died while it ran.
+    Died,
+    /// Its worker was killed since the item had run for `ran` of its `limit`.
+    TimedOut {
+        limit: Nanos,
+        ran: Nanos,
+    },
+    /// So many workers in a row were sent it, did not begin it, and were killed for that.
+    NotStarted {
+        workers: u32,
+    },
+    /// Its worker was killed since it violated the protocol.
+    Protocol,
+    Cancelled,
+    Terminated,
+    Broken,
+}
+
+/// An order to the shell, which carries orders out in the order in which they come.
+#[derive(Debug)]
+pub(crate) enum Action<P> {
+    /// Put a chunk into the worker's request ring. A `brief` one may be done before a thread could fall asleep over it.
+    Send { worker: WorkerId, seq: Seq, job: JobId, first: u64, items: u32, wake: Wake, brief: bool },
+    /// Take back all that the worker has not claimed of a chunk, or half of that, and report it with
+    /// [`Scheduler::recalled`](super::Scheduler::recalled).
+    Recall { worker: WorkerId, seq: Seq, items: u32, half: bool },
+    /// Deliver the failure of one item, which may be this worker's doing, and report it with
+    /// [`Scheduler::failed`](super::Scheduler::failed).
+    Fail { worker: Option<WorkerId>, job: JobId, item: u64, cause: FailureCause },
+    /// The job is complete: nothing more will be delivered to it.
+    Finish { record: P },
+    /// All items of the job that have no outcome fail; nothing more will be delivered to it.
+    Abort { record: P, cause: FailureCause },
+    /// Start a process for the worker, and report it with [`Scheduler::launched`](super::Scheduler::launched) or
+    /// [`Scheduler::exited`](super::Scheduler::exited).
+    Launch { worker: WorkerId },
+    /// Kill the worker's process; [`Scheduler::exited`](super::Scheduler::exited) follows.
+    Kill { worker: WorkerId },
+    /// Tell the worker to leave after its work; [`Scheduler::exited`](super::Scheduler::exited) follows.
+    Quit { worker: WorkerId },
+    /// Note the reason of the kill that follows: the worker's initializer has run for `ran` of its `limit`.
+    Overran { worker: WorkerId, limit: Nanos, ran: Nanos },
+    /// Look up since when the worker runs its item, and report it with [`Scheduler::probed`](super::Scheduler::probed).
+    Probe { worker: WorkerId },
+}
+
+/// The host threads that a worker wakes at the end of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wake {
+    /// The leader, or else the router.
+    Anyone,
+    /// The leader, if there is one; the router looks by itself.
+    LeaderOnly,
+    /// No thread, as long as the worker has more to do.
+    NoOne,
+}
+
+/// A reply that answers nothing that was asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProtocolViolation;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Open,
+    /// No new jobs; workers leave when the accepted ones are done.
+    Closed,
+    /// As closed, and there is nothing left to do.
+    Terminated,
+    /// Terminated since workers could not be started.
+    Broken,
+}

@@ -1,0 +1,91 @@
+//! A job as the scheduler knows it: its options, its counters, and the items about which there is more to know.
+
+use std::collections::BTreeMap;
+use std::ops;
+
+use super::interface::JobSpec;
+use super::worker::Range;
+
+#[derive(Debug)]
+pub(super) struct JobEntry<P> {
+    /// Taken when the job ended early; the entry then stays only until its chunks have come back.
+    pub(super) record: Option<P>,
+    pub(super) spec: JobSpec,
+    /// It was cancelled together with its running items, so a worker that is at one of them is killed.
+    pub(super) kills_running: bool,
+    /// More items may come.
+    pub(super) open: bool,
+    /// The index behind the last item.
+    pub(super) end: u64,
+    /// Items accepted and neither delivered nor failed.
+    pub(super) unsettled: u64,
+    /// Of the unsettled items, those in the queue.
+    pub(super) queued: u64,
+    /// Chunks with workers.
+    pub(super) in_flight: u32,
+    /// Unsettled items that have cost a worker, or panicked and may run again, and cancelled items.
+    pub(super) records: BTreeMap<u64, ItemRecord>,
+}
+
+/// The history of an item to which something happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ItemRecord {
+    /// Attempts that were charged to it: workers that died of it, and panics that allow a retry.
+    pub(super) blamed_workers: u32,
+    /// Workers that were killed since they did not begin it.
+    pub(super) not_started: u32,
+    /// It was cancelled while it waited or was with a worker: it is settled, and stays in its place until its turn comes or
+    /// its worker has answered.
+    pub(super) cancelled: bool,
+    /// It waits in `Scheduler::retries`.
+    pub(super) rests: bool,
+}
+
+impl<P> JobEntry<P> {
+    pub(super) fn new(spec: JobSpec, record: P) -> Self {
+        JobEntry {
+            record: Some(record),
+            spec,
+            kills_running: false,
+            open: true,
+            end: 0,
+            unsettled: 0,
+            queued: 0,
+            in_flight: 0,
+            records: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn has_cancelled(&self, item: u64) -> bool {
+        self.records.get(&item).is_some_and(|record| record.cancelled)
+    }
+
+    /// The last cancelled one of these items.
+    #[inline]
+    pub(super) fn last_cancelled(&self, items: ops::Range<u64>) -> Option<u64> {
+        if self.records.is_empty() {
+            return None;
+        }
+        self.records.range(items).rev().find(|(_, record)| record.cancelled).map(|(&item, _)| item)
+    }
+
+    /// The first cancelled one of these items. Maps have none.
+    #[inline]
+    pub(super) fn first_cancelled(&self, range: Range) -> Option<u64> {
+        if self.records.is_empty() || !self.spec.calls {
+            return None;
+        }
+        self.records.range(range.first..range.end()).find(|(_, record)| record.cancelled).map(|(&item, _)| item)
+    }
+
+    /// Drops the history of items that are settled now; returns how many of them had been settled before, since they were
+    /// cancelled.
+    #[inline]
+    pub(super) fn forget(&mut self, first: u64, items: u32) -> u64 {
+        if self.records.is_empty() {
+            return 0;
+        }
+        let records = self.records.extract_if(first..first + u64::from(items), |_, _| true);
+        records.filter(|(_, record)| record.cancelled).count() as u64
+    }
+}

@@ -1,0 +1,169 @@
+//! Invariants that hold after every step: the scheduler's state beside the books.
+
+use super::books::{Books, Item, Place, ProcessBook};
+use super::plan::Plan;
+use crate::scheduler::tuning::REPLY_SILENCE_NS;
+use crate::scheduler::worker::{Phase, Range};
+use crate::scheduler::{ByWorker, Scheduler, State, WorkerId};
+
+pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, places: &ByWorker<Place>) {
+    counts_agree(scheduler, books);
+    each_item_is_in_one_place(scheduler, books);
+    counters_are_true(scheduler);
+    no_hands_are_idle(scheduler);
+    nobody_is_surplus(scheduler);
+    clock_is_set(scheduler, plan);
+    places_are_manned(scheduler, places);
+    breaks_when_it_must(scheduler, plan, places);
+    finished_is_empty(scheduler, books, places);
+}
+
+/// The scheduler counts the same items as unsettled as the books.
+fn counts_agree(scheduler: &Scheduler<usize>, books: &Books) {
+    assert_eq!(scheduler.unsettled(), books.unsettled());
+    for job in scheduler.jobs.ids() {
+        let Some(&record) = scheduler.record(job) else { continue };
+        assert_eq!(scheduler.jobs.get(job).map(|job| job.unsettled), Some(books.jobs[record].unsettled));
+    }
+}
+
+/// Every unsettled item waits in the queue or for another attempt, or is with one worker.
+fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
+    let sent = scheduler.workers.values().flat_map(|state| &state.in_flight).map(|sent| {
+        let Range { job, first, items } = sent.range;
+        Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
+    });
+    let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
+    let ranges = waiting.chain(sent).filter(|range| range.items > 0);
+    let mut ranges: Vec<_> =
+        ranges.filter_map(|range| Some((*scheduler.record(range.job)?, range.first, range.end()))).collect();
+    ranges.sort_unstable();
+    for pair in ranges.windows(2) {
+        assert!(pair[0].0 != pair[1].0 || pair[0].2 <= pair[1].1, "items in two places: {pair:?}");
+    }
+    let placed: u64 = ranges.iter().map(|(_, first, end)| end - first).sum();
+    let jobs = scheduler.jobs.ids().into_iter().filter(|id| scheduler.record(*id).is_some());
+    let records = jobs.flat_map(|id| scheduler.jobs.get(id).expect("its id was listed").records.values());
+    let cancelled = records.filter(|record| record.cancelled).count() as u64;
+    assert_eq!(placed, books.unsettled() + cancelled, "items are in no place, or settled ones still in one");
+    let (_, first, end) = ranges.first().copied().unwrap_or_default();
+    let is_settled = |item: &Item| item.settled && !item.cancelled;
+    let settled =
+        ranges.first().map(|&(job, ..)| books.jobs[job].items.range(first..end).filter(|(_, item)| is_settled(item)));
+    assert_eq!(settled.map_or(0, Iterator::count), 0, "a settled item is to be run");
+}
+
+/// What a job counts of its items is so.
+fn counters_are_true(scheduler: &Scheduler<usize>) {
+    for id in scheduler.jobs.ids() {
+        let job = scheduler.jobs.get(id).expect("its id was listed");
+        let in_flight =
+            scheduler.workers.values().flat_map(|state| &state.in_flight).filter(|sent| sent.range.job == id);
+        assert_eq!(job.in_flight as usize, in_flight.count());
+        let ranges = scheduler.queue.iter().filter(|range| range.job == id);
+        let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(*range)).sum();
+        assert!(job.record.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
+    }
+    assert_eq!(scheduler.stale, scheduler.queue.iter().map(|range| scheduler.count_stale(*range)).sum::<u64>());
+}
+
+/// No worker is idle while items wait.
+fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
+    let waiting = scheduler.queue.iter().any(|range| scheduler.record(range.job).is_some());
+    let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
+    let idle = scheduler.workers.values().position(|state| may_work(state.phase) && state.in_flight.is_empty());
+    assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
+}
+
+/// While the pool is open or has work, every worker has a process, or one is on its way, or the clock will see to it.
+fn places_are_manned(scheduler: &Scheduler<usize>, places: &ByWorker<Place>) {
+    if scheduler.state() != State::Open && (scheduler.state() != State::Closed || scheduler.unsettled() == 0) {
+        return;
+    }
+    for (worker, place) in places.iter().take(scheduler.workers()) {
+        let waits = matches!(scheduler.workers[worker].phase, Phase::BackingOff(_) | Phase::Resting);
+        assert!(place.process.is_some() || place.launching || waits, "{worker:?} was not replaced");
+    }
+}
+
+/// Nobody takes work in a place that there should not be.
+fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
+    let surplus = scheduler.workers.values().skip(scheduler.workers()).find(|state| state.takes_work());
+    assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
+}
+
+/// Who runs an item or an initializer with a time limit is watched, and so is who was told to leave and has nothing left
+/// to run; the clock is set for them, for those who back off, and for the next attempts of items.
+fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
+    let is_set_for = |due| scheduler.wake_at().is_some_and(|at| at <= due);
+    let retry = scheduler.retries.keys().next();
+    assert!(retry.is_none_or(|&due| is_set_for(due)), "an attempt is due at {retry:?}");
+    for state in scheduler.workers.values() {
+        let front = state.in_flight.front().and_then(|sent| scheduler.jobs.get(sent.range.job));
+        let is_timed = front.is_some_and(|job| job.spec.timeout.is_some());
+        let has_nothing = state.in_flight.iter().all(|sent| sent.settled == sent.range.items);
+        let due = match state.phase {
+            Phase::BackingOff(until) => until,
+            Phase::Starting if plan.initializer_timeout.is_some() => {
+                state.deadline.expect("its initializer has a limit")
+            }
+            Phase::Leaving | Phase::Retiring if has_nothing => state.deadline.expect("it may be stopped"),
+            Phase::Starting | Phase::Ready | Phase::Leaving if is_timed => {
+                state.deadline.expect("its item has a limit")
+            }
+            _ => continue,
+        };
+        assert!(is_set_for(due), "due at {due}: {state:?}");
+    }
+}
+
+/// A worker is told to leave only if it is one too many, has had its share, or is worn out or idle.
+pub(super) fn leaves_for_a_reason(scheduler: &Scheduler<usize>, plan: &Plan, worker: WorkerId, process: &ProcessBook) {
+    let is_surplus = worker.index() >= scheduler.workers() || scheduler.state() == State::Closed;
+    let has_its_share = plan.max_tasks_per_worker.is_some_and(|max| process.share >= max);
+    let is_idle = plan.idle_timeout.is_some() && scheduler.current_chunk(worker).is_none();
+    assert!(is_surplus || has_its_share || process.is_over_rss || is_idle, "{worker:?} is told to leave: {process:?}");
+}
+
+/// If a caller's doing ends the pool, the clock is set: no process ends with it that the shell would hear of.
+pub(super) fn end_is_noticed(scheduler: &Scheduler<usize>) {
+    assert!(!scheduler.is_finished() || scheduler.wake_at().is_some(), "nobody notices that the pool is finished");
+}
+
+/// Once the clock has ticked, nobody is idle while items wait behind a worker that has been silent for long.
+pub(super) fn idle_help_the_silent(scheduler: &Scheduler<usize>) {
+    let has_idle = scheduler.workers.values().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty());
+    let states = scheduler
+        .workers
+        .values()
+        .filter(|state| state.takes_work() && scheduler.now - state.heard >= REPLY_SILENCE_NS);
+    let mut behind = states.flat_map(|state| state.in_flight.iter().skip(1));
+    let waits =
+        behind.find(|sent| sent.range.items > 0 && !sent.recalling && scheduler.record(sent.range.job).is_some());
+    assert!(!has_idle || waits.is_none(), "a worker is idle while {waits:?} waits behind another item");
+}
+
+/// Once the clock has ticked, nothing waits for an attempt that it may have.
+pub(super) fn nothing_is_overdue(scheduler: &Scheduler<usize>) {
+    let first = scheduler.retries.keys().next();
+    assert!(first.is_none_or(|&due| due > scheduler.now), "an attempt was due at {first:?}");
+}
+
+/// The pool is broken when a worker could not be started more often than allowed, and only then.
+fn breaks_when_it_must(scheduler: &Scheduler<usize>, plan: &Plan, places: &ByWorker<Place>) {
+    let hopeless = places.values().any(|place| place.failures > plan.restart_limit);
+    match scheduler.state() {
+        State::Open | State::Closed => assert!(!hopeless, "workers are started again without limit"),
+        State::Broken => assert!(hopeless, "the pool is broken without need"),
+        State::Terminated => {}
+    }
+}
+
+/// When the pool is finished there is nobody and nothing left.
+fn finished_is_empty(scheduler: &Scheduler<usize>, books: &Books, places: &ByWorker<Place>) {
+    if scheduler.is_finished() {
+        assert!(!places.values().any(|place| place.process.is_some() || place.launching), "finished with workers");
+        books.all_ended();
+        assert!(scheduler.jobs.ids().is_empty(), "jobs are left in the slab");
+    }
+}

@@ -1,0 +1,132 @@
+//! The events that come from callers: jobs and items, cancelling, closing, resizing.
+
+use super::Scheduler;
+use super::interface::{Action, FailureCause, JobId, JobSpec, State};
+use super::job::JobEntry;
+use super::worker::{KillReason, Phase, Range, WorkerState};
+
+impl<P> Scheduler<P> {
+    /// Opens a job without items; they come by [`Scheduler::add_items`] until it is [sealed](Scheduler::seal). The pool must
+    /// be open.
+    pub(crate) fn submit(&mut self, spec: JobSpec, record: impl FnOnce(JobId) -> P) -> JobId {
+        debug_assert_eq!(self.state, State::Open);
+        self.open_jobs += 1;
+        self.jobs.insert(|id| JobEntry::new(spec, record(id)))
+    }
+
+    /// Adds items to an open job; false if it has ended.
+    pub(crate) fn add_items(&mut self, id: JobId, first: u64, items: u32) -> bool {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return false };
+        if items > 0 {
+            job.end = first + u64::from(items);
+            job.unsettled += u64::from(items);
+            job.queued += u64::from(items);
+            self.unsettled += u64::from(items);
+            self.queue.push_back(Range { job: id, first, items });
+            self.dispatch();
+        }
+        true
+    }
+
+    /// No more items will come.
+    pub(crate) fn seal(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return };
+        job.open = false;
+        self.open_jobs -= 1;
+        self.finish_if_done(id);
+        self.wind_down();
+    }
+
+    /// Ends a job early: queued items are dropped, sent items that have not begun are taken back. Running items are killed
+    /// if `running` is set, else they end and nobody gets their values. False if the job had ended.
+    pub(crate) fn cancel(&mut self, id: JobId, running: bool) -> bool {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        job.kills_running = running;
+        self.abandon(id, FailureCause::Cancelled);
+        for worker in self.workers.ids() {
+            let sent = self.workers[worker].in_flight.iter_mut().filter(|sent| sent.range.job == id);
+            for sent in sent {
+                sent.ask_back();
+                let (seq, items) = (sent.seq, sent.range.items);
+                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+            }
+            self.kill_if_cancelled(worker);
+        }
+        self.sweep_if_stale();
+        self.wind_down();
+        true
+    }
+
+    /// No more jobs; those accepted go on.
+    pub(crate) fn close(&mut self) {
+        if self.state == State::Open {
+            self.state = State::Closed;
+            self.wind_down();
+        }
+    }
+
+    /// Ends everything now.
+    pub(crate) fn terminate(&mut self) {
+        self.end(State::Terminated, FailureCause::Terminated);
+    }
+
+    /// Changes the number of workers: new ones are launched, those too many leave after their running items.
+    pub(crate) fn resize(&mut self, workers: usize) {
+        self.config.workers = workers;
+        self.workers.grow(workers, WorkerState::new);
+        for worker in self.workers.ids() {
+            let phase = self.workers[worker].phase;
+            if worker.index() < workers {
+                if phase == Phase::Vacant {
+                    self.launch(worker);
+                }
+            } else if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
+                self.workers[worker].phase = Phase::Vacant;
+            } else if matches!(phase, Phase::Starting | Phase::Ready) {
+                self.recall_unstarted(worker);
+                self.quit(worker);
+            }
+        }
+        self.full = false;
+        self.dispatch();
+    }
+
+    /// Items are unsettled, or may still come.
+    pub(super) fn has_work(&self) -> bool {
+        self.unsettled > 0 || self.open_jobs > 0
+    }
+
+    /// Ends the pool and all that is in it.
+    pub(super) fn end(&mut self, state: State, cause: FailureCause) {
+        if self.state == State::Terminated || self.state == State::Broken {
+            return;
+        }
+        self.state = state;
+        for id in self.jobs.ids() {
+            self.abandon(id, cause);
+            self.jobs.remove(id);
+        }
+        self.queue.clear();
+        self.stale = 0;
+        self.retries.clear();
+        for worker in self.workers.ids() {
+            self.workers[worker].in_flight.clear();
+            self.vacate(worker);
+            self.kill(worker, KillReason::Unwanted);
+        }
+    }
+
+    /// Ends a job before its items do; its entry stays until its chunks have come back.
+    pub(super) fn abandon(&mut self, id: JobId, cause: FailureCause) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(record) = job.record.take() else { return };
+        self.unsettled -= job.unsettled;
+        self.open_jobs -= usize::from(std::mem::take(&mut job.open));
+        job.unsettled = 0;
+        self.stale += std::mem::take(&mut job.queued);
+        if job.in_flight == 0 {
+            self.jobs.remove(id);
+        }
+        self.actions.push_back(Action::Abort { record, cause });
+    }
+}

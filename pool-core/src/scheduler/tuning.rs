@@ -1,0 +1,61 @@
+//! Times and sizes by which the scheduler decides, each with its reason.
+
+use crate::units::Nanos;
+
+/// Calls in one chunk: as many as a worker claims one by one, so that none that has not begun is lost to the others.
+pub(crate) const CALLS_PER_CHUNK_MAX: u32 = 31;
+
+/// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a
+/// hundredth of it), short enough that workers finish close together.
+pub(super) const CHUNK_NS: Nanos = 200_000;
+
+/// Work that a worker should have before it, so that it never waits for the host.
+pub(super) const AHEAD_NS: Nanos = 200_000;
+/// The same for a job whose results are taken all together: the host need not hear of each chunk, and comes round when
+/// half of this is done. As many wake-ups are saved, each of which takes a CPU from a worker.
+pub(super) const BULK_AHEAD_NS: Nanos = 6_400_000;
+
+/// Chunks that a worker holds at the least: the one it runs and the next.
+pub(super) const DEPTH_MIN: usize = 2;
+/// The same for a job whose results are taken all together.
+pub(super) const BULK_DEPTH_MIN: usize = 4;
+/// Chunks that a worker holds at the most: items of 100 ns stay ahead by 50 µs, about the time in which the host comes
+/// round.
+pub(super) const DEPTH_MAX: usize = 512;
+
+/// Chunks shorter than this do not wake the host one by one.
+pub(super) const SHORT_CHUNK_NS: Nanos = 20_000;
+/// Of the chunks too short to wake the host, one in so many does.
+pub(super) const SHORT_CHUNKS_PER_WAKE: u32 = 32;
+
+/// The longest time per item that is believed, whatever a worker says: some 146 years, and four times that is still a
+/// number.
+pub(super) const ITEM_MAX_NS: Nanos = Nanos::MAX / 4;
+
+/// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
+pub(super) const RECALL_MIN_NS: Nanos = 50_000;
+/// ... or if the busy worker has not replied for this long, whatever was expected of it.
+pub(super) const REPLY_SILENCE_NS: Nanos = 1_000_000;
+
+/// A worker that does not begin its work within this time is stopped and will not go on. Long enough for the longest
+/// request to pass the ring.
+pub(super) const UNRESPONSIVE_NS: Nanos = 10_000_000_000;
+/// A worker's time stamp that lies further than this in the future is invalid: worker and host have the same clock.
+pub(super) const FUTURE_MAX_NS: Nanos = 1_000_000_000;
+
+/// Pause before a worker that failed to start is started again, or a failed item is tried again: ten times what a new
+/// process takes, so that a passing trouble can pass. It doubles with each failure in a row, up to 1.28 s.
+const BACK_OFF_NS: Nanos = 10_000_000;
+const BACK_OFF_DOUBLINGS_MAX: u32 = 7;
+
+/// The pause after the `times`-th failure in a row.
+pub(super) fn back_off_pause(times: u32) -> Nanos {
+    BACK_OFF_NS << (times - 1).min(BACK_OFF_DOUBLINGS_MAX)
+}
+
+/// Workers that may fail to begin an item, one after the other, before the item is given up.
+pub(super) const NOT_STARTED_MAX: u32 = 3;
+
+/// Queued items that will not run are swept out when they outnumber the pending ones by more than this: sweeping earlier
+/// costs more than the memory.
+pub(super) const STALE_ITEMS_MAX: u64 = if cfg!(test) { 3 } else { 1024 };

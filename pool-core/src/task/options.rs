@@ -1,0 +1,57 @@
+//! The options that ride on a task.
+
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::units::{Nanos, nanos};
+
+/// Options of a task, as its attribute or a call sets them. The pool's apply where one is `None`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TaskOptions {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retries: Option<u32>,
+    pub(crate) retry_panics: bool,
+    pub(crate) chunk_size: Option<usize>,
+}
+
+impl TaskOptions {
+    /// No option set.
+    pub const NONE: TaskOptions = TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None };
+
+    /// With the attribute's `timeout`.
+    #[must_use]
+    pub const fn with_timeout(self, nanoseconds: u64) -> Self {
+        TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
+    }
+
+    /// With the attribute's `retries`.
+    #[must_use]
+    pub const fn with_retries(self, retries: u32) -> Self {
+        TaskOptions { retries: Some(retries), ..self }
+    }
+
+    /// With the attribute's `retry_panics`.
+    #[must_use]
+    pub const fn with_retry_panics(self) -> Self {
+        TaskOptions { retry_panics: true, ..self }
+    }
+
+    /// With the pool's where these say nothing.
+    pub(crate) fn or(self, pool: TaskOptions) -> Self {
+        TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
+    }
+
+    /// The time limit for the scheduler.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for a limit of zero.
+    #[inline]
+    pub(crate) fn timeout_ns(&self) -> Result<Option<Nanos>> {
+        if self.timeout == Some(Duration::ZERO) {
+            let text = "a time limit of zero leaves no time to run";
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        Ok(self.timeout.map(nanos))
+    }
+}

@@ -1,0 +1,272 @@
+//! The request that a worker runs: its claimed items, and its replies.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use pool_ipc::sys::monotonic_ns;
+use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
+
+use crate::codec::decoder::Decoder;
+use crate::lane::messages::{Failure, RECORD_BYTES, reply, request};
+use crate::process::fork_check::ForkCheck;
+use crate::process::output::flush;
+use crate::process::panic;
+use crate::process::signals;
+
+/// The parts of a worker that a chunk uses.
+pub(crate) struct Link<'w> {
+    pub(crate) requests: &'w Consumer,
+    pub(crate) replies: &'w mut Producer,
+    pub(crate) progress: &'w ProgressWriter,
+    pub(crate) bell: &'w mut WorkerBell,
+    pub(crate) hub: &'w HubWorker,
+    /// Tells this process from one that a task forked.
+    pub(crate) me: ForkCheck,
+}
+
+/// The arguments of a request.
+pub(crate) enum Input<'w> {
+    /// Those of all items, one behind the other.
+    Framed(&'w [u8]),
+    /// The only argument of the only item, without a frame.
+    Raw(Vec<u8>),
+}
+
+/// The items of a request that is being answered.
+pub struct Chunk<'w> {
+    pub(super) link: Link<'w>,
+    /// The record whose limit the host may lower; `None` if the request came in several.
+    record: Option<Record>,
+    seq: u32,
+    items: u32,
+    /// The current item.
+    pub(super) next: u32,
+    /// Number of items that the host cannot take back any more.
+    pub(super) claimed: u32,
+    pub(super) input: Decoder<'w>,
+    /// The only argument of the only item, if it has no frame.
+    pub(super) raw: Option<Vec<u8>>,
+    /// Number of values in the record under construction.
+    pub(super) unpublished_items: u32,
+    /// Their bytes.
+    pub(super) unpublished_bytes: usize,
+    /// Time limit of each item in nanoseconds, or 0.
+    pub(super) limit_ns: u64,
+    /// Flags of the request.
+    flags: u16,
+    /// Start of the chunk on the monotonic clock.
+    begun_ns: u64,
+}
+
+impl std::fmt::Debug for Chunk<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Chunk").field("seq", &self.seq).field("items", &self.items).finish_non_exhaustive()
+    }
+}
+
+/// Values are published once they come to this size, so that the host can copy them while further items run.
+pub(super) const PUBLISH_BYTES: usize = RECORD_BYTES;
+
+/// Stores the start and the deadline of the next item if there is a limit. This comes before the item itself is marked, so
+/// that a host that reads the item does not read the time of an older one.
+#[inline]
+pub(super) fn stamp(progress: &ProgressWriter, limit_ns: u64) {
+    if limit_ns > 0 {
+        let now = monotonic_ns();
+        progress.stamp(now);
+        DEADLINE_NS.store(now.saturating_add(limit_ns), Ordering::Relaxed);
+    }
+}
+
+/// See [`deadline_ns`].
+static DEADLINE_NS: AtomicU64 = AtomicU64::new(0);
+
+/// The time on the monotonic clock at which the current item will be killed; 0 if it has no limit.
+pub(crate) fn deadline_ns() -> u64 {
+    DEADLINE_NS.load(Ordering::Relaxed)
+}
+
+impl<'w> Chunk<'w> {
+    #[inline]
+    pub(crate) fn new(link: Link<'w>, record: Option<Record>, header: &Header, input: Input<'w>) -> Self {
+        let (bytes, raw) = match input {
+            Input::Framed(bytes) => (bytes, None),
+            Input::Raw(bytes) => (&[][..], Some(bytes)),
+        };
+        Chunk {
+            link,
+            record,
+            seq: header.seq,
+            items: header.count.min(header.limit),
+            next: 0,
+            claimed: 0,
+            input: Decoder::new(bytes),
+            raw,
+            unpublished_items: 0,
+            unpublished_bytes: 0,
+            limit_ns: header.info,
+            flags: header.flags,
+            begun_ns: monotonic_ns(),
+        }
+    }
+
+    /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
+    #[inline]
+    pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
+        // The deadline and the item of the chunk before must not be taken for this one's.
+        DEADLINE_NS.store(0, Ordering::Relaxed);
+        self.mark_item();
+        run(self);
+    }
+
+    /// Ends the reply to the request, with further flags.
+    #[inline]
+    pub(crate) fn end(mut self, now_ns: u64, flags: u16) {
+        self.publish(reply::LAST | flags, now_ns - self.begun_ns);
+    }
+
+    /// Claims more items, which the host then cannot take back; false if there are none, or the host has taken them back.
+    ///
+    /// A claim is a sixteenth of the chunk, and the first ones are smaller, since claimed items must wait for a slow one before
+    /// them.
+    #[inline]
+    pub(super) fn claim(&mut self) -> bool {
+        if self.next < self.claimed {
+            return true;
+        }
+        let block = self.claimed.min(self.items / 16).max(1);
+        let claimed = self.items.min(self.claimed + block);
+        if claimed == self.claimed {
+            return false;
+        }
+        self.link.progress.claim(self.seq, claimed);
+        if let Some(record) = &self.record {
+            self.items = self.items.min(self.link.requests.limit(record));
+        }
+        self.claimed = claimed.min(self.items);
+        self.next < self.claimed
+    }
+
+    /// Marks the next item as begun, with the end of the unpublished values before it.
+    #[inline]
+    fn mark_item(&self) {
+        stamp(self.link.progress, self.limit_ns);
+        self.link.progress.begin_item(self.next, self.link.replies.unpublished_end(self.unpublished_bytes));
+    }
+
+    /// Publishes the values if they are many enough, and waits until the ring has room for a header.
+    #[inline]
+    pub(super) fn make_room(&mut self) {
+        if self.unpublished_bytes >= PUBLISH_BYTES || self.unpublished_items > 0 && self.flags & request::SINGLY != 0 {
+            self.publish(0, 0);
+        }
+        while self.link.replies.room(self.unpublished_bytes + MARGIN_BYTES).is_none() {
+            self.wait_room(MARGIN_BYTES);
+        }
+    }
+
+    /// Sends a value that cannot be appended to the record under construction.
+    #[cold]
+    pub(super) fn send_value(&mut self, bytes: &[u8], flags: u16) {
+        self.publish_values();
+        self.send(reply::VALUES, flags, bytes);
+    }
+
+    /// The item ended in a panic with this payload.
+    #[cold]
+    pub(super) fn fail_panicked(&mut self, payload: Box<dyn Any + Send>) {
+        // Drops the payload: the last code of the user's that runs. Its time counts, the report's does not.
+        let caught = panic::caught(payload, self.begun_ns);
+        if !self.link.me.is_here() {
+            signals::exit_now(0);
+        }
+        if self.limit_ns > 0 {
+            // The report has a time limit of its own, since a worker may be stopped here, too, and that must be noticed.
+            self.link.progress.stamp(monotonic_ns() + PANIC_REPORT_NS);
+        }
+        self.link.progress.clear_last_words();
+        self.fail(&Failure::Panicked(caught.into_report()));
+    }
+
+    /// The item has no value.
+    #[cold]
+    pub(super) fn fail(&mut self, failure: &Failure) {
+        if !self.link.me.is_here() {
+            signals::exit_now(0);
+        }
+        self.publish_values();
+        let ran = self.item_begun_ns().map(|begun| monotonic_ns().saturating_sub(begun));
+        let bytes = match ran {
+            Some(ran) => postcard::to_allocvec(&(failure, ran)),
+            None => postcard::to_allocvec(failure),
+        };
+        let bytes = bytes.unwrap_or_default();
+        self.send(reply::FAILED, 0, &bytes);
+    }
+
+    /// The start of the current item on the monotonic clock, if it is known.
+    fn item_begun_ns(&self) -> Option<u64> {
+        match self.limit_ns {
+            0 => (self.next == 0).then_some(self.begun_ns),
+            // A deadline that the clock cannot hold is cut, so it does not tell the start.
+            limit => Some(deadline_ns()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
+        }
+    }
+
+    #[inline]
+    fn publish_values(&mut self) {
+        if self.unpublished_items > 0 {
+            self.publish(0, 0);
+        }
+    }
+
+    /// Publishes the record under construction.
+    #[inline]
+    fn publish(&mut self, flags: u16, info: u64) {
+        while self.link.replies.room(0).is_none() {
+            self.wait_room(MARGIN_BYTES);
+        }
+        let (seq, count) = (self.seq, self.unpublished_items);
+        let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
+        // The output of the tasks must be written before the host knows that they are done.
+        flush();
+        self.link.replies.publish(&header, self.unpublished_bytes);
+        self.unpublished_items = 0;
+        self.unpublished_bytes = 0;
+        if flags & reply::LAST != 0 {
+            // The request loop notifies, or leaves it for later.
+        } else if self.flags & request::QUIET != 0 {
+            self.link.hub.notify_leader();
+        } else {
+            self.link.hub.notify();
+        }
+    }
+
+    /// Sends the reply to one item in as many records as it takes.
+    fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
+        let header = Header { kind, flags, seq: self.seq, count: 1, info: bytes.len() as u64, ..Header::default() };
+        flush();
+        let mut sent = 0;
+        loop {
+            let step = self.link.replies.send(&header, bytes, sent);
+            sent = step.sent;
+            if step.done {
+                self.link.hub.notify();
+                return;
+            }
+            self.wait_room(self.link.replies.step(bytes.len() - sent));
+        }
+    }
+
+    fn wait_room(&mut self, want: usize) {
+        self.link.hub.notify();
+        self.link.bell.wait_room(self.link.replies, want, Backoff::default());
+    }
+}
+
+/// Time that the report of a panic may take beyond the item's limit: the item counts as begun so far in the future. It is less
+/// than the second that the host allows beyond a limit.
+const PANIC_REPORT_NS: u64 = 500_000_000;
+
+/// Free bytes below which the reply ring's index is read again.
+const MARGIN_BYTES: usize = 64;

@@ -1,0 +1,385 @@
+//! Memory of a shared array: written by one process, then sealed against writing by anybody.
+//!
+//! | type | who writes | seals |
+//! |---|---|---|
+//! | [`ArrayBuffer`] | its owner, through `&mut` | none yet |
+//! | [`FrozenArray`] | nobody | `F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`, `F_SEAL_SEAL` |
+//!
+//! Seals are the kernel's promise, not ours: see "File sealing" in
+//! [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html). A file that is mapped by [`FrozenArray::map_file`] has no
+//! seals, so its caller promises what the kernel does not.
+
+#![allow(unsafe_code)]
+
+use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
+use std::slice;
+
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
+use nix::sys::mman::{MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mremap, munmap};
+use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::stat::fstat;
+use nix::unistd::ftruncate;
+
+use super::error::Error;
+use super::region::create_empty;
+use super::sys::page_bytes;
+
+/// Seals of an array that nobody can write any more, and that keeps its size.
+const FROZEN_SEALS: SealFlag =
+    SealFlag::F_SEAL_WRITE.union(SealFlag::F_SEAL_SHRINK).union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
+
+/// Shared memory that its owner fills: zeroed, allocated, and mapped in this process alone.
+///
+/// A process that this one forks does not get the mapping (`MADV_DONTFORK` in
+/// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)), since it could write there without the owner's knowledge.
+#[derive(Debug)]
+pub struct ArrayBuffer {
+    fd: OwnedFd,
+    mapping: Mapping,
+}
+
+impl ArrayBuffer {
+    /// Makes memory of at least `bytes` bytes, rounded up to pages.
+    ///
+    /// # Errors
+    /// [`Error::System`] where the kernel has no memory or no descriptor, [`Error::FileLimit`] beyond `RLIMIT_FSIZE`.
+    pub fn with_capacity(bytes: usize) -> Result<ArrayBuffer, Error> {
+        let fd = create_empty(c"pool-array")?;
+        let bytes = round_up(bytes)?;
+        resize(&fd, 0, bytes)?;
+        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadWrite)?;
+        Ok(ArrayBuffer { fd, mapping })
+    }
+
+    /// Bytes that are there.
+    #[inline]
+    pub fn capacity(&self) -> usize {
+        self.mapping.bytes
+    }
+
+    /// Makes room for at least `bytes` bytes. The memory may move; its contents stay.
+    ///
+    /// # Errors
+    /// As [`with_capacity`](ArrayBuffer::with_capacity); the memory is then as before.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        let bytes = round_up(bytes)?;
+        if bytes <= self.mapping.bytes {
+            return Ok(());
+        }
+        resize(&self.fd, self.mapping.bytes, bytes)?;
+        self.mapping.grow(self.fd.as_fd(), bytes)
+    }
+
+    /// The memory, in pages: aligned for every plain type.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY:
+        // - the mapping has as many bytes, zeroed when they were made, and lives as long as `self`;
+        // - no other process has the memory mapped writable, and this one writes by `bytes_mut` alone.
+        unsafe { slice::from_raw_parts(self.mapping.base.as_ptr(), self.mapping.bytes) }
+    }
+
+    /// The memory, to be written.
+    #[inline]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY:
+        // - as in `bytes`;
+        // - `&mut self` makes this the only reference.
+        unsafe { slice::from_raw_parts_mut(self.mapping.base.as_ptr(), self.mapping.bytes) }
+    }
+
+    /// Seals the first `len` bytes for ever, and gives back the memory behind them.
+    ///
+    /// # Errors
+    /// [`Error::System`], with `EBUSY` if some process still has the memory mapped writable.
+    ///
+    /// # Panics
+    /// If `len` is more than the capacity.
+    pub fn freeze(self, len: usize) -> Result<FrozenArray, Error> {
+        let ArrayBuffer { fd, mapping } = self;
+        assert!(len <= mapping.bytes, "{len} bytes of {}", mapping.bytes);
+        // The kernel refuses the seal while a writable mapping is left.
+        drop(mapping);
+        let bytes = libc::off_t::try_from(len).map_err(|_| Error::TooLarge { bytes: len as u64 })?;
+        ftruncate(&fd, bytes).map_err(|errno| Error::system("ftruncate", errno))?;
+        fcntl(&fd, FcntlArg::F_ADD_SEALS(FROZEN_SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
+        let mapping = Mapping::new(fd.as_fd(), len, Access::ReadOnly)?;
+        Ok(FrozenArray { fd, mapping })
+    }
+}
+
+/// Shared memory that nobody can write, in any process.
+#[derive(Debug)]
+pub struct FrozenArray {
+    fd: OwnedFd,
+    mapping: Mapping,
+}
+
+impl FrozenArray {
+    /// Maps memory that another process has sealed.
+    ///
+    /// # Errors
+    /// [`Error::Seals`] if it could still be written or change its size, and [`Error::System`].
+    pub fn open(fd: OwnedFd) -> Result<FrozenArray, Error> {
+        let found = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(|errno| Error::system("fcntl(F_GET_SEALS)", errno))?;
+        if !SealFlag::from_bits_retain(found).contains(FROZEN_SEALS) {
+            return Err(Error::Seals { found, expected: FROZEN_SEALS.bits() });
+        }
+        FrozenArray::map(fd)
+    }
+
+    /// Maps a file, or memory whose seals do not matter.
+    ///
+    /// # Safety
+    /// Nobody may write the file, or change its size, while the value lives in any process.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub unsafe fn map_file(file: File) -> Result<FrozenArray, Error> {
+        FrozenArray::map(file.into())
+    }
+
+    fn map(fd: OwnedFd) -> Result<FrozenArray, Error> {
+        let found = fstat(&fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
+        let bytes = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
+        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadOnly)?;
+        Ok(FrozenArray { fd, mapping })
+    }
+
+    /// The bytes, in pages: aligned for every plain type.
+    #[inline]
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY:
+        // - the mapping has as many bytes, and lives as long as `self`;
+        // - nobody writes them: the seals forbid it, or `map_file`'s caller has promised it.
+        unsafe { slice::from_raw_parts(self.mapping.base.as_ptr(), self.mapping.bytes) }
+    }
+
+    /// The descriptor, for sending it to another process.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// An address range of this process that shows the memory of a descriptor; dangling if it has no bytes.
+#[derive(Debug)]
+struct Mapping {
+    base: NonNull<u8>,
+    bytes: usize,
+    access: Access,
+    /// The process that made it: a forked copy has no writable mapping to take down.
+    owner: u32,
+}
+
+// SAFETY:
+// - the address range belongs to the process, not to a thread;
+// - `&Mapping` gives out nothing; whoever makes references of the address answers for them.
+unsafe impl Send for Mapping {}
+// SAFETY: as above.
+unsafe impl Sync for Mapping {}
+
+/// Where a mapping of no bytes is: aligned as pages are, which is more than any plain type asks for.
+const NOWHERE: NonNull<u8> = NonNull::without_provenance(NonZeroUsize::new(1 << 16).expect("not zero"));
+
+impl Mapping {
+    fn new(fd: BorrowedFd<'_>, bytes: usize, access: Access) -> Result<Mapping, Error> {
+        let mut mapping = Mapping { base: NOWHERE, bytes: 0, access, owner: std::process::id() };
+        if let Some(len) = NonZeroUsize::new(bytes) {
+            // A private mapping: before Linux 6.7 the kernel refuses a shared one of sealed memory even for reading. Both
+            // show the same pages, and a process that makes its own writable gets copies.
+            let (protection, flags) = match access {
+                Access::ReadOnly => (ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE),
+                Access::ReadWrite => (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED),
+            };
+            // SAFETY: a new mapping at an address of the kernel's choice touches no other.
+            let base = unsafe { mmap(None, len, protection, flags, fd, 0) };
+            mapping.base = base.map_err(|errno| Error::system("mmap", errno))?.cast();
+            mapping.bytes = bytes;
+        }
+        mapping.advise()?;
+        Ok(mapping)
+    }
+
+    /// Shows `bytes` bytes of the memory from now on, which has as many.
+    fn grow(&mut self, fd: BorrowedFd<'_>, bytes: usize) -> Result<(), Error> {
+        if self.bytes == 0 {
+            *self = Mapping::new(fd, bytes, self.access)?;
+            return Ok(());
+        }
+        // SAFETY:
+        // - the old range is this mapping's own, and no reference into it is alive (`&mut self`);
+        // - the kernel chooses an address where nothing is.
+        let base = unsafe { mremap(self.base.cast(), self.bytes, bytes, MRemapFlags::MREMAP_MAYMOVE, None) };
+        self.base = base.map_err(|errno| Error::system("mremap", errno))?.cast();
+        self.bytes = bytes;
+        self.advise()
+    }
+
+    fn advise(&self) -> Result<(), Error> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
+        if self.access == Access::ReadWrite {
+            // SAFETY: only a child's copy of the range is affected.
+            unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_DONTFORK) }
+                .map_err(|errno| Error::system("madvise", errno))?;
+        }
+        // Fewer faults where the kernel has large pages for shared memory; it says so if not, which changes nothing.
+        // SAFETY: advice about pages of our own changes no byte.
+        let _ = unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_HUGEPAGE) };
+        Ok(())
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // In a forked copy nothing is mapped there, or something else.
+        if self.bytes > 0 && (self.access == Access::ReadOnly || self.owner == std::process::id()) {
+            // SAFETY: the range is this mapping's own, and goes with it.
+            let unmapped = unsafe { munmap(self.base.cast(), self.bytes) };
+            debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
+        }
+    }
+}
+
+fn round_up(bytes: usize) -> Result<usize, Error> {
+    bytes.checked_next_multiple_of(page_bytes()).ok_or(Error::TooLarge { bytes: bytes as u64 })
+}
+
+/// Gives the memory another size, and takes what is new of it now: a machine without memory would say so by SIGBUS at the
+/// first touch of a page.
+fn resize(fd: &OwnedFd, from: usize, to: usize) -> Result<(), Error> {
+    // Past this limit the kernel does not refuse, it kills (SIGXFSZ).
+    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(|errno| Error::system("getrlimit", errno))?;
+    if to as u64 > limit {
+        return Err(Error::FileLimit { needed: to as u64, limit });
+    }
+    let too_large = |_| Error::TooLarge { bytes: to as u64 };
+    let (start, end) = (libc::off_t::try_from(from).map_err(too_large)?, libc::off_t::try_from(to).map_err(too_large)?);
+    if end == start {
+        return Ok(());
+    }
+    check_available((to - from) as u64)?;
+    loop {
+        match fallocate(fd, FallocateFlags::empty(), start, end - start) {
+            Ok(()) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                // A part may have been taken.
+                let _ = ftruncate(fd, start);
+                return Err(Error::system("fallocate", errno));
+            }
+        }
+    }
+}
+
+/// Bytes that are taken without asking how much the machine has.
+const UNASKED_BYTES: u64 = 64 << 20;
+
+/// Refuses what the machine does not have: the kernel would take page after page, and then kill some process.
+fn check_available(bytes: u64) -> Result<(), Error> {
+    if bytes <= UNASKED_BYTES {
+        return Ok(());
+    }
+    // Where /proc is not mounted, nothing can be known.
+    let Ok(text) = fs::read_to_string("/proc/meminfo") else { return Ok(()) };
+    match available_bytes(&text) {
+        Some(available) if bytes > available => Err(Error::Memory { needed: bytes, available }),
+        _ => Ok(()),
+    }
+}
+
+/// What programs can still take without swapping, and by swapping: see `MemAvailable` in
+/// [proc_meminfo(5)](https://man7.org/linux/man-pages/man5/proc_meminfo.5.html).
+fn available_bytes(meminfo: &str) -> Option<u64> {
+    let kibibytes = |name: &str| -> Option<u64> {
+        let line = meminfo.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse().ok()
+    };
+    Some((kibibytes("MemAvailable:")? + kibibytes("SwapFree:").unwrap_or(0)) << 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Write;
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+
+    #[test]
+    fn memory_grows_and_keeps_its_contents() {
+        let mut buffer = ArrayBuffer::with_capacity(1).unwrap();
+        let before = buffer.capacity();
+        buffer.bytes_mut().fill(7);
+        buffer.grow(before * 5 + 1).unwrap();
+        assert_eq!(buffer.capacity(), before * 6);
+        assert!(buffer.bytes()[..before].iter().all(|byte| *byte == 7));
+        assert!(buffer.bytes()[before..].iter().all(|byte| *byte == 0));
+        buffer.grow(1).unwrap();
+        assert_eq!(buffer.capacity(), before * 6, "memory does not shrink");
+    }
+
+    #[test]
+    fn frozen_memory_cannot_be_written_by_anybody() {
+        let mut buffer = ArrayBuffer::with_capacity(100).unwrap();
+        buffer.bytes_mut()[..3].copy_from_slice(b"abc");
+        let frozen = buffer.freeze(3).unwrap();
+        assert_eq!(frozen.bytes(), b"abc");
+        let path = format!("/proc/self/fd/{}", frozen.as_fd().as_raw_fd());
+        let mut file = OpenOptions::new().write(true).open(path).unwrap();
+        assert_eq!(file.write(b"x").unwrap_err().raw_os_error(), Some(libc::EPERM));
+        assert_eq!(file.set_len(100).unwrap_err().raw_os_error(), Some(libc::EPERM));
+        let again = FrozenArray::open(frozen.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        drop(frozen);
+        assert_eq!(again.bytes(), b"abc");
+    }
+
+    #[test]
+    fn memory_that_another_maps_writable_is_not_frozen() {
+        let buffer = ArrayBuffer::with_capacity(100).unwrap();
+        let other = Mapping::new(buffer.fd.as_fd(), buffer.capacity(), Access::ReadWrite).unwrap();
+        let error = buffer.freeze(100).unwrap_err();
+        assert!(
+            matches!(&error, Error::System { source, .. } if source.raw_os_error() == Some(libc::EBUSY)),
+            "{error}"
+        );
+        drop(other);
+    }
+
+    #[test]
+    fn memory_that_could_be_written_is_not_opened() {
+        let buffer = ArrayBuffer::with_capacity(100).unwrap();
+        assert!(matches!(FrozenArray::open(buffer.fd.try_clone().unwrap()), Err(Error::Seals { .. })));
+    }
+
+    #[test]
+    fn nothing_is_an_array_too() {
+        let frozen = ArrayBuffer::with_capacity(0).unwrap().freeze(0).unwrap();
+        assert!(frozen.bytes().is_empty());
+        assert!(FrozenArray::open(frozen.as_fd().try_clone_to_owned().unwrap()).unwrap().bytes().is_empty());
+    }
+
+    #[test]
+    fn memory_that_nobody_has_is_an_error() {
+        assert!(ArrayBuffer::with_capacity(usize::MAX).is_err());
+        assert!(matches!(ArrayBuffer::with_capacity(1 << 60), Err(Error::Memory { .. })));
+    }
+
+    #[test]
+    fn the_memory_that_is_left_is_known() {
+        let text = "MemTotal:       24683536 kB\nMemAvailable:         3 kB\nSwapFree:              1 kB\n";
+        assert_eq!(available_bytes(text), Some(4096));
+        assert_eq!(available_bytes("MemTotal: 1 kB\n"), None);
+    }
+}

@@ -4,7 +4,9 @@
 //! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
 //! [`Engine::deferred`].
 
+mod backpressure;
 mod calls;
+mod deferred;
 mod errors;
 mod jobs;
 mod replies;
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
+pub(crate) use self::deferred::Deferred;
 use self::room::{Amount, Room};
 use self::watchers::Watchers;
 use self::wording::{OVERWRITTEN, exceeded};
@@ -28,7 +31,6 @@ use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::job::waiters::{Waiter, Waiters};
 use crate::lane::Lane;
 use crate::lane::messages::{Request, exit, request};
 use crate::process::oom_kills;
@@ -70,34 +72,6 @@ pub(crate) struct Engine {
     watchers: Watchers,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
-}
-
-/// What is to be done when the lock is free.
-#[derive(Debug, Default)]
-pub(crate) struct Deferred {
-    pub(crate) waiters: Vec<Waiters>,
-    /// Submissions that have got room, and threads whose state of the pool is there.
-    pub(crate) woken: Vec<Waiter>,
-    pub(crate) launches: Vec<WorkerId>,
-    /// Something was settled: the leader looks again.
-    pub(crate) progress: bool,
-    /// A call went out whose end the router will not hear of at once.
-    pub(crate) quiet: bool,
-    /// The supervisor is to have a process killed.
-    pub(crate) kills: bool,
-}
-
-impl Deferred {
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<Deferred> {
-        let is_empty = self.waiters.is_empty()
-            && self.woken.is_empty()
-            && self.launches.is_empty()
-            && !self.progress
-            && !self.quiet
-            && !self.kills;
-        (!is_empty).then(|| std::mem::take(self))
-    }
 }
 
 impl Engine {
@@ -357,44 +331,6 @@ impl Engine {
     /// The worker whose process this is, for the end of all of them.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
-    }
-
-    // ---- room ------------------------------------------------------------------------------------------------------
-
-    /// The bytes of a job's pending arguments have changed by so much.
-    #[inline]
-    fn note_bytes(&mut self, change: i64) {
-        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
-    }
-
-    /// The items that are pending, and the bytes of their arguments.
-    #[inline]
-    fn pending(&self) -> Amount {
-        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
-    }
-
-    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
-    #[inline]
-    pub(crate) fn settle_waits(&mut self) {
-        if self.room.has_line() {
-            self.grant_room();
-        }
-        if !self.watchers.is_empty() {
-            self.notify_watchers();
-        }
-    }
-
-    #[cold]
-    fn grant_room(&mut self) {
-        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
-            // Calls will get no room. Maps that are open do, until all of their items have ended.
-            self.deferred.woken.extend(self.room.wake_all());
-            self.deferred.progress = true;
-        }
-        let (granted, woken) = self.room.grant(self.pending());
-        self.deferred.woken.extend(woken);
-        // The leader has no waiter in line: it looks again when it is notified.
-        self.deferred.progress |= granted;
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-//! What all workers of a pool share with their host, whatever the number of lanes: two bells to wake it by, and an
+//! The memory that all workers of a pool share with their host: two bells by which they wake it, and an
 //! [arena](super::arena).
 
 use std::os::fd::AsFd;
@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::arena::{Arena, ArenaWorker, SEGMENT_BYTES};
 use super::descriptors::Descriptors;
+pub use super::doorbell::Watch;
 use super::doorbell::{Doorbell, Switchboard};
 use super::error::Error;
 use super::lane::{check_label, label};
@@ -17,9 +18,9 @@ use super::shared::Shared;
 /// A thread of the host that workers may have to wake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sleeper {
-    /// The one that waits for replies of its own and, while it does, handles everybody's: the leader.
+    /// The leader: a thread that waits for replies of its own and handles all others' meanwhile.
     Caller,
-    /// The one that handles replies while there is no leader.
+    /// The thread that handles replies while there is no leader.
     Router,
 }
 
@@ -43,12 +44,12 @@ struct Bells {
     bells: Shared<HubBellPage>,
 }
 
-/// Where the arena begins in what the host alone writes.
+/// Offset of the arena in the memory that only the host writes.
 const ARENA_AT: usize = WORDS_BYTES;
 
 impl Hub {
-    /// Makes a hub with an arena of so many segments, and the descriptors by which workers open it. The arena takes
-    /// memory as it is used.
+    /// Makes a hub whose arena has `segments` segments, and the descriptors by which workers open it. A segment takes memory
+    /// when it is first used.
     ///
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
@@ -62,22 +63,22 @@ impl Hub {
         Ok((Hub { bells, arena }, Descriptors { host, worker }))
     }
 
-    /// Memory for bytes that calls point to.
+    /// The memory for arguments to which requests point.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// Says whether there is a leader, so whom workers are to wake.
+    /// Tells workers which threads look for replies, and so whom to wake.
     ///
-    /// Whoever stops leading must look for replies once more *after* this, or ring the router: a worker that published
-    /// just before saw the leader, and saw it awake.
+    /// A thread that leaves the watch to a sleeper must look for replies once more *after* this, or notify that sleeper: a
+    /// worker that published just before relied on the thread that leaves, and woke nobody.
     #[inline]
-    pub fn set_led(&self, led: bool) {
-        self.bells.switchboard().set_led(led);
+    pub fn set_watch(&self, watch: Watch) {
+        self.bells.switchboard().set_watch(watch);
     }
 
-    /// Sleeps until `ready`, which must look at shared memory or at what is changed before [`Hub::notify`], or until the
-    /// deadline. True if `ready` has been true.
+    /// Sleeps until `ready` or the deadline; true if `ready` has been true. `ready` must look at shared memory, or at state
+    /// that is changed before [`Hub::notify`].
     ///
     /// At most one thread may wait as each sleeper at a time.
     #[inline]
@@ -85,11 +86,18 @@ impl Hub {
         self.doorbell(who).wait(ready, deadline)
     }
 
-    /// Wakes this sleeper if it has announced itself: for deaths, submissions and the like, after they are noted
-    /// where its `ready` looks. True if that took a system call.
+    /// Wakes this sleeper if it sleeps: for a death, a submission or the like, after the state is changed at which its
+    /// `ready` looks. True if that took a system call.
     #[inline]
     pub fn notify(&self, who: Sleeper) -> bool {
         self.doorbell(who).notify()
+    }
+
+    /// As [`notify`](Hub::notify) if `is_wanted`. That is asked only of a sleeper that has announced itself, and then sees what
+    /// was stored before the announcement.
+    #[inline]
+    pub fn notify_if(&self, who: Sleeper, is_wanted: impl FnOnce() -> bool) {
+        self.doorbell(who).notify_if(is_wanted);
     }
 
     #[inline]
@@ -111,7 +119,7 @@ impl Bells {
     fn switchboard(&self) -> Switchboard<'_> {
         let posts = &self.posts.posts.0;
         Switchboard {
-            led: &posts.led,
+            watch: &posts.watch,
             caller: Doorbell { asleep: &posts.caller_asleep, bell: &self.bells.caller.0 },
             router: Doorbell { asleep: &posts.router_asleep, bell: &self.bells.router.0 },
         }
@@ -133,20 +141,21 @@ impl HubWorker {
         Ok(HubWorker { bells, arena: ArenaWorker::new(theirs, ARENA_AT, arena_bytes) })
     }
 
-    /// Memory that calls may point to.
+    /// The memory to which requests may point.
     #[inline]
     pub fn arena(&self) -> &ArenaWorker {
         &self.arena
     }
 
-    /// After a reply is published, or calls are released for whose room the host may wait: wakes the leader, or the
-    /// router if there is none, if it has announced that it sleeps. True if that took a system call.
+    /// Wakes the leader, or the router if no caller is on watch, if it sleeps. Call this after publishing a reply, and after
+    /// releasing requests for whose room the host may wait. True if that took a system call.
     #[inline]
     pub fn notify(&self) -> bool {
         self.bells.switchboard().notify()
     }
 
-    /// As [`notify`](HubWorker::notify), but lets the router sleep: false if it is the router's turn, which is still to be rung.
+    /// As [`notify`](HubWorker::notify), but does not wake the router. False if no caller is on watch: the router must still
+    /// be notified.
     #[inline]
     pub fn notify_leader(&self) -> bool {
         self.bells.switchboard().notify_caller()

@@ -64,7 +64,7 @@ impl Engine {
             [Milestone::Idle, Milestone::Started].map(|milestone| self.is_reached(milestone).then_some(milestone));
         let is_over = |watcher: &mut (WatcherId, Milestone, Thread)| reached.contains(&Some(watcher.1));
         let woken = self.watchers.list.extract_if(.., is_over);
-        self.deferred.woken.extend(woken.map(|(_, _, thread)| Waiter::Thread(thread)));
+        self.accounts.deferred.woken.extend(woken.map(|(_, _, thread)| Waiter::Thread(thread)));
     }
 
     fn is_reached(&self, milestone: Milestone) -> bool {

@@ -24,7 +24,7 @@ fn work(item: u64, ms: u64) -> u64 {
 }
 
 /// Runs the items of the command line. The exit code after Ctrl-C is 130, as shells have it.
-pub fn main() -> Result<(), Box<dyn std::error::Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut numbers = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
     let items = numbers.next().transpose()?.unwrap_or(100);
     let ms = numbers.next().transpose()?.unwrap_or(100);

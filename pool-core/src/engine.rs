@@ -5,6 +5,7 @@
 //! [`Deferred`].
 
 pub(crate) mod accounts;
+mod backpressure;
 mod calls;
 mod errors;
 mod jobs;
@@ -326,44 +327,6 @@ impl Engine {
     /// All processes, each with its worker.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
-    }
-
-    // ---- room ------------------------------------------------------------------------------------------------------
-
-    /// The bytes of a job's pending arguments have changed by so much.
-    #[inline]
-    fn note_bytes(&mut self, change: i64) {
-        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
-    }
-
-    /// The items that are pending, and the bytes of their arguments.
-    #[inline]
-    fn pending(&self) -> Amount {
-        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
-    }
-
-    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
-    #[inline]
-    pub(crate) fn settle_waits(&mut self) {
-        if self.room.has_line() {
-            self.grant_room();
-        }
-        if !self.watchers.is_empty() {
-            self.notify_watchers();
-        }
-    }
-
-    #[cold]
-    fn grant_room(&mut self) {
-        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
-            // Calls will get no room. Maps that are open do, until all of their items have ended.
-            self.accounts.deferred.woken.extend(self.room.wake_all());
-            self.accounts.deferred.progress = true;
-        }
-        let (granted, woken) = self.room.grant(self.pending());
-        self.accounts.deferred.woken.extend(woken);
-        // The leader has no waiter in line: it looks again when it is notified.
-        self.accounts.deferred.progress |= granted;
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------

@@ -3,6 +3,8 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
+mod room;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -16,7 +18,6 @@ use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::codec::CodecError;
 use crate::codec::encoder::Encoder;
-use crate::engine::Engine;
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
@@ -199,47 +200,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 self.wait_for_turn(None, false);
                 self.hand_over_rest();
             }
-        }
-    }
-
-    /// Waits until more items may be pulled, or the job has ended; returns how many.
-    fn wait_for_room(&mut self) -> u64 {
-        if !self.host.is_bounded() {
-            return u64::MAX;
-        }
-        let (_, room) = self.look();
-        if room > 0 {
-            return room;
-        }
-        self.wait_for_turn(None, false);
-        self.look().1.max(1)
-    }
-
-    /// Takes in the replies that are there. Returns the number of workers, and how many items may be pulled.
-    pub(crate) fn look(&mut self) -> (u64, u64) {
-        // A turn that items wait for is theirs.
-        let has_rest = self.has_rest();
-        self.host.look(self.turn.as_mut().filter(|_| !has_rest))
-    }
-
-    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come; false if
-    /// the deadline comes first.
-    pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
-        let MapInput { host, completion, waiting, turn, .. } = self;
-        let turn = turn.get_or_insert_with(|| Turn::new(host));
-        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
-        let is_vain = |_: &Engine| completion.is_finished() || or_news && completion.has_news();
-        let is_ready = turn.wait(deadline, is_vain, |thread| drop(completion.set_waiter(Waiter::Thread(thread))));
-        if completion.is_finished() {
-            turn.leave();
-        }
-        is_ready
-    }
-
-    /// Leaves the line: the thread does something else now, and others shall not wait for it.
-    pub(crate) fn leave_line(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.leave();
         }
     }
 

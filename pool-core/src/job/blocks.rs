@@ -1,12 +1,15 @@
 //! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
+mod content;
+
 use std::collections::VecDeque;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use pool_ipc::Written;
 
+pub(crate) use self::content::Content;
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
@@ -74,52 +77,6 @@ pub(crate) struct Block {
     counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
     cursor: (u32, usize),
-}
-
-/// The bytes of a block: its own, until a lane has to keep some of them, too.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Own(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-    /// So many bytes of a segment of the arena.
-    InArena(Written, usize),
-}
-
-impl Content {
-    fn share(&mut self) -> Arc<Vec<u8>> {
-        match self {
-            Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(bytes) => {
-                let bytes = Arc::new(std::mem::take(bytes));
-                *self = Content::Shared(Arc::clone(&bytes));
-                bytes
-            }
-            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
-        }
-    }
-
-    /// The memory, if nobody else has it.
-    #[inline]
-    fn into_own(self) -> Option<Vec<u8>> {
-        match self {
-            Content::Own(bytes) => Some(bytes),
-            Content::Shared(bytes) => Arc::into_inner(bytes),
-            Content::InArena(..) => None,
-        }
-    }
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Own(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-            Content::InArena(segment, used) => &segment[..*used],
-        }
-    }
 }
 
 impl Block {

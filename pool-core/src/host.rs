@@ -189,8 +189,11 @@ impl Host {
             self.nudge();
         }
         if progress || wakes_threads {
-            // One of these threads may be the leader, which does not sleep by parking.
-            self.hub.notify_if(Sleeper::Caller, || wakes_threads || self.leadership.has_unregistered());
+            if wakes_threads {
+                // The leader may be one of these threads, and does not sleep by parking.
+                self.leadership.note_taken();
+            }
+            self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
         if quiet && self.rest.end(Resting::Dozes) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.

@@ -141,6 +141,11 @@ impl Owner for Host {
         Host::wait(self, deadline, ready, register)
     }
 
+    fn take_replies(&self) {
+        // A thread that has the engine takes them in as well.
+        let _ = self.try_with(Engine::route_news);
+    }
+
     fn cancel(&self, job: JobId, call: Option<u64>) -> bool {
         self.with(|engine| engine.cancel(job, call))
     }

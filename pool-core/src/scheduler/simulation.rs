@@ -177,7 +177,8 @@ impl World {
                     self.add_items(job);
                 }
             }
-            750..980 => {
+            970..980 => self.cancel_pending(),
+            750..970 => {
                 let open = self.books.open_jobs();
                 if !open.is_empty() {
                     let job = self.rng.pick(&open);
@@ -267,10 +268,32 @@ impl World {
         let running = self.rng.permille(500);
         self.trace(|| format!("job {job}: cancelled, running: {running}"));
         self.books.jobs[job].cancelled = true;
+        self.books.jobs[job].kills_running |= running;
         let has_ended = self.books.jobs[job].ended;
         assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "what is live can be cancelled");
         self.act();
         if !has_ended {
+            invariants::end_is_noticed(&self.scheduler);
+        }
+    }
+
+    fn cancel_pending(&mut self) {
+        self.trace(|| "all that waits: cancelled".to_owned());
+        self.books.jobs.iter_mut().filter(|job| job.spec.lazy).for_each(|job| job.open = false);
+        let was_finished = self.scheduler.is_finished();
+        self.scheduler.begin_cancel_pending();
+        self.act();
+        let mut sent = Vec::new();
+        for chunk in self.scheduler.workers.values().flat_map(|state| &state.in_flight) {
+            if let Some(&job) = self.scheduler.record(chunk.range.job) {
+                sent.push((job, chunk.next_item()..chunk.range.end()));
+            }
+        }
+        let are_sent = |job, item| sent.iter().any(|(of, items)| *of == job && items.contains(&item));
+        let dropped = self.books.cancel_pending(are_sent);
+        assert_eq!(self.scheduler.end_cancel_pending(), dropped, "items that have not begun");
+        self.act();
+        if !was_finished {
             invariants::end_is_noticed(&self.scheduler);
         }
     }

@@ -42,6 +42,11 @@ pub(super) struct SentChunk {
     pub(super) recalling: bool,
     /// There was a recall, so its worker may end it early.
     pub(super) was_recalled: bool,
+    /// It counts among the chunks of its task that run at once.
+    pub(super) occupies: bool,
+    /// Worker time that its flow was charged for it.
+    pub(super) charge: Nanos,
+    pub(super) sent_at: Nanos,
 }
 
 impl SentChunk {
@@ -130,6 +135,8 @@ pub(super) struct WorkerState {
     /// Oldest first: a worker answers in the order of sending.
     pub(super) in_flight: VecDeque<SentChunk>,
     pub(super) next_seq: Seq,
+    /// The expected time of all that is in flight.
+    pub(super) ahead: Nanos,
     /// Items sent to this process.
     pub(super) served: u64,
     /// Starts in a row that came to nothing.
@@ -148,6 +155,7 @@ impl WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),
             next_seq: Seq::default(),
+            ahead: 0,
             served: 0,
             failures: 0,
             idle_deaths: 0,

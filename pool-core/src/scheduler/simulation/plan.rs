@@ -1,5 +1,6 @@
 //! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
 
+use crate::priority::Priority;
 use crate::scheduler::{JobSpec, SchedulerConfig};
 use crate::units::Nanos;
 
@@ -48,6 +49,12 @@ pub(super) struct Plan {
     pub(super) initializer_timeout: Option<Nanos>,
     /// The usual time of an item of each task.
     pub(super) tasks: Vec<Nanos>,
+    /// How many items of each task may run at once.
+    pub(super) max_concurrent: Vec<Option<u32>>,
+    /// Cancelled items do not end by themselves.
+    pub(super) cancelled_hang: bool,
+    /// Actions are carried out after several events.
+    pub(super) acts_late: bool,
     pub(super) steps: u64,
     /// What callers do, for 88 steps of others.
     pub(super) calls: u64,
@@ -84,6 +91,9 @@ impl Plan {
             has_initializer,
             initializer_timeout,
             tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
+            max_concurrent: (0..tasks).map(|_| rng.pick(&[None, None, None, Some(1), Some(2), Some(4)])).collect(),
+            cancelled_hang: rng.permille(400),
+            acts_late: rng.permille(500),
             steps: 50 + rng.below(350),
             calls: rng.pick(&[2, 5, 12]),
             launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
@@ -131,6 +141,9 @@ impl Plan {
             lazy: rng.permille(200),
             bulk: rng.permille(300),
             calls: false,
+            priority: rng.pick(&[Priority::Normal, Priority::Normal, Priority::Normal, Priority::Low, Priority::High]),
+            max_concurrent: self.max_concurrent[task],
+            label: None,
         }
     }
 }

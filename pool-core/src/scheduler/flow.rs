@@ -1,0 +1,272 @@
+//! Flows, and the order in which those of one priority take turns: surplus round robin (Adiseshu, Parulkar and Varghese,
+//! 1996) with worker time in place of bytes.
+//!
+//! In each round a flow may use [`QUANTUM_NS`] of worker time. It is charged when a chunk is sent, by the measured pace, and
+//! the charge is corrected by the reply. A chunk may cost more than is left: the flow then waits as many rounds as the
+//! overdraft takes. Rounds in which no flow could run are skipped, so a turn costs one heap operation, and none while a
+//! flow is alone.
+
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+
+use super::interface::{JobId, Nanos, Priority, WorkerId};
+use super::tuning::QUANTUM_NS;
+use super::worker::Range;
+
+/// The unit that shares the workers with others of its priority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlowId {
+    /// All calls of one priority, first come, first served, whatever their task.
+    Calls(Priority),
+    /// A map; or calls of one task that may not all run at once, which must not hold up the others.
+    Job(JobId),
+}
+
+/// Where a flow stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing of it waits for a worker.
+    #[default]
+    Idle,
+    /// It is in the turns of its priority.
+    Waiting,
+    /// As many items of its task run as may. It is in `TaskState::parked`.
+    Parked,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Flow {
+    pub(super) queue: VecDeque<Range>,
+    pub(super) standing: Standing,
+    /// Nanoseconds of worker time that it may still use in this round; below zero is an overdraft.
+    credit: i64,
+    /// The round up to which it has been given its quanta.
+    round: u64,
+    /// Chunks with workers.
+    pub(super) in_flight: u32,
+    /// The worker that was sent its last chunk, whose caches are warm.
+    pub(super) last_worker: Option<WorkerId>,
+}
+
+impl Flow {
+    /// Gives the flow the quanta of all rounds up to this one, of which no more than one can be saved.
+    #[inline]
+    fn renew(&mut self, round: u64) {
+        let rounds = i64::try_from(round.saturating_sub(self.round)).unwrap_or(i64::MAX);
+        self.round = self.round.max(round);
+        self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM_NS as i64)).min(QUANTUM_NS as i64);
+    }
+
+    /// The rounds until it may run again.
+    #[inline]
+    fn rounds_owed(&self) -> u64 {
+        if self.credit > 0 { 0 } else { self.credit.unsigned_abs() / QUANTUM_NS + 1 }
+    }
+
+    #[inline]
+    pub(super) fn charge(&mut self, time: Nanos) {
+        self.credit = self.credit.saturating_sub(i64::try_from(time).unwrap_or(i64::MAX));
+    }
+
+    /// Takes a charge back. Credit beyond a quantum is lost, or a flow that gave work back could hold up the others.
+    #[inline]
+    pub(super) fn refund(&mut self, time: Nanos) {
+        let credit = self.credit.saturating_add(i64::try_from(time).unwrap_or(i64::MAX));
+        self.credit = credit.min(QUANTUM_NS as i64).max(self.credit);
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    round: u64,
+    /// Position within the round.
+    order: i64,
+    flow: FlowId,
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // A `BinaryHeap` yields the largest first.
+        (other.round, other.order).cmp(&(self.round, self.order))
+    }
+}
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Turn {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Turn {}
+
+/// The flows of one priority that have items for workers.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    current: Option<FlowId>,
+    waiting: BinaryHeap<Turn>,
+    round: u64,
+    first_order: i64,
+    last_order: i64,
+    /// Flows among these whose jobs have ended.
+    dead: usize,
+}
+
+impl Turns {
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.current.is_none() && self.waiting.is_empty()
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + usize::from(self.current.is_some())
+    }
+
+    /// Whether more than one flow has items for workers.
+    #[inline]
+    pub(super) fn is_contended(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// The flow whose turn it is, if it has not been settled whether it may go on.
+    #[inline]
+    pub(super) fn candidate(&mut self) -> Option<FlowId> {
+        if self.current.is_none() {
+            let turn = self.waiting.pop()?;
+            self.round = self.round.max(turn.round);
+            self.current = Some(turn.flow);
+        }
+        self.current
+    }
+
+    /// Whether the [candidate](Turns::candidate) may be sent; else it stands behind the others.
+    #[inline]
+    pub(super) fn admits(&mut self, flow: &mut Flow) -> bool {
+        flow.renew(self.round);
+        let owed = flow.rounds_owed();
+        if owed == 0 {
+            return true;
+        }
+        if self.waiting.is_empty() {
+            // Alone it need not wait for rounds to pass.
+            self.round += owed;
+            flow.renew(self.round);
+            return true;
+        }
+        if let Some(id) = self.current.take() {
+            self.push_back(self.round.saturating_add(owed), id);
+        }
+        false
+    }
+
+    /// The candidate leaves.
+    #[inline]
+    pub(super) fn leave(&mut self) {
+        self.current = None;
+    }
+
+    /// The candidate's job has ended.
+    pub(super) fn drop_dead(&mut self) {
+        self.current = None;
+        self.dead = self.dead.saturating_sub(1);
+    }
+
+    /// Takes in a flow that has items again. A map goes to the tail, behind all that have waited longer, or a stream of
+    /// short maps would starve a long one. Calls go to the head if they have credit left from this round.
+    #[inline]
+    pub(super) fn enter(&mut self, id: FlowId, flow: &mut Flow) {
+        flow.standing = Standing::Waiting;
+        if self.is_empty() {
+            self.current = Some(id);
+            return;
+        }
+        flow.renew(self.round);
+        let owed = flow.rounds_owed();
+        if owed == 0 && matches!(id, FlowId::Calls(_)) {
+            if let Some(current) = self.current.replace(id) {
+                self.first_order -= 1;
+                self.waiting.push(Turn { round: self.round, order: self.first_order, flow: current });
+            }
+        } else {
+            self.push_back(self.round.saturating_add(owed.max(1)), id);
+        }
+    }
+
+    #[inline]
+    fn push_back(&mut self, round: u64, flow: FlowId) {
+        self.last_order += 1;
+        self.waiting.push(Turn { round, order: self.last_order, flow });
+    }
+
+    /// Notes that the job of a waiting flow has ended. True if the dead are so many that they should be
+    /// [swept](Turns::sweep).
+    pub(super) fn note_dead(&mut self) -> bool {
+        self.dead += 1;
+        self.dead > self.waiting.len() / 2 + 3
+    }
+
+    pub(super) fn sweep(&mut self, is_alive: impl Fn(FlowId) -> bool) {
+        self.waiting.retain(|turn| is_alive(turn.flow));
+        self.current.take_if(|flow| !is_alive(*flow));
+        self.dead = 0;
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Turns::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CALLS: FlowId = FlowId::Calls(Priority::Normal);
+    const OTHER: FlowId = FlowId::Calls(Priority::Low);
+
+    #[test]
+    fn a_flow_that_is_alone_never_waits() {
+        let (mut turns, mut flow) = (Turns::default(), Flow::default());
+        turns.enter(CALLS, &mut flow);
+        for _ in 0..100 {
+            assert_eq!(turns.candidate(), Some(CALLS));
+            assert!(turns.admits(&mut flow));
+            flow.charge(1_000_000_000);
+        }
+    }
+
+    #[test]
+    fn an_overdraft_is_paid_back_in_rounds() {
+        let (mut turns, mut long, mut short) = (Turns::default(), Flow::default(), Flow::default());
+        turns.enter(CALLS, &mut long);
+        turns.enter(OTHER, &mut short);
+        let mut used = [0, 0];
+        for _ in 0..1000 {
+            let (flow, index, cost) = match turns.candidate() {
+                Some(CALLS) => (&mut long, 0, 10 * QUANTUM_NS),
+                _ => (&mut short, 1, QUANTUM_NS / 5),
+            };
+            if turns.admits(flow) {
+                flow.charge(cost);
+                used[index] += cost;
+            }
+            assert!(u64::abs_diff(used[0], used[1]) <= 12 * QUANTUM_NS, "{used:?}");
+        }
+        assert!(used[0] > 50 * QUANTUM_NS);
+    }
+
+    #[test]
+    fn absurd_charges_are_survived() {
+        let mut flow = Flow::default();
+        flow.charge(Nanos::MAX);
+        flow.charge(Nanos::MAX);
+        flow.renew(u64::MAX);
+        flow.refund(Nanos::MAX);
+        assert_eq!(flow.rounds_owed(), 0);
+    }
+}

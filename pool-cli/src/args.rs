@@ -20,7 +20,7 @@ pub(crate) struct Args {
 pub(crate) enum Command {
     /// Walk through what Python's multiprocessing.Pool does, and a bit beyond
     ///
-    /// Each step shows the Python line that it stands for, what is expected and what happens, and says "ok" or "DIFFERS".
+    /// Each step shows the line of Python that it stands for, the expected and the actual outcome, and "ok" or "DIFFERS".
     /// It takes a few seconds. The exit code is 1 if any step differs.
     #[command(after_help = DEMO_EXAMPLES)]
     Demo,
@@ -28,7 +28,7 @@ pub(crate) enum Command {
     /// Print the SHA-256 of every file below the paths, as sha256sum does
     ///
     /// The lines are those of `find PATH… -type f` given to sha256sum, sorted by the bytes of the path, so `sha256sum -c`
-    /// checks them. A symbolic link is followed if it is given as a PATH, and passed over below one. What cannot be read,
+    /// checks them. A symbolic link is followed if it is given as a PATH, and passed over below one. A file that cannot be read,
     /// or is neither a file nor a directory, is reported on stderr; the rest is still hashed, and the exit code is 1.
     #[command(after_help = HASH_EXAMPLES)]
     Hash {

@@ -1,4 +1,4 @@
-//! What people and other programs read: checksum lines, complaints, tables, colours.
+//! Output for people and for other programs: checksum lines, complaints, tables, colours.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -45,12 +45,12 @@ fn escape(byte: u8) -> Option<&'static [u8]> {
 
 // ---- complaints ----------------------------------------------------------------------------------------------------
 
-/// Says on standard error what went wrong. If that cannot be written either, there is nobody to tell.
+/// Writes a complaint to standard error. If that fails, there is nobody to tell.
 pub(crate) fn complain(what: &str) {
     let _ = writeln!(io::stderr(), "pool-cli: {what}");
 }
 
-/// Says on standard error what went wrong with the path, in one line whatever its name is.
+/// Writes a complaint about the path to standard error, in one line even if its name has several.
 pub(crate) fn complain_of(path: &Path, reason: &str) {
     let mut line = b"pool-cli: ".to_vec();
     push_escaped(&mut line, path.as_os_str().as_bytes());
@@ -109,7 +109,7 @@ impl Paint {
         Paint { is_on: io::stdout().is_terminal() && !is_set("NO_COLOR") && !is_dumb }
     }
 
-    /// None, whatever the tests write to.
+    /// No colours, even if the tests write to a terminal.
     #[cfg(test)]
     pub(crate) fn off() -> Self {
         Paint { is_on: false }

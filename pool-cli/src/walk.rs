@@ -23,7 +23,7 @@ impl Found {
     }
 }
 
-/// What was found, and what could not be looked at.
+/// The files that were found, and the paths that could not be read.
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
     /// Sorted by the bytes of the path.

@@ -1,5 +1,4 @@
-//! One worker's process as the host sees it: its two rings, what was put into the one and has not come out of the
-//! other.
+//! The host's side of one worker process: its two rings, and the requests without a complete reply.
 //!
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
@@ -21,16 +20,16 @@ use crate::lane::messages::LastWords;
 use crate::launch::kill_process;
 use crate::scheduler::{Begun, Seq};
 
-/// Bytes of each ring of a worker that has had little to do: enough for hundreds of small calls, little to make and to
-/// keep. A message of any length passes, in pieces.
+/// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
+/// pieces.
 const RING_BYTES: usize = 16 << 10;
 
-/// Bytes to which a ring grows that was too small: as much as a CPU's second cache, or more. What has gone from there to
-/// the third is written again in less than half of the time that it takes while another CPU has it in its second.
-/// Measured from one CPU to another in pieces of 32 KiB: 9 GB/s by way of 256 KiB, 13 of 512, 28 of 1 MiB and of 2.
+/// Size to which a ring grows if it was too small: at least that of a CPU's second-level cache. A line that has left the
+/// other CPU's second-level cache is overwritten in less than half of the time. Measured from one CPU to another in pieces
+/// of 32 KiB: 9 GB/s through 256 KiB, 13 through 512 KiB, 28 through 1 MiB and through 2 MiB.
 const RING_BYTES_MAX: usize = 1 << 20;
 
-/// The most payload of a record that others follow: so that the host takes one in while the next is written.
+/// The longest payload of a record that is followed by others: the host copies one while the worker writes the next.
 pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 #[derive(Debug)]
@@ -38,33 +37,33 @@ pub(crate) struct Lane {
     end: HostEnd,
     pub(crate) pid: u32,
     pidfd: OwnedFd,
-    /// We have sent it a SIGKILL.
+    /// The pool has sent it a SIGKILL, or has tried to.
     pub(crate) is_killed: bool,
-    /// The kernel has refused us the right to, and the fork server has not been asked yet.
+    /// The kernel has refused that, and the fork server has not been asked yet.
     pub(crate) is_out_of_reach: bool,
-    /// Calls without a complete reply, oldest first.
+    /// Requests without a complete reply, oldest first.
     sent: VecDeque<SentRequest>,
-    /// Calls for which the ring had no room.
+    /// Requests for which the ring had no room.
     outgoing: VecDeque<OutgoingRequest>,
-    /// A reply that has come in part.
+    /// The first part of a reply whose rest has not arrived.
     gathered: Vec<u8>,
-    /// Where that reply began in the ring.
+    /// Position of that reply in the ring.
     gathered_from: Option<u64>,
-    /// What was taken of the next reply before it was published.
+    /// The part of the next reply that was taken before it was published.
     taken: Option<Taken>,
-    /// How many of the calls are quiet.
+    /// Number of sent requests that are quiet.
     quiet: usize,
-    /// Of how many of them not even the leader is told.
+    /// Number of sent requests that are silent.
     silent: usize,
-    /// How many of them are brief.
+    /// Number of sent requests that are brief.
     brief: usize,
-    /// The worker wrote what no worker writes: nothing further from there is believed.
+    /// The worker has written bytes that no honest worker writes. Nothing further of its memory is used.
     pub(crate) is_corrupt: bool,
-    /// Has been written to or read from since the worker was last looked at.
+    /// Records were sent or released since the worker was last woken.
     touched: bool,
 }
 
-/// Values that were taken before the reply that begins with them was published.
+/// The values that were taken before the reply that begins with them was published.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     seq: u32,
@@ -72,16 +71,16 @@ struct Taken {
     bytes: usize,
 }
 
-/// What a lane tells of a worker that is gone.
+/// The progress of a dead worker.
 #[derive(Debug)]
 pub(crate) struct Remains {
-    /// The item that it had begun; it had finished those before.
+    /// The item that it had begun. It had finished the items before.
     pub(crate) begun: Option<Begun>,
     unpublished_end: u32,
 }
 
 impl Lane {
-    /// Memory for a lane, and the descriptors by which a worker opens it.
+    /// Makes the memory of a lane, and the descriptors by which a worker opens it.
     pub(crate) fn memory() -> Result<(HostEnd, Descriptors), pool_ipc::Error> {
         HostEnd::create_growing(RING_BYTES_MAX, RING_BYTES_MAX, RING_BYTES)
     }
@@ -106,7 +105,7 @@ impl Lane {
         }
     }
 
-    /// Wakes the worker if it sleeps and there is something new for it.
+    /// Wakes the worker if it sleeps and the lane has changed since it was last woken.
     #[inline]
     pub(crate) fn wake(&mut self) {
         if std::mem::take(&mut self.touched) {
@@ -114,50 +113,50 @@ impl Lane {
         }
     }
 
-    /// Wakes the worker if it sleeps, since there will be something new for it in a moment.
+    /// Wakes the worker if it sleeps, since a request will follow at once.
     #[inline]
     pub(crate) fn wake_early(&self) {
         self.end.wake_worker();
     }
 
-    /// Whether [`Lane::next_reply`] or [`Lane::pump`] has something to do.
+    /// True if [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         !self.is_corrupt && (self.can_pump() || self.end.replies.has_news() || self.end.requests.check().is_err())
     }
 
-    /// Whether a call is out, or on its way.
+    /// True if a request has no complete reply.
     #[inline]
     pub(crate) fn expects_replies(&self) -> bool {
         !self.sent.is_empty() || !self.outgoing.is_empty()
     }
 
-    /// Whether there may be news at once: a call is out that takes no time, or a long message is on its way.
+    /// True if news may come at once: a brief request is out, or a long message is under way.
     #[inline]
     pub(crate) fn expects_news(&self) -> bool {
         self.brief > 0 || !self.outgoing.is_empty() || !self.gathered.is_empty()
     }
 
-    /// Whether a call is out whose end the worker need not announce.
+    /// True if a quiet request is out: the worker may not wake the router at its end.
     #[inline]
     pub(crate) fn has_quiet_calls(&self) -> bool {
         self.quiet > 0
     }
 
-    /// Whether one is out whose end the worker does not announce to a leader either.
+    /// True if a silent request is out: the worker may not wake a leader either.
     #[inline]
     pub(crate) fn has_silent_calls(&self) -> bool {
         self.silent > 0
     }
 
-    /// The item that the worker runs and since when, by its own word, or 0 if it has none. `None` if it runs none, or too
-    /// many to be caught at one.
+    /// The item that the worker runs and the time of its start in nanoseconds, or 0 if the item has no time limit: unchecked
+    /// values. `None` if it runs none, or if the items pass too fast to be read.
     pub(crate) fn running(&self) -> Option<(Begun, u64)> {
         let progress = self.end.running()?;
         Some((Begun { seq: Seq(progress.seq), item: progress.item }, progress.since_ns))
     }
 
-    /// Kills the process, or notes that this process has no right to.
+    /// Kills the process. If this process has no right to, [`Lane::is_out_of_reach`] says so.
     pub(crate) fn kill(&mut self) {
         self.is_killed = true;
         self.is_out_of_reach = !kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
@@ -167,7 +166,7 @@ impl Lane {
         &self.pidfd
     }
 
-    /// Of a worker that is gone, after its last reply was taken.
+    /// The progress of a dead worker, after its last reply was taken.
     pub(crate) fn remains(&self) -> Remains {
         let progress = self.end.progress();
         Remains {
@@ -176,7 +175,7 @@ impl Lane {
         }
     }
 
-    /// The values that it had finished and not published, if its notes make sense.
+    /// The values that it had finished and not published; `None` if its progress is impossible.
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
         let before = self.taken.map_or(0, |taken| taken.bytes);
@@ -186,16 +185,17 @@ impl Lane {
         Some(Bytes::Heap(bytes.split_off(before)))
     }
 
-    /// Takes the values that a living worker has finished and not published, beyond the `settled` ones of the call that
-    /// it is at: how many items these are.
+    /// Takes the values that a living worker has finished and not published, beyond the `settled` ones of its current request
+    /// `seq`. Returns the number of items and their values.
     ///
-    /// They stay where they are until the host has released them, and so does what is published in between, so no race
-    /// can change them. What has to agree is where the worker is: all of its replies have been taken, before and after.
+    /// No race can change these bytes: they stay where they are until the host has released them, and so do records that are
+    /// published meanwhile. But all replies must have been taken before and after, so that the values begin where the host
+    /// looks for them.
     pub(crate) fn take_finished(&mut self, seq: u32, settled: u32) -> Option<(u32, Bytes)> {
         if self.is_corrupt || self.gathered_from.is_some() || self.end.replies.has_news() {
             return None;
         }
-        // The item may be of the call before the claim's; not if it is the same once more, after the claim was seen.
+        // Read twice: at the first read the item may belong to the request before the claim's.
         let (first, second) = (self.end.progress(), self.end.progress());
         if first != second || second.claimed == 0 || second.seq != seq {
             return None;
@@ -216,7 +216,8 @@ impl Lane {
     }
 }
 
-/// Whether a ring has room for a few messages of so many bytes only, where many should pass before it is used again.
+/// True if a ring holds only few messages of `bytes` bytes. It should hold many, so that its lines leave the other CPU's cache
+/// before they are written again.
 #[inline]
 fn is_small_for(bytes: u64, extent: usize) -> bool {
     bytes > extent as u64 / 32

@@ -15,7 +15,7 @@
 //! }
 //! ```
 //!
-//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, whatever the way, fails alone,
+//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, in whatever way, fails alone,
 //! with an error that says why, and everything else goes on. The worker is replaced.
 //!
 //! # Concepts
@@ -23,11 +23,11 @@
 //! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function;
 //!   `the_function::Task` is passed to the pool. Arguments and results are types that implement serde's
 //!   traits, see [Values](#values); `&str`, `&[u8]` and other references are lent.
-//! * A **job** is what is submitted: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items**
+//! * A **job** is one submission: one call ([`Pool::apply`], [`Pool::apply_async`]) or a map over many **items**
 //!   ([`Pool::map`], [`Pool::imap`] and their like).
-//! * A **worker** is a process. It is made by a small fork server, which is this program's executable, started once
-//!   more when the pool is made: nothing of `main` runs in it, so there is nothing to set up, and statics have their
-//!   initial values. [`StartMethod`] has other ways.
+//! * A **worker** is a process. A small fork server makes it: this program's executable, started once more when the pool
+//!   is made. Nothing of `main` runs in it, so there is nothing to set up, and statics have their initial values.
+//!   [`StartMethod`] has other ways.
 //!
 //! # Values
 //!
@@ -47,16 +47,35 @@
 //! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
 //! two, numbers of every width, options in options and maps with any key, and lends text; it takes more bytes and
 //! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
-//! have serde's `default` for that, or the call fails. What serde itself cannot do stays an error: `u128` and `i128` within an untagged enum, for instance.
+//! have serde's `default` for that, or the call fails. Limits of serde itself remain: `u128` and `i128` within an
+//! untagged enum, for instance, are an error.
 //!
-//! One mistake escapes both: a *tuple* struct in which one field is skipped in writing only and another in reading
-//! only. Its fields have no names, so the one is taken for the other, as in every format of serde. The default format
-//! does not see it in a struct with names either, if the field that is not read is called as another one's `alias`.
+//! One mistake escapes both formats: a *tuple* struct in which one field is skipped in writing only and another in
+//! reading only. Its fields have no names, so the one is taken for the other, as in every format of serde. The default
+//! format does not see it in a struct with names either, if the field that is not read is called as another one's
+//! `alias`.
 //!
-//! # When things go wrong
+//! # Failures
 //!
 //! Every job ends exactly once, in a value or an [`Error`]. An error of an item of a map concerns this item only. A
 //! pool that is dropped leaves no process, thread or descriptor behind, and neither does a host that is killed.
+//!
+//! # Threads
+//!
+//! The pool runs code of the user's in these places, and holds no lock meanwhile:
+//!
+//! | code | runs in |
+//! |---|---|
+//! | the task's function, `Deserialize` and `Drop` of its arguments, `Serialize` and `Drop` of its result; the initializer | the worker process, in its main thread, one item at a time |
+//! | `Serialize` and `Drop` of arguments | the thread that submits, before [`Pool::apply_async`] and [`Pool::map_async`] return; for a lazy map the thread that iterates |
+//! | the input iterator of a map, and its `Drop` | likewise; nothing is pulled between two calls of the lazy map's `next` |
+//! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that nobody takes is never decoded |
+//! | callbacks ([`AsyncResult::on_done`]), and `Drop` of what they own | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
+//! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
+//! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
+//! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |
+//!
+//! Signals of the host arrive in its own threads: the pool's threads block all signals.
 //!
 //! # Limits
 //!
@@ -64,14 +83,16 @@
 //!   (except with [`StartMethod::Fork`]).
 //! * A task of a library crate is known if the crate is named once in the program's code (`use that_crate as _;` is
 //!   enough).
-//! * What a task changes in its process (working directory, umask, environment, statics) the next task of that worker
-//!   finds, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
-//! * What a task starts dies with its worker, unless it leaves the worker's process group. Copies that a task or the host
-//!   forks cannot use what is shared between the two.
-//! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for everything else.
-//! * TaskOptions, enums, sequences and maps may be nested 256 levels deep within a value, and 65536 elements of its sequences
-//!   may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
-//!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or stack.
+//! * A task finds the working directory, umask, environment and statics as an earlier task of that worker has left
+//!   them, unless [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) is 1.
+//! * Processes that a task starts die with its worker, unless they leave the worker's process group. Copies that a task
+//!   or the host forks cannot use memory that is shared between the two.
+//! * Values are encoded and copied: at memory speed for bytes and plain numbers, in the format of postcard or CBOR for
+//!   everything else.
+//! * Options, enums, sequences and maps may be nested 256 levels deep within a value, and 65,536 elements of its
+//!   sequences may take no bytes. Past that, and past half of the stack that the thread has left, a value is an
+//!   [`ErrorKind::Encode`] error where it is sent, or an [`ErrorKind::Decode`] error: neither takes unbounded time or
+//!   stack.
 //! * A result that is a large array is decoded with a stack that holds it, and then needs room in the caller's.
 
 #![deny(unsafe_code)]
@@ -83,6 +104,7 @@ mod error;
 mod handle;
 mod imap;
 mod pool;
+mod priority;
 mod stats;
 
 #[doc(hidden)]
@@ -115,19 +137,21 @@ mod process;
 mod sync;
 mod units;
 
-// The host against lies.
+// A host in tests and fuzz targets, whose workers lie.
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod hostile;
 
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
-pub use crate::builder::{PoolBuilder, Success};
+pub use crate::builder::PoolBuilder;
+pub use crate::caller::initializer::Success;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
+pub use crate::priority::Priority;
 pub use crate::stats::Stats;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};

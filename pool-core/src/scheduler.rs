@@ -35,10 +35,10 @@ mod worker;
 use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) use self::by_worker::ByWorker;
+use self::flow::{Flow, Turns};
 pub(crate) use self::interface::{
     Action, Begun, FailureCause, JobId, JobSpec, ProtocolViolation, SchedulerConfig, Seq, State, Wake, WorkerId,
 };
-use self::flow::{Flow, Turns};
 use self::job::JobEntry;
 use self::slab::Slab;
 use self::task::TaskState;

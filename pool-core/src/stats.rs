@@ -1,4 +1,4 @@
-//! Counts of what a pool has done.
+//! Counts of a pool's jobs, items and workers.
 
 use std::process::ExitStatus;
 

@@ -1,4 +1,4 @@
-//! What the protocols of waiting are made of: the loom models in `tests/loom` compile them against a twin of this module.
+//! Atomics and fences of the waiting protocols. The loom models in `tests/loom` compile the protocols against loom's own.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};

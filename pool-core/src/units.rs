@@ -10,7 +10,7 @@ pub(crate) fn nanos(limit: Duration) -> Nanos {
     Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// The time with at most three decimals, rounded up: what is past a limit reads so, too.
+/// The time with at most three decimals, rounded up, so that a time past a limit does not read as the limit.
 pub(crate) fn time(time: Duration) -> String {
     let ns = time.as_nanos();
     let (unit, name) = match ns {

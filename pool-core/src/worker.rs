@@ -1,4 +1,4 @@
-//! The worker process: takes calls from its lane, runs them, writes replies.
+//! The worker process: takes requests from its lane, runs them, writes replies.
 
 #![allow(unsafe_code)]
 
@@ -36,12 +36,12 @@ impl Worker {
         Worker { id: id as usize, incarnation, pid: std::process::id() }
     }
 
-    /// Its number in the pool, from 0; a process that replaces it has the same.
+    /// Its number in the pool, from 0. A process that replaces it has the same.
     pub fn id(&self) -> usize {
         self.id
     }
 
-    /// How many processes have had this number before.
+    /// The number of processes that had this id before.
     pub fn incarnation(&self) -> u32 {
         self.incarnation
     }
@@ -51,8 +51,8 @@ impl Worker {
         self.pid
     }
 
-    /// When the item that it runs will be killed, if its task has a [time limit](crate::Task::timeout): a task that
-    /// looks can stop in time and return what it has.
+    /// The time at which the current item will be killed, if its task has a [time limit](crate::Task::timeout). A task can stop
+    /// before that and return a partial result.
     ///
     /// # Examples
     ///
@@ -71,12 +71,14 @@ impl Worker {
     /// # Ok(()) }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline = chunk::deadline();
-        (deadline > 0).then(|| Instant::now() + Duration::from_nanos(deadline.saturating_sub(monotonic_ns())))
+        let deadline_ns = chunk::deadline_ns();
+        let left_ns = || deadline_ns.saturating_sub(monotonic_ns());
+        (deadline_ns > 0).then(|| Instant::now() + Duration::from_nanos(left_ns()))
     }
 }
 
-/// A [`Worker`] that is never freed, or null. A worker that makes a pool of copies of itself has it replaced in them.
+/// A leaked [`Worker`], or null. If a worker makes a pool with [`StartMethod::Fork`](crate::StartMethod::Fork), each copy
+/// replaces it.
 static CURRENT: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
 
 /// The worker that this code runs in, `None` in any other process.
@@ -96,9 +98,9 @@ static CURRENT: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
 /// ```
 pub fn current_worker() -> Option<Worker> {
     // SAFETY:
-    // - it is null, or was made of a `Worker` that is never freed.
+    // - it is null, or points to a leaked `Worker`.
     let worker = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
-    // A process that the task forked is no worker.
+    // A process that a task forked has inherited the pointer, but is no worker.
     worker.copied().filter(|worker| worker.pid == std::process::id())
 }
 
@@ -112,29 +114,37 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings:
     output::prepare();
     let me = ForkCheck::here();
     signals::note_deaths(end.progress.clone(), me);
-    note_panics(end.progress.clone(), me);
-    RequestLoop { end, hub, me, rss: RssWatch::new(settings), long: Vec::new(), owes: Owes::Nobody, is_new: true }
-        .serve()
+    keep_panics(end.progress.clone(), me);
+    RequestLoop {
+        end,
+        hub,
+        me,
+        rss: RssWatch::new(settings),
+        long: Vec::new(),
+        unnotified: Unnotified::NoOne,
+        is_new: true,
+    }
+    .serve()
 }
 
-/// Should a panic end the process, the host reads in the progress what it was.
-fn note_panics(progress: ProgressWriter, me: ForkCheck) {
+/// Writes each panic to the last words: should it end the process, the host reads there which panic it was.
+fn keep_panics(progress: ProgressWriter, me: ForkCheck) {
     panic::report_panics_of_this_thread(move |report| {
         if !me.is_here() {
-            return; // the progress is not a copy's
+            return; // a forked copy does not have the memory
         }
         let mut report = PanicReport { backtrace: None, ..report.clone() };
-        report.message.truncate(report.message.floor_char_boundary(NOTE_TEXT_MAX));
+        report.message.truncate(report.message.floor_char_boundary(LAST_MESSAGE_BYTES_MAX));
         if let Ok(words) = postcard::to_allocvec(&LastWords::Panicked(report)) {
             progress.write_last_words(&words);
         }
     });
 }
 
-/// Text of a panic that its note may hold; a message has the whole.
-const NOTE_TEXT_MAX: usize = 1024;
+/// The most bytes of a panic's message in the last words. A [`Failure`](crate::lane::messages::Failure) has all of it.
+const LAST_MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Ends the process at once: what the host registered to run at exit is none of a worker's business.
+/// Ends the process at once, without the exit handlers that the program has registered for its host.
 fn leave(code: i32) -> ! {
     output::flush_at_end();
     if code == 0 {
@@ -143,32 +153,32 @@ fn leave(code: i32) -> ! {
     signals::exit_now(code)
 }
 
-/// Where a worker sits.
+/// Takes requests and answers them, one after the other.
 struct RequestLoop {
     end: WorkerEnd,
     hub: HubWorker,
     me: ForkCheck,
     rss: Option<RssWatch>,
-    /// The bytes of a call that came in several records.
+    /// The body of a request that came in several records.
     long: Vec<u8>,
-    /// Whom of the host it has not told of the last replies.
-    owes: Owes,
-    /// Nothing but the greeting has come: the first call may be far away, and other workers are to start meanwhile.
+    /// The thread of the host that must still be notified of the last replies.
+    unnotified: Unnotified,
+    /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
 }
 
-/// Whom a worker has still to wake.
+/// The threads of the host that a worker must still notify of its last replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Owes {
-    Nobody,
-    /// The router, unless a leader has heard of it.
+enum Unnotified {
+    NoOne,
+    /// The router. There was no leader.
     Router,
-    /// Whoever takes replies in.
+    /// The leader, or the router if there is none.
     Host,
 }
 
-/// A call that has arrived whole: in its record, or gathered from several.
-struct Call {
+/// A complete request: in its record, or gathered from several.
+struct Incoming {
     record: Record,
     is_long: bool,
 }
@@ -176,13 +186,14 @@ struct Call {
 impl RequestLoop {
     fn serve(mut self) -> ! {
         loop {
-            let Ok(call) = self.next_call() else { leave(exit::BAD_LANE) };
-            let header = call.record.header;
+            let Ok(incoming) = self.next_request() else { leave(exit::BAD_LANE) };
+            let header = incoming.record.header;
             let has = |flag| header.flags & flag != 0;
-            let may_take_its_time = match self.owes {
-                Owes::Nobody => false,
-                Owes::Router => !has(request::QUIET),
-                Owes::Host => !has(request::SILENT),
+            // Before a request that may run long: the earlier replies must not wait for its end.
+            let may_take_its_time = match self.unnotified {
+                Unnotified::NoOne => false,
+                Unnotified::Router => !has(request::QUIET),
+                Unnotified::Host => !has(request::SILENT),
             };
             if may_take_its_time {
                 self.hub.notify();
@@ -191,32 +202,38 @@ impl RequestLoop {
                 leave(0);
             }
             self.is_new = header.kind == Request::Init.kind();
-            self.answer(&call);
-            if !call.is_long {
-                self.end.requests.release(&call.record);
+            self.answer(&incoming);
+            if !incoming.is_long {
+                self.end.requests.release(&incoming.record);
             }
-            self.owes = if has(request::SILENT) {
-                Owes::Host
+            self.unnotified = if has(request::SILENT) {
+                Unnotified::Host
             } else if has(request::QUIET) {
-                if self.hub.notify_leader() { Owes::Nobody } else { Owes::Router }
+                self.notify_leader()
             } else {
                 self.hub.notify();
-                Owes::Nobody
+                Unnotified::NoOne
             };
         }
     }
 
+    /// Notifies the leader; the router stays unnotified if there is none.
     #[inline]
-    fn next_call(&mut self) -> Result<Call, pool_ipc::Error> {
+    fn notify_leader(&self) -> Unnotified {
+        if self.hub.notify_leader() { Unnotified::NoOne } else { Unnotified::Router }
+    }
+
+    #[inline]
+    fn next_request(&mut self) -> Result<Incoming, pool_ipc::Error> {
         self.long.clear();
         let mut first = None;
         loop {
             let Some(record) = self.end.requests.peek()? else {
-                self.rest(first.is_some());
+                self.wait_record(first.is_some());
                 continue;
             };
             if first.is_none() && !record.more() {
-                return Ok(Call { record, is_long: false });
+                return Ok(Incoming { record, is_long: false });
             }
             if large_vec::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
@@ -226,13 +243,13 @@ impl RequestLoop {
             let more = record.more();
             let record = first.get_or_insert(record);
             if !more {
-                return Ok(Call { record: *record, is_long: true });
+                return Ok(Incoming { record: *record, is_long: true });
             }
         }
     }
 
-    /// There is no memory for the call, of which a part has come. Its first item is charged with that as if it had
-    /// begun: sent elsewhere, it would end the next worker.
+    /// Ends the process, since there is no memory for a request of which a part has come. Its first item counts as begun and
+    /// so gets the blame: sent to another worker, it would end that one, too.
     #[cold]
     fn fail_to_allocate(&self, seq: u32, bytes: usize) -> ! {
         self.end.progress.begin_item(0, self.end.replies.unpublished_end(0));
@@ -242,54 +259,54 @@ impl RequestLoop {
 
     /// Waits for a record.
     #[inline]
-    fn rest(&mut self, is_amid_call: bool) {
-        if is_amid_call {
-            // The host waits for the room that there is now.
+    fn wait_record(&mut self, is_amid_request: bool) {
+        if is_amid_request {
+            // The host waits for the room that has just been released.
             self.hub.notify();
         }
-        if self.owes == Owes::Host {
-            self.owes = if self.hub.notify_leader() { Owes::Nobody } else { Owes::Router };
+        if self.unnotified == Unnotified::Host {
+            self.unnotified = self.notify_leader();
         }
         let backoff = if self.is_new { Backoff::NONE } else { Backoff::default() };
         if backoff.wait(|| self.end.requests.has_news()) {
-            // A host that sends one call after the other need not be woken for what is done.
+            // The router is still not notified: a host that sends one request after the other takes the replies anyway.
             return;
         }
-        if !is_amid_call {
+        if !is_amid_request {
             self.long = Vec::new();
         }
-        if self.owes != Owes::Nobody {
-            self.owes = Owes::Nobody;
+        if self.unnotified != Unnotified::NoOne {
+            self.unnotified = Unnotified::NoOne;
             self.hub.notify();
         }
         self.end.wait_request(Backoff::NONE);
     }
 
     #[inline]
-    fn answer(&mut self, call: &Call) {
-        let header = call.record.header;
+    fn answer(&mut self, incoming: &Incoming) {
+        let header = incoming.record.header;
         let WorkerEnd { requests, replies, progress, bell } = &mut self.end;
         let is_raw = header.flags & request::RAW != 0;
-        let input = if call.is_long && is_raw {
+        let input = if incoming.is_long && is_raw {
             Input::Raw(std::mem::take(&mut self.long))
-        } else if call.is_long {
+        } else if incoming.is_long {
             Input::Framed(&self.long)
         } else {
             // SAFETY:
-            // - The producer of a call ring is the host, which this process trusts;
+            // - the producer of a request ring is the host, which this process trusts;
             // - the record is released only after this function.
-            let bytes = unsafe { requests.bytes(&call.record) };
+            let bytes = unsafe { requests.bytes(&incoming.record) };
             // SAFETY:
-            // - the host keeps the segment until it has heard the end of the reply, which comes after this function.
+            // - the host keeps the segment until it has seen the end of the reply, which comes after this function.
             let in_arena = || unsafe { self.hub.arena().bytes(bytes) };
-            // A call that was taken back before it went says nothing.
+            // A request that was taken back before it was sent has an empty body.
             let bytes = if header.flags & request::IN_ARENA != 0 { in_arena().unwrap_or_default() } else { bytes };
             if is_raw { Input::Raw(bytes.to_vec()) } else { Input::Framed(bytes) }
         };
-        // A panic that a task has caught is no cause of a later death.
+        // A panic that a task has caught is not the cause of a later death.
         progress.clear_last_words();
         let link = Link { requests, replies, progress, bell, hub: &self.hub, me: self.me };
-        let mut chunk = Chunk::new(link, (!call.is_long).then_some(call.record), &header, input);
+        let mut chunk = Chunk::new(link, (!incoming.is_long).then_some(incoming.record), &header, input);
         if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {

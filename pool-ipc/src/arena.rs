@@ -1,11 +1,10 @@
-//! Memory that the host writes once and every worker reads in place: for bytes that a call only points to.
+//! Memory that the host writes once and all workers read in place, for bytes to which a request only points (zero-copy).
 //!
-//! It is part of the hub's memory, cut into *segments*. Whoever has a [`Segment`] writes it, sends where the bytes are
-//! ([`Written::locate`]), and keeps it until the answer: the order of the two is that of the rings. Workers have the memory
-//! read-only.
+//! It is part of the hub's memory, cut into *segments*. The owner of a [`Segment`] writes it, sends the location of the bytes
+//! ([`Written::locate`]), and keeps it until the reply: the rings order these accesses. Workers can only read the memory.
 //!
-//! Segments come round in turn, the one that has been free for longest first: what lies in another CPU's second cache is
-//! dear to write (see the lane's rings, which are large for the same reason).
+//! The segment that has been free for longest is used next, since bytes that lie in another CPU's second-level cache are slow
+//! to overwrite. The rings of a lane are large for the same reason.
 
 #![allow(unsafe_code)]
 
@@ -17,11 +16,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::region::{Access, Mapping};
 use super::stream::{Distance, settle, stream};
 
-/// Bytes of a segment. What is done once for each makes a map of numbers 7 % faster than segments of 32 KiB do; those of 128
-/// KiB bring no more.
+/// Size of a segment. Each costs some work of its own: a map of numbers is 7 % faster than with 32 KiB, and no faster with 128
+/// KiB.
 pub const SEGMENT_BYTES: usize = 64 << 10;
 
-/// Bytes that say where bytes are.
+/// Size of an encoded location (offset and length).
 pub const LOCATION_BYTES: usize = 8;
 
 /// The host's side.
@@ -31,63 +30,63 @@ pub struct Arena(Arc<Ground>);
 #[derive(Debug)]
 struct Ground {
     mapping: Arc<Mapping>,
-    /// Where the first segment begins.
+    /// Offset of the first segment in the mapping.
     at: usize,
     free: Mutex<Free>,
 }
 
-/// The segments that nobody has.
+/// The segments without an owner.
 #[derive(Debug)]
 struct Free {
-    /// Those that have memory, in the order in which they became free.
+    /// Segments that have memory, in the order in which they became free.
     used: VecDeque<u32>,
-    /// The others.
+    /// Segments that have none yet.
     fresh: Range<u32>,
-    /// From those who read them.
+    /// How far the workers' CPUs are from here.
     distance: Distance,
 }
 
-/// A segment that somebody has. Dropped, it is free again.
+/// Ownership of a segment, which is free again when this is dropped.
 #[derive(Debug)]
 struct Hold {
     ground: Arc<Ground>,
     number: u32,
 }
 
-/// A part of the arena, to be written.
+/// A segment that its owner writes.
 #[derive(Debug)]
 pub struct Segment {
     hold: Hold,
     is_far: bool,
 }
 
-/// A part of the arena that has been written, to be read in place. It is free again when the last clone is dropped.
+/// A segment that has been written and is read in place. It is free again when the last clone is dropped.
 #[derive(Debug, Clone)]
 pub struct Written(Arc<Hold>);
 
 impl Arena {
-    /// Of so many segments, from `at` on in the mapping.
+    /// An arena of `segments` segments from offset `at` of the mapping on.
     pub(crate) fn new(mapping: Arc<Mapping>, at: usize, segments: u32) -> Arena {
         let free = Free { used: VecDeque::new(), fresh: 0..segments, distance: Distance::default() };
         let free = Mutex::new(free);
         Arena(Arc::new(Ground { mapping, at, free }))
     }
 
-    /// Takes a segment, whose bytes may be any. `None` if all are taken, or the kernel has no memory for another one, or
-    /// (before Linux 5.14) could not say so.
+    /// Takes a segment, whose bytes are arbitrary. `None` if all are taken, or if the kernel has no memory for another one or
+    /// (before Linux 5.14) cannot tell.
     ///
-    /// Not for a process that the host has forked, which does not have the memory.
+    /// A process that the host has forked does not have the memory and must not call this.
     pub fn take(&self) -> Option<Segment> {
         let ground = &self.0;
         let mut free = ground.free();
         let fresh = free.fresh.next().filter(|&number| ground.populate(number));
         if fresh.is_none() {
-            free.fresh = 0..0; // the kernel is not asked again
+            free.fresh = 0..0; // a kernel without memory is not asked again
         }
         let number = fresh.or_else(|| free.used.pop_front())?;
         let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), number }, is_far: false };
         if fresh.is_none() {
-            free.distance.look(segment.bytes_mut());
+            free.distance.probe(segment.bytes_mut());
         }
         segment.is_far = free.distance.is_far();
         Some(segment)
@@ -95,7 +94,7 @@ impl Arena {
 }
 
 impl Ground {
-    /// Where the segment begins in the mapping.
+    /// Offset of the segment in the mapping.
     fn start(&self, number: u32) -> usize {
         self.at + number as usize * SEGMENT_BYTES
     }
@@ -111,10 +110,10 @@ impl Ground {
 }
 
 impl Hold {
-    /// Where these bytes of it are.
+    /// Address of `bytes` bytes from `at` on.
     ///
     /// # Panics
-    /// If it has no such bytes.
+    /// If the segment has no such bytes.
     #[inline]
     fn place(&self, at: usize, bytes: usize) -> NonNull<u8> {
         assert!(at <= SEGMENT_BYTES && bytes <= SEGMENT_BYTES - at, "outside of the segment");
@@ -124,29 +123,29 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        // What was streamed there and never finished must not come after what the next one writes.
+        // Bytes that were streamed here and never finished must not arrive after those of the next owner.
         settle();
         self.ground.free().used.push_back(self.number);
     }
 }
 
 impl Segment {
-    /// Whether its readers have been so far from here that [`stream`](Segment::stream) takes less time than writing in place.
+    /// True if the readers' CPUs are so far away that [`stream`](Segment::stream) is faster than writing in place.
     pub fn is_far(&self) -> bool {
         self.is_far
     }
 
-    /// All of it, to be written in place.
+    /// All bytes of the segment, to be written in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         let place = self.hold.place(0, SEGMENT_BYTES);
         // SAFETY:
         // - in the mapping, which stays where it is, and was initialised (with zeros) when it was made;
-        // - nobody else has the segment, which is borrowed exclusively.
+        // - the segment has one owner, which is borrowed exclusively.
         unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), SEGMENT_BYTES) }
     }
 
-    /// Writes past the caches of this CPU, which does not need the bytes again, so it need not own their lines.
+    /// Writes past the caches of this CPU, which so need not take the cache lines over from their reader.
     ///
     /// # Panics
     /// If the segment has no `bytes.len()` bytes from `at` on.
@@ -155,7 +154,7 @@ impl Segment {
         stream(place.expect("outside of the segment"), bytes);
     }
 
-    /// It has been written.
+    /// Ends the writing.
     pub fn finish(self) -> Written {
         settle();
         Written(Arc::new(self.hold))
@@ -163,10 +162,10 @@ impl Segment {
 }
 
 impl Written {
-    /// What to send, so that a worker finds these bytes of it: see [`ArenaWorker::bytes`].
+    /// The location of these bytes, for [`ArenaWorker::bytes`] in a worker.
     ///
     /// # Panics
-    /// If it has no such bytes.
+    /// If the segment has no such bytes.
     pub fn locate(&self, bytes: Range<usize>) -> [u8; LOCATION_BYTES] {
         assert!(bytes.start <= bytes.end && bytes.end <= SEGMENT_BYTES, "outside of the segment");
         let start = self.0.number as usize * SEGMENT_BYTES + bytes.start;
@@ -174,7 +173,7 @@ impl Written {
     }
 }
 
-/// Bits of a location that say where it starts; those above are the length.
+/// Bits of a location that hold the start; those above hold the length.
 const START_BITS: u32 = 32;
 
 impl Deref for Written {
@@ -184,7 +183,7 @@ impl Deref for Written {
     fn deref(&self) -> &[u8] {
         // SAFETY:
         // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
-        // - nobody writes there as long as there is a `Written`.
+        // - nothing writes there as long as there is a `Written`.
         unsafe { std::slice::from_raw_parts(self.0.place(0, SEGMENT_BYTES).as_ptr(), SEGMENT_BYTES) }
     }
 }
@@ -198,16 +197,15 @@ pub struct ArenaWorker {
 }
 
 impl ArenaWorker {
-    /// The arena of so many bytes from `at` on in the mapping.
+    /// The arena of `bytes` bytes from offset `at` of the mapping on.
     pub(crate) fn new(mapping: Arc<Mapping>, at: usize, bytes: usize) -> ArenaWorker {
         ArenaWorker { mapping, at, bytes }
     }
 
-    /// The bytes at a location that the host has [sent](Written::locate); `None` if it is none.
+    /// The bytes at a location that the host has [sent](Written::locate); `None` if it lies outside the arena.
     ///
     /// # Safety
-    /// The host must not write there as long as they are borrowed: it keeps the segment until it is told that the call is
-    /// answered.
+    /// The host must not write there while they are borrowed: it keeps the segment until it has seen the end of the reply.
     #[inline]
     pub unsafe fn bytes(&self, location: &[u8]) -> Option<&[u8]> {
         let word = u64::from_le_bytes(location.try_into().ok()?);
@@ -218,7 +216,7 @@ impl ArenaWorker {
         let first = self.mapping.place(self.at + start, length, 1);
         // SAFETY:
         // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
-        // - nobody writes there, by the caller's promise.
+        // - nothing writes there, by the caller's promise.
         Some(unsafe { std::slice::from_raw_parts(first.as_ptr(), length) })
     }
 }

@@ -1,4 +1,4 @@
-//! How long to stay awake before going to sleep.
+//! The time to stay awake before going to sleep.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -8,30 +8,28 @@ use nix::unistd::Pid;
 
 use super::sys::{monotonic_ns, sched_yield};
 
-/// What to spend on staying awake while waiting: a few checks, then a bounded time of giving way to others. Only then
-/// does one announce that one sleeps, and sleep.
+/// The effort of waiting awake: a few checks, then checks with `sched_yield` between them for a bounded time. A waiter that
+/// still has no news then announces itself and sleeps.
 ///
 /// Measured round trips between two processes on machines with two CPUs: both awake 0.1–0.3 µs, `sched_yield`
 /// 0.8 µs, futex 7 µs when both are on one CPU and 80 µs when a sleeping CPU must be woken. So most replies to
-/// small calls arrive while their reader is still awake, and cost neither side a system call that wakes.
-/// Spinning is kept short because with more runnable processes than CPUs it is a disaster: it burns the very
-/// time slice in which the peer would have answered (50 µs of it turned round trips of 10 µs into 115 µs). Even 30 checks
-/// take 1.4 µs, which is lost when both are on one CPU; with 3 a call is as fast when both are awake, and a quarter
-/// faster when one has to wake the other.
+/// small requests arrive while their reader is still awake, and cost neither side a system call that wakes.
+/// Spinning is kept short, since with more runnable processes than CPUs it uses up the time slice in which the peer would
+/// have answered (50 µs of it turned round trips of 10 µs into 115 µs). Even 30 checks take 1.4 µs, which is lost when both
+/// are on one CPU; with 3 a call is as fast when both are awake, and a quarter faster when one has to wake the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Backoff {
     /// Checks with nothing but a pause between them.
     pub spins: u32,
-    /// How long to go on checking with a `sched_yield` between checks.
+    /// Time of checks with a `sched_yield` between them.
     pub yield_for: Duration,
 }
 
 impl Backoff {
-    /// Goes to sleep at the first check that fails.
+    /// One check, then sleep.
     pub const NONE: Backoff = Backoff { spins: 0, yield_for: Duration::ZERO };
 
-    /// Checks until `ready` or until backoff is at an end. True if `ready` has been true, whereupon it is not called
-    /// again.
+    /// Checks until `ready`, or until the backoff ends. True if `ready` has been true; it is not called again after that.
     #[inline]
     pub fn wait(&self, mut ready: impl FnMut() -> bool) -> bool {
         if ready() {
@@ -46,7 +44,7 @@ impl Backoff {
         if self.yield_for.is_zero() {
             return false;
         }
-        // The clock is asked when the first time was in vain: mostly the peer shares our CPU, and then it was not.
+        // The clock is read only after the first yield: a peer that shares our CPU has mostly answered by then.
         let mut start = None;
         loop {
             sched_yield();
@@ -62,10 +60,10 @@ impl Backoff {
 }
 
 impl Default for Backoff {
-    /// 3 checks (none if there is but one CPU: the peer cannot run meanwhile), then 20 µs of giving way.
+    /// 3 checks (none on a machine with one CPU, where the peer cannot run meanwhile), then 20 µs of `sched_yield`.
     #[inline]
     fn default() -> Backoff {
-        // Asked once. Not `available_parallelism`, which also reads what the control groups allow, from files.
+        // Not `available_parallelism`, which also reads the files of control groups.
         static SPINS: LazyLock<u32> = LazyLock::new(|| match sched_getaffinity(Pid::from_raw(0)) {
             Ok(cpus) if (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true)).nth(1).is_none() => 0,
             _ => 3,

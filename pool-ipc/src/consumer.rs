@@ -23,12 +23,12 @@ pub struct Consumer {
     memory: Memory,
     /// Bytes of the memory, from its start, in which records may lie.
     extent: usize,
-    /// The peer's index.
+    /// The peer's index, in shared memory.
     tail_word: Shared<AtomicU64>,
-    /// Our index, where the peer reads it.
+    /// Our index, in shared memory, where the peer reads it.
     head_word: Shared<AtomicU64>,
     head: u64,
-    /// The last value of the peer's index that was found good.
+    /// The last value of the peer's index that passed the check.
     tail: u64,
     one_thread: OneThread,
 }
@@ -40,43 +40,42 @@ impl Consumer {
         Consumer { memory, extent, tail_word, head_word, head: 0, tail: 0, one_thread: PhantomData }
     }
 
-    /// Believes in no records beyond these bytes of the memory.
+    /// Limits the ring to the first `extent` bytes of its memory until it is extended.
     pub(super) fn growing(self, extent: usize) -> Consumer {
         Consumer { extent, ..self }
     }
 
-    /// So much of the memory may be used from now on.
+    /// Allows records in the first `extent` bytes of the memory from now on.
     pub(super) fn extend(&mut self, extent: usize) {
         self.extent = extent.min(self.capacity()).max(self.extent);
     }
 
-    /// Bytes of the ring in use, whether full or free: its capacity, unless it may still grow.
+    /// Bytes of the memory in which records may lie: the capacity, unless the ring may still grow.
     #[inline]
     pub fn extent(&self) -> usize {
         self.extent
     }
 
-    /// Whether more than half of the ring was in use when somebody last looked, and in one piece, so that growth gives room
-    /// at once.
+    /// True if more than half of the ring was in use at the last look, and in one piece, so that growth gives room at once.
     #[inline]
     pub fn is_crowded(&self) -> bool {
         is_crowded(self.head, self.tail, self.capacity(), self.extent)
     }
 
-    /// Bytes that the ring can hold, headers included.
+    /// Bytes that the ring can hold when it has grown to its end, headers included.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
-    /// Whether there is something to look at: a record, or the traces of a peer gone wrong. One plain load.
+    /// True if [`peek`](Consumer::peek) would return a record or an error. One plain load.
     #[inline]
     pub fn has_news(&self) -> bool {
         // Relaxed: `peek` loads again, with the fence.
         self.tail != self.head || self.tail_word.load(Ordering::Relaxed) != self.head
     }
 
-    /// The oldest record that has not been released, again and again until it is.
+    /// The oldest record that has not been released.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the peer's index or the record's length is impossible.
@@ -85,7 +84,7 @@ impl Consumer {
         self.look(self.head)
     }
 
-    /// The record behind `record`, which may not have been released yet.
+    /// The record behind `record`, which must not have been released.
     ///
     /// # Errors
     /// As for [`peek`](Consumer::peek).
@@ -98,7 +97,7 @@ impl Consumer {
         self.look(record.next)
     }
 
-    /// Appends the payload to `out`. The peer may be writing there at the same time: the bytes are whatever they are.
+    /// Appends the payload to `out`. The peer may be writing it at the same time, so the bytes are unchecked input.
     ///
     /// # Panics
     /// If `record` has been released or is not of this ring.
@@ -120,18 +119,18 @@ impl Consumer {
         self.copy_to(record, at, out);
     }
 
-    /// The payload's first bytes as two words as they lie in memory; what stands behind its end is arbitrary.
+    /// The payload's first 16 bytes as two words as they lie in memory; bytes behind its end are arbitrary.
     ///
     /// # Panics
     /// If `record` has been released or is not of this ring.
     #[inline]
     pub fn start(&self, record: &Record) -> [u64; 2] {
         self.own(record);
-        // A payload has room for a multiple of a header's bytes.
+        // A payload that is not empty has room for a multiple of 32 bytes.
         if record.len == 0 { [0; 2] } else { self.memory.payload_start(record.position) }
     }
 
-    /// As [`copy_range`](Consumer::copy_range), into memory that need not have been written before. All of `out` is.
+    /// As [`copy_range`](Consumer::copy_range), into memory that need not be initialized. All of `out` is written.
     ///
     /// # Panics
     /// As there.
@@ -150,8 +149,8 @@ impl Consumer {
     /// The payload, in place.
     ///
     /// # Safety
-    /// The producer must be trusted not to touch the bytes of a record that is not released: right for a worker, which
-    /// trusts its host; wrong for a host.
+    /// The producer must be trusted not to write the bytes of a record that is not released: a worker may trust its host so,
+    /// but not the other way round.
     ///
     /// # Panics
     /// If `record` has been released or is not of this ring.
@@ -173,8 +172,8 @@ impl Consumer {
         word.load(Ordering::Relaxed)
     }
 
-    /// Gives the bytes of `record`, and of all records before it, back to the producer. Does nothing if they have been
-    /// given back already.
+    /// Gives the bytes of `record`, and of all records before it, back to the producer. Does nothing if they have been given
+    /// back before.
     #[inline]
     pub fn release(&mut self, record: &Record) {
         if record.next <= self.head {
@@ -182,10 +181,12 @@ impl Consumer {
         }
         assert!(record.next <= self.tail, "a record of another ring");
         self.head = record.next;
-        self.head_word.store(self.head, publish_order()); // SYNC HEAD
+        // SYNC HEAD, with `Producer::refresh`: reads of the bytes end before. Loom model: records_arrive_whole.
+        self.head_word.store(self.head, publish_order());
     }
 
-    /// Copies the dead producer's draft that ended at `unpublished_end`, if it can have ended there.
+    /// Appends the payload that the producer had written and not published up to `unpublished_end`. False if it cannot have
+    /// ended there.
     pub(super) fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
         if self.refresh().is_err() {
             return false;
@@ -193,7 +194,7 @@ impl Consumer {
         #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]
         let used = (self.tail - self.head) as usize;
         let block = (self.memory.capacity() - used).min(self.extent.saturating_sub(self.memory.offset(self.tail)));
-        // Of a draft that was published since, the end is not after `tail`: that makes a number larger than any ring.
+        // If the record has been published since, its end is not after `tail`: the difference is larger than any ring.
         let bytes = unpublished_end.wrapping_sub(unpublished_end_of(self.tail, 0)) as usize;
         let fits = block.checked_sub(HEADER_BYTES).is_some_and(|room| bytes <= room);
         if fits {
@@ -221,7 +222,7 @@ impl Consumer {
                 position = self.skip(position)?;
                 continue;
             }
-            // Neither past what is published nor past what may be used. Both are multiples of a header's size.
+            // A payload ends neither past the tail nor past the extent. Both are multiples of a header's size.
             let most = (self.tail - position - HEADER_BYTES as u64).min(room as u64);
             if u64::from(len) > most {
                 return Err(corrupt("len", u64::from(len), most));
@@ -231,8 +232,8 @@ impl Consumer {
         }
     }
 
-    /// Where the ring's start is to which the pad at `position` leads. One at the start is none: else a producer could pad
-    /// for ever.
+    /// The position of the ring's start, to which the pad at `position` leads. A pad at offset 0 is corrupt: accepting it
+    /// would loop for ever.
     #[cold]
     fn skip(&mut self, position: u64) -> Result<u64, Error> {
         let start = position + self.memory.to_end(position) as u64;
@@ -241,16 +242,19 @@ impl Consumer {
         }
         if position == self.head {
             self.head = start;
-            self.head_word.store(self.head, publish_order()); // SYNC HEAD
+            // SYNC HEAD, as in `release`. Loom model: records_arrive_whole_behind_a_pad.
+            self.head_word.store(self.head, publish_order());
         }
         Ok(start)
     }
 
-    /// Takes note of what the peer has published.
+    /// Reads the peer's index and checks it.
     #[inline]
     fn refresh(&mut self) -> Result<(), Error> {
         let tail = self.tail_word.load(Ordering::Relaxed);
-        fence(Ordering::Acquire); // SYNC TAIL
+        // SYNC TAIL, with `Producer::publish`: records up to here are whole. A fence, since read-only memory allows only
+        // Relaxed loads. Loom model: records_arrive_whole.
+        fence(Ordering::Acquire);
         let most = self.head + self.memory.capacity() as u64;
         if tail < self.tail || tail > most || !tail.is_multiple_of(HEADER_BYTES as u64) {
             return Err(corrupt("tail", tail, most));
@@ -259,7 +263,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// Only records that are in the ring may be read: the bytes of others are the producer's again.
+    /// Panics unless `record` is in the ring: the bytes of any other belong to the producer.
     #[inline]
     fn own(&self, record: &Record) {
         assert!(

@@ -1,26 +1,27 @@
-//! Copies that the C library makes slowly.
+//! `memcpy` without its slow case.
 //!
-//! It has those of more than some KiB made by the processor's own instruction, `rep movsb`. If the destination lies less
-//! than 32 bytes behind the source, whole pages aside, that takes AMD's Zen 3 some fifteen times as long as vector moves: 2
-//! GB/s instead of 30 to 40 (measured, with glibc 2.36). Memory from one allocator often lies like that. See Luna Nova,
-//! "Ryzen slow short rep mov", 2023.
+//! The C library copies more than some KiB with the processor's own instruction, `rep movsb`. On AMD's Zen 3 that
+//! instruction runs at 2 GB/s instead of 30 to 40 (measured with glibc 2.36) if the destination lies up to 31 bytes behind
+//! the source in its page, as memory from one allocator often does. Copies of at most [`PIECE_BYTES`] use vector moves. See
+//! Luna Nova, "Ryzen slow short rep mov", 2023.
 
-/// From here on `rep movsb` may be used; and pieces for which it is not.
-const LONG: usize = 2 << 10;
-const PIECE: usize = 1 << 10;
+/// From this length on the C library may use `rep movsb`.
+const REP_MOVSB_BYTES: usize = 2 << 10;
+/// Length of a piece for which it uses vector moves.
+const PIECE_BYTES: usize = 1 << 10;
 
-/// Addresses that are a multiple of this apart are one to what decides the matter in the processor, and those less than
-/// `NEAR` behind are what is slow.
-const PAGE: usize = 4 << 10;
-const NEAR: usize = 32;
+/// The processor compares addresses modulo this, which is a page on x86 whatever the system's pages are.
+const ALIAS_BYTES: usize = 4 << 10;
+/// Distances from 1 to below this are slow.
+const NEAR_BYTES: usize = 32;
 
-/// Copies all of `from`.
+/// Copies all of `from` into `to`.
 ///
 /// # Panics
-/// If the lengths are not the same.
+/// If the lengths differ.
 #[inline]
 pub fn copy(to: &mut [u8], from: &[u8]) {
-    if from.len() < LONG {
+    if from.len() < REP_MOVSB_BYTES {
         return to.copy_from_slice(from);
     }
     assert_eq!(to.len(), from.len());
@@ -30,7 +31,7 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
     }
 }
 
-/// Appends all of `from`.
+/// Appends all of `from` to `to`.
 #[inline]
 pub fn append(to: &mut Vec<u8>, from: &[u8]) {
     to.reserve(from.len());
@@ -38,9 +39,9 @@ pub fn append(to: &mut Vec<u8>, from: &[u8]) {
     from.chunks(bytes).for_each(|piece| to.extend_from_slice(piece));
 }
 
-/// Bytes of the pieces in which this is best copied to there.
+/// Length of the pieces in which `from` is copied to `to` fastest.
 fn piece(to: *const u8, from: &[u8]) -> usize {
-    let behind = to.addr().wrapping_sub(from.as_ptr().addr()) % PAGE;
-    let is_slow = from.len() >= LONG && (1..NEAR).contains(&behind);
-    if is_slow { PIECE } else { from.len().max(1) }
+    let behind = to.addr().wrapping_sub(from.as_ptr().addr()) % ALIAS_BYTES;
+    let is_slow = from.len() >= REP_MOVSB_BYTES && (1..NEAR_BYTES).contains(&behind);
+    if is_slow { PIECE_BYTES } else { from.len().max(1) }
 }

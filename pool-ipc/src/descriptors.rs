@@ -1,25 +1,25 @@
-//! The descriptors of shared memory, on their way to a worker.
+//! The file descriptors by which a worker opens shared memory.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The two objects of memory that a lane or a hub consists of, by their descriptors (close-on-exec).
+/// Descriptors of the two memory objects of a lane or a hub (close-on-exec).
 ///
-/// Nobody needs them any more when the memory has been opened.
+/// They can be closed once the worker has opened the memory.
 #[derive(Debug)]
 pub struct Descriptors {
-    /// What the host alone can write: sealed against everybody who has no writable mapping yet.
+    /// The object that only the host writes, sealed against any further writable mapping.
     pub host: OwnedFd,
-    /// What a worker writes, or, of a hub, all workers.
+    /// The object that the worker writes; in a hub, all workers write it.
     pub worker: OwnedFd,
 }
 
 impl Descriptors {
-    /// For sending them to another process.
+    /// Both descriptors, to be sent to another process.
     pub fn as_fds(&self) -> [BorrowedFd<'_>; 2] {
         [self.host.as_fd(), self.worker.as_fd()]
     }
 
-    /// Takes what was sent in the order of [`as_fds`](Descriptors::as_fds); `None` if something is missing.
+    /// Takes two descriptors in the order of [`as_fds`](Descriptors::as_fds); `None` if one is missing.
     pub fn from_fds(mut fds: impl Iterator<Item = OwnedFd>) -> Option<Descriptors> {
         Some(Descriptors { host: fds.next()?, worker: fds.next()? })
     }

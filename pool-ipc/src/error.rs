@@ -1,8 +1,8 @@
-//! What can go wrong between two processes.
+//! The errors of shared memory.
 
 use std::{fmt, io};
 
-/// Why a lane or hub could not be made or opened, or that the peer has written what an honest peer never writes.
+/// A lane or hub could not be made or opened, or the peer has written a value that no honest peer writes.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -10,10 +10,10 @@ pub enum Error {
     System {
         /// The system call that failed.
         call: &'static str,
-        /// What it said.
+        /// The error that it returned.
         source: io::Error,
     },
-    /// The memory would be larger than `RLIMIT_FSIZE` allows, which the kernel would answer with SIGXFSZ.
+    /// The memory would exceed `RLIMIT_FSIZE`. The kernel would kill the process for that (SIGXFSZ), so it is not tried.
     FileLimit {
         /// Bytes that the memory takes.
         needed: u64,
@@ -32,7 +32,7 @@ pub enum Error {
         /// Bytes asked for.
         bytes: u64,
     },
-    /// A ring must be a power of two of bytes, within [`RING_BYTES_MIN`](crate::RING_BYTES_MIN) and
+    /// The size of a ring is not a power of two from [`RING_BYTES_MIN`](crate::RING_BYTES_MIN) to
     /// [`RING_BYTES_MAX`](crate::RING_BYTES_MAX).
     RingSize {
         /// Bytes asked for or found.
@@ -59,15 +59,15 @@ pub enum Error {
         /// Bytes that the rings take.
         expected: u64,
     },
-    /// The memory could still shrink under its readers, which would kill them with SIGBUS, or be written by those who may
-    /// only read it.
+    /// A seal is missing: the memory could shrink under its readers, which kills them (SIGBUS), or be written by processes
+    /// that may only read it.
     Seals {
         /// The seals found, as in `fcntl(F_GET_SEALS)`.
         found: i32,
         /// The seals that must be there.
         expected: i32,
     },
-    /// The worker's end has been opened before; a ring has one producer and one consumer.
+    /// The worker's end has been opened before. A ring has one producer and one consumer.
     AlreadyOpen,
     /// The peer has written a value that no honest peer writes. The lane is of no further use.
     Corrupt {
@@ -75,7 +75,7 @@ pub enum Error {
         word: &'static str,
         /// Its value.
         found: u64,
-        /// The value that it must not pass, or must not fall short of.
+        /// The largest value allowed there; of an index that went back, the last good one.
         bound: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! What all workers of a pool share with their host, whatever the number of lanes: two bells to wake it by, and an
+//! The memory that all workers of a pool share with their host: two bells by which they wake it, and an
 //! [arena](super::arena).
 
 use std::os::fd::AsFd;
@@ -17,9 +17,9 @@ use super::shared::Shared;
 /// A thread of the host that workers may have to wake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sleeper {
-    /// The one that waits for replies of its own and, while it does, handles everybody's: the leader.
+    /// The leader: a thread that waits for replies of its own and handles all others' meanwhile.
     Caller,
-    /// The one that handles replies while there is no leader.
+    /// The thread that handles replies while there is no leader.
     Router,
 }
 
@@ -43,12 +43,12 @@ struct Bells {
     bells: Shared<HubBellPage>,
 }
 
-/// Where the arena begins in what the host alone writes.
+/// Offset of the arena in the memory that only the host writes.
 const ARENA_AT: usize = WORDS_BYTES;
 
 impl Hub {
-    /// Makes a hub with an arena of so many segments, and the descriptors by which workers open it. The arena takes
-    /// memory as it is used.
+    /// Makes a hub whose arena has `segments` segments, and the descriptors by which workers open it. A segment takes memory
+    /// when it is first used.
     ///
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
@@ -62,22 +62,22 @@ impl Hub {
         Ok((Hub { bells, arena }, Descriptors { host, worker }))
     }
 
-    /// Memory for bytes that calls point to.
+    /// The memory for arguments to which requests point.
     pub fn arena(&self) -> &Arena {
         &self.arena
     }
 
-    /// Says whether there is a leader, so whom workers are to wake.
+    /// Tells workers whether there is a leader, which they then wake instead of the router.
     ///
-    /// Whoever stops leading must look for replies once more *after* this, or ring the router: a worker that published
-    /// just before saw the leader, and saw it awake.
+    /// A thread that stops leading must look for replies once more *after* this, or notify the router: a worker that
+    /// published just before saw a leader that was awake, and woke nobody.
     #[inline]
     pub fn set_led(&self, led: bool) {
         self.bells.switchboard().set_led(led);
     }
 
-    /// Sleeps until `ready`, which must look at shared memory or at what is changed before [`Hub::notify`], or until the
-    /// deadline. True if `ready` has been true.
+    /// Sleeps until `ready` or the deadline; true if `ready` has been true. `ready` must look at shared memory, or at state
+    /// that is changed before [`Hub::notify`].
     ///
     /// At most one thread may wait as each sleeper at a time.
     #[inline]
@@ -85,8 +85,8 @@ impl Hub {
         self.doorbell(who).wait(ready, deadline)
     }
 
-    /// Wakes this sleeper if it has announced itself: for deaths, submissions and the like, after they are noted
-    /// where its `ready` looks. True if that took a system call.
+    /// Wakes this sleeper if it sleeps: for a death, a submission or the like, after the state is changed at which its
+    /// `ready` looks. True if that took a system call.
     #[inline]
     pub fn notify(&self, who: Sleeper) -> bool {
         self.doorbell(who).notify()
@@ -133,20 +133,21 @@ impl HubWorker {
         Ok(HubWorker { bells, arena: ArenaWorker::new(theirs, ARENA_AT, arena_bytes) })
     }
 
-    /// Memory that calls may point to.
+    /// The memory to which requests may point.
     #[inline]
     pub fn arena(&self) -> &ArenaWorker {
         &self.arena
     }
 
-    /// After a reply is published, or calls are released for whose room the host may wait: wakes the leader, or the
-    /// router if there is none, if it has announced that it sleeps. True if that took a system call.
+    /// Wakes the leader, or the router if there is none, if it sleeps. Call this after publishing a reply, and after
+    /// releasing requests for whose room the host may wait. True if that took a system call.
     #[inline]
     pub fn notify(&self) -> bool {
         self.bells.switchboard().notify()
     }
 
-    /// As [`notify`](HubWorker::notify), but lets the router sleep: false if it is the router's turn, which is still to be rung.
+    /// As [`notify`](HubWorker::notify), but does not wake the router. False if there is no leader: the router must still be
+    /// notified.
     #[inline]
     pub fn notify_leader(&self) -> bool {
         self.bells.switchboard().notify_caller()

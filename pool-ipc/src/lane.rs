@@ -1,4 +1,4 @@
-//! The two ends of a lane: a ring of calls to the worker, a ring of replies to the host.
+//! The two ends of a lane: a ring of requests to the worker, and a ring of replies to the host.
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -15,35 +15,35 @@ use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
 use super::shared::Shared;
 use super::sync::Ordering;
 
-/// The end of a lane that makes it, sends calls and outlives the other.
+/// The host's end of a lane: it makes the lane and sends requests.
 #[derive(Debug)]
 pub struct HostEnd {
-    /// Calls, to the worker.
+    /// Requests to the worker.
     pub requests: Producer,
-    /// Replies, from the worker.
+    /// Replies from the worker.
     pub replies: Consumer,
     ours: Shared<RequestPage>,
     theirs: Shared<ReplyPage>,
     request_memory: Arc<Mapping>,
     reply_memory: Arc<Mapping>,
-    /// The kernel has given all the memory that a ring has asked for.
+    /// The kernel has had memory for each growth so far.
     may_grow: bool,
 }
 
-/// The end of a lane that carries calls out.
+/// The worker's end of a lane: it carries out requests.
 #[derive(Debug)]
 pub struct WorkerEnd {
-    /// Calls, from the host.
+    /// Requests from the host.
     pub requests: Consumer,
-    /// Replies, to the host.
+    /// Replies to the host.
     pub replies: Producer,
-    /// What the host finds after a death.
+    /// The progress and last words, which the host reads after a death.
     pub progress: ProgressWriter,
-    /// What the worker sleeps by.
+    /// The bell by which the host wakes the worker.
     pub bell: WorkerBell,
 }
 
-/// The worker's side of its doorbell: apart from the rings, so that a worker can wait for room while it holds a call.
+/// The worker's side of its doorbell. It is separate from the rings, so a worker can wait for room while it holds a request.
 #[derive(Debug)]
 pub struct WorkerBell {
     ours: Shared<ReplyPage>,
@@ -60,11 +60,11 @@ impl HostEnd {
         Self::create_growing(request_bytes, reply_bytes, usize::MAX)
     }
 
-    /// As [`create`](HostEnd::create), with rings that have memory for `first` bytes each, a power of two, until they are
-    /// told to [grow](HostEnd::grow_requests).
+    /// As [`create`](HostEnd::create), but each ring begins with memory for `first` bytes, a power of two, and
+    /// [grows](HostEnd::grow_requests) later.
     ///
     /// # Errors
-    /// As for [`create`](HostEnd::create); `first` must be a size for a ring, too.
+    /// Those of [`create`](HostEnd::create); `first` must be a size for a ring, too.
     pub fn create_growing(
         request_bytes: usize,
         reply_bytes: usize,
@@ -108,8 +108,8 @@ impl HostEnd {
         Ok((host, Descriptors { host: host_fd, worker: worker_fd }))
     }
 
-    /// Doubles what may be used of the ring of calls. False, and nothing is changed, if that is all of it, or there was no
-    /// memory for more, now or when a ring of this lane was to grow before: the kernel is not asked again.
+    /// Doubles the extent of the request ring. False, and nothing is changed, if it has grown to its end, or if there is no
+    /// memory for more, now or at an earlier growth in this lane: the kernel is not asked again.
     #[cold]
     pub fn grow_requests(&mut self) -> bool {
         let (extent, capacity) = (self.requests.extent(), self.requests.capacity());
@@ -120,7 +120,7 @@ impl HostEnd {
         grows
     }
 
-    /// As [`grow_requests`](HostEnd::grow_requests), of the ring of replies.
+    /// As [`grow_requests`](HostEnd::grow_requests), for the reply ring.
     #[cold]
     pub fn grow_replies(&mut self) -> bool {
         let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
@@ -132,49 +132,49 @@ impl HostEnd {
         grows
     }
 
-    /// Wakes the worker if it has announced that it sleeps: call this after sending calls, and after releasing
-    /// replies, for which a worker with a full ring waits. True if that took a system call; once is enough for each time
-    /// that it sleeps.
+    /// Wakes the worker if it sleeps: call this after sending requests, and after releasing replies, for which a worker with a
+    /// full ring waits. True if that took a system call, which happens once for each time that it sleeps.
     ///
-    /// Called before a call is sent, too, it has the worker wake up meanwhile: it looks for the call for some
+    /// If this is also called before a request is sent, the worker wakes up meanwhile: it looks for the request for some
     /// microseconds before it sleeps again.
     #[inline]
     pub fn wake_worker(&self) -> bool {
         Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.notify_once()
     }
 
-    /// How far the worker says that it is. Unchecked values.
+    /// The worker's progress: unchecked values.
     #[inline]
     pub fn progress(&self) -> Progress {
         self.theirs.marks.read()
     }
 
-    /// The item that the worker runs, and when it began; `None` if it runs none, or too many to be caught at one.
-    /// Unchecked values.
+    /// The item that the worker runs, and the time at which it began: unchecked values. `None` if it runs none, or if the items
+    /// pass too fast to be read.
     pub fn running(&self) -> Option<Progress> {
         self.theirs.marks.running()
     }
 
-    /// After the worker's death: appends what it had built of a record that it did not publish, up to `unpublished_end`,
-    /// that is [`Progress::unpublished_end`]. False, and nothing is appended, if that draft has been published or cannot be.
+    /// After the worker's death: appends the payload of the record that it had not published, up to
+    /// [`Progress::unpublished_end`]. False, and nothing is appended, if that record has been published since, or if the place
+    /// is impossible.
     ///
-    /// Take all replies first: what precedes `unpublished_end` in published records is not appended.
+    /// Take all replies first: bytes before `unpublished_end` in published records are not appended.
     pub fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
         self.replies.salvage(unpublished_end, out)
     }
 
-    /// What the worker has left in [`ProgressWriter::write_last_words`]: at most [`LAST_WORDS_BYTES_MAX`](crate::LAST_WORDS_BYTES_MAX) bytes,
-    /// unchecked.
+    /// The text that the worker has left with [`ProgressWriter::write_last_words`]: at most
+    /// [`LAST_WORDS_BYTES_MAX`](crate::LAST_WORDS_BYTES_MAX) bytes, unchecked.
     pub fn last_words(&self) -> Vec<u8> {
         self.theirs.last_words.read()
     }
 }
 
 impl WorkerEnd {
-    /// Opens the worker's end, which can be done once in a lane's life. The descriptors are of no use afterwards.
+    /// Opens the worker's end, which can be done once for each lane. The descriptors are not needed afterwards.
     ///
     /// # Errors
-    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if that is not a
+    /// [`Error::Seals`], [`Error::Size`], [`Error::Magic`], [`Error::Version`] and [`Error::RingSize`] if the memory is not a
     /// lane of this version, [`Error::AlreadyOpen`], and [`Error::System`] from `fcntl`, `fstat` and `mmap`.
     pub fn open(memory: &Descriptors) -> Result<WorkerEnd, Error> {
         let request_memory = region::open(memory.host.as_fd(), WORDS_BYTES, HOST_SEALS, Access::ReadOnly)?;
@@ -241,15 +241,15 @@ impl WorkerEnd {
 }
 
 impl WorkerBell {
-    /// Waits until there is a call to look at, in the ring of calls of the same lane.
+    /// Waits until there is a request in the request ring of the same lane.
     ///
-    /// The end of the host is not seen from here: a worker must see to it that it dies with its host.
+    /// This does not notice the host's death: a worker must arrange to die with its host.
     pub fn wait_request(&mut self, requests: &Consumer, backoff: Backoff) {
         self.wait(backoff, || requests.has_news());
     }
 
-    /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, when the
-    /// ring's end is nearer than that, until all up to the end is free. A header fits afterwards in any case.
+    /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, if the ring's end is
+    /// nearer than that, until all bytes up to the end are free. A header fits afterwards in any case.
     ///
     /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
     pub fn wait_room(&mut self, replies: &mut Producer, want: usize, backoff: Backoff) {
@@ -261,13 +261,13 @@ impl WorkerBell {
         let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
         let mut is_over = backoff.wait(&mut ready);
         while !is_over {
-            // Whoever rings may be about to have news.
-            is_over = bell.doze(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
+            // A host that notifies early is about to have news.
+            is_over = bell.sleep_once(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
         }
     }
 }
 
-/// Takes memory for as much again as the ring in this memory has; false if there is none to take.
+/// Takes memory for another `extent` bytes of the ring in this memory; false if there is none.
 fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, access: Access) -> bool {
     if extent == capacity {
         return false;
@@ -276,7 +276,7 @@ fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, a
     *may_grow
 }
 
-/// Says what the memory is.
+/// Writes the label of new memory.
 pub(super) fn label(label: &Label, magic: u64, request_bytes: usize, reply_bytes: usize) {
     label.request_bytes.store(request_bytes as u64, Ordering::Relaxed);
     label.reply_bytes.store(reply_bytes as u64, Ordering::Relaxed);
@@ -284,7 +284,7 @@ pub(super) fn label(label: &Label, magic: u64, request_bytes: usize, reply_bytes
     label.magic.store(magic, Ordering::Release);
 }
 
-/// Checks that memory is what it should be and of our version.
+/// Checks that memory has this label and our version.
 pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     let found = label.magic.load(Ordering::Relaxed);
     if found != magic {
@@ -297,7 +297,7 @@ pub(super) fn check_label(label: &Label, magic: u64) -> Result<(), Error> {
     Ok(())
 }
 
-/// The sizes of a lane's rings, and what may be used of the second.
+/// The sizes of both rings of a lane, and the extent of the reply ring.
 fn read_label(page: &RequestPage) -> Result<(usize, usize, usize), Error> {
     let label = &page.label.0;
     check_label(label, LANE_MAGIC)?;
@@ -310,7 +310,7 @@ fn read_label(page: &RequestPage) -> Result<(usize, usize, usize), Error> {
     Ok((request_bytes, reply_bytes, reply_first))
 }
 
-/// Checks that memory holds its words and a ring of so many bytes, and nothing else.
+/// Checks that memory has the size of its words and a ring of `ring_bytes` bytes.
 fn check_bytes(memory: &Mapping, ring_bytes: usize) -> Result<(), Error> {
     let (found, expected) = (memory.bytes() as u64, (WORDS_BYTES + ring_bytes) as u64);
     if found == expected { Ok(()) } else { Err(Error::Size { found, expected }) }

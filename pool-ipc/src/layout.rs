@@ -1,42 +1,42 @@
-//! What lies where in shared memory.
+//! The layout of shared memory.
 //!
-//! The kernel protects memory by the object and not by the page: whoever has mapped a part of an object read-only can
-//! make it writable, if its descriptor may be written to. So what the host alone writes and what workers may write are two
-//! objects (memfds), and the first is sealed against all writing but by the mapping that the host has already
-//! (F_SEAL_FUTURE_WRITE in fcntl(2)). A lane:
+//! The kernel protects memory by the object and not by the page: a process that has mapped a part of an object read-only can
+//! make the mapping writable if it may write to the descriptor. So the memory that only the host writes and the memory that
+//! workers write are two objects (memfds). The first is sealed against all writing but through the mapping that the host made
+//! before (F_SEAL_FUTURE_WRITE in fcntl(2)). A lane:
 //!
 //! ```text
-//! | call words 4096 | call ring |      host writes, worker reads
-//! | reply words 4096 | reply ring |    worker writes, host reads
+//! | request words 4096 | request ring |   host writes, worker reads
+//! | reply words 4096   | reply ring   |   worker writes, host reads
 //! ```
 //!
-//! Rings may begin with a part of their bytes: memory for the rest is taken when they grow, by the mappings that there
-//! are. A hub:
+//! Rings may begin with a part of their bytes, and take memory for the rest when they grow. A hub:
 //!
 //! ```text
 //! | host words 4096 | arena |          host writes, workers read
 //! | bell words 4096 |                  all write
 //! ```
 //!
-//! An object is mapped as a whole, so nothing here depends on the size of the machine's pages.
+//! An object is mapped as a whole, so nothing here depends on the size of the machine's pages. Memory for a part of it is
+//! taken by the page, so of larger pages a ring may take more than its extent.
 //!
 //! | word | writer | reader | ordering | if the worker dies here |
 //! |---|---|---|---|---|
-//! | [`RequestPage`] `magic`…`reply_bytes` | host, before the descriptors leave its hands | worker, at opening | Relaxed: the descriptors' way to the worker orders them | nothing: the host never reads them |
+//! | [`RequestPage`] `magic`…`reply_bytes` | host, before it sends the descriptors | worker, at opening | Relaxed: sending the descriptors orders them | nothing: the host never reads them |
 //! | `RequestPage::tail` | host, per record | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `RequestPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `RequestPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
-//! | `RequestPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is there before | nothing |
-//! | [`ReplyPage`] `tail` | worker, per record | host | Release / Relaxed + Acquire fence | what is published is whole, the rest is a draft |
-//! | `ReplyPage::head` of the call ring | worker, per release | host | Release / Relaxed + Acquire fence | the record counts as not released |
-//! | `ReplyPage::asleep` | worker | host | Relaxed, before / after a SeqCst fence | the host wakes nobody, for the price of the call |
+//! | `RequestPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is taken before | nothing |
+//! | [`ReplyPage`] `tail` | worker, per record | host | Release / Relaxed + Acquire fence | published records are whole, bytes behind them are unpublished |
+//! | `ReplyPage::head` of the request ring | worker, per release | host | Release / Relaxed + Acquire fence | the record counts as not released |
+//! | `ReplyPage::asleep` | worker | host | Relaxed, before / after a SeqCst fence | the host makes a system call in vain |
 //! | `ReplyPage::marks` | worker, per item | host, at deaths and deadlines | see progress.rs | they name the item that was lost |
 //! | `ReplyPage::opened` | worker, once | worker | AcqRel | the lane cannot be opened again; nor is it ever |
-//! | `ReplyPage::note` | worker, when dying | host, after the death | Release / Relaxed + Acquire fence | no note, or the whole of it |
-//! | `Wire::limit` in the call ring | host | worker | Relaxed, with SeqCst fences | nothing |
+//! | `ReplyPage::last_words` | worker, when dying | host, after the death | Release / Relaxed + Acquire fence | no text, or the whole of it |
+//! | `Wire::limit` in the request ring | host | worker | Relaxed, with SeqCst fences | nothing |
 //! | [`HubHostPage`] `led`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
-//! | the arena | host, whoever has a segment | workers, for the length of a call | the rings': a call is sent after, the segment free after its last reply | the segment is kept until the death is known |
-//! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: late, until the host rings at the death |
+//! | the arena | host, the owner of a segment | workers, while a request runs | that of the rings: the request is sent after writing, and the segment is free after the last reply | the segment is kept until the death is known |
+//! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: the host wakes late, when it notifies itself of the death |
 //!
 //! Words of different writers are in different objects; words written at different rates are on different lines of 128
 //! bytes (two cache lines, since the hardware fetches them in pairs).
@@ -45,12 +45,13 @@
 
 use std::mem::{align_of, offset_of, size_of};
 
+use super::futex::Futex;
 use super::last_words::{LAST_WORDS_BYTES_MAX, LastWords};
 use super::progress::Marks;
 use super::record::{HEADER_BYTES, Wire};
-use super::sync::{AtomicU32, AtomicU64, Futex};
+use super::sync::{AtomicU32, AtomicU64};
 
-/// Bytes at the start of each object: its shared words, then room to a multiple of the usual page.
+/// Size of the shared words at the start of each object, with room for more of them.
 pub(crate) const WORDS_BYTES: usize = 4096;
 
 /// The smallest ring.
@@ -63,12 +64,12 @@ pub(crate) const LANE_MAGIC: u64 = u64::from_le_bytes(*b"poollane");
 pub(crate) const HUB_MAGIC: u64 = u64::from_le_bytes(*b"poolhub\0");
 pub(crate) const VERSION: u32 = 3;
 
-/// A word, or a few that are written together, with a line of its own.
+/// A word, or a few that are written together, on cache lines of their own.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// What memory is: the first words of a lane or hub.
+/// The first words of a lane or hub, which say what the memory is.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Label {
@@ -84,13 +85,13 @@ pub(crate) struct Label {
 #[repr(C)]
 pub(crate) struct RequestPage {
     pub(crate) label: Line<Label>,
-    /// Of the call ring.
+    /// Tail of the request ring.
     pub(crate) tail: Line<AtomicU64>,
-    /// Of the reply ring.
+    /// Head of the reply ring.
     pub(crate) head: Line<AtomicU64>,
-    /// Rung when the worker sleeps.
+    /// Wakes the worker.
     pub(crate) bell: Line<Futex>,
-    /// Bytes of the reply ring that may be used.
+    /// Extent of the reply ring in bytes.
     pub(crate) reply_extent: Line<AtomicU64>,
 }
 
@@ -98,9 +99,9 @@ pub(crate) struct RequestPage {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct ReplyPage {
-    /// Of the reply ring; the host polls it, so nothing that is written more often may be near.
+    /// Tail of the reply ring. The host polls it, so no word that is written more often may be near.
     pub(crate) tail: Line<AtomicU64>,
-    /// Of the call ring.
+    /// Head of the request ring.
     pub(crate) head: Line<AtomicU64>,
     pub(crate) asleep: Line<AtomicU32>,
     pub(crate) marks: Marks,
@@ -116,7 +117,7 @@ pub(crate) struct HubHostPage {
     pub(crate) posts: Line<Posts>,
 }
 
-/// Who of the host is where.
+/// The state of the host's threads that workers may have to wake.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Posts {
@@ -125,7 +126,7 @@ pub(crate) struct Posts {
     pub(crate) router_asleep: AtomicU32,
 }
 
-/// The words of a hub that everybody writes.
+/// The words of a hub that all processes write.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct HubBellPage {
@@ -133,7 +134,7 @@ pub(crate) struct HubBellPage {
     pub(crate) router: Line<Futex>,
 }
 
-/// Whether a ring may have this size.
+/// True if a ring may have this size.
 pub(crate) const fn ring_fits(bytes: u64) -> bool {
     bytes >= RING_BYTES_MIN as u64 && bytes <= RING_BYTES_MAX as u64 && bytes.is_power_of_two()
 }
@@ -141,8 +142,8 @@ pub(crate) const fn ring_fits(bytes: u64) -> bool {
 /// Types that may be found in memory that another process writes.
 ///
 /// # Safety
-/// The type must consist of atomics: every bit pattern is a value, bytes of zero too, and it may change at any time.
-/// It holds no address, needs no destructor and fits into [`WORDS_BYTES`].
+/// The type must consist of atomics: every bit pattern is a value, zero bytes, too, and it may change at any time. It holds no
+/// address, needs no destructor and fits into [`WORDS_BYTES`].
 pub(crate) unsafe trait Plain: Sized {}
 
 // SAFETY: atomics all the way down; the sizes are asserted below.

@@ -2,21 +2,20 @@
 //!
 //! The crate knows no task, no job, no fork and no serde. It knows two roles:
 //!
-//! * the **host**, which makes the memory and is trusted by the worker;
-//! * the **worker**, which is not trusted by the host: it may die at any instruction, and it may scribble over
-//!   every byte that it can write.
+//! * the **host** creates the memory, and the worker trusts it;
+//! * the **worker** is not trusted by the host: it may die at any instruction, and it may overwrite every byte that it can
+//!   write.
 //!
 //! A *lane* is two rings of bytes, one in each direction, each in a sealed memfd of its own. [`HostEnd`] and [`WorkerEnd`]
-//! are its two ends. Every shared word can be written by the one process that writes it and only be read by the
-//! other, whatever a worker tries, so it can damage only what it says itself, and the host checks all of that: the outcome of any
-//! scribbling is a wrong payload, a late answer or an [`Error::Corrupt`], never undefined behaviour, a panic or an
-//! endless loop.
+//! are its two ends. Each shared word has one process that writes it, and the kernel lets the other only read it. So a
+//! worker can damage only what it says itself, and the host checks all of that: a worker that overwrites its memory causes
+//! a wrong payload, a late answer or an [`Error::Corrupt`], but never undefined behaviour, a panic or an endless loop.
 //!
 //! ```
 //! use pool_ipc::{Header, HostEnd, Backoff, WorkerEnd};
 //!
 //! let (mut host, memory) = HostEnd::create(1 << 16, 1 << 16)?;
-//! let mut worker = WorkerEnd::open(&memory)?;          // in truth: in the other process
+//! let mut worker = WorkerEnd::open(&memory)?;          // the other process does this
 //!
 //! let sent = host.requests.send(&Header { kind: 7, ..Header::default() }, b"ping", 0);
 //! assert!(sent.done);
@@ -31,34 +30,35 @@
 //! # Ok::<(), pool_ipc::Error>(())
 //! ```
 //!
-//! The crate does not restart, time out, encode or route anything, and it never repairs a lane: when a worker is
-//! dead its host drains what was completely published and drops the memory.
+//! The crate does not restart, time out, encode or route anything, and it never repairs a lane: when a worker is dead, its
+//! host takes the records that were published and drops the memory.
 
 #![deny(unsafe_code)]
 
-// What two processes share.
+// The layout of the memory that two processes share.
 mod last_words;
 mod layout;
 mod progress;
 mod record;
 
-// How they speak through it.
+// The protocols that run in it.
 mod backoff;
 mod consumer;
 mod doorbell;
 mod producer;
 mod ring;
 
-// The things made of it.
+// The objects that the host and the workers hold.
 mod arena;
 mod array;
 mod hub;
 mod lane;
 
-// What it stands on.
+// Memory, system calls and errors underneath.
 mod copy;
 mod descriptors;
 mod error;
+mod futex;
 mod memory;
 mod region;
 mod shared;

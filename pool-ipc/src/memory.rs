@@ -1,8 +1,7 @@
-//! The bytes of a ring, wherever they live.
+//! The bytes of a ring.
 //!
-//! This is the one place where a position in a ring becomes an address. Positions count bytes since the ring was made
-//! and only grow; `offset` folds them into the memory, so any number whatever names a slot that exists, and no later
-//! check can be forgotten.
+//! Only this file turns a position in a ring into an address. Positions count bytes since the ring was made and only grow;
+//! `offset` reduces any position to a place within the memory, so no check can be forgotten later.
 
 #![allow(unsafe_code)]
 
@@ -13,9 +12,9 @@ use super::record::{HEADER_BYTES, Wire};
 use super::shared::Keeper;
 use super::sync::{AtomicU8, AtomicU64, Ordering};
 
-/// Bytes that are copied at a time.
+/// Bytes that one round of the copying loop moves.
 #[cfg(target_arch = "x86_64")]
-const LINE: usize = 64;
+const LINE_BYTES: usize = 64;
 
 /// # Invariants
 /// * `base` points to `capacity` bytes that stay in place while `keeper` lives, aligned for a [`Wire`].
@@ -49,7 +48,7 @@ impl Memory {
         self.capacity
     }
 
-    /// The place of a position: a multiple of a header's size that leaves room for a header, whatever the position.
+    /// Offset of a position in the memory: for any position, a multiple of a header's size with room for a header.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masked to the capacity")]
     pub(crate) fn offset(&self, position: u64) -> usize {
@@ -74,7 +73,7 @@ impl Memory {
         unsafe { at.cast::<Wire>().as_ref() }
     }
 
-    /// Copies payload bytes of the record at `position`, from byte `at` on, that another process may be writing.
+    /// Copies payload bytes of the record at `position`, from byte `at` on. Another process may be writing them.
     ///
     /// # Panics
     /// If the bytes asked for pass the ring's end.
@@ -83,17 +82,17 @@ impl Memory {
         self.check(position, at, out.len());
         // SAFETY: checked to lie within the capacity.
         let start = unsafe { self.payload(position).add(at) };
-        // A loop over words is slow, and atomics do not allow it to be made wider. The processor's own instruction for
-        // copies (`rep movsb`) takes twice as long as this for bytes that another CPU has in its caches.
+        // Assembly, since a loop over atomic words is slow and the compiler may not widen it. `rep movsb` would take twice
+        // as long for bytes that another CPU has in its caches.
         #[cfg(target_arch = "x86_64")]
         let (start, out) = {
-            let (lines, rest) = out.split_at_mut(out.len() / LINE * LINE);
+            let (lines, rest) = out.split_at_mut(out.len() / LINE_BYTES * LINE_BYTES);
             if !lines.is_empty() {
                 // SAFETY:
                 // - `lines.len()` bytes, whole lines and at least one, from `start` are within the memory, and as many
                 //   are writable at `lines`;
-                // - that others write there at the same time is the processor's business and not the compiler's, which
-                //   knows nothing of the bytes but that they are copied: each arrives as it was at some moment.
+                // - another process may write there at the same time: the compiler assumes nothing about bytes that
+                //   assembly copies, and each arrives as it was at some moment.
                 unsafe {
                     std::arch::asm!(
                         "2:",
@@ -122,7 +121,7 @@ impl Memory {
         };
         // SAFETY:
         // - `out.len()` bytes from here are within the memory, and AtomicU8 has the size and alignment of a byte;
-        // - atomics may be written by anybody while we hold this.
+        // - atomics may be written by other processes while we hold this.
         let bytes = unsafe { std::slice::from_raw_parts(start.cast::<AtomicU8>().as_ptr(), out.len()) };
         // SAFETY: eight AtomicU8 in a row that are aligned for it may be used as one AtomicU64.
         let (first, words, last) = unsafe { bytes.align_to::<AtomicU64>() };
@@ -140,7 +139,7 @@ impl Memory {
         }
     }
 
-    /// The first two words of the payload of the record at `position`, that another process may be writing.
+    /// The first two words of the payload of the record at `position`. Another process may be writing them.
     ///
     /// # Panics
     /// If they pass the ring's end.
@@ -149,7 +148,7 @@ impl Memory {
         self.check(position, 0, size_of::<[AtomicU64; 2]>());
         // SAFETY:
         // - within the memory, as has just been checked, and aligned as headers are;
-        // - atomics may be written by anybody while we hold this.
+        // - atomics may be written by other processes while we hold this.
         let [first, second] = unsafe { self.payload(position).cast::<[AtomicU64; 2]>().as_ref() };
         [first.load(Ordering::Relaxed), second.load(Ordering::Relaxed)]
     }
@@ -157,7 +156,7 @@ impl Memory {
     /// Appends `len` payload bytes of the record at `position` to `out`.
     #[inline]
     pub(crate) fn append_payload(&self, position: u64, len: usize, out: &mut Vec<u8>) {
-        self.check(position, 0, len); // before the reservation: a wrong length must not allocate
+        self.check(position, 0, len); // first, since a wrong length must not allocate
         out.reserve(len);
         self.copy_payload(position, 0, &mut out.spare_capacity_mut()[..len]);
         let whole = out.len() + len;
@@ -165,7 +164,7 @@ impl Memory {
         unsafe { out.set_len(whole) };
     }
 
-    /// The payload space of the record at `position`, to be filled.
+    /// The payload space of the record at `position`, to be written.
     ///
     /// # Safety
     /// Until the slice is gone nobody else may read or write these bytes: they are the producer's own.
@@ -198,7 +197,7 @@ impl Memory {
         unsafe { std::slice::from_raw_parts(self.payload(position).as_ptr(), len) }
     }
 
-    /// Where the payload of the record at `position` begins; this may be the end of the memory.
+    /// The start of the payload of the record at `position`, which may be the end of the memory.
     #[inline]
     fn payload(&self, position: u64) -> NonNull<u8> {
         // SAFETY: a header fits after any `offset`, so this is at most one past the last byte.
@@ -211,7 +210,7 @@ impl Memory {
         assert!(at <= room && len <= room - at, "{len} bytes at {at} of a payload that has room for {room}");
     }
 
-    /// A ring's memory without a mapping.
+    /// Memory of a ring without a mapping.
     #[cfg(test)]
     pub(crate) fn on_heap(capacity: usize) -> Memory {
         let words: std::sync::Arc<[AtomicU64]> = (0..capacity / 8).map(|_| AtomicU64::new(0)).collect();

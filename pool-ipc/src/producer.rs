@@ -21,38 +21,38 @@ use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
 #[derive(Debug)]
 pub struct Producer {
     memory: Memory,
-    /// Bytes of the memory, from its start, that may be used so far.
+    /// Bytes of the memory, from its start, in which records may lie.
     extent: usize,
-    /// Where the peer says so, if it is the peer's to say.
+    /// The extent in shared memory, if the peer decides on it.
     extent_word: Option<Shared<AtomicU64>>,
-    /// Our index, where the peer reads it.
+    /// Our index, in shared memory, where the peer reads it.
     tail_word: Shared<AtomicU64>,
-    /// The peer's index.
+    /// The peer's index, in shared memory.
     head_word: Shared<AtomicU64>,
     tail: u64,
-    /// The last value of the peer's index that was found good.
+    /// The last value of the peer's index that passed the check.
     head: u64,
-    /// The value of the peer's index that was not.
+    /// A value of the peer's index that did not.
     fault: Option<u64>,
-    /// From whoever reads the ring.
+    /// How far the reader's CPU is from here.
     distance: Distance,
     one_thread: OneThread,
 }
 
-/// How far [`Producer::send`] has come.
+/// The progress of a message: see [`Producer::send`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "a message may be sent in part only"]
+#[must_use = "only a part of the message may have been sent"]
 pub struct Sent {
-    /// Bytes of the payload sent so far, those of earlier calls included: pass it to the next call.
+    /// Bytes of the payload sent so far, including those of earlier calls. Pass it to the next call.
     pub sent: usize,
-    /// Where the first record lies that this call has written, if it has written any.
+    /// Position of the first record that this call has written, if any.
     pub position: Option<u64>,
-    /// Whether the message is complete. If not, the ring is full: wait for room and call again.
+    /// The message is complete. Otherwise the ring is full: wait for room and call again.
     pub done: bool,
 }
 
-/// Bytes that a reader takes at a time while more are written: they stay in the caches of both.
-const PIECE_MAX: usize = 32 << 10;
+/// The longest piece of a message: the reader copies one while the next is written, and both stay in the caches.
+const PIECE_BYTES_MAX: usize = 32 << 10;
 
 impl Producer {
     /// The writing end of an empty ring.
@@ -72,39 +72,40 @@ impl Producer {
         }
     }
 
-    /// With no more of its memory than [`extend`](Producer::extend) says, or the peer in this word.
+    /// Limits the ring to the first `extent` bytes of its memory until [`extend`](Producer::extend) or the peer's word allow
+    /// more.
     pub(super) fn growing(self, extent: usize, extent_word: Option<Shared<AtomicU64>>) -> Producer {
-        // One that may grow needs room for a record and for a pad.
+        // A ring that may grow needs room for a record and for a pad.
         assert!(extent == self.capacity() || (2 * HEADER_BYTES..self.capacity()).contains(&extent));
         assert!(extent.is_multiple_of(HEADER_BYTES));
         Producer { extent, extent_word, ..self }
     }
 
-    /// So much of the memory may be used from now on.
+    /// Allows records in the first `extent` bytes of the memory from now on.
     pub(super) fn extend(&mut self, extent: usize) {
         self.extent = extent.min(self.capacity()).max(self.extent);
     }
 
-    /// Bytes of the ring in use, whether full or free: its capacity, unless it may still grow.
+    /// Bytes of the memory in which records may lie: the capacity, unless the ring may still grow.
     #[inline]
     pub fn extent(&self) -> usize {
         self.extent
     }
 
-    /// Bytes that the ring can hold, headers included.
+    /// Bytes that the ring can hold when it has grown to its end, headers included.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.memory.capacity()
     }
 
-    /// Where the next record will lie.
+    /// Position of the next record.
     #[inline]
     pub fn position(&self) -> u64 {
         self.tail
     }
 
-    /// Payload bytes that fit into one record now, or `None` if not even a header fits. Looks at the peer's index
-    /// only if what was known of it leaves less than `want`, and if the ring's end is not the reason.
+    /// Payload bytes that fit into one record now, or `None` if not even a header fits. Reads the peer's index only if its last
+    /// known value leaves less than `want`, and the ring's end is not the reason.
     #[inline]
     pub fn room(&mut self, want: usize) -> Option<usize> {
         if self.to_end() == 0 && !self.turn() {
@@ -116,18 +117,17 @@ impl Producer {
         self.block().checked_sub(HEADER_BYTES)
     }
 
-    /// Whether a message of so many bytes goes in one record now: here, or at the ring's start, to which this then goes. Not
-    /// while a record is under construction.
+    /// True if a message of `bytes` bytes fits into one record now. If it fits only at the ring's start, the producer goes there,
+    /// so no record may be under construction.
     #[inline]
     pub fn fits(&mut self, bytes: usize) -> bool {
         self.room(bytes).is_some_and(|room| room >= bytes) || self.turn_for(bytes)
     }
 
-    /// The payload space of the record under construction: what [`room`](Producer::room) says, and empty if there is
-    /// none.
+    /// The payload space of the record under construction, as long as [`room`](Producer::room) says; empty if there is none.
     ///
-    /// What is written here stays until something is published, so a record can be built up over several calls. A
-    /// record ends at the ring's end at the latest; build what must not be cut elsewhere and
+    /// Bytes written here stay until a record is published, so one can be built over several calls. A record ends at the
+    /// ring's end at the latest; build a message that must not be cut in memory of your own, and
     /// [`send`](Producer::send) it.
     #[inline]
     pub fn spare(&mut self, want: usize) -> &mut [u8] {
@@ -138,10 +138,10 @@ impl Producer {
         }
     }
 
-    /// Where the first `bytes` payload bytes of the record under construction end: what
-    /// [`ProgressWriter::begin_item`](crate::ProgressWriter::begin_item) is told of results that are not published yet, and
-    /// [`HostEnd::salvage`](crate::HostEnd::salvage) looks for. Publish what the progress counts, or take it out of the
-    /// progress before something else is written there.
+    /// The place where the first `bytes` payload bytes of the record under construction end.
+    /// [`ProgressWriter::begin_item`](crate::ProgressWriter::begin_item) takes it, and
+    /// [`HostEnd::salvage`](crate::HostEnd::salvage) uses it to find results that were not published. Publish the results
+    /// that the progress counts, or take them out of the progress before other bytes are written there.
     #[inline]
     pub fn unpublished_end(&self, bytes: usize) -> u32 {
         unpublished_end_of(self.tail, bytes)
@@ -157,8 +157,8 @@ impl Producer {
         self.publish_as(header, header.flags, len)
     }
 
-    /// Word by word: a header that has just been made and is copied as a whole keeps the processor waiting until all that
-    /// was written before it, to memory that the peer has in its cache, is there.
+    /// Writes the header word by word. Copying a header that has just been made would make the processor wait until all
+    /// earlier stores, to memory that the peer has in its cache, are done.
     #[inline]
     fn publish_as(&mut self, header: &Header, flags: u16, len: usize) -> u64 {
         let room = self.block().checked_sub(HEADER_BYTES);
@@ -167,17 +167,18 @@ impl Producer {
         self.memory.wire(self.tail).write(header, flags & !PAD, len as u32);
         let position = self.tail;
         self.tail += span(len) as u64;
-        self.tail_word.store(self.tail, publish_order()); // SYNC TAIL
+        // SYNC TAIL, with `Consumer::refresh`: the record is whole before. Loom model: records_arrive_whole.
+        self.tail_word.store(self.tail, publish_order());
         position
     }
 
-    /// Sends as much of `payload[sent..]` as there is room for, in one or more records that all but the message's last
-    /// carry [`MORE`]. An empty payload takes one empty record.
+    /// Sends as much of `payload[sent..]` as there is room for, in one or more records. All but the message's last carry
+    /// [`MORE`]. An empty payload takes one empty record.
     ///
-    /// A message that fits is one record. Any other goes in pieces, so that the peer takes one while the next is written: of
-    /// at most a quarter of the ring and 32 KiB, and of at least a [`step`](Producer::step).
+    /// A message that fits is one record. Any other goes in pieces of at most a quarter of the ring and 32 KiB, and of at
+    /// least a [`step`](Producer::step), so that the peer copies one while the next is written.
     ///
-    /// Start with `sent` 0, go on with [`Sent::sent`] until [`Sent::done`], and send nothing else in between.
+    /// Start with `sent` 0, continue with [`Sent::sent`] until [`Sent::done`], and send nothing else in between.
     ///
     /// # Panics
     /// If `sent` is past the payload's end.
@@ -193,7 +194,7 @@ impl Producer {
     fn send_pieces(&mut self, header: Header, payload: &[u8], sent: usize) -> Sent {
         let mut rest = &payload[sent..];
         let mut position = None;
-        let mut done = rest.is_empty() && sent > 0; // the last call was told so, and asks again
+        let mut done = rest.is_empty() && sent > 0; // the last call has sent all of it
         while !done {
             let is_begun = rest.len() < payload.len();
             let step = self.step(rest.len());
@@ -203,7 +204,7 @@ impl Producer {
             let piece = if is_begun || rest.len() > room { self.piece() } else { rest.len() };
             let len = room.min(rest.len()).min(piece);
             if len < step.min(self.to_end() - HEADER_BYTES) {
-                break; // full; a small record is of use only to get past the ring's end
+                break; // full: a smaller record helps only to get past the ring's end
             }
             let (now, later) = rest.split_at(len);
             done = later.is_empty();
@@ -215,7 +216,7 @@ impl Producer {
         Sent { sent: payload.len() - rest.len(), position, done }
     }
 
-    /// There is room.
+    /// Sends one record, for which there must be room.
     #[inline]
     fn send_record(&mut self, header: &Header, flags: u16, payload: &[u8]) -> u64 {
         let (mut distance, is_fresh) = (self.distance, self.tail < self.extent as u64);
@@ -224,7 +225,7 @@ impl Producer {
         self.publish_as(header, flags, payload.len())
     }
 
-    /// Bytes of a message, of which `rest` are not sent, that are worth a record of their own.
+    /// The shortest piece that is worth a record, of a message of which `rest` bytes are not sent.
     #[inline]
     pub fn step(&self, rest: usize) -> usize {
         rest.min(self.piece() / 2)
@@ -233,10 +234,10 @@ impl Producer {
     /// The longest record of a message that goes in several.
     #[inline]
     fn piece(&self) -> usize {
-        (self.extent / 4).min(PIECE_MAX)
+        (self.extent / 4).min(PIECE_BYTES_MAX)
     }
 
-    /// Whether [`send`](Producer::send) would send something of a message of which `rest` bytes are not sent.
+    /// True if [`send`](Producer::send) would send some of a message of which `rest` bytes are not sent.
     #[inline]
     pub fn takes(&mut self, rest: usize) -> bool {
         self.roomy(self.step(rest))
@@ -254,7 +255,8 @@ impl Producer {
             let word = self.memory.wire(position).limit();
             word.store(limit, Ordering::Relaxed);
         }
-        store_load_fence(); // SYNC CLAIM: our limit before our look at the claim
+        // SYNC CLAIM, with `Marks::claim`: store the limit, then read the claim. Loom model: no_item_is_recalled_and_run.
+        store_load_fence();
         there
     }
 
@@ -264,14 +266,14 @@ impl Producer {
         self.tail - self.head
     }
 
-    /// Whether more than half of the ring is in use, and in one piece, so that growth gives room at once.
+    /// True if more than half of the ring is in use, and in one piece, so that growth gives room at once.
     pub fn is_crowded(&mut self) -> bool {
         self.refresh();
         is_crowded(self.head, self.tail, self.capacity(), self.extent)
     }
 
-    /// Whether everything read from the peer so far was what an honest peer writes. If not, the ring takes no room back
-    /// any more, so waiting for some would be in vain.
+    /// Checks that the peer has written only possible indices so far. If not, the ring takes no room back any more, so
+    /// waiting for room would be in vain.
     ///
     /// # Errors
     /// [`Error::Corrupt`] if the peer has written an impossible index.
@@ -282,13 +284,13 @@ impl Producer {
         }
     }
 
-    /// Whether there is as much room for a record with `want` bytes of payload as the place can ever give: all of it,
-    /// or all that is left before the ring's end.
+    /// True if `want` bytes of payload fit into one record now, or, where the ring's end is nearer, all bytes up to it are
+    /// free.
     pub(super) fn roomy(&mut self, want: usize) -> bool {
         self.room(want).is_some_and(|room| room >= want.min(self.to_end() - HEADER_BYTES))
     }
 
-    /// Writes what no producer writes.
+    /// Writes a header that no producer writes.
     #[cfg(test)]
     pub(super) fn forge(&mut self, position: u64, header: &Header, flags: u16) {
         self.memory.wire(position).write(header, flags, 0);
@@ -302,8 +304,8 @@ impl Producer {
         (self.memory.capacity() - used).min(self.to_end())
     }
 
-    /// Bytes from `tail` to where records end. In a ring that may grow that is a header short of its extent, lest there be
-    /// no place for the [pad](PAD).
+    /// Bytes from `tail` to the place where records end. In a ring that may grow that is a header short of its extent, which
+    /// leaves room for the [pad](PAD).
     #[inline]
     fn to_end(&self) -> usize {
         self.end() - self.memory.offset(self.tail)
@@ -315,11 +317,11 @@ impl Producer {
         if self.extent < capacity { self.extent - HEADER_BYTES } else { capacity }
     }
 
-    /// Goes on at the ring's start, since what may be used ends here. False if that is not free yet.
+    /// Goes on at the ring's start, since the extent ends here. False if the start is not free yet.
     #[cold]
     fn turn(&mut self) -> bool {
         self.refresh();
-        self.to_end() > 0 || self.turn_for(0) // it has grown, or goes round
+        self.to_end() > 0 || self.turn_for(0) // the ring has grown, or goes round
     }
 
     /// Goes on at the ring's start, if there is room for so many bytes of payload.
@@ -335,11 +337,12 @@ impl Producer {
         }
         self.memory.wire(self.tail).write(&Header::default(), PAD, 0);
         self.tail = start;
-        self.tail_word.store(self.tail, publish_order()); // SYNC TAIL
+        // SYNC TAIL, as in `publish`. Loom model: records_arrive_whole_behind_a_pad.
+        self.tail_word.store(self.tail, publish_order());
         true
     }
 
-    /// Takes note of what the peer has released, and has let the ring grow to.
+    /// Reads how far the peer has released records, and how far it lets the ring grow.
     #[inline]
     fn refresh(&mut self) {
         if let Some(word) = &self.extent_word {
@@ -348,7 +351,9 @@ impl Producer {
             self.extend(extent);
         }
         let head = self.head_word.load(Ordering::Relaxed);
-        fence(Ordering::Acquire); // SYNC HEAD
+        // SYNC HEAD, with `Consumer::release`: the peer has read the bytes. A fence, since read-only memory allows only
+        // Relaxed loads. Loom model: records_arrive_whole.
+        fence(Ordering::Acquire);
         if (self.head..=self.tail).contains(&head) && head.is_multiple_of(HEADER_BYTES as u64) {
             self.head = head;
         } else {

@@ -1,4 +1,4 @@
-//! The 32-byte header before each payload, and what is known of a record once it has been checked.
+//! The 32-byte header before each payload, and a record whose header has been checked.
 //!
 //! Records are padded to 32 bytes and a ring's capacity is a multiple of 32, so wherever a byte is free there is room
 //! for a header, and a header never wraps. A payload never wraps either: a message that meets the ring's
@@ -9,25 +9,26 @@ use super::sync::{AtomicU32, AtomicU64, Ordering};
 /// Bytes of a header, and the unit in which a ring is measured.
 pub const HEADER_BYTES: usize = 32;
 
-/// The bit of [`Header::flags`] that says that the message goes on in the next record. The others but the highest are the user's.
+/// The bit of [`Header::flags`] that says that the message goes on in the next record. The user may use all others but the
+/// highest.
 ///
-/// Any record of a message may be empty but its last (unless all are), so judge by this bit, not by bytes gathered.
+/// Any record of a message may be empty but its last (unless all are), so judge by this bit and not by the bytes gathered.
 pub const MORE: u16 = 1;
 
-/// The bit of [`Header::flags`] by which a producer says that there is nothing from here to the ring's end: the next record
-/// lies at its start. Users see no such record.
+/// The bit of [`Header::flags`] that marks a pad: no record lies from here to the ring's end, and the next one lies at the
+/// ring's start. Users see no pads.
 pub(crate) const PAD: u16 = 1 << 15;
 
-/// What the user says about a record. The ring carries these words and gives meaning only to [`MORE`].
+/// The user's words about a record. The ring carries them and interprets only [`MORE`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Header {
-    /// What the record is.
+    /// Kind of the record.
     pub kind: u16,
     /// [`MORE`], fourteen bits of the user's, and the highest, which is the ring's.
     pub flags: u16,
-    /// A number to tell messages apart.
+    /// Number of the message.
     pub seq: u32,
-    /// How many things the payload holds.
+    /// Number of items in the payload.
     pub count: u32,
     /// The one word that the producer may change after publishing, see [`Producer::revise`](crate::Producer::revise).
     pub limit: u32,
@@ -37,28 +38,28 @@ pub struct Header {
     pub info: u64,
 }
 
-/// A published record: its header, copied out and checked, and where its payload lies.
+/// A published record: a checked copy of its header, and the place of its payload.
 #[derive(Debug, Clone, Copy)]
 #[must_use = "a record stays in the ring until it is released"]
 pub struct Record {
-    /// The header as it was when the record was looked at; `limit` may have been revised since.
+    /// The header at the time of the look; `limit` may have been revised since.
     pub header: Header,
     /// Bytes of payload.
     pub len: usize,
-    /// Where the record begins, in bytes since the ring was made.
+    /// Start of the record, in bytes since the ring was made.
     pub(super) position: u64,
-    /// Where the next one begins.
+    /// Start of the next one.
     pub(super) next: u64,
 }
 
 impl Record {
-    /// Where the record begins, in bytes since the ring was made.
+    /// Start of the record, in bytes since the ring was made.
     #[inline]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// Whether the message goes on in the next record.
+    /// True if the message goes on in the next record.
     #[inline]
     pub fn more(&self) -> bool {
         self.header.flags & MORE != 0
@@ -73,9 +74,8 @@ pub(crate) const fn span(len: usize) -> usize {
 
 /// A header as it lies in shared memory.
 ///
-/// All words are atomic and all accesses Relaxed, which costs nothing on the machines we know and makes a header that
-/// the peer overwrites while it is read a wrong value instead of undefined behaviour. The ring's `tail`
-/// orders them.
+/// All words are atomic and all accesses Relaxed, which costs nothing on current machines. A header that the peer overwrites
+/// while it is read is then a wrong value and not undefined behaviour. The ring's `tail` orders the accesses.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Wire {
@@ -104,7 +104,7 @@ impl Wire {
         self.info.store(header.info, Ordering::Relaxed);
     }
 
-    /// The header and the length that it claims, which nobody has checked yet.
+    /// The header and the length that it claims, both unchecked.
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "takes packed words apart")]
     pub(super) fn read(&self) -> (Header, u32) {

@@ -1,4 +1,4 @@
-//! Shared memory from the kernel: sealed memfds, and mappings of them.
+//! Shared memory of the kernel: sealed memfds, and mappings of them.
 
 #![allow(unsafe_code)]
 
@@ -24,22 +24,22 @@ use super::memory::Memory;
 use super::shared::{Keeper, Shared};
 use super::sys::off_standard_streams;
 
-/// Seals of all shared memory: memory that can change its size kills its readers with SIGBUS, and memory whose seals can
-/// change could do so later.
+/// Seals of all shared memory. Memory that shrinks kills its readers (SIGBUS), and further seals could break its writers.
 pub(crate) const SEALS: SealFlag = SealFlag::F_SEAL_SHRINK.union(SealFlag::F_SEAL_GROW).union(SealFlag::F_SEAL_SEAL);
 
-/// Seals of memory that nobody writes but its maker, by the mapping made before: whoever else has the descriptor, or opens
-/// the memory anew by way of /proc, can neither map it writable, nor make a mapping writable, nor write, nor punch holes.
+/// Seals of memory that only its maker writes, through the mapping made before. No other holder of the descriptor, nor a
+/// process that opens the memory through /proc, can map it writable, make a mapping writable, write, or punch holes.
 pub(crate) const HOST_SEALS: SealFlag = SEALS.union(SealFlag::F_SEAL_FUTURE_WRITE);
 
-/// What a mapping allows.
+/// The rights of a mapping.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     ReadOnly,
     ReadWrite,
 }
 
-/// Makes `bytes` of shared memory, zeroed, of which the first `allocated` have memory now; maps all of it, and seals it.
+/// Makes `bytes` bytes of zeroed shared memory, maps all of it, and seals it. The first `allocated` bytes take memory now,
+/// the others when they are populated.
 pub(crate) fn create(
     name: &CStr,
     bytes: usize,
@@ -47,7 +47,7 @@ pub(crate) fn create(
     seals: SealFlag,
     access: Access,
 ) -> Result<(OwnedFd, Arc<Mapping>), Error> {
-    // Past this limit the kernel does not refuse, it kills (SIGXFSZ).
+    // Past this limit the kernel kills (SIGXFSZ) instead of refusing.
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(|errno| Error::system("getrlimit", errno))?;
     if bytes as u64 > limit {
         return Err(Error::FileLimit { needed: bytes as u64, limit });
@@ -58,13 +58,13 @@ pub(crate) fn create(
     if allocated > 0 {
         allocate(&fd, allocated)?;
     }
-    // Before the seals, which may forbid further writable mappings.
+    // Mapped before it is sealed, since the seals may forbid further writable mappings.
     let mapping = Mapping::new(&fd, bytes, access)?;
     fcntl(&fd, FcntlArg::F_ADD_SEALS(seals)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
     Ok((fd, mapping))
 }
 
-/// Maps all of the memory that somebody else has made, and which must have these seals and at least so many bytes.
+/// Maps all of the memory behind `fd`, which must have these seals and at least `bytes_min` bytes.
 ///
 /// # Errors
 /// [`Error::Seals`], [`Error::Size`], and [`Error::System`].
@@ -89,7 +89,7 @@ pub(crate) fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let noexec = flags | MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
     match memfd_create(name, noexec) {
-        Err(Errno::EINVAL) => memfd_create(name, flags), // Linux before 6.3 does not know the flag
+        Err(Errno::EINVAL) => memfd_create(name, flags), // before Linux 6.3, which introduced the flag
         made => made,
     }
     .map_err(io::Error::from)
@@ -97,8 +97,8 @@ pub(crate) fn create_empty(name: &CStr) -> Result<OwnedFd, Error> {
     .map_err(|error| Error::system("memfd_create", error))
 }
 
-/// Takes the memory of the first `bytes` now: without this a full machine would say so with SIGBUS at the first touch of a
-/// page.
+/// Takes memory for the first `bytes` bytes now. Otherwise the first touch of a page would kill the process (SIGBUS) on a
+/// machine without memory.
 fn allocate(fd: &OwnedFd, bytes: usize) -> Result<(), Error> {
     let len = libc::off_t::try_from(bytes).map_err(|_| Error::RingSize { bytes: bytes as u64 })?;
     loop {
@@ -110,10 +110,10 @@ fn allocate(fd: &OwnedFd, bytes: usize) -> Result<(), Error> {
     }
 }
 
-/// An object of shared memory, mapped. Unmapped when the last ring or word in it is dropped.
+/// A mapping of one memory object. It is unmapped when the last ring or word in it is dropped.
 ///
-/// A process that this one forks does not get it (MADV_DONTFORK in madvise(2)): a copy of a host or of a worker can neither
-/// read nor damage what the others say to each other.
+/// Forked processes do not inherit it (MADV_DONTFORK in madvise(2)), so a copy of a host or of a worker can neither read
+/// nor damage the messages of the others.
 #[derive(Debug)]
 pub(crate) struct Mapping {
     raw: ManuallyDrop<MmapRaw>,
@@ -122,7 +122,7 @@ pub(crate) struct Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // In a forked copy there is nothing to unmap, and something else may lie at the address.
+        // A forked copy does not have the mapping, and another one may lie at the address.
         if self.owner == std::process::id() {
             // SAFETY: dropped once, here.
             unsafe { ManuallyDrop::drop(&mut self.raw) };
@@ -131,13 +131,11 @@ impl Drop for Mapping {
 }
 
 impl Mapping {
-    /// Maps all `bytes` of the memory. From the start on, since other offsets would have to be multiples of a page, whose
-    /// size depends on the machine.
+    /// Maps all `bytes` bytes of the memory, from its start: any other offset would have to be a multiple of the page size.
     pub(crate) fn new(fd: impl AsFd, bytes: usize, access: Access) -> Result<Arc<Mapping>, Error> {
         let fd = fd.as_fd();
-        // Not populated: for a lane of 64 + 64 KiB that takes 60 µs of the 130 µs of making it, and a lane of which
-        // every page is used then costs no less (205 µs instead of 190 µs), since the kernel maps neighbours at a
-        // fault anyway.
+        // Not populated: that would make a lane of 64 + 64 KiB in 130 µs instead of 70, and one of which every page is
+        // used would gain nothing (205 µs instead of 190 µs), since the kernel maps neighbouring pages at a fault anyway.
         let mut options = MmapOptions::new();
         options.len(bytes);
         let raw = match access {
@@ -154,8 +152,8 @@ impl Mapping {
         self.raw.len()
     }
 
-    /// Takes memory for these bytes now, and for the rest of their pages, if it was not allocated when it was made; false if there is none, or the kernel
-    /// (before Linux 5.14) cannot say so. See MADV_POPULATE_READ in madvise(2).
+    /// Takes memory for the pages of these bytes now. False if there is none, or before Linux 5.14, which cannot tell. See
+    /// MADV_POPULATE_READ in madvise(2).
     pub(crate) fn populate(&self, bytes: Range<usize>, access: Access) -> bool {
         let advice = match access {
             Access::ReadOnly => Advice::PopulateRead,
@@ -164,7 +162,7 @@ impl Mapping {
         self.raw.advise_range(advice, bytes.start, bytes.len()).is_ok()
     }
 
-    /// Whether the kernel lets this process write here from now on.
+    /// Tries to make the mapping writable; true if the kernel allows it.
     #[cfg(test)]
     pub(crate) fn make_writable(&self) -> bool {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
@@ -198,7 +196,7 @@ impl Mapping {
         unsafe { Memory::new(Arc::clone(self) as Keeper, at, bytes) }
     }
 
-    /// The address of bytes at `offset`, which stays theirs until the mapping is dropped.
+    /// The address of the bytes at `offset`, which is valid until the mapping is dropped.
     ///
     /// # Panics
     /// If they are not within the mapping, or not aligned.

@@ -7,10 +7,10 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// What keeps shared memory in place: a mapping, or a heap allocation in tests.
+/// The owner of shared memory: a mapping, or a heap allocation in tests.
 pub(crate) type Keeper = Arc<dyn Any + Send + Sync>;
 
-/// A `&T` that owns a share of the memory it points into, so that a ring's end can be moved about freely.
+/// A `&T` that shares ownership of the memory behind it, so that the end of a ring can move between threads.
 ///
 /// # Invariants
 /// `at` points to a valid `T` that does not move and is not freed while `keeper` lives.
@@ -34,10 +34,9 @@ impl<T> Shared<T> {
         Shared { at, keeper }
     }
 
-    /// Goes on to a part of the `T`.
+    /// A reference to a part of the `T`.
     pub(crate) fn part<U>(&self, of: impl for<'a> FnOnce(&'a T) -> &'a U) -> Shared<U> {
-        // The part is borrowed from the whole for any lifetime the closure is asked for, so it lives where the whole
-        // does.
+        // `of` works for every lifetime, so the part it returns lies in the `T` and lives as long.
         Shared { at: NonNull::from(of(self)), keeper: Arc::clone(&self.keeper) }
     }
 }

@@ -1,8 +1,8 @@
-//! Copies for another CPU to read, by way of this one's caches or past them.
+//! Copies for a reader on another CPU, through the caches of this one or past them.
 //!
-//! Whoever writes a line owns it first, and takes it from the CPU that has read or written it last: 4 ns where the two are
-//! near one another, 25 where they are far (in another socket, say). What is written past the caches takes 3 in both cases,
-//! but its reader finds it in memory and not in a cache, which costs a reader who only copies it on a quarter.
+//! A CPU that writes a cache line takes it over from the CPU that has used it last. That takes 4 ns if the two are near one
+//! another, and 25 ns if they are far apart, for instance in two sockets. Writing past the caches takes 3 ns in both cases,
+//! but then the reader finds the line in memory and not in a cache, so a reader that only copies it takes a quarter longer.
 
 #![allow(unsafe_code)]
 
@@ -10,45 +10,46 @@ use std::time::{Duration, Instant};
 
 use super::copy::copy;
 
-/// Finds out how far from here the reader is, by the time that it takes to own what he has read.
+/// An estimate of how far the reader's CPU is, by the time that it takes to take over lines that the reader has read.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Distance {
-    /// Copies that took so long, one after the other.
+    /// Slow copies in a row.
     slow: u32,
+    /// All copies, modulo 2^32.
     copies: u32,
 }
 
-/// What is shorter tells little, and takes little.
-const LONG: usize = 16 << 10;
-const LINE: usize = 64;
-/// Time to own a line, from which on the reader is far.
-const FAR: Duration = Duration::from_nanos(12);
-/// Slow copies that are no chance.
-const SLOW: u32 = 4;
-/// Of the copies to a reader who was far, one in so many finds out whether he still is.
-const LOOK_EVERY: u32 = 64;
-/// Of the copies to a reader who was near, one in so many does so where that takes time of its own.
-const GLANCE_EVERY: u32 = 16;
+/// Shorter copies are not measured: they tell little and take little time.
+const MEASURED_BYTES_MIN: usize = 16 << 10;
+const LINE_BYTES: usize = 64;
+/// From this time per line on the reader counts as far.
+const FAR_LINE_TIME: Duration = Duration::from_nanos(12);
+/// Slow copies in a row from which on the reader counts as far; fewer may be chance.
+const FAR_COPIES_MIN: u32 = 4;
+/// One in so many copies to a far reader measures whether it still is far.
+const FAR_PROBE_INTERVAL: u32 = 64;
+/// One in so many segments for a near reader is measured, which takes time of its own.
+const NEAR_PROBE_INTERVAL: u32 = 16;
 
 impl Distance {
-    /// Copies the way that takes less time. The time that fresh memory takes is the kernel's, and tells nothing.
+    /// Copies in the way that takes less time. Fresh memory is not measured, since the kernel's time for it tells nothing.
     #[inline]
     pub(crate) fn copy(&mut self, to: &mut [u8], from: &[u8], is_fresh: bool) {
-        if is_fresh || from.len() < LONG { copy(to, from) } else { self.copy_long(to, from) }
+        if is_fresh || from.len() < MEASURED_BYTES_MIN { copy(to, from) } else { self.copy_long(to, from) }
     }
 
     pub(crate) fn is_far(self) -> bool {
-        self.slow >= SLOW
+        self.slow >= FAR_COPIES_MIN
     }
 
-    /// Of a reader who was far.
+    /// The estimate for a reader that is far.
     #[cfg(test)]
     pub(crate) fn far() -> Distance {
-        Distance { slow: SLOW, copies: 0 }
+        Distance { slow: FAR_COPIES_MIN, copies: 0 }
     }
 
     fn copy_long(&mut self, to: &mut [u8], from: &[u8]) {
-        if !self.is_far() || self.is_due(LOOK_EVERY) {
+        if !self.is_far() || self.is_due(FAR_PROBE_INTERVAL) {
             self.time(to.len(), || copy(to, from));
         } else {
             stream(to, from);
@@ -56,15 +57,15 @@ impl Distance {
         }
     }
 
-    /// Finds out from time to time where the reader of this memory is, which may be written over.
-    pub(crate) fn look(&mut self, memory: &mut [u8]) {
-        if self.is_due(if self.is_far() { LOOK_EVERY } else { GLANCE_EVERY }) {
-            let lines = &mut memory[..LONG];
-            self.time(LONG, || own_lines(lines));
+    /// Measures from time to time how far the reader of `memory` is. Overwrites some of it.
+    pub(crate) fn probe(&mut self, memory: &mut [u8]) {
+        if self.is_due(if self.is_far() { FAR_PROBE_INTERVAL } else { NEAR_PROBE_INTERVAL }) {
+            let lines = &mut memory[..MEASURED_BYTES_MIN];
+            self.time(MEASURED_BYTES_MIN, || own_lines(lines));
         }
     }
 
-    /// Whether this is one copy in so many.
+    /// True for one call in `every`.
     fn is_due(&mut self, every: u32) -> bool {
         self.copies = self.copies.wrapping_add(1);
         self.copies.is_multiple_of(every)
@@ -73,24 +74,25 @@ impl Distance {
     fn time(&mut self, bytes: usize, write: impl FnOnce()) {
         let start = Instant::now();
         write();
-        let is_slow = start.elapsed() > FAR * (bytes / LINE) as u32;
+        let is_slow = start.elapsed() > FAR_LINE_TIME * (bytes / LINE_BYTES) as u32;
         self.slow = if is_slow { self.slow.saturating_add(1) } else { 0 };
     }
 }
 
-/// Has this CPU take over the lines of memory that another one has read, many at a time, by writing into each: all that
-/// stands there is lost. Where little is written to a line, and other things between, a store waits for the one before: so
-/// lines would be taken over one by one, which takes 100 ns each where the CPUs are far from one another, and 18 like this
-/// (`PREFETCHW` changes nothing).
+/// Takes the cache lines of `memory` over from another CPU, many at a time, by writing into each. The old bytes are lost.
+///
+/// A loop that writes few bytes to each line, and other memory between, would take the lines over one by one, since each
+/// store waits for the one before: 100 ns a line between distant CPUs, and 18 ns like this. `PREFETCHW` changes nothing.
 #[inline]
 pub fn own_lines(memory: &mut [u8]) {
-    for line in memory.chunks_mut(LINE) {
+    for line in memory.chunks_mut(LINE_BYTES) {
         line[0] = 0;
     }
     std::hint::black_box(memory);
 }
 
-/// Copies past the caches. Before anybody reads it, this thread must [`settle`]. See MOVNTDQ in AMD's or Intel's manual.
+/// Copies past the caches. This thread must [`settle`] before another one reads the bytes. See MOVNTDQ in AMD's or Intel's
+/// manual.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn stream(to: &mut [u8], from: &[u8]) {
     use std::arch::x86_64::{__m128i, _mm_loadu_si128, _mm_stream_si128};
@@ -104,13 +106,13 @@ pub(crate) fn stream(to: &mut [u8], from: &[u8]) {
         let unit = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
         // SAFETY:
         // - as many writable bytes, aligned by the split above;
-        // - nobody reads them before the caller has settled.
+        // - other threads read them only after the caller has settled.
         unsafe { _mm_stream_si128(to.as_mut_ptr().cast(), unit) };
     }
     to_tail.copy_from_slice(tail);
 }
 
-/// What this thread has streamed is there before what it writes from now on.
+/// Orders the bytes that this thread has streamed before all its later stores.
 #[cfg(target_arch = "x86_64")]
 #[inline]
 pub(crate) fn settle() {

@@ -5,43 +5,8 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr;
-use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, fcntl};
-
-use super::sync::AtomicU32;
-
-/// Sleeps while `*word == expected`, until woken, timed out or interrupted, or for no reason.
-///
-/// The shared variant (no `FUTEX_PRIVATE_FLAG`): sleeper and waker are different processes. The page may be mapped
-/// read-only. See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAIT`.
-///
-/// Expected: `EAGAIN` (the word has changed), `EINTR` (a signal), `ETIMEDOUT`. The caller looks again in each case.
-#[inline]
-pub(crate) fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
-    let timeout = timeout.map(timespec);
-    let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
-    // SAFETY:
-    // - `word` is a valid, aligned word for as long as the call takes;
-    // - `timeout` is null or points to a timespec that outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAIT, expected, timeout) };
-    if result != 0 {
-        let error = io::Error::last_os_error();
-        let expected = [libc::EAGAIN, libc::EINTR, libc::ETIMEDOUT];
-        assert!(error.raw_os_error().is_some_and(|errno| expected.contains(&errno)), "futex wait: {error}");
-    }
-}
-
-/// Wakes all who sleep on `word`. All, not one: who knows which other process that can map the page sleeps there too,
-/// and would take the one wake-up away.
-///
-/// See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html), `FUTEX_WAKE`. Expected: no error.
-#[inline]
-pub(crate) fn futex_wake(word: &AtomicU32) {
-    // SAFETY: `word` is a valid, aligned word for as long as the call takes.
-    let result = unsafe { libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, i32::MAX) };
-    debug_assert!(result >= 0, "futex wake: {}", io::Error::last_os_error());
-}
 
 /// Gives way to other threads that could run on this CPU. By the same door as the futex requests: `sched_yield` of the C library
 /// is in another page, and whoever has just slept finds each page cold.
@@ -61,7 +26,7 @@ pub fn page_bytes() -> usize {
     usize::try_from(bytes).expect("the page size is always known")
 }
 
-/// A file descriptor that stands for the process `pid`, whatever becomes of the number. Close-on-exec.
+/// A file descriptor for the process `pid`, which stays valid when the number is used again. Close-on-exec.
 ///
 /// See [pidfd_open(2)](https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
 ///
@@ -74,12 +39,12 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).expect("file descriptors are ints");
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
     off_standard_streams(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// The descriptor under a number that is no standard stream's: a process that has closed some of those gets their
-/// numbers for whatever it opens next, and what it prints would go there, into shared memory for one.
+/// Moves a descriptor off the numbers of the standard streams. A process that has closed some of those gets their numbers
+/// for the next descriptors that it opens, and its output would go there, for instance into shared memory.
 ///
 /// # Errors
 /// `EMFILE`: no other number is free.
@@ -88,11 +53,11 @@ pub fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
         return Ok(fd);
     }
     let number = fcntl(&fd, FcntlArg::F_DUPFD_CLOEXEC(libc::STDERR_FILENO + 1))?;
-    // SAFETY: the kernel has just made this descriptor, and nobody else knows of it.
+    // SAFETY: the kernel has just made this descriptor, so nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
-/// Sends `signal` to the process that `pidfd` stands for; 0 only asks whether that would be possible.
+/// Sends `signal` to the process of `pidfd`; 0 only asks whether that would be possible.
 ///
 /// See [pidfd_send_signal(2)](https://man7.org/linux/man-pages/man2/pidfd_send_signal.2.html).
 ///
@@ -115,12 +80,4 @@ pub fn monotonic_ns() -> u64 {
     let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     debug_assert_eq!(result, 0);
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
-}
-
-/// The longest time that the kernel takes, for times that are longer still: the caller looks at its deadline again.
-fn timespec(time: Duration) -> libc::timespec {
-    libc::timespec {
-        tv_sec: libc::time_t::try_from(time.as_secs()).unwrap_or(libc::time_t::MAX),
-        tv_nsec: libc::c_long::from(time.subsec_nanos().cast_signed()),
-    }
 }

@@ -31,7 +31,7 @@ pub enum Phase {
     DecodeResult,
 }
 
-/// What happens there.
+/// The way in which it goes off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Effect {
     /// An error, where there can be one.
@@ -99,7 +99,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Of another thread than the worker's own.
+/// Panics in another thread than the worker's own.
 fn go_in(delay: Duration, way: Way) {
     thread::sleep(delay);
     if way == Way::Hang {

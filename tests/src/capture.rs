@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-/// Takes what is written to it.
+/// Keeps all bytes that are written to it.
 #[derive(Debug)]
 pub struct Capture(File);
 
@@ -27,7 +27,7 @@ impl Capture {
         nix::unistd::dup2_stderr(&self.0).expect("a descriptor");
     }
 
-    /// What was written so far.
+    /// The bytes written so far.
     pub fn text(&self) -> String {
         let length = self.0.metadata().expect("a file's length").len();
         let mut bytes = vec![0; length as usize];

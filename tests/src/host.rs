@@ -62,7 +62,7 @@ impl Host {
         procs::signal(self.pid(), signal);
     }
 
-    /// Waits for its end; its status and what it wrote to standard error.
+    /// Waits for its end; returns its status and its standard error.
     pub fn wait(mut self) -> (ExitStatus, String) {
         let status = self.child.wait().expect("it is our child");
         (status, self.stderr.text())
@@ -76,13 +76,13 @@ impl Drop for Host {
     }
 }
 
-/// Of a host: tells its check something.
+/// Tells the check something; called by a host.
 #[expect(clippy::print_stdout, reason = "the check reads it")]
 pub fn say(line: impl std::fmt::Display) {
     println!("{line}");
 }
 
-/// Of a host: tells its check these process ids.
+/// Tells the check these process ids; called by a host.
 pub fn say_pids(pids: &[u32]) {
     say(pids.iter().map(u32::to_string).collect::<Vec<_>>().join(" "));
 }

@@ -1,4 +1,4 @@
-//! Runs a piece of a check in a process of its own, in which, or in what it starts, the N-th system call of a kind fails.
+//! Runs a piece of a check in a process of its own, in which, or in whose children, the N-th system call of a kind fails.
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
@@ -45,7 +45,7 @@ pub enum Lasting {
     ForEver,
 }
 
-/// What is to fail, and how.
+/// The system call that is to fail, and its error.
 #[derive(Clone, Copy)]
 pub struct Injection {
     /// The call.
@@ -124,7 +124,7 @@ pub fn run(injection: &Injection, body: impl FnOnce()) -> Result<u64, Obstacle> 
     }
 }
 
-/// The process of the run: hands its system calls over, and looks at what it leaves behind.
+/// The process of the run: hands its system calls over, and looks for its leaks.
 fn be_run(number: libc::c_long, mut to_referee: PipeWriter, mut from_referee: PipeReader, body: impl FnOnce()) {
     watchdog::lead_a_session();
     let before = Snapshot::take();
@@ -137,7 +137,7 @@ fn be_run(number: libc::c_long, mut to_referee: PipeWriter, mut from_referee: Pi
     drop(listener);
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
     body();
-    // Whatever follows is not the pool's.
+    // Later calls are not the pool's.
     to_referee.write_all(&[0]).expect("a pipe");
     setrlimit(Resource::RLIMIT_NOFILE, soft, hard).expect("as before");
     before.assert_restored();
@@ -168,7 +168,7 @@ impl Referee<'_> {
         Ok((process, listener))
     }
 
-    /// Until the run is over: how it ended, or what hangs.
+    /// Waits until the run is over: how it ended, or the process that hangs.
     fn preside(&mut self, run: Pid, process: &OwnedFd, listener: &OwnedFd) -> io::Result<Result<WaitStatus, String>> {
         let pid = run.as_raw() as u32;
         let deadline = Instant::now() + RUN_MAX;

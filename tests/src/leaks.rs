@@ -1,11 +1,11 @@
-//! What a process has open, compared before and after: descriptors, threads, shared memory, other processes.
+//! The descriptors, threads, shared memory and child processes of a process, compared before and after.
 
 use std::collections::BTreeMap;
 use std::fs;
 
 use crate::procs::{self, Process, eventually};
 
-/// What this process has at some time.
+/// The resources of this process at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Number and target.
@@ -19,7 +19,7 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// What there is now.
+    /// The resources of this moment.
     pub fn take() -> Snapshot {
         Snapshot { fds: fds(), threads: threads(), mappings: mappings(), processes: procs::descendants() }
     }
@@ -49,7 +49,7 @@ pub struct Count {
 }
 
 impl Count {
-    /// What there is now.
+    /// The differences of this moment.
     pub fn take() -> Count {
         Count {
             fds: fds().len(),
@@ -59,7 +59,7 @@ impl Count {
         }
     }
 
-    /// What there is when it is as much as before, or soon: a thread that was joined may still be on its way out.
+    /// The differences when there are none, or after a while: a thread that was joined may still be on its way out.
     pub fn settled(before: Count) -> Count {
         eventually(|| Count::take() == before);
         Count::take()
@@ -96,7 +96,7 @@ pub fn resident_bytes() -> usize {
     own + shared
 }
 
-/// Memory of some process that is in RAM, in bytes: its own, and what it shares with others by a memfd; see
+/// Memory of some process that is in RAM, in bytes: its own, and memory that it shares with others by a memfd; see
 /// proc_pid_status(5).
 pub fn resident_bytes_of(pid: u32) -> (usize, usize) {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("/proc is there, and so is the process");

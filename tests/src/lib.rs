@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: how a check becomes a process of its own, what it must not leave behind, and
+//! Tools of the end-to-end tests: how a check becomes a process of its own, leaks that it must not leave behind, and
 //! tasks that behave well or badly.
 //!
 //! ```text

@@ -75,11 +75,11 @@ pub fn is_alive(pid: u32) -> bool {
     Process::get(pid).is_some_and(|process| process.state != 'Z')
 }
 
-/// A descriptor that becomes readable when the process has ended, whoever its parent is; see pidfd_open(2).
+/// A descriptor that becomes readable when the process has ended, even if it is no child; see pidfd_open(2).
 ///
 /// # Errors
 ///
-/// What the system call says.
+/// The result of the system call.
 pub fn pid_fd(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY:
     // - the call takes two numbers.

@@ -7,13 +7,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{c_long, seccomp_notif, seccomp_notif_resp, sock_filter, sock_fprog};
 
-/// From now on calls of this number wait for the answer of whoever has the descriptor; all others go on as before.
+/// From now on calls of this number wait for an answer through the descriptor; all others go on as before.
 ///
 /// It cannot be undone. While nobody has the descriptor such calls fail with `ENOSYS`.
 ///
 /// # Errors
 ///
-/// What the kernel has against it: it is too old, or somebody watches this process already.
+/// The reason why the kernel refuses: it is too old, or another process watches this one already.
 pub fn put_before_another(number: c_long) -> io::Result<OwnedFd> {
     nix::sys::prctl::set_no_new_privs()?;
     let load =
@@ -106,7 +106,7 @@ pub struct Call {
 /// Those of the descriptor.
 pub fn next_call(listener: BorrowedFd<'_>) -> io::Result<Option<Call>> {
     // SAFETY:
-    // - all zeroes are a valid notification, and what the kernel wants to get.
+    // - all zeroes are a valid notification, and the kernel requires them.
     let mut call: seccomp_notif = unsafe { zeroed() };
     // SAFETY:
     // - the kernel writes a notification to `call`.

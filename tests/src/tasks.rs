@@ -114,7 +114,7 @@ impl Way {
         unreachable!("that was the end")
     }
 
-    /// What the error says.
+    /// The text of the error.
     pub fn text(self) -> &'static str {
         match self {
             Way::Panic => "on purpose",
@@ -144,7 +144,7 @@ impl Way {
         match self {
             Way::Abort => Some(libc::SIGABRT),
             Way::Segfault | Way::StackOverflow => Some(libc::SIGSEGV),
-            // The pool itself kills what hangs.
+            // The pool itself kills a task that hangs.
             Way::Kill | Way::Hang => Some(libc::SIGKILL),
             _ => None,
         }
@@ -192,7 +192,7 @@ impl Stubborn {
 fn segfault() {
     let nowhere = std::ptr::without_provenance_mut::<u64>(64);
     // SAFETY:
-    // - there is none: the first page is never mapped, and dying of that is what this is for.
+    // - there is none: the first page is never mapped, and dying of that is the purpose.
     unsafe { nowhere.write_volatile(1) };
 }
 

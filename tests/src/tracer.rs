@@ -33,7 +33,7 @@ pub struct Path {
     visits: Vec<usize>,
 }
 
-/// What came of a step.
+/// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// One instruction has been done, a system call as a whole.
@@ -161,7 +161,7 @@ impl Tracee {
         let landmark = path.landmark(place.min(path.len() - 1));
         if landmark > 0 {
             let address = path.addresses[landmark];
-            // The beginning is such a visit, too, and no breakpoint stops what stands at it.
+            // The beginning is such a visit, too, and a breakpoint does not stop an instruction at which the process stands already.
             let passed = usize::from(address == path.addresses[0]);
             for _ in passed..path.visits[landmark] {
                 if self.run_to(address, &mut look)? == Step::End || self.step(&mut look)? == Step::End {
@@ -209,7 +209,7 @@ impl Tracee {
         Ok(step)
     }
 
-    /// Waits for what the process does and may not be able to, because it sleeps.
+    /// Waits for the process, which may never get there, because it sleeps.
     fn await_stop(&mut self, mut look: impl FnMut() -> bool) -> nix::Result<Step> {
         for glance in 0.. {
             let status = waitpid(self.pid, Some(WaitPidFlag::__WALL | WaitPidFlag::WNOHANG))?;
@@ -262,7 +262,7 @@ impl Tracee {
 /// Exit code of a child that must not be traced.
 const REFUSED: i32 = 77;
 
-/// Of a child: here its way begins, when its parent has [adopted](Tracee::adopt) it.
+/// Called by the child: here its way begins, when its parent has [adopted](Tracee::adopt) it.
 pub fn offer() {
     if ptrace::traceme().is_err() {
         // SAFETY:
@@ -272,7 +272,7 @@ pub fn offer() {
     pause();
 }
 
-/// Of a child: here its way ends.
+/// Called by the child: here its way ends.
 pub fn pause() {
     nix::sys::signal::raise(Signal::SIGSTOP).expect("a valid signal");
 }

@@ -188,7 +188,7 @@ pub fn main(checks: &[Check]) -> ExitCode {
     libtest_mimic::run(&arguments, checks.iter().flat_map(Check::trials).collect()).exit_code()
 }
 
-/// Runs the check in the main thread, which is the only one, and looks at what it has left behind.
+/// Runs the check in the main thread, which is the only one, and looks for its leaks.
 fn run_trial(check: &Check, setup: &Setup) {
     watchdog::lead_a_session();
     let before = Snapshot::take();

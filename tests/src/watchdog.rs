@@ -11,7 +11,7 @@ use nix::unistd::{Pid, setsid};
 use crate::capture::Capture;
 use crate::procs;
 
-/// What a trial may do.
+/// The permissions of a trial.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     /// Write to standard error.
@@ -29,17 +29,17 @@ impl Default for Terms {
 
 const GLANCE: Duration = Duration::from_millis(5);
 
-/// Ctrl-C ends this process, as it would if a person had started it: what a shell starts in the background ignores it.
+/// Ctrl-C ends this process, as if a person had started it: a shell makes its background processes ignore it.
 pub(crate) fn hear_ctrl_c() {
     // SAFETY:
     // - no handler of ours runs.
     unsafe { signal(Signal::SIGINT, SigHandler::SigDfl) }.expect("SIGINT may be set");
 }
 
-/// Makes this process the leader of a session, to which then all its descendants belong, whoever their parent is.
+/// Makes this process the leader of a session, to which then all its descendants belong, even orphans.
 pub(crate) fn lead_a_session() {
     setsid().expect("a trial has just been started and leads no group");
-    // Whoever interrupts the tests interrupts this one, too.
+    // A person who interrupts the tests interrupts this one, too.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("a valid signal");
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn lead_a_session() {
 ///
 /// # Errors
 ///
-/// What it has said, if it failed, took too long, or wrote to its standard error without leave to.
+/// The trial's output, if it failed, took too long, or wrote to its standard error without leave to.
 pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
     let (stdout, stderr) = (Capture::new(), Capture::new());
     let mut child = Command::new("/proc/self/exe")
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
             None => sleep(GLANCE),
         }
     };
-    // The trial itself complains of what it leaves behind; here nothing may survive in any case.
+    // The trial itself complains of its leaks; here nothing may survive in any case.
     for process in procs::of_session(session) {
         let _ = kill(Pid::from_raw(process.pid as i32), Signal::SIGKILL);
     }

@@ -25,7 +25,7 @@ pub(crate) fn program(root: &Path, name: &str, options: &[&str]) -> Result<(), S
     succeed(cargo(root, &run).args(options))
 }
 
-/// Runs the benchmark: a package outside of the workspace, whose dependencies are fetched and compiled only here.
+/// Runs the benchmark: a package outside of the workspace, so its dependencies are fetched and compiled only here.
 pub(crate) fn bench(root: &Path, options: &[&str]) -> Result<(), String> {
     let run = ["run", "--quiet", "--release", "--manifest-path", "xtask/bench/Cargo.toml"];
     let mut command = cargo(root, &run);

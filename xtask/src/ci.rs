@@ -1,5 +1,5 @@
-//! Everything that must pass, section by section, with the time that each took. The tests come last, and what they say is
-//! the last that is said.
+//! Everything that must pass, section by section, with the time that each took. The tests come last, so that their report
+//! stands at the end.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -8,7 +8,7 @@ use std::time::Instant;
 use crate::cargo::{cargo, succeed};
 use crate::tidy;
 
-/// What may be missing from a machine with only the compiler: said, and passed over.
+/// Tools that a machine with only the compiler lacks: a missing one is named and passed over.
 struct Optional {
     /// The program of the toolchain without which it cannot be.
     needs: &'static str,

@@ -1,4 +1,5 @@
-//! The rules of the house that no other tool checks: who may be unsafe, who may depend on whom, and how files look.
+//! The project's rules that no other tool checks: the files that may hold unsafe code, the crates that may depend on each other,
+//! and how files look.
 
 mod lists;
 #[cfg(test)]
@@ -27,7 +28,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Err(format!("{} findings\n{}", findings.len(), findings.join("\n")))
 }
 
-/// For who reads what has passed: where to look first.
+/// For a reader of the checks that passed: the files that deserve the first look.
 pub(crate) fn unsafe_files() -> String {
     format!("unsafe code, beside tests, is in\n  {}", UNSAFE.join("\n  "))
 }

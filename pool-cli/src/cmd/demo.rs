@@ -1,4 +1,4 @@
-//! `demo`: what Python's pools do, line by line, done by this one.
+//! `demo`: the operations of Python's pools, line by line, done by this one.
 
 use std::io;
 

@@ -49,7 +49,7 @@ pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, 
     let mut sums = pool.imap(task, files.iter().map(|file| file.location().as_os_str()))?;
     for file in &files {
         let sum = match sums.next_timeout(Duration::ZERO) {
-            // There is time to show what has been held back.
+            // Nothing else is due, so messages that have been held back are shown.
             Some(Err(error)) if error.kind() == ErrorKind::Timeout => {
                 screen.flush()?;
                 sums.next()

@@ -13,7 +13,7 @@ mod demo;
 mod hash;
 mod tasks;
 
-/// Carries out what the command line says.
+/// Runs the command.
 pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     match args.command {
         Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS)),
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     AllWell,
-    /// Something differed from what was expected, or could not be read, and has been reported.
+    /// A step differed from its expectation, or a file could not be read; the user has been told.
     NotAll,
 }
 
@@ -58,7 +58,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Whoever read the output has seen enough, `head` for one. That is no error.
+    /// True if the reader of the output has left, as `head` does. That is no error.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
@@ -94,7 +94,7 @@ impl From<pool_core::Error> for Failure {
     }
 }
 
-/// A pool of so many workers, or as many as CPUs; `name` is what `ps` shows.
+/// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`.
 fn pool(workers: Option<usize>, name: &str) -> pool_core::Result<Pool> {
     let builder = Pool::builder().name(name);
     match workers {

@@ -19,7 +19,7 @@ pub(crate) fn pool_cli<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item =
     command
 }
 
-/// What a command printed, and how it ended.
+/// The output of a command, and its exit code.
 #[derive(Debug)]
 pub(crate) struct Outcome {
     pub(crate) status: ExitStatus,
@@ -47,7 +47,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     finish(command.spawn().expect("the command starts"))
 }
 
-/// Reads what the process prints until it ends, and kills it if it does not.
+/// Reads the output of the process until it ends, and kills it if it does not.
 pub(crate) fn finish(mut child: Child) -> Outcome {
     let out = child.stdout.take().map(read_all);
     let err = child.stderr.take().map(read_all);
@@ -76,7 +76,7 @@ fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// What coreutils print for all files below `path`, relative to the directory `at`, in the order of their bytes.
+/// The lines that coreutils print for all files below `path`, relative to the directory `at`, in the order of their bytes.
 pub(crate) fn sha256sum(at: &Path, path: &str) -> Vec<u8> {
     let script = "find \"$1\" -type f -print0 | LC_ALL=C sort -z | xargs -0 --no-run-if-empty sha256sum --";
     let mut command = Command::new("sh");

@@ -55,7 +55,7 @@ fn standard_input() {
     expect_complaint(&Tree::new("dash"), "-", "-", reason);
 }
 
-/// A file that exists and can be opened, and whose reading fails, even for root: memory at address 0.
+/// A file that exists and can be opened but not read, even by root: memory at address 0.
 #[test]
 fn a_file_whose_reading_fails_in_the_worker() {
     expect_complaint(&Tree::new("memory"), "/proc/self/mem", "/proc/self/mem", &reading_fails("/proc/self/mem"));

@@ -1,4 +1,4 @@
-//! `pool-cli` as a process: what it prints, what it reports, and its exit codes.
+//! `pool-cli` as a process: its output, its complaints, and its exit codes.
 
 mod cli;
 mod demo;

@@ -1,4 +1,4 @@
-//! Options that limit what a pool and its workers take: items, time, memory, processes.
+//! Options that limit a pool and its workers: items, time, memory, processes.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ impl PoolBuilder {
         self
     }
 
-    /// Bytes that each worker may allocate beyond what it starts with (its private writable memory: RLIMIT_DATA in
+    /// Bytes that each worker may allocate beyond its memory at the start (its private writable memory: RLIMIT_DATA in
     /// getrlimit(2)). An allocation that goes past it fails, and a task that cannot do without ends in
     /// [`MemoryLimit`](crate::ErrorKind::MemoryLimit).
     ///

@@ -38,7 +38,7 @@ pub enum ErrorKind {
     Closed,
     /// `join` of a pool that was neither closed nor terminated.
     Running,
-    /// A wait reached its limit; what was waited for goes on.
+    /// A wait reached its limit; the job goes on.
     Timeout,
     /// An item ran longer than its task's limit and was killed.
     TaskTimeout,

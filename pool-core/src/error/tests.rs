@@ -1,4 +1,4 @@
-//! What errors say of themselves, as text, as fields and as an `io::Error`.
+//! The text, the fields and the `io::Error` of errors.
 
 use super::*;
 

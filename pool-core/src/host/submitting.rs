@@ -8,20 +8,13 @@ use std::time::Instant;
 use super::Host;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Call;
 use crate::job::batch::CompletionRef;
+use crate::job::blocks::Call;
 use crate::scheduler::{JobSpec, State};
 use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Counts results that were taken for values and could not be decoded.
-    pub(crate) fn note_undecodable(&self, results: u32) {
-        if results > 0 && self.check_owner().is_ok() {
-            self.with(|engine| engine.counts.undecodable(results));
-        }
-    }
-
     /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
@@ -43,6 +36,10 @@ impl Host {
             let text = "a chunk size must be at least 1, and is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
+        if options.max_concurrent == Some(0) {
+            let text = "max_concurrent must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
         Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
@@ -53,6 +50,9 @@ impl Host {
             lazy: false,
             bulk: false,
             calls: false,
+            priority: options.priority,
+            max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            label: options.label,
         })
     }
 
@@ -72,7 +72,7 @@ impl Host {
 
     #[cold]
     fn call_when_there_is_room(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<CompletionRef> {
-        let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
+        let takes_none = |engine: &Engine| engine.state() != State::Open;
         let mut call = Some(call);
         loop {
             self.wait_for_room(takes_none);
@@ -93,7 +93,7 @@ impl Host {
     pub(crate) fn room(&self, engine: &Engine) -> u64 {
         match self.max_pending {
             u64::MAX => u64::MAX,
-            most => most.saturating_sub(engine.scheduler.unsettled()),
+            most => most.saturating_sub(engine.unsettled()),
         }
     }
 

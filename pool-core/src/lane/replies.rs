@@ -1,4 +1,4 @@
-//! The way back: replies out of the worker's ring.
+//! Takes replies out of the worker's ring.
 
 use pool_ipc::{Header, MORE, Record};
 
@@ -9,13 +9,14 @@ use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::lane::messages::reply;
 
-/// The longest reply: a value as long as can be said before it. Tests have not the time for that.
+/// The longest reply: a value of the largest length that its frame can hold. Tests use a smaller one, since they have less
+/// time.
 pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } else { u32::MAX as usize + FRAME };
 
-/// Bytes that a reply may have set aside by saying that they will come.
+/// The most memory that is reserved because a reply announces its length.
 pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
 
-/// A reply that has arrived whole.
+/// A complete reply.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) seq: u32,
@@ -23,28 +24,29 @@ pub(crate) struct Reply {
     pub(crate) failed: bool,
     pub(crate) last: bool,
     pub(crate) over_rss: bool,
-    /// The body is the one value's own bytes.
+    /// The body is the only value's own bytes, without a frame.
     pub(crate) raw: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Body,
 }
 
-/// Where a reply's body is.
+/// The place of a reply's body.
 #[derive(Debug)]
 #[must_use = "a record stays in the ring until it is taken"]
 pub(crate) enum Body {
-    /// It came in several records.
+    /// It came in several records and was copied.
     Gathered(Vec<u8>),
+    /// It is still in its record.
     InRing(Record),
 }
 
 impl Lane {
-    /// The next reply that is there whole. Of one in pieces no more than a ringful is taken at a time, lest a worker that
-    /// writes as fast as the host reads keep all others waiting.
+    /// The next complete reply. Of a reply in several records, one call takes no more than the ring holds, so a worker that
+    /// writes as fast as the host reads cannot keep all others waiting.
     ///
     /// # Errors
     ///
-    /// What the worker wrote is no reply; the lane is of no further use.
+    /// The worker wrote a record that is no reply. The lane is of no further use.
     #[inline]
     pub(crate) fn next_reply(&mut self) -> Result<Option<Reply>, pool_ipc::Error> {
         let mut round_ends = None;
@@ -74,7 +76,7 @@ impl Lane {
                     return Ok(None);
                 }
                 if self.gathered_from.is_none() {
-                    // Memory for all of it, by its own word; more than that is found as it comes.
+                    // Reserved by the announced length; if the reply is longer, the vector grows.
                     self.gathered = large_vec::with_room(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
@@ -102,7 +104,7 @@ impl Lane {
         }
     }
 
-    /// Takes the body out, if it is of a few bytes: the words in which these are, and how many they are.
+    /// Takes the body out if it has at most 15 bytes: the words that hold them, and their number.
     #[inline]
     pub(crate) fn take_short(&mut self, body: &Body) -> Option<([u64; 2], u8)> {
         let Body::InRing(record) = body else { return None };
@@ -114,8 +116,8 @@ impl Lane {
         Some((words, record.len as u8))
     }
 
-    /// Takes the next reply out, if it is there and is the value of one call, of a few bytes, and not the last of the call
-    /// `seq`. All others are for [`next_reply`](Lane::next_reply).
+    /// Takes the next reply out if it is a short value of one item of request `seq`, but not the end of the request. All others
+    /// are left for [`next_reply`](Lane::next_reply).
     #[inline]
     pub(crate) fn next_short(&mut self, seq: u32) -> Option<([u64; 2], u8)> {
         let record = self.end.replies.peek().ok()??;
@@ -124,7 +126,7 @@ impl Lane {
         if is_one { self.take_short(&Body::InRing(record)) } else { None }
     }
 
-    /// Takes the body out, so that the worker can use the place again.
+    /// Takes the body out and releases its record.
     #[inline]
     pub(crate) fn take(&mut self, body: Body) -> Bytes {
         match body {
@@ -137,11 +139,11 @@ impl Lane {
         }
     }
 
-    /// Takes the body to where these items' values land, if it is in one piece, and is these.
+    /// Copies the values of these items from their record to the result buffer, which checks them.
     ///
     /// # Errors
     ///
-    /// The body, if it is not.
+    /// The body, if it came in several records or the buffer refuses it.
     pub(crate) fn store(
         &mut self,
         body: Body,
@@ -164,7 +166,8 @@ impl Lane {
         self.touched = true;
     }
 
-    /// The reply must begin with what was [taken](Lane::take_finished) of it; the items behind that.
+    /// Checks that the reply begins with the values that were [taken](Lane::take_finished) before; returns the number of items
+    /// behind them.
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
@@ -175,7 +178,8 @@ impl Lane {
         count.checked_sub(taken.items).ok_or_else(|| nonsense("count", count.into(), taken.items.into()))
     }
 
-    /// A reply in pieces has an end. At least half of what it takes of the ring is payload, if it is honest.
+    /// Bounds the length of a reply in several records. In an honest one at least half of its bytes in the ring are payload, so
+    /// empty records cannot go on for ever either.
     fn check_length(&mut self, record: &Record) -> Result<(), pool_ipc::Error> {
         let length = (self.gathered.len() + record.len) as u64;
         let travelled = record.position() - *self.gathered_from.get_or_insert(record.position());
@@ -187,8 +191,8 @@ impl Lane {
     }
 }
 
-/// Whether a worker may say so: nothing unknown, nothing that could be said for ever; a failure is one item's, and so is
-/// a whole value.
+/// True if an honest worker may send this header: kind and flags are known, the record makes progress, and a failure or a value
+/// without a frame belongs to one item.
 #[inline]
 fn is_reply(header: &Header) -> bool {
     let has = |flag: u16| header.flags & flag != 0;

@@ -1,4 +1,4 @@
-//! The way out: calls into the worker's ring, and back as long as they have not begun.
+//! Sends requests into the worker's ring, and takes back items that the worker has not claimed.
 
 use std::ops::Range;
 
@@ -8,20 +8,20 @@ use super::{Lane, RECORD_BYTES, is_small_for};
 use crate::codec::bytes::Cut;
 use crate::lane::messages::{Request, request};
 
-/// A call that is out, or about to go.
+/// A request without a complete reply.
 #[derive(Debug)]
 pub(super) struct SentRequest {
     pub(super) seq: u32,
     pub(super) quiet: bool,
     pub(super) silent: bool,
     pub(super) brief: bool,
-    /// Where its limit can be lowered: only if it went out in one record.
+    /// Position of its record, where its limit can be lowered; `None` if it took several.
     record: Option<u64>,
-    /// Where its arguments are, if they are in the arena: nobody else may have that before the worker is through.
+    /// The segment of the arena that holds its arguments, which must not be used again before the reply is complete.
     segment: Option<Written>,
 }
 
-/// A call that goes when there is room.
+/// A request that waits for room in the ring.
 #[derive(Debug)]
 pub(super) struct OutgoingRequest {
     header: Header,
@@ -30,7 +30,7 @@ pub(super) struct OutgoingRequest {
 }
 
 impl Lane {
-    /// Sends a call if it fits into one record now.
+    /// Sends a request if it fits into one record now.
     #[inline]
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
         if !self.outgoing.is_empty() || !self.has_room(body.len()) {
@@ -39,11 +39,11 @@ impl Lane {
         let position = self.end.requests.position();
         let is_sent = self.end.requests.send(header, body, 0).done;
         debug_assert!(is_sent);
-        self.note_sent(header.kind, header.seq, header.flags, Some(position));
+        self.record_sent(header.kind, header.seq, header.flags, Some(position));
         true
     }
 
-    /// Whether the bytes fit into one record, in a ring that has grown for them if need be.
+    /// True if the bytes fit into one record now. Grows the ring for them if necessary.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
         if is_small_for(bytes as u64, self.end.requests.extent()) {
@@ -64,21 +64,21 @@ impl Lane {
         true
     }
 
-    /// Whether so many bytes fit into one record as soon as there is little else in the ring.
+    /// True if `bytes` bytes fit into one record once the worker has released most others.
     fn will_fit(&self, bytes: usize) -> bool {
         bytes <= RECORD_BYTES.min(self.end.requests.extent() / 4 - HEADER_BYTES)
     }
 
-    /// Sends a call; what does not fit now goes with [`Lane::pump`].
+    /// Sends a request. [`Lane::pump`] sends the part that does not fit now.
     pub(crate) fn send_cut(&mut self, header: Header, body: Cut) {
         if !self.send(&header, &body) {
             self.outgoing.push_back(OutgoingRequest { header, body, sent: 0 });
-            self.note_sent(header.kind, header.seq, header.flags, None);
+            self.record_sent(header.kind, header.seq, header.flags, None);
             self.pump();
         }
     }
 
-    /// Sends a call whose arguments the worker finds in the arena.
+    /// Sends a request whose arguments lie in the arena.
     #[inline]
     pub(crate) fn send_located(&mut self, header: Header, segment: &Written, args: Range<usize>) {
         let header = Header { flags: header.flags | request::IN_ARENA, ..header };
@@ -92,7 +92,7 @@ impl Lane {
     }
 
     #[inline]
-    fn note_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
+    fn record_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == Request::Run.kind() {
             let (quiet, brief) = (flags & request::QUIET != 0, flags & request::BRIEF != 0);
             let silent = flags & request::SILENT != 0;
@@ -104,7 +104,8 @@ impl Lane {
         self.touched = true;
     }
 
-    /// Sends more of what had no room: in one record, so that it can be taken back, if there will be room for that.
+    /// Sends more of the requests that wait for room. A request that can fit into one record waits for that, since only then
+    /// its items can be taken back.
     #[inline]
     pub(crate) fn pump(&mut self) {
         while let Some(front) = self.outgoing.front() {
@@ -131,7 +132,7 @@ impl Lane {
         }
     }
 
-    /// Whether [`Lane::pump`] has something to do.
+    /// True if [`Lane::pump`] has something to do.
     #[inline]
     pub(super) fn can_pump(&mut self) -> bool {
         match self.outgoing.front() {
@@ -143,7 +144,8 @@ impl Lane {
         }
     }
 
-    /// Takes back what the worker has not begun of a call, all or half of it. The items that it may still run.
+    /// Takes back the items of a request that the worker has not claimed, all or half of them. Returns the number of items that
+    /// it may still run.
     pub(crate) fn recall(&mut self, seq: u32, items: u32, half: bool) -> u32 {
         let Some(sent) = self.sent.iter().find(|sent| sent.seq == seq) else { return items };
         if let Some(position) = sent.record {
@@ -154,7 +156,7 @@ impl Lane {
             }
             return limit.max(self.claimed(seq, items));
         }
-        // Not a byte of it may be out: then only its number goes, so that replies stay in step.
+        // If none of it has been sent, only its header goes, so that the replies stay in order.
         match self.outgoing.iter_mut().find(|outgoing| outgoing.header.seq == seq && outgoing.sent == 0) {
             Some(outgoing) if outgoing.header.kind == Request::Run.kind() && !half => {
                 outgoing.header.limit = 0;
@@ -165,7 +167,7 @@ impl Lane {
         }
     }
 
-    /// Items of the call that the worker says are its own.
+    /// Number of items of the request that the worker has claimed.
     fn claimed(&self, seq: u32, items: u32) -> u32 {
         let progress = self.end.progress();
         match progress.seq.wrapping_sub(seq) as i32 {

@@ -29,13 +29,35 @@ impl Pool {
     /// ```
     pub fn close(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| {
-                engine.scheduler.close();
-                // Submissions that wait for room must wake, since they will not get any.
-                engine.deferred.progress = true;
-            });
-            self.host.nudge();
+            self.host.close();
         }
+    }
+
+    /// Cancels all items that no worker has begun, of all jobs, and returns how many these are.
+    ///
+    /// They end in [`ErrorKind::Cancelled`]: calls at once, the items of a map when its running items have ended, which go on
+    /// and deliver their values. Items that wait for a [retry](crate::Task::retries) are among them. Inputs of
+    /// [`imap`](Pool::imap) are pulled no more. The pool stays open, so this can be used to drop a backlog; to end in peace and
+    /// soon, [`close`](Pool::close) first and [`join`](Pool::join) afterwards. 0 in a process that the program forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let jobs: Vec<_> = (0..10).map(|_| pool.apply_async(nap::Task, 20)).collect::<Result<_, _>>()?;
+    /// let cancelled = pool.cancel_pending();
+    /// let errors = jobs.into_iter().filter_map(|job| job.get().err());
+    /// assert_eq!(errors.filter(|error| error.kind() == ErrorKind::Cancelled).count() as u64, cancelled);
+    /// assert_eq!(pool.apply(nap::Task, 1)?, 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn cancel_pending(&self) -> u64 {
+        if self.host.check_owner().is_ok() { self.host.cancel_pending() } else { 0 }
     }
 
     /// Waits until all jobs are done, all workers have left, and all callbacks have returned.
@@ -68,7 +90,7 @@ impl Pool {
     /// ```
     pub fn join(&self) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.seal_lazy());
+        self.host.seal_lazy();
         self.wait_over(None);
         Ok(())
     }
@@ -101,9 +123,9 @@ impl Pool {
     /// ```
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.begin_join());
+        self.host.begin_join();
         let is_over = self.wait_over(Instant::now().checked_add(limit));
-        self.host.with(|engine| engine.scheduler.end_join());
+        self.host.end_join();
         if is_over {
             return Ok(());
         }
@@ -158,8 +180,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| engine.scheduler.terminate());
-            self.host.nudge();
+            self.host.terminate();
         }
     }
 }

@@ -195,7 +195,7 @@ fn as_calls(spec: JobSpec) -> JobSpec {
 
 #[cfg(test)]
 mod tests {
-    use super::super::interface::{Nanos, SchedulerConfig, Seq};
+    use super::super::interface::{SchedulerConfig, Seq};
     use super::*;
 
     /// Two workers, ready, and that an item of the only task takes so long.
@@ -292,12 +292,12 @@ mod tests {
             scheduler.calls[1].queue.back_mut().expect("they wait").items -= 1;
             assert!(scheduler.defer_retry(id, 0));
             if waits_in_queue {
-                scheduler.set_now(Nanos::MAX);
+                scheduler.set_now(u64::MAX);
                 scheduler.retry_what_is_due();
             }
             assert!(scheduler.cancel_call(id, 0));
             scheduler.failed(id, 0);
-            scheduler.set_now(Nanos::MAX);
+            scheduler.set_now(u64::MAX);
             scheduler.retry_what_is_due();
             let job = scheduler.jobs.get(id).expect("its other call waits");
             assert_eq!((job.queued, job.unsettled), (1, 1));

@@ -1,9 +1,10 @@
 //! Events of the clock: delayed starts, time limits, idle workers.
 
 use super::Scheduler;
-use super::interface::{Action, Begun, Nanos, WorkerId};
+use super::interface::{Action, Begun, WorkerId};
 use super::tuning::{FUTURE_MAX_NS, UNRESPONSIVE_NS};
 use super::worker::{KillReason, Phase};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// Sets the time, so that what happens next is dated.
@@ -40,6 +41,9 @@ impl<P> Scheduler<P> {
             }
         }
         self.retry_what_is_due();
+        if self.is_contended() && self.full {
+            self.recall_late();
+        }
         self.dispatch();
     }
 

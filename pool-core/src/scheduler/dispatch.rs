@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 
 use super::Scheduler;
 use super::flow::FlowId;
-use super::interface::{Action, JobId, JobSpec, Nanos, Priority, Wake, WorkerId};
+use super::interface::{Action, JobId, JobSpec, Priority, Wake, WorkerId};
 use super::pace::Pace;
 use super::tuning::{
-    CALLS_PER_CHUNK_MAX, CLAIM_NS, CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS, QUANTUM_NS, SHORT_CHUNK_NS,
-    SHORT_CHUNKS_PER_WAKE,
+    CALLS_PER_CHUNK_MAX, CLAIM_NS, CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS, QUANTUM_NS, REPLY_SILENCE_NS,
+    SHORT_CHUNK_NS, SHORT_CHUNKS_PER_WAKE,
 };
 use super::worker::{Phase, Range, SentChunk};
+use crate::units::Nanos;
 
 /// How much a worker may have before it to be sent more.
 #[derive(Clone, Copy, Debug)]
@@ -88,11 +89,18 @@ impl<P> Scheduler<P> {
             let preferred = self.flow_mut(flow).and_then(|flow| flow.last_worker);
             let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
+                if is_contended {
+                    // A chunk may take longer than was expected, and then gives way, too.
+                    self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
+                }
                 self.call_back();
                 return;
             };
             if !self.workers[worker].in_flight.is_empty() {
                 self.call_back();
+            }
+            if spec.calls && is_contended && std::mem::take(&mut self.flow_mut(flow).expect("it has its turn").jumps) {
+                self.make_way(worker, spec.priority);
             }
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
@@ -186,9 +194,9 @@ impl<P> Scheduler<P> {
         let is_last = job.queued == 0 && !job.open;
         // With nothing else pending one wake-up is due in any case, and the end of this chunk is soon enough for it.
         let is_alone = self.unsettled == 1;
-        // A chunk of unknown time is one item, which may take long.
-        let charge = pace.time(range.items).unwrap_or(QUANTUM_NS);
-        self.charge_sent(flow, priority, charge);
+        // Items of unknown time may take long.
+        let time = pace.time(range.items).unwrap_or(QUANTUM_NS * u64::from(range.items));
+        self.charge_sent(flow, priority, if is_contended { time } else { 0 });
         if let Some(flow) = self.flow_mut(flow) {
             flow.last_worker = Some(worker);
         }
@@ -197,9 +205,12 @@ impl<P> Scheduler<P> {
         let seq = state.next_seq;
         state.next_seq = seq.next();
         state.served += u64::from(range.items);
-        state.ahead = state.ahead.saturating_add(charge);
-        let brief = pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
-        let depth = if is_contended { CONTENDED_MAP_AHEAD_NS / charge.max(1) } else { pace.depth(range.items, true) as u64 };
+        state.ahead = state.ahead.saturating_add(time);
+        // Behind other flows even a short one takes a while.
+        let waits = is_contended && state.ahead - time > SHORT_CHUNK_NS;
+        let brief = !waits && pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
+        let depth =
+            if is_contended { CONTENDED_MAP_AHEAD_NS / time.max(1) } else { pace.depth(range.items, true) as u64 };
         let wake = if is_bulk && !is_last && depth >= 2 && !u64::from(seq.0).is_multiple_of(depth / 2) {
             Wake::NoOne
         } else if !is_urgent
@@ -213,8 +224,9 @@ impl<P> Scheduler<P> {
         };
         let claim = pace.items_in(CLAIM_NS);
         let sent_at = self.now;
-        let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
-        state.in_flight.push_back(SentChunk { seq, range, settled, recalling, was_recalled, occupies, charge, sent_at });
+        let (settled, recalling, was_recalled, occupies, is_charged) = (0, false, false, true, is_contended);
+        let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, is_charged, sent_at };
+        state.in_flight.push_back(sent);
         if state.in_flight.len() == 1 {
             state.heard = self.now;
             self.watch(worker, range.job);

@@ -9,9 +9,10 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use super::interface::{JobId, Nanos, Priority, WorkerId};
+use super::interface::{JobId, Priority, WorkerId};
 use super::tuning::QUANTUM_NS;
 use super::worker::Range;
+use crate::units::Nanos;
 
 /// The unit that shares the workers with others of its priority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,8 @@ pub(super) struct Flow {
     credit: i64,
     /// The round up to which it has been given its quanta.
     round: u64,
+    /// It came to the head with credit left: its first chunk goes before those of maps that have not begun.
+    pub(super) jumps: bool,
     /// Chunks with workers.
     pub(super) in_flight: u32,
     /// The worker that was sent its last chunk, whose caches are warm.
@@ -49,12 +52,20 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// Gives the flow the quanta of all rounds up to this one, of which no more than one can be saved.
+    /// Gives the flow the quanta of all rounds up to this one.
     #[inline]
     fn renew(&mut self, round: u64) {
         let rounds = i64::try_from(round.saturating_sub(self.round)).unwrap_or(i64::MAX);
         self.round = self.round.max(round);
-        self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM_NS as i64)).min(QUANTUM_NS as i64);
+        self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM_NS as i64));
+    }
+
+    /// The same for a flow that had no items meanwhile: it saves no more than one quantum.
+    #[inline]
+    fn renew_idle(&mut self, round: u64) {
+        let before = self.credit;
+        self.renew(round);
+        self.credit = self.credit.min(before.max(QUANTUM_NS as i64));
     }
 
     /// The rounds until it may run again.
@@ -68,11 +79,10 @@ impl Flow {
         self.credit = self.credit.saturating_sub(i64::try_from(time).unwrap_or(i64::MAX));
     }
 
-    /// Takes a charge back. Credit beyond a quantum is lost, or a flow that gave work back could hold up the others.
+    /// Takes a charge back, or a part of it.
     #[inline]
     pub(super) fn refund(&mut self, time: Nanos) {
-        let credit = self.credit.saturating_add(i64::try_from(time).unwrap_or(i64::MAX));
-        self.credit = credit.min(QUANTUM_NS as i64).max(self.credit);
+        self.credit = self.credit.saturating_add(i64::try_from(time).unwrap_or(i64::MAX));
     }
 }
 
@@ -181,14 +191,15 @@ impl Turns {
     /// short maps would starve a long one. Calls go to the head if they have credit left from this round.
     #[inline]
     pub(super) fn enter(&mut self, id: FlowId, flow: &mut Flow) {
+        flow.jumps = false;
         flow.standing = Standing::Waiting;
+        flow.renew_idle(self.round);
+        let owed = flow.rounds_owed();
         if self.is_empty() {
             self.current = Some(id);
-            return;
-        }
-        flow.renew(self.round);
-        let owed = flow.rounds_owed();
-        if owed == 0 && matches!(id, FlowId::Calls(_)) {
+            flow.jumps = owed == 0;
+        } else if owed == 0 && matches!(id, FlowId::Calls(_)) {
+            flow.jumps = true;
             if let Some(current) = self.current.replace(id) {
                 self.first_order -= 1;
                 self.waiting.push(Turn { round: self.round, order: self.first_order, flow: current });

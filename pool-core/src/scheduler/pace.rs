@@ -1,9 +1,9 @@
 //! How much of a job goes to a worker at once, from the measured time per item.
 
-use super::interface::Nanos;
 use super::tuning::{
     AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, CHUNK_NS, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, SHORT_CHUNK_NS,
 };
+use crate::units::Nanos;
 
 /// The time that an item of a task takes, as far as it is known.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,9 +1,10 @@
 //! Taking back chunks: for an idle worker, for a flow that waits, or since a worker leaves.
 
 use super::Scheduler;
-use super::interface::{Action, Nanos, Priority, Seq, WorkerId};
-use super::tuning::{CONTENDED_AHEAD_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
+use super::interface::{Action, JobSpec, Priority, Seq, WorkerId};
+use super::tuning::{CALL_AHEAD_NS, CONTENDED_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
 use super::worker::{Phase, Range};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
@@ -28,7 +29,8 @@ impl<P> Scheduler<P> {
             let pace = self.tasks[job.spec.task as usize].pace;
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = self.now.saturating_sub(state.heard);
-            let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
+            let work =
+                pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
             if best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, worker));
             }
@@ -50,28 +52,89 @@ impl<P> Scheduler<P> {
     /// Takes back the work of this priority or a lower one that is further ahead of a worker than may be while others wait.
     pub(super) fn give_way(&mut self, priority: Priority) {
         for worker in self.workers.ids() {
+            if self.workers[worker].takes_work() {
+                self.estimate_anew(worker);
+                self.recall_maps(worker, priority, CONTENDED_AHEAD_NS);
+            }
+        }
+    }
+
+    /// Items took much longer than expected: the time of the worker's other chunks is estimated anew, and what is too far
+    /// ahead now is taken back.
+    #[cold]
+    pub(super) fn recall_underestimated(&mut self, worker: WorkerId) {
+        self.estimate_anew(worker);
+        if self.workers[worker].takes_work() {
+            self.recall_maps(worker, Priority::High, CONTENDED_AHEAD_NS);
+        }
+    }
+
+    /// Estimates the time of the worker's chunks by the pace of now.
+    fn estimate_anew(&mut self, worker: WorkerId) {
+        let state = &mut self.workers[worker];
+        state.ahead = 0;
+        for sent in &mut state.in_flight {
+            if let Some(job) = self.jobs.get_mut(sent.range.job)
+                && let Some(time) = self.tasks[job.spec.task as usize].pace.time(sent.range.items)
+            {
+                let before = std::mem::replace(&mut sent.time, time);
+                let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[job.spec.priority as usize]);
+                if sent.is_charged {
+                    flow.refund(before);
+                    flow.charge(time);
+                }
+            }
+            state.ahead = state.ahead.saturating_add(sent.time);
+        }
+    }
+
+    /// A call goes to this worker: maps that are ahead of it there go behind it, as far as they are not claimed.
+    #[inline]
+    pub(super) fn make_way(&mut self, worker: WorkerId, priority: Priority) {
+        let state = &mut self.workers[worker];
+        let pause_ends = state.gave_way_at.saturating_add(GIVE_WAY_PAUSE_NS);
+        if state.ahead > CALL_AHEAD_NS && self.now >= pause_ends {
+            state.gave_way_at = self.now;
+            self.recall_maps(worker, priority, 0);
+        }
+    }
+
+    /// Takes back the maps of this priority or a lower one that are more than `ahead_max` ahead of the worker.
+    fn recall_maps(&mut self, worker: WorkerId, priority: Priority, ahead_max: Nanos) {
+        let state = &mut self.workers[worker];
+        let mut ahead: Nanos = 0;
+        let mut keeps = 0;
+        for sent in &state.in_flight {
+            ahead = ahead.saturating_add(sent.time);
+            if ahead > ahead_max {
+                break;
+            }
+            keeps += 1;
+        }
+        // Newest first, so that they end up in their old order, each in front of the queue.
+        for (at, sent) in state.in_flight.iter_mut().enumerate().skip(keeps).rev() {
+            let gives_way = |spec: JobSpec| spec.priority <= priority && (!spec.calls || spec.priority < priority);
+            let gives_way = self.jobs.get(sent.range.job).is_some_and(|job| gives_way(job.spec));
+            let is_running = at == 0 && sent.range.items - sent.settled == 1;
+            if gives_way && !sent.recalling && !sent.is_settled() && !is_running {
+                sent.ask_back();
+                let (seq, items) = (sent.seq, sent.range.items);
+                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+            }
+        }
+    }
+
+    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: the rest of their
+    /// chunks is taken back.
+    pub(super) fn recall_late(&mut self) {
+        for worker in self.workers.ids() {
             let state = &mut self.workers[worker];
-            if !state.takes_work() {
-                continue;
-            }
-            let mut ahead: Nanos = 0;
-            let mut keeps = 0;
-            for sent in &state.in_flight {
-                ahead = ahead.saturating_add(sent.charge);
-                if ahead > CONTENDED_AHEAD_NS {
-                    break;
-                }
-                keeps += 1;
-            }
-            // Newest first, so that they end up in their old order, each in front of the queue.
-            for (at, sent) in state.in_flight.iter_mut().enumerate().skip(keeps).rev() {
-                let is_lower = self.jobs.get(sent.range.job).is_some_and(|job| job.spec.priority <= priority);
-                let is_running = at == 0 && sent.range.items - sent.settled == 1;
-                if is_lower && !sent.recalling && !sent.is_settled() && !is_running {
-                    sent.ask_back();
-                    let (seq, items) = (sent.seq, sent.range.items);
-                    self.actions.push_back(Action::Recall { worker, seq, items, half: false });
-                }
+            let is_late = state.takes_work() && self.now.saturating_sub(state.heard) >= REPLY_SILENCE_NS;
+            let front = state.in_flight.front_mut().filter(|sent| is_late && !sent.recalling);
+            if let Some(sent) = front.filter(|sent| sent.range.items - sent.settled > 1) {
+                sent.ask_back();
+                let (seq, items) = (sent.seq, sent.range.items);
+                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
             }
         }
     }
@@ -88,17 +151,19 @@ impl<P> Scheduler<P> {
         }
         let (job, items) = (sent.range.job, sent.range.items - kept);
         let range = Range { job, first: sent.range.first + u64::from(kept), items };
-        let refund = (u128::from(sent.charge) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
-        sent.charge -= refund;
+        let time = (u128::from(sent.time) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
+        sent.time -= time;
         sent.range.items = kept;
         sent.recalling = false;
+        let is_charged = sent.is_charged;
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
-        state.ahead = state.ahead.saturating_sub(refund);
+        state.ahead = state.ahead.saturating_sub(time);
         state.served = state.served.saturating_sub(u64::from(items));
-        if let Some((flow, _)) = self.flow_of(job)
+        if is_charged
+            && let Some((flow, _)) = self.flow_of(job)
             && let Some(flow) = self.flow_mut(flow)
         {
-            flow.refund(refund);
+            flow.refund(time);
         }
         self.requeue(range);
         if is_vacant {

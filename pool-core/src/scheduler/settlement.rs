@@ -2,8 +2,9 @@
 
 use super::Scheduler;
 use super::flow::FlowId;
-use super::interface::{Action, FailureCause, JobId, Nanos, ProtocolViolation, Seq, WorkerId};
+use super::interface::{Action, FailureCause, JobId, ProtocolViolation, Seq, WorkerId};
 use super::worker::{Range, SentChunk};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// The job and the first item that a reply about the next `items` items of the chunk `seq` is about. With `last` the
@@ -41,13 +42,16 @@ impl<P> Scheduler<P> {
             let sent = state.in_flight.pop_front().expect("it was there above");
             state.deadline = None;
             state.idle_deaths = 0;
-            state.ahead = state.ahead.saturating_sub(sent.charge);
+            state.ahead = state.ahead.saturating_sub(sent.time);
             if sent.settled > 0
                 && let Some(job) = self.jobs.get(job)
             {
                 self.tasks[job.spec.task as usize].pace.learn(sent.settled, elapsed);
             }
             self.correct_charge(&sent, elapsed);
+            if self.is_contended() && elapsed > 2 * sent.time {
+                self.recall_underestimated(worker);
+            }
             self.chunk_ended(&sent);
             self.after_chunk(worker);
         }

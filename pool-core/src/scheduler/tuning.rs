@@ -1,6 +1,6 @@
 //! Times and sizes by which the scheduler decides, each with its reason.
 
-use super::interface::Nanos;
+use crate::units::Nanos;
 
 /// Calls in one chunk: as many as a worker claims one by one, so that none that has not begun is lost to the others.
 pub(crate) const CALLS_PER_CHUNK_MAX: u32 = 31;
@@ -39,6 +39,11 @@ pub(super) const QUANTUM_NS: Nanos = 1_000_000;
 pub(super) const CONTENDED_AHEAD_NS: Nanos = 1_000_000;
 /// ... of which maps fill only so much, so that a call has room at once.
 pub(super) const CONTENDED_MAP_AHEAD_NS: Nanos = 500_000;
+/// If more is ahead of the worker that a call goes to, the maps in front of the call give way ...
+pub(super) const CALL_AHEAD_NS: Nanos = 20_000;
+/// ... but not again within this time on the same worker, so that a stream of calls does not make it take items back and send
+/// them again all the time.
+pub(super) const GIVE_WAY_PAUSE_NS: Nanos = 100_000;
 /// After flows have waited for each other they are taken to do so for this long: a caller that makes one call after the
 /// other costs one recall, not one for each call.
 pub(super) const CONTENTION_NS: Nanos = 100_000_000;

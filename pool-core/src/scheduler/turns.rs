@@ -4,11 +4,12 @@ use std::collections::VecDeque;
 
 use super::Scheduler;
 use super::flow::{Flow, FlowId, Standing};
-use super::interface::{JobId, JobSpec, Nanos, Priority};
+use super::interface::{JobId, JobSpec, Priority};
 use super::job::JobEntry;
 use super::slab::Slab;
 use super::tuning::CONTENTION_NS;
 use super::worker::{Range, SentChunk};
+use crate::units::Nanos;
 
 /// The flow, unless its job has ended.
 #[inline]
@@ -111,11 +112,14 @@ impl<P> Scheduler<P> {
     /// Corrects the charge of a chunk that took its worker so long.
     #[inline]
     pub(super) fn correct_charge(&mut self, sent: &SentChunk, elapsed: Nanos) {
+        if !sent.is_charged {
+            return;
+        }
         // A worker's word is checked input: the chunk cannot have taken longer than it was out.
         let elapsed = elapsed.min(self.now.saturating_sub(sent.sent_at));
         let Some((id, _)) = self.flow_of(sent.range.job) else { return };
         let Some(flow) = self.flow_mut(id) else { return };
-        if elapsed > sent.charge { flow.charge(elapsed - sent.charge) } else { flow.refund(sent.charge - elapsed) }
+        if elapsed > sent.time { flow.charge(elapsed - sent.time) } else { flow.refund(sent.time - elapsed) }
     }
 
     /// The job has ended: its own flow takes no further part.
@@ -146,6 +150,17 @@ impl<P> Scheduler<P> {
                 parked.retain(|flow| *flow != FlowId::Job(id));
             }
         }
+    }
+
+    /// A planted fault: all flows have a full quantum again.
+    #[cfg(test)]
+    pub(super) fn forget_charges(&mut self) {
+        for id in self.jobs.ids() {
+            if let Some(flow) = self.flow_mut(FlowId::Job(id)) {
+                flow.refund(Nanos::MAX);
+            }
+        }
+        self.calls.iter_mut().for_each(|flow| flow.refund(Nanos::MAX));
     }
 
     // ---- limits on how much of a task runs at once -----------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::interface::{Begun, JobId, Nanos, Seq};
+use super::interface::{Begun, JobId, Seq};
+use crate::units::Nanos;
 
 impl Begun {
     /// Whether that item is of this chunk and has not been answered.
@@ -44,8 +45,10 @@ pub(super) struct SentChunk {
     pub(super) was_recalled: bool,
     /// It counts among the chunks of its task that run at once.
     pub(super) occupies: bool,
-    /// Worker time that its flow was charged for it.
-    pub(super) charge: Nanos,
+    /// Expected time of its items.
+    pub(super) time: Nanos,
+    /// Its flow was charged this time, since other flows waited when it was sent.
+    pub(super) is_charged: bool,
     pub(super) sent_at: Nanos,
 }
 
@@ -135,8 +138,10 @@ pub(super) struct WorkerState {
     /// Oldest first: a worker answers in the order of sending.
     pub(super) in_flight: VecDeque<SentChunk>,
     pub(super) next_seq: Seq,
-    /// The expected time of all that is in flight.
+    /// The expected time of all chunks in flight.
     pub(super) ahead: Nanos,
+    /// When maps before it last gave way to a call.
+    pub(super) gave_way_at: Nanos,
     /// Items sent to this process.
     pub(super) served: u64,
     /// Starts in a row that came to nothing.
@@ -156,6 +161,7 @@ impl WorkerState {
             in_flight: VecDeque::new(),
             next_seq: Seq::default(),
             ahead: 0,
+            gave_way_at: 0,
             served: 0,
             failures: 0,
             idle_deaths: 0,

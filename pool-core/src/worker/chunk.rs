@@ -1,4 +1,4 @@
-//! The request that a worker is at: which of its items it has claimed, and the answers on their way to the host.
+//! The request that a worker runs: its claimed items, and its replies.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,47 +14,49 @@ use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
 
-/// What a chunk needs of its worker.
+/// The parts of a worker that a chunk uses.
 pub(crate) struct Link<'w> {
     pub(crate) requests: &'w Consumer,
     pub(crate) replies: &'w mut Producer,
     pub(crate) progress: &'w ProgressWriter,
     pub(crate) bell: &'w mut WorkerBell,
     pub(crate) hub: &'w HubWorker,
-    /// This process, and not one that a task forked.
+    /// Tells this process from one that a task forked.
     pub(crate) me: ForkCheck,
 }
 
-/// The arguments of a call.
+/// The arguments of a request.
 pub(crate) enum Input<'w> {
-    /// Of its items, one behind the other.
+    /// Those of all items, one behind the other.
     Framed(&'w [u8]),
-    /// The only one of the only item.
+    /// The only argument of the only item, without a frame.
     Raw(Vec<u8>),
 }
 
-/// The items of a call that is being answered.
+/// The items of a request that is being answered.
 pub struct Chunk<'w> {
     pub(super) link: Link<'w>,
-    /// Where the host may lower the limit, unless the call came in several records.
+    /// The record whose limit the host may lower; `None` if the request came in several.
     record: Option<Record>,
     seq: u32,
     items: u32,
-    /// The item that is run.
+    /// The current item.
     pub(super) next: u32,
-    /// Items that the host cannot take back any more.
+    /// Number of items that the host cannot take back any more.
     pub(super) claimed: u32,
     pub(super) input: Decoder<'w>,
-    /// The only argument of the only item, if it travelled whole.
+    /// The only argument of the only item, if it has no frame.
     pub(super) raw: Option<Vec<u8>>,
-    /// Values in the record under construction.
+    /// Number of values in the record under construction.
     pub(super) unpublished_items: u32,
+    /// Their bytes.
     pub(super) unpublished_bytes: usize,
-    /// Nanoseconds that each item may take, or 0.
-    pub(super) limit: u64,
-    /// The call's flags.
+    /// Time limit of each item in nanoseconds, or 0.
+    pub(super) limit_ns: u64,
+    /// Flags of the request.
     flags: u16,
-    begun: u64,
+    /// Start of the chunk on the monotonic clock.
+    begun_ns: u64,
 }
 
 impl std::fmt::Debug for Chunk<'_> {
@@ -63,26 +65,26 @@ impl std::fmt::Debug for Chunk<'_> {
     }
 }
 
-/// Values are published at the latest when they come to so many bytes, so that the host can take them in meanwhile.
-pub(super) const PIECE: usize = RECORD_BYTES;
+/// Values are published once they come to this size, so that the host can copy them while further items run.
+pub(super) const PUBLISH_BYTES: usize = RECORD_BYTES;
 
-/// Notes, if there is a limit, when the next item begins and when it must be through: before the item itself, so that the
-/// host, if it finds the item, does not find an older one's time.
+/// Stores the start and the deadline of the next item if there is a limit. This comes before the item itself is marked, so
+/// that a host that reads the item does not read the time of an older one.
 #[inline]
-pub(super) fn stamp(progress: &ProgressWriter, limit: u64) {
-    if limit > 0 {
+pub(super) fn stamp(progress: &ProgressWriter, limit_ns: u64) {
+    if limit_ns > 0 {
         let now = monotonic_ns();
         progress.stamp(now);
-        DEADLINE.store(now.saturating_add(limit), Ordering::Relaxed);
+        DEADLINE_NS.store(now.saturating_add(limit_ns), Ordering::Relaxed);
     }
 }
 
-/// See [`deadline`].
-static DEADLINE: AtomicU64 = AtomicU64::new(0);
+/// See [`deadline_ns`].
+static DEADLINE_NS: AtomicU64 = AtomicU64::new(0);
 
-/// When the current item will be killed, on the monotonic clock; 0 if never.
-pub(crate) fn deadline() -> u64 {
-    DEADLINE.load(Ordering::Relaxed)
+/// The time on the monotonic clock at which the current item will be killed; 0 if it has no limit.
+pub(crate) fn deadline_ns() -> u64 {
+    DEADLINE_NS.load(Ordering::Relaxed)
 }
 
 impl<'w> Chunk<'w> {
@@ -103,37 +105,37 @@ impl<'w> Chunk<'w> {
             raw,
             unpublished_items: 0,
             unpublished_bytes: 0,
-            limit: header.info,
+            limit_ns: header.info,
             flags: header.flags,
-            begun: monotonic_ns(),
+            begun_ns: monotonic_ns(),
         }
     }
 
     /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
     #[inline]
     pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
-        // What was noted about the chunk before must not be taken for this one's.
-        DEADLINE.store(0, Ordering::Relaxed);
-        self.note_item();
+        // The deadline and the item of the chunk before must not be taken for this one's.
+        DEADLINE_NS.store(0, Ordering::Relaxed);
+        self.mark_item();
         run(self);
     }
 
-    /// Says that the call is answered, with further flags.
+    /// Ends the reply to the request, with further flags.
     #[inline]
-    pub(crate) fn end(mut self, now: u64, flags: u16) {
-        self.publish(reply::LAST | flags, now - self.begun);
+    pub(crate) fn end(mut self, now_ns: u64, flags: u16) {
+        self.publish(reply::LAST | flags, now_ns - self.begun_ns);
     }
 
-    /// Makes some more items this worker's for good; false if there are none, or none are left to it.
+    /// Claims more items, which the host then cannot take back; false if there are none, or the host has taken them back.
     ///
-    /// A block is a sixteenth of the chunk, and the first ones are smaller: what stands behind a slow item in its block
-    /// has to wait for it.
+    /// A claim is a sixteenth of the chunk, and the first ones are smaller, since claimed items must wait for a slow one before
+    /// them.
     #[inline]
     pub(super) fn claim(&mut self) -> bool {
         if self.next < self.claimed {
             return true;
         }
-        let block = self.claimed.min(self.items / 16).max(1);
+        let block = self.claimed.min(self.items / 16).min(request::claim_max(self.flags)).max(1);
         let claimed = self.items.min(self.claimed + block);
         if claimed == self.claimed {
             return false;
@@ -146,27 +148,27 @@ impl<'w> Chunk<'w> {
         self.next < self.claimed
     }
 
-    /// Tells the host, should it ask: all values before this item's end where the draft ends.
+    /// Marks the next item as begun, with the end of the unpublished values before it.
     #[inline]
-    fn note_item(&self) {
-        stamp(self.link.progress, self.limit);
+    fn mark_item(&self) {
+        stamp(self.link.progress, self.limit_ns);
         self.link.progress.begin_item(self.next, self.link.replies.unpublished_end(self.unpublished_bytes));
     }
 
-    /// Sees to it that the next value can be unpublished_items.
+    /// Publishes the values if they are many enough, and waits until the ring has room for a header.
     #[inline]
     pub(super) fn make_room(&mut self) {
-        if self.unpublished_bytes >= PIECE || self.unpublished_items > 0 && self.flags & request::SINGLY != 0 {
+        if self.unpublished_bytes >= PUBLISH_BYTES || self.unpublished_items > 0 && self.flags & request::SINGLY != 0 {
             self.publish(0, 0);
         }
-        while self.link.replies.room(self.unpublished_bytes + MARGIN).is_none() {
-            self.wait_room(MARGIN);
+        while self.link.replies.room(self.unpublished_bytes + MARGIN_BYTES).is_none() {
+            self.wait_room(MARGIN_BYTES);
         }
     }
 
-    /// A value that does not fit beside the draft.
+    /// Sends a value that cannot be appended to the record under construction.
     #[cold]
-    pub(super) fn put_long(&mut self, bytes: &[u8], flags: u16) {
+    pub(super) fn send_value(&mut self, bytes: &[u8], flags: u16) {
         self.publish_values();
         self.send(reply::VALUES, flags, bytes);
     }
@@ -174,14 +176,14 @@ impl<'w> Chunk<'w> {
     /// The item ended in a panic with this payload.
     #[cold]
     pub(super) fn fail_panicked(&mut self, payload: Box<dyn Any + Send>) {
-        // Drops the payload, which is the last that the user's code does: its time counts, and what follows does not.
-        let caught = panic::caught(payload, self.begun);
+        // Drops the payload: the last code of the user's that runs. Its time counts, the report's does not.
+        let caught = panic::caught(payload, self.begun_ns);
         if !self.link.me.is_here() {
             signals::exit_now(0);
         }
-        if self.limit > 0 {
-            // The report has a clock of its own, since a worker may be stopped here, too, and must be found out.
-            self.link.progress.stamp(monotonic_ns() + REPORT_NS);
+        if self.limit_ns > 0 {
+            // The report has a time limit of its own, since a worker may be stopped here, too, and that must be noticed.
+            self.link.progress.stamp(monotonic_ns() + PANIC_REPORT_NS);
         }
         self.link.progress.clear_last_words();
         self.fail(&Failure::Panicked(caught.into_report()));
@@ -194,7 +196,7 @@ impl<'w> Chunk<'w> {
             signals::exit_now(0);
         }
         self.publish_values();
-        let ran = self.item_begun().map(|begun| monotonic_ns().saturating_sub(begun));
+        let ran = self.item_begun_ns().map(|begun| monotonic_ns().saturating_sub(begun));
         let bytes = match ran {
             Some(ran) => postcard::to_allocvec(&(failure, ran)),
             None => postcard::to_allocvec(failure),
@@ -203,12 +205,12 @@ impl<'w> Chunk<'w> {
         self.send(reply::FAILED, 0, &bytes);
     }
 
-    /// When the item that is run has begun, if that is known.
-    fn item_begun(&self) -> Option<u64> {
-        match self.limit {
-            0 => (self.next == 0).then_some(self.begun),
-            // One that the clock cannot hold says nothing.
-            limit => Some(deadline()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
+    /// The start of the current item on the monotonic clock, if it is known.
+    fn item_begun_ns(&self) -> Option<u64> {
+        match self.limit_ns {
+            0 => (self.next == 0).then_some(self.begun_ns),
+            // A deadline that the clock cannot hold is cut, so it does not tell the start.
+            limit => Some(deadline_ns()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
         }
     }
 
@@ -219,21 +221,21 @@ impl<'w> Chunk<'w> {
         }
     }
 
-    /// Makes the unpublished_items values visible to the host.
+    /// Publishes the record under construction.
     #[inline]
     fn publish(&mut self, flags: u16, info: u64) {
         while self.link.replies.room(0).is_none() {
-            self.wait_room(MARGIN);
+            self.wait_room(MARGIN_BYTES);
         }
         let (seq, count) = (self.seq, self.unpublished_items);
         let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
-        // Before the host can know any of it.
+        // The output of the tasks must be written before the host knows that they are done.
         flush();
         self.link.replies.publish(&header, self.unpublished_bytes);
         self.unpublished_items = 0;
         self.unpublished_bytes = 0;
         if flags & reply::LAST != 0 {
-            // The station rings, or leaves it at that.
+            // The request loop notifies, or leaves it for later.
         } else if self.flags & request::QUIET != 0 {
             self.link.hub.notify_leader();
         } else {
@@ -241,7 +243,7 @@ impl<'w> Chunk<'w> {
         }
     }
 
-    /// Sends the answer to one item in as many records as it takes.
+    /// Sends the reply to one item in as many records as it takes.
     fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
         let header = Header { kind, flags, seq: self.seq, count: 1, info: bytes.len() as u64, ..Header::default() };
         flush();
@@ -263,9 +265,9 @@ impl<'w> Chunk<'w> {
     }
 }
 
-/// Time that a report of a panic may take beyond the item's limit. Its clock begins so far in the future, which is less
-/// than the second that the host allows.
-const REPORT_NS: u64 = 500_000_000;
+/// Time that the report of a panic may take beyond the item's limit: the item counts as begun so far in the future. It is less
+/// than the second that the host allows beyond a limit.
+const PANIC_REPORT_NS: u64 = 500_000_000;
 
-/// Free bytes below which the reply ring is looked at again.
-const MARGIN: usize = 64;
+/// Free bytes below which the reply ring's index is read again.
+const MARGIN_BYTES: usize = 64;

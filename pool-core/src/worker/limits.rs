@@ -1,4 +1,4 @@
-//! What a worker process is held to: memory, CPUs, and its turn when memory runs out.
+//! The limits of a worker process: memory, CPUs, and its rank when the kernel kills for want of memory.
 
 use std::fs;
 use std::sync::LazyLock;
@@ -10,27 +10,28 @@ use nix::unistd::Pid;
 use pool_ipc::sys::page_bytes;
 use serde::{Deserialize, Serialize};
 
-/// What the builder says of every worker of a pool.
+/// The limits that the builder sets for all workers of a pool.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct WorkerLimits {
-    /// The pool's.
+    /// Name of the pool.
     pub(crate) name: String,
-    /// Bytes that it may have beyond what it starts with.
+    /// The most private memory of a worker in bytes, beyond that with which it starts.
     pub(crate) memory_limit: Option<u64>,
-    /// Bytes of resident memory, beyond what it starts with, after which it is replaced.
+    /// Resident memory in bytes, beyond that with which it starts, from which on a worker is replaced.
     pub(crate) max_rss: Option<u64>,
-    /// Each worker has one CPU.
+    /// Each worker runs on one CPU only.
     pub(crate) pin_cpus: bool,
 }
 
-/// When the kernel must kill something, let it be a worker and not its host: see proc_pid_oom_score_adj(5).
+/// Raises a worker's score, so that the kernel kills it and not its host when memory runs out: see
+/// proc_pid_oom_score_adj(5).
 const OOM_SCORE_ADD: i32 = 300;
 const OOM_SCORE_MAX: i32 = 1000;
 
 static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
 
 impl WorkerLimits {
-    /// Holds this process, the worker of this number, to them. What the system does not allow is left out.
+    /// Applies the limits to this process, the worker `worker`. Limits that the system does not allow are left out.
     pub(crate) fn apply(&self, worker: u32) {
         if let Some(score) = *OOM_SCORE_BEFORE {
             let _ = fs::write(OOM_SCORE, (score + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string());
@@ -50,17 +51,18 @@ impl WorkerLimits {
 
 const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 
-/// What it was for the process that began it all, if that can be read. A fork server asks, and its workers need not.
+/// The score with which this process, or the fork server before it, began; `None` if it cannot be read. The fork server reads
+/// it, so its workers need not.
 pub(crate) static OOM_SCORE_BEFORE: LazyLock<Option<i32>> =
     LazyLock::new(|| fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok());
 
-/// Whether a failed allocation is likely to be the limit's doing. Async-signal-safe.
+/// True if a memory limit is set, which then is the likely reason why an allocation fails. Async-signal-safe.
 #[inline]
 pub(crate) fn has_memory_limit() -> bool {
     HAS_MEMORY_LIMIT.load(Ordering::Relaxed)
 }
 
-/// Puts the worker on the CPU of its number, among those that this process may use.
+/// Pins the worker to the CPU of its number, among those that this process may use.
 fn pin(worker: usize) -> nix::Result<()> {
     let me = Pid::from_raw(0);
     let allowed = sched_getaffinity(me)?;
@@ -70,40 +72,39 @@ fn pin(worker: usize) -> nix::Result<()> {
     sched_setaffinity(me, &mine)
 }
 
-/// A line of proc_pid_status(5), which says kB and means KiB.
+/// The value of a line of proc_pid_status(5) in bytes; its kB are KiB.
 fn status_bytes(line: &str) -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let value = status.lines().find_map(|text| text.strip_prefix(line))?;
     value.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
 }
 
-/// Looks from time to time whether the worker has grown past its limit.
+/// Checks from time to time whether the worker has grown past its limit.
 #[derive(Debug)]
 pub(crate) struct RssWatch {
-    /// What it may have grown to.
-    max: u64,
-    page: u64,
-    next_look: u64,
+    max_bytes: u64,
+    page_bytes: u64,
+    next_check_ns: u64,
 }
 
-/// Nanoseconds between two looks, each of which costs some microseconds.
-const LOOK_EVERY: u64 = 5_000_000;
+/// Time between two checks, each of which takes some microseconds.
+const RSS_CHECK_NS: u64 = 5_000_000;
 
 impl RssWatch {
     pub(crate) fn new(settings: &WorkerLimits) -> Option<Self> {
-        let (growth, page) = (settings.max_rss?, page_bytes() as u64);
-        // A copy of the host, for one, has the host's memory, and its successor would have it again.
-        let max = resident_pages().unwrap_or(0).saturating_mul(page).saturating_add(growth);
-        Some(RssWatch { max, page, next_look: 0 })
+        let (growth, page_bytes) = (settings.max_rss?, page_bytes() as u64);
+        // The limit counts from here: a worker that is a copy of the host begins with the host's memory.
+        let max_bytes = resident_pages().unwrap_or(0).saturating_mul(page_bytes).saturating_add(growth);
+        Some(RssWatch { max_bytes, page_bytes, next_check_ns: 0 })
     }
 
-    /// Whether it has, as seen at the time `now`.
-    pub(crate) fn is_past(&mut self, now: u64) -> bool {
-        if now < self.next_look {
+    /// True if the worker is past its limit. `now_ns` is the time.
+    pub(crate) fn is_past(&mut self, now_ns: u64) -> bool {
+        if now_ns < self.next_check_ns {
             return false;
         }
-        self.next_look = now + LOOK_EVERY;
-        resident_pages().is_some_and(|pages| pages.saturating_mul(self.page) > self.max)
+        self.next_check_ns = now_ns + RSS_CHECK_NS;
+        resident_pages().is_some_and(|pages| pages.saturating_mul(self.page_bytes) > self.max_bytes)
     }
 }
 

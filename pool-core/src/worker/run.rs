@@ -10,16 +10,16 @@ use crate::codec::encoder::Encoder;
 use crate::lane::messages::{Failure, reply};
 use crate::process::signals;
 use crate::task::Task;
-use crate::worker::chunk::{Chunk, Link, PIECE, stamp};
+use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
 use crate::worker::limits::has_memory_limit;
 
-/// Runs the items of a chunk: the code of each task, made for its types.
+/// Runs the items of a chunk.
 pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(ItemOutcome::Long(bytes))) => chunk.put_long(&bytes, 0),
-            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.put_long(&bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(&bytes, 0),
+            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(&bytes, reply::RAW),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
@@ -27,11 +27,11 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     }
 }
 
-/// What an item came to that is not a value beside the others.
+/// An outcome that cannot be appended to the record under construction.
 enum ItemOutcome {
     /// A value that does not fit there.
-    Long(Vec<u8>),
-    /// A value that is its bytes.
+    Large(Vec<u8>),
+    /// A value that is bytes or text and travels without a frame.
     Raw(Vec<u8>),
     Failed(Failure),
 }
@@ -42,7 +42,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     chunk.make_room();
     match (T::args_size(), T::output_size()) {
         (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.limit == 0
+            if chunk.limit_ns == 0
                 && !has_memory_limit()
                 && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size =>
         {
@@ -52,13 +52,13 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     }
 }
 
-/// [`run_claimed`] where all arguments have one size, and all values, and there is no limit of any kind: nothing has to be measured, and
-/// the bookkeeping of an item is one store. At least one value must fit.
+/// [`run_claimed`] for arguments of one size, values of one size, and no limits: nothing has to be measured, and the bookkeeping
+/// of an item is one store. At least one value must fit.
 #[inline]
 fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> Option<ItemOutcome> {
-    /// Tells the chunk how far it is, also when an item panics: at the item that was begun last, which has been taken
-    /// and has no value.
-    struct Amid<'c, 'w> {
+    /// Brings the chunk up to date when an item ends the loop, also by a panic: its arguments have been taken, and it has no
+    /// value.
+    struct Unfinished<'c, 'w> {
         input: &'c mut Decoder<'w>,
         args_size: usize,
         progress: &'c ProgressWriter,
@@ -68,7 +68,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
         size: usize,
         items: usize,
     }
-    impl Amid<'_, '_> {
+    impl Unfinished<'_, '_> {
         #[inline]
         fn advance(&mut self, done: usize) {
             *self.next += done as u32;
@@ -76,7 +76,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             *self.unpublished_bytes += done * self.size;
         }
     }
-    impl Drop for Amid<'_, '_> {
+    impl Drop for Unfinished<'_, '_> {
         fn drop(&mut self) {
             let done = (self.progress.item().wrapping_sub(*self.next) as usize).min(self.items - 1);
             self.input.rest = &self.input.rest[(done + 1) * self.args_size..];
@@ -88,12 +88,14 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     let (first, before, me) = (*next, *unpublished_bytes, *me);
     let (mut marks, most) = progress.item_marks(first, replies.unpublished_end(before), size as u32);
     let places = replies.spare(0).get_mut(before..).unwrap_or_default();
-    let items = ((*claimed - first) as usize).min((PIECE - before).div_ceil(size)).min(places.len() / size).min(most);
+    let items =
+        ((*claimed - first) as usize).min((PUBLISH_BYTES - before).div_ceil(size)).min(places.len() / size).min(most);
     let Some(arguments) = input.rest.get(..items * args_size) else {
         return Some(ItemOutcome::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
-    let mut amid = Amid { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
-    let group = (TAKEN_OVER / size).max(1);
+    let mut unfinished =
+        Unfinished { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
+    let group = (OWNED_BYTES / size).max(1);
     let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
     for (places, arguments) in groups {
         own_lines(places);
@@ -114,29 +116,29 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             }
         }
     }
-    amid.advance(items);
-    amid.input.rest = &amid.input.rest[items * args_size..];
-    std::mem::forget(amid);
+    unfinished.advance(items);
+    unfinished.input.rest = &unfinished.input.rest[items * args_size..];
+    std::mem::forget(unfinished);
     None
 }
 
-/// Bytes of the ring that this CPU takes over before values are written there, with marks between them.
-const TAKEN_OVER: usize = 2 << 10;
+/// Bytes of the ring that this CPU takes over together, before it writes values there with marks between them.
+const OWNED_BYTES: usize = 2 << 10;
 
 /// [`run_claimed`] for values of any size.
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
-    let (limit, claimed, has_memory_limit) = (chunk.limit, chunk.claimed, has_memory_limit());
+    let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
     let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, .. } = chunk;
     let Link { replies, progress, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
     let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
-    while *next < claimed && *unpublished_bytes < PIECE {
-        stamp(progress, limit);
+    while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
+        stamp(progress, limit_ns);
         progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
         if has_memory_limit {
-            // Should the item die, it is judged by this: a failure with which an earlier one has coped is not its own.
+            // Should the item die, this tells whether memory was refused to it; a refusal to an earlier item must not count.
             Errno::clear();
         }
         let invoked = match raw.take() {
@@ -156,7 +158,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
             Err(output) => output,
         };
         let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
-        // Before the value counts: should this panic, that is the item's one outcome.
+        // Dropped before the value counts: should this panic, the panic is the item's only outcome.
         drop(output);
         match encoded {
             Ok(None) => {
@@ -164,7 +166,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(ItemOutcome::Long(bytes)),
+            Ok(Some(bytes)) => return Some(ItemOutcome::Large(bytes)),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }

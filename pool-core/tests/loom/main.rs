@@ -1,7 +1,7 @@
 //! Loom runs the pool's own protocols of waiting, argued in `src/host/waiting.md`, through every interleaving and every stale
 //! value that the memory model allows, within the bounds given in `models`.
 //!
-//! The files under test are compiled a second time, into this crate, where `sync` is a twin made of loom's types. What
+//! The files under test are compiled a second time, into this crate, where `sync` and `futex` are twins made of loom's types. What
 //! surrounds them (the engine's lock, the completion's inbox) is modelled in small. Each model also runs with one ordering
 //! weakened or one step left out, and must fail then: otherwise it would prove nothing.
 
@@ -18,5 +18,7 @@ mod room;
 #[path = "../../src/job/status.rs"]
 mod status;
 
+#[path = "../../../pool-ipc/tests/loom/futex.rs"]
+mod futex;
 mod models;
 mod sync;

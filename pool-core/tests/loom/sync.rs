@@ -1,15 +1,14 @@
 //! The twin of `src/sync.rs` and of what `pool-ipc` gives it, and the means to weaken it.
 
 use std::cell::Cell;
-use std::time::Duration;
 
-use loom::sync::Condvar;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use std::sync::PoisonError;
 
 pub(crate) use self::thread::Thread;
 use super::doorbell::{Doorbell, Switchboard};
+use super::futex::Futex;
 
 /// What is left out, to see that loom misses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,39 +52,6 @@ pub(crate) fn hand_over_order() -> Ordering {
 pub(crate) fn store_load_fence() {
     let order = if is(Weakness::NoStoreLoadFence) { Ordering::AcqRel } else { Ordering::SeqCst };
     loom::sync::atomic::fence(order);
-}
-
-/// The kernel's futex: it compares the word, and queues the sleeper, under a lock that a waker takes too.
-#[derive(Debug)]
-pub(crate) struct Futex {
-    word: AtomicU32,
-    bucket: Mutex<()>,
-    queue: Condvar,
-}
-
-impl Futex {
-    fn new() -> Futex {
-        Futex { word: AtomicU32::new(0), bucket: Mutex::new(()), queue: Condvar::new() }
-    }
-
-    pub(crate) fn heard(&self) -> u32 {
-        self.word.load(Ordering::Relaxed)
-    }
-
-    /// No time-outs: a model in which somebody is not woken ends in loom's report of a deadlock.
-    pub(crate) fn wait(&self, heard: u32, timeout: Option<Duration>) {
-        assert_eq!(timeout, None);
-        let bucket = self.bucket.lock().unwrap();
-        if self.word.load(Ordering::Relaxed) == heard {
-            drop(self.queue.wait(bucket).unwrap());
-        }
-    }
-
-    pub(crate) fn notify(&self) {
-        self.word.fetch_add(1, Ordering::Relaxed);
-        let _bucket = self.bucket.lock().unwrap();
-        self.queue.notify_all();
-    }
 }
 
 /// Parking, by a token of each thread: loom's own `unpark` also wakes a thread that waits for a lock or for another's end.
@@ -134,7 +100,7 @@ pub(crate) mod thread {
     }
 }
 
-/// The two bells by which workers wake their host, and the word that says which to ring.
+/// The two bells by which workers wake their host, and the word that says which of them to notify.
 #[derive(Debug)]
 pub(crate) struct Hub {
     led: AtomicU32,

@@ -1,8 +1,8 @@
 //! Loom runs the crate's own ring, doorbell and progress words through every interleaving and every stale value that
 //! the memory model allows, within the bounds given at each model.
 //!
-//! The files under test are compiled a second time, into this crate, where `sync` and `memory` are twins made of loom's
-//! types. So no flag is needed to run the models, and the shipped crate has no trace of loom. Each model also runs with
+//! The files under test are compiled a second time, into this crate, where `sync`, `futex` and `memory` are twins made of
+//! loom's types. So no flag is needed to run the models, and the shipped crate has no trace of loom. Each model also runs with
 //! one ordering weakened, and must fail then: otherwise it would prove nothing.
 //!
 //! What loom does not see: the kernel (its futex is modelled by a mutex and a condition variable), signals, death of a
@@ -34,6 +34,7 @@ mod shared;
 #[path = "../../src/stream.rs"]
 mod stream;
 
+mod futex;
 mod memory;
 mod models;
 mod sync;

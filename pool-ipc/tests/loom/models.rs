@@ -10,19 +10,21 @@ use loom::thread;
 
 use super::consumer::Consumer;
 use super::doorbell::{Doorbell, Switchboard};
+use super::futex::Futex;
+use super::last_words::LastWords;
 use super::memory::Memory;
 use super::producer::Producer;
 use super::progress::Marks;
 use super::record::{Header, Record};
 use super::shared::Shared;
-use super::sync::{AtomicU32, AtomicU64, Futex, Ordering, Weakness, weaken};
+use super::sync::{AtomicU32, AtomicU64, Ordering, Weakness, weaken};
 
 /// How often loom takes the CPU from a thread that could go on. Known bugs of this kind of code need two.
 const PREEMPTIONS: usize = 3;
 
-/// What loom says of bytes that two threads touch without order.
+/// Loom's complaint about bytes that two threads touch without order.
 const RACE: &str = "Causality violation";
-/// What it says when a sleeper is not woken.
+/// Its complaint about a sleeper that is not woken.
 const NOT_WOKEN: &str = "deadlock";
 
 /// Runs a model as it is, where it must hold, and with each weakness given, where loom must say what is missed.
@@ -108,9 +110,9 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
     sender.join().unwrap();
 }
 
-/// Bytes that a call only points to: the host writes them before it, and again after the reply.
+/// Bytes to which a request only points: the host writes them before the request, and again after the reply.
 #[test]
-fn what_a_call_points_to_is_whole() {
+fn bytes_that_a_request_points_to_are_whole() {
     fn model() {
         // Loom's own, since its cell is one that must not be shared: which is what it checks.
         let place = loom::sync::Arc::new(UnsafeCell::new(0));
@@ -118,10 +120,10 @@ fn what_a_call_points_to_is_whole() {
         let theirs = place.clone();
         let worker = thread::spawn(move || {
             for seq in 1..=2 {
-                let call = await_record(&mut incoming);
+                let request = await_record(&mut incoming);
                 // SAFETY: loom complains if anybody writes meanwhile.
                 theirs.with(|found| assert_eq!(unsafe { *found }, seq));
-                incoming.release(&call);
+                incoming.release(&request);
                 assert!(replies.send(&Header::default(), &[], 0).done);
             }
         });
@@ -182,7 +184,7 @@ fn long_messages_arrive_whole() {
 
 /// A worker that goes to sleep between two requests: if one did not wake it, loom would report a deadlock.
 #[test]
-fn a_call_wakes_the_worker() {
+fn a_request_wakes_the_worker() {
     fn model() {
         let (mut producer, mut consumer) = ring(128);
         let bed = Bed::new();
@@ -206,9 +208,9 @@ fn a_call_wakes_the_worker() {
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
 }
 
-/// A worker that is rung before there is a call, too, which must not count as the ring for the call.
+/// A worker that is also notified before there is a request. That must not count as the notification for the request.
 #[test]
-fn an_early_ring_is_not_the_last() {
+fn an_early_notification_is_not_the_last() {
     fn model() {
         let (mut producer, consumer) = ring(64);
         let bed = Bed::new();
@@ -248,13 +250,13 @@ fn room_wakes_the_worker() {
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
 }
 
-/// Two workers that ring one sleeper.
+/// Two workers that notify one sleeper.
 #[test]
-fn many_ringers_wake_one_sleeper() {
+fn many_notifiers_wake_one_sleeper() {
     fn model() {
         let bed = Bed::new();
         let news = Arc::new(AtomicU32::new(0));
-        let ringers: Vec<_> = (0..2)
+        let notifiers: Vec<_> = (0..2)
             .map(|_| {
                 let (bed, news) = (Arc::clone(&bed), Arc::clone(&news));
                 thread::spawn(move || {
@@ -264,8 +266,8 @@ fn many_ringers_wake_one_sleeper() {
             })
             .collect();
         bed.doorbell().wait(|| news.load(Ordering::Relaxed) == 2, None);
-        for ringer in ringers {
-            ringer.join().unwrap();
+        for notifier in notifiers {
+            notifier.join().unwrap();
         }
     }
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
@@ -340,9 +342,9 @@ fn no_item_is_recalled_and_run() {
     check(model, &[(Weakness::NoStoreLoadFence, "recalled")]);
 }
 
-/// A host that reads a draft of which the worker has said that it is there; the worker goes on, or dies there.
+/// A host that reads results that the worker has counted and not published; the worker goes on, or dies there.
 #[test]
-fn what_the_marks_count_can_be_salvaged() {
+fn unpublished_results_can_be_salvaged() {
     fn model() {
         let (mut producer, mut consumer) = ring(128);
         let marks = shared(Marks::default());
@@ -384,4 +386,20 @@ fn no_item_is_dated_by_the_one_before() {
         worker.join().unwrap();
     }
     check(model, &[(Weakness::RelaxedPublish, "dated too early"), (Weakness::NoAcquireFence, "dated too early")]);
+}
+
+/// A host that reads the last words while the worker may still be writing them: it finds all or nothing.
+#[test]
+fn last_words_arrive_whole() {
+    fn model() {
+        let words = shared(LastWords::<2>::empty());
+        let worker = thread::spawn({
+            let words = words.clone();
+            move || words.write(&[7, 8])
+        });
+        let found = words.read();
+        assert!(found.is_empty() || found == [7, 8], "cut off: {found:?}");
+        worker.join().unwrap();
+    }
+    check(model, &[(Weakness::RelaxedPublish, "cut off"), (Weakness::NoAcquireFence, "cut off")]);
 }

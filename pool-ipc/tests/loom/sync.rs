@@ -1,10 +1,8 @@
 //! The twin of `src/sync.rs`, and the means to weaken it.
 
 use std::cell::Cell;
-use std::time::Duration;
 
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-use loom::sync::{Condvar, Mutex};
 
 /// What is left out, to see that loom misses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,38 +43,5 @@ pub(crate) fn store_load_fence() {
 pub(crate) fn fence(order: Ordering) {
     if WEAKNESS.get() != Weakness::NoAcquireFence || order != Ordering::Acquire {
         loom::sync::atomic::fence(order);
-    }
-}
-
-/// The kernel's futex: it compares the word, and queues the sleeper, under a lock that a waker takes too.
-#[derive(Debug)]
-pub(crate) struct Futex {
-    word: AtomicU32,
-    bucket: Mutex<()>,
-    queue: Condvar,
-}
-
-impl Futex {
-    pub(crate) fn new() -> Futex {
-        Futex { word: AtomicU32::new(0), bucket: Mutex::new(()), queue: Condvar::new() }
-    }
-
-    pub(crate) fn heard(&self) -> u32 {
-        self.word.load(Ordering::Relaxed)
-    }
-
-    /// No time-outs: a model in which somebody is not woken ends in loom's report of a deadlock.
-    pub(crate) fn wait(&self, heard: u32, timeout: Option<Duration>) {
-        assert_eq!(timeout, None);
-        let bucket = self.bucket.lock().unwrap();
-        if self.word.load(Ordering::Relaxed) == heard {
-            drop(self.queue.wait(bucket).unwrap());
-        }
-    }
-
-    pub(crate) fn notify(&self) {
-        self.word.fetch_add(1, Ordering::Relaxed);
-        let _bucket = self.bucket.lock().unwrap();
-        self.queue.notify_all();
     }
 }

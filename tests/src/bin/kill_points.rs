@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// All, unless there are more: then so many at even distances.
 const POINTS_MAX: usize = 20_000;
-/// Likewise of a map of wide items, whose loops pass most places thousands of times before the one that is meant.
+/// The same for a map of wide items; its loops pass most places thousands of times before the chosen visit.
 #[cfg(target_arch = "x86_64")]
 const WIDE_POINTS_MAX: usize = 500;
 
@@ -59,11 +59,11 @@ fn run(points: usize) -> ExitCode {
     if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Seconds that a part may take, many times what it does: then something hangs, and SIGALRM ends the program.
+/// Seconds that a part may take, many times its usual time: then something hangs, and SIGALRM ends the program.
 #[cfg(target_arch = "x86_64")]
 const PART_SECONDS_MAX: u32 = 3600;
 
-/// Says what came of a part; whether all is well.
+/// Reports a part; returns whether all is well.
 #[cfg(target_arch = "x86_64")]
 #[expect(clippy::print_stdout, reason = "what it found is its output")]
 fn part(name: &str, run: impl FnOnce() -> nix::Result<tests::kill_points::Ledger>) -> bool {

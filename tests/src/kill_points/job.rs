@@ -49,7 +49,7 @@ const LONG_BYTES: usize = 40_000;
 
 // ---- tasks -------------------------------------------------------------------------------------------------------
 
-/// Who has begun what: for each item one byte that names it, and the process id.
+/// The items that were begun: for each one byte that names it, and the process id.
 static BOOK: OnceLock<File> = OnceLock::new();
 
 #[pool_task]
@@ -149,10 +149,10 @@ pub(super) struct Stage {
     book: Gate,
 }
 
-/// What came of one kill.
+/// The outcome of one kill.
 struct Trial {
     victim: u32,
-    /// Of the job's items, then of those behind.
+    /// The outcomes of the job's items, then of those behind it.
     outcomes: Vec<Outcome>,
     /// Item and process.
     begun: Vec<(u8, u32)>,
@@ -166,7 +166,7 @@ impl Trial {
 }
 
 impl Stage {
-    /// The workers come from a fork server, so that what is at an address in one of them is there in all.
+    /// The workers come from a fork server, so that the same code is at the same address in all of them.
     pub(super) fn new(workers: usize, scenario: Scenario) -> Stage {
         let book = Gate::new();
         book.open();
@@ -196,7 +196,7 @@ impl Stage {
 
     /// The whole job, instruction by instruction.
     pub(super) fn walk(&self) -> nix::Result<Path> {
-        // What is known of the task's pace has its influence on the way.
+        // The measured pace of the task has its influence on the way.
         for _ in 0..3 {
             self.run(|_| ());
         }
@@ -282,7 +282,7 @@ impl Stage {
         }
     }
 
-    /// What has been begun since the last time.
+    /// The items that have been begun since the last time.
     pub(super) fn read_book(&self) -> Vec<(u8, u32)> {
         let bytes = fs::read(self.book.path()).expect("the book");
         self.book.open();

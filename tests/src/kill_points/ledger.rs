@@ -1,4 +1,4 @@
-//! What came of the kills, in numbers.
+//! The outcomes of the kills, in numbers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,17 +10,17 @@ pub struct Ledger {
     pub instructions: usize,
     /// Places on it at which one was killed or stopped.
     pub points: usize,
-    /// What came of the items, and how often.
+    /// The outcomes of the items, and how often each occurred.
     pub outcomes: BTreeMap<&'static str, usize>,
     /// Items without an outcome, messages that did not come.
     pub lost: usize,
-    /// Items for whose outcome one waits in vain.
+    /// Items that never get an outcome.
     pub hangs: usize,
     /// Items that ran twice.
     pub doubled: usize,
     /// Items with a wrong value or error, messages that were not whole.
     pub torn: usize,
-    /// What is wrong, in words, as far as it fits.
+    /// The faults, in words, as many as fit.
     pub complaints: Vec<String>,
 }
 

@@ -6,27 +6,28 @@ use pool_ipc::{Backoff, Header, HostEnd, WorkerEnd};
 use super::ledger::Ledger;
 use crate::tracer::{Step, Tracee, offer, pause};
 
-/// What the killed process does. It has one thread and no other business.
+/// The work of the killed process, which has one thread and nothing else to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// Sends a message that fits, one that goes beyond the ring's end, one that is larger than the ring, and a record that
     /// is built up item by item.
     Producer,
-    /// The same by a bungler who publishes a record and then fills it. That must be found.
+    /// The same with a planted bug: a record is published and then filled. It must be found.
     HastyProducer,
-    /// The same by one who counts an item of a draft and then writes it. That must be found, too.
+    /// The same with a planted bug: an item of a draft is counted and then written. It must be found, too.
     HastyWriter,
     /// Takes messages, copies them and gives their room back.
     Consumer,
 }
 
 const RING_BYTES: usize = 4096;
-/// What a producer sends: first what leads up to shortly before the ring's end, then what it is killed at.
+/// The records that a producer sends: first those that lead up to shortly before the ring's end, then the one that it is
+/// killed at.
 const LENGTHS: [usize; 4] = [2900, 100, 1500, 5000];
 /// Values of 8 bytes in the record that is built up, which comes last.
 const UNPUBLISHED_ITEMS: usize = 6;
 const UNPUBLISHED_SEQ: u32 = LENGTHS.len() as u32;
-/// What a consumer finds in its ring.
+/// The records that a consumer finds in its ring.
 const WAITING: [usize; 4] = [40, 0, 64, 100];
 
 /// Kills this end at so many points, or at all; and looks from the other end after each instruction.
@@ -53,7 +54,7 @@ pub fn kill_ring(end: End, points: usize) -> nix::Result<Ledger> {
     Ok(ledger)
 }
 
-/// The process, held at its beginning, and who watches it.
+/// The process, held at its beginning, and its tracer.
 fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     let (mut host, memory) = HostEnd::create(RING_BYTES, RING_BYTES).expect("memory");
     let waiting: Vec<u64> = match end {
@@ -84,7 +85,7 @@ fn start(end: End) -> nix::Result<(Box<dyn Witness>, Tracee)> {
     Ok((witness, tracee))
 }
 
-/// Bytes that tell where they belong, none of them 0: that is what a new ring holds.
+/// Bytes that tell where they belong. None of them is 0, since a new ring holds zeroes.
 fn pattern(seq: u32, len: usize) -> impl Iterator<Item = u8> {
     (0..len).map(move |at| 1 + ((seq as usize * 31 + at * 7 + (at >> 8)) % 255) as u8)
 }
@@ -162,12 +163,12 @@ fn consume(mut worker: WorkerEnd) {
 
 // ---- the other end -------------------------------------------------------------------------------------------------
 
-/// Whoever is at the other end.
+/// The other end of the ring.
 trait Witness {
-    /// Looks at what there is, and makes room. Whether it has seen enough, so that there will be no further room.
+    /// Takes the records that are there, and makes room. Returns whether it has seen enough, so that it makes no further room.
     fn look(&mut self) -> bool;
 
-    /// Looks at what the dead process has left; it may have come to the end of its way.
+    /// Takes the records that the dead process has left; it may have come to the end of its way.
     fn bury(self: Box<Self>, is_through: bool) -> Verdict;
 }
 

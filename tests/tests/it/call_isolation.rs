@@ -1,5 +1,5 @@
-//! Calls that travel together because they are short have nothing else to do with each other: what one of them does, or
-//! what is done to it, is nothing to the others.
+//! Short calls travel together in one chunk, and are isolated from each other all the same: a hang, crash, panic, limit or
+//! cancel of one does not affect the others.
 
 use std::fs;
 use std::thread;
@@ -22,7 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What a call does.
+/// The behaviour of a call.
 type Deed<'a> = (u64, Option<Way>, &'a str);
 
 /// Usually short.
@@ -53,7 +53,7 @@ fn act_or_panic(number: u64) -> u64 {
     number
 }
 
-/// Keeps all workers busy until the gate opens, so that what is submitted meanwhile travels together.
+/// Keeps all workers busy until the gate opens, so that calls submitted meanwhile travel together.
 fn hold(pool: &Pool, gate: &Gate) -> Vec<AsyncResult<u32>> {
     (0..pool.workers()).map(|_| pool.apply_async(pass::Task, gate.path()).unwrap()).collect()
 }

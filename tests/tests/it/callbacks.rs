@@ -177,7 +177,7 @@ fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
     setrlimit(Resource::RLIMIT_AS, address_space() + (1 << 20), hard).unwrap();
     job.on_done(move |result| sender.send((thread::current().name().map(str::to_owned), result)).unwrap());
     let early = receiver.recv_timeout(Duration::from_millis(200));
-    // Whoever takes in replies or waits has no part in it.
+    // No thread that takes in replies or waits runs a callback.
     let value = pool.apply_async(square::Task, 5).unwrap().get_timeout(SOON);
     setrlimit(Resource::RLIMIT_AS, soft, hard).unwrap();
     assert_eq!((early.is_err(), value.unwrap()), (true, 25));

@@ -1,4 +1,4 @@
-//! What a call takes and gives: arguments of every kind and number, and which function it reaches.
+//! Arguments and results of calls: every kind and number, and the function that is reached.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -198,7 +198,7 @@ fn print(result: Option<usize>) -> Vec<u8> {
     vec![1; result.expect("a number of bytes")]
 }
 
-/// The trial's standard output is a file, at whose length one can look.
+/// The trial's standard output is a file, so its length tells how much has been printed.
 fn output_of_a_task_is_written_before_its_result_is_known(setup: &Setup) {
     let stdout = std::fs::File::from(nix::unistd::dup(std::io::stdout()).unwrap());
     let pool = setup.pool();
@@ -209,7 +209,7 @@ fn output_of_a_task_is_written_before_its_result_is_known(setup: &Setup) {
             assert_eq!(printed(), 10 * (3 * round + turn), "{result:?}");
         }
     }
-    // Of a chunk's results some come before the last is there.
+    // Some results of a chunk come before its last.
     let first = pool.imap(print::Task.chunk_size(30), [Some(1 << 12); 30]).unwrap().next().unwrap();
     assert!(first.is_ok() && printed() > 600);
 }

@@ -27,7 +27,7 @@ fn assert_whole(pool: &Pool) {
     assert_eq!(pool.stats().items_pending, 0);
 }
 
-/// What an item does in the end.
+/// The end of an item.
 fn fate(item: usize) -> Option<Way> {
     match item % 17 {
         4 => Some(Way::Panic),

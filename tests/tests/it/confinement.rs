@@ -1,8 +1,8 @@
-//! Hosts that the system lets do less than usual: it works all the same, or is an error that says what is missing, and nothing
-//! is left.
+//! Hosts that the system lets do less than usual: the pool works all the same, or gives an error that names the missing
+//! right, and nothing is left.
 //!
-//! Each of them is a copy of the trial's process, which alone is confined. What this machine does not let us take away is left
-//! out, with a word on standard output.
+//! Each host is a copy of the trial's process, and only the copy is confined. A confinement that this machine does not allow
+//! is left out, with a word on standard output.
 
 use std::fs;
 use std::panic::{self, AssertUnwindSafe};
@@ -34,7 +34,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What the copy says in the end.
+/// The last words of the copy.
 const WELL: i32 = 0;
 const BADLY: i32 = 1;
 const LEFT_OUT: i32 = 2;
@@ -148,7 +148,7 @@ fn without_pidfds_there_is_an_error(setup: &Setup) {
     confined(|| setsid().and_then(|_| forget_pidfds()), body);
 }
 
-/// Makes this process, if it is root's, nobody's: there is no limit to what root may have.
+/// Gives up root's rights, if this process has them: limits do not bind root.
 fn be_nobody() -> nix::Result<()> {
     const NOBODY: u32 = 65_534;
     setsid()?;
@@ -206,7 +206,7 @@ fn a_host_that_may_have_no_more_processes_has_errors(setup: &Setup) {
 
 fn a_host_that_may_have_no_more_memory_has_errors(setup: &Setup) {
     let body = || {
-        // There is some left for the allocator, so that what fails is a mapping.
+        // The allocator gets some memory first, so that a mapping is the call that fails.
         drop((0..1000).map(|_| vec![1_u8; 1000]).collect::<Vec<_>>());
         let before = Snapshot::take();
         let status = fs::read_to_string("/proc/self/status").unwrap();

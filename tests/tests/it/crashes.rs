@@ -1,4 +1,4 @@
-//! Tasks that panic: what the error says.
+//! Tasks that panic, and their errors.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -102,7 +102,7 @@ fn a_panic_while_panicking_keeps_its_message(setup: &Setup) {
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
 }
 
-/// What a panic comes to in a program built with `panic = "abort"`.
+/// The kind of a panic in a program built with `panic = "abort"`.
 #[pool_task]
 fn panic_and_abort(text: &str) {
     let hook = std::panic::take_hook();
@@ -168,7 +168,7 @@ fn a_panic_of_another_thread_that_aborts_keeps_its_message(setup: &Setup) {
     assert_eq!((error.kind(), error.panic_message()), (ErrorKind::Panicked, Some("the end of a thread")), "{error}");
 }
 
-/// Has a long stack, which is quickly walked, and the names of whose functions take long to be looked up.
+/// Has a long stack, which is quickly walked, and functions with names that take long to be looked up.
 #[pool_task]
 fn nap_and_panic_in_the_deep(time: Duration, depth: u32) -> u32 {
     std::thread::sleep(time);

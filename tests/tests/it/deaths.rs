@@ -1,4 +1,4 @@
-//! Workers and the fork server killed from outside: what was running fails or runs again, all else goes on.
+//! Workers and the fork server killed from outside: running items fail or run again, all else goes on.
 
 use std::collections::HashSet;
 use std::thread;

@@ -1,4 +1,4 @@
-//! What an error tells: of which attempt, how long it ran, how the worker ended and by whose hand.
+//! The facts that an error tells: which attempt, how long it ran, how the worker ended and who killed it.
 
 use std::os::unix::process::ExitStatusExt;
 

@@ -1,4 +1,4 @@
-//! What the two formats carry from the host to a worker and back, and what an error says of the rest.
+//! The values that the two formats carry from the host to a worker and back, and the errors of values that they do not.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -227,7 +227,7 @@ fn reversed(mut bytes: Vec<u8>) -> Vec<u8> {
 fn bytes_and_numbers_keep_their_ways_in_every_format(setup: &Setup) {
     let pool = setup.pool();
     assert_eq!(pool.apply(sum::Task, (&[1, 2][..], "abc")).unwrap(), 6);
-    // Longer than what is copied beside others.
+    // Longer than values that are copied beside others.
     let bytes: Vec<u8> = (0..1_u32 << 18).map(|i| (i / 3) as u8).collect();
     let expected: Vec<u8> = bytes.iter().rev().copied().collect();
     assert_eq!(pool.apply(reversed::Task, bytes).unwrap(), expected);

@@ -202,7 +202,7 @@ fn a_callback_gets_the_outcome_once(setup: &Setup) {
         let job = pool.apply_async(halve::Task, x).unwrap();
         job.on_done(move |result| sender.send((thread::current().id(), result)).unwrap());
     }
-    // One whose outcome is there already, and one of a list.
+    // A job that has its outcome already, and a map.
     let done = pool.apply_async(halve::Task, 8).unwrap();
     done.wait();
     let other_sender = sender.clone();

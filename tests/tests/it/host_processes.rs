@@ -1,4 +1,4 @@
-//! What else the program around the pool may be doing: threads, locks, signals, children of its own.
+//! Other things that the program around the pool does: forks, threads, locks, signals, children of its own.
 
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -237,7 +237,7 @@ fn the_hosts_own_children_are_left_alone(setup: &Setup) {
 fn a_host_that_was_stopped_goes_on(setup: &Setup) {
     let pool = setup.pool();
     let pids = pool.worker_pids();
-    // What ran when the host was stopped has long ended when it goes on, and did not take too long.
+    // An item that ran when the host was stopped has long ended when it goes on, and has not exceeded its limit.
     let timed = pool.map_async(nap::Task.timeout(Duration::from_millis(700)), [20; 100]).unwrap();
     let me = std::process::id();
     let mut waker = Command::new("sh").args(["-c", &format!("sleep 1.5; kill -CONT {me}")]).spawn().unwrap();

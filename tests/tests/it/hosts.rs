@@ -1,4 +1,4 @@
-//! How the program around the pool may end: whatever it is, nothing is left.
+//! The ways in which the program around the pool may end: each leaves nothing behind.
 
 use std::thread;
 
@@ -164,7 +164,7 @@ fn a_host_that_aborts_leaves_nothing(setup: &Setup) {
 
 // ---- Ctrl-C --------------------------------------------------------------------------------------------------------
 
-/// What a terminal does: the signal goes to the host's process group. Then to each worker itself.
+/// Acts as a terminal does: the signal goes to the host's process group. Then to each worker itself.
 fn interrupt(host: &Host, pids: &[u32]) {
     kill(Pid::from_raw(-(host.pid() as i32)), Signal::SIGINT).unwrap();
     pids.iter().for_each(|pid| procs::signal(*pid, Signal::SIGINT));

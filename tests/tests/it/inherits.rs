@@ -159,7 +159,7 @@ fn what_is_printed_goes_nowhere_else_if_the_host_has_closed_its_output(setup: &S
 
 // ---- environment, directory, umask, arguments ----------------------------------------------------------------------
 
-/// What a process has of its host.
+/// The state that a process has from its host.
 type Surroundings = (BTreeMap<String, String>, String, u32, Vec<String>);
 
 fn look_around() -> Surroundings {
@@ -237,7 +237,7 @@ fn the_working_directory_may_be_renamed(setup: &Setup) {
     chdir("/").unwrap();
 }
 
-// ---- what the kernel keeps of a process ----------------------------------------------------------------------------
+// ---- state that the kernel keeps of a process ----------------------------------------------------------------------
 
 fn cpus() -> Vec<usize> {
     let set = sched_getaffinity(Pid::from_raw(0)).unwrap();

@@ -1,4 +1,4 @@
-//! What each worker runs before its first task, and what happens when that does not work.
+//! The task that each worker runs before its first item, and its failures.
 
 use std::sync::OnceLock;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Maps whose results are taken while their input is pulled: who goes first, how far they look ahead, what they hold, and
-//! what becomes of the input when the pool ends.
+//! Maps whose results are taken while their input is pulled: the order of pulling and handing out, how far they look ahead,
+//! the memory that they hold, and the fate of the input when the pool ends.
 
 use std::cell::{Cell, RefCell};
 use std::thread;
@@ -142,7 +142,7 @@ fn large_results_are_few(setup: &Setup) {
             };
             assert_eq!(result.unwrap().unwrap().len(), BYTES);
             if taken % 5 == 0 {
-                // Whoever is slow finds all that is out there.
+                // A slow reader finds all results that are out.
                 eventually(|| pool.stats().items_pending == 0);
             }
             let held = pulled.get() - taken;
@@ -206,7 +206,7 @@ fn a_hanging_item_holds_no_result_back(setup: &Setup) {
     }
 }
 
-/// Of chunks of which some values were fetched before they were published: by item, with a worker that dies, and with one
+/// Chunks of which some values were fetched before they were published: by item, with a worker that dies, and with one
 /// that goes on.
 fn results_that_were_fetched_are_not_taken_twice(setup: &Setup) {
     for dies in [false, true] {

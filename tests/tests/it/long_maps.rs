@@ -82,7 +82,7 @@ fn more_arguments_than_the_memory_holds_arrive(setup: &Setup) {
     assert!(other.get().unwrap().into_iter().eq(numbers.map(|x| x * 256 + 1)));
 }
 
-/// From then on this worker notes what it is given.
+/// From then on this worker notes the arguments that it gets.
 static WAS_HELD: AtomicBool = AtomicBool::new(false);
 
 /// The number of the item that waits.
@@ -118,7 +118,7 @@ fn a_map_that_was_given_up_keeps_its_arguments_until_its_workers_are_through(set
     assert_eq!(wrong, None, "what the worker found, and what it was to find");
 }
 
-/// What it was given after the item that waited, while all of the memory was written again with arguments of others.
+/// The arguments that it got after the item that waited, while all of the memory was written again with arguments of others.
 fn notes_of_a_worker_that_was_held(setup: &Setup) -> String {
     let (gate, notes) = (Gate::new(), Gate::new());
     let paths = (gate.path().to_owned(), notes.path().to_owned());

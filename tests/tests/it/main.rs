@@ -1,4 +1,4 @@
-//! The pool from end to end: what its users see, in every configuration, and what is left when it is gone.
+//! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
 mod call_isolation;
 mod callbacks;

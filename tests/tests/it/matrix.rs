@@ -1,7 +1,7 @@
-//! The crash matrix: each way to go wrong × each moment of a job. The job's error says what happened, and all other jobs
+//! The crash matrix: each way to fail × each moment of a job. The job's error names the failure, and all other jobs
 //! end as if nothing had.
 //!
-//! What goes wrong in the host, while it encodes arguments or decodes results, is looked at in `values`.
+//! Failures in the host, while it encodes arguments or decodes results, are tested in `values`.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Instant;
@@ -34,7 +34,7 @@ pub(crate) fn checks() -> Vec<Check> {
 /// Ends a task that hangs. Long enough for one that does not, on a machine that has other things to do.
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// What is to be known of an error of a task that went this way.
+/// The facts that the error of such a task must have.
 fn assert_tells(error: &Error, way: Way, task: &str, item: Option<usize>) {
     let kind = match way {
         Way::Panic => ErrorKind::Panicked,
@@ -103,7 +103,7 @@ fn results_that_go_off_when_they_are_dropped(setup: &Setup) {
     go_wrong(setup, Phase::DropResult);
 }
 
-/// Several times what a worker's ring holds.
+/// Several times the size of a worker's ring.
 const FAR: usize = 512 << 10;
 
 /// At three moments after the result was encoded, of which one or the other is in the middle: the whole result arrives, or
@@ -128,7 +128,7 @@ fn workers_that_go_off_while_they_send_a_result(setup: &Setup) {
                 // It goes off now, before it is given the next job.
                 assert!(way == Way::Panic || eventually(|| pool.worker_pids() != pids), "{way:?} has no effect");
             }
-            // Whose stack it was is known of the task's own thread only.
+            // A stack overflow is told as such for the task's own thread only.
             Err(error) if way == Way::StackOverflow => assert_tells(&error, Way::Segfault, "bomb::carry_far", None),
             Err(error) => {
                 assert_ne!(way, Way::Panic, "a panic is its thread's own matter: {error}");

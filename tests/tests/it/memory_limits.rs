@@ -26,7 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
 const LIMIT: u64 = 64 << 20;
 const TOO_MUCH: usize = 256 << 20;
 
-/// Of the item 1 of a map: it went past the limit, and says so.
+/// The error of item 1 of a map: it went past the limit, and says so.
 fn assert_past_the_limit(error: &pool_core::Error) {
     assert_eq!((error.kind(), error.item()), (ErrorKind::MemoryLimit, Some(1)), "{error}");
     assert!(error.to_string().contains(": needed more than 64 MiB (killed by signal "), "{error}");
@@ -49,14 +49,14 @@ fn a_task_past_its_memory_limit_fails_alone(setup: &Setup) {
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
 }
 
-/// What much C does: the memory is used though there is none.
+/// The habit of much C: the memory is used without a look at the null pointer.
 #[pool_task]
 fn allocate_as_in_c(bytes: usize) -> u8 {
     // SAFETY:
     // - `malloc` has no preconditions.
     let memory = unsafe { libc::malloc(bytes) }.cast::<u8>();
     // SAFETY:
-    // - there is none if the memory is: dying of a null pointer is what this is for. Else it is ours.
+    // - there is none if the allocation fails: dying of a null pointer is the purpose. Else the memory is ours.
     unsafe { memory.write_volatile(7) };
     // SAFETY:
     // - as above.
@@ -123,7 +123,7 @@ fn a_result_past_the_limit_fails_alone(setup: &Setup) {
 fn a_limit_that_leaves_no_room_ends_in_an_error(setup: &Setup) {
     for limit in [0, 1, 4096, 64 << 10, 256 << 10, 1 << 20] {
         let pool = setup.builder().memory_limit(limit).restart_limit(1).build().unwrap();
-        // What a worker has when it starts may do for small tasks. If it does not, that is said.
+        // The memory that a worker starts with may do for small tasks. If it does not, the error says so.
         match pool.apply(square::Task, 3) {
             Ok(square) => {
                 assert_eq!(square, 9);
@@ -174,7 +174,7 @@ fn cope_and_write(address: usize) {
     assert!(cope_or_go(None));
     let nowhere = std::ptr::without_provenance_mut::<u64>(address);
     // SAFETY:
-    // - there is none: nothing is mapped there, and dying of that is what this is for.
+    // - there is none: nothing is mapped there, and dying of that is the purpose.
     unsafe { nowhere.write_volatile(1) };
 }
 

@@ -1,6 +1,6 @@
-//! Programs whose tasks have the same names, whose own tables have the name of ours, and which are shared libraries.
+//! Programs with several tasks of one name, with tables named as the pool's own, and in shared libraries.
 //!
-//! What they are made of is written to cargo's folder for the files of tests, since the packages of one workspace cannot
+//! Their sources are written to cargo's folder for the files of tests, since the packages of one workspace cannot
 //! have the same name.
 
 use std::ffi::{CString, c_char};
@@ -28,7 +28,7 @@ fn workspace(name: &str, members: &str, files: &[(&str, &str)]) -> PathBuf {
     let write = |path: &str, text: &str| {
         let path = folder.join(path);
         fs::create_dir_all(path.parent().expect("a folder")).unwrap();
-        // What has not changed is not compiled again.
+        // Unchanged files are not compiled again.
         if fs::read_to_string(&path).ok().as_deref() != Some(text) {
             fs::write(path, text).unwrap();
         }

@@ -1,4 +1,4 @@
-//! Hosts whose working directory or standard streams are odd.
+//! Hosts with an odd working directory, or without standard streams.
 
 use std::fs;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -71,7 +71,7 @@ fn a_directory_that_was_removed_is_the_workers(setup: &Setup) {
     chdir("/").unwrap();
 }
 
-/// Nothing of the pool may keep the number of a standard stream: what is printed would be written there, as into the
+/// No descriptor of the pool may keep the number of a standard stream: prints would be written into it, for instance into the
 /// memory of the bells.
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "it is looked at where that goes")]
 fn prints_without_standard_streams(setup: &Setup) {

@@ -1,4 +1,4 @@
-//! Outcomes that are no value: results that cannot be decoded, and items whose job was ended before they were done.
+//! Outcomes without a value: results that cannot be decoded, and items of jobs that ended before they were done.
 
 use std::thread;
 

@@ -82,7 +82,7 @@ use Detour::*;
 
 const NO_TEXT: &str = "a value that is no text";
 
-/// Each with the message that comes, and the function whose line is its place.
+/// Each panic with its expected message, and the function in which its location is.
 const DETOURS: [(Detour, &str, Option<&str>); 16] = [
     (Made, "made up", None),
     (MadeOfTheSameLength, "the other one, number 1", None),
@@ -209,7 +209,7 @@ fn a_panic_that_is_passed_on_comes_with_its_own_place(setup: &Setup) {
         let error = pool.apply(go::Task, detour).unwrap_err();
         assert_eq!(error.location().and_then(function_at), function, "{detour:?}: {error}");
     }
-    // All in one call, too, where what one item has left behind is there for the next.
+    // All in one call, too, where traces of one item would be found by the next.
     let errors = pool.map_results(go::Task.chunk_size(100), DETOURS.map(|(detour, ..)| detour)).unwrap();
     for ((detour, _, function), error) in DETOURS.into_iter().zip(errors) {
         let error = error.unwrap_err();

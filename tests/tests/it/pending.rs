@@ -1,4 +1,4 @@
-//! How many items may be pending, who waits until there is room, and who must not.
+//! The number of items that may be pending: submissions that wait until there is room, and threads that must not wait.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -23,7 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What this process and its workers have printed so far. The trial's standard output is a file.
+/// All output of this process and its workers so far. The trial's standard output is a file.
 fn printed() -> String {
     // SAFETY:
     // - it is open, and is not closed here.
@@ -49,7 +49,7 @@ fn what_a_task_has_printed_is_not_printed_twice(setup: &Setup) {
         let task = if way == Way::Hang { print_and_go::Task.timeout(SHORT) } else { print_and_go::Task.retries(0) };
         assert!(pool.apply(task, (&text, way)).is_err());
         assert_works(&pool, setup);
-        // What is still in the process's own buffer when it is killed is lost with it.
+        // Text that is still in the process's own buffer when it is killed is lost with it.
         let times = printed().matches(&text).count();
         assert!(
             times == 1 || times == 0 && !matches!(way, Way::Panic | Way::ExitZero | Way::ExitThree),

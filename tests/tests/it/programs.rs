@@ -17,7 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// Builds and runs the example that checks what tasks it has.
+/// Builds and runs the example that checks the names of its tasks.
 fn run_example(options: &[&str], target: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["run", "--quiet", "--package", "tasks_lib", "--example", "linked", "--target-dir"]).arg(target);
@@ -49,7 +49,7 @@ fn workers_of_a_program_that_measures_its_coverage_write_theirs(_: &Setup) {
     let counts = target.join(format!("counts-{}", std::process::id()));
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--package", "tasks_lib", "--example", "linked", "--target-dir"]).arg(&target);
-    // What runs during the build is measured, too, and not looked at.
+    // Programs that run during the build write coverage, too; their files are not looked at.
     cargo.env("RUSTFLAGS", "-C instrument-coverage").env("LLVM_PROFILE_FILE", "/dev/null");
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
@@ -58,7 +58,7 @@ fn workers_of_a_program_that_measures_its_coverage_write_theirs(_: &Setup) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let files = std::fs::read_dir(&counts).unwrap();
     let lengths: Vec<_> = files.map(|file| file.unwrap().metadata().unwrap().len()).collect();
-    // Of the host and its two workers.
+    // The host's file and those of its two workers.
     assert!(lengths.len() == 3 && lengths.iter().all(|length| *length > 0), "{lengths:?}");
     std::fs::remove_dir_all(counts).unwrap();
 }

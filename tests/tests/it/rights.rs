@@ -29,7 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// Nobody else can give up what is given up here.
+/// Runs in a process of its own, since rights that are given up cannot be had again.
 fn is_root() -> bool {
     getuid().is_root()
 }
@@ -83,7 +83,7 @@ fn gives_up_root_and_waits(setup: &Setup) {
     let error = limited.get_timeout(procs::SOON).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TaskTimeout);
     drop(pool);
-    // Not only when the kernel continues what this host leaves stopped.
+    // Not only when the kernel continues the processes that this host leaves stopped.
     assert!(eventually(|| !pids.iter().any(|pid| is_alive(*pid))));
     say("done");
 }
@@ -114,7 +114,7 @@ impl Program {
         program
     }
 
-    /// What it says, run by nobody.
+    /// Its answer when no worker runs it.
     fn run<F: Fn(&Setup)>(&self, main: F, setup: &Setup) -> String {
         let mut command = Command::new(&self.0);
         command.args(Host::args(main, setup)).uid(NOBODY).gid(NOBODY).current_dir("/");

@@ -1,4 +1,5 @@
-//! What a task can do to the memory that its worker shares with the host: change what its worker says, and nothing else.
+//! The harm that a task can do to memory that its worker shares with the host: it can change its own worker's replies, and
+//! nothing else.
 
 use std::fs::{self, File};
 use std::io;
@@ -24,7 +25,7 @@ struct Shared {
     start: usize,
     length: usize,
     is_writable: bool,
-    /// Its entry in `/proc/self/map_files`, which opens the memory itself for whoever has the right to.
+    /// Its entry in `/proc/self/map_files`, which opens the memory itself for a process that has the right to.
     file: String,
     line: String,
 }
@@ -122,7 +123,7 @@ fn resize_in_every_way(shared: &Shared) -> Vec<String> {
     ways.iter().filter(|(_, is_done)| *is_done).map(|(way, _)| format!("{way}: {}", shared.line)).collect()
 }
 
-// ---- what is the host's --------------------------------------------------------------------------------------------
+// ---- memory that the host writes -----------------------------------------------------------------------------------
 
 /// A digest of the text. Whoever is told to writes to all memory that its worker may only read, and says how that was
 /// possible.
@@ -169,7 +170,7 @@ fn a_task_cannot_change_what_its_worker_may_only_read(setup: &Setup) {
     assert_eq!(pool.stats().workers_died, 0);
 }
 
-// ---- what is its own -----------------------------------------------------------------------------------------------
+// ---- memory that the worker writes ---------------------------------------------------------------------------------
 
 /// Gives all memory back that the worker may write, under the host's eyes.
 #[pool_task]
@@ -204,7 +205,7 @@ fn a_task_that_takes_its_own_memory_away_hurts_nobody_else(setup: &Setup) {
 
 // ---- descriptors ---------------------------------------------------------------------------------------------------
 
-/// The descriptors of this process, but the three standard ones: what they are.
+/// The descriptors of this process beyond the three standard ones, and the files behind them.
 #[pool_task]
 fn descriptors() -> Vec<String> {
     let entries: Vec<_> = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -215,7 +216,7 @@ fn descriptors() -> Vec<String> {
 }
 
 fn a_worker_keeps_no_descriptor_of_the_pool(setup: &Setup) {
-    // What the host has without a pool, a copy of it may have, too.
+    // A copy of the host may have the descriptors that the host has without a pool, too.
     let before = descriptors();
     let pool = setup.pool();
     for round in 0..3 {

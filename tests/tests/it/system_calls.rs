@@ -1,4 +1,4 @@
-//! The N-th system call of each kind fails, for N = 1, 2, 3, ... until there are no more: whatever the pool was about,
+//! The N-th system call of each kind fails, for N = 1, 2, 3, ... until there are no more. Whichever step of the pool that hits,
 //! its jobs end in values or errors, it ends, and nothing is left of it.
 
 use std::time::Instant;
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-/// See the manual page of each. What is missing there is what cannot be, such as `waitid` that says `ECHILD` to a
+/// See the manual page of each. Errors that are missing here cannot occur, such as `waitid` that says `ECHILD` to a
 /// process with children. Of calls that the C library and `std` make for purposes of their own, and may not survive the
 /// failure of, only those count that the pool is behind.
 const KINDS: &[Kind] = &[
@@ -162,7 +162,7 @@ fn plan(is_exhaustive: bool) -> impl Iterator<Item = (u64, End)> {
     })
 }
 
-/// What a pool does in its life: its workers start, work, die, become more, and end.
+/// The life of a pool: its workers start, work, die, become more, and end.
 fn live(setup: &Setup, end: End) {
     let pool = match setup.builder().build() {
         Ok(pool) => pool,
@@ -202,7 +202,7 @@ fn assert_square(x: u64, result: pool_core::Result<u64>) {
     }
 }
 
-/// It says what became of the worker, the pool or the call, and not that somebody has written nonsense.
+/// The error names the fate of the worker, the pool or the call, and never blames a protocol violation.
 fn assert_tells(error: &pool_core::Error) {
     use ErrorKind::{Broken, System, Terminated, Unsupported, WorkerDied};
     assert!(matches!(error.kind(), System | Broken | Unsupported | WorkerDied | Terminated), "{error:?}");

@@ -29,7 +29,7 @@ pub(crate) fn assert_works(pool: &Pool, setup: &Setup) {
 #[pool_task]
 fn close_everything() {
     // SAFETY:
-    // - it breaks whatever owns a descriptor, which is what this is for; the worker uses none of them afterwards.
+    // - it breaks every owner of a descriptor, which is the purpose; the worker uses none of them afterwards.
     unsafe { libc::close_range(0, u32::MAX, 0) };
 }
 
@@ -72,7 +72,7 @@ fn shared_memory(writable: bool) -> Vec<(usize, usize)> {
 fn unmap() {
     for (start, length) in shared_memory(false) {
         // SAFETY:
-        // - there is none: it takes away what the worker stands on, which is what this is for.
+        // - there is none: it unmaps memory that the worker needs, which is the purpose.
         unsafe { libc::munmap(std::ptr::with_exposed_provenance_mut(start), length) };
     }
 }
@@ -107,7 +107,7 @@ fn scribble_everywhere() -> usize {
     for (start, length) in shared_memory(true) {
         let memory = std::ptr::with_exposed_provenance_mut::<u8>(start);
         // SAFETY:
-        // - the memory is mapped and writable; that others share it is what this is for.
+        // - the memory is mapped and writable; overwriting memory that others share is the purpose.
         unsafe { memory.write_bytes(0xA5, length) };
         bytes += length;
     }
@@ -120,7 +120,7 @@ fn a_task_that_scribbles_over_shared_memory_hurts_nobody_else(setup: &Setup) {
         let calls = Gate::new();
         let scribbling = pool.apply_async(scribble::Task, calls.path()).unwrap();
         let behind: Vec<_> = (0..10).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
-        // Unless its host has looked meanwhile, what it writes in the end is as it should be.
+        // If the host has not looked meanwhile, the reply that is written last is in order.
         match scribbling.get() {
             Ok(bytes) => assert!(bytes > 128 << 10),
             Err(error) => assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::WorkerDied), "{error}"),
@@ -143,7 +143,7 @@ fn scribble_at_first() {
 fn an_initializer_that_scribbles_is_not_taken_for_killed_by_others(setup: &Setup) {
     let mut texts = (0..30).filter_map(|_| {
         let builder = setup.builder().restart_limit(0).initializer(scribble_at_first::Task, ());
-        // Unless its host has looked meanwhile, what it writes in the end is as it should be.
+        // If the host has not looked meanwhile, the reply that is written last is in order.
         let text = builder.build().unwrap().apply(square::Task, 3).err()?.to_string();
         assert!(tests::procs::eventually(|| tests::leaks::threads().len() == 1));
         Some(text)

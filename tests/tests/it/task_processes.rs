@@ -42,7 +42,7 @@ fn what_a_task_has_started_dies_with_its_worker(setup: &Setup) {
     assert!(eventually(|| !is_alive(sleeper)), "it outlived its worker");
 }
 
-/// What the copy of a worker does, in which its task goes on as in the original.
+/// The behaviour of a worker's copy, in which its task goes on as in the original.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Copy {
     /// It returns from the task as if it were the worker.
@@ -95,7 +95,7 @@ fn copy_itself(copy: Copy, note: &str) -> (u32, Option<u32>) {
     if matches!(copy, Copy::Returns | Copy::ReturnsRaw | Copy::Panics) {
         return (me, None);
     }
-    // Whoever reads it must not find half of it: a process id has no more digits than fit into one write.
+    // A reader must not find half of it: a process id has no more digits than fit into one write.
     let read = || fs::read_to_string(&note).ok().and_then(|text| text.parse().ok());
     assert!(eventually(|| read().is_some()));
     (me, read())

@@ -23,7 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
 
 /// A terminal that this process, the leader of a session, is in the foreground of.
 struct Terminal {
-    /// The end of whoever sits before it.
+    /// The end of the terminal at which a person would sit.
     user: OwnedFd,
     /// The terminal itself.
     line: OwnedFd,
@@ -77,7 +77,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        // Whoever gives a terminal up is sent SIGHUP.
+        // A process that gives up its terminal is sent SIGHUP.
         // SAFETY:
         // - no handler of ours runs.
         unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }.unwrap();
@@ -143,7 +143,7 @@ fn of_the_background() -> u64 {
 }
 
 fn programs_that_a_task_starts_have_default_signals(setup: &Setup) {
-    // Whoever runs the tests may ignore some: what they ignore, tasks' programs ignore.
+    // The process that runs the tests may ignore some signals: programs of tasks ignore the same.
     let by_the_hosts = ignored_by_a_program();
     let pool = setup.pool();
     assert_eq!(

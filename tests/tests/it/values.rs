@@ -1,4 +1,4 @@
-//! Arguments and results on their way: what cannot be encoded or decoded, and when they are dropped.
+//! Arguments and results on their way: values that cannot be encoded or decoded, and when values are dropped.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

@@ -1,4 +1,5 @@
-//! Threads that wait: several for one handle, for maps that have come in part, and what a wait that ran out leaves behind.
+//! Threads that wait: several for one handle, for maps that have come in part, and the state that a wait leaves behind when
+//! it runs out.
 
 use std::fs;
 use std::future::Future;
@@ -25,7 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// A pool whose first worker runs a job that a thread waits for, which leads until `body` is done.
+/// A pool in which a thread leads until `body` is done, since it waits for a job that the first worker runs.
 fn while_another_leads(setup: &Setup, body: impl FnOnce(&Pool)) {
     let pool = setup.with_workers(3).pool();
     let end = Gate::new();

@@ -44,7 +44,7 @@ fn poll<R>(job: &mut AsyncResult<R>, waker: &Waker) -> bool {
     Pin::new(job).poll(&mut Context::from_waker(waker)).is_ready()
 }
 
-/// Who takes in the reply that a waker waits for.
+/// The thread that takes in the reply that a waker waits for.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Router,

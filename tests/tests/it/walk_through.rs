@@ -1,4 +1,4 @@
-//! What a first user does with a pool, step by step.
+//! The first steps of a new user, one by one.
 
 use std::cell::Cell;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! A machine with larger pages than this one has, as far as a program can tell: what it asks the C library for the size of a
-//! page says so, and offsets and addresses that are no multiples of it are refused, as such a machine's kernel would do.
+//! A machine with larger pages than this one, as far as a program can tell: the C library reports pages of the size that is
+//! asked for, and offsets and addresses that are no multiples of it are refused, as such a machine's kernel would do.
 //!
 //! The functions here stand in for the C library's in this program and in its workers, which are the same executable.
 
@@ -80,7 +80,7 @@ extern "C" fn mmap64(
     let before = reserved.addr().next_multiple_of(page) - reserved.addr();
     let start = reserved.wrapping_byte_add(before);
     // SAFETY:
-    // - a part of what has just been reserved, before what is asked for.
+    // - a part of the range that has just been reserved, before the part that is asked for.
     unsafe { libc::munmap(reserved, before) };
     let end = start.wrapping_byte_add(length);
     // SAFETY:

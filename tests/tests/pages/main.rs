@@ -1,4 +1,4 @@
-//! Machines whose pages have 16 or 64 KiB.
+//! The pool on machines with pages of 16 or 64 KiB.
 
 mod machine;
 

@@ -1,4 +1,4 @@
-//! What the pool must show, as ratios in one run on two CPUs.
+//! The goals of the pool, as ratios in one run on two CPUs.
 
 use std::fmt::Write;
 

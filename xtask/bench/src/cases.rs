@@ -1,4 +1,4 @@
-//! What is measured.
+//! The cases that are measured.
 
 mod bytes;
 mod calls;
@@ -50,7 +50,7 @@ pub(crate) struct Row {
     pub(crate) unit: String,
     pub(crate) better: Better,
     pub(crate) value: f64,
-    /// Of a distribution, evenly spaced quantiles, for the plots.
+    /// Evenly spaced quantiles of a distribution, for the plots.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) quantiles: Vec<f64>,
 }

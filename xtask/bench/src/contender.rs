@@ -1,4 +1,4 @@
-//! What every contender can be asked to do, and in which words it answers.
+//! The operations of every contender, and its answers.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::data::{self, Record, Work};
 /// Something that runs functions elsewhere. It measures itself, with [`timed`], since one of them lives in another language;
 /// its caller checks the sums.
 ///
-/// What a contender has no way to do it leaves as it is here: refused.
+/// An operation that a contender lacks keeps the default here: refused.
 pub(crate) trait Contender {
     /// Makes the workers, and says how long that took until the first result was there.
     fn open(&mut self, workers: usize) -> Outcome<Duration>;
@@ -151,7 +151,7 @@ pub(crate) struct Program {
     pub(crate) uses: &'static str,
 }
 
-/// What a contender answers.
+/// The answer of a contender.
 pub(crate) type Outcome<T> = Result<T, Refusal>;
 
 /// Why there is no number.
@@ -182,14 +182,14 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How long it took, and what the results add up to; see [`data::sum`].
+/// The time taken, and the sum of the results; see [`data::sum`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timed {
     pub(crate) elapsed: Duration,
     pub(crate) sum: u64,
 }
 
-/// Fails unless the results add up to what they must.
+/// Fails unless the results have the expected sum.
 pub(crate) fn check_sum(timed: Timed, expected: u64) -> Outcome<Duration> {
     if timed.sum == expected {
         return Ok(timed.elapsed);
@@ -204,7 +204,7 @@ pub(crate) struct WorkTimes {
     pub(crate) parallel: Duration,
 }
 
-/// What it costs to have jobs waiting.
+/// The cost of jobs that wait.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pending {
     pub(crate) timed: Timed,
@@ -239,7 +239,7 @@ pub(crate) fn time_calls(
     Ok(times)
 }
 
-/// Has so many threads do something at once; what all of them add up to, and how long it took.
+/// Has so many threads do something at once. Returns the sum of all, and the time taken.
 pub(crate) fn in_threads(threads: usize, body: impl Fn() -> Outcome<u64> + Sync) -> Outcome<Timed> {
     let (elapsed, sums) = timed(|| {
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Who takes part.
+//! The list of contenders.
 
 mod floor;
 pub(crate) mod ipc_channel;
@@ -18,7 +18,7 @@ pub(crate) struct Entry {
     pub(crate) notes: &'static [Note],
 }
 
-/// What is unfair about a comparison.
+/// The reasons why a comparison is not fair.
 pub(crate) struct Note {
     /// How the names of the cases begin that it is about; none is all.
     pub(crate) cases: &'static [&'static str],

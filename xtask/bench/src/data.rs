@@ -1,4 +1,4 @@
-//! What is computed, and on what: the same for all contenders.
+//! The computations and their inputs: the same for all contenders.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl Record {
         (0..count).map(one).collect()
     }
 
-    /// What a record is worth in a sum.
+    /// The number that a record adds to a sum.
     pub(crate) fn digest(&self) -> u64 {
         self.name.len() as u64 + self.score as u64 + u64::from(self.tag.unwrap_or(0))
     }
@@ -77,7 +77,7 @@ pub(crate) fn serial_work(steps: &[u64]) -> Timed {
     Timed { elapsed, sum: sum(results) }
 }
 
-/// What results add up to; they need not be in order.
+/// The sum of the results; they need not be in order.
 pub(crate) fn sum(results: impl IntoIterator<Item = u64>) -> u64 {
     results.into_iter().fold(0, u64::wrapping_add)
 }

@@ -17,7 +17,7 @@ use crate::{bars, data, plot, procs};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// What a measuring process writes to its standard output.
+/// The message that a measuring process writes to its standard output.
 #[derive(Debug, Serialize, Deserialize)]
 enum Answer {
     Rows(Vec<Row>),

@@ -14,7 +14,7 @@ use crate::report::Results;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// What either backend can be drawn on.
+/// The surface that either backend draws on.
 type Area<B> = DrawingArea<B, Shift>;
 
 const SIZE: (u32, u32) = (960, 540);

@@ -1,4 +1,4 @@
-//! What the system says of processes: who descends from whom, CPU time, memory.
+//! The system's facts about processes: descent, CPU time, memory.
 
 use std::fs;
 
@@ -70,7 +70,7 @@ pub(crate) fn kill(pid: u32) {
     let _ = unsafe { libc::kill(pid.cast_signed(), libc::SIGKILL) };
 }
 
-/// Makes this process the parent of all processes below it whose own parent ends.
+/// Makes this process the parent of all processes below it when their own parent ends.
 #[expect(unsafe_code, reason = "a system call")]
 pub(crate) fn adopt_orphans() -> std::io::Result<()> {
     // SAFETY: takes a number.

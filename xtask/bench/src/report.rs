@@ -1,4 +1,4 @@
-//! The numbers of all rounds, and what they come to.
+//! The numbers of all rounds, and their medians.
 
 pub(crate) mod table;
 
@@ -24,7 +24,7 @@ pub(crate) struct Series {
     pub(crate) better: Better,
     /// In ascending order.
     values: Vec<f64>,
-    /// Of the last round.
+    /// Numbers of the last round.
     pub(crate) quantiles: Vec<f64>,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Series {
 pub(crate) struct GivenUp {
     case: &'static str,
     contender: &'static str,
-    /// What the table says.
+    /// The text of the table.
     pub(crate) word: &'static str,
     reason: Option<String>,
 }

@@ -1,10 +1,11 @@
-//! Who may do what. A new line here is worth a second pair of eyes.
+//! Permissions. A new line here is worth a second pair of eyes.
 
 /// The files that may hold unsafe code, beside tests.
-pub(super) const UNSAFE: [&str; 27] = [
+pub(super) const UNSAFE: &[&str] = &[
     "pool-cli/src/cmd/demo/tasks.rs",
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
+    "pool-core/src/arrays/slice.rs",
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/process/fork_check.rs",
@@ -17,6 +18,7 @@ pub(super) const UNSAFE: [&str; 27] = [
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
     "pool-ipc/src/consumer.rs",
+    "pool-ipc/src/futex.rs",
     "pool-ipc/src/layout.rs",
     "pool-ipc/src/memory.rs",
     "pool-ipc/src/producer.rs",
@@ -31,8 +33,9 @@ pub(super) const UNSAFE: [&str; 27] = [
     "xtask/bench/src/procs.rs",
 ];
 
-/// The files that may name atomics, beside tests. In pool-ipc only the one that the loom models replace: so what loom checks is what runs.
-pub(super) const ATOMICS: [&str; 15] = [
+/// The files that may name atomics, beside tests. In pool-ipc it is only the one that the loom models replace, so that loom
+/// checks the code that runs.
+pub(super) const ATOMICS: &[&str] = &[
     "pool-core/src/worker/chunk.rs",
     "pool-core/src/worker/limits.rs",
     "pool-core/src/process/fork_check.rs",
@@ -50,11 +53,11 @@ pub(super) const ATOMICS: [&str; 15] = [
     "xtask/bench/src/contenders/rayon.rs",
 ];
 
-/// The files that may call `fork`, beside tests: the pool's one, and what it is compared with.
-pub(super) const FORKS: [&str; 2] = ["pool-core/src/launch.rs", "xtask/bench/src/contenders/floor/worker.rs"];
+/// The files that may call `fork`, beside tests: the pool's one, and a rival of the benchmark.
+pub(super) const FORKS: &[&str] = &["pool-core/src/launch.rs", "xtask/bench/src/contenders/floor/worker.rs"];
 
 /// Which of our crates may use which.
-pub(super) const ARROWS: [(&str, &[&str]); 9] = [
+pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("pool-ipc", &[]),
     ("pool-macros", &[]),
     ("pool-core", &["pool-ipc", "pool-macros"]),
@@ -69,10 +72,10 @@ pub(super) const ARROWS: [(&str, &[&str]); 9] = [
 /// Longer files are asked for their reason.
 pub(super) const LINES_MAX: usize = 500;
 
-pub(super) const LONG: [(&str, &str); 0] = [];
+pub(super) const LONG: &[(&str, &str)] = &[];
 
-/// What must not stand in the sources, and what to do instead.
-pub(super) const BANNED: [(&str, &str); 5] = [
+/// Words that must not stand in the sources, and their replacements.
+pub(super) const BANNED: &[(&str, &str)] = &[
     (concat!("FIX", "ME"), "do it, or say in an issue what is left"),
     (concat!("XX", "X"), "do it, or say in an issue what is left"),
     (concat!("to", "do!("), "write it"),

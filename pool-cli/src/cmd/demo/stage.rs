@@ -1,4 +1,4 @@
-//! Where steps are shown: the Python line, what is expected, what happens, and whether that is the same.
+//! Shows steps: the line of Python, the expected and the actual outcome, and whether they are the same.
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -17,14 +17,14 @@ pub(super) struct Stage<'w> {
     differing: Vec<String>,
 }
 
-/// What happened in a step.
+/// The outcome of a step.
 #[derive(Debug)]
 pub(super) struct Seen {
     what: String,
     is_expected: bool,
 }
 
-/// What happened, in words, and whether it was expected.
+/// The outcome, in words, and whether it was expected.
 pub(super) fn seen(is_expected: bool, what: impl Into<String>) -> Result<Seen> {
     Ok(Seen { what: what.into(), is_expected })
 }
@@ -34,7 +34,7 @@ pub(super) fn words(error: &pool_core::Error) -> String {
     format!("{:?}: {error}", error.kind())
 }
 
-/// What a step is about, in the words of Python and of people. Texts of several lines are indented.
+/// The title of a step, in Python and in words. Texts of several lines are indented.
 #[derive(Debug)]
 pub(super) struct Step<P, E> {
     pub(super) title: &'static str,
@@ -63,7 +63,7 @@ impl<'w> Stage<'w> {
         writeln!(self.out, "\n{}", self.paint.text(Style::Bold, &heading))?;
         self.lines("Python", step.python)?;
         self.lines("expected", step.expected)?;
-        // Workers write to the same place, and what they write comes next.
+        // Workers write to the same place, and their lines must come after this one.
         self.out.flush()?;
         let Seen { what, is_expected } =
             body().unwrap_or_else(|error| Seen { what: words(&error), is_expected: false });

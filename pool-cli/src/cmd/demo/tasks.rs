@@ -1,4 +1,4 @@
-//! What the workers of the demo run.
+//! The tasks of the demo.
 
 #![allow(unsafe_code)]
 
@@ -27,7 +27,7 @@ pub(super) fn run(name: u32, nap_ms: u64) -> u32 {
     pid
 }
 
-/// One write for the whole line, since other workers write at the same time. A reader who is gone is the host's business.
+/// One write for the whole line, since other workers write at the same time. If the reader is gone the host reports it.
 fn say(line: &str) {
     let _ = io::stdout().write_all(format!("      | {line}\n").as_bytes());
 }
@@ -47,7 +47,7 @@ pub(super) fn visit() -> u64 {
     *visits
 }
 
-/// What [`visit()`] has counted in this process.
+/// The count of [`visit()`] in this process.
 pub(super) fn visits() -> u64 {
     *VISITS.lock().expect("nobody panics while it holds this")
 }

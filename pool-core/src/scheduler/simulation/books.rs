@@ -12,6 +12,7 @@ pub(super) struct Books {
     pub(super) jobs: Vec<JobBook>,
     pub(super) processes: Vec<ProcessBook>,
     pub(super) now: Nanos,
+    pub(super) longest_item: Nanos,
     /// Whose end is being settled, or was.
     pub(super) buried_last: Option<usize>,
     pub(super) unsettled: u64,
@@ -26,6 +27,8 @@ pub(super) struct JobBook {
     /// It was cancelled with what runs.
     pub(super) kills_running: bool,
     are_calls: bool,
+    /// Time that workers spent on its items.
+    pub(super) worker_time: Nanos,
     /// Beyond the last item.
     pub(super) end: u64,
     pub(super) items: BTreeMap<u64, Item>,
@@ -96,7 +99,19 @@ impl Books {
     pub(super) fn submit(&mut self, spec: JobSpec) -> usize {
         let items = BTreeMap::new();
         let (open, ended, cancelled, kills_running, are_calls) = (true, false, false, false, false);
-        self.jobs.push(JobBook { spec, open, ended, cancelled, kills_running, are_calls, end: 0, items, unsettled: 0 });
+        let worker_time = 0;
+        self.jobs.push(JobBook {
+            spec,
+            open,
+            ended,
+            cancelled,
+            kills_running,
+            are_calls,
+            worker_time,
+            end: 0,
+            items,
+            unsettled: 0,
+        });
         self.jobs.len() - 1
     }
 
@@ -180,6 +195,10 @@ impl Books {
     }
 
     pub(super) fn ran(&mut self, job: usize, item: u64) {
+        let (_, since) = self.item(job, item).run.expect("it has begun");
+        let time = self.now - since;
+        self.jobs[job].worker_time += time;
+        self.longest_item = self.longest_item.max(time);
         self.item(job, item).ran += 1;
     }
 

@@ -112,7 +112,7 @@ fn flows_take_part(scheduler: &Scheduler<usize>) {
         assert_eq!(scheduler.in_flight[priority as usize] as usize, sent.count());
     }
     for state in scheduler.workers.values() {
-        assert_eq!(state.ahead, state.in_flight.iter().map(|sent| sent.charge).sum::<u64>());
+        assert_eq!(state.ahead, state.in_flight.iter().map(|sent| sent.time).sum::<u64>());
     }
 }
 

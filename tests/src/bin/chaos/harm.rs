@@ -1,4 +1,4 @@
-//! What is done to the pool from outside: kills, stops, changes of its size, and the death of its fork server.
+//! The harm that is done to the pool from outside: kills, stops, changes of its size, and the death of its fork server.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
@@ -36,7 +36,7 @@ pub(crate) fn harass(pool: &Pool, workers: usize, is_over: &AtomicBool, mut rand
 fn victim(pool: &Pool, random: &mut Random) -> Option<u32> {
     let pids = pool.worker_pids();
     let first = random.below(pids.len().max(1) as u64) as usize;
-    // Of some the death has not been heard of yet.
+    // The host may not have heard of some deaths yet.
     pids.iter().cycle().skip(first).take(pids.len()).copied().find(|pid| is_alive(*pid))
 }
 

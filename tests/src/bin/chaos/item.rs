@@ -8,7 +8,7 @@ use tests::tasks::Way;
 
 use crate::random::Random;
 
-/// What a task does with an item, unless its worker is killed meanwhile.
+/// The behaviour of a task with an item, unless its worker is killed meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Good,
@@ -58,7 +58,7 @@ impl Fate {
     }
 }
 
-/// One item: what a task is given.
+/// One item: the arguments of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Item(pub(crate) u64);
 
@@ -76,12 +76,12 @@ impl Item {
         FATES[self.0 as usize & 7].0
     }
 
-    /// What its task returns.
+    /// The value that its task returns.
     pub(crate) fn value(self) -> u64 {
         3 * self.0 + 1
     }
 
-    /// The item whose value it is.
+    /// The item that this value belongs to.
     pub(crate) fn of_value(value: u64) -> Item {
         Item(value.wrapping_sub(1) / 3)
     }

@@ -1,4 +1,4 @@
-//! The books: what was submitted, and a line for each item, in which stands how often it has ended, and whether it
+//! The books: each submission, and a line for each item that says how often it has ended, and whether it
 //! could have ended so.
 
 #[cfg(test)]
@@ -32,7 +32,7 @@ impl From<&Error> for Outcome {
     }
 }
 
-/// What was submitted at a time.
+/// The submissions of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     /// A job for each item.
@@ -46,7 +46,7 @@ pub(crate) enum Shape {
 pub(crate) struct Tally {
     pub(crate) jobs: u64,
     pub(crate) items: u64,
-    /// Items whose books are closed.
+    /// Items that are settled and checked.
     pub(crate) closed: u64,
     pub(crate) succeeded: u64,
     pub(crate) failed: BTreeMap<String, u64>,
@@ -79,7 +79,7 @@ impl Tally {
 pub(crate) struct Ledger(Mutex<Tally>);
 
 impl Ledger {
-    /// Enters what is about to be submitted.
+    /// Enters an item that is about to be submitted.
     pub(crate) fn open(&self, shape: Shape, items: Vec<Item>, is_harmless: bool) -> Page {
         let count = items.len();
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,7 +88,7 @@ impl Ledger {
         Page { shape, items, is_harmless, lines: vec![Line::default(); count], tally: Tally::default() }
     }
 
-    /// Enters what came of it.
+    /// Enters its outcome.
     pub(crate) fn close(&self, page: Page) {
         let page = page.summed();
         let mut tally = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -178,7 +178,7 @@ impl Page {
         self.lines.iter_mut().for_each(|line| line.is_given_up = line.ended == 0);
     }
 
-    /// Whether the item may end so, given what it is and what was done to it.
+    /// Whether the item may end so, given its kind and the harm that was done to it.
     fn is_possible(&self, at: usize, outcome: Outcome) -> bool {
         let fate = self.items[at].fate();
         let (kind, item, status) = match outcome {

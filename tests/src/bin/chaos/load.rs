@@ -12,7 +12,7 @@ use crate::random::Random;
 /// One round.
 type Round<L> = fn(&mut L);
 
-/// What one thread submits.
+/// The submissions of one thread.
 #[derive(Debug)]
 pub(crate) struct Load<'a> {
     pool: &'a Pool,
@@ -88,7 +88,7 @@ impl<'a> Load<'a> {
         self.ledger.close(page);
     }
 
-    /// Calls whose outcome comes by callback.
+    /// Calls with a callback.
     fn callbacks(&mut self) {
         let items = self.ordeals(50);
         let page = self.ledger.open(Shape::Calls, items, false);
@@ -217,7 +217,7 @@ impl<'a> Load<'a> {
         if self.random.once_in(10) { self.random.below(items.len() as u64) as usize } else { usize::MAX }
     }
 
-    /// Payloads smaller and larger than what a ring holds.
+    /// Payloads smaller and larger than a ring.
     fn parcels(&mut self) {
         let items = self.good(8);
         let mut page = self.ledger.open(Shape::Map, items, true);

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 pub(crate) const USAGE: &str = "usage: chaos [--seconds S] [--workers N] [--seed K] [--plant lost|doubled|wrong]";
 
@@ -12,7 +12,7 @@ pub(crate) struct Options {
     pub(crate) plant: Option<Fault>,
 }
 
-/// What must never happen to an item.
+/// Faults that must never happen to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Lost,

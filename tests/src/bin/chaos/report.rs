@@ -1,4 +1,4 @@
-//! What a person reads in the end.
+//! The report that a person reads in the end.
 
 use std::io::{self, Write};
 

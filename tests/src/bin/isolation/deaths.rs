@@ -34,7 +34,7 @@ struct Times {
     errors: Vec<f64>,
     /// From the kill to a successor's first result.
     successors: Vec<f64>,
-    /// From the moment in which the kernel shows the death to the job's error: what the pool adds.
+    /// From the moment in which the kernel shows the death to the job's error: the time that the pool adds.
     lags: Vec<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! What is left of many pools, many jobs and many crashes.
+//! Resources that are left behind by many pools, many jobs and many crashes.
 
 use std::time::Instant;
 
@@ -9,13 +9,13 @@ use tests::tasks::{Way, crash, nap, square};
 use crate::options::Size;
 use crate::table::Row;
 
-/// By so much the resident memory may grow, in KiB: what an allocator keeps for later comes and goes.
+/// The resident memory may grow by so much, in KiB: the memory that an allocator keeps for later varies.
 const GROWTH_MAX: f64 = 1024.0;
 
-/// What a worker shares with its host at the most, in KiB: two rings of a MiB, and some pages.
+/// Memory that a worker shares with its host at the most, in KiB: two rings of a MiB, and some pages.
 const RINGS_MAX: f64 = 2048.0 + 32.0;
 
-/// A tenth is done first, and what there is then is what there must be in the end.
+/// A tenth is done first, and the resources after it must not have grown in the end.
 fn warm_up(count: usize) -> usize {
     (count / 10).max(100)
 }

@@ -1,4 +1,4 @@
-//! Time limits: how soon they strike, and what they cost.
+//! Time limits: how soon they strike, and their cost.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -49,7 +49,7 @@ fn never_end(way: Endless) {
 
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// In a pool of one worker, what is submitted next can only be done by its successor.
+/// In a pool of one worker, the next submission can only be run by its successor.
 pub(crate) fn run(size: Size) -> Vec<Row> {
     let pool = Pool::new(1).expect("a pool");
     let row = |(way, what)| {

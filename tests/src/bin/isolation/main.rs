@@ -1,4 +1,4 @@
-//! What isolation costs and how well it holds, measured.
+//! The cost of isolation and how well it holds, measured.
 //!
 //! `cargo xtask isolation [--quick] [--case NAME] [--markdown]`. The exit code is 1 if a promise is broken.
 
@@ -18,7 +18,7 @@ use nix::sys::resource::{Resource, setrlimit};
 use crate::options::{Options, Size, USAGE};
 use crate::table::{MARKDOWN_HEAD, Row, head};
 
-/// What can be measured alone.
+/// The cases, each of which can be measured alone.
 type Case = (&'static str, fn(Size) -> Vec<Row>);
 
 const CASES: [Case; 8] = [

@@ -1,4 +1,4 @@
-//! What the command line says.
+//! The command line.
 
 pub(crate) const USAGE: &str = "usage: isolation [--quick | --tiny] [--case NAME]... [--markdown]";
 

@@ -1,8 +1,8 @@
-//! Rows of numbers with what was promised of them, for a person or for the README.
+//! Rows of numbers beside their promises, for a person or for the README.
 
 use std::fmt;
 
-/// What was measured of one thing.
+/// The measurements of one thing.
 #[derive(Clone, Debug)]
 pub(crate) struct Row {
     what: String,
@@ -72,12 +72,12 @@ impl Row {
     }
 }
 
-/// What stands above the rows of [`Row::markdown`].
+/// The head of the rows of [`Row::markdown`].
 pub(crate) const MARKDOWN_HEAD: &str = "\
 | what | unit | median | worst | runs | promise | `cargo xtask isolation` |
 |---|---|---|---|---|---|---|";
 
-/// What stands above the rows.
+/// The head of the rows.
 pub(crate) fn head() -> String {
     line("", &["unit", "median", "worst", "runs", "promise", ""].map(str::to_owned))
 }

@@ -43,7 +43,7 @@ pub(super) fn sweep(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<
 fn echo(case: &str, contender: &mut dyn Contender, scale: Scale, len: usize) -> Outcome<Vec<Row>> {
     let original: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
     contender.open(WORKERS)?;
-    // What came back goes out again, so nothing is copied for the measurement's sake.
+    // The result is sent again as an argument, so nothing is copied for the measurement's sake.
     let mut bytes = original.clone();
     let time = repeat(scale, || {
         let (time, back) = contender.echo(std::mem::take(&mut bytes))?;

@@ -62,7 +62,7 @@ pub(super) fn jobs_rate(contender: &mut dyn Contender, scale: Scale) -> Outcome<
     Ok(rows)
 }
 
-/// What the increments of 0, 1, and so on add up to.
+/// The sum of the increments of 0, 1, and so on.
 pub(super) fn increments(count: u64) -> u64 {
     count * (count + 1) / 2
 }

@@ -1,4 +1,4 @@
-//! What it costs to build a program that uses a contender: ten tasks, each mapped and called once.
+//! The cost of building a program that uses a contender: ten tasks, each mapped and called once.
 
 use std::fmt::Write;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What a pool costs that has nothing to do.
+//! The cost of a pool that has nothing to do.
 
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn cpu(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Ro
     let span = scale.pick(1.0, SPAN);
     contender.open(WORKERS)?;
     contender.calls(1_000, Duration::ZERO)?;
-    // What the calls have left to be done is not idling.
+    // Work that the calls have left is not idling.
     thread::sleep(Duration::from_millis(200));
     let family = procs::family();
     let before = procs::cpu_ns(&family);
@@ -28,7 +28,7 @@ pub(super) fn cpu(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Ro
 /// they share counted once.
 pub(super) fn rss(contender: &mut dyn Contender, _: Scale) -> Outcome<Vec<Row>> {
     const WORKERS: usize = 8;
-    // What the first pool of a process leaves behind (an interpreter that is started, say) is not the second's.
+    // Memory that the first pool of a process leaves behind (an interpreter that is started, say) is not the second's.
     contender.open(1)?;
     contender.calls(100, Duration::ZERO)?;
     contender.close()?;

@@ -1,4 +1,4 @@
-//! Maps whose items are no work: what transport costs.
+//! Maps of items without work: the cost of transport.
 
 use super::calls::increments;
 use super::{Row, WORKERS, repeat};

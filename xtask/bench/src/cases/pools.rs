@@ -17,14 +17,14 @@ fn numbers() -> Vec<u64> {
     (0..1_000_000).collect()
 }
 
-/// The first map in a pool, and what it costs beside a warm one.
+/// The time of the first map in a pool, beside a warm one.
 pub(super) fn first_map(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let (first, warm) = maps(contender, scale, WORKERS)?;
     let ratio = first.as_secs_f64() / warm.as_secs_f64();
     Ok(vec![Row::milliseconds("first_map", first), Row::new("first_map_beside_warm", "×", Better::Lower, ratio)])
 }
 
-/// Maps in a large pool, the first and a warm one, and what they cost beside a warm one of two workers.
+/// The time of maps in a large pool, the first and a warm one, beside a warm one of two workers.
 pub(super) fn map_workers_64(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let (_, two) = maps(contender, scale, WORKERS)?;
     let (first, warm) = maps(contender, scale, MANY)?;
@@ -55,7 +55,7 @@ fn maps(contender: &mut dyn Contender, scale: Scale, workers: usize) -> Outcome<
     Ok((firsts[POOLS / 2], warm))
 }
 
-/// A blocking call in a large pool, and what it costs beside one in a pool of two.
+/// The time of a blocking call in a large pool, beside one in a pool of two.
 pub(super) fn call_workers_64(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let (two, many) = (call(contender, scale, WORKERS)?, call(contender, scale, MANY)?);
     Ok(vec![

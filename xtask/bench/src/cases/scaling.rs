@@ -31,7 +31,7 @@ fn workers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     Ok(rows)
 }
 
-/// What it costs to submit a job, to have it wait behind so many others, and to get its result; and its memory.
+/// The time and memory of a job that waits behind so many others: to submit it, and to get its result.
 fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     for count in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
@@ -39,7 +39,7 @@ fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
             break;
         }
         contender.open(super::WORKERS)?;
-        // Warm: what the process has allocated before, it does not grow by.
+        // Warm: the process does not grow by memory that it has allocated before.
         check_sum(contender.jobs(1_000)?, increments(1_000))?;
         let pending = contender.pending(count)?;
         let time = check_sum(pending.timed, increments(count))?;

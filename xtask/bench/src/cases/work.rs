@@ -1,4 +1,4 @@
-//! Maps whose items are work: what share of the CPUs' time it gets. 1 is all of it.
+//! Maps of items with work: the share of the CPUs' time that the work gets. 1 is all of it.
 
 use super::{Better, Row, WORKERS, cpus};
 use crate::contender::{Contender, Outcome};
@@ -37,7 +37,7 @@ fn efficiency(case: &str, times_us: Vec<f64>, contender: &mut dyn Contender, sca
     contender.open(WORKERS)?;
     contender.work(&work)?;
     let mut shares = Vec::new();
-    // Of one alone, a neighbour's burst on a shared machine would decide.
+    // One run alone would be decided by a neighbour's burst on a shared machine.
     for _ in 0..RUNS {
         let times = contender.work(&work)?;
         let most = WORKERS.min(cpus()) as f64;

@@ -39,7 +39,7 @@ pub(super) const NOTES: &[Note] = &[
     Note { cases: &["respawn"], text: "waitpid, raw fork" },
 ];
 
-/// Room for 512 MiB of bytes, there and back. What is not touched costs nothing.
+/// Room for 512 MiB of bytes, there and back. Pages that are not touched cost nothing.
 const DATA_BYTES: usize = 2 * (512 << 20) + 4096;
 /// Room for 256 Ki items of work.
 const COMMON_BYTES: usize = ITEMS_AT + (256 << 10) * 8;
@@ -82,7 +82,7 @@ impl Contender for Floor {
     }
 
     fn calls(&mut self, count: u64, pause: Duration) -> Outcome<Vec<Duration>> {
-        // Whoever waits for long sleeps: what is left of the two sides is a pair of futexes.
+        // A side that waits for long sleeps, so the two become a pair of futexes.
         self.workers[0].be_sleepy(!pause.is_zero());
         let times = time_calls(count, pause, |number| Ok(self.call(number)));
         self.workers[0].be_sleepy(false);
@@ -210,7 +210,7 @@ impl Contender for Floor {
             word.store(steps, Ordering::Relaxed);
         }
         common.words(NEXT_AT, 1)[0].store(0, Ordering::Relaxed);
-        // So few that nobody is left alone with many, so many that the counter is not what is measured.
+        // Few enough that no worker is left alone with many, and many enough that the counter is not measured instead.
         let at_once = (steps.len() / self.workers.len() / 256).clamp(1, 64) as u64;
         let (elapsed, sum) = timed(|| {
             self.workers.iter_mut().for_each(|worker| worker.order(Order::Work, steps.len() as u64, at_once));

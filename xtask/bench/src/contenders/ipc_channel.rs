@@ -1,4 +1,4 @@
-//! ipc-channel: no pool, but what one would build one from. A process and two channels for each worker.
+//! ipc-channel: no pool, but the parts for one. A process and two channels for each worker.
 
 use std::collections::VecDeque;
 use std::process::{Child, Command, Stdio};

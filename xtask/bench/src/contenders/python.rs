@@ -101,7 +101,7 @@ impl Contender for Python {
         self.ask_timed(&format!("jobs {count}"))
     }
 
-    // The numbers and records are what the cases ask all others to map: it makes its own of them.
+    // The other contenders get these numbers and records from the cases; Python makes its own.
     fn map_numbers(&mut self, numbers: &[u64]) -> Outcome<Timed> {
         self.ask_timed(&format!("map_numbers {}", numbers.len()))
     }

@@ -70,7 +70,7 @@ impl Contender for Ringfire {
             std::io::Result::Ok(Pair { calls, replies, process, paths: paths.clone() })
         });
         let pair = self.pair.insert(pair?);
-        // A reader begins with what is written after it has come.
+        // A reader begins with the messages that are written after it has come.
         std::thread::sleep(Duration::from_millis(20));
         pair.calls.push(&1);
         pair.replies.recv_blocking(&mut FutexWait::default());

@@ -1,4 +1,4 @@
-//! tokio's threads for blocking functions: what an async program calls when it has no pool.
+//! tokio's threads for blocking functions: the usual way out of an async program without a pool.
 
 use std::time::Duration;
 

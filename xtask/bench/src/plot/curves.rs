@@ -18,7 +18,7 @@ pub(super) struct Curves {
     lines: Vec<(&'static str, Vec<(f64, f64)>)>,
 }
 
-/// What share of the calls took no longer than so.
+/// The share of the calls that took no longer than so.
 pub(super) fn latency(results: &Results, case: &str) -> Curves {
     let line = |name| {
         let quantiles = &results.of(case, name)?.quantiles;
@@ -35,7 +35,7 @@ pub(super) fn latency(results: &Results, case: &str) -> Curves {
     }
 }
 
-/// What a job costs, while so many others wait.
+/// The cost of a job while so many others wait.
 pub(super) fn pending(results: &Results) -> Curves {
     let line = |name| {
         let point = |case: &str| {

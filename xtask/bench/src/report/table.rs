@@ -40,7 +40,7 @@ pub(crate) fn render(results: &Results, cases: &[&Case], entries: &[&Entry]) -> 
 fn rows_of<'a>(results: &'a Results, case: &'a str, cases: &[&Case]) -> Vec<&'a str> {
     let owner = |row: &str| {
         let named = cases.iter().map(|case| case.name).filter(|name| row.starts_with(name));
-        // What a case says beside its main numbers is named otherwise.
+        // Numbers of a case beside its main ones have names of their own.
         named.max_by_key(|name| name.len()).unwrap_or("scaling").to_owned()
     };
     let rows: Vec<_> = results.cases().into_iter().filter(|row| owner(row) == case).collect();

@@ -1,4 +1,4 @@
-//! That the books find what they are to find.
+//! Planted faults that the books must find.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;

@@ -46,14 +46,14 @@ impl Shared {
     /// Copies numbers or bytes in.
     pub(super) fn write<T: Copy>(&self, offset: usize, values: &[T]) {
         let to = self.part(offset, values.len());
-        // SAFETY: private memory does not overlap the mapping; whose turn it is to use this part is agreed upon by bells.
+        // SAFETY: private memory does not overlap the mapping; the bells decide which side uses this part.
         unsafe { ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()) }
     }
 
     /// Copies numbers or bytes out, appending them.
     pub(super) fn read<T: Copy>(&self, offset: usize, count: usize, to: &mut Vec<T>) {
         let from = self.part(offset, count);
-        // SAFETY: nobody writes it meanwhile: whose turn it is to use this part is agreed upon by bells.
+        // SAFETY: nobody writes it meanwhile: the bells decide which side uses this part.
         to.extend_from_slice(unsafe { slice::from_raw_parts(from, count) });
     }
 
@@ -61,7 +61,7 @@ impl Shared {
     pub(super) fn copy(&self, from: usize, to: usize, count: usize) {
         assert!(from + count <= to);
         let (from, to) = (self.part::<u8>(from, count), self.part::<u8>(to, count));
-        // SAFETY: the parts do not overlap, see above; whose turn it is to use them is agreed upon by bells.
+        // SAFETY: the parts do not overlap, see above; the bells decide which side uses them.
         unsafe { ptr::copy_nonoverlapping(from, to, count) }
     }
 
@@ -69,7 +69,7 @@ impl Shared {
     pub(super) fn map(&self, from: usize, to: usize, count: usize, function: impl Fn(u64) -> u64) {
         assert!(from + count * 8 <= to);
         let (from, to) = (self.part::<u64>(from, count), self.part::<u64>(to, count));
-        // SAFETY: nobody writes it meanwhile: whose turn it is to use these parts is agreed upon by bells.
+        // SAFETY: nobody writes it meanwhile: the bells decide which side uses these parts.
         let from = unsafe { slice::from_raw_parts(from, count) };
         // SAFETY: as above, and the parts do not overlap.
         let to = unsafe { slice::from_raw_parts_mut(to, count) };
@@ -82,7 +82,7 @@ impl Shared {
     pub(super) fn empty(&self, offset: usize, bytes: usize) {
         const PAGE: usize = 4096;
         let start: *mut u8 = self.part(offset.next_multiple_of(PAGE), bytes / PAGE * PAGE);
-        // SAFETY: whole pages of our own mapping, whose bytes nobody needs any more.
+        // SAFETY: whole pages of our own mapping, and nobody needs their bytes any more.
         let _ = unsafe { libc::madvise(start.cast(), bytes / PAGE * PAGE, libc::MADV_REMOVE) };
     }
 
@@ -100,7 +100,7 @@ impl Drop for Shared {
     }
 }
 
-/// What may live in memory that others write.
+/// Types that may live in memory that others write.
 ///
 /// # Safety
 ///

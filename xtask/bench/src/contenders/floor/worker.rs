@@ -1,4 +1,4 @@
-//! A forked process that does what its mailbox says.
+//! A forked process that follows the orders in its mailbox.
 
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::memory::{Bell, InSharedMemory, Shared, wait_awake};
 use crate::data::{increment, work};
 
-/// What a worker can be told.
+/// The orders of a worker.
 #[derive(Clone, Copy)]
 pub(super) enum Order {
     /// Increments `a`.
@@ -19,7 +19,7 @@ pub(super) enum Order {
     IncrementAll,
     /// Increments `a` numbers that come one by one through a ring, into another ring.
     Stream,
-    /// Works on the `a` items of the common list, some at a time, with whoever else does; `b` is how many to take at once.
+    /// Works on the `a` items of the common list together with other workers, taking `b` at once.
     Work,
     /// Keeps a CPU busy until [`Worker::end_spin`].
     Spin,
@@ -103,7 +103,7 @@ pub(super) const DATA_AT: usize = REPLIES_AT + (64 << 10);
 
 const _: () = assert!(size_of::<Mailbox>() <= CALLS_AT && size_of::<Ring>() <= 64 << 10);
 
-/// What all workers have in common: the next item's number, then the items.
+/// Memory that all workers share: the next item's number, then the items.
 pub(super) const NEXT_AT: usize = 0;
 pub(super) const ITEMS_AT: usize = 128;
 

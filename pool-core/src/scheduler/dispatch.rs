@@ -224,8 +224,9 @@ impl<P> Scheduler<P> {
         };
         let claim = pace.items_in(CLAIM_NS);
         let sent_at = self.now;
-        let (settled, recalling, was_recalled, occupies, is_charged) = (0, false, false, true, is_contended);
-        let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, is_charged, sent_at };
+        let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
+        let charged = is_contended.then_some(time);
+        let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, charged, sent_at };
         state.in_flight.push_back(sent);
         if state.in_flight.len() == 1 {
             state.heard = self.now;

@@ -41,6 +41,10 @@ pub(super) struct Flow {
     pub(super) standing: Standing,
     /// Nanoseconds of worker time that it may still use in this round; below zero is an overdraft.
     credit: i64,
+    /// The round of its next turn, while it waits for that.
+    due: u64,
+    /// The number of its valid place in the turns: those with an older one do not count any more.
+    ticket: u32,
     /// The round up to which it has been given its quanta.
     round: u64,
     /// It came to the head with credit left: its first chunk goes before those of maps that have not begun.
@@ -92,6 +96,7 @@ struct Turn {
     /// Position within the round.
     order: i64,
     flow: FlowId,
+    ticket: u32,
 }
 
 impl Ord for Turn {
@@ -118,7 +123,7 @@ impl Eq for Turn {}
 /// The flows of one priority that have items for workers.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    current: Option<FlowId>,
+    current: Option<Turn>,
     waiting: BinaryHeap<Turn>,
     round: u64,
     first_order: i64,
@@ -150,9 +155,15 @@ impl Turns {
         if self.current.is_none() {
             let turn = self.waiting.pop()?;
             self.round = self.round.max(turn.round);
-            self.current = Some(turn.flow);
+            self.current = Some(turn);
         }
-        self.current
+        self.current.map(|turn| turn.flow)
+    }
+
+    /// Whether the [candidate](Turns::candidate)'s place is the one that counts.
+    #[inline]
+    pub(super) fn is_valid(&self, flow: &Flow) -> bool {
+        self.current.is_some_and(|turn| turn.ticket == flow.ticket)
     }
 
     /// Whether the [candidate](Turns::candidate) may be sent; else it stands behind the others.
@@ -169,8 +180,8 @@ impl Turns {
             flow.renew(self.round);
             return true;
         }
-        if let Some(id) = self.current.take() {
-            self.push_back(self.round.saturating_add(owed), id);
+        if let Some(turn) = self.current.take() {
+            self.push_back(self.round.saturating_add(owed), turn.flow, flow);
         }
         false
     }
@@ -196,23 +207,37 @@ impl Turns {
         flow.renew_idle(self.round);
         let owed = flow.rounds_owed();
         if self.is_empty() {
-            self.current = Some(id);
+            self.current = Some(Turn { round: self.round, order: 0, flow: id, ticket: flow.ticket });
+            flow.due = self.round;
             flow.jumps = owed == 0;
         } else if owed == 0 && matches!(id, FlowId::Calls(_)) {
             flow.jumps = true;
-            if let Some(current) = self.current.replace(id) {
+            let turn = Turn { round: self.round, order: 0, flow: id, ticket: flow.ticket };
+            flow.due = self.round;
+            if let Some(current) = self.current.replace(turn) {
                 self.first_order -= 1;
-                self.waiting.push(Turn { round: self.round, order: self.first_order, flow: current });
+                self.waiting.push(Turn { round: self.round, order: self.first_order, ..current });
             }
         } else {
-            self.push_back(self.round.saturating_add(owed.max(1)), id);
+            self.push_back(self.round.saturating_add(owed.max(1)), id, flow);
+        }
+    }
+
+    /// A flow that waits was charged too much: its turn may come sooner.
+    #[inline]
+    pub(super) fn hasten(&mut self, id: FlowId, flow: &mut Flow) {
+        let due = self.round.saturating_add(flow.rounds_owed().max(1));
+        if due < flow.due {
+            flow.ticket = flow.ticket.wrapping_add(1);
+            self.push_back(due, id, flow);
         }
     }
 
     #[inline]
-    fn push_back(&mut self, round: u64, flow: FlowId) {
+    fn push_back(&mut self, round: u64, id: FlowId, flow: &mut Flow) {
         self.last_order += 1;
-        self.waiting.push(Turn { round, order: self.last_order, flow });
+        flow.due = round;
+        self.waiting.push(Turn { round, order: self.last_order, flow: id, ticket: flow.ticket });
     }
 
     /// Notes that the job of a waiting flow has ended. True if the dead are so many that they should be
@@ -224,7 +249,7 @@ impl Turns {
 
     pub(super) fn sweep(&mut self, is_alive: impl Fn(FlowId) -> bool) {
         self.waiting.retain(|turn| is_alive(turn.flow));
-        self.current.take_if(|flow| !is_alive(*flow));
+        self.current.take_if(|turn| !is_alive(turn.flow));
         self.dead = 0;
     }
 

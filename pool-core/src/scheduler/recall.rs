@@ -69,20 +69,15 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Estimates the time of the worker's chunks by the pace of now.
+    /// Estimates the time of the worker's chunks by the pace of now. Their charges are corrected when they end.
     fn estimate_anew(&mut self, worker: WorkerId) {
         let state = &mut self.workers[worker];
         state.ahead = 0;
         for sent in &mut state.in_flight {
-            if let Some(job) = self.jobs.get_mut(sent.range.job)
+            if let Some(job) = self.jobs.get(sent.range.job)
                 && let Some(time) = self.tasks[job.spec.task as usize].pace.time(sent.range.items)
             {
-                let before = std::mem::replace(&mut sent.time, time);
-                let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[job.spec.priority as usize]);
-                if sent.is_charged {
-                    flow.refund(before);
-                    flow.charge(time);
-                }
+                sent.time = time;
             }
             state.ahead = state.ahead.saturating_add(sent.time);
         }
@@ -151,19 +146,17 @@ impl<P> Scheduler<P> {
         }
         let (job, items) = (sent.range.job, sent.range.items - kept);
         let range = Range { job, first: sent.range.first + u64::from(kept), items };
-        let time = (u128::from(sent.time) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
+        let part = |time: Nanos| (u128::from(time) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
+        let (time, refund) = (part(sent.time), sent.charged.map(part));
         sent.time -= time;
+        sent.charged = sent.charged.zip(refund).map(|(charged, refund)| charged - refund);
         sent.range.items = kept;
         sent.recalling = false;
-        let is_charged = sent.is_charged;
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
         state.ahead = state.ahead.saturating_sub(time);
         state.served = state.served.saturating_sub(u64::from(items));
-        if is_charged
-            && let Some((flow, _)) = self.flow_of(job)
-            && let Some(flow) = self.flow_mut(flow)
-        {
-            flow.refund(time);
+        if let Some(refund) = refund {
+            self.refund(job, refund);
         }
         self.requeue(range);
         if is_vacant {

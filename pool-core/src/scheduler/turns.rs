@@ -62,6 +62,10 @@ impl<P> Scheduler<P> {
                 turns.drop_dead();
                 continue;
             };
+            if !turns.is_valid(flow) {
+                turns.leave();
+                continue;
+            }
             if flow.queue.is_empty() {
                 flow.standing = Standing::Idle;
                 turns.leave();
@@ -112,14 +116,28 @@ impl<P> Scheduler<P> {
     /// Corrects the charge of a chunk that took its worker so long.
     #[inline]
     pub(super) fn correct_charge(&mut self, sent: &SentChunk, elapsed: Nanos) {
-        if !sent.is_charged {
-            return;
-        }
+        let Some(charged) = sent.charged else { return };
         // A worker's word is checked input: the chunk cannot have taken longer than it was out.
         let elapsed = elapsed.min(self.now.saturating_sub(sent.sent_at));
-        let Some((id, _)) = self.flow_of(sent.range.job) else { return };
-        let Some(flow) = self.flow_mut(id) else { return };
-        if elapsed > sent.time { flow.charge(elapsed - sent.time) } else { flow.refund(sent.time - elapsed) }
+        if elapsed < charged {
+            return self.refund(sent.range.job, charged - elapsed);
+        }
+        if let Some((id, _)) = self.flow_of(sent.range.job)
+            && let Some(flow) = self.flow_mut(id)
+        {
+            flow.charge(elapsed - charged);
+        }
+    }
+
+    /// Takes back so much of what the job's flow was charged.
+    #[inline]
+    pub(super) fn refund(&mut self, job: JobId, time: Nanos) {
+        let Some((id, priority)) = self.flow_of(job) else { return };
+        let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else { return };
+        flow.refund(time);
+        if flow.standing == Standing::Waiting {
+            self.turns[priority as usize].hasten(id, flow);
+        }
     }
 
     /// The job has ended: its own flow takes no further part.

@@ -47,8 +47,8 @@ pub(super) struct SentChunk {
     pub(super) occupies: bool,
     /// Expected time of its items.
     pub(super) time: Nanos,
-    /// Its flow was charged this time, since other flows waited when it was sent.
-    pub(super) is_charged: bool,
+    /// Worker time that its flow was charged; `None` if no other flow waited when it was sent.
+    pub(super) charged: Option<Nanos>,
     pub(super) sent_at: Nanos,
 }
 

@@ -44,7 +44,7 @@ fn times(world: &World) -> Vec<(bool, i64)> {
 fn share(seed: u64, plant: Option<Plant>) -> f64 {
     let mut rng = Rng(seed);
     let plan = Plan::quiet(&mut rng);
-    let (workers, is_traced) = (plan.workers, std::env::var("FTR").is_ok());
+    let (workers, is_traced) = (plan.workers, false);
     let mut world = World::new(plan, rng, plant, is_traced);
     world.is_unchecked = true;
     world.act();
@@ -69,7 +69,6 @@ fn share(seed: u64, plant: Option<Plant>) -> f64 {
             world.keep_calling(500);
         }
         world.round().expect("items wait");
-        if std::env::var("FDBG").is_ok() { eprintln!("{:?} {:?} {:?}", world.books.now, times(&world), world.books.longest_item); }
         let flows = times(&world);
         // At each end of the interval the one flow may be so far ahead of the other.
         let bound = 2 * workers as u64 * (QUANTUM_NS + CONTENDED_AHEAD_NS + world.books.longest_item);
@@ -94,7 +93,7 @@ fn share(seed: u64, plant: Option<Plant>) -> f64 {
 fn flows_share_the_workers_evenly() {
     let seeds = number("POOL_SEEDS").map_or(60, |seeds| seeds / 10);
     let mut worst: f64 = 0.0;
-    for seed in (number("FSEED").unwrap_or(FIRST_SEED)..).take(seeds as usize) {
+    for seed in (FIRST_SEED..).take(seeds as usize) {
         let part = share(seed, None);
         assert!(part <= MARGIN, "seed {seed}: the times of two flows differ by {part:.2} of the bound");
         worst = worst.max(part);

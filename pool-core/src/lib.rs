@@ -108,6 +108,7 @@ mod error;
 mod handle;
 mod imap;
 mod pool;
+mod priority;
 mod stats;
 mod submit;
 
@@ -157,6 +158,7 @@ pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
+pub use crate::priority::Priority;
 pub use crate::stats::Stats;
 pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};

@@ -13,6 +13,7 @@ mod death_times;
 mod deaths;
 mod endurance;
 mod errors;
+mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         backpressure::checks(),
         stopping::checks(),
         nested_pools::checks(),
+        fairness::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),

@@ -1,4 +1,4 @@
-//! Where processes are made: the fork server by its host, workers by the fork server. `fork` stands nowhere else.
+//! Creates processes: the host starts the fork server, and the fork server forks workers. Only this file calls `fork`.
 
 #![allow(unsafe_code)]
 
@@ -75,18 +75,18 @@ pub enum StartMethod {
     Spawn,
 }
 
-/// What a forked process finds itself to be.
+/// The two sides of a fork.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Child,
     Parent(Pid),
 }
 
-/// Forks the calling process. Safe to go on in the child only if this process has one thread; what the parent buffered
-/// must have been written, or both will write it.
+/// Forks the calling process. The child may go on only if the process has one thread. Buffered output must have been written
+/// before, or both processes write it.
 pub(crate) fn fork() -> nix::Result<Side> {
     // SAFETY:
-    // - in a process of one thread, which the callers see to, the child may do whatever the parent may.
+    // - the callers make sure that the process has one thread, so the child may do all that the parent may.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => Ok(Side::Child),
         ForkResult::Parent { child } => Ok(Side::Parent(child)),
@@ -99,14 +99,14 @@ pub(crate) fn fork() -> nix::Result<Side> {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) control: Control,
-    /// It has said something.
+    /// A first message has come from it.
     pub(crate) is_up: bool,
     pid: Pid,
     pub(crate) pidfd: OwnedFd,
 }
 
 impl Server {
-    /// `bell` is the host's own: a copy of the host gives it up.
+    /// Starts a fork server. `bell` is a descriptor of the host's own, which a copy of the host closes.
     pub(crate) fn start(
         method: StartMethod,
         settings: &WorkerLimits,
@@ -128,7 +128,7 @@ impl Server {
         let nonce = spawn::nonce();
         let (spawn, umask) = (method == StartMethod::Spawn, inherited.umask);
         let role = Role::Server { host, spawn, umask, settings: settings.clone() };
-        // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
+        // Sent before the process exists, which so finds the greeting in its socket at once.
         let [host_fd, worker_fd] = hub.as_fds();
         ours.send(&Greeting { nonce, fingerprint, role }, &[host_fd, worker_fd, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
@@ -136,8 +136,8 @@ impl Server {
         Server::adopt(pid, ours)
     }
 
-    /// A copy of the host serves. Of the host's descriptors, it does not keep the pool's own: the hub's, of which it has
-    /// copies, and the `private` ones.
+    /// Forks the host into a fork server. The copy closes the pool's own descriptors: those of the hub, of which it gets
+    /// others, and the `private` ones.
     fn fork(
         host: u32,
         settings: &WorkerLimits,
@@ -166,7 +166,7 @@ impl Server {
                 drop(ours);
                 for fd in hub.as_fds().iter().chain(private) {
                     // SAFETY:
-                    // - the owner is in memory that this copy of the host, which never returns to it, does not use.
+                    // - this copy of the host never returns to the code that owns the descriptor.
                     unsafe { libc::close(fd.as_raw_fd()) };
                 }
                 signals::open_standard_streams();
@@ -181,7 +181,7 @@ impl Server {
         match pidfd_open(pid.as_raw() as u32) {
             Ok(pidfd) => Ok(Server { control, is_up: false, pid, pidfd }),
             Err(error) => {
-                // Without its descriptor there is no watching it, and it leaves when the socket closes.
+                // A server without a pidfd cannot be watched. It leaves when its socket closes.
                 drop(control);
                 let _ = reap(pid, WaitPidFlag::empty());
                 Err(Error::system("pidfd_open of the fork server", error))
@@ -189,36 +189,36 @@ impl Server {
         }
     }
 
-    /// Whether somebody has stopped it, see proc_pid_stat(5).
+    /// True if a signal has stopped it, see proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            // No /proc, or it hides what belongs to others, as the server does of a host that has given up its rights.
+            // No /proc, or it hides processes of other users, as the server is for a host that has given up its rights.
             let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
             return matches!(waitid(Id::PIDFd(self.pidfd.as_fd()), flags), Ok(WaitStatus::Stopped(..)));
         };
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// Lets the server go: it ends its workers and itself as soon as its socket is closed. If it does not, it is killed.
-    /// How it ended.
+    /// Closes the socket of the server, which then ends its workers and itself, and kills it if it does not. Returns how it
+    /// ended.
     pub(crate) fn stop(self) -> ServerEnd {
         let Server { control, pid, pidfd, .. } = self;
-        // A copy of the host may have the socket, too, so closing it here would not be noticed.
+        // Closing is not enough, since a copy of the host may have the socket, too.
         control.shut_down();
         drop(control);
         let mut is_killed = false;
         if !wait_gone(pidfd.as_fd(), GRACE_MS) {
             is_killed = kill_process(pidfd.as_fd(), pid);
             if !is_killed {
-                // A host that has given up its rights may still continue a process of its session, see kill(2); the server
-                // then finds the socket closed.
+                // A host that has given up its rights may still continue a process of its session, see kill(2). The server then
+                // finds its socket closed.
                 let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
             }
             if !wait_gone(pidfd.as_fd(), GRACE_MS) {
                 return ServerEnd::OutOfReach;
             }
         }
-        // ECHILD: the host waits for any child, or ignores SIGCHLD, and somebody was quicker.
+        // ECHILD: other code of the host has reaped it, or the host ignores SIGCHLD.
         match reap(pid, WaitPidFlag::WNOHANG) {
             _ if is_killed => ServerEnd::Unresponsive,
             Ok(WaitStatus::Signaled(_, signal, _)) => ServerEnd::Signaled(signal),
@@ -237,7 +237,7 @@ pub(crate) enum ServerEnd {
     Unresponsive,
     /// It does not answer, and the pool has no right to kill it.
     OutOfReach,
-    /// Somebody else in the host took the status.
+    /// Other code of the host has taken the status.
     Unknown,
 }
 
@@ -268,11 +268,11 @@ impl ServerEnd {
     }
 }
 
-/// Looks for a process without other threads before a fork is refused: a thread that has been joined may be there for a
-/// moment, since `std` joins scoped threads before they have left.
+/// Number of looks for other threads before a fork is refused: `std` joins scoped threads before they have left, so a joined
+/// thread may still be there for a moment.
 const THREAD_LOOKS: u32 = 20;
 
-/// The threads of this process, after those that are about to leave have had the time for it.
+/// Number of threads of this process, after those that are about to leave have had time to do so.
 fn threads_that_stay() -> usize {
     let mut threads = 1;
     for _ in 0..THREAD_LOOKS {
@@ -280,7 +280,7 @@ fn threads_that_stay() -> usize {
         if threads == 1 {
             break;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_PAUSE);
     }
     threads
 }
@@ -295,24 +295,23 @@ pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
     }
 }
 
-/// Kills a process that may be gone. False if that is refused: a process that has given up rights since cannot kill what
-/// it has started with them.
+/// Kills a process that may be gone. False if the kernel refuses: a process that has given up rights cannot kill processes
+/// that it started before.
 #[must_use]
 pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) -> bool {
-    // Some sandboxes do not know the call. The moment after the look is too short for another process to get the number.
+    // `kill` is for sandboxes without the first call. The process was alive just before, so the pid is still its own.
     pidfd_send_signal(pidfd, libc::SIGKILL).is_ok()
         || wait_gone(pidfd, 0)
         || matches!(kill(pid, Signal::SIGKILL), Ok(()) | Err(Errno::ESRCH))
 }
 
-/// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
+/// Time for a fork server to end after its socket was closed. A longer time means that it is stopped or hangs.
 const GRACE_MS: u16 = 2000;
 
-/// Time between two looks where there is no waiting: a process that has forbidden itself descriptors (RLIMIT_NOFILE of
-/// 0) is refused `poll`, too.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Pause between two looks where `poll` is refused: RLIMIT_NOFILE of 0 forbids that, too.
+pub(crate) const POLL_PAUSE: Duration = Duration::from_millis(5);
 
-/// Whether the process is gone in time; a zombie is.
+/// Waits until the process has ended; false if it has not in time. A zombie has ended.
 pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
     use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
     let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
@@ -323,11 +322,11 @@ pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
             Err(_) => break,
         }
     }
-    // A process that has forbidden itself descriptors (RLIMIT_NOFILE of 0) may not wait, but it may look.
+    // `poll` is refused: RLIMIT_NOFILE of 0 forbids that, but not `waitid`.
     let is_gone = || match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
     {
         Ok(status) => status != WaitStatus::StillAlive,
-        // No child of this process.
+        // Not a child of this process.
         Err(_) => pidfd_send_signal(pidfd, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
     };
     (0..=limit_ms).any(|_| {
@@ -341,7 +340,8 @@ pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
 
 // ---- workers, from the fork server's side --------------------------------------------------------------------------
 
-/// Starts an executable of its own for one worker, in a process that has just been forked.
+/// Replaces the current process, which has just been forked, by the executable, which becomes one worker. Returns only if that
+/// fails.
 pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub: &Descriptors) -> io::Error {
     let nonce = spawn::nonce();
     let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
@@ -352,7 +352,7 @@ pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub:
         Ok(socket) => socket,
         Err(error) => return error,
     };
-    // A constructor may have opened descriptors, as it will in the new process.
+    // A constructor of the program may have opened descriptors here. It opens them again in the new process.
     spawn::close_others_on_exec();
     let mut command = Command::new(OsStr::from_bytes(EXECUTABLE.to_bytes()));
     let mut args = std::env::args_os();

@@ -113,7 +113,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings:
     settings.apply(worker.id as u32);
     output::prepare();
     let me = ForkCheck::here();
-    signals::note_deaths(end.progress.clone(), me);
+    signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     RequestLoop {
         end,

@@ -26,7 +26,7 @@ use crate::lane::Lane;
 use crate::lane::messages::{Launch, Request, ServerReport, ServerRequest, Step};
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::spawn::Inherited;
-use crate::launch::{LOOK_EVERY, Server, ServerEnd, StartMethod, kill_process, wait_gone};
+use crate::launch::{POLL_PAUSE, Server, ServerEnd, StartMethod, kill_process, wait_gone};
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
@@ -255,7 +255,7 @@ impl Supervisor {
     /// Tells which descriptors are ready, after one is or the time has come.
     fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
         wait_for(fds, until).unwrap_or_else(|_| {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_PAUSE);
             let server = self.server.as_ref();
             let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
             [true, server.is_some_and(|server| server.control.has_news()), has_ended, true]

@@ -1,7 +1,7 @@
-//! The socket between host and fork server: messages that may carry descriptors, and those that wait to be sent.
+//! The socket between host and fork server. Its messages may carry descriptors.
 //!
-//! Neither side ever waits in a send: each would stop reading meanwhile, and two full sockets would hold both up for
-//! ever. A message for which the socket has no room stays in an [`Outbox`], whose owner goes on reading.
+//! Neither side waits in a send: it would stop reading meanwhile, and two full sockets would block both sides for ever. A
+//! message for which the socket has no room stays in an [`Outbox`], and its owner goes on reading.
 
 #![allow(unsafe_code)]
 
@@ -23,13 +23,13 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 use crate::lane::messages::Greeting;
 
-/// One end of a socket that keeps messages apart and carries descriptors, see unix(7).
+/// One end of a socket of datagrams in order (SOCK_SEQPACKET), see unix(7).
 #[derive(Debug)]
 pub(crate) struct Control(OwnedFd);
 
-/// Longer than any message.
+/// Size of the buffer for a message; every message is shorter.
 const MESSAGE_BYTES_MAX: usize = 256;
-/// More than the descriptors of any message take, with what stands before them.
+/// Size of the buffer for its descriptors, with their control header.
 const CONTROL_BYTES_MAX: usize = 128;
 
 impl Control {
@@ -41,12 +41,11 @@ impl Control {
         Ok((Control(off(one)?), Control(off(other)?)))
     }
 
-    /// Whether this process was started with such a socket as its standard input, in which a greeting of this number
-    /// waits.
+    /// True if the standard input of this process is such a socket, in which a greeting with this nonce waits.
     ///
     /// # Errors
     ///
-    /// That cannot be said.
+    /// Those of recv(2) that tell nothing about the standard input.
     pub(crate) fn stdin_has_greeting(nonce: u64) -> nix::Result<bool> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
@@ -54,7 +53,7 @@ impl Control {
             match recv(libc::STDIN_FILENO, &mut bytes, flags) {
                 Ok(length) => break length,
                 Err(Errno::EINTR) => {}
-                // Closed; a file; a socket of somebody else's.
+                // Standard input is closed, a file, or a socket of another program.
                 Err(Errno::EBADF | Errno::ENOTSOCK | Errno::EAGAIN | Errno::ENOTCONN | Errno::ECONNRESET) => {
                     return Ok(false);
                 }
@@ -65,7 +64,7 @@ impl Control {
         Ok(greeting.is_ok_and(|greeting| greeting.nonce == nonce))
     }
 
-    /// The socket that is this process's standard input, moved out of the way.
+    /// The socket that is this process's standard input, under another number.
     pub(crate) fn from_stdin() -> io::Result<Control> {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Control(socket))
@@ -75,16 +74,16 @@ impl Control {
         self.0
     }
 
-    /// Tells the other side that nothing more comes, even if a copy of this process has this end, too.
+    /// Ends the connection, also if a forked copy of this process has this end, too.
     pub(crate) fn shut_down(&self) {
         let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
     }
 
-    /// Sends the message, and never waits for room.
+    /// Sends the message without waiting for room.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if there is no room; else as sendmsg(2).
+    /// [`io::ErrorKind::WouldBlock`] if there is no room, and those of sendmsg(2).
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
@@ -100,19 +99,20 @@ impl Control {
         }
     }
 
-    /// Whether [`Control::receive`] would return at once.
+    /// True if [`Control::receive`] would return at once.
     pub(crate) fn has_news(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 
-    /// The next message and those of its descriptors for which there was room, the first ones; `None` at the end, when the
-    /// other side is gone.
+    /// The next message, and the first of its descriptors, as many as this process has numbers for. `None` if the other side has
+    /// closed its end.
     pub(crate) fn receive<M: DeserializeOwned>(&self, flags: MsgFlags) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let (length, fds) = loop {
             match self.receive_bytes(&mut bytes, flags) {
-                // The other side closed its end with messages unread, which is said once; what it had sent is still there.
+                // ECONNRESET: the other side closed its end with messages unread. It is reported once, and the messages that
+                // the other side had sent are still there.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
                 Ok(received) => break received,
@@ -125,7 +125,7 @@ impl Control {
         Ok(Some((message, fds)))
     }
 
-    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but loses the descriptors of a message some of whose were cut off.
+    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but if some descriptors of a message were cut off, it loses the others.
     fn receive_bytes(&self, bytes: &mut [u8], flags: MsgFlags) -> nix::Result<(usize, Vec<OwnedFd>)> {
         let mut space = [0_usize; CONTROL_BYTES_MAX / size_of::<usize>()];
         let mut slice = IoSliceMut::new(bytes);
@@ -157,9 +157,9 @@ impl Control {
                 // - the message says that it has so many descriptors, and is aligned for more than an `i32`.
                 let rights = unsafe { std::slice::from_raw_parts(data, count) };
                 // SAFETY:
-                // - the kernel has just made these descriptors for this process, and nobody else knows them.
+                // - the kernel has just made these descriptors for this process, so nothing else owns them.
                 let rights = rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) });
-                // Those behind one for which there is no other number would be taken for it.
+                // Stops at the first that cannot be moved: a later one would be taken for it.
                 fds.extend(rights.map_while(|fd| off_standard_streams(fd).ok()));
             }
             // SAFETY:
@@ -182,7 +182,7 @@ impl From<OwnedFd> for Control {
     }
 }
 
-/// What a thread that polls is woken by: its own, and never a standard stream.
+/// An eventfd by which a thread that polls is woken; never under the number of a standard stream.
 pub(crate) fn bell() -> Result<EventFd> {
     let made = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(OwnedFd::from);
     let fd = made
@@ -196,17 +196,17 @@ pub(crate) fn bell() -> Result<EventFd> {
 
 // ---- what waits to be sent -----------------------------------------------------------------------------------------
 
-/// Messages that wait to be sent, oldest first, with descriptors of the type `F` that go along.
+/// Messages that wait to be sent, oldest first, with their descriptors of type `F`.
 #[derive(Debug)]
 pub(crate) struct Outbox<M, F> {
     queue: VecDeque<(M, Vec<F>)>,
-    /// How often in a row the oldest one was refused for want of something other than room.
+    /// Refusals of the oldest message in a row, for another reason than a full socket.
     refusals: u32,
 }
 
-/// A message is given up when the kernel has refused it so often, for want of memory or because too many descriptors
-/// are under way, with this pause between two attempts.
+/// Attempts to send a message that the kernel refuses for want of memory, or because too many descriptors are under way.
 const SEND_TRIES: u32 = 10;
+/// Pause between two such attempts.
 pub(crate) const SEND_PAUSE: Duration = Duration::from_millis(10);
 
 impl<M: Serialize, F: AsFd> Outbox<M, F> {
@@ -218,12 +218,12 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
         self.queue.push_back((message, fds));
     }
 
-    /// The descriptors of messages that were not sent are closed.
+    /// Drops all messages, which closes their descriptors.
     pub(crate) fn clear(&mut self) {
         *self = Outbox::new();
     }
 
-    /// The events of the socket that the owner waits for: room, if that is all that is missing.
+    /// The events of the socket for which the owner waits: room only if nothing else holds the messages back.
     pub(crate) fn events(&self) -> PollFlags {
         if self.queue.is_empty() || self.has_refusals() {
             PollFlags::POLLIN
@@ -232,16 +232,16 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
         }
     }
 
-    /// Whether to try again after [`SEND_PAUSE`].
+    /// True if the oldest message is to be tried again after [`SEND_PAUSE`].
     pub(crate) fn has_refusals(&self) -> bool {
         self.refusals > 0
     }
 
-    /// Sends what there is room for.
+    /// Sends as many messages as there is room for.
     ///
     /// # Errors
     ///
-    /// The oldest message, which is not in the outbox any more, and why it cannot be sent.
+    /// A message that cannot be sent, and the reason. It is removed from the outbox.
     pub(crate) fn flush(&mut self, control: &Control) -> std::result::Result<(), (M, io::Error)> {
         while let Some((message, fds)) = self.queue.front() {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();

@@ -11,14 +11,14 @@ use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
 use crate::caller::arguments::encode_one;
-use crate::caller::outcome;
+use crate::caller::initializer::{self, Success};
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::host::supervisor::Supervisor;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
-use crate::pool::Pool;
+use crate::pool::{Pool, check_workers};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
@@ -68,10 +68,6 @@ pub struct PoolBuilder {
     settings: WorkerLimits,
 }
 
-/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of
-/// shared memory if it has much to do.
-const WORKERS_MAX: usize = 4096;
-
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the worker's
 /// cache (the reason stands in `lane`). Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
 /// with 2 and with 4.
@@ -80,8 +76,35 @@ const ARENA_SEGMENTS: u32 = 32;
 /// Bytes of a pool's name. The kernel keeps 15 bytes of a process's name, and five are for the worker's number.
 const NAME_BYTES_MAX: usize = 10;
 
+impl Pool {
+    /// A pool of so many workers, from 1 to 4096, and otherwise the default options.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(pool.worker_pids().len(), 2);
+    /// assert_eq!(Pool::new(0).unwrap_err().kind(), ErrorKind::InvalidInput);
+    /// # Ok(()) }
+    /// ```
+    pub fn new(workers: usize) -> Result<Pool> {
+        Pool::builder().workers(workers).build()
+    }
+
+    /// The options of a pool, to be set one by one; see [`PoolBuilder`].
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
 impl PoolBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
@@ -162,16 +185,16 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
-        let initializer = || {
+        let checked = || {
             Ok(Initializer {
                 task: T::entry().index(),
                 name: T::entry().path(),
                 args: encode_one::<T>(&args)?.into_vec().into(),
                 timeout: task.options().timeout_ns().map_err(|error| error.of_task(T::entry().path()))?,
-                check: |bytes| outcome::init::<T>(bytes),
+                check: |bytes| initializer::check::<T>(bytes),
             })
         };
-        self.initializer = Some(initializer());
+        self.initializer = Some(checked());
         self
     }
 
@@ -277,17 +300,8 @@ impl PoolBuilder {
                 let length = self.settings.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
             }
-            workers => PoolBuilder::check_workers(workers),
+            workers => check_workers(workers),
         }
-    }
-
-    pub(crate) fn check_workers(workers: usize) -> Result<usize> {
-        let text = match workers {
-            0 => "a pool needs at least 1 worker, and 0 were asked for".to_owned(),
-            1..=WORKERS_MAX => return Ok(workers),
-            _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
-        };
-        Err(Error::new(ErrorKind::InvalidInput, text))
     }
 }
 
@@ -301,23 +315,4 @@ fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::J
         .name(name)
         .spawn(guarded)
         .map_err(|error| Error::system("starting a thread of the pool", error))
-}
-
-/// The return types that an [initializer](PoolBuilder::initializer) may have: `()`, or a `Result<(), E>` whose error can
-/// be shown.
-pub trait Success {
-    #[doc(hidden)]
-    fn failure(self) -> Option<String>;
-}
-
-impl Success for () {
-    fn failure(self) -> Option<String> {
-        None
-    }
-}
-
-impl<E: std::fmt::Display> Success for std::result::Result<(), E> {
-    fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
-    }
 }

@@ -6,7 +6,9 @@
 
 mod calls;
 mod errors;
+mod jobs;
 mod replies;
+mod wording;
 mod worker_handle;
 
 use std::os::unix::process::ExitStatusExt;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
-use self::errors::exceeded;
+use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
@@ -43,7 +45,7 @@ pub(crate) struct Initializer {
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    pub(crate) scheduler: Scheduler<Box<Job>>,
+    scheduler: Scheduler<Box<Job>>,
     workers: ByWorker<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
@@ -55,7 +57,7 @@ pub(crate) struct Engine {
     /// Why the latest worker that failed to start did.
     cause: Option<Error>,
     pub(crate) deferred: Deferred,
-    pub(crate) counts: Counts,
+    counts: Counts,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
 }
@@ -308,7 +310,7 @@ impl Engine {
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
                 // The signal that followed is the pool's own.
-                None if lane.is_corrupt => Error::worker_died(status, Some(errors::OVERWRITTEN)),
+                None if lane.is_corrupt => Error::worker_died(status, Some(OVERWRITTEN)),
                 None => self.death_error(&death),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));

@@ -5,16 +5,15 @@ mod several;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 pub use self::several::{AsCompleted, as_completed, wait_any};
 use crate::error::{Error, ErrorKind, Result};
-use crate::host::Host;
-use crate::host::notifier::{Job, run_in_copy};
+use crate::host::notifier::run_in_copy;
 use crate::job::batch::CompletionRef;
 use crate::job::completion::Completion;
+use crate::job::owner::Owner;
 use crate::job::waiters::Waiter;
 use crate::units;
 
@@ -55,15 +54,15 @@ impl<R> AsyncResult<R> {
         AsyncResult { completion, collect: Some(collect) }
     }
 
-    fn host(&self) -> &Arc<Host> {
-        self.completion.host()
+    fn owner(&self) -> &dyn Owner {
+        self.completion.owner()
     }
 
     /// Whether this process is the host and not a forked copy. In a copy the pool's locks may be held for ever, by threads
     /// that the copy does not have.
     #[inline]
     fn is_here(&self) -> bool {
-        self.host().owner.is_here()
+        self.owner().check_owner().is_ok()
     }
 
     /// Waits for the outcome and returns it.
@@ -86,7 +85,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         self.wait_until(None);
         self.collect()
     }
@@ -113,7 +112,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
-        self.host().check_owner()?;
+        self.owner().check_owner()?;
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -168,9 +167,12 @@ impl<R> AsyncResult<R> {
     }
 
     fn wait_until(&self, deadline: Option<Instant>) -> bool {
+        if self.completion.is_finished() {
+            return true;
+        }
         let mut is_registered = false;
-        let register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
-        let is_finished = self.host().wait(deadline, || self.completion.is_finished(), register);
+        let mut register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
+        let is_finished = self.owner().wait(deadline, &mut || self.completion.is_finished(), &mut register);
         if is_registered && !is_finished {
             self.completion.forget_this_thread();
         }
@@ -231,8 +233,8 @@ impl<R> AsyncResult<R> {
     /// ```
     pub fn cancel(&self) -> bool {
         !self.ready()
-            && self.host().check_owner().is_ok()
-            && self.host().with(|engine| engine.cancel(self.completion.job(), self.completion.call()))
+            && self.owner().check_owner().is_ok()
+            && self.owner().cancel(self.completion.job(), self.completion.call())
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -265,14 +267,14 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
-        self.host().notifier.expect_callback();
+        self.owner().expect_callback();
         let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
-            self.host().notifier.push(vec![Job::Call(run)]);
+            self.owner().run_callback(run);
         }
     }
 
@@ -295,7 +297,7 @@ impl<R> AsyncResult<R> {
 fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -> Result<R>>) -> Result<R> {
     let taken = || Error::new(ErrorKind::InvalidInput, "the outcome has been taken already");
     let result = collect.ok_or_else(taken).and_then(|collect| collect(completion));
-    result.inspect_err(|error| completion.host().note_undecodable(error.undecodable()))
+    result.inspect_err(|error| completion.owner().note_undecodable(error.undecodable()))
 }
 
 /// Frees the memory of an outcome that nobody will take, though other completions of the batch may stay.
@@ -314,7 +316,7 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Err(error) = self.host().check_owner() {
+        if let Err(error) = self.owner().check_owner() {
             return Poll::Ready(Err(error));
         }
         if self.completion.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }

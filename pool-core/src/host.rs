@@ -8,6 +8,7 @@ pub(crate) mod notifier;
 pub(crate) mod rest;
 pub(crate) mod supervisor;
 
+mod door;
 mod submitting;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -122,7 +123,7 @@ impl Host {
         let result = body(&mut engine);
         engine.act();
         let deferred = engine.deferred.take();
-        let is_early = self.alarm.set(engine.scheduler.wake_at().unwrap_or(NEVER));
+        let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {
             self.nudge();
@@ -131,11 +132,6 @@ impl Host {
             self.run(deferred);
         }
         result
-    }
-
-    /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
-    pub(crate) fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
-        if self.owner.is_here() { self.with(body) } else { in_copy }
     }
 
     #[inline]

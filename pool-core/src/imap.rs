@@ -191,7 +191,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             if now >= look_at {
                 let pause = (2 * pause).min(STALL_MAX);
                 self.stall = Some((now + pause, pause));
-                host.with(|engine| engine.take_finished(completion.job()));
+                host.take_finished(completion.job());
                 if completion.has_news() {
                     return true;
                 }
@@ -208,10 +208,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         let mut start = None;
         loop {
             let MapInput { host, completion, .. } = &self.input;
-            let (workers, room) = host.with(|engine| {
-                engine.route_news();
-                (engine.scheduler.workers() as u64, host.room(engine))
-            });
+            let (workers, room) = host.look();
             if completion.has_news() {
                 return Pulled::News;
             }

@@ -3,10 +3,10 @@
 pub(crate) mod batch;
 pub(crate) mod blocks;
 pub(crate) mod completion;
+pub(crate) mod owner;
 pub(crate) mod status;
 pub(crate) mod waiters;
 
-use crate::codec::bytes::Bytes;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::batch::CompletionRef;
@@ -30,17 +30,6 @@ struct Map {
     completion: CompletionRef,
     /// Where values are put, unless they have to be decoded.
     result_buffer: Option<Box<dyn ResultBuffer>>,
-}
-
-/// A call on its way into a job.
-#[derive(Debug)]
-pub(crate) struct Call {
-    pub(crate) entry: &'static Entry,
-    pub(crate) args: Bytes,
-    /// Bytes of the arguments, if those of all calls of the task have as many.
-    pub(crate) args_size: Option<usize>,
-    /// The arguments are the bytes of the only one, without a frame.
-    pub(crate) raw: bool,
 }
 
 /// What came of an outcome that was delivered.

@@ -143,7 +143,8 @@ pub mod hostile;
 
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
-pub use crate::builder::{PoolBuilder, Success};
+pub use crate::builder::PoolBuilder;
+pub use crate::caller::initializer::Success;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::{AsCompleted, AsyncResult, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};

@@ -8,8 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use crate::builder::PoolBuilder;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::scheduler::{JobSpec, State};
 use crate::stats::Stats;
@@ -79,20 +78,6 @@ pub enum PoolState {
 }
 
 impl Pool {
-    /// A pool of so many workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`]: `InvalidInput` for 0 workers, `System` if processes cannot be made.
-    pub fn new(workers: usize) -> Result<Pool> {
-        Pool::builder().workers(workers).build()
-    }
-
-    /// Sets a pool up option by option.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
     pub(crate) fn from_parts(host: Arc<Host>, threads: Vec<JoinHandle<()>>) -> Pool {
         Pool { host, threads: Mutex::new(threads) }
     }
@@ -102,16 +87,14 @@ impl Pool {
         self.host.spec(T::entry(), task.options())
     }
 
-    // Below, nothing is locked in a copy of the host: another thread may have held the lock when the copy was made.
-
     /// The stage of the pool's life.
     pub fn state(&self) -> PoolState {
-        self.host.ask(PoolState::Terminated, |engine| match engine.scheduler.state() {
+        match self.host.state() {
             State::Open => PoolState::Open,
             State::Closed => PoolState::Closed,
             State::Terminated => PoolState::Terminated,
             State::Broken => PoolState::Broken,
-        })
+        }
     }
 
     /// The number of workers that the pool has, or is about to have: as the builder or [`resize`](Pool::resize) set it.
@@ -126,13 +109,13 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn workers(&self) -> usize {
-        self.host.ask(0, |engine| engine.scheduler.workers())
+        self.host.workers()
     }
 
     /// The process ids of the workers that exist at this moment, in the order of their numbers.
     ///
     /// They are fewer than [`workers`](Pool::workers) while a worker is being replaced, and while workers have left
-    /// because they were idle ([`idle_timeout`](PoolBuilder::idle_timeout)).
+    /// because they were idle ([`idle_timeout`](crate::PoolBuilder::idle_timeout)).
     ///
     /// # Examples
     ///
@@ -148,7 +131,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn worker_pids(&self) -> Vec<u32> {
-        self.host.ask(Vec::new(), |engine| engine.pids())
+        self.host.worker_pids()
     }
 
     /// Counts of what the pool has done so far.
@@ -168,8 +151,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn stats(&self) -> Stats {
-        let in_copy = Stats::default();
-        self.host.ask(in_copy, |engine| Stats { items_pending: engine.scheduler.unsettled(), ..engine.counts.0 })
+        self.host.stats()
     }
 
     /// Changes the number of workers, to between 1 and 4096.
@@ -198,13 +180,27 @@ impl Pool {
     /// ```
     pub fn resize(&self, workers: usize) -> Result<()> {
         self.host.check_owner()?;
-        PoolBuilder::check_workers(workers)?;
-        self.host.with(|engine| {
-            engine.check_open()?;
-            engine.scheduler.resize(workers);
-            Ok(())
-        })
+        check_workers(workers)?;
+        self.host.resize(workers)
     }
+}
+
+/// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of
+/// shared memory if it has much to do.
+const WORKERS_MAX: usize = 4096;
+
+/// Checks a number of workers.
+///
+/// # Errors
+///
+/// `InvalidInput` for a number that no pool can have.
+pub(crate) fn check_workers(workers: usize) -> Result<usize> {
+    let text = match workers {
+        0 => "a pool needs at least 1 worker, and 0 were asked for".to_owned(),
+        1..=WORKERS_MAX => return Ok(workers),
+        _ => format!("a pool has at most {WORKERS_MAX} workers, and {workers} were asked for"),
+    };
+    Err(Error::new(ErrorKind::InvalidInput, text))
 }
 
 impl fmt::Debug for Pool {

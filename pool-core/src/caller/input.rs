@@ -10,17 +10,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use pool_ipc::{Backoff, SEGMENT_BYTES, Segment};
+use pool_ipc::{SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::codec::CodecError;
 use crate::codec::encoder::Encoder;
-use crate::engine::Engine;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::{BURST, Host};
-use crate::job::Job;
-use crate::job::batch::{Batch, CompletionRef};
+use crate::job::batch::CompletionRef;
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::RECORD_BYTES;
@@ -127,17 +125,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn open(host: &Arc<Host>, spec: JobSpec, items: I) -> Result<Self> {
         let is_lazy = spec.lazy;
         let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
-        let mut completion = None;
-        host.with(|engine| {
-            engine.check_open().map_err(|error| error.of_task(T::entry().path()))?;
-            engine.counts.submitted();
-            engine.scheduler.submit(spec, |job| {
-                let completion = completion.insert(CompletionRef::new(&Batch::of_map(host, job), 0));
-                Job::of_map(T::entry(), spec.timeout.unwrap_or(0), completion.clone(), result_buffer)
-            });
-            Ok::<_, Error>(())
-        })?;
-        let completion = completion.expect("the payload has been made");
+        let completion = host.open_map(spec, T::entry(), result_buffer)?;
         Ok(MapInput {
             host: Arc::clone(host),
             completion,
@@ -213,9 +201,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         if self.host.max_pending == u64::MAX {
             return u64::MAX;
         }
-        let room = || self.host.with(|engine| self.host.room(engine));
         self.host.wait_for_room(|_| self.completion.is_finished());
-        room().max(1)
+        self.host.look().1.max(1)
     }
 
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
@@ -244,7 +231,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
                 self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
-                self.host.with(|engine| engine.counts.settled(1, false));
+                self.host.settle_unsent();
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
@@ -270,8 +257,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Says that no more items will come, when that is so.
     fn seal_if_done(&self) {
         if self.has_ended() && !self.has_rest() {
-            let job = self.completion.job();
-            self.host.with(|engine| engine.scheduler.seal(job));
+            self.host.seal(self.completion.job());
         }
     }
 
@@ -386,21 +372,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     fn segment(&self, size: usize) -> Option<Segment> {
         // A copy of the host does not have the arena.
         self.host.check_owner().ok()?;
-        let (job, arena) = (self.completion.job(), self.host.hub.arena());
-        let (items, expects_news) = self.host.with(|engine| (engine.scheduler.chunk_items(job), engine.expects_news()));
+        let (items, expects_news) = self.host.chunk_items(self.completion.job());
         if (items as usize).saturating_mul(size) < LOCATED_MIN {
             return None;
         }
-        let mut segment = arena.take();
-        if segment.is_none() && expects_news {
-            // Workers are about to be through with one.
-            Backoff::default().wait(|| {
-                self.host.with(Engine::route_news);
-                segment = arena.take();
-                segment.is_some()
-            });
-        }
-        segment
+        self.host.take_segment(expects_news)
     }
 
     fn flush(&mut self) {
@@ -428,27 +404,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
     fn hand_over_items(&mut self, block: Option<Block>) {
-        let job = self.completion.job();
-        let MapInput { host, waiting, spare, .. } = self;
-        let accepted = host.with(|engine| {
-            let Some(payload) = engine.scheduler.record_mut(job) else { return false };
-            if let Some(block) = block {
-                payload.blocks.push(block, spare);
-            }
-            let mut room = host.room(engine);
-            let mut accepted = true;
-            while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
-                let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
-                accepted = engine.scheduler.add_items(job, *first, some);
-                room -= u64::from(some);
-                (*first, *items) = (*first + u64::from(some), *items - some);
-                if *items == 0 {
-                    waiting.pop_front();
-                }
-            }
-            engine.route();
-            accepted
-        });
+        let accepted = self.host.feed(self.completion.job(), block, &mut self.waiting, &mut self.spare);
         if !accepted {
             self.waiting.clear();
             // One that is known to have nothing more loses nothing.
@@ -480,8 +436,7 @@ impl<T: Task, I> Drop for MapInput<T, I> {
     fn drop(&mut self) {
         if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {
             self.completion.abandon();
-            let job = self.completion.job();
-            self.host.with(|engine| engine.scheduler.cancel(job, false));
+            self.host.discard(self.completion.job());
         }
     }
 }

@@ -316,18 +316,3 @@ fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
     let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
     error.of_task(T::entry().path()).of_item(item).with_undecodable(1)
 }
-
-/// What the reply of an initializer means.
-pub(crate) fn init<T: Task<Output: crate::builder::Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
-    use crate::builder::Success;
-    let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, raw: false, values: Ok(crate::codec::bytes::Bytes::copy_of(bytes)) };
-    decode::<T>(part, false, |_, result| {
-        outcome = match result.map(Success::failure) {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) => Err(format!("failed: {error}")),
-            Err(error) => Err(error.to_string()),
-        };
-    });
-    outcome
-}

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use super::Engine;
 use crate::error::Error;
-use crate::host::Host;
+use crate::job::Job;
 use crate::job::batch::CompletionRef;
-use crate::job::{Call, Job};
+use crate::job::blocks::Call;
+use crate::job::owner::Owner;
 use crate::scheduler::{JobId, JobSpec};
 
 /// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
@@ -19,7 +20,7 @@ impl Engine {
     ///
     /// Why the pool takes none.
     #[inline]
-    pub(crate) fn call(&mut self, host: &Arc<Host>, spec: JobSpec, call: Call) -> Result<CompletionRef, Error> {
+    pub(crate) fn call(&mut self, owner: &Arc<impl Owner>, spec: JobSpec, call: Call) -> Result<CompletionRef, Error> {
         if (self.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
             self.route();
         }
@@ -36,7 +37,7 @@ impl Engine {
             && let Some(number) = self.scheduler.next_call(job, spec)
             && let Some(record) = self.scheduler.record_mut(job)
         {
-            let (completion, beside) = record.blocks.push_call(host, job, number, call);
+            let (completion, beside) = record.blocks.push_call(owner, job, number, call);
             self.scheduler.join(job, beside);
             return Ok(completion);
         }
@@ -44,7 +45,7 @@ impl Engine {
         let spare = self.spare.take();
         let job = self.scheduler.call(spec, |job| {
             let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
-            completion = Some(record.blocks.push_call(host, job, 0, call).0);
+            completion = Some(record.blocks.push_call(owner, job, 0, call).0);
             record
         });
         self.calls[task] = Some(job);

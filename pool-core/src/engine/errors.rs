@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
 
-use super::{Death, Engine};
+use super::Engine;
+use super::wording::{OVERWRITTEN, exceeded, say};
+use super::worker_handle::Death;
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::{Failure, LastWords};
 use crate::scheduler::{FailureCause, JobId, State, WorkerId};
-use crate::units::{self, Nanos};
-
-/// What a worker did whose replies make no sense.
-pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+use crate::units::Nanos;
 
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
@@ -118,18 +117,5 @@ impl Engine {
             State::Terminated => Err(Error::new(ErrorKind::Closed, "the pool was terminated and takes no more jobs")),
             State::Broken => Err(self.why_broken()),
         }
-    }
-}
-
-pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
-    let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
-    format!("exceeded its limit of {limit} after {ran} and was killed")
-}
-
-pub(super) fn say(failure: &Failure) -> String {
-    match failure {
-        Failure::Panicked(report) => format!("panicked: {}", report.message),
-        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
-        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
     }
 }

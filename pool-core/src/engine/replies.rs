@@ -1,7 +1,7 @@
 //! Replies: whose they are, and where what they bring goes.
 
 use super::Engine;
-use super::errors::say;
+use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::request;

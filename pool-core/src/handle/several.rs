@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::AsyncResult;
 use crate::error::Result;
+use crate::job::owner::is_same;
 use crate::job::waiters::{CompletionQueue, Waiter};
 
 /// Waits until one of the jobs has an outcome, for at most `limit`, and returns its index.
@@ -33,21 +34,21 @@ use crate::job::waiters::{CompletionQueue, Waiter};
 pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let find = || jobs.iter().position(AsyncResult::ready);
-    let host = jobs.first()?.host();
-    let is_one_pool = jobs.iter().all(|job| Arc::ptr_eq(job.host(), host));
+    let owner = jobs.first()?.owner();
+    let is_one_pool = jobs.iter().all(|job| is_same(job.owner(), owner));
     let (queue, mut is_registered) = (Arc::<CompletionQueue>::default(), false);
     while find().is_none() {
         // A thread that sleeps in one pool is not woken by replies in another, so it looks there from time to time.
         let glance = (!is_one_pool).then(|| Instant::now() + GLANCE);
         let until = [deadline, glance].into_iter().flatten().min();
-        let register = |thread| {
+        let mut register = |thread| {
             queue.set_thread(thread);
             if !std::mem::replace(&mut is_registered, true) {
                 register_all(jobs.iter(), &queue);
             }
         };
-        host.wait(until, || find().is_some(), register);
-        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || host.check_owner().is_err() {
+        owner.wait(until, &mut || find().is_some(), &mut register);
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) || owner.check_owner().is_err() {
             break;
         }
     }
@@ -89,8 +90,8 @@ pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsComp
     let queue = Arc::new(CompletionQueue::default());
     let jobs: Vec<_> = jobs.into_iter().map(Some).collect();
     register_all(jobs.iter().flatten(), &queue);
-    let mut pools = jobs.iter().flatten().map(|job| Arc::as_ptr(job.host()));
-    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| pool == first));
+    let mut pools = jobs.iter().flatten().map(AsyncResult::owner);
+    let is_one_pool = pools.next().is_none_or(|first| pools.all(|pool| is_same(pool, first)));
     AsCompleted { left: jobs.len(), jobs, first: 0, is_one_pool, queue }
 }
 
@@ -113,7 +114,7 @@ impl<R> Iterator for AsCompleted<R> {
         loop {
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
-            if let Err(error) = job.host().check_owner() {
+            if let Err(error) = job.owner().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
@@ -124,7 +125,7 @@ impl<R> Iterator for AsCompleted<R> {
             }
             // A thread that sleeps in one pool is not woken by replies in another, so it looks there from time to time.
             let glance = (!self.is_one_pool).then(|| Instant::now() + GLANCE);
-            job.host().wait(glance, || !self.queue.is_empty(), |thread| self.queue.set_thread(thread));
+            job.owner().wait(glance, &mut || !self.queue.is_empty(), &mut |thread| self.queue.set_thread(thread));
         }
     }
 

@@ -8,20 +8,13 @@ use std::time::Instant;
 use super::Host;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::Call;
 use crate::job::batch::CompletionRef;
+use crate::job::blocks::Call;
 use crate::scheduler::{JobSpec, State};
 use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Counts results that were taken for values and could not be decoded.
-    pub(crate) fn note_undecodable(&self, results: u32) {
-        if results > 0 && self.check_owner().is_ok() {
-            self.with(|engine| engine.counts.undecodable(results));
-        }
-    }
-
     /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
@@ -72,7 +65,7 @@ impl Host {
 
     #[cold]
     fn call_when_there_is_room(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<CompletionRef> {
-        let takes_none = |engine: &Engine| engine.scheduler.state() != State::Open;
+        let takes_none = |engine: &Engine| engine.state() != State::Open;
         let mut call = Some(call);
         loop {
             self.wait_for_room(takes_none);
@@ -93,7 +86,7 @@ impl Host {
     pub(crate) fn room(&self, engine: &Engine) -> u64 {
         match self.max_pending {
             u64::MAX => u64::MAX,
-            most => most.saturating_sub(engine.scheduler.unsettled()),
+            most => most.saturating_sub(engine.unsettled()),
         }
     }
 

@@ -157,7 +157,7 @@ impl Supervisor {
             }
             let (is_finished, awaits_death, kills) = self.host.with(|engine| {
                 engine.route();
-                (engine.scheduler.is_finished(), engine.awaits_death(), engine.take_kills())
+                (engine.is_finished(), engine.awaits_death(), engine.take_kills())
             });
             if is_finished {
                 break;
@@ -179,7 +179,7 @@ impl Supervisor {
         while self.launching.len() < LAUNCHES_AHEAD
             && let Some(worker) = self.wanted.pop_front()
         {
-            if !self.host.with(|engine| engine.scheduler.is_wanted(worker)) {
+            if !self.host.with(|engine| engine.is_wanted(worker)) {
                 self.host.with(|engine| engine.withdraw_launch(worker));
             } else if let Err(error) = self.launch(worker) {
                 self.not_launched(worker, error);

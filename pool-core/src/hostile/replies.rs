@@ -13,10 +13,10 @@ use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
 use crate::host::Host;
+use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::blocks::{Block, Content};
+use crate::job::blocks::{Block, Call, Content};
 use crate::job::completion::{Part, Parts};
-use crate::job::{Call, Job};
 use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
@@ -29,7 +29,7 @@ use crate::task::table::TASKS;
 pub fn replies(data: &[u8]) {
     let mut input = Input(data);
     let mut world = World::new(&mut input);
-    while !input.0.is_empty() && world.engine.scheduler.state() == State::Open {
+    while !input.0.is_empty() && world.engine.scheduler().state() == State::Open {
         world.step(&mut input);
         world.carry_out();
     }
@@ -160,13 +160,13 @@ impl World {
                 let runs = input.byte() & 1 != 0;
                 self.has_cancelled |= match call {
                     Some(_) => self.engine.cancel(id, call),
-                    None => self.engine.scheduler.cancel(id, runs),
+                    None => self.engine.scheduler().cancel(id, runs),
                 };
             }
-            (8, _) => self.engine.scheduler.tick(monotonic_ns()),
+            (8, _) => self.engine.scheduler().tick(monotonic_ns()),
             (9, Some(_)) if self.next_pid < LAUNCHES_MAX => self.die(worker, 9),
             (10, Some(_)) => self.work(worker),
-            (11, _) => self.engine.scheduler.resize(1 + input.below(2)),
+            (11, _) => self.engine.scheduler().resize(1 + input.below(2)),
             _ => {}
         }
     }
@@ -194,15 +194,15 @@ impl World {
         let completion = if is_map {
             let result_buffer = if spec.bulk { (KINDS[kind].result_buffer)(items as usize) } else { None };
             let mut completion = None;
-            let id = self.engine.scheduler.submit(spec, |id| {
+            let id = self.engine.scheduler().submit(spec, |id| {
                 let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id), 0));
                 let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
                 let block = Block::new(0, items, Some(8), Content::Own(bytes));
                 record.blocks.push(block, &mut Vec::new());
                 record
             });
-            self.engine.scheduler.add_items(id, 0, items);
-            self.engine.scheduler.seal(id);
+            self.engine.scheduler().add_items(id, 0, items);
+            self.engine.scheduler().seal(id);
             completion.expect("the record has been made")
         } else {
             let call = Call { entry, args: Bytes::copy_of(&bytes), args_size: Some(8), raw: false };
@@ -247,16 +247,16 @@ impl World {
             self.die(worker, 9);
         }
         self.run_until(|world| world.jobs.iter().all(|job| job.completion.is_finished()));
-        assert_eq!(self.engine.scheduler.unsettled(), 0);
-        assert_eq!(self.engine.counts.0.jobs_finished, self.jobs.len() as u64, "each job ends once");
+        assert_eq!(self.engine.scheduler().unsettled(), 0);
+        assert_eq!(self.engine.stats().jobs_finished, self.jobs.len() as u64, "each job ends once");
         let jobs = std::mem::take(&mut self.jobs);
         let items: u64 = jobs.iter().map(|job| u64::from(job.items)).sum();
-        let settled = self.engine.counts.0.items_succeeded + self.engine.counts.0.items_failed;
+        let settled = self.engine.stats().items_succeeded + self.engine.stats().items_failed;
         let is_complete = !self.has_cancelled && jobs.iter().all(|job| job.completion.rest().is_none());
         assert!(settled == items || (settled < items && !is_complete), "{settled} of {items} items have an outcome");
         jobs.iter().for_each(check);
-        self.engine.scheduler.close();
-        self.run_until(|world| world.engine.scheduler.is_finished());
+        self.engine.scheduler().close();
+        self.run_until(|world| world.engine.is_finished());
         assert!(self.peers.values().all(Option::is_none), "no process is left");
     }
 
@@ -267,15 +267,15 @@ impl World {
                 return;
             }
             for worker in self.peers.ids() {
-                if self.engine.scheduler.is_killed(worker) {
+                if self.engine.scheduler().is_killed(worker) {
                     self.die(worker, 9);
                 }
                 self.work(worker);
             }
             self.engine.route();
             // Deferred retries come now.
-            if let Some(at) = self.engine.scheduler.wake_at() {
-                self.engine.scheduler.tick(at);
+            if let Some(at) = self.engine.scheduler().wake_at() {
+                self.engine.scheduler().tick(at);
             }
         }
         panic!("the host did not come to an end in {ROUNDS_MAX} rounds");

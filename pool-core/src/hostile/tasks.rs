@@ -4,7 +4,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::caller::outcome::{self, Gathered};
+use crate::caller::initializer;
+use crate::caller::outcome::Gathered;
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
@@ -77,7 +78,7 @@ pub(super) fn initializer() -> Initializer {
         name: nothing::Task::entry().name().to_owned(),
         args: Cut::default(),
         timeout: None,
-        check: outcome::init::<nothing::Task>,
+        check: initializer::check::<nothing::Task>,
     }
 }
 

@@ -3,15 +3,15 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
-use crate::host::Host;
 use crate::job::completion::Completion;
+use crate::job::owner::Owner;
 use crate::scheduler::JobId;
 
-/// Completions that are made at once, for calls that are submitted one after the other, or the one of a map; and whose they
-/// are.
+/// Completions that are made at once, for calls that are submitted one after the other, or the one of a map; and the pool
+/// that they belong to.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    host: Arc<Host>,
+    owner: Arc<dyn Owner>,
     job: JobId,
     /// The number of the first call in its job; a map has none.
     first: Option<u64>,
@@ -26,22 +26,17 @@ enum Completions {
 }
 
 impl Batch {
-    pub(crate) fn of_map(host: &Arc<Host>, job: JobId) -> Arc<Self> {
-        Arc::new(Batch {
-            host: Arc::clone(host),
-            job,
-            first: None,
-            completions: Completions::One(Completion::default()),
-        })
+    pub(crate) fn of_map(owner: &Arc<impl Owner>, job: JobId) -> Arc<Self> {
+        Arc::new(Batch { owner: owner.clone(), job, first: None, completions: Completions::One(Completion::default()) })
     }
 
     #[inline]
-    pub(crate) fn of_calls(host: &Arc<Host>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
+    pub(crate) fn of_calls(owner: &Arc<impl Owner>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
         let completions = match calls {
             1 => Completions::One(Completion::default()),
             _ => Completions::Many((0..calls).map(|_| Completion::default()).collect()),
         };
-        Arc::new(Batch { host: Arc::clone(host), job, first: Some(first), completions })
+        Arc::new(Batch { owner: owner.clone(), job, first: Some(first), completions })
     }
 
     #[inline]
@@ -67,8 +62,8 @@ impl CompletionRef {
     }
 
     #[inline]
-    pub(crate) fn host(&self) -> &Arc<Host> {
-        &self.batch.host
+    pub(crate) fn owner(&self) -> &dyn Owner {
+        &*self.batch.owner
     }
 
     #[inline]

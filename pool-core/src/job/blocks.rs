@@ -9,13 +9,13 @@ use pool_ipc::Written;
 
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::FRAME;
-use crate::host::Host;
-use crate::job::Call;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
+use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
 use crate::lane::RECORD_BYTES;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
+use crate::task::table::Entry;
 
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
@@ -40,6 +40,17 @@ const FRONT_BLOCKS: usize = 8;
 
 /// Arguments of a call that are no longer than this are kept beside those of the call before.
 const BESIDE_MAX: usize = 4096;
+
+/// A call on its way into a job.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) entry: &'static Entry,
+    pub(crate) args: Bytes,
+    /// Bytes of the arguments, if those of all calls of the task have as many.
+    pub(crate) args_size: Option<usize>,
+    /// The arguments are the bytes of the only one, without a frame.
+    pub(crate) raw: bool,
+}
 
 /// Encoded arguments of consecutive items.
 #[derive(Debug)]
@@ -221,7 +232,13 @@ impl Blocks {
 
     /// Takes the next call of the job: its completion, and whether it stands beside the one before.
     #[inline]
-    pub(crate) fn push_call(&mut self, host: &Arc<Host>, job: JobId, number: u64, call: Call) -> (CompletionRef, bool) {
+    pub(crate) fn push_call(
+        &mut self,
+        owner: &Arc<impl Owner>,
+        job: JobId,
+        number: u64,
+        call: Call,
+    ) -> (CompletionRef, bool) {
         let last = self.queue.back_mut();
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
@@ -237,7 +254,7 @@ impl Blocks {
                 bytes
             }
         };
-        let batch = Batch::of_calls(host, job, number, batch_size);
+        let batch = Batch::of_calls(owner, job, number, batch_size);
         let completion = CompletionRef::new(&batch, 0);
         let block = Block::new(number, 1, args_size, Content::Own(bytes));
         self.queue.push_back(Block { raw, batch: Some(batch), ..block });

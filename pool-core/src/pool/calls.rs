@@ -6,7 +6,7 @@ use crate::caller::outcome;
 use crate::error::Result;
 use crate::handle::AsyncResult;
 use crate::host::Host;
-use crate::job::Call;
+use crate::job::blocks::Call;
 use crate::task::Task;
 
 impl Pool {

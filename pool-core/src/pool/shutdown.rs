@@ -29,12 +29,7 @@ impl Pool {
     /// ```
     pub fn close(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| {
-                engine.scheduler.close();
-                // Submissions that wait for room must wake, since they will not get any.
-                engine.deferred.progress = true;
-            });
-            self.host.nudge();
+            self.host.close();
         }
     }
 
@@ -68,7 +63,7 @@ impl Pool {
     /// ```
     pub fn join(&self) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.seal_lazy());
+        self.host.seal_lazy();
         self.wait_over(None);
         Ok(())
     }
@@ -101,9 +96,9 @@ impl Pool {
     /// ```
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
         self.check_closed()?;
-        self.host.with(|engine| engine.scheduler.begin_join());
+        self.host.begin_join();
         let is_over = self.wait_over(Instant::now().checked_add(limit));
-        self.host.with(|engine| engine.scheduler.end_join());
+        self.host.end_join();
         if is_over {
             return Ok(());
         }
@@ -158,8 +153,7 @@ impl Pool {
     /// ```
     pub fn terminate(&self) {
         if self.host.check_owner().is_ok() {
-            self.host.with(|engine| engine.scheduler.terminate());
-            self.host.nudge();
+            self.host.terminate();
         }
     }
 }

@@ -1,8 +1,7 @@
 //! The vocabulary between the scheduler and its shell: ids, the options of a job, actions and causes.
 
-use crate::units::Nanos;
-
 pub(crate) use super::slab::JobId;
+pub(super) use crate::units::Nanos;
 
 /// A worker's place in the pool; its process may be replaced, the number stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

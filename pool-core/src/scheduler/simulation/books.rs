@@ -333,7 +333,7 @@ impl Books {
 
     /// At the end nothing is left of any job.
     pub(super) fn all_ended(&self) {
-        assert_eq!(self.live_jobs(), [], "a job never ended");
+        assert!(self.live_jobs().is_empty(), "a job never ended");
         assert_eq!(self.unsettled, 0);
     }
 }

@@ -1,0 +1,41 @@
+//! Initializers: the results that they may have, and which of these mean success.
+
+use std::fmt::Display;
+
+use crate::caller::outcome::decode;
+use crate::codec::bytes::Bytes;
+use crate::job::completion::Part;
+use crate::task::Task;
+
+/// The return types that an [initializer](crate::PoolBuilder::initializer) may have: `()`, or a `Result<(), E>` with an
+/// error that can be shown.
+pub trait Success {
+    #[doc(hidden)]
+    fn failure(self) -> Option<String>;
+}
+
+impl Success for () {
+    fn failure(self) -> Option<String> {
+        None
+    }
+}
+
+impl<E: Display> Success for std::result::Result<(), E> {
+    fn failure(self) -> Option<String> {
+        self.err().map(|error| error.to_string())
+    }
+}
+
+/// Tells from the bytes of an initializer's result whether it succeeded; the error says why not.
+pub(crate) fn check<T: Task<Output: Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
+    let mut outcome = Err("gave a result that cannot be decoded".to_owned());
+    let part = Part { first: 0, items: 1, raw: false, values: Ok(Bytes::copy_of(bytes)) };
+    decode::<T>(part, false, |_, result| {
+        outcome = match result.map(Success::failure) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(format!("failed: {error}")),
+            Err(error) => Err(error.to_string()),
+        };
+    });
+    outcome
+}

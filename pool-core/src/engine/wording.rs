@@ -1,0 +1,22 @@
+//! Phrases that several errors have in common.
+
+use std::time::Duration;
+
+use crate::lane::messages::Failure;
+use crate::units::{self, Nanos};
+
+/// The deed of a worker whose replies make no sense.
+pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+
+pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
+    let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
+    format!("exceeded its limit of {limit} after {ran} and was killed")
+}
+
+pub(super) fn say(failure: &Failure) -> String {
+    match failure {
+        Failure::Panicked(report) => format!("panicked: {}", report.message),
+        Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
+        Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
+    }
+}

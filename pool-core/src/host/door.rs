@@ -1,0 +1,212 @@
+//! The door to the engine: through these functions alone, the pool, its feeds, handles and iterators reach it. All stand
+//! below encoding: they take and give bytes.
+//!
+//! None of them is generic over a task, so no task has a copy of the code behind them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::thread::Thread;
+use std::time::Instant;
+
+use pool_ipc::{Backoff, Segment};
+
+use super::Host;
+use crate::codec::number_buffer::ResultBuffer;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::host::notifier::Job;
+use crate::job::batch::CompletionRef;
+use crate::job::blocks::Block;
+use crate::job::owner::Owner;
+use crate::job::waiters::Callback;
+use crate::scheduler::{JobId, JobSpec, State};
+use crate::stats::Stats;
+use crate::task::table::Entry;
+
+// ---- jobs --------------------------------------------------------------------------------------------------------------
+
+impl Host {
+    /// Opens a map of no items yet; values land in `result_buffer`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool takes none.
+    pub(crate) fn open_map(
+        self: &Arc<Self>,
+        spec: JobSpec,
+        entry: &'static Entry,
+        result_buffer: Option<Box<dyn ResultBuffer>>,
+    ) -> Result<CompletionRef> {
+        self.with(|engine| engine.open_map(self, spec, entry, result_buffer))
+    }
+
+    /// Gives a map a block of arguments, and lets as many of the `waiting` items go to workers as may be pending. Memory for
+    /// further blocks goes to `spare`. False if the map has ended.
+    pub(crate) fn feed(
+        &self,
+        job: JobId,
+        block: Option<Block>,
+        waiting: &mut VecDeque<(u64, u32)>,
+        spare: &mut Vec<Vec<u8>>,
+    ) -> bool {
+        self.with(|engine| {
+            let room = self.room(engine);
+            engine.feed(job, block, waiting, room, spare)
+        })
+    }
+
+    /// An item of a map has failed before it was fed.
+    pub(crate) fn settle_unsent(&self) {
+        self.with(Engine::settle_unsent);
+    }
+
+    /// No more items of the map will come.
+    pub(crate) fn seal(&self, job: JobId) {
+        self.with(|engine| engine.seal(job));
+    }
+
+    /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
+    pub(crate) fn discard(&self, job: JobId) {
+        self.with(|engine| engine.discard(job));
+    }
+
+    /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
+    pub(crate) fn take_finished(&self, job: JobId) {
+        self.with(|engine| engine.take_finished(job));
+    }
+
+    /// Takes in the replies that are there. The number of workers, and how many more items may be pending.
+    pub(crate) fn look(&self) -> (u64, u64) {
+        self.with(|engine| {
+            engine.route_news();
+            (engine.workers() as u64, self.room(engine))
+        })
+    }
+
+    /// Items that the next chunk of the map has, and whether replies are about to come.
+    pub(crate) fn chunk_items(&self, job: JobId) -> (u32, bool) {
+        self.with(|engine| (engine.chunk_items(job), engine.expects_news()))
+    }
+
+    /// Counts results that were taken for values and could not be decoded.
+    #[inline]
+    pub(crate) fn note_undecodable(&self, results: u32) {
+        if results > 0 && self.owner.is_here() {
+            self.with(|engine| engine.note_undecodable(results));
+        }
+    }
+
+    /// A segment of the arena; waits a moment for one that workers are about to be through with, if replies are to come.
+    pub(crate) fn take_segment(&self, expects_news: bool) -> Option<Segment> {
+        let arena = self.hub.arena();
+        let mut segment = arena.take();
+        if segment.is_none() && expects_news {
+            Backoff::default().wait(|| {
+                self.with(Engine::route_news);
+                segment = arena.take();
+                segment.is_some()
+            });
+        }
+        segment
+    }
+}
+
+// ---- handles -----------------------------------------------------------------------------------------------------------
+
+impl Owner for Host {
+    #[inline]
+    fn check_owner(&self) -> Result<()> {
+        Host::check_owner(self)
+    }
+
+    fn wait(
+        &self,
+        deadline: Option<Instant>,
+        ready: &mut dyn FnMut() -> bool,
+        register: &mut dyn FnMut(Thread),
+    ) -> bool {
+        Host::wait(self, deadline, ready, register)
+    }
+
+    fn cancel(&self, job: JobId, call: Option<u64>) -> bool {
+        self.with(|engine| engine.cancel(job, call))
+    }
+
+    fn expect_callback(&self) {
+        self.notifier.expect_callback();
+    }
+
+    fn run_callback(&self, callback: Callback) {
+        self.notifier.push(vec![Job::Call(callback)]);
+    }
+
+    #[inline]
+    fn note_undecodable(&self, results: u32) {
+        Host::note_undecodable(self, results);
+    }
+}
+
+// ---- the pool ----------------------------------------------------------------------------------------------------------
+
+impl Host {
+    /// Takes no more jobs.
+    pub(crate) fn close(&self) {
+        self.with(Engine::close);
+        self.nudge();
+    }
+
+    /// Ends all jobs now.
+    pub(crate) fn terminate(&self) {
+        self.with(Engine::terminate);
+        self.nudge();
+    }
+
+    /// Seals the maps whose input is pulled as results are taken.
+    pub(crate) fn seal_lazy(&self) {
+        self.with(Engine::seal_lazy);
+    }
+
+    /// A caller waits for the end for a limited time.
+    pub(crate) fn begin_join(&self) {
+        self.with(Engine::begin_join);
+    }
+
+    /// The caller waits no longer.
+    pub(crate) fn end_join(&self) {
+        self.with(Engine::end_join);
+    }
+
+    /// Changes the number of workers.
+    ///
+    /// # Errors
+    ///
+    /// Why the pool takes no jobs any more.
+    pub(crate) fn resize(&self, workers: usize) -> Result<()> {
+        self.with(|engine| engine.resize(workers))
+    }
+
+    // In a copy of the host, which has no workers, nothing is locked.
+
+    pub(crate) fn state(&self) -> State {
+        self.ask(State::Terminated, |engine| engine.state())
+    }
+
+    /// The number of workers as it should be.
+    pub(crate) fn workers(&self) -> usize {
+        self.ask(0, |engine| engine.workers())
+    }
+
+    /// The processes that there are.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        self.ask(Vec::new(), |engine| engine.pids())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        self.ask(Stats::default(), |engine| engine.stats())
+    }
+
+    /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
+    fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
+        if self.owner.is_here() { self.with(body) } else { in_copy }
+    }
+}

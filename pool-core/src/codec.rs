@@ -22,6 +22,7 @@ pub(crate) mod fault;
 pub(crate) mod large_vec;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
+pub(crate) mod slice;
 
 use std::borrow::Borrow;
 use std::ffi::{CStr, CString, OsStr, OsString};
@@ -36,6 +37,7 @@ use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::codec::plain::{Plain, stride};
+use crate::codec::slice::Slice;
 
 /// Why a value could not be encoded or decoded.
 #[derive(Debug)]
@@ -109,7 +111,8 @@ pub trait Decode<'a, T> {
     }
 }
 
-/// What the worker holds while it lends a `&Self` to a function: the bytes in place for text, else an owned value.
+/// The value that a worker holds while it lends a `&Self` to a function: the bytes in place for text and numbers, else an owned
+/// value.
 pub trait Lent {
     /// What is decoded.
     type Held<'a>: Borrow<Self>;
@@ -119,9 +122,9 @@ impl<T> Lent for T {
     type Held<'a> = T;
 }
 
-// `&[u8]`, which could be lent in place, is for the macro to see: here it would overlap.
+// `&[u8]`, of which nothing has to be decoded, is for the macro to see: here it would overlap.
 impl<T> Lent for [T] {
-    type Held<'a> = Vec<T>;
+    type Held<'a> = Slice<'a, T>;
 }
 
 macro_rules! lent {
@@ -244,7 +247,7 @@ fn put_length(bytes: usize, out: &mut Encoder<'_>) {
     out.put(&(bytes as u64).to_le_bytes());
 }
 
-fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
+pub(crate) fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
     let length: u64 = PlainCodec.decode(input)?;
     input.take(usize::try_from(length).unwrap_or(usize::MAX))
 }

@@ -55,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission: a hint, for the router.
     submission_count: AtomicU32,
+    /// Threads stand among the waiting submitters. Written under that lock, and read without it at each settlement.
+    has_waiting_submitters: AtomicBool,
     /// A process that the host forks has this object, too, and none of its business.
     pub(crate) owner: ForkCheck,
 }
@@ -93,6 +95,7 @@ impl Host {
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
+            has_waiting_submitters: AtomicBool::new(false),
             owner: ForkCheck::here(),
         }))
     }
@@ -153,8 +156,9 @@ impl Host {
             self.supervision().launches.extend(launches);
             self.nudge();
         }
-        if progress && self.max_pending < u64::MAX {
-            self.supervision().waiting_submitters.drain(..).for_each(|thread| thread.unpark());
+        // Relaxed: a thread that waits has set this before it looked under the engine's lock, under which this has settled.
+        if progress && self.has_waiting_submitters.load(Ordering::Relaxed) {
+            self.wake_submitters();
         }
         if progress {
             self.hub.notify(Sleeper::Caller);
@@ -166,6 +170,13 @@ impl Host {
         if !jobs.is_empty() {
             self.notifier.push(jobs);
         }
+    }
+
+    #[cold]
+    fn wake_submitters(&self) {
+        let mut supervision = self.supervision();
+        self.has_waiting_submitters.store(false, Ordering::Relaxed);
+        supervision.waiting_submitters.drain(..).for_each(|thread| thread.unpark());
     }
 
     /// Makes the supervisor look.

@@ -235,6 +235,12 @@ impl RequestLoop {
             if first.is_none() && !record.more() {
                 return Ok(Incoming { record, is_long: false });
             }
+            if first.is_none() {
+                // All of it at once: a vector that grows is moved, and its large pages are split. If there is no memory for all, it
+                // is missed below.
+                let _ = self.long.try_reserve_exact(record.header.limit as usize * request::LENGTH_UNIT_BYTES);
+                large_vec::prefer_large_pages(&mut self.long);
+            }
             if large_vec::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
             }
@@ -313,7 +319,7 @@ impl RequestLoop {
             chunk.run(entry.run);
         }
         let now = monotonic_ns();
-        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now));
+        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));
         chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
     }
 }

@@ -99,6 +99,16 @@ impl Host {
         self.wait(None, has_room, |thread| self.join_crowd(thread));
     }
 
+    /// Waits until `ready`, which is asked again after each settlement of items.
+    pub(crate) fn wait_for_settlement(&self, ready: impl Fn() -> bool) {
+        // Under the engine's lock: a settlement after this look finds this thread among the waiting ones.
+        let is_ready = || {
+            let _engine = self.engine();
+            ready()
+        };
+        self.wait(None, is_ready, |thread| self.join_crowd(thread));
+    }
+
     /// As [`wait`](Host::wait), or until more items may be pending.
     pub(crate) fn wait_or_room(
         &self,
@@ -119,5 +129,6 @@ impl Host {
         if supervision.waiting_submitters.iter().all(|other| other.id() != thread.id()) {
             supervision.waiting_submitters.push(thread);
         }
+        self.has_waiting_submitters.store(true, Ordering::Relaxed);
     }
 }

@@ -89,7 +89,7 @@ const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
 fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
     let mut out = Encoder::to_vec(Vec::new());
     let item = out.item(T::output_size(), |out| T::encode_output(output, out)).expect("it can be encoded");
-    item.expect("a vector was asked for")
+    item.expect("a vector was asked for").into_vec()
 }
 
 fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, result_buffer: Place, items: u64) -> usize {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pool_ipc::Written;
 
 use crate::codec::bytes::{Bytes, Cut};
-use crate::codec::encoder::FRAME;
+use crate::codec::encoder::{FRAME, Spill};
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
@@ -75,8 +75,17 @@ pub(crate) struct Block {
 pub(crate) enum Content {
     Own(Vec<u8>),
     Shared(Arc<Vec<u8>>),
-    /// So many bytes of a segment of the arena.
-    InArena(Written, usize),
+    /// These bytes of a segment of the arena.
+    InArena(Written, Range<usize>),
+}
+
+impl From<Spill> for Content {
+    fn from(spill: Spill) -> Self {
+        match spill {
+            Spill::Heap(bytes) => Content::Own(bytes),
+            Spill::InArena(segment, range) => Content::InArena(segment.finish(), range),
+        }
+    }
 }
 
 impl Content {
@@ -111,7 +120,7 @@ impl Deref for Content {
         match self {
             Content::Own(bytes) => bytes,
             Content::Shared(bytes) => bytes,
-            Content::InArena(segment, used) => &segment[..*used],
+            Content::InArena(segment, range) => &segment[range.clone()],
         }
     }
 }
@@ -212,7 +221,7 @@ impl Args<'_> {
     #[inline]
     pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
         match &*self.content {
-            Content::InArena(segment, _) => Some((segment, self.range.clone())),
+            Content::InArena(segment, all) => Some((segment, all.start + self.range.start..all.start + self.range.end)),
             _ => None,
         }
     }

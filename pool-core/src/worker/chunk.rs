@@ -98,7 +98,8 @@ impl<'w> Chunk<'w> {
             link,
             record,
             seq: header.seq,
-            items: header.count.min(header.limit),
+            // In a request of several records the limit is the length of the body, see `Request::Run`.
+            items: if record.is_some() { header.count.min(header.limit) } else { header.count },
             next: 0,
             claimed: 0,
             input: Decoder::new(bytes),

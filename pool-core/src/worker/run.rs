@@ -166,7 +166,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(ItemOutcome::Large(bytes)),
+            Ok(Some(spill)) => return Some(ItemOutcome::Large(spill.into_vec())),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod limits;
 pub(crate) mod run;
 
 use std::alloc::Layout;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
-use crate::worker::limits::{RssWatch, WorkerLimits};
+use crate::worker::limits::{RssWatch, WorkerLimits, has_memory_limit};
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,13 +160,18 @@ struct RequestLoop {
     hub: HubWorker,
     me: ForkCheck,
     rss: Option<RssWatch>,
-    /// The body of a request that came in several records.
+    /// The body of a request that came in several records; after that, memory for the next one.
     long: Vec<u8>,
     /// The thread of the host that must still be notified of the last replies.
     unnotified: Unnotified,
     /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
 }
+
+/// Sizes of memory that is kept for a while after its last use: fresh memory of the kernel takes ten times as long to write.
+const KEPT_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 30;
+/// Time for which it is kept.
+const KEEP_TIME: Duration = Duration::from_secs(1);
 
 /// The threads of the host that a worker must still notify of its last replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -278,14 +284,25 @@ impl RequestLoop {
             // The router is still not notified: a host that sends one request after the other takes the replies anyway.
             return;
         }
-        if !is_amid_request {
+        if !is_amid_request && !self.keeps_long() {
             self.long = Vec::new();
         }
         if self.unnotified != Unnotified::NoOne {
             self.unnotified = Unnotified::NoOne;
             self.hub.notify();
         }
+        if !is_amid_request && self.long.capacity() > 0 {
+            if self.end.wait_request_for(KEEP_TIME) {
+                return;
+            }
+            self.long = Vec::new();
+        }
         self.end.wait_request(Backoff::NONE);
+    }
+
+    /// True if the memory of the last large message is kept for the next one. Not under limits that would count it.
+    fn keeps_long(&self) -> bool {
+        KEPT_BYTES.contains(&self.long.capacity()) && self.rss.is_none() && !has_memory_limit()
     }
 
     #[inline]
@@ -320,6 +337,9 @@ impl RequestLoop {
         }
         let now = monotonic_ns();
         let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));
-        chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
+        let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
+        if spare.capacity() > self.long.capacity() {
+            self.long = spare;
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool_core::prelude::*;
 use tests::leaks::resident_bytes;
-use tests::procs::kill_9;
+use tests::procs::{eventually, kill_9};
 use tests::trial::{Check, Setup, each_method, once};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -104,14 +104,11 @@ fn memory_of_killed_workers_and_cancelled_maps_is_used_again(setup: &Setup) {
     let values = numbers(16 * MIB / 8, 3);
     for round in 0..6 {
         let job = pool.map_async(sum_or_sleep::Task, (0..4).map(|_| (values.as_slice(), true))).unwrap();
-        while pool.stats().workers_started < 2 + 2 * round {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        assert!(eventually(|| pool.worker_pids().len() == 2));
         if round % 2 == 0 {
-            assert!(job.cancel());
+            pool.worker_pids().into_iter().for_each(kill_9);
         }
-        drop(job);
-        pool.worker_pids().into_iter().for_each(kill_9);
+        assert!(job.cancel());
     }
     // If a segment were lost, the rest of the arena would be too small for one of these.
     let homes = pool.map(home::Task, [&values[..]; 3]).unwrap();

@@ -1,9 +1,10 @@
-//! The shell around the scheduler: turns what lanes say into its events, and carries out its actions.
+//! The engine: turns replies into events of the scheduler, and carries out its actions.
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
-//! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
-//! [`Engine::deferred`].
+//! supervisor. Work that must not happen under the lock (waking threads, callbacks, launches) is left in
+//! [`Deferred`].
 
+pub(crate) mod accounts;
 mod calls;
 mod errors;
 mod jobs;
@@ -18,18 +19,18 @@ use std::sync::Arc;
 use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
+use self::accounts::Accounts;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::job::waiters::Waiters;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, exit, request};
+use crate::lane::messages::{Request, request};
+use crate::process::exit;
 use crate::process::oom_kills;
 use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
-use crate::stats::Counts;
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -49,39 +50,16 @@ pub(crate) struct Engine {
     workers: ByWorker<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
-    /// Of calls that are done, for the next ones.
+    /// The record of a job of calls that is done, reused for the next one.
     spare: Option<Box<Job>>,
     initializer: Option<Initializer>,
-    /// Bytes that a worker may have.
+    /// Bytes of memory that a worker may use.
     memory_limit: Option<u64>,
-    /// Why the latest worker that failed to start did.
+    /// Why the latest worker could not start.
     cause: Option<Error>,
-    pub(crate) deferred: Deferred,
-    counts: Counts,
-    /// A lane may have something new for a worker that sleeps.
+    accounts: Accounts,
+    /// A lane may have something new for a worker that sleeps, which must be woken.
     touched: bool,
-}
-
-/// What is to be done when the lock is free.
-#[derive(Debug, Default)]
-pub(crate) struct Deferred {
-    pub(crate) waiters: Vec<Waiters>,
-    pub(crate) launches: Vec<WorkerId>,
-    /// Something was settled: threads that wait for room or for the end look again.
-    pub(crate) progress: bool,
-    /// A call went out whose end the router will not hear of at once.
-    pub(crate) quiet: bool,
-    /// The supervisor is to have a process killed.
-    pub(crate) kills: bool,
-}
-
-impl Deferred {
-    #[inline]
-    pub(crate) fn take(&mut self) -> Option<Deferred> {
-        let is_empty =
-            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
-        (!is_empty).then(|| std::mem::take(self))
-    }
 }
 
 impl Engine {
@@ -99,15 +77,14 @@ impl Engine {
             initializer,
             memory_limit,
             cause: None,
-            deferred: Deferred::default(),
-            counts: Counts::default(),
+            accounts: Accounts::default(),
             touched: false,
         }
     }
 
     // ---- replies ---------------------------------------------------------------------------------------------------
 
-    /// Takes in all replies, sends what had no room, and does what is due.
+    /// Takes in all replies, sends requests that had no room, and does the work that is due.
     #[inline]
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
@@ -162,13 +139,13 @@ impl Engine {
         self.lanes().any(|lane| lane.has_quiet_calls())
     }
 
-    /// Whether calls are out of which not even a leader is told.
+    /// Whether requests are out of which workers do not even notify a leader.
     #[inline]
     pub(crate) fn has_silent_calls(&mut self) -> bool {
         self.lanes().any(|lane| lane.has_silent_calls())
     }
 
-    /// Whether it is worth staying awake for them.
+    /// Whether replies will come so soon that it is worth staying awake for them.
     #[inline]
     pub(crate) fn expects_news(&mut self) -> bool {
         self.lanes().any(|lane| lane.expects_news())
@@ -205,7 +182,7 @@ impl Engine {
         self.disbelieve(worker);
     }
 
-    /// Its process is killed and its job fails.
+    /// The worker wrote nonsense: its process is killed, and its job fails.
     fn disbelieve(&mut self, worker: WorkerId) {
         if let Some(lane) = self.lane(worker) {
             lane.is_corrupt = true;
@@ -235,7 +212,7 @@ impl Engine {
         let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
         lane.wake();
-        self.counts.launched();
+        self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
         self.workers[worker].starting = Some(count);
         self.workers[worker].refused = false;
@@ -243,14 +220,14 @@ impl Engine {
         self.scheduler.launched(worker);
     }
 
-    /// There is none, and none was.
+    /// The launch failed; no process was created.
     pub(crate) fn not_launched(&mut self, worker: WorkerId, error: Error) {
         self.cause = Some(error);
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.exited(worker, None);
     }
 
-    /// The launch has not begun, and nobody wants the process any more.
+    /// The launch has not begun, and the process is not wanted any more.
     pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.withdraw_launch(worker);
@@ -260,7 +237,7 @@ impl Engine {
     pub(super) fn kill(&mut self, worker: WorkerId) {
         if let Some(lane) = self.workers.get_mut(worker).and_then(|handle| handle.lane.as_mut()) {
             lane.kill();
-            self.deferred.kills |= lane.is_out_of_reach;
+            self.accounts.deferred.kills |= lane.is_out_of_reach;
         }
     }
 
@@ -281,7 +258,7 @@ impl Engine {
         if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
             return;
         }
-        // What it had published counts.
+        // Values that it had published count.
         self.route_lane(worker);
         self.act();
         let mut lane = self.workers[worker].lane.take().expect("looked at above");
@@ -302,10 +279,10 @@ impl Engine {
             self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values) });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
-        // One that is killed since the pool ends is no reason for the end.
+        // A worker that is killed because the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
         if self.workers[worker].starting.is_some() && !self.workers[worker].refused && is_going {
-            // As long as nothing of the user's has begun in it, its exit code is ours.
+            // As long as no code of the user's has begun in it, its exit code is one of the pool's own.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
@@ -315,15 +292,13 @@ impl Engine {
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
-        self.workers[worker].death = Some(death);
-        self.counts.exited(status);
+        self.accounts.counts.exited(status);
         self.scheduler.exited(worker, remains.begun);
-        self.act();
-        self.workers[worker].death = None;
-        self.deferred.progress = true;
+        self.act_after(Some(&death));
+        self.accounts.deferred.progress = true;
     }
 
-    /// The processes that there are.
+    /// The process ids of all workers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.workers.values().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
     }
@@ -333,19 +308,25 @@ impl Engine {
         self.workers.values().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
-    /// The worker whose process this is, for the end of all of them.
+    /// All processes, each with its worker.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
     // ---- actions ---------------------------------------------------------------------------------------------------
 
-    /// Carries out what the scheduler wants done.
+    /// Carries out the scheduler's actions.
     #[inline]
     pub(crate) fn act(&mut self) {
+        self.act_after(None);
+    }
+
+    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    #[inline]
+    fn act_after(&mut self, death: Option<&Death>) {
         while let Some(action) = self.scheduler.next_action() {
             self.touched = true;
-            self.perform(action);
+            self.perform(action, death);
         }
         if std::mem::take(&mut self.touched) {
             self.lanes().for_each(Lane::wake);
@@ -353,7 +334,7 @@ impl Engine {
     }
 
     #[inline]
-    fn perform(&mut self, action: Action<Box<Job>>) {
+    fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
         match action {
             Action::Send { worker, seq, job, first, items, wake, brief } => {
                 let flags = match wake {
@@ -373,8 +354,8 @@ impl Engine {
                 self.scheduler.recalled(worker, seq, kept);
             }
             Action::Fail { worker, job, item, cause } => {
-                let death = worker.and_then(|worker| self.workers.get(worker)?.death.clone());
-                let error = self.item_error(job, item, cause, death.as_ref());
+                // An item that is cancelled meanwhile does not fail of the death.
+                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
                 self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
                 self.scheduler.failed(job, item);
             }
@@ -383,7 +364,7 @@ impl Engine {
                 let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }
-            Action::Launch { worker } => self.deferred.launches.push(worker),
+            Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
             Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
@@ -410,7 +391,7 @@ impl Engine {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.deferred.quiet |= order.flags & request::QUIET != 0;
+        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (extra, info) = (record.entry.index(), record.time_limit);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
@@ -426,10 +407,9 @@ impl Engine {
 
     #[inline]
     fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
-        self.deferred.progress = true;
+        self.accounts.deferred.progress = true;
         record.finish(rest, |waiters| {
-            self.counts.finished();
-            self.deferred.waiters.extend(waiters);
+            self.accounts.finish_job(waiters);
         });
         self.spare = Some(record).filter(|record| record.is_reusable());
     }

@@ -1,6 +1,6 @@
 //! The handle of a job that was submitted without waiting.
 
-mod several;
+pub(crate) mod several;
 
 use std::fmt;
 use std::future::Future;
@@ -8,7 +8,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-pub use self::several::{AsCompleted, as_completed, wait_any};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::notifier::run_in_copy;
 use crate::job::batch::CompletionRef;

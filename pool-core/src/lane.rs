@@ -3,21 +3,23 @@
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
 pub(crate) mod messages;
+pub(crate) mod reply;
 
 mod replies;
 mod requests;
+mod sent;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{Descriptors, HEADER_BYTES, HostEnd};
+use pool_ipc::{Descriptors, HostEnd};
 
-pub(crate) use self::replies::{Body, Reply};
-use self::requests::{OutgoingRequest, SentRequest};
 use crate::codec::bytes::Bytes;
-use crate::lane::messages::LastWords;
-use crate::launch::kill_process;
+use crate::lane::sent::{OutgoingRequest, SentRequest};
+use crate::process::last_words::LastWords;
+use crate::process::pidfd::kill_process;
+use crate::process::socket::Socket;
 use crate::scheduler::{Begun, Seq};
 
 /// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
@@ -29,14 +31,14 @@ const RING_BYTES: usize = 16 << 10;
 /// of 32 KiB: 9 GB/s through 256 KiB, 13 through 512 KiB, 28 through 1 MiB and through 2 MiB.
 const RING_BYTES_MAX: usize = 1 << 20;
 
-/// The longest payload of a record that is followed by others: the host copies one while the worker writes the next.
-pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
-
 #[derive(Debug)]
 pub(crate) struct Lane {
     end: HostEnd,
     pub(crate) pid: u32,
     pidfd: OwnedFd,
+    /// The way of descriptors to the worker and back. Only a lane of a test has none.
+    #[expect(dead_code, reason = "arrays travel by it")]
+    socket: Option<Socket>,
     /// The pool has sent it a SIGKILL, or has tried to.
     pub(crate) is_killed: bool,
     /// The kernel has refused that, and the fork server has not been asked yet.
@@ -90,6 +92,7 @@ impl Lane {
             end,
             pid,
             pidfd,
+            socket: None,
             is_killed: false,
             is_out_of_reach: false,
             sent: VecDeque::new(),
@@ -103,6 +106,11 @@ impl Lane {
             touched: false,
             is_corrupt: false,
         }
+    }
+
+    /// With this end of the socket whose other end the worker has.
+    pub(crate) fn with_socket(self, socket: Socket) -> Self {
+        Lane { socket: Some(socket), ..self }
     }
 
     /// Wakes the worker if it sleeps and the lane has changed since it was last woken.

@@ -1,34 +1,32 @@
-//! Creates processes: the host starts the fork server, and the fork server forks workers. Only this file calls `fork`.
+//! Where processes are made: the fork server by its host, workers by the fork server. `fork` stands in a file of its own.
 
 #![allow(unsafe_code)]
 
 pub(crate) mod control;
+mod fork;
+pub(crate) mod messages;
 pub(crate) mod serve;
 pub(crate) mod spawn;
 
-use std::ffi::OsStr;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
-use nix::unistd::{ForkResult, Pid};
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::Pid;
 use pool_ipc::Descriptors;
 use pool_ipc::sys::{off_standard_streams, pidfd_open, pidfd_send_signal};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::lane::messages::{Greeting, Role, exit};
 use crate::launch::control::Control;
-use crate::launch::spawn::{EXECUTABLE, Inherited, MARKER};
+use crate::launch::fork::{Side, fork};
+use crate::launch::messages::{Greeting, Role};
+use crate::launch::spawn::Inherited;
+use crate::process::exit;
 use crate::process::output;
+use crate::process::pidfd::{POLL_PAUSE, kill_process, reap, wait_gone};
 use crate::process::signals;
 use crate::task::table;
 use crate::worker::limits::WorkerLimits;
@@ -75,24 +73,6 @@ pub enum StartMethod {
     Spawn,
 }
 
-/// The two sides of a fork.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    Child,
-    Parent(Pid),
-}
-
-/// Forks the calling process. The child may go on only if the process has one thread. Buffered output must have been written
-/// before, or both processes write it.
-pub(crate) fn fork() -> nix::Result<Side> {
-    // SAFETY:
-    // - the callers make sure that the process has one thread, so the child may do all that the parent may.
-    match unsafe { nix::unistd::fork() }? {
-        ForkResult::Child => Ok(Side::Child),
-        ForkResult::Parent { child } => Ok(Side::Parent(child)),
-    }
-}
-
 // ---- the fork server, from the host's side -------------------------------------------------------------------------
 
 /// The running fork server.
@@ -116,7 +96,7 @@ impl Server {
     ) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
-        let (ours, theirs) = Control::pair()?;
+        let (ours, theirs) = Control::pair().map_err(|error| Error::system("socketpair", error))?;
         if method == StartMethod::Fork {
             return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
         }
@@ -285,78 +265,5 @@ fn threads_that_stay() -> usize {
     threads
 }
 
-/// See waitpid(2).
-pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
-    loop {
-        match waitpid(pid, Some(flags)) {
-            Err(Errno::EINTR) => {}
-            reaped => return reaped,
-        }
-    }
-}
-
-/// Kills a process that may be gone. False if the kernel refuses: a process that has given up rights cannot kill processes
-/// that it started before.
-#[must_use]
-pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) -> bool {
-    // `kill` is for sandboxes without the first call. The process was alive just before, so the pid is still its own.
-    pidfd_send_signal(pidfd, libc::SIGKILL).is_ok()
-        || wait_gone(pidfd, 0)
-        || matches!(kill(pid, Signal::SIGKILL), Ok(()) | Err(Errno::ESRCH))
-}
-
-/// Time for a fork server to end after its socket was closed. A longer time means that it is stopped or hangs.
+/// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
 const GRACE_MS: u16 = 2000;
-
-/// Pause between two looks where `poll` is refused: RLIMIT_NOFILE of 0 forbids that, too.
-pub(crate) const POLL_PAUSE: Duration = Duration::from_millis(5);
-
-/// Waits until the process has ended; false if it has not in time. A zombie has ended.
-pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
-    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-    let mut fds = [PollFd::new(pidfd, PollFlags::POLLIN)];
-    loop {
-        match poll(&mut fds, PollTimeout::from(limit_ms)) {
-            Err(Errno::EINTR) => {}
-            Ok(ready) => return ready > 0,
-            Err(_) => break,
-        }
-    }
-    // `poll` is refused: RLIMIT_NOFILE of 0 forbids that, but not `waitid`.
-    let is_gone = || match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
-    {
-        Ok(status) => status != WaitStatus::StillAlive,
-        // Not a child of this process.
-        Err(_) => pidfd_send_signal(pidfd, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
-    };
-    (0..=limit_ms).any(|_| {
-        let is_gone = is_gone();
-        if !is_gone {
-            thread::sleep(Duration::from_millis(1));
-        }
-        is_gone
-    })
-}
-
-// ---- workers, from the fork server's side --------------------------------------------------------------------------
-
-/// Replaces the current process, which has just been forked, by the executable, which becomes one worker. Returns only if that
-/// fails.
-pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub: &Descriptors) -> io::Error {
-    let nonce = spawn::nonce();
-    let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
-        ours.send(&Greeting { nonce, fingerprint, role }, &[lane.as_fds(), hub.as_fds()].concat())?;
-        Ok(theirs.into_fd())
-    });
-    let socket = match sent {
-        Ok(socket) => socket,
-        Err(error) => return error,
-    };
-    // A constructor of the program may have opened descriptors here. It opens them again in the new process.
-    spawn::close_others_on_exec();
-    let mut command = Command::new(OsStr::from_bytes(EXECUTABLE.to_bytes()));
-    let mut args = std::env::args_os();
-    command.arg0(args.next().unwrap_or_else(|| "pool-worker".into())).args(args);
-    signals::hold_interrupts();
-    command.env(MARKER, nonce.to_string()).stdin(Stdio::from(socket)).exec()
-}

@@ -15,14 +15,18 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
-use crate::lane::messages::{LastWords, Request, exit, reply, request};
+use crate::lane::messages::{Request, reply, request};
+use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
+use crate::process::last_words::LastWords;
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
+use crate::process::socket::Socket;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
-use crate::worker::limits::{RssWatch, WorkerLimits, has_memory_limit};
+use crate::worker::limits::{RssWatch, WorkerLimits};
 
 /// The worker that runs the current task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +110,7 @@ pub fn current_worker() -> Option<Worker> {
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &WorkerLimits) -> ! {
+pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descriptors, settings: &WorkerLimits) -> ! {
     CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
@@ -118,6 +122,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings:
     keep_panics(end.progress.clone(), me);
     RequestLoop {
         end,
+        socket,
         hub,
         me,
         rss: RssWatch::new(settings),
@@ -157,6 +162,9 @@ fn leave(code: i32) -> ! {
 /// Takes requests and answers them, one after the other.
 struct RequestLoop {
     end: WorkerEnd,
+    /// The way of descriptors from the host and back.
+    #[expect(dead_code, reason = "arrays travel by it")]
+    socket: Socket,
     hub: HubWorker,
     me: ForkCheck,
     rss: Option<RssWatch>,

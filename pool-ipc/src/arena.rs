@@ -202,6 +202,15 @@ impl Segment {
         unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), self.hold.bytes()) }
     }
 
+    /// All bytes of the segment.
+    pub fn bytes(&self) -> &[u8] {
+        let place = self.hold.place(0, self.hold.bytes());
+        // SAFETY:
+        // - in the mapping, which stays where it is, and was initialised (with zeros) when it was made;
+        // - only the owner writes there, and it is borrowed.
+        unsafe { std::slice::from_raw_parts(place.as_ptr(), self.hold.bytes()) }
+    }
+
     /// Writes past the caches of this CPU, which so need not take the cache lines over from their reader.
     ///
     /// # Panics

@@ -1,27 +1,45 @@
-//! The project's rules that no other tool checks: the files that may hold unsafe code, the crates that may depend on each other,
-//! and how files look.
+//! The project's rules that no other tool checks: the files that may hold unsafe code, the imports between crates, rooms and
+//! files, words, prose, and how files look.
 
+mod imports;
 mod lists;
+mod prose;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::lists::{ARROWS, ATOMICS, BANNED, FORKS, LINES_MAX, LONG, UNSAFE};
+use self::lists::{ARROWS, ATOMICS, BANNED, CIRCLES_LEFT, CRATES, DOORS, FORKS, LINES_MAX, LONG, UNSAFE};
+use self::prose::Prose;
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut findings = Vec::new();
+    let mut prose = Prose::default();
     for path in sources(root) {
         let name = path.strip_prefix(root).unwrap_or(&path).display().to_string();
         let text = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
         findings.extend(check_file(&name, &text));
+        if has_counted_prose(&name) {
+            prose.add(&text);
+        }
     }
     for (member, allowed) in ARROWS {
         let manifest = fs::read_to_string(root.join(member).join("Cargo.toml"));
         let manifest = manifest.map_err(|error| format!("{member}/Cargo.toml: {error}"))?;
         findings.extend(check_arrows(member, allowed, &manifest));
     }
+    for &krate in CRATES {
+        let graph = imports::read(&root.join(krate).join("src"))?;
+        let circles = imports::circles(krate, &graph);
+        let left = CIRCLES_LEFT.iter().find(|(name, _)| *name == krate).map_or(0, |(_, left)| *left);
+        findings.extend(circles.into_iter().skip(left));
+        if krate == "pool-core" {
+            findings.extend(imports::wrong_doors(krate, &graph, DOORS));
+        }
+    }
+    findings.extend(prose.findings());
     if findings.is_empty() {
         return Ok(());
     }
@@ -56,10 +74,10 @@ fn check_file(name: &str, text: &str) -> Vec<String> {
     let mut findings = Vec::new();
     let mut report = |line: usize, what: &str| findings.push(format!("{name}:{}: {what}", line + 1));
     if !lines.first().is_some_and(|line| line.starts_with("//!")) {
-        report(0, "a file begins with a `//!` line that says what it is");
+        report(0, "a file begins with a `//!` line that names its subject");
     }
-    if lines.len() > LINES_MAX && !LONG.iter().any(|(long, _)| *long == name) {
-        report(LINES_MAX, "longer than 500 lines: is it still one thing?");
+    if lines.len() > LINES_MAX && !LONG.contains(&name) {
+        report(LINES_MAX, &format!("longer than {LINES_MAX} lines: is it still one thing?"));
     }
     for at in 0..lines.len() {
         check_line(name, &lines, at, &mut |what| report(at, what));
@@ -82,7 +100,10 @@ fn check_line(name: &str, lines: &[&str], at: usize, report: &mut dyn FnMut(&str
         report("atomics belong into the files that xtask/src/tidy/lists.rs names");
     }
     if has(code, &["unistd::fork()", "libc::fork()", "libc::vfork()"]) && !may(&FORKS) {
-        report("only pool-core/src/launch.rs forks");
+        report("only pool-core/src/launch/fork.rs forks");
+    }
+    for (old, new) in words::retired(lines[at]).filter(|_| !name.starts_with("xtask/src/tidy")) {
+        report(&format!("`{old}` is a word of old; {new}"));
     }
     for (banned, instead) in BANNED {
         if lines[at].contains(banned) {
@@ -91,11 +112,17 @@ fn check_line(name: &str, lines: &[&str], at: usize, report: &mut dyn FnMut(&str
     }
 }
 
+/// Whether the file counts for the shares of prose: sources of the library, tests and simulations left out.
+fn has_counted_prose(name: &str) -> bool {
+    let is_library = name.starts_with("pool-core/src") || name.starts_with("pool-ipc/src");
+    is_library && !is_test(name) && !name.contains("/simulation") && !name.contains("/hostile")
+}
+
 fn is_test(name: &str) -> bool {
     name.contains("/tests/") || name.starts_with("tests/") || name.contains("/examples/") || name.ends_with("/tests.rs")
 }
 
-/// Whether one of the words is there, and not in quotes: there it is somebody's message.
+/// Whether one of the words is there and not in quotes, where it is part of a message.
 fn has(code: &str, words: &[&str]) -> bool {
     let is_quoted = |at: usize| code[..at].matches('"').count() % 2 == 1;
     words.iter().any(|word| code.match_indices(word).any(|(at, _)| !is_quoted(at)))

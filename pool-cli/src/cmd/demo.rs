@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{Failure, Verdict};
+use super::ending::{Failure, Verdict, pool};
 use crate::render::Paint;
 use stage::Stage;
 
@@ -17,7 +17,7 @@ pub(super) const WORKERS: usize = 4;
 
 pub(super) fn run(workers: usize) -> Result<Verdict, Failure> {
     // Before anything is shown: the number may be one that no pool takes.
-    let pool = super::pool(Some(workers), "demo")?;
+    let pool = pool(Some(workers), "demo")?;
     let mut out = io::stdout().lock();
     let mut stage = Stage::new(&mut out, Paint::for_stdout());
     stage.note(

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pool_core::{ErrorKind, Task, pool_task};
 use sha2::{Digest, Sha256};
 
-use super::{Failure, Verdict};
+use super::ending::{Failure, Verdict, pool};
 use crate::render;
 use crate::walk::{Found, Walk};
 
@@ -38,7 +38,7 @@ fn digest(path: &Path) -> io::Result<[u8; 32]> {
 }
 
 pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, Failure> {
-    let pool = super::pool(workers, "hash")?;
+    let pool = pool(workers, "hash")?;
     let Walk { files, failures } = Walk::through(paths);
     let mut screen = Screen::new(&files);
     for (path, error) in &failures {

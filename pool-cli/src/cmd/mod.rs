@@ -1,15 +1,12 @@
-//! The commands, and how they end.
-
-use std::fmt;
-use std::io;
-use std::process::ExitCode;
+//! The commands.
 
 use clap::CommandFactory;
-use pool_core::{ErrorKind, Pool};
 
 use crate::args::{Args, Command};
+use crate::cmd::ending::{Failure, Verdict};
 
 mod demo;
+pub(crate) mod ending;
 mod hash;
 mod tasks;
 
@@ -23,82 +20,5 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
             Args::command().print_long_help()?;
             Ok(Verdict::AllWell)
         }
-    }
-}
-
-/// How a command ended that came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    AllWell,
-    /// A step differed from its expectation, or a file could not be read; the user has been told.
-    NotAll,
-}
-
-impl Verdict {
-    fn all_well_if(is_all_well: bool) -> Self {
-        if is_all_well { Verdict::AllWell } else { Verdict::NotAll }
-    }
-}
-
-impl From<Verdict> for ExitCode {
-    fn from(verdict: Verdict) -> ExitCode {
-        match verdict {
-            Verdict::AllWell => ExitCode::SUCCESS,
-            Verdict::NotAll => ExitCode::FAILURE,
-        }
-    }
-}
-
-/// Why a command could not come to its end.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    /// Writing to standard output failed.
-    Output(io::Error),
-    Pool(pool_core::Error),
-}
-
-impl Failure {
-    /// True if the reader of the output has left, as `head` does. That is no error.
-    pub(crate) fn is_broken_pipe(&self) -> bool {
-        matches!(self, Failure::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
-    }
-
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        match self {
-            _ if self.is_broken_pipe() => ExitCode::SUCCESS,
-            // Such as more workers than a pool may have: the command line was wrong.
-            Failure::Pool(error) if error.kind() == ErrorKind::InvalidInput => ExitCode::from(2),
-            _ => ExitCode::FAILURE,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Failure::Output(error) => write!(f, "standard output: {}", crate::render::reason(error)),
-            Failure::Pool(error) => error.fmt(f),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Failure::Output(error)
-    }
-}
-
-impl From<pool_core::Error> for Failure {
-    fn from(error: pool_core::Error) -> Self {
-        Failure::Pool(error)
-    }
-}
-
-/// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`.
-fn pool(workers: Option<usize>, name: &str) -> pool_core::Result<Pool> {
-    let builder = Pool::builder().name(name);
-    match workers {
-        Some(workers) => builder.workers(workers).build(),
-        None => builder.build(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Failure, Verdict};
+use super::ending::{Failure, Verdict};
 use crate::render;
 
 const HEADINGS: [&str; 5] = ["TASK", "ARGUMENTS", "RESULT", "MODULE", "DEFINED AT"];

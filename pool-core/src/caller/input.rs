@@ -17,11 +17,12 @@ use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::codec::CodecError;
 use crate::codec::encoder::{Encoder, LARGE_BYTES, Spill};
 use crate::error::Result;
-use crate::host::{BURST, Host};
+use crate::host::Host;
+use crate::host::router::BURST;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Waiter};
-use crate::lane::RECORD_BYTES;
+use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::Task;
 
@@ -38,7 +39,7 @@ pub(crate) struct MapInput<T: Task, I> {
     clock: Clock,
     /// Memory of earlier blocks.
     spare: Vec<Vec<u8>>,
-    /// Items whose arguments the job has, and which wait until fewer items are pending.
+    /// Items that wait until fewer are pending; the job has their arguments already.
     waiting: VecDeque<(u64, u32)>,
     /// Bytes of all arguments handed over so far.
     bytes: u64,
@@ -82,8 +83,8 @@ enum Filled {
 const BLOCK_BYTES: usize = RECORD_BYTES;
 const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
 const BLOCK_BYTES_MIN: usize = 1 << 10;
-/// Bytes of a chunk from which on it is better read in the arena than sent: what is shorter costs less in a ring, where the
-/// next is in the same or the next line.
+/// Bytes from which on a chunk is better read in the arena than sent. A shorter one costs less in a ring, where the next chunk
+/// is in the same cache line or the one behind it.
 const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
@@ -253,13 +254,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let before = self.bytes;
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
-        while let Ok(Filled::Oversized(spill)) = &mut filled
+        while let Ok(Filled::Oversized(spill)) = &filled
             && spill.len() <= BLOCK_BYTES / 2
             && !(self.is_lazy && (self.completion.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, spill.len());
-            self.block.put(spill.bytes_mut());
+            self.block.put(spill);
             filled = self.pull(count);
         }
         let index = self.pulled.saturating_sub(1);
@@ -369,7 +370,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             }
             let Some(args) = items.next() else { return Filled::Ended };
             let encoded = out.item(T::args_size(), |out| T::encode_args(&args, out));
-            // One whose own code panics has no place among the results: the panic stands for it.
+            // An item that panics while it is encoded has no place among the results: the panic stands for it.
             *pulled += 1;
             match encoded {
                 Ok(None) => {
@@ -435,7 +436,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self.hand_over_items(Some(block));
     }
 
-    /// Hands over what waits, as far as there is room.
+    /// Hands over the waiting items, as far as there is room.
     pub(crate) fn hand_over_rest(&mut self) {
         self.hand_over_items(None);
         self.seal_if_done();
@@ -470,7 +471,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     }
 }
 
-/// Nobody will look at the outcome: what has not begun is dropped.
+/// No thread will look at the outcome, so items that have not begun are dropped.
 impl<T: Task, I> Drop for MapInput<T, I> {
     fn drop(&mut self) {
         if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {

@@ -15,14 +15,14 @@ const BYTES_MAX: u64 = 64 << 20;
 /// Results over which the mean size is taken, more or less.
 const RESULTS_WEIGHED: u64 = 512;
 
-/// What a lazy map holds, and how much more it may pull.
+/// The items and bytes that a lazy map holds, and how many more items it may pull.
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// Bytes of each result, if all have as many.
     result_size: Option<u64>,
     /// Items without a result.
     out: u64,
-    /// Items handed over together whose results are not all there, and the bytes of their arguments.
+    /// Items that were handed over together and have not all been answered, and the bytes of their arguments.
     blocks: VecDeque<(u64, u64)>,
     /// The sum of these bytes.
     argument_bytes: u64,

@@ -1,10 +1,10 @@
 //! Writing values into memory that exists already.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use pool_ipc::{Arena, Segment};
 
-use crate::codec::CodecError;
+use crate::codec::error::CodecError;
 use crate::codec::large_vec;
 
 /// Writes values one after the other into a piece of memory. A value that does not fit beside the others goes to memory of its
@@ -49,6 +49,11 @@ impl<'b> Encoder<'b> {
             None => Ok(self.at),
             Some(spill) => Err(spill.into_vec()),
         }
+    }
+
+    /// The bytes of the current item.
+    pub(crate) fn written(&self) -> &[u8] {
+        self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
     }
 
     /// Bytes that stand in the memory given.
@@ -203,14 +208,7 @@ impl Spill {
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        match self {
-            Spill::Heap(bytes) => bytes.len(),
-            Spill::InArena(_, range) => range.len(),
-        }
-    }
-
-    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+    fn bytes_mut(&mut self) -> &mut [u8] {
         match self {
             Spill::Heap(bytes) => bytes,
             Spill::InArena(segment, range) => &mut segment.bytes_mut()[range.clone()],
@@ -218,10 +216,21 @@ impl Spill {
     }
 
     /// The item as a vector. A copy only if it is in the arena.
-    pub(crate) fn into_vec(mut self) -> Vec<u8> {
+    pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {
             Spill::Heap(bytes) => bytes,
-            Spill::InArena(..) => self.bytes_mut().to_vec(),
+            Spill::InArena(..) => self.to_vec(),
+        }
+    }
+}
+
+impl Deref for Spill {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Spill::Heap(bytes) => bytes,
+            Spill::InArena(segment, range) => &segment.bytes()[range.clone()],
         }
     }
 }

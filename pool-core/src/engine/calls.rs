@@ -21,14 +21,14 @@ impl Engine {
     /// Why the pool takes none.
     #[inline]
     pub(crate) fn call(&mut self, owner: &Arc<impl Owner>, spec: JobSpec, call: Call) -> Result<CompletionRef, Error> {
-        if (self.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
+        if (self.accounts.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
             self.route();
         }
         self.check_open().map_err(|error| error.of_task(call.entry.path()))?;
         if self.scheduler.unsettled() == 0 {
             self.wake_early();
         }
-        self.counts.submitted();
+        self.accounts.counts.submitted();
         let task = spec.task as usize;
         if self.calls.len() <= task {
             self.calls.resize(task + 1, None);

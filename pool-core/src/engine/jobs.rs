@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Engine;
+use super::accounts::{Deferred, Outcome};
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::Job;
@@ -29,7 +30,7 @@ impl Engine {
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef, Error> {
         self.check_open().map_err(|error| error.of_task(entry.path()))?;
-        self.counts.submitted();
+        self.accounts.counts.submitted();
         let mut completion = None;
         self.scheduler.submit(spec, |job| {
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job), 0));
@@ -68,7 +69,7 @@ impl Engine {
 
     /// An item of a map has failed before it was fed.
     pub(crate) fn settle_unsent(&mut self) {
-        self.counts.settled(1, false);
+        self.accounts.settle(1, Outcome::Failure);
     }
 
     /// No more items of the map will come.
@@ -88,7 +89,7 @@ impl Engine {
 
     /// Counts results that were taken for values and could not be decoded.
     pub(crate) fn note_undecodable(&mut self, results: u32) {
-        self.counts.undecodable(results);
+        self.accounts.counts.undecodable(results);
     }
 
     // ---- the pool --------------------------------------------------------------------------------------------------
@@ -96,8 +97,8 @@ impl Engine {
     /// Takes no more jobs.
     pub(crate) fn close(&mut self) {
         self.scheduler.close();
-        // Submissions that wait for room will not get any.
-        self.deferred.progress = true;
+        // Submissions that wait for room must wake, since they will not get any.
+        self.accounts.deferred.progress = true;
     }
 
     /// Ends all jobs now.
@@ -105,7 +106,7 @@ impl Engine {
         self.scheduler.terminate();
     }
 
-    /// Seals the maps whose input is pulled as results are taken.
+    /// Seals the lazy maps, which pull their input as results are taken.
     pub(crate) fn seal_lazy(&mut self) {
         self.scheduler.seal_lazy();
     }
@@ -129,6 +130,12 @@ impl Engine {
         self.check_open()?;
         self.scheduler.resize(workers);
         Ok(())
+    }
+
+    /// Takes the work that is to be done when the lock is free.
+    #[inline]
+    pub(crate) fn take_deferred(&mut self) -> Option<Deferred> {
+        self.accounts.deferred.take()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -163,7 +170,7 @@ impl Engine {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { items_pending: self.scheduler.unsettled(), ..self.counts.0 }
+        Stats { items_pending: self.scheduler.unsettled(), ..self.accounts.counts.0 }
     }
 }
 

@@ -1,11 +1,12 @@
-//! Replies: whose they are, and where what they bring goes.
+//! Replies: resolved to their job, placed in its completion, and accounted for.
 
 use super::Engine;
+use super::accounts::Outcome;
 use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::request;
-use crate::lane::{Body, Reply};
+use crate::lane::reply::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
 impl Engine {
@@ -49,7 +50,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets values land, if their job has a place for them; else the body comes back.
+    /// Puts values into the result buffer of their job, if it has one; else the body comes back.
     #[inline]
     fn store(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
         let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
@@ -58,13 +59,12 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
-            self.counts.settled(items, true);
-            self.deferred.progress = true;
+            self.accounts.settle(items, Outcome::Value);
         }
         body
     }
 
-    /// The initializer has answered: values of no use or a failure, then the end of the call.
+    /// The initializer has answered: with values of no use or a failure, then with the end of its request.
     fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
         let body = self.lane(worker).expect("it has just spoken").take(body);
         if self.workers[worker].refused {
@@ -82,7 +82,7 @@ impl Engine {
             _ => Ok(()),
         };
         if let Err(message) = cause {
-            // It dies before it is ready, so it counts as one that could not be started.
+            // A worker that dies before it is ready counts as one that could not be started.
             self.refuse(worker, message);
             self.kill(worker);
         } else if last {
@@ -97,8 +97,8 @@ impl Engine {
         self.workers[worker].refused = true;
     }
 
-    /// Settles a call whose value is of a few bytes, and if it is not the chunk's last those behind it that are there: what
-    /// [`deliver`](Engine::deliver) does, without its detours. How many calls these were.
+    /// Settles a call that has a value of a few bytes and, if it is not the last of its chunk, the calls behind it that have been
+    /// answered. The short way of [`deliver`](Engine::deliver). Returns the number of calls.
     #[inline]
     fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
         let most = if last { 1 } else { self.scheduler.unanswered(worker) };
@@ -109,10 +109,8 @@ impl Engine {
         while let Some((words, length)) = next {
             let call = first + u64::from(calls);
             if let Some(waiters) = record.blocks.complete(call, |completion| completion.complete_short(words, length)) {
-                self.deferred.progress = true;
-                self.counts.settled(1, true);
-                self.counts.finished();
-                self.deferred.waiters.extend(waiters);
+                self.accounts.settle(1, Outcome::Value);
+                self.accounts.finish_job(waiters);
             }
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
@@ -121,17 +119,18 @@ impl Engine {
     }
 
     pub(super) fn deliver(&mut self, job: JobId, part: Part) {
-        let (items, failure) = (part.items, part.values.as_ref().err().map(Error::kind));
+        let items = part.items;
+        let outcome = match part.values.as_ref().map_err(Error::kind) {
+            Ok(_) => Outcome::Value,
+            Err(ErrorKind::Cancelled) => Outcome::Cancelled,
+            Err(_) => Outcome::Failure,
+        };
         let record = self.scheduler.record_mut(job);
         let Some(delivered) = record.and_then(|record| record.deliver(part)) else { return };
-        self.deferred.progress = true;
-        // As the items of any job that was ended early.
-        if failure != Some(ErrorKind::Cancelled) {
-            self.counts.settled(items, failure.is_none());
+        self.accounts.settle(items, outcome);
+        match delivered.ends_call {
+            true => self.accounts.finish_job(delivered.waiters),
+            false => self.accounts.deferred.waiters.extend(delivered.waiters),
         }
-        if delivered.ends_call {
-            self.counts.finished();
-        }
-        self.deferred.waiters.extend(delivered.waiters);
     }
 }

@@ -166,7 +166,7 @@ impl Host {
         self.nudge();
     }
 
-    /// Seals the maps whose input is pulled as results are taken.
+    /// Seals the lazy maps, which pull their input as results are taken.
     pub(crate) fn seal_lazy(&self) {
         self.with(Engine::seal_lazy);
     }

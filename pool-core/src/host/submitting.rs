@@ -1,4 +1,4 @@
-//! Submitting: the terms of a job, and the wait for room where the pool bounds what is pending.
+//! Submitting: the specification of a job, and the wait for room where the pool bounds the number of pending items.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Notes `count` submissions. Those who submit one after the other must [route](Engine::route) in between.
+    /// Notes `count` submissions. A thread that submits again and again must [route](Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
@@ -23,7 +23,7 @@ impl Host {
             .store(self.submission_count.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// What a task's options, and where they are silent the pool's, say of a job.
+    /// The specification of a job by its task's options, and by the pool's where those are not set.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Host {
         })
     }
 
-    /// Takes a call of the pool's, when there is room for it.
+    /// Takes a call when there is room for it.
     ///
     /// # Errors
     ///
@@ -90,13 +90,13 @@ impl Host {
         }
     }
 
-    /// Waits until more items may be pending, or it `is_vain` to wait for that.
+    /// Waits until more items may be pending, or until `is_vain`: there will never be room.
     pub(crate) fn wait_for_room(&self, is_vain: impl Fn(&Engine) -> bool) {
         let has_room = || {
             let engine = self.engine();
             self.room(&engine) > 0 || is_vain(&engine)
         };
-        self.wait(None, has_room, |thread| self.join_crowd(thread));
+        self.wait(None, has_room, |thread| self.register_submitter(thread));
     }
 
     /// Waits until `ready`, which is asked again after each settlement of items.
@@ -106,7 +106,7 @@ impl Host {
             let _engine = self.engine();
             ready()
         };
-        self.wait(None, is_ready, |thread| self.join_crowd(thread));
+        self.wait(None, is_ready, |thread| self.register_submitter(thread));
     }
 
     /// As [`wait`](Host::wait), or until more items may be pending.
@@ -118,13 +118,13 @@ impl Host {
     ) -> bool {
         let is_ready = || ready() || self.room(&self.engine()) > 0;
         self.wait(deadline, is_ready, |thread| {
-            self.join_crowd(thread.clone());
+            self.register_submitter(thread.clone());
             register(thread);
         })
     }
 
-    /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
-    fn join_crowd(&self, thread: Thread) {
+    /// Has the thread unparked when fewer items are pending. It is registered once, since a wait that runs out leaves it there.
+    fn register_submitter(&self, thread: Thread) {
         let mut supervision = self.supervision();
         if supervision.waiting_submitters.iter().all(|other| other.id() != thread.id()) {
             supervision.waiting_submitters.push(thread);

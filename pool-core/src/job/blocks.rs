@@ -13,7 +13,7 @@ use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
-use crate::lane::RECORD_BYTES;
+use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
 
@@ -29,7 +29,7 @@ pub(crate) struct Blocks {
     spare: Vec<Vec<u8>>,
 }
 
-/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
+/// Buffers of settled blocks that are kept for further ones. When all items have been fed none is taken any more.
 const SPARE_MAX: usize = 8;
 
 /// Blocks that are moved to close a gap at once; where it would be more, the gap stays for a while.
@@ -63,7 +63,7 @@ pub(crate) struct Block {
     item_size: Option<usize>,
     /// They are the only argument of the only item, without a frame.
     raw: bool,
-    /// Of calls, with a place for each, and some to spare.
+    /// Completions of a block of calls: one for each call, and some to spare.
     batch: Option<Arc<Batch>>,
     bytes: Content,
     /// An item and where it begins: chunks are mostly cut one after the other.
@@ -275,7 +275,7 @@ impl Blocks {
         self.position(number).is_some_and(|at| self.queue[at].completion(number).is_some())
     }
 
-    /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
+    /// Settles a call with `outcome`. Returns the waiters to wake, or `None` if the call was settled before.
     #[inline]
     pub(crate) fn complete(
         &mut self,

@@ -1,10 +1,13 @@
 //! The messages between host, fork server and workers: the kinds of records in a lane, and the datagrams of the control
 //! socket.
 
+use pool_ipc::HEADER_BYTES;
 use serde::{Deserialize, Serialize};
 
 use crate::process::panic::PanicReport;
-use crate::worker::limits::WorkerLimits;
+
+/// The longest payload of a record that is followed by others: the host copies one while the worker writes the next.
+pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 
 /// Kind of a record in the request ring: a message to a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,108 +81,4 @@ pub(crate) enum Failure {
     Panicked(PanicReport),
     Decode(String),
     Encode(String),
-}
-
-/// The cause of its death that a dying worker leaves in its lane.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum LastWords {
-    Panicked(PanicReport),
-    StackOverflow,
-    MemoryLimit,
-}
-
-impl LastWords {
-    /// [`LastWords::StackOverflow`] as bytes, for a signal handler, which cannot allocate.
-    pub(crate) const STACK_OVERFLOW: [u8; 1] = [1];
-    /// [`LastWords::MemoryLimit`] likewise.
-    pub(crate) const MEMORY_LIMIT: [u8; 1] = [2];
-}
-
-/// Message from the host to the fork server.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ServerRequest {
-    /// Fork this worker; the descriptors of its lane come along.
-    Launch(Launch),
-    /// Kill this process, since the host has no right to do so.
-    Kill { worker: u32, pid: u32 },
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Launch {
-    pub(crate) worker: u32,
-    pub(crate) incarnation: u32,
-}
-
-/// Message from the fork server to the host.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ServerReport {
-    /// The fork server cannot serve: `epoll_create1` failed with `errno`.
-    NotServing { errno: i32 },
-    /// These workers run, as pairs of worker and pid; their pidfds come along in the same order.
-    Launched { pids: Vec<(u32, u32)> },
-    /// No process was created: `step` failed with `errno`.
-    NotLaunched { worker: u32, step: Step, errno: i32 },
-    /// The process has ended. `status` is that of `wait`, or `None` if other code in the fork server has taken it.
-    Exited { worker: u32, pid: u32, status: Option<i32> },
-}
-
-/// Exit codes of a process of the pool that could not begin, and their meanings.
-pub(crate) mod exit {
-    pub(crate) const NOT_GREETED: i32 = 118;
-    pub(crate) const ORPHANED: i32 = 119;
-    pub(crate) const BAD_LANE: i32 = 120;
-    pub(crate) const OTHER_PROGRAM: i32 = 121;
-    pub(crate) const NO_DIRECTORY: i32 = 122;
-    /// The code that shells use for this.
-    pub(crate) const NOT_STARTED: i32 = 127;
-
-    pub(crate) fn meaning(code: i32) -> Option<&'static str> {
-        Some(match code {
-            NOT_GREETED => "it could not receive what it is to do",
-            ORPHANED => "it could not be tied to the fork server (prctl, PR_SET_PDEATHSIG)",
-            BAD_LANE => "it could not use the memory that it shares with the host (fcntl, mmap, madvise)",
-            OTHER_PROGRAM => "its executable has other tasks",
-            NO_DIRECTORY => "it could not enter the working directory that its host had when it made the pool (fchdir)",
-            NOT_STARTED => "its executable, /proc/self/exe, could not be started",
-            _ => return None,
-        })
-    }
-}
-
-/// A step of a launch, for the error that names the one that failed.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) enum Step {
-    /// Receiving the descriptors of the lane.
-    Lane,
-    Fork,
-    Pidfd,
-}
-
-/// First datagram in the socket of a new fork server, or of a worker that is an executable of its own.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Greeting {
-    /// Value of the marker in the environment of the new process.
-    pub(crate) nonce: u64,
-    /// [`crate::task::table::fingerprint`] of the host.
-    pub(crate) fingerprint: u64,
-    pub(crate) role: Role,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Role {
-    /// Fork (or spawn) workers for the host with this pid, under this umask; hub and working directory come along.
-    Server { host: u32, spawn: bool, umask: Option<u32>, settings: WorkerLimits },
-    /// Be a worker; lane and hub come along.
-    Worker { worker: u32, incarnation: u32, server: u32, settings: WorkerLimits },
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_signal_handlers_bytes_are_the_enums() {
-        assert_eq!(postcard::to_allocvec(&LastWords::StackOverflow).unwrap(), LastWords::STACK_OVERFLOW);
-        assert_eq!(postcard::to_allocvec(&LastWords::MemoryLimit).unwrap(), LastWords::MEMORY_LIMIT);
-    }
 }

@@ -8,6 +8,7 @@ use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::lane::messages::reply;
+use crate::lane::reply::{Body, Reply};
 
 /// The longest reply: a value of the largest length that its frame can hold. Tests use a smaller one, since they have less
 /// time.
@@ -18,30 +19,6 @@ pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
 
 /// The most by which an announced length lets the memory of a reply grow at once, in multiples of the bytes that have come.
 const GROWTH: usize = 7;
-
-/// A complete reply.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) seq: u32,
-    pub(crate) items: u32,
-    pub(crate) failed: bool,
-    pub(crate) last: bool,
-    pub(crate) over_rss: bool,
-    /// The body is the only value's own bytes, without a frame.
-    pub(crate) raw: bool,
-    pub(crate) elapsed: u64,
-    pub(crate) body: Body,
-}
-
-/// The place of a reply's body.
-#[derive(Debug)]
-#[must_use = "a record stays in the ring until it is taken"]
-pub(crate) enum Body {
-    /// It came in several records and was copied.
-    Gathered(Vec<u8>),
-    /// It is still in its record.
-    InRing(Record),
-}
 
 impl Lane {
     /// The next complete reply. Of a reply in several records, one call takes no more than the ring holds, so a worker that

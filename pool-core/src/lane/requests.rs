@@ -4,30 +4,10 @@ use std::ops::Range;
 
 use pool_ipc::{HEADER_BYTES, Header, Written};
 
-use super::{Lane, RECORD_BYTES, is_small_for};
+use super::{Lane, is_small_for};
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{Request, request};
-
-/// A request without a complete reply.
-#[derive(Debug)]
-pub(super) struct SentRequest {
-    pub(super) seq: u32,
-    pub(super) quiet: bool,
-    pub(super) silent: bool,
-    pub(super) brief: bool,
-    /// Position of its record, where its limit can be lowered; `None` if it took several.
-    record: Option<u64>,
-    /// The segment of the arena that holds its arguments, which must not be used again before the reply is complete.
-    segment: Option<Written>,
-}
-
-/// A request that waits for room in the ring.
-#[derive(Debug)]
-pub(super) struct OutgoingRequest {
-    header: Header,
-    body: Cut,
-    sent: usize,
-}
+use crate::lane::messages::{RECORD_BYTES, Request, request};
+use crate::lane::sent::{OutgoingRequest, SentRequest};
 
 impl Lane {
     /// Sends a request if it fits into one record now.

@@ -8,7 +8,8 @@ use pool_ipc::{Header, MORE, WorkerEnd};
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{Request, reply};
+use crate::lane::messages::{RECORD_BYTES, Request, reply};
+use crate::lane::reply::Body;
 
 const RING: usize = 4096;
 

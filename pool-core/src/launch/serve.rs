@@ -24,12 +24,15 @@ use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
 use self::workers::Workers;
-use crate::lane::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step, exit};
 use crate::launch::control::{Control, SEND_PAUSE};
-use crate::launch::spawn::{MARKER, enter_directory};
-use crate::launch::{self, POLL_PAUSE, Side};
+use crate::launch::fork::{Side, fork};
+use crate::launch::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step};
+use crate::launch::spawn::{MARKER, enter_directory, exec_worker};
+use crate::process::exit;
 use crate::process::output;
+use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
+use crate::process::socket::Socket;
 use crate::task::table;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
 use crate::worker::{self, Worker};
@@ -72,14 +75,14 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     if table::fingerprint().ok() != Some(greeting.fingerprint) {
         signals::exit_now(exit::OTHER_PROGRAM);
     }
-    match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds)) {
-        (Role::Server { host, spawn, settings, .. }, Some(hub), None) => {
+    match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds), fds.next()) {
+        (Role::Server { host, spawn, settings, .. }, Some(hub), None, None) => {
             serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
-        (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub)) => {
+        (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub), Some(socket)) => {
             drop(control);
             signals::prepare_worker(server, &signals::process_name(&settings.name, worker));
-            worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
+            worker::run(Worker::new(worker, incarnation), lane, socket.into(), hub, &settings)
         }
         _ => signals::exit_now(exit::OTHER_PROGRAM),
     }
@@ -201,7 +204,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             Ok(_) | Err(Errno::EINTR) => [0, 1, 2].map(|at| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true))),
             Err(_) => {
                 thread::sleep(POLL_PAUSE);
-                [control.has_news(), true, host.as_ref().is_some_and(|host| launch::wait_gone(host.as_fd(), 0))]
+                [control.has_news(), true, host.as_ref().is_some_and(|host| wait_gone(host.as_fd(), 0))]
             }
         };
         if host_has_ended {
@@ -225,19 +228,20 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     continue;
                 }
             };
-            let Some(lane) = Descriptors::from_fds(fds.into_iter()) else {
+            let mut fds = fds.into_iter();
+            let (Some(lane), Some(socket)) = (Descriptors::from_fds(&mut fds), fds.next()) else {
                 // Some descriptors were cut off, since this process has no number free.
                 workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
             // Made here and not in the child, where each page that is written costs a page fault.
             let name = signals::process_name(&settings.name, request.worker);
-            match launch::fork() {
+            match fork() {
                 Ok(Side::Child) => {
                     // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
                     signals::prepare_worker(server, &name);
-                    be_worker(&request, lane, hub, server, settings, spawn)
+                    be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
                 Err(errno) => workers.refuse(request.worker, Step::Fork, errno),
@@ -256,6 +260,7 @@ const SEND_PAUSE_MS: u16 = SEND_PAUSE.as_millis() as u16;
 fn be_worker(
     request: &Launch,
     lane: Descriptors,
+    socket: Socket,
     hub: Descriptors,
     server: u32,
     settings: &WorkerLimits,
@@ -264,8 +269,8 @@ fn be_worker(
     let &Launch { worker, incarnation } = request;
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
-        launch::exec_worker(fingerprint, role, &lane, &hub);
+        exec_worker(fingerprint, role, &lane, &hub, &socket);
         signals::exit_now(exit::NOT_STARTED)
     }
-    worker::run(Worker::new(worker, incarnation), lane, hub, settings)
+    worker::run(Worker::new(worker, incarnation), lane, socket, hub, settings)
 }

@@ -6,21 +6,28 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStringExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::{fs, ptr, thread};
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
+use pool_ipc::Descriptors;
 use pool_ipc::sys::off_standard_streams;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::launch::control::Control;
+use crate::launch::messages::{Greeting, Role};
+use crate::process::signals;
+use crate::process::socket::Socket;
 
 /// The executable, even after its file was replaced; see proc(5).
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";
@@ -318,6 +325,34 @@ fn without_new_rights(spawn: impl FnOnce() -> io::Result<Pid> + Send) -> io::Res
     })
 }
 
+/// Replaces the current process, which has just been forked, by the executable, which becomes one worker. Returns only if that
+/// fails.
+pub(crate) fn exec_worker(
+    fingerprint: u64,
+    role: Role,
+    lane: &Descriptors,
+    hub: &Descriptors,
+    socket: &Socket,
+) -> io::Error {
+    let nonce = nonce();
+    let sent = Control::pair().and_then(|(ours, theirs)| {
+        let fds = [&lane.as_fds()[..], &hub.as_fds(), &[socket.as_fd()]].concat();
+        ours.send(&Greeting { nonce, fingerprint, role }, &fds)?;
+        Ok(theirs.into_fd())
+    });
+    let socket = match sent {
+        Ok(socket) => socket,
+        Err(error) => return error,
+    };
+    // A constructor of the program may have opened descriptors here. It opens them again in the new process.
+    close_others_on_exec();
+    let mut command = Command::new(OsStr::from_bytes(EXECUTABLE.to_bytes()));
+    let mut args = std::env::args_os();
+    command.arg0(args.next().unwrap_or_else(|| "pool-worker".into())).args(args);
+    signals::hold_interrupts();
+    command.env(MARKER, nonce.to_string()).stdin(Stdio::from(socket)).exec()
+}
+
 // ---- the executable ------------------------------------------------------------------------------------------------
 
 /// Checks that `/proc/self/exe` is this program.
@@ -344,7 +379,7 @@ fn other_executable() -> Option<String> {
         return None;
     }
     let executable = fs::read_link(EXECUTABLE_PATH).ok()?;
-    let here = (&raw const crate::launch::serve::ENTRY).addr();
+    let here = other_executable as fn() -> Option<String> as usize;
     let maps = fs::read_to_string("/proc/self/maps").ok()?;
     let mine = maps.lines().find(|line| {
         let range = line.split(' ').next().and_then(|range| range.split_once('-'));

@@ -19,10 +19,11 @@ use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction
 use nix::unistd::{Pid, getppid, setpgid};
 use pool_ipc::ProgressWriter;
 
-use crate::lane::messages::{LastWords, exit};
+use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
+use crate::process::last_words::LastWords;
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::panic;
-use crate::worker::limits::has_memory_limit;
 
 /// The name of a process of the pool `pool`.
 pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {

@@ -7,8 +7,7 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
 
 use crate::codec::decoder::Decoder;
-use crate::lane::RECORD_BYTES;
-use crate::lane::messages::{Failure, reply, request};
+use crate::lane::messages::{Failure, RECORD_BYTES, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;

@@ -2,13 +2,13 @@
 
 use std::fs;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
-use nix::sys::resource::{Resource, setrlimit};
 use nix::unistd::Pid;
 use pool_ipc::sys::page_bytes;
 use serde::{Deserialize, Serialize};
+
+use crate::process::memory_limit::limit_memory;
 
 /// The limits that the builder sets for all workers of a pool.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -28,8 +28,6 @@ pub(crate) struct WorkerLimits {
 const OOM_SCORE_ADD: i32 = 300;
 const OOM_SCORE_MAX: i32 = 1000;
 
-static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
-
 impl WorkerLimits {
     /// Applies the limits to this process, the worker `worker`. Limits that the system does not allow are left out.
     pub(crate) fn apply(&self, worker: u32) {
@@ -40,11 +38,7 @@ impl WorkerLimits {
             let _ = pin(worker as usize);
         }
         if let Some(limit) = self.memory_limit {
-            let now = status_bytes("VmData:").unwrap_or(0);
-            // Private writable memory of any kind, since Linux 4.7: see RLIMIT_DATA in getrlimit(2).
-            let limit = now.saturating_add(limit);
-            let is_set = setrlimit(Resource::RLIMIT_DATA, limit, limit).is_ok();
-            HAS_MEMORY_LIMIT.store(is_set, Ordering::Relaxed);
+            limit_memory(limit);
         }
     }
 }
@@ -56,12 +50,6 @@ const OOM_SCORE: &str = "/proc/self/oom_score_adj";
 pub(crate) static OOM_SCORE_BEFORE: LazyLock<Option<i32>> =
     LazyLock::new(|| fs::read_to_string(OOM_SCORE).ok()?.trim().parse().ok());
 
-/// True if a memory limit is set, which then is the likely reason why an allocation fails. Async-signal-safe.
-#[inline]
-pub(crate) fn has_memory_limit() -> bool {
-    HAS_MEMORY_LIMIT.load(Ordering::Relaxed)
-}
-
 /// Pins the worker to the CPU of its number, among those that this process may use.
 fn pin(worker: usize) -> nix::Result<()> {
     let me = Pid::from_raw(0);
@@ -70,13 +58,6 @@ fn pin(worker: usize) -> nix::Result<()> {
     let mut mine = CpuSet::new();
     mine.set(cpus[worker % cpus.len().max(1)])?;
     sched_setaffinity(me, &mine)
-}
-
-/// The value of a line of proc_pid_status(5) in bytes; its kB are KiB.
-fn status_bytes(line: &str) -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let value = status.lines().find_map(|text| text.strip_prefix(line))?;
-    value.trim().strip_suffix(" kB")?.parse().ok().map(|kib: u64| kib << 10)
 }
 
 /// Checks from time to time whether the worker has grown past its limit.

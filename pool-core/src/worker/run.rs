@@ -8,10 +8,10 @@ use pool_ipc::{ProgressWriter, own_lines};
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::lane::messages::{Failure, reply};
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
 use crate::task::Task;
 use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
-use crate::worker::limits::has_memory_limit;
 
 /// Runs the items of a chunk.
 pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {

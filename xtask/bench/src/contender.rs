@@ -1,9 +1,10 @@
 //! The operations of every contender, and its answers.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::data::{self, Record, Work};
+use crate::timing::{Timed, timed};
 
 /// Something that runs functions elsewhere. It measures itself, with [`timed`], since one of them lives in another language;
 /// its caller checks the sums.
@@ -182,13 +183,6 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// The time taken, and the sum of the results; see [`data::sum`].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Timed {
-    pub(crate) elapsed: Duration,
-    pub(crate) sum: u64,
-}
-
 /// Fails unless the results have the expected sum.
 pub(crate) fn check_sum(timed: Timed, expected: u64) -> Outcome<Duration> {
     if timed.sum == expected {
@@ -210,13 +204,6 @@ pub(crate) struct Pending {
     pub(crate) timed: Timed,
     /// By how much the process has grown while they waited.
     pub(crate) bytes: u64,
-}
-
-/// Runs it and says how long it took.
-pub(crate) fn timed<T>(body: impl FnOnce() -> T) -> (Duration, T) {
-    let start = Instant::now();
-    let value = std::hint::black_box(body());
-    (start.elapsed(), value)
 }
 
 /// Times each of many calls, which give their argument plus one.

@@ -2,6 +2,7 @@
 
 mod floor;
 pub(crate) mod ipc_channel;
+pub(crate) mod note;
 mod pool;
 mod procspawn;
 mod python;
@@ -9,6 +10,7 @@ mod rayon;
 pub(crate) mod ringfire;
 mod tokio;
 
+use self::note::Note;
 use crate::contender::Contender;
 
 /// A contender before it is started.
@@ -16,19 +18,6 @@ pub(crate) struct Entry {
     pub(crate) name: &'static str,
     pub(crate) start: fn() -> Box<dyn Contender>,
     pub(crate) notes: &'static [Note],
-}
-
-/// The reasons why a comparison is not fair.
-pub(crate) struct Note {
-    /// How the names of the cases begin that it is about; none is all.
-    pub(crate) cases: &'static [&'static str],
-    pub(crate) text: &'static str,
-}
-
-impl Note {
-    pub(crate) fn is_about(&self, case: &str) -> bool {
-        self.cases.is_empty() || self.cases.iter().any(|begin| case.starts_with(begin))
-    }
 }
 
 /// Ours, which all others are compared with.

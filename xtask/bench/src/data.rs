@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::contender::{Timed, timed};
+use crate::timing::{Timed, timed};
 
 /// The trivial task.
 #[inline]

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::cases::{CASES, Case, Row};
+use crate::cases::row::Row;
+use crate::cases::{CASES, Case};
 use crate::contender::Refusal;
 use crate::contenders::{self, ENTRIES, Entry};
 use crate::machine::Machine;

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::cases::cpus;
+use crate::cases::row::cpus;
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {

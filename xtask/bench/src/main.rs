@@ -23,6 +23,7 @@ mod options;
 mod plot;
 mod procs;
 mod report;
+mod timing;
 
 use std::process::ExitCode;
 

@@ -4,7 +4,7 @@ pub(crate) mod table;
 
 use serde::Serialize;
 
-use crate::cases::{Better, Row};
+use crate::cases::row::{Better, Row};
 use crate::contenders::OURS;
 use crate::machine::Machine;
 

@@ -14,7 +14,7 @@ fn fires(name: &str, text: &str, rule: &str) {
     assert!(findings.contains(rule), "not {rule:?} but {findings:?}");
 }
 
-const SLOT: &str = "pool-core/src/job/completion.rs";
+const COMPLETION: &str = "pool-core/src/job/completion.rs";
 const RING: &str = "pool-ipc/src/producer.rs";
 const WORKER: &str = "pool-core/src/worker.rs";
 
@@ -25,20 +25,21 @@ fn a_clean_file_has_no_findings() {
 
 #[test]
 fn each_rule_fires() {
-    fires(SLOT, "fn main() {}", "completion.rs:1: a file begins with");
-    fires(SLOT, "", "begins with");
-    fires(SLOT, &"//!\n".repeat(501), "500 lines");
-    fires(SLOT, "//!\n// SAFETY: none\nunsafe { f() }", "completion.rs:3: unsafe code belongs");
-    fires(SLOT, "//!\n// SAFETY: none\nunsafe impl Send for Job {}", "unsafe code belongs");
+    fires(COMPLETION, "fn main() {}", "completion.rs:1: a file begins with");
+    fires(COMPLETION, "", "begins with");
+    fires(COMPLETION, &"//!\n".repeat(451), "450 lines");
+    fires(COMPLETION, "//!\nlet slot = 1;", "`slot` is a word of old; an outcome arrives in a `Completion`");
+    fires(COMPLETION, "//!\n// SAFETY: none\nunsafe { f() }", "completion.rs:3: unsafe code belongs");
+    fires(COMPLETION, "//!\n// SAFETY: none\nunsafe impl Send for Job {}", "unsafe code belongs");
     fires(RING, "//!\nunsafe { f() }", "SAFETY");
     fires(RING, "//!\nuse std::sync::atomic::AtomicU32;", "atomics belong");
     fires(WORKER, "//!\nnix::unistd::fork()", "forks");
     fires(WORKER, "//!\nlibc::fork()", "forks");
-    fires(SLOT, concat!("//!\n// FIX", "ME"), "in an issue");
-    fires(SLOT, concat!("//!\n// XX", "X"), "in an issue");
-    fires(SLOT, concat!("//!\nto", "do!()"), "write it");
-    fires(SLOT, concat!("//!\nun", "implemented!()"), "write it");
-    fires(SLOT, concat!("//!\nstatic", " mut X: u8 = 0;"), "OnceLock");
+    fires(COMPLETION, concat!("//!\n// FIX", "ME"), "in an issue");
+    fires(COMPLETION, concat!("//!\n// XX", "X"), "in an issue");
+    fires(COMPLETION, concat!("//!\nto", "do!()"), "write it");
+    fires(COMPLETION, concat!("//!\nun", "implemented!()"), "write it");
+    fires(COMPLETION, concat!("//!\nstatic", " mut X: u8 = 0;"), "OnceLock");
 }
 
 #[test]
@@ -54,12 +55,12 @@ fn a_safety_comment_far_away_is_none() {
 
 #[test]
 fn words_in_quotes_and_comments_are_no_code() {
-    assert_eq!(findings(SLOT, "//!\nlet text = \"unsafe { f() }\"; // unsafe { f() }"), "");
+    assert_eq!(findings(COMPLETION, "//!\nlet text = \"unsafe { f() }\"; // unsafe { f() }"), "");
 }
 
 #[test]
 fn what_follows_a_quoted_word_is_code() {
-    fires(SLOT, "//!\nlog(\"unsafe {\"); unsafe { f() }", "unsafe code belongs");
+    fires(COMPLETION, "//!\nlog(\"unsafe {\"); unsafe { f() }", "unsafe code belongs");
 }
 
 #[test]

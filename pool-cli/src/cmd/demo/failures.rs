@@ -9,7 +9,7 @@ use pool_core::{Error, ErrorKind, Pool, Task};
 use super::lifecycle::{AT_ONCE, ENDLESS_MS};
 use super::stage::{Stage, Step, seen, words};
 use super::tasks::{Crash, crash, nap, square, square_unless_five};
-use crate::cmd::Failure;
+use crate::cmd::ending::Failure;
 
 /// How long a callback may take to come.
 const PATIENCE: Duration = Duration::from_secs(60);

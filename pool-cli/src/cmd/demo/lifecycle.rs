@@ -9,7 +9,7 @@ use pool_core::{AsyncResult, ErrorKind, Pool, PoolState, Result};
 
 use super::stage::{Stage, Step, seen, words};
 use super::tasks::{nap, run, square, visit, visits};
-use crate::cmd::Failure;
+use crate::cmd::ending::Failure;
 
 /// A task that will certainly not end by itself.
 pub(super) const ENDLESS_MS: u64 = 30_000;

@@ -7,7 +7,7 @@ use pool_core::{ErrorKind, Pool};
 use super::lifecycle::ENDLESS_MS;
 use super::stage::{Stage, Step, seen, words};
 use super::tasks::{nap, square};
-use crate::cmd::Failure;
+use crate::cmd::ending::Failure;
 
 /// A limit that is there to be kept. Python's example says 1 s, which a busy machine may need for next to nothing.
 const GENEROUS: Duration = Duration::from_secs(20);

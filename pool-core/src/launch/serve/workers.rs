@@ -14,9 +14,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus};
 use nix::unistd::{Pid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
-use crate::lane::messages::{ServerReport, Step};
 use crate::launch::control::{Control, Outbox};
-use crate::launch::reap;
+use crate::launch::messages::{ServerReport, Step};
+use crate::process::pidfd::reap;
 use crate::process::signals;
 
 /// The live workers, and the reports that wait to be sent.

@@ -1,6 +1,6 @@
 //! Bytes there and back, as the task's owned argument and result; and one way, as pieces that are lent.
 
-use super::{Row, WORKERS, repeat};
+use super::row::{Row, WORKERS, repeat};
 use crate::contender::{Contender, Outcome, Refusal, check_sum};
 use crate::data::first;
 use crate::options::Scale;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Better, Row, WORKERS, repeat};
+use super::row::{Better, Row, WORKERS, repeat};
 use crate::contender::{Contender, Outcome, Refusal, check_sum};
 use crate::options::Scale;
 

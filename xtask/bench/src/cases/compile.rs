@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use super::{Better, Row};
-use crate::contender::{Contender, Outcome, Program, Refusal, timed};
+use super::row::{Better, Row};
+use crate::contender::{Contender, Outcome, Program, Refusal};
 use crate::options::Scale;
 use crate::procs;
+use crate::timing::timed;
 
 /// Tasks of the program.
 const TASKS: usize = 10;

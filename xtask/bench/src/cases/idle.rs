@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::{Better, Row, WORKERS};
+use super::row::{Better, Row, WORKERS};
 use crate::contender::{Contender, Outcome};
 use crate::options::Scale;
 use crate::procs;

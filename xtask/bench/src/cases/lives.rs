@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Row, WORKERS};
-use crate::contender::{Contender, Outcome, Refusal, timed};
+use super::row::{Row, WORKERS};
+use crate::contender::{Contender, Outcome, Refusal};
 use crate::options::Scale;
 use crate::procs;
+use crate::timing::timed;
 
 pub(super) fn create_2(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let (open, _) = life(contender, scale, WORKERS)?;

@@ -1,10 +1,11 @@
 //! Maps of items without work: the cost of transport.
 
 use super::calls::increments;
-use super::{Row, WORKERS, repeat};
-use crate::contender::{Contender, Outcome, Timed, check_sum};
+use super::row::{Row, WORKERS, repeat};
+use crate::contender::{Contender, Outcome, check_sum};
 use crate::data::{Record, sum, touch};
 use crate::options::Scale;
+use crate::timing::Timed;
 
 pub(super) fn numbers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let numbers: Vec<u64> = (0..1_000_000).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::rows;
-use super::{Row, WORKERS};
+use super::row::{Row, WORKERS};
 use crate::contender::{Contender, Item, Outcome};
 use crate::options::Scale;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::increments;
-use super::{Better, Row, WORKERS, repeat};
+use super::row::{Better, Row, WORKERS, repeat};
 use crate::contender::{Contender, Outcome, check_sum};
 use crate::options::Scale;
 

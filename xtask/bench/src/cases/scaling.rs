@@ -1,7 +1,7 @@
 //! More workers than CPUs; more jobs than anybody should have waiting.
 
 use super::calls::increments;
-use super::{Better, Row};
+use super::row::{Better, Row};
 use crate::contender::{Contender, Outcome, Refusal, check_sum};
 use crate::data::Work;
 use crate::options::Scale;
@@ -38,7 +38,7 @@ fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
         if count > scale.pick(1_000_000, 10_000_000) {
             break;
         }
-        contender.open(super::WORKERS)?;
+        contender.open(super::row::WORKERS)?;
         // Warm: the process does not grow by memory that it has allocated before.
         check_sum(contender.jobs(1_000)?, increments(1_000))?;
         let pending = contender.pending(count)?;

@@ -1,9 +1,10 @@
 //! Several threads that use one pool at once.
 
 use super::calls::increments;
-use super::{Row, WORKERS, repeat};
-use crate::contender::{BATCH, Contender, Outcome, Timed, check_sum};
+use super::row::{Row, WORKERS, repeat};
+use crate::contender::{BATCH, Contender, Outcome, check_sum};
 use crate::options::Scale;
+use crate::timing::Timed;
 
 pub(super) fn calls_1(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     calls("call_threads_1", 1, contender, scale)

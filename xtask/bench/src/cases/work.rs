@@ -1,6 +1,6 @@
 //! Maps of items with work: the share of the CPUs' time that the work gets. 1 is all of it.
 
-use super::{Better, Row, WORKERS, cpus};
+use super::row::{Better, Row, WORKERS, cpus};
 use crate::contender::{Contender, Outcome};
 use crate::data::{Work, skewed_times};
 use crate::options::Scale;

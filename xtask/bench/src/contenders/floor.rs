@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use self::memory::{Shared, wait_awake};
 use self::worker::{DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
-use super::Note;
-use crate::contender::{Contender, Item, Outcome, Timed, in_threads, time_calls, timed, unsupported};
+use super::note::Note;
+use crate::contender::{Contender, Item, Outcome, in_threads, time_calls, unsupported};
 use crate::data::{first, sum};
+use crate::timing::{Timed, timed};
 
 pub(super) const NOTES: &[Note] = &[
     Note {

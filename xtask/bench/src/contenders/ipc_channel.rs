@@ -9,9 +9,10 @@ use ipc_channel::ipc::{self, IpcOneShotServer, IpcReceiver, IpcSender};
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
-use super::Note;
-use crate::contender::{Contender, Outcome, Refusal, Timed, time_calls, timed};
+use super::note::Note;
+use crate::contender::{Contender, Outcome, Refusal, time_calls};
 use crate::data::{Record, chunk_len, increment, sum, touch, work};
+use crate::timing::{Timed, timed};
 
 pub(super) const NOTES: &[Note] = &[
     Note {

@@ -6,11 +6,10 @@ use std::time::Duration;
 
 use pool_core::{Pool, Task, pool_task};
 
-use crate::contender::{
-    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
-};
+use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
 use crate::data::{self, Record, sum};
 use crate::procs;
+use crate::timing::{Timed, timed};
 
 #[pool_task]
 fn increment(number: u64) -> u64 {

@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_bytes::ByteBuf;
 
-use super::Note;
-use crate::contender::{Contender, Outcome, Timed, time_calls, timed};
+use super::note::Note;
+use crate::contender::{Contender, Outcome, time_calls};
 use crate::data::{Record, chunk_len, increment, sum, touch, work};
+use crate::timing::{Timed, timed};
 
 pub(super) const NOTES: &[Note] = &[
     Note { cases: &["jobs"], text: "at most 128 at once: each waiting job holds two descriptors" },

@@ -4,9 +4,10 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use super::Note;
-use crate::contender::{Contender, Outcome, Refusal, Timed, WorkTimes};
+use super::note::Note;
+use crate::contender::{Contender, Outcome, Refusal, WorkTimes};
 use crate::data::{Record, Work};
+use crate::timing::Timed;
 
 pub(super) const NOTES: &[Note] = &[
     Note { cases: &[], text: "an interpreter on both sides; start method `fork`" },

@@ -8,12 +8,11 @@ use std::time::Duration;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::Note;
-use crate::contender::{
-    BATCH, Contender, Item, Outcome, Pending, Program, Timed, beside, in_threads, time_calls, timed,
-};
+use super::note::Note;
+use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
 use crate::data::{Record, first, increment, sum, touch, work};
 use crate::procs;
+use crate::timing::{Timed, timed};
 
 pub(super) const NOTES: &[Note] = &[
     Note {

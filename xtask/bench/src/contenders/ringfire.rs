@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use ringfire::{FutexWait, RingConsumer, RingProducer};
 
-use super::Note;
-use crate::contender::{Contender, Outcome, time_calls, timed};
+use super::note::Note;
+use crate::contender::{Contender, Outcome, time_calls};
 use crate::data::increment;
+use crate::timing::timed;
 
 pub(super) const NOTES: &[Note] = &[Note {
     cases: &["call"],

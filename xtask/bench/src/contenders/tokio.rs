@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::Note;
-use crate::contender::{BATCH, Contender, Outcome, Timed, in_threads, time_calls, timed};
+use super::note::Note;
+use crate::contender::{BATCH, Contender, Outcome, in_threads, time_calls};
 use crate::data::{increment, sum};
+use crate::timing::{Timed, timed};
 
 pub(super) const NOTES: &[Note] =
     &[Note { cases: &[], text: "threads in the caller's memory: `spawn_blocking`, awaited by `block_on`" }];

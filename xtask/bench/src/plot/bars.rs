@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::{Area, FONT, GREY, Outcome, Picture, color, is_floor, names};
+use super::picture::{Area, FONT, GREY, Outcome, Picture, color, is_floor, names};
 use crate::report::Results;
 use crate::report::table::short;
 

@@ -6,7 +6,7 @@ use plotters::chart::ChartContext;
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Area, FONT, GREY, Outcome, Picture, color, names};
+use super::picture::{Area, FONT, GREY, Outcome, Picture, color, names};
 use crate::report::Results;
 use crate::report::table::short;
 

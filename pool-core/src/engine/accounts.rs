@@ -1,0 +1,60 @@
+//! The accounts of what was settled: counted, and told when the lock is free.
+
+use crate::job::waiters::Waiters;
+use crate::scheduler::WorkerId;
+use crate::stats::Counts;
+
+#[derive(Debug, Default)]
+pub(super) struct Accounts {
+    pub(super) counts: Counts,
+    pub(super) deferred: Deferred,
+}
+
+/// The kind of outcome that items have got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Value,
+    Failure,
+    /// They count neither as succeeded nor as failed, as all items of a job that ends early.
+    Cancelled,
+}
+
+impl Accounts {
+    /// Accounts for items that have got their outcomes. All items that have one pass here, once.
+    #[inline]
+    pub(super) fn settle(&mut self, items: u32, outcome: Outcome) {
+        self.deferred.progress = true;
+        if outcome != Outcome::Cancelled {
+            self.counts.settled(items, outcome == Outcome::Value);
+        }
+    }
+
+    /// Accounts for a job that ends, and has its waiters told.
+    #[inline]
+    pub(super) fn finish_job(&mut self, waiters: Option<Waiters>) {
+        self.counts.finished();
+        self.deferred.waiters.extend(waiters);
+    }
+}
+
+/// Work that is to be done when the lock is free.
+#[derive(Debug, Default)]
+pub(crate) struct Deferred {
+    pub(crate) waiters: Vec<Waiters>,
+    pub(crate) launches: Vec<WorkerId>,
+    /// Something was settled: threads that wait for room or for the end look again.
+    pub(crate) progress: bool,
+    /// A call went out whose end the router will not hear of at once.
+    pub(crate) quiet: bool,
+    /// The supervisor is to have a process killed.
+    pub(crate) kills: bool,
+}
+
+impl Deferred {
+    #[inline]
+    pub(crate) fn take(&mut self) -> Option<Deferred> {
+        let is_empty =
+            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
+        (!is_empty).then(|| std::mem::take(self))
+    }
+}

@@ -1,0 +1,26 @@
+//! Requests that are out, and such as wait for room in the ring.
+
+use pool_ipc::{Header, Written};
+
+use crate::codec::bytes::Cut;
+
+/// A request without a complete reply.
+#[derive(Debug)]
+pub(super) struct SentRequest {
+    pub(super) seq: u32,
+    pub(super) quiet: bool,
+    pub(super) silent: bool,
+    pub(super) brief: bool,
+    /// Position of its record, where its limit can be lowered; `None` if it took several.
+    pub(super) record: Option<u64>,
+    /// The segment of the arena that holds its arguments, which must not be used again before the reply is complete.
+    pub(super) segment: Option<Written>,
+}
+
+/// A request that waits for room in the ring.
+#[derive(Debug)]
+pub(super) struct OutgoingRequest {
+    pub(super) header: Header,
+    pub(super) body: Cut,
+    pub(super) sent: usize,
+}

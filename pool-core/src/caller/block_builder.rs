@@ -88,7 +88,7 @@ impl BlockBuilder {
                     segment.stream(sent, &bytes[..used]);
                 }
                 spare.push(bytes);
-                Content::InArena(segment.finish(), sent + used)
+                Content::InArena(segment.finish(), 0..sent + used)
             }
             None => {
                 bytes.truncate(used);

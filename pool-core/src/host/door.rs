@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Instant;
 
-use pool_ipc::{Backoff, Segment};
+use pool_ipc::{Arena, Backoff, Segment};
 
 use super::Host;
 use crate::codec::number_buffer::ResultBuffer;
@@ -112,6 +112,11 @@ impl Host {
         if results > 0 && self.owner.is_here() {
             self.with(|engine| engine.note_undecodable(results));
         }
+    }
+
+    /// The arena; `None` in a copy of the host, which does not have its memory.
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        self.owner.is_here().then(|| self.hub.arena())
     }
 
     /// A segment of the arena; waits a moment for one that workers are about to be through with, if replies are to come.

@@ -181,7 +181,7 @@ impl Args<'_> {
     #[inline]
     pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
         match &*self.content {
-            Content::InArena(segment, _) => Some((segment, self.range.clone())),
+            Content::InArena(segment, all) => Some((segment, all.start + self.range.start..all.start + self.range.end)),
             _ => None,
         }
     }

@@ -24,6 +24,7 @@ mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod large_arguments;
 mod large_values;
 mod lazy_maps;
 mod limits;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),
+        large_arguments::checks(),
         large_values::checks(),
         hosts::checks(),
         host_processes::checks(),

@@ -1,17 +1,28 @@
 //! The memory in which the arguments of a block are.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use pool_ipc::Written;
+
+use crate::codec::encoder::Spill;
 
 /// The bytes of a block: its own, until a lane has to keep some of them, too.
 #[derive(Debug)]
 pub(crate) enum Content {
     Own(Vec<u8>),
     Shared(Arc<Vec<u8>>),
-    /// So many bytes of a segment of the arena.
-    InArena(Written, usize),
+    /// These bytes of a segment of the arena.
+    InArena(Written, Range<usize>),
+}
+
+impl From<Spill> for Content {
+    fn from(spill: Spill) -> Self {
+        match spill {
+            Spill::Heap(bytes) => Content::Own(bytes),
+            Spill::InArena(segment, range) => Content::InArena(segment.finish(), range),
+        }
+    }
 }
 
 impl Content {
@@ -46,7 +57,7 @@ impl Deref for Content {
         match self {
             Content::Own(bytes) => bytes,
             Content::Shared(bytes) => bytes,
-            Content::InArena(segment, used) => &segment[..*used],
+            Content::InArena(segment, range) => &segment[range.clone()],
         }
     }
 }

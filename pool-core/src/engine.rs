@@ -7,6 +7,7 @@
 pub(crate) mod accounts;
 mod calls;
 mod errors;
+pub(crate) mod held;
 mod jobs;
 mod replies;
 mod wording;
@@ -20,6 +21,7 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
+use self::held::Looks;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
@@ -58,6 +60,7 @@ pub(crate) struct Engine {
     /// Why the latest worker that failed to start did.
     cause: Option<Error>,
     accounts: Accounts,
+    looks: Looks,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
 }
@@ -78,6 +81,7 @@ impl Engine {
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
+            looks: Looks::default(),
             touched: false,
         }
     }
@@ -97,12 +101,20 @@ impl Engine {
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
             self.scheduler.tick(now);
         }
+        if self.looks.next().is_some_and(|at| at <= now) {
+            self.look_for_held(now);
+        }
         self.act();
     }
 
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&mut self, job: JobId) {
         self.route();
+        self.take_held(job);
+    }
+
+    /// As [`take_finished`](Engine::take_finished), when all replies have been taken in.
+    fn take_held(&mut self, job: JobId) {
         for worker in self.workers.ids() {
             let Some((seq, settled)) = self.scheduler.current_chunk(worker) else { continue };
             let front = self.scheduler.resolve_reply(worker, seq, 0, false).ok();

@@ -13,6 +13,7 @@ mod submitting;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::task::Waker;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -68,6 +69,8 @@ struct SupervisorQueue {
     is_over: bool,
     /// Threads that wait for pending jobs to become fewer.
     waiting_submitters: Vec<Thread>,
+    /// Tasks that wait for the same.
+    waiting_tasks: Vec<Waker>,
 }
 
 impl Host {
@@ -143,7 +146,7 @@ impl Host {
             waiters.for_each(|waiter| match waiter {
                 Waiter::Thread(thread) | Waiter::AtEnd(thread) => thread.unpark(),
                 Waiter::OneOf(queue, number) => queue.push(number),
-                Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
+                Waiter::Task(waker) | Waiter::TaskNews(waker) => jobs.push(Job::Wake(waker)),
                 Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
             });
         }
@@ -155,7 +158,9 @@ impl Host {
             self.nudge();
         }
         if progress && self.max_pending < u64::MAX {
-            self.supervision().waiting_submitters.drain(..).for_each(|thread| thread.unpark());
+            let mut supervision = self.supervision();
+            supervision.waiting_submitters.drain(..).for_each(|thread| thread.unpark());
+            jobs.extend(supervision.waiting_tasks.drain(..).map(Job::Wake));
         }
         if progress {
             self.hub.notify(Sleeper::Caller);

@@ -106,6 +106,8 @@ mod handle;
 mod imap;
 mod pool;
 mod stats;
+#[cfg(feature = "stream")]
+mod stream;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -145,8 +147,8 @@ pub mod hostile;
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
-pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::caller::initializer::Success;
+pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
@@ -154,6 +156,8 @@ pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
 pub use crate::stats::Stats;
+#[cfg(feature = "stream")]
+pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::{Worker, current_worker};

@@ -82,6 +82,12 @@ impl Engine {
         self.scheduler.cancel(job, false);
     }
 
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&mut self, job: JobId) {
+        self.scheduler.announce(job);
+    }
+
     /// Items that the next chunk of the job has.
     pub(crate) fn chunk_items(&self, job: JobId) -> u32 {
         self.scheduler.chunk_items(job)
@@ -152,10 +158,13 @@ impl Engine {
         self.scheduler.is_wanted(worker)
     }
 
-    /// When the scheduler wants the clock to be looked at.
+    /// The time at which the clock is to be looked at, for the scheduler or for results that are held back.
     #[inline]
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
-        self.scheduler.wake_at()
+        match (self.scheduler.wake_at(), self.looks.next()) {
+            (Some(tick), Some(look)) => Some(tick.min(look)),
+            (tick, look) => tick.or(look),
+        }
     }
 
     /// The number of workers as it should be.

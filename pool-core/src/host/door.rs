@@ -75,6 +75,18 @@ impl Host {
         self.with(|engine| engine.take_finished(job));
     }
 
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&self, job: JobId) {
+        self.with(|engine| engine.announce(job));
+    }
+
+    /// Has the values that workers hold back taken in after a while, for a future, which has no clock.
+    #[cfg(feature = "stream")]
+    pub(crate) fn watch_held(&self, job: JobId) {
+        self.with(|engine| engine.watch_held(job));
+    }
+
     /// Takes in the replies that are there. The number of workers, and how many more items may be pending.
     pub(crate) fn look(&self) -> (u64, u64) {
         self.with(|engine| {

@@ -113,6 +113,15 @@ impl Host {
         })
     }
 
+    /// Whether more items may be pending; if not, the waker is woken when they may.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_room(&self, waker: &std::task::Waker) -> bool {
+        let waker = waker.clone();
+        self.supervision().waiting_tasks.push(waker);
+        // Looked at after the waker is there: room that comes later wakes it.
+        self.room(&self.engine()) > 0
+    }
+
     /// Has the thread told when fewer items are pending. Each stands there once, since a wait that runs out leaves it there.
     fn join_crowd(&self, thread: Thread) {
         let mut supervision = self.supervision();

@@ -15,6 +15,7 @@ mod errors;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
+mod futures;
 mod handles;
 mod host_processes;
 mod hosts;
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
+        futures::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),

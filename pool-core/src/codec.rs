@@ -11,21 +11,24 @@
 //! specialization"). A type that is none of these gets [`NoCodec`], so that the macro's one check can say so in our
 //! words.
 
-pub(crate) mod bounded;
 pub(crate) mod bytes;
 #[cfg(feature = "cbor")]
 pub(crate) mod cbor;
 pub(crate) mod compact;
+mod confirm;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
-pub(crate) mod fault;
+mod error;
+mod fault;
 pub(crate) mod large_vec;
+pub(crate) mod limits;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
+mod trace;
+mod type_identity;
 
 use std::borrow::Borrow;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fmt;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -34,26 +37,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
+pub use crate::codec::error::CodecError;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::codec::plain::{Plain, stride};
-
-/// Why a value could not be encoded or decoded.
-#[derive(Debug)]
-pub struct CodecError(String);
-
-impl CodecError {
-    pub(crate) fn new(message: impl Into<String>) -> Self {
-        CodecError(message.into())
-    }
-}
-
-impl fmt::Display for CodecError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for CodecError {}
 
 /// Writes a `T`.
 pub trait Encode<T: ?Sized> {
@@ -229,7 +215,7 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
     #[inline]
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
         T::from_bytes(input.take(T::SIZE)?)
-            .ok_or_else(|| CodecError(format!("bytes that are no `{}`", std::any::type_name::<T>())))
+            .ok_or_else(|| CodecError::new(format!("bytes that are no `{}`", std::any::type_name::<T>())))
     }
     #[inline]
     fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
@@ -250,7 +236,7 @@ fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
 }
 
 fn take_text<'a>(input: &mut Decoder<'a>) -> Result<&'a str, CodecError> {
-    std::str::from_utf8(take_blob(input)?).map_err(|error| CodecError(error.to_string()))
+    std::str::from_utf8(take_blob(input)?).map_err(|error| CodecError::new(error.to_string()))
 }
 
 impl<T: Plain> Encode<Vec<T>> for BlobCodec {
@@ -270,7 +256,7 @@ impl<T: Plain> Encode<[T]> for BlobCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        crate::codec::bounded::check_sequence(value.len(), T::SIZE)?;
+        crate::codec::limits::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
         Ok(())
@@ -284,7 +270,7 @@ impl<'a, T: Plain> Decode<'a, Vec<T>> for BlobCodec {
         if T::append_from_bytes(bytes, &mut values) {
             return Ok(values);
         }
-        Err(CodecError(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
+        Err(CodecError::new(format!("bytes that are no vector of `{}`", std::any::type_name::<T>())))
     }
     fn adopt(&self, bytes: Vec<u8>) -> Result<Vec<T>, CodecError> {
         T::vec_from_bytes(bytes).ok_or_else(|| CodecError::new("a vector of these does not travel as it is"))
@@ -357,7 +343,7 @@ impl<'a> Decode<'a, String> for BlobCodec {
         take_text(input).map(str::to_owned)
     }
     fn adopt(&self, bytes: Vec<u8>) -> Result<String, CodecError> {
-        String::from_utf8(bytes).map_err(|error| CodecError(error.to_string()))
+        String::from_utf8(bytes).map_err(|error| CodecError::new(error.to_string()))
     }
 }
 
@@ -401,7 +387,7 @@ impl<T: Serialize + ?Sized> Encode<T> for CborCodec {
 }
 
 #[cfg(feature = "cbor")]
-impl<'a, T: Deserialize<'a>> Decode<'a, T> for CborCodec {
+impl<'a, T: Serialize + Deserialize<'a>> Decode<'a, T> for CborCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
         let (value, rest) = cbor::read(input.rest)?;
         input.rest = rest;
@@ -425,5 +411,5 @@ impl<'a, T> Decode<'a, T> for NoCodec {
 }
 
 fn no_codec<T: ?Sized>() -> CodecError {
-    CodecError(format!("`{}` cannot be encoded", std::any::type_name::<T>()))
+    CodecError::new(format!("`{}` cannot be encoded", std::any::type_name::<T>()))
 }

@@ -7,8 +7,9 @@
 pub(crate) mod accounts;
 mod calls;
 mod errors;
-pub(crate) mod held;
+mod held;
 mod jobs;
+mod looks;
 mod replies;
 mod wording;
 mod worker_handle;
@@ -21,7 +22,7 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
-use self::held::Looks;
+use self::looks::Looks;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;

@@ -46,14 +46,17 @@
 //!
 //! `#[pool_task(codec = "cbor")]` (feature `cbor`) is for these: there values describe themselves. It carries the first
 //! two, numbers of every width, options in options and maps with any key, and lends text; it takes more bytes and
-//! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must
-//! have serde's `default` for that, or the call fails. Limits of serde itself remain: `u128` and `i128` within an
-//! untagged enum, for instance, are an error.
+//! more time. A field that is skipped on one side only arrives as its default; one with `skip_serializing` must have
+//! serde's `default` for that, or the call fails. Limits of serde itself remain: `u128` and `i128` within an untagged
+//! enum, for instance, are an error.
 //!
-//! One mistake escapes both formats: a *tuple* struct in which one field is skipped in writing only and another in
-//! reading only. Its fields have no names, so the one is taken for the other, as in every format of serde. The default
-//! format does not see it in a struct with names either, if the field that is not read is called as another one's
-//! `alias`.
+//! In neither format can a field take the place of another in silence. A *tuple* struct of which one field is skipped in
+//! writing only and another in reading only writes as many fields as it reads, and they have no names (nor do the names
+//! help if one field's `alias` is the name of another). So the first values of a type in which a field may be hidden are
+//! encoded again after they have been decoded, and compared with what came, until each field has been seen with two
+//! different contents; a difference is an [`ErrorKind::Decode`] error that names the type. The price: such a type must be
+//! written as it was read, so one that changes its fields on the way (`deserialize_with = "trimmed"`) is refused with
+//! the same words. Types without such a place, most by far, are never looked at.
 //!
 //! # Failures
 //!

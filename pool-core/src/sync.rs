@@ -4,7 +4,7 @@ pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fe
 pub(crate) use std::sync::{Mutex, MutexGuard, PoisonError};
 pub(crate) use std::thread::{self, Thread};
 
-pub(crate) use pool_ipc::Hub;
+pub(crate) use pool_ipc::{Hub, Watch};
 
 /// Orders an earlier store before a later load of another word, on both sides of a store-buffering race.
 #[inline(always)]

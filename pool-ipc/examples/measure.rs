@@ -6,7 +6,7 @@ use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::{self, Command};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, WorkerEnd};
 
@@ -25,7 +25,7 @@ fn main() -> Outcome {
     creation(64 << 10)?;
     creation(256 << 10)?;
     one_thread()?;
-    let awake = Backoff { spins: u32::MAX, yield_for: Duration::ZERO };
+    let awake = Backoff { spins: u32::MAX, ..Backoff::NONE };
     two_processes("awake", awake)?;
     two_processes("default backoff", Backoff::default())?;
     Ok(())

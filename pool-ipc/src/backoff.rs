@@ -23,11 +23,23 @@ pub struct Backoff {
     pub spins: u32,
     /// Time of checks with a `sched_yield` between them.
     pub yield_for: Duration,
+    /// Yields to make at least, unless they take [`CROWDED_FACTOR`] times as long as that.
+    pub yields_min: u32,
 }
+
+/// A thread that yields to many others stays awake for at most so many times [`Backoff::yield_for`].
+const CROWDED_FACTOR: u32 = 10;
 
 impl Backoff {
     /// One check, then sleep.
-    pub const NONE: Backoff = Backoff { spins: 0, yield_for: Duration::ZERO };
+    pub const NONE: Backoff = Backoff { spins: 0, yield_for: Duration::ZERO, yields_min: 0 };
+
+    /// As the default, for one of many threads that wait: where they share a CPU a yield takes as long as the turns of the
+    /// others, but costs less than a tenth of a sleep and a wake-up, so the time alone is no reason to sleep.
+    #[inline]
+    pub fn crowded() -> Backoff {
+        Backoff { yields_min: 8, ..Backoff::default() }
+    }
 
     /// Checks until `ready`, or until the backoff ends. True if `ready` has been true; it is not called again after that.
     #[inline]
@@ -46,16 +58,19 @@ impl Backoff {
         }
         // The clock is read only after the first yield: a peer that shares our CPU has mostly answered by then.
         let mut start = None;
-        loop {
+        for yields in 1_u32.. {
             sched_yield();
             if ready() {
                 return true;
             }
             let now = monotonic_ns();
-            if u128::from(now - *start.get_or_insert(now)) >= self.yield_for.as_nanos() {
-                return false;
+            let awake = Duration::from_nanos(now - *start.get_or_insert(now));
+            let is_enough = yields >= self.yields_min || awake >= CROWDED_FACTOR * self.yield_for;
+            if awake >= self.yield_for && is_enough {
+                break;
             }
         }
+        false
     }
 }
 
@@ -68,6 +83,6 @@ impl Default for Backoff {
             Ok(cpus) if (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true)).nth(1).is_none() => 0,
             _ => 3,
         });
-        Backoff { spins: *SPINS, yield_for: Duration::from_micros(20) }
+        Backoff { spins: *SPINS, yield_for: Duration::from_micros(20), yields_min: 0 }
     }
 }

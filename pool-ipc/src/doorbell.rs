@@ -54,6 +54,18 @@ impl Doorbell<'_> {
         self.notify_after_fence()
     }
 
+    /// As [`notify`](Doorbell::notify) if `is_wanted`. That is asked behind the fence, and only of a sleeper that has announced
+    /// itself.
+    #[inline]
+    pub(crate) fn notify_if(self, is_wanted: impl FnOnce() -> bool) {
+        // SYNC BELL, as in `notify`. Loom model: a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in of
+        // pool-core.
+        store_load_fence();
+        if self.asleep.load(Ordering::Relaxed) != 0 && is_wanted() {
+            self.bell.notify();
+        }
+    }
+
     /// [`Doorbell::notify`] where all notifiers are one process: a sleeper that has not announced itself since the last
     /// notification is not notified again.
     #[inline]
@@ -84,45 +96,66 @@ fn announcement(heard: u32) -> u32 {
     heard | 1 << 31
 }
 
-/// Two sleepers of one process. A notifier wakes the one in charge.
+/// The threads of the host that look for replies, so the ones that a worker must wake that has published one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Watch {
+    /// The router alone.
+    Router = 0,
+    /// The leader, which may sleep.
+    Leader = 1,
+    /// Threads that stay awake, so nobody need be woken.
+    Awake = 2,
+}
+
+/// Two sleepers of one process. A notifier wakes the one that is on watch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Switchboard<'a> {
-    /// Not 0 while the caller is in charge. Only the sleepers' process writes it.
-    pub(crate) led: &'a AtomicU32,
+    /// A [`Watch`]. Only the sleepers' process writes it.
+    pub(crate) watch: &'a AtomicU32,
     pub(crate) caller: Doorbell<'a>,
     pub(crate) router: Doorbell<'a>,
 }
 
 impl Switchboard<'_> {
-    /// A caller that stops being in charge must look for news once more after this.
+    /// A thread that leaves the watch to a sleeper must look for news once more after this.
     #[inline]
-    pub(crate) fn set_led(self, led: bool) {
-        self.led.store(u32::from(led), Ordering::Relaxed);
-        // SYNC LED, with `notify`: leave, then look for news. Loom model: a_reply_is_not_lost_between_leader_and_router.
+    pub(crate) fn set_watch(self, watch: Watch) {
+        self.watch.store(watch as u32, Ordering::Relaxed);
+        // SYNC WATCH, with `notify`: leave, then look for news. Loom models: a_reply_is_not_lost_between_leader_and_router, and
+        // a_follower_is_told_or_leads of pool-core.
         store_load_fence();
     }
 
-    /// Wakes the sleeper in charge if it sleeps; call it after publishing. True if that took a system call.
+    /// Wakes the sleeper on watch if it sleeps; call it after publishing. True if that took a system call.
     #[inline]
     pub(crate) fn notify(self) -> bool {
-        // SYNC BELL with `sleep_once` and SYNC LED with `set_led`: publish news, then look for the sleeper in charge. Loom model:
-        // a_reply_is_not_lost_between_leader_and_router.
+        // SYNC BELL with `sleep_once` and SYNC WATCH with `set_watch`: publish news, then look for the sleeper on watch. Loom
+        // model: a_reply_is_not_lost_between_leader_and_router.
         store_load_fence();
-        match self.led.load(Ordering::Relaxed) {
-            0 => self.router.notify_after_fence(),
-            _ => self.caller.notify_after_fence(),
-        }
+        self.notify_after_fence()
     }
 
-    /// As [`notify`](Switchboard::notify) if the caller is in charge. Otherwise false: the router must still be notified.
+    /// As [`notify`](Switchboard::notify) if callers are on watch. Otherwise false: the router must still be notified.
     #[inline]
     pub(crate) fn notify_caller(self) -> bool {
-        // SYNC BELL and SYNC LED, as in `notify`.
+        // SYNC BELL and SYNC WATCH, as in `notify`.
         store_load_fence();
-        let is_led = self.led.load(Ordering::Relaxed) != 0;
-        if is_led {
-            self.caller.notify_after_fence();
+        let is_watched = self.watch.load(Ordering::Relaxed) != Watch::Router as u32;
+        if is_watched {
+            self.notify_after_fence();
         }
-        is_led
+        is_watched
+    }
+
+    #[inline]
+    fn notify_after_fence(self) -> bool {
+        const ROUTER: u32 = Watch::Router as u32;
+        const LEADER: u32 = Watch::Leader as u32;
+        match self.watch.load(Ordering::Relaxed) {
+            ROUTER => self.router.notify_after_fence(),
+            LEADER => self.caller.notify_after_fence(),
+            _ => false,
+        }
     }
 }

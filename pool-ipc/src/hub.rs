@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use super::arena::{Arena, ArenaWorker, SEGMENT_BYTES};
 use super::descriptors::Descriptors;
+pub use super::doorbell::Watch;
 use super::doorbell::{Doorbell, Switchboard};
 use super::error::Error;
 use super::lane::{check_label, label};
@@ -67,13 +68,13 @@ impl Hub {
         &self.arena
     }
 
-    /// Tells workers whether there is a leader, which they then wake instead of the router.
+    /// Tells workers which threads look for replies, and so whom to wake.
     ///
-    /// A thread that stops leading must look for replies once more *after* this, or notify the router: a worker that
-    /// published just before saw a leader that was awake, and woke nobody.
+    /// A thread that leaves the watch to a sleeper must look for replies once more *after* this, or notify that sleeper: a
+    /// worker that published just before relied on the thread that leaves, and woke nobody.
     #[inline]
-    pub fn set_led(&self, led: bool) {
-        self.bells.switchboard().set_led(led);
+    pub fn set_watch(&self, watch: Watch) {
+        self.bells.switchboard().set_watch(watch);
     }
 
     /// Sleeps until `ready` or the deadline; true if `ready` has been true. `ready` must look at shared memory, or at state
@@ -90,6 +91,13 @@ impl Hub {
     #[inline]
     pub fn notify(&self, who: Sleeper) -> bool {
         self.doorbell(who).notify()
+    }
+
+    /// As [`notify`](Hub::notify) if `is_wanted`. That is asked only of a sleeper that has announced itself, and then sees what
+    /// was stored before the announcement.
+    #[inline]
+    pub fn notify_if(&self, who: Sleeper, is_wanted: impl FnOnce() -> bool) {
+        self.doorbell(who).notify_if(is_wanted);
     }
 
     #[inline]
@@ -111,7 +119,7 @@ impl Bells {
     fn switchboard(&self) -> Switchboard<'_> {
         let posts = &self.posts.posts.0;
         Switchboard {
-            led: &posts.led,
+            watch: &posts.watch,
             caller: Doorbell { asleep: &posts.caller_asleep, bell: &self.bells.caller.0 },
             router: Doorbell { asleep: &posts.router_asleep, bell: &self.bells.router.0 },
         }
@@ -139,15 +147,15 @@ impl HubWorker {
         &self.arena
     }
 
-    /// Wakes the leader, or the router if there is none, if it sleeps. Call this after publishing a reply, and after
+    /// Wakes the leader, or the router if no caller is on watch, if it sleeps. Call this after publishing a reply, and after
     /// releasing requests for whose room the host may wait. True if that took a system call.
     #[inline]
     pub fn notify(&self) -> bool {
         self.bells.switchboard().notify()
     }
 
-    /// As [`notify`](HubWorker::notify), but does not wake the router. False if there is no leader: the router must still be
-    /// notified.
+    /// As [`notify`](HubWorker::notify), but does not wake the router. False if no caller is on watch: the router must still
+    /// be notified.
     #[inline]
     pub fn notify_leader(&self) -> bool {
         self.bells.switchboard().notify_caller()

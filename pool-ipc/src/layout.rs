@@ -34,7 +34,7 @@
 //! | `ReplyPage::opened` | worker, once | worker | AcqRel | the lane cannot be opened again; nor is it ever |
 //! | `ReplyPage::last_words` | worker, when dying | host, after the death | Release / Relaxed + Acquire fence | no text, or the whole of it |
 //! | `Wire::limit` in the request ring | host | worker | Relaxed, with SeqCst fences | nothing |
-//! | [`HubHostPage`] `led`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
+//! | [`HubHostPage`] `watch`, `asleep` | host | workers | Relaxed, with SeqCst fences | nothing |
 //! | the arena | host, the owner of a segment | workers, while a request runs | that of the rings: the request is sent after writing, and the segment is free after the last reply | the segment is kept until the death is known |
 //! | [`HubBellPage`] bells | host and all workers | the kernel, for the host | Relaxed | between bell and futex call: the host wakes late, when it notifies itself of the death |
 //!
@@ -121,7 +121,7 @@ pub(crate) struct HubHostPage {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Posts {
-    pub(crate) led: AtomicU32,
+    pub(crate) watch: AtomicU32,
     pub(crate) caller_asleep: AtomicU32,
     pub(crate) router_asleep: AtomicU32,
 }

@@ -76,7 +76,7 @@ pub use consumer::Consumer;
 pub use copy::{append, copy};
 pub use descriptors::Descriptors;
 pub use error::Error;
-pub use hub::{Hub, HubWorker, Sleeper};
+pub use hub::{Hub, HubWorker, Sleeper, Watch};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use last_words::LAST_WORDS_BYTES_MAX;
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};

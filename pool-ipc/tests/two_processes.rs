@@ -11,7 +11,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool_ipc::{Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Progress, Sleeper, WorkerEnd};
+use pool_ipc::{
+    Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, MORE, Progress, Sleeper, Watch, WorkerEnd,
+};
 
 const ROLE: &str = "POOL_IPC_TEST_ROLE";
 /// As much as a slow machine with other work may take; ordinarily it is a hundredth of that.
@@ -238,7 +240,7 @@ fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
 
         let last = lengths.len() - 1;
         let header = |at: usize| Header { kind: u16::from(at != last), seq: at as u32, ..Header::default() };
-        hub.set_led(true);
+        hub.set_watch(Watch::Leader);
         let (mut sending, mut sent, mut arriving) = (0, 0, 0);
         let mut payload: Vec<u8> = pattern(0, lengths[0]).collect();
         let mut message = Vec::new();
@@ -337,7 +339,7 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
         for kill in 0..KILLS {
             let (mut host, fd) = HostEnd::create(4 << 10, 16 << 10)?;
             let mut worker = Worker::start("babble", &fd, &hub_fd)?;
-            hub.set_led(kill % 2 == 0);
+            hub.set_watch(if kill % 2 == 0 { Watch::Leader } else { Watch::Router });
             let who = if kill % 2 == 0 { Sleeper::Caller } else { Sleeper::Router };
             let mut listener = Listener::default();
             while !hub.wait(who, || host.replies.has_news(), Some(Instant::now() + Duration::from_millis(100))) {

@@ -4,72 +4,153 @@
 //! within a `Some` has a tag in front, since both are CBOR's null. The format calls itself readable by humans, as the
 //! buffer does in which serde keeps the content of untagged enums: both must choose the same form of an `IpAddr`.
 //!
-//! It is written here, because the crates that were
-//! tried bring back other values than were sent: ciborium makes `None` of `Some(None)` and of `Some(())`, cbor4ii and
+//! It is written here, because the crates that were tried bring back other values than were sent: ciborium makes `None` of `Some(None)` and of `Some(())`, cbor4ii and
 //! minicbor-serde of `Some(None)`, and the latter two make an empty sequence of `serde_json::Value::Null`.
 
+mod access;
 mod deserializer;
+mod head;
+mod items;
 mod serializer;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use serde::{Deserialize, Serialize};
 
 use self::deserializer::Deserializer;
 use self::serializer::Serializer;
-use crate::codec::CodecError;
-use crate::codec::bounded::{self, Limits, WriteLimits};
+use self::watch::{Watched, doubt};
 use crate::codec::encoder::Encoder;
+use crate::codec::error::CodecError;
+use crate::codec::fault::Fault;
+use crate::codec::trace::Trace;
+use crate::codec::{confirm, limits};
 
-/// The bytes that items begin with.
-mod head {
-    /// The kind stands in the three high bits of the first byte.
-    pub(super) const MAJOR_SHIFT: u8 = 5;
-    pub(super) const INFO_MASK: u8 = 0x1f;
-
-    pub(super) const UNSIGNED: u8 = 0;
-    pub(super) const NEGATIVE: u8 = 1;
-    pub(super) const BYTES: u8 = 2;
-    pub(super) const TEXT: u8 = 3;
-    pub(super) const ARRAY: u8 = 4;
-    pub(super) const MAP: u8 = 5;
-    pub(super) const TAG: u8 = 6;
-
-    /// The low bits of the first byte: the number follows in so many bytes.
-    pub(super) const ONE_BYTE: u8 = 24;
-    pub(super) const TWO_BYTES: u8 = 25;
-    pub(super) const FOUR_BYTES: u8 = 26;
-    pub(super) const EIGHT_BYTES: u8 = 27;
-    pub(super) const INDEFINITE: u8 = 31;
-
-    pub(super) const FALSE: u8 = 0xf4;
-    pub(super) const TRUE: u8 = 0xf5;
-    pub(super) const NULL: u8 = 0xf6;
-    pub(super) const F32: u8 = 0xfa;
-    pub(super) const F64: u8 = 0xfb;
-    pub(super) const BREAK: u8 = 0xff;
-
-    pub(super) const POSITIVE_TAG: u64 = 2;
-    pub(super) const NEGATIVE_TAG: u64 = 3;
-    /// Of those that are for everybody's use: these bytes leave no program.
-    pub(super) const SOME_TAG: u64 = 0xff_ff00;
-}
+/// What follows a value: whether it has fields without names.
+const WITHOUT_TUPLES: u8 = 0;
+const WITH_TUPLES: u8 = 1;
 
 /// Appends a value.
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-    let limits = WriteLimits::new();
-    bounded::put(value, &mut Serializer::new(out, &limits), &limits)
+    let (has_tuples, _) = write_value(value, out, None)?;
+    out.put(&[if has_tuples { WITH_TUPLES } else { WITHOUT_TUPLES }]);
+    Ok(())
+}
+
+/// Appends a value. Gives whether there are fields without names in it, and the trace.
+fn write_value<T: Serialize + ?Sized>(
+    value: &T,
+    out: &mut Encoder<'_>,
+    trace: Option<Trace>,
+) -> Result<(bool, Option<Trace>), CodecError> {
+    let mut serializer = Serializer::new(out, trace);
+    let result = value.serialize(&mut serializer);
+    match (result, serializer.limits.excess()) {
+        (Ok(()), None) => Ok((serializer.has_tuples, serializer.trace)),
+        (_, Some(error)) => Err(error),
+        (Err(fault), None) => Err(CodecError::new(fault.to_string())),
+    }
 }
 
 /// Takes a value off the front of the bytes; what is left of them.
-pub(crate) fn read<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    bounded::check_stack::<T>()?;
+pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    limits::check_stack::<T>()?;
     read_checked(bytes)
 }
 
-fn read_checked<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let limits = Limits::new(bytes.len());
-    let mut deserializer = Deserializer::new(bytes, &limits);
-    let value = T::deserialize(&mut deserializer);
-    limits.check(value.map_err(|fault| CodecError::new(fault.to_string()))).map(|value| (value, deserializer.rest))
+fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let mut deserializer = Deserializer::new(bytes, None);
+    match T::deserialize(&mut deserializer) {
+        Ok(value) => match deserializer.complete()? {
+            (rest, 0) => Ok((value, rest)),
+            (rest, doubts) => look_again(&value, bytes, deserializer.rest, doubts).map(|()| (value, rest)),
+        },
+        Err(fault) => Err(deserializer.failed(&fault)),
+    }
+}
+
+/// Takes a value with nothing behind it that tells of it off the front of the bytes.
+#[cfg(test)]
+fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    limits::check_stack::<T>()?;
+    let mut deserializer = Deserializer::new(bytes, None);
+    match T::deserialize(&mut deserializer) {
+        Ok(value) => deserializer.limits.excess().map_or(Ok((value, deserializer.rest)), Err),
+        Err(fault) => Err(deserializer.failed(&fault)),
+    }
+}
+
+impl<'a> Deserializer<'a> {
+    /// What is behind the value, and the doubts about it.
+    fn complete(&self) -> Result<(&'a [u8], u8), CodecError> {
+        if let Some(error) = self.limits.excess() {
+            return Err(error);
+        }
+        match self.rest.split_first() {
+            Some((&WITH_TUPLES, rest)) => Ok((rest, self.doubts)),
+            // An array was an array.
+            Some((&WITHOUT_TUPLES, rest)) => Ok((rest, self.doubts & !doubt::UNTYPED)),
+            _ => Err(CodecError::new("the end of the value is missing")),
+        }
+    }
+
+    #[cold]
+    fn failed(&self, fault: &Fault) -> CodecError {
+        self.limits.excess().unwrap_or_else(|| CodecError::new(fault.to_string()))
+    }
+}
+
+/// Lets a value pass if no field in it was taken for another, see [`confirm`].
+///
+/// # Errors
+///
+/// The type that writes other fields than it reads.
+#[cold]
+fn look_again<'a, T: Serialize + Deserialize<'a>>(
+    value: &T,
+    whole: &'a [u8],
+    rest: &'a [u8],
+    doubts: u8,
+) -> Result<(), CodecError> {
+    let bytes = &whole[..whole.len() - rest.len()];
+    let mut out = Encoder::to_vec(Vec::new());
+    let written = write_value(value, &mut out, Some(Trace::new())).ok().and_then(|(_, trace)| trace);
+    let is_same = written.is_some() && out.written() == bytes;
+    if is_same && doubts & doubt::REFUSED == 0 && (doubts & doubt::OPEN == 0 || !confirm::is_due()) {
+        return Ok(());
+    }
+    let mut deserializer = Deserializer::new(whole, Some(Box::new(Watched::new(whole))));
+    // That it can be read has been seen.
+    let _ = T::deserialize(&mut deserializer);
+    let read = deserializer.watch.unwrap_or_else(|| Box::new(Watched::new(whole)));
+    judge(std::any::type_name::<T>(), doubts, *read, written, (bytes, out.written()))
+}
+
+/// The same for all types.
+fn judge(
+    type_name: &str,
+    doubts: u8,
+    mut read: Watched<'_>,
+    written: Option<Trace>,
+    (bytes, again): (&[u8], &[u8]),
+) -> Result<(), CodecError> {
+    let mut written = written.unwrap_or_else(Trace::new);
+    let is_equal = bytes == again || read.trace.finish(bytes) == written.finish(again);
+    // What was read without its type has other parts than were written, but not other bytes.
+    let is_equal = is_equal || doubts & doubt::UNTYPED != 0 && sorted(bytes) == sorted(again);
+    if let Some(group) = confirm::crossed(&read.trace, &written, &read.suspects, is_equal) {
+        return Err(CodecError::new(confirm::text(&group.place.name, "give its fields names")));
+    }
+    if !is_equal && doubts & doubt::UNTYPED != 0 {
+        return Err(CodecError::new(confirm::text(type_name, "give its fields names")));
+    }
+    confirm::learn(&read.trace, &read.suspects);
+    Ok(())
+}
+
+fn sorted(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.sort_unstable();
+    bytes
 }

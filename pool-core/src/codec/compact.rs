@@ -5,9 +5,10 @@
 //! `skip_deserializing` leave a field out on one side only, and the next value is then taken for it. So each side sums
 //! up the [`shape`] of a value, that is the names of the fields in their order, and the sum travels behind the value. On
 //! a difference the value is looked at again, since there is a harmless one: a field that has aliases, or two names in
-//! different styles.
+//! different styles. Where names cannot tell, [`confirm`](super::confirm) compares values.
 
 mod access;
+mod bytes;
 mod deserializer;
 mod enums;
 mod log;
@@ -16,73 +17,114 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod watch;
 
+use std::any::TypeId;
 use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
-use self::deserializer::Cold;
-pub(crate) use self::deserializer::Deserializer;
-use self::enums::{Enums, Key};
+use self::deserializer::Deserializer;
+use self::enums::Enums;
 use self::log::Log;
-use self::serializer::Serializer;
-use crate::codec::CodecError;
-use crate::codec::bounded::{self, WriteLimits};
+use self::serializer::{Notes, Serializer};
+use self::watch::{Unwatched, Watched};
 use crate::codec::encoder::Encoder;
+use crate::codec::error::CodecError;
 use crate::codec::fault::{Cause, Fault};
+use crate::codec::trace::Group;
+use crate::codec::{confirm, limits, type_identity};
 
 /// The advice for a type that this format cannot carry.
 const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"cbor\")]`";
 
+/// The kinds of doubt about a value that has been read, as bits.
+mod doubt {
+    /// An enum whose list of names does not, or may not, say which variant an index is.
+    pub(super) const ENUM: u8 = 1;
+    /// A type that may read other fields than it writes.
+    pub(super) const OPEN: u8 = 2;
+    /// A type that does.
+    pub(super) const REFUSED: u8 = 4;
+}
+
 /// Appends a value and the sum of its shape.
 #[inline]
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-    let limits = WriteLimits::new();
-    let mut serializer = Serializer::<false>::new(out, &limits);
-    bounded::put(value, &mut serializer, &limits)?;
-    let sum = serializer.sum;
-    out.put(&shape::fold(sum).to_le_bytes());
+    let sum = write_value(value, out)?;
+    out.put(&sum.to_le_bytes());
     Ok(())
+}
+
+/// Appends a value. Gives the sum.
+#[inline]
+fn write_value<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<u32, CodecError> {
+    let mut serializer = Serializer::<false>::new(out);
+    let result = value.serialize(&mut serializer);
+    match (result, serializer.limits.excess()) {
+        (Ok(()), None) => Ok(shape::fold(serializer.sum)),
+        (_, Some(error)) => Err(error),
+        (Err(fault), None) => Err(CodecError::new(fault.to_string())),
+    }
 }
 
 /// Takes a value off the front of the bytes, and leaves what is behind it.
 #[inline]
 pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
-    bounded::check_stack::<T>()?;
+    limits::check_stack::<T>()?;
     read_checked(bytes)
 }
 
 #[inline]
 fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
     let whole = *bytes;
-    let mut deserializer = Deserializer::new(whole);
-    let result = bounded::take_from::<T>(&mut deserializer);
-    let Ok(value) = &result else { return result };
-    let sum = shape::fold(deserializer.sum);
-    match deserializer.rest.split_first_chunk() {
-        Some((told, rest)) => {
-            *bytes = rest;
-            if *told != sum.to_le_bytes() || deserializer.cold.is_some() {
-                let sums = Sums { told: u32::from_le_bytes(*told), read: sum };
-                accept(value, whole, sums, deserializer.cold)?;
+    let mut deserializer = Deserializer::new(whole, Unwatched);
+    match T::deserialize(&mut deserializer) {
+        Ok(value) => {
+            if let Some(rest) = deserializer.complete() {
+                *bytes = rest;
+                return Ok(value);
             }
-            result
+            match look_again(&value, whole, deserializer) {
+                Ok(rest) => {
+                    *bytes = rest;
+                    Ok(value)
+                }
+                Err(error) => Err(error),
+            }
         }
-        None => Err(differs(value, whole)),
+        Err(fault) => Err(deserializer.failed(&fault, std::any::type_name::<T>())),
     }
 }
 
-/// The two sums of one value.
-#[derive(Clone, Copy, Eq, PartialEq)]
-struct Sums {
-    /// By who wrote it.
-    told: u32,
-    read: u32,
+/// Takes a value that has no sum off the front of the bytes. Gives what is behind it, too.
+#[cfg(test)]
+pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    let mut deserializer = Deserializer::new(bytes, Unwatched);
+    match T::deserialize(&mut deserializer) {
+        Ok(value) => deserializer.limits.excess().map_or(Ok((value, deserializer.rest)), Err),
+        Err(fault) => Err(deserializer.failed(&fault, std::any::type_name::<T>())),
+    }
+}
+
+impl<'a> Deserializer<'a, Unwatched> {
+    /// What is behind the value and its sum, if there is no doubt about it.
+    #[inline]
+    fn complete(&self) -> Option<&'a [u8]> {
+        let (told, rest) = self.rest.split_first_chunk()?;
+        let is_sure = self.doubts == 0 && u32::from_le_bytes(*told) == shape::fold(self.sum);
+        (is_sure && !self.limits.is_exceeded()).then_some(rest)
+    }
+
+    #[cold]
+    fn failed(&self, fault: &Fault, type_name: &str) -> CodecError {
+        self.limits.excess().unwrap_or_else(|| CodecError::new(advice(fault, type_name)))
+    }
 }
 
 /// What an error says after the bytes have turned out to be of another type.
 #[cold]
-pub(crate) fn advice(fault: &Fault, type_name: &str) -> String {
+fn advice(fault: &Fault, type_name: &str) -> String {
     match fault.cause() {
         Cause::Bytes => format!(
             "{fault}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
@@ -94,98 +136,158 @@ pub(crate) fn advice(fault: &Fault, type_name: &str) -> String {
     }
 }
 
+/// A value about which there is some doubt, and the ways to look at it again, so that one function can judge values of all
+/// types.
+struct Doubtful<'d, 'a> {
+    type_name: &'static str,
+    identity: TypeId,
+    doubts: u8,
+    /// The value as it came.
+    bytes: &'a [u8],
+    /// The sum of its shape as its writer told it, and as it was read.
+    sums: Sums,
+    read: &'d dyn Fn(Enums) -> Watched<'a>,
+    write: &'d dyn Fn(&mut Encoder<'_>) -> Option<u32>,
+    write_noting: &'d dyn Fn(&mut Encoder<'_>) -> Option<(u32, Notes)>,
+}
+
+/// The two sums of one value.
+#[derive(Clone, Copy, Eq, PartialEq)]
+struct Sums {
+    /// By who wrote it.
+    told: u32,
+    read: u32,
+}
+
+/// Lets a value pass if no field is left out or taken for another, and no variant has become another. Gives what is behind
+/// it.
+///
+/// # Errors
+///
+/// Which type writes other than it reads, or the limit that was passed.
+#[cold]
+#[inline(never)]
+fn look_again<'a, T: Serialize + Deserialize<'a>>(
+    value: &T,
+    whole: &'a [u8],
+    read: Deserializer<'a, Unwatched>,
+) -> Result<&'a [u8], CodecError> {
+    if let Some(error) = read.limits.excess() {
+        return Err(error);
+    }
+    let (told, rest) = match read.rest.split_first_chunk() {
+        Some((told, rest)) => (Some(u32::from_le_bytes(*told)), rest),
+        None => (None, read.rest),
+    };
+    let sum = shape::fold(read.sum);
+    let doubtful = Doubtful {
+        type_name: std::any::type_name::<T>(),
+        identity: type_identity::of::<T>(),
+        doubts: read.doubts,
+        bytes: &whole[..whole.len() - read.rest.len()],
+        sums: Sums { told: told.unwrap_or(!sum), read: sum },
+        read: &|enums| {
+            let mut deserializer = Deserializer::new(whole, Watched::new(whole, enums));
+            // That it can be read has been seen, but an enum refuses the index by which it is asked.
+            let _ = T::deserialize(&mut deserializer);
+            deserializer.watch
+        },
+        write: &|out| write_value(value, out).ok(),
+        write_noting: &|out| {
+            let mut serializer = Serializer::<true>::new(out);
+            value.serialize(&mut serializer).ok()?;
+            Some((shape::fold(serializer.sum), *serializer.notes?))
+        },
+    };
+    match told {
+        Some(_) => doubtful.accept().map(|()| rest),
+        None => Err(doubtful.differs()),
+    }
+}
+
 thread_local! {
-    /// Pairs of sums that have been found to be harmless, so that types with aliases are compared once.
-    static HARMLESS: Cell<[Option<Sums>; HARMLESS_PAIRS]> = const { Cell::new([None; HARMLESS_PAIRS]) };
+    /// Types whose sums differ and have been found to be harmless, so that those with aliases are compared once.
+    static HARMLESS: Cell<[Option<(TypeId, Sums)>; HARMLESS_PAIRS]> = const { Cell::new([None; HARMLESS_PAIRS]) };
 }
 
 const HARMLESS_PAIRS: usize = 16;
 
-/// Lets a value pass whose sums differ, if no field is left out and no variant has become another.
-///
-/// # Errors
-///
-/// Which type writes other than it reads.
-#[cold]
-fn accept<'a, T: Serialize + Deserialize<'a>>(
-    value: &T,
-    bytes: &'a [u8],
-    sums: Sums,
-    cold: Option<Box<Cold>>,
-) -> Result<(), CodecError> {
-    let mut enums = cold.map(|cold| cold.enums).unwrap_or_default();
-    for key in std::mem::take(&mut enums.new) {
-        ask::<T>(bytes, key);
-        // Now it is known.
-        enums.meet(key);
-    }
-    let place = (sums.told ^ sums.read) as usize % HARMLESS_PAIRS;
-    let mut known = HARMLESS.get();
-    if !enums.inexact && (sums.told == sums.read || known[place] == Some(sums)) {
-        return Ok(());
-    }
-    let Some((written, again)) = rewritten(value) else { return Err(differs(value, bytes)) };
-    let read = reread::<T>(bytes);
-    // A variant that was taken for another is now written as that other one.
-    if again != sums.told || Log::compare(&written, &read).is_err() {
-        return Err(differs(value, bytes));
-    }
-    if !enums.inexact && written.has_same_variants(&read) {
-        known[place] = Some(sums);
-        HARMLESS.set(known);
-    }
-    Ok(())
-}
-
-/// Asks the enum how many variants it reads.
-fn ask<'a, T: Deserialize<'a>>(bytes: &'a [u8], key: Key) {
-    let mut deserializer = Deserializer::new(bytes);
-    let enums = Enums { asked: Some((key, None)), ..Enums::default() };
-    deserializer.cold = Some(Box::new(Cold { enums, log: None }));
-    // The enum refuses an index that is too large, and with it the value.
-    let _ = bounded::take_from::<T>(&mut deserializer);
-    if let Some(cold) = &deserializer.cold {
-        cold.enums.remember();
-    }
-}
-
-/// The value as it would be written now: its structs, and the sum.
-fn rewritten<T: Serialize>(value: &T) -> Option<(Log, u32)> {
-    let mut out = Encoder::to_vec(Vec::new());
-    // It has been decoded within the limits.
-    let limits = WriteLimits::new();
-    let mut serializer = Serializer::<true>::new(&mut out, &limits);
-    serializer.log = Some(Box::default());
-    value.serialize(&mut serializer).ok()?;
-    let sum = shape::fold(serializer.sum);
-    Some((*serializer.log?, sum))
-}
-
-/// The structs of the value in these bytes, as they are read.
-fn reread<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Log {
-    let mut deserializer = Deserializer::new(bytes);
-    deserializer.cold = Some(Box::new(Cold { log: Some(Log::default()), ..Cold::default() }));
-    // That it can be read has been seen.
-    let _ = bounded::take_from::<T>(&mut deserializer);
-    deserializer.cold.and_then(|cold| cold.log).unwrap_or_default()
-}
-
-/// Names the type that writes other than it reads.
-#[cold]
-fn differs<'a, T: Serialize + Deserialize<'a>>(value: &T, bytes: &'a [u8]) -> CodecError {
-    let read = reread::<T>(bytes);
-    let written = rewritten(value).map(|(log, _)| log).unwrap_or_default();
-    let what = match Log::compare(&written, &read) {
-        Err(difference) => difference,
-        Ok(()) if written.enums().is_empty() => {
-            format!("`{}` is written otherwise than it is read", std::any::type_name::<T>())
+impl Doubtful<'_, '_> {
+    fn accept(&self) -> Result<(), CodecError> {
+        let is_same = self.sums.told == self.sums.read;
+        if is_same && self.doubts == doubt::OPEN && self.is_written_as_it_came() {
+            if confirm::is_due() {
+                let read = (self.read)(Enums::default());
+                confirm::learn(&read.trace, &read.suspects);
+            }
+            return Ok(());
         }
-        Ok(()) => {
-            format!("a variant is taken for another, because one of `{}` is skipped", written.enums().join("`, `"))
+        let place = (self.sums.told ^ self.sums.read) as usize % HARMLESS_PAIRS;
+        let mut known = HARMLESS.get();
+        if self.doubts == 0 && known[place] == Some((self.identity, self.sums)) {
+            return Ok(());
         }
-    };
-    CodecError::new(format!(
-        "{what}, and the default format has no names to tell so: remove serde's `skip` attribute (or mend what was \
-         implemented by hand), or {REMEDY}"
-    ))
+        let mut read = (self.read)(Enums::default());
+        for key in std::mem::take(&mut read.enums.new) {
+            (self.read)(Enums { asked: Some((key, None)), ..Enums::default() }).enums.remember();
+            // Now it is known.
+            read.enums.meet(key);
+        }
+        if is_same && !read.enums.inexact && read.suspects.is_empty() {
+            return Ok(());
+        }
+        let mut out = Encoder::to_vec(Vec::new());
+        let Some((sum, mut written)) = (self.write_noting)(&mut out) else { return Err(self.differs()) };
+        // A variant that was taken for another is now written as that other one.
+        if sum != self.sums.told {
+            return Err(self.differs());
+        }
+        let Ok(by_other_names) = Log::compare(&written.log, &read.log) else { return Err(self.differs()) };
+        read.suspects.extend(by_other_names);
+        if let Some(group) = self.crossed(&mut read, &mut written, out.written()) {
+            return Err(CodecError::new(confirm::text(&group.place.name, CROSSED_REMEDY)));
+        }
+        let all_confirmed = confirm::learn(&read.trace, &read.suspects);
+        if all_confirmed && !read.enums.inexact && written.log.has_same_variants(&read.log) {
+            known[place] = Some((self.identity, self.sums));
+            HARMLESS.set(known);
+        }
+        Ok(())
+    }
+
+    /// The suspect that writes other fields than it reads.
+    fn crossed<'r>(&self, read: &'r mut Watched<'_>, written: &mut Notes, bytes: &[u8]) -> Option<&'r Group> {
+        let is_equal = read.trace.finish(self.bytes) == written.trace.finish(bytes);
+        confirm::crossed(&read.trace, &written.trace, &read.suspects, is_equal)
+    }
+
+    fn is_written_as_it_came(&self) -> bool {
+        let mut out = Encoder::to_vec(Vec::new());
+        (self.write)(&mut out).is_some() && out.written() == self.bytes
+    }
+
+    /// Names the type that writes other than it reads.
+    #[cold]
+    fn differs(&self) -> CodecError {
+        let read = (self.read)(Enums::default());
+        let written = (self.write_noting)(&mut Encoder::to_vec(Vec::new()));
+        let written = written.map(|(_, notes)| notes.log).unwrap_or_default();
+        let difference = match Log::compare(&written, &read.log) {
+            Err(difference) => difference,
+            Ok(_) if written.enums().is_empty() => {
+                format!("`{}` is written otherwise than it is read", self.type_name)
+            }
+            Ok(_) => {
+                format!("a variant is taken for another, because one of `{}` is skipped", written.enums().join("`, `"))
+            }
+        };
+        CodecError::new(format!(
+            "{difference}, and the default format has no names to tell so: remove serde's `skip` attribute (or mend what \
+             was implemented by hand), or {REMEDY}"
+        ))
+    }
 }
+
+/// The advice for a type of which a field is taken for another.
+const CROSSED_REMEDY: &str =
+    "give its fields names and annotate the task with `#[pool_task(codec = \"cbor\")]`, where fields are told by name";

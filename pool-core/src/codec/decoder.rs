@@ -1,7 +1,7 @@
 //! Reading values from bytes.
 
-use crate::codec::CodecError;
 use crate::codec::encoder::FRAME;
+use crate::codec::error::CodecError;
 use crate::codec::plain::Plain;
 
 /// Reads values from bytes, lending them where a type can borrow.

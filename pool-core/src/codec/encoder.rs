@@ -1,6 +1,6 @@
 //! Writing values into memory that exists already.
 
-use crate::codec::CodecError;
+use crate::codec::error::CodecError;
 use crate::codec::large_vec;
 
 /// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector
@@ -37,6 +37,11 @@ impl<'b> Encoder<'b> {
             None => Ok(self.at),
             Some(spill) => Err(spill),
         }
+    }
+
+    /// The bytes of the current item.
+    pub(crate) fn written(&self) -> &[u8] {
+        self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
     }
 
     /// Bytes that stand in the memory given.

@@ -4,32 +4,19 @@
 //! waits for it takes it out of the worker's memory after a while. A future has no clock, so the supervisor does that for
 //! it: first after 10 ms, then after longer and longer times, as long as items of the map are out.
 
-use std::collections::BTreeSet;
-
 #[cfg(feature = "stream")]
 use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
 use crate::job::Look;
+#[cfg(feature = "stream")]
 use crate::scheduler::JobId;
 use crate::units::Nanos;
 
 /// The first pause before a look.
-pub(crate) const PAUSE_MIN_NS: Nanos = 10_000_000;
+const PAUSE_MIN_NS: Nanos = 10_000_000;
 /// The longest pause between two looks.
-pub(crate) const PAUSE_MAX_NS: Nanos = 1_000_000_000;
-
-/// The maps that are looked at, by the time of the next look.
-#[derive(Debug, Default)]
-pub(super) struct Looks(BTreeSet<(Nanos, JobId)>);
-
-impl Looks {
-    /// The time of the next look.
-    #[inline]
-    pub(super) fn next(&self) -> Option<Nanos> {
-        self.0.first().map(|(at, _)| *at)
-    }
-}
+const PAUSE_MAX_NS: Nanos = 1_000_000_000;
 
 impl Engine {
     /// Has workers asked for results of this map that they hold back, from a while from now on.
@@ -42,16 +29,15 @@ impl Engine {
         }
         let look = Look { at: monotonic_ns().saturating_add(PAUSE_MIN_NS), pause: PAUSE_MIN_NS };
         if let Some(before) = record.look.replace(look) {
-            self.looks.0.remove(&(before.at, job));
+            self.looks.remove(before.at, job);
         }
-        self.looks.0.insert((look.at, job));
+        self.looks.add(look.at, job);
     }
 
     /// Takes the held results of the maps whose time has come.
     #[cold]
     pub(super) fn look_for_held(&mut self, now: Nanos) {
-        while let Some((at, job)) = self.looks.0.first().copied().filter(|(at, _)| *at <= now) {
-            self.looks.0.remove(&(at, job));
+        while let Some(job) = self.looks.take_due(now) {
             self.take_held(job);
             let is_out = self.scheduler.has_unsettled(job);
             let Some(record) = self.scheduler.record_mut(job) else { continue };
@@ -59,7 +45,7 @@ impl Engine {
             let look = Look { at: now.saturating_add(pause), pause };
             record.look = is_out.then_some(look);
             if is_out {
-                self.looks.0.insert((look.at, job));
+                self.looks.add(look.at, job);
             }
         }
     }

@@ -1,28 +1,46 @@
-//! Where threads wait for outcomes.
+//! The threads that wait for outcomes, and which of them look for replies.
 //!
-//! One of them, the **leader**, takes in the replies of all workers, its own and the others', and sleeps on the hub's
-//! caller bell. The others, the followers, sleep until they are told. When the leader has what it came for, a
-//! follower takes over. While nobody waits, the router thread takes replies in.
+//! Threads that stay **awake** look for everybody's replies, for some microseconds, and give way to other threads in between.
+//! One thread, the **leader**, goes on looking, and sleeps on the hub's caller bell. The others, the **followers**, sleep until
+//! their outcome is there. A leader that leaves wakes a follower to lead, unless threads that stay awake are left to do so.
+//! While no thread waits, the router looks for replies. Argued in `waiting.md`.
 
 use std::collections::VecDeque;
 
-use crate::sync::{Hub, Mutex, MutexGuard, PoisonError, Thread, thread};
+use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thread, Watch, thread};
 
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
+    /// The leader is among the waiters of its own completion, so others need not ring it for each outcome.
+    is_registered: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    led: bool,
+    is_led: bool,
+    /// Threads that stay awake, without the leader.
+    awake: u32,
     followers: VecDeque<Thread>,
 }
 
+/// How a thread waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Leader,
+    Awake,
     Follower,
+}
+
+/// The consequence of a change for the thread that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Duty {
+    None,
+    /// Looks for replies once more: the leader may sleep, and was not rung while this thread was awake.
+    LookOnce,
+    /// Looks for replies once more, and leaves the next ones to the router.
+    LeaveToRouter,
 }
 
 impl Leadership {
@@ -31,47 +49,92 @@ impl Leadership {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether somebody leads, or is about to.
-    pub(crate) fn is_led(&self) -> bool {
-        self.state().led
+    /// Whether waiting threads look for replies.
+    pub(crate) fn is_watched(&self) -> bool {
+        let state = self.state();
+        state.is_led || state.awake > 0
     }
 
-    /// Comes in: to lead, if nobody does.
+    /// Comes in: to lead, if there is no leader.
     #[inline]
     pub(crate) fn enter(&self, hub: &Hub) -> Place {
         let mut state = self.state();
-        if !state.led {
-            state.led = true;
-            hub.set_led(true);
-            return Place::Leader;
+        if state.is_led {
+            state.awake += 1;
+            if state.awake == 1 {
+                hub.set_watch(Watch::Awake);
+            }
+            return Place::Awake;
         }
-        state.followers.push_back(thread::current());
-        Place::Follower
+        self.lead(&mut state);
+        if state.awake == 0 {
+            hub.set_watch(Watch::Leader);
+        }
+        Place::Leader
     }
 
-    /// Leaves. True if nobody leads now and nobody is about to; then replies must be looked for once more.
+    /// A thread has been awake for long enough: leads, if there is no leader, or else follows.
+    pub(crate) fn settle(&self, hub: &Hub) -> (Place, Duty) {
+        let mut state = self.state();
+        state.awake -= 1;
+        let is_last = state.awake == 0;
+        if is_last {
+            hub.set_watch(Watch::Leader);
+        }
+        if !state.is_led {
+            self.lead(&mut state);
+            return (Place::Leader, Duty::None); // a leader looks first
+        }
+        state.followers.push_back(thread::current());
+        (Place::Follower, if is_last { Duty::LookOnce } else { Duty::None })
+    }
+
     #[inline]
-    pub(crate) fn leave(&self, place: Place, hub: &Hub) -> bool {
+    fn lead(&self, state: &mut State) {
+        state.is_led = true;
+        self.is_registered.store(false, Ordering::Relaxed);
+    }
+
+    /// The leader has registered with its completion.
+    pub(crate) fn note_registered(&self) {
+        self.is_registered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the leader, should it sleep, hears of its outcome only by being rung. To be asked behind the doorbell's fence.
+    #[inline]
+    pub(crate) fn has_unregistered(&self) -> bool {
+        !self.is_registered.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn leave(&self, place: Place, hub: &Hub) -> Duty {
         let mut state = self.state();
         match place {
-            Place::Leader => state.led = false,
+            Place::Leader => state.is_led = false,
+            Place::Awake => {
+                state.awake -= 1;
+                if state.awake == 0 && state.is_led {
+                    hub.set_watch(Watch::Leader);
+                    return Duty::LookOnce;
+                }
+            }
             Place::Follower => {
                 let me = thread::current().id();
                 state.followers.retain(|thread| thread.id() != me);
             }
         }
-        if state.led {
-            return false;
+        if state.is_led || state.awake > 0 {
+            return Duty::None;
         }
-        // Whoever is told comes in again, or leaves; either way it passes here or leads.
+        // The thread that is woken comes in again, or leaves; either way it passes here or leads.
         match state.followers.pop_front() {
             Some(next) => {
                 next.unpark();
-                false
+                Duty::None
             }
             None => {
-                hub.set_led(false);
-                true
+                hub.set_watch(Watch::Router);
+                Duty::LeaveToRouter
             }
         }
     }

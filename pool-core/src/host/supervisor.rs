@@ -29,6 +29,7 @@ use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::Inherited;
 use crate::launch::{Server, ServerEnd, StartMethod};
 use crate::process::pidfd::{LOOK_EVERY, kill_process, wait_gone};
+use crate::process::socket::Socket;
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
@@ -45,7 +46,7 @@ pub(crate) struct Supervisor {
     /// Workers whose processes are to be made, when those before are.
     wanted: VecDeque<WorkerId>,
     /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
-    launching: BTreeMap<WorkerId, HostEnd>,
+    launching: BTreeMap<WorkerId, (HostEnd, Socket)>,
     requests: Outbox<ServerRequest, OwnedFd>,
     /// Readable when a worker has ended. A fork server that is stopped does not say so. Made after the first server, which
     /// must not have it, and left out where the system refuses it.
@@ -290,10 +291,11 @@ impl Supervisor {
             self.server = Some(self.start_again()?);
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
+        let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
-        self.launching.insert(worker, end);
-        self.requests
-            .push(ServerRequest::Launch(Launch { worker: worker.0, incarnation }), vec![lane.host, lane.worker]);
+        self.launching.insert(worker, (end, ours));
+        let request = ServerRequest::Launch(Launch { worker: worker.0, incarnation });
+        self.requests.push(request, vec![lane.host, lane.worker, theirs.into_fd()]);
         Ok(())
     }
 
@@ -345,10 +347,10 @@ impl Supervisor {
     }
 
     fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
-        let Some(mut end) = self.launching.remove(&worker) else { return };
+        let Some((mut end, socket)) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
-            let lane = Lane::new(end, pid, pidfd);
+            let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
             // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.

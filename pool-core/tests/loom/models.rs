@@ -8,7 +8,7 @@ use loom::sync::{Condvar, Mutex};
 
 use super::alarm::{Alarm, NEVER};
 use super::rest::{Rest, Resting};
-use super::room::{Leadership, Place};
+use super::room::{Duty, Leadership, Place};
 use super::status::Status;
 use super::sync::{AtomicBool, AtomicU32, Hub, Ordering, Thread, Weakness, is, thread, weaken};
 
@@ -140,7 +140,7 @@ fn the_supervisor_does_not_sleep_past_what_is_due() {
 /// What all threads of a pool share, in small.
 struct Pool {
     hub: Hub,
-    room: Leadership,
+    leadership: Leadership,
     rest: Rest,
     /// Under the engine's lock: a quiet call is out.
     engine: Mutex<bool>,
@@ -158,19 +158,19 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
     fn model() {
         let pool = Arc::new(Pool {
             hub: Hub::new(),
-            room: Leadership::default(),
+            leadership: Leadership::default(),
             rest: Rest::new(),
             engine: Mutex::new(false),
         });
         let leads = thread::spawn({
             let pool = pool.clone();
             move || {
-                let place = pool.room.enter(&pool.hub);
+                let place = pool.leadership.enter(&pool.hub);
                 *pool.engine.lock().unwrap() = true;
                 if pool.rest.end(Resting::Dozes) {
                     pool.ring_router();
                 }
-                if pool.room.leave(place, &pool.hub) {
+                if pool.leadership.leave(place, &pool.hub) == Duty::LeaveToRouter {
                     if !is(Weakness::LeaveWithoutLock) {
                         drop(pool.engine.lock().unwrap());
                     }
@@ -181,10 +181,10 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
             }
         });
         loop {
-            let early = is(Weakness::LookOutsideLock).then(|| pool.room.is_led());
+            let early = is(Weakness::LookOutsideLock).then(|| pool.leadership.is_watched());
             let engine = pool.engine.lock().unwrap();
-            let is_led = early.unwrap_or_else(|| pool.room.is_led());
-            let resting = match (*engine, is_led) {
+            let is_watched = early.unwrap_or_else(|| pool.leadership.is_watched());
+            let resting = match (*engine, is_watched) {
                 (false, _) => Resting::Dozes,
                 (true, true) => Resting::Leans,
                 (true, false) => Resting::Naps,
@@ -209,7 +209,7 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
 /// Two callers, and a worker that answers the second, and the first only when the second has returned.
 struct Callers {
     hub: Hub,
-    room: Leadership,
+    leadership: Leadership,
     /// Replies that the worker has published.
     replies: AtomicU32,
     /// Under the engine's lock: those that were taken in.
@@ -247,13 +247,29 @@ impl Callers {
         }
         drop(taken);
         told.iter().for_each(Thread::unpark);
+        self.hub.switchboard().caller.notify_if(|| !told.is_empty() || self.leadership.has_unregistered());
     }
 
-    /// As `Shared::wait`.
+    fn do_duty(&self, duty: Duty) {
+        if duty == Duty::LeaveToRouter || duty == Duty::LookOnce && !is(Weakness::NoLastLook) {
+            self.route();
+        }
+    }
+
+    /// As `Host::wait`.
     fn wait(&self, call: usize) {
         while !self.is_done(call) {
-            let place = self.room.enter(&self.hub);
+            let mut place = self.leadership.enter(&self.hub);
+            if place == Place::Awake {
+                self.route();
+                if !self.is_done(call) {
+                    let (next, duty) = self.leadership.settle(&self.hub);
+                    place = next;
+                    self.do_duty(duty);
+                }
+            }
             match place {
+                Place::Awake => {}
                 Place::Leader => loop {
                     self.route();
                     if self.is_done(call) {
@@ -273,9 +289,7 @@ impl Callers {
             if is(Weakness::StayLeader) && place == Place::Leader {
                 return;
             }
-            if self.room.leave(place, &self.hub) {
-                self.route();
-            }
+            self.do_duty(self.leadership.leave(place, &self.hub));
         }
     }
 }
@@ -287,7 +301,7 @@ fn a_follower_is_told_or_leads() {
         let completion = || Waited { is_done: AtomicBool::new(false), waiter: Mutex::new(None) };
         let pool = Arc::new(Callers {
             hub: Hub::new(),
-            room: Leadership::default(),
+            leadership: Leadership::default(),
             replies: AtomicU32::new(0),
             engine: Mutex::new(0),
             completions: [completion(), completion()],
@@ -320,6 +334,53 @@ fn a_follower_is_told_or_leads() {
         other.join().unwrap();
         worker.join().unwrap();
     }
-    let missed = [(Weakness::StayLeader, NOT_WOKEN), (Weakness::LookBeforeRegistering, NOT_WOKEN)];
+    let missed = [
+        (Weakness::StayLeader, NOT_WOKEN),
+        (Weakness::LookBeforeRegistering, NOT_WOKEN),
+        (Weakness::NoLastLook, NOT_WOKEN),
+    ];
     check(model, &missed);
+}
+
+/// A leader that has been registered leaves, and leads again. Another thread takes its outcome in, and rings it only if it must.
+#[test]
+fn a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in() {
+    struct Call {
+        hub: Hub,
+        leadership: Leadership,
+        is_done: AtomicBool,
+        /// Under the inbox's lock: the leader is among the waiters.
+        is_awaited: Mutex<bool>,
+    }
+    fn model(registers: bool) {
+        let call = Arc::new(Call {
+            hub: Hub::new(),
+            leadership: Leadership::default(),
+            is_done: AtomicBool::new(false),
+            is_awaited: Mutex::new(false),
+        });
+        let takes_in = thread::spawn({
+            let call = call.clone();
+            move || {
+                call.is_done.store(true, Ordering::Release);
+                let is_awaited = *call.is_awaited.lock().unwrap();
+                call.hub.switchboard().caller.notify_if(|| is_awaited || call.leadership.has_unregistered());
+            }
+        });
+        let place = call.leadership.enter(&call.hub);
+        call.leadership.note_registered();
+        assert_eq!(call.leadership.leave(place, &call.hub), Duty::LeaveToRouter);
+        let place = call.leadership.enter(&call.hub);
+        let is_done = call.is_done.load(Ordering::Acquire);
+        if registers {
+            *call.is_awaited.lock().unwrap() = true;
+            call.leadership.note_registered();
+        }
+        let look = || call.is_done.load(Ordering::Acquire);
+        call.hub.switchboard().caller.wait(|| if is(Weakness::LookBeforeRegistering) { is_done } else { look() }, None);
+        assert_eq!(call.leadership.leave(place, &call.hub), Duty::LeaveToRouter);
+        takes_in.join().unwrap();
+    }
+    check(|| model(false), &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
+    check(|| model(true), &[(Weakness::NoStoreLoadFence, NOT_WOKEN), (Weakness::LookBeforeRegistering, NOT_WOKEN)]);
 }

@@ -7,6 +7,7 @@ pub(crate) use loom::sync::{Mutex, MutexGuard};
 pub(crate) use std::sync::PoisonError;
 
 pub(crate) use self::thread::Thread;
+pub(crate) use super::doorbell::Watch;
 use super::doorbell::{Doorbell, Switchboard};
 use super::futex::Futex;
 
@@ -30,6 +31,8 @@ pub(crate) enum Weakness {
     StayLeader,
     /// A follower looks for its outcome, and only then says that it waits.
     LookBeforeRegistering,
+    /// A thread that was awake goes to sleep, or leaves, and does not look once more.
+    NoLastLook,
 }
 
 thread_local! {
@@ -103,7 +106,7 @@ pub(crate) mod thread {
 /// The two bells by which workers wake their host, and the word that says which of them to notify.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    led: AtomicU32,
+    watch: AtomicU32,
     asleep: [AtomicU32; 2],
     bells: [Futex; 2],
 }
@@ -111,15 +114,15 @@ pub(crate) struct Hub {
 impl Hub {
     pub(crate) fn new() -> Hub {
         let asleep = [AtomicU32::new(0), AtomicU32::new(0)];
-        Hub { led: AtomicU32::new(0), asleep, bells: [Futex::new(), Futex::new()] }
+        Hub { watch: AtomicU32::new(0), asleep, bells: [Futex::new(), Futex::new()] }
     }
 
     pub(crate) fn switchboard(&self) -> Switchboard<'_> {
         let bell = |at: usize| Doorbell { asleep: &self.asleep[at], bell: &self.bells[at] };
-        Switchboard { led: &self.led, caller: bell(0), router: bell(1) }
+        Switchboard { watch: &self.watch, caller: bell(0), router: bell(1) }
     }
 
-    pub(crate) fn set_led(&self, led: bool) {
-        self.switchboard().set_led(led);
+    pub(crate) fn set_watch(&self, watch: Watch) {
+        self.switchboard().set_watch(watch);
     }
 }

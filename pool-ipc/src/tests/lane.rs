@@ -13,7 +13,7 @@ use super::super::region::{Access, HOST_SEALS, Mapping, SEALS};
 use super::super::sync::{AtomicU64, Ordering};
 use super::super::{
     Backoff, Descriptors, Error, Header, HostEnd, Hub, HubWorker, LAST_WORDS_BYTES_MAX, Progress, ProgressWriter,
-    Sleeper, WorkerEnd,
+    Sleeper, Watch, WorkerEnd,
 };
 use super::super::{region, sys};
 
@@ -263,12 +263,12 @@ fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
 }
 
 #[test]
-fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
+fn a_hub_wakes_the_sleeper_on_watch() -> Result<(), Error> {
     let (hub, memory) = Hub::create(0)?;
     let worker = HubWorker::open(&memory)?;
     assert!(!worker.notify() && !hub.notify(Sleeper::Caller) && !hub.notify(Sleeper::Router), "nobody sleeps");
-    for (led, who) in [(true, Sleeper::Caller), (false, Sleeper::Router)] {
-        hub.set_led(led);
+    for (watch, who) in [(Watch::Leader, Sleeper::Caller), (Watch::Router, Sleeper::Router)] {
+        hub.set_watch(watch);
         let news = super::word();
         let seen = news.clone();
         let order = super::super::sync::Ordering::Relaxed;
@@ -282,6 +282,8 @@ fn a_hub_wakes_whoever_is_in_charge() -> Result<(), Error> {
             assert!(sleeper.join().expect("no panic"));
         });
     }
+    hub.set_watch(Watch::Awake);
+    assert!(!worker.notify() && worker.notify_leader(), "threads that are awake need not be woken");
     Ok(())
 }
 
@@ -298,7 +300,7 @@ fn a_hub_waits_until_the_deadline_and_not_shorter() -> Result<(), Error> {
 #[test]
 fn backoff_ends() {
     let mut looks = 0;
-    let backoff = Backoff { spins: 5, yield_for: Duration::ZERO };
+    let backoff = Backoff { spins: 5, ..Backoff::NONE };
     assert!(!backoff.wait(|| {
         looks += 1;
         false

@@ -9,7 +9,7 @@ use loom::model::Builder;
 use loom::thread;
 
 use super::consumer::Consumer;
-use super::doorbell::{Doorbell, Switchboard};
+use super::doorbell::{Doorbell, Switchboard, Watch};
 use super::futex::Futex;
 use super::last_words::LastWords;
 use super::memory::Memory;
@@ -278,21 +278,21 @@ fn many_notifiers_wake_one_sleeper() {
 fn a_reply_is_not_lost_between_leader_and_router() {
     fn model() {
         struct Office {
-            led: AtomicU32,
+            watch: AtomicU32,
             caller: Arc<Bed>,
             router: Arc<Bed>,
             news: AtomicU32,
         }
         impl Office {
             fn switchboard(&self) -> Switchboard<'_> {
-                Switchboard { led: &self.led, caller: self.caller.doorbell(), router: self.router.doorbell() }
+                Switchboard { watch: &self.watch, caller: self.caller.doorbell(), router: self.router.doorbell() }
             }
             fn has_news(&self) -> bool {
                 self.news.load(Ordering::Relaxed) != 0
             }
         }
-        let led = AtomicU32::new(1);
-        let office = Arc::new(Office { led, caller: Bed::new(), router: Bed::new(), news: AtomicU32::new(0) });
+        let watch = AtomicU32::new(Watch::Leader as u32);
+        let office = Arc::new(Office { watch, caller: Bed::new(), router: Bed::new(), news: AtomicU32::new(0) });
         let worker = thread::spawn({
             let office = Arc::clone(&office);
             move || {
@@ -304,7 +304,7 @@ fn a_reply_is_not_lost_between_leader_and_router() {
             let office = Arc::clone(&office);
             move || office.router.doorbell().wait(|| office.has_news(), None)
         });
-        office.switchboard().set_led(false);
+        office.switchboard().set_watch(Watch::Router);
         if office.has_news() {
             office.router.doorbell().notify();
         }

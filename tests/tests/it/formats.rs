@@ -13,6 +13,7 @@ use tests::trial::{Check, Setup, each_method, everywhere};
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(a_field_that_is_left_out_is_an_error_and_no_other_value),
+        everywhere(a_field_that_takes_the_place_of_another_is_an_error_in_either_format),
         each_method(a_type_that_asks_the_format_is_told_what_to_do),
         each_method(the_words_of_a_type_arrive),
         everywhere(values_that_describe_themselves),
@@ -74,6 +75,58 @@ fn a_field_that_is_left_out_is_an_error_and_no_other_value(setup: &Setup) {
     let error = pool.apply(make_crossed::Task, 5).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);
     assert!(error.to_string().contains("`Crossed`"), "{error}");
+    assert_eq!(pool.stats().items_pending, 0);
+}
+
+/// As many fields are written as read, and they have no names.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Swapped(u8, #[serde(skip_serializing)] u8, #[serde(skip_deserializing)] u8);
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Sized(u8, u32);
+
+#[pool_task]
+fn last_of(swapped: Option<Swapped>, sized: Vec<Sized>) -> u32 {
+    sized.iter().map(|sized| sized.1).sum::<u32>() + swapped.map_or(0, |swapped| swapped.2.into())
+}
+
+#[pool_task]
+fn make_swapped(n: u8) -> Vec<(Swapped, Sized)> {
+    vec![(Swapped(1, 2, n), Sized(n, 7))]
+}
+
+#[pool_task(codec = "cbor")]
+fn last_of_in_cbor(swapped: Option<Swapped>, sized: Vec<Sized>) -> u32 {
+    last_of(swapped, sized)
+}
+
+#[pool_task(codec = "cbor")]
+fn make_swapped_in_cbor(n: u8) -> Vec<(Swapped, Sized)> {
+    make_swapped(n)
+}
+
+fn a_field_that_takes_the_place_of_another_is_an_error_in_either_format(setup: &Setup) {
+    fn check<F, G>(pool: &Pool, last: F, make: G)
+    where
+        F: for<'a> Task<Args<'a> = (Option<Swapped>, Vec<Sized>), Output = u32>,
+        G: for<'a> Task<Args<'a> = u8, Output = Vec<(Swapped, Sized)>>,
+    {
+        let is_told = |error: pool_core::Error| {
+            assert_eq!(error.kind(), ErrorKind::Decode);
+            for text in ["`Swapped`", "skipped in writing and another in reading", "give its fields names"] {
+                assert!(error.to_string().contains(text), "{error}");
+            }
+        };
+        is_told(pool.apply(last, (Some(Swapped(1, 2, 3)), Vec::new())).unwrap_err());
+        is_told(pool.apply(make, 3).unwrap_err());
+        let items = (1..50).map(|n| (None, vec![Sized(n, 1), Sized(n, 2)]));
+        assert_eq!(pool.map(last, items).unwrap(), [3; 49]);
+        let results = pool.map_results(make, [4, 5]).unwrap();
+        results.into_iter().for_each(|result| is_told(result.unwrap_err()));
+    }
+    let pool = setup.pool();
+    check(&pool, last_of::Task, make_swapped::Task);
+    check(&pool, last_of_in_cbor::Task, make_swapped_in_cbor::Task);
     assert_eq!(pool.stats().items_pending, 0);
 }
 

@@ -1,112 +1,45 @@
 //! Reading CBOR (RFC 8949), within the limits that hold for every value.
 
-use serde::de::{self, DeserializeSeed, Visitor};
+use serde::de::{self, Visitor};
 
+use super::access::{Elements, Variant};
 use super::head;
-use crate::codec::bounded::Limits;
+use super::items::{Float, unexpected};
+use super::watch::{Watched, doubt};
+use crate::codec::confirm;
 use crate::codec::fault::{Cause, Fault};
+use crate::codec::limits::ReadLimits;
+use crate::codec::trace::Place;
+use crate::codec::type_identity;
 
 type Names = &'static [&'static str];
 
 /// Reads one value.
-pub(super) struct Deserializer<'l, 'a> {
+pub(super) struct Deserializer<'a> {
     pub(super) rest: &'a [u8],
-    limits: &'l Limits,
+    pub(super) limits: ReadLimits,
+    /// The kinds of doubt about what has been read, see [`doubt`].
+    pub(super) doubts: u8,
+    /// What has been read, if that is asked for.
+    pub(super) watch: Option<Box<Watched<'a>>>,
 }
 
-/// The first byte of an item, and the number that it has with it.
-struct Head {
-    major: u8,
-    /// `None` where the number of elements is told by their end.
-    number: Option<u64>,
-}
-
-impl<'l, 'a> Deserializer<'l, 'a> {
-    pub(super) fn new(bytes: &'a [u8], limits: &'l Limits) -> Self {
-        Deserializer { rest: bytes, limits }
+impl<'a> Deserializer<'a> {
+    pub(super) fn new(bytes: &'a [u8], watch: Option<Box<Watched<'a>>>) -> Self {
+        Deserializer { rest: bytes, limits: ReadLimits::new(bytes.len()), doubts: 0, watch }
     }
 
-    fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        match self.rest.split_at_checked(length) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(Fault::truncated(length, self.rest.len())),
-        }
+    /// Goes one level deeper for `body`.
+    fn nested<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
+        self.limits.enter::<Fault>()?;
+        let result = body(self);
+        self.limits.leave();
+        result
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        match self.rest.split_first_chunk() {
-            Some((&bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(Fault::truncated(N, self.rest.len())),
-        }
-    }
-
-    fn peek(&self) -> Result<u8, Fault> {
-        self.rest.first().copied().ok_or_else(|| Fault::truncated(1, 0))
-    }
-
-    /// Takes the next byte if it is this one.
-    fn takes(&mut self, byte: u8) -> Result<bool, Fault> {
-        let is_there = self.peek()? == byte;
-        if is_there {
-            self.rest = &self.rest[1..];
-        }
-        Ok(is_there)
-    }
-
-    fn head(&mut self) -> Result<Head, Fault> {
-        let [first] = self.array()?;
-        let (major, info) = (first >> head::MAJOR_SHIFT, first & head::INFO_MASK);
-        let number = match info {
-            0..head::ONE_BYTE => Some(info.into()),
-            head::ONE_BYTE => Some(u8::from_be_bytes(self.array()?).into()),
-            head::TWO_BYTES => Some(u16::from_be_bytes(self.array()?).into()),
-            head::FOUR_BYTES => Some(u32::from_be_bytes(self.array()?).into()),
-            head::EIGHT_BYTES => Some(u64::from_be_bytes(self.array()?)),
-            head::INDEFINITE => None,
-            _ => return Err(unexpected(first, "an item")),
-        };
-        Ok(Head { major, number })
-    }
-
-    /// The head of an item of this kind, which must be of a known length.
-    fn expect(&mut self, major: u8, expected: &str) -> Result<u64, Fault> {
-        let first = self.peek()?;
-        match self.head()? {
-            Head { major: found, number: Some(number), .. } if found == major => Ok(number),
-            _ => Err(unexpected(first, expected)),
-        }
-    }
-
-    fn text(&mut self) -> Result<&'a str, Fault> {
-        let length = self.expect(head::TEXT, "text")?;
-        std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
-    }
-
-    /// A whole number as its sign and what it is: `n`, or `-1 - n`.
-    fn integer(&mut self) -> Result<(bool, u128), Fault> {
-        let first = self.peek()?;
-        let head = self.head()?;
-        match (head.major, head.number) {
-            (head::UNSIGNED, Some(number)) => Ok((false, number.into())),
-            (head::NEGATIVE, Some(number)) => Ok((true, number.into())),
-            (head::TAG, Some(tag @ (head::POSITIVE_TAG | head::NEGATIVE_TAG))) => {
-                let length = self.expect(head::BYTES, "a number")?;
-                let bytes = self.take(length)?;
-                let mut number = [0; 16];
-                let Some(padding) = number.len().checked_sub(bytes.len()) else {
-                    return Err(Fault::new(Cause::Bytes, "a number of more than 128 bits"));
-                };
-                number[padding..].copy_from_slice(bytes);
-                Ok((tag == head::NEGATIVE_TAG, u128::from_be_bytes(number)))
-            }
-            _ => Err(unexpected(first, "a whole number")),
+    pub(super) fn note(&mut self, note: impl FnOnce(&mut Watched<'a>, &'a [u8])) {
+        if let Some(watch) = &mut self.watch {
+            note(watch, self.rest);
         }
     }
 
@@ -124,14 +57,6 @@ impl<'l, 'a> Deserializer<'l, 'a> {
         }
     }
 
-    fn float(&mut self) -> Result<Float, Fault> {
-        match self.array()? {
-            [head::F32] => Ok(Float::Single(f32::from_bits(u32::from_be_bytes(self.array()?)))),
-            [head::F64] => Ok(Float::Double(f64::from_bits(u64::from_be_bytes(self.array()?)))),
-            [first] => Err(unexpected(first, "a number with a fraction")),
-        }
-    }
-
     fn visit_float<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         match self.float()? {
             Float::Single(number) => visitor.visit_f32(number),
@@ -139,82 +64,60 @@ impl<'l, 'a> Deserializer<'l, 'a> {
         }
     }
 
-    /// The elements of an array, or entries of a map.
-    fn elements(&mut self, major: u8, expected: &str) -> Result<Option<usize>, Fault> {
-        let first = self.peek()?;
-        let head = self.head()?;
-        if head.major != major {
-            return Err(unexpected(first, expected));
-        }
-        match head.number {
-            // Each takes a byte at least.
-            Some(number) if number > self.rest.len() as u64 => {
-                Err(Fault::truncated(usize::try_from(number).unwrap_or(usize::MAX), self.rest.len()))
-            }
-            number => Ok(number.map(|number| number as usize)),
-        }
-    }
-
-    fn visit_seq<V: Visitor<'a>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    /// The elements of a sequence, or the fields of a tuple.
+    fn visit_seq<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
         let left = self.elements(head::ARRAY, "a sequence")?;
-        let limits = self.limits;
-        limits.nested(|| {
-            let mut elements = Elements { from: self, left, name, key: None, read: 0 };
-            let value = visitor.visit_seq(&mut elements);
-            let value = elements.place(value)?;
+        self.nested(|from| {
+            from.note(Watched::open);
+            let mut elements = Elements::new(from, left, "");
+            let value = visitor.visit_seq(&mut elements)?;
             elements.complete()?;
+            from.note(|watch, _| watch.trace.close_sequence());
             Ok(value)
         })
     }
 
-    fn visit_map<V: Visitor<'a>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    /// The fields of a tuple struct, or of a variant if that is not empty.
+    pub(super) fn visit_tuple<V: Visitor<'a>>(
+        &mut self,
+        type_name: &'static str,
+        variant: &str,
+        visitor: V,
+    ) -> Result<V::Value, Fault> {
+        let left = self.elements(head::ARRAY, "a sequence")?;
+        self.nested(|from| {
+            from.note(Watched::open);
+            let mut fields = Elements::new(from, left, type_name);
+            let value = visitor.visit_seq(&mut fields);
+            let value = fields.place(value)?;
+            fields.complete()?;
+            // Where the fields fill the type, there is none beside those that are read.
+            let is_open = fields.size < size_of::<V::Value>();
+            let identity = type_identity::of::<V>();
+            if is_open && !confirm::is_confirmed(identity) {
+                from.doubts |= if confirm::is_refused(identity) { doubt::REFUSED } else { doubt::OPEN };
+            }
+            from.note(|watch, _| watch.close_fields(identity, Place::of(type_name, variant), is_open));
+            Ok(value)
+        })
+    }
+
+    pub(super) fn visit_map<V: Visitor<'a>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
         let left = self.elements(head::MAP, "a map")?;
-        let limits = self.limits;
-        limits.nested(|| {
-            let mut entries = Elements { from: self, left, name, key: None, read: 0 };
+        self.nested(|from| {
+            from.note(Watched::open);
+            let mut entries = Elements::new(from, left, name);
             let value = visitor.visit_map(&mut entries);
             let value = entries.place(value)?;
             entries.complete()?;
+            from.note(|watch, _| watch.trace.close_sequence());
             Ok(value)
         })
     }
 
     fn visit_some<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
-        let limits = self.limits;
-        limits.nested(|| visitor.visit_some(self))
+        self.nested(|from| visitor.visit_some(from))
     }
-
-    /// Takes the tag that says that what follows is within a `Some`.
-    fn takes_some_tag(&mut self) -> Result<bool, Fault> {
-        let before = self.rest;
-        if self.peek()? >> head::MAJOR_SHIFT == head::TAG && self.head()?.number == Some(head::SOME_TAG) {
-            return Ok(true);
-        }
-        self.rest = before;
-        Ok(false)
-    }
-}
-
-enum Float {
-    Single(f32),
-    Double(f64),
-}
-
-#[cold]
-fn unexpected(first: u8, expected: &str) -> Fault {
-    let found = match (first >> head::MAJOR_SHIFT, first) {
-        (head::UNSIGNED | head::NEGATIVE, _) => "a whole number",
-        (head::BYTES, _) => "bytes",
-        (head::TEXT, _) => "text",
-        (head::ARRAY, _) => "a sequence",
-        (head::MAP, _) => "a map",
-        (head::TAG, _) => "a tagged item",
-        (_, head::FALSE | head::TRUE) => "a `bool`",
-        (_, head::NULL) => "nothing",
-        (_, head::F32 | head::F64) => "a number with a fraction",
-        _ => "no item",
-    };
-    Fault::new(Cause::Bytes, format!("{found} where {expected} is expected"))
 }
 
 macro_rules! same {
@@ -225,7 +128,7 @@ macro_rules! same {
     )*};
 }
 
-impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
+impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     type Error = Fault;
 
     same! {
@@ -242,7 +145,10 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
             head::UNSIGNED | head::NEGATIVE => self.visit_integer(visitor),
             head::BYTES => self.deserialize_bytes(visitor),
             head::TEXT => self.deserialize_str(visitor),
-            head::ARRAY => self.visit_seq("", visitor),
+            head::ARRAY => {
+                self.doubts |= doubt::UNTYPED;
+                self.visit_seq(visitor)
+            }
             head::MAP => self.visit_map("", visitor),
             head::TAG if self.takes_some_tag()? => self.visit_some(visitor),
             head::TAG => self.visit_integer(visitor),
@@ -282,7 +188,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         // A type may write a sequence and read bytes.
         if self.peek()? >> head::MAJOR_SHIFT == head::ARRAY {
-            return self.visit_seq("", visitor);
+            return self.visit_seq(visitor);
         }
         let length = self.expect(head::BYTES, "bytes")?;
         visitor.visit_borrowed_bytes(self.take(length)?)
@@ -308,10 +214,10 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
         visitor.visit_newtype_struct(self)
     }
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.visit_seq("", visitor)
+        self.visit_seq(visitor)
     }
     fn deserialize_tuple<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.visit_seq("", visitor)
+        self.visit_seq(visitor)
     }
     fn deserialize_tuple_struct<V: Visitor<'a>>(
         self,
@@ -319,7 +225,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
         _: usize,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        self.visit_seq(name, visitor)
+        self.visit_tuple(name, "", visitor)
     }
     fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
         self.visit_map("", visitor)
@@ -334,138 +240,6 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'_, 'a> {
             head::MAP if self.head()?.number == Some(1) => true,
             _ => return Err(unexpected(first, "a variant")),
         };
-        let limits = self.limits;
-        limits.nested(|| visitor.visit_enum(Variant { from: self, name, holds }))
-    }
-}
-
-/// The elements of an array, or the entries of a map.
-struct Elements<'s, 'l, 'a> {
-    from: &'s mut Deserializer<'l, 'a>,
-    left: Option<usize>,
-    /// Of the struct, if it is one.
-    name: &'static str,
-    /// The field that is being read.
-    key: Option<&'a str>,
-    read: usize,
-}
-
-impl<'a> Elements<'_, '_, 'a> {
-    fn is_over(&mut self) -> Result<bool, Fault> {
-        match &mut self.left {
-            Some(0) => Ok(true),
-            Some(left) => {
-                *left -= 1;
-                Ok(false)
-            }
-            None if self.from.peek()? == head::BREAK => Ok(true),
-            None => Ok(false),
-        }
-    }
-
-    /// All has been read.
-    fn complete(&mut self) -> Result<(), Fault> {
-        match self.left {
-            Some(0) => Ok(()),
-            None if self.from.takes(head::BREAK)? => Ok(()),
-            _ => Err(Fault::new(Cause::Bytes, "elements that its type does not read")),
-        }
-    }
-
-    fn place<T>(&self, value: Result<T, Fault>) -> Result<T, Fault> {
-        match (self.name, self.key) {
-            ("", _) => value,
-            // After the last field, or of the whole.
-            (name, key) => value.map_err(|fault| fault.within(name, key.unwrap_or(""))),
-        }
-    }
-}
-
-impl<'a> de::SeqAccess<'a> for Elements<'_, '_, 'a> {
-    type Error = Fault;
-
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        if self.is_over()? {
-            return Ok(None);
-        }
-        self.read += 1;
-        seed.deserialize(&mut *self.from).map(Some)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.left
-    }
-}
-
-impl<'a> de::MapAccess<'a> for Elements<'_, '_, 'a> {
-    type Error = Fault;
-
-    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        if self.is_over()? {
-            self.key = None;
-            return Ok(None);
-        }
-        self.read += 1;
-        if !self.name.is_empty() {
-            let before = self.from.rest;
-            self.key = self.from.text().ok();
-            self.from.rest = before;
-        }
-        seed.deserialize(&mut *self.from).map(Some)
-    }
-
-    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.from)
-    }
-
-    fn size_hint(&self) -> Option<usize> {
-        self.left
-    }
-}
-
-/// The choice of a variant, then what it holds.
-struct Variant<'s, 'l, 'a> {
-    from: &'s mut Deserializer<'l, 'a>,
-    name: &'static str,
-    holds: bool,
-}
-
-impl<'a> de::EnumAccess<'a> for Variant<'_, '_, 'a> {
-    type Error = Fault;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
-        let value = seed.deserialize(&mut *self.from)?;
-        Ok((value, self))
-    }
-}
-
-impl Variant<'_, '_, '_> {
-    fn holding(&self, holds: bool) -> Result<(), Fault> {
-        if self.holds == holds {
-            return Ok(());
-        }
-        let what = if holds { "nothing where the content" } else { "content where nothing" };
-        Err(Fault::new(Cause::Bytes, format!("{what} of a variant of `{}` is expected", self.name)))
-    }
-}
-
-impl<'a> de::VariantAccess<'a> for Variant<'_, '_, 'a> {
-    type Error = Fault;
-
-    fn unit_variant(self) -> Result<(), Fault> {
-        self.holding(false)
-    }
-    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
-        self.holding(true)?;
-        seed.deserialize(self.from)
-    }
-    fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.holding(true)?;
-        self.from.visit_seq(self.name, visitor)
-    }
-    fn struct_variant<V: Visitor<'a>>(self, _: Names, visitor: V) -> Result<V::Value, Fault> {
-        self.holding(true)?;
-        self.from.visit_map(self.name, visitor)
+        self.nested(|from| visitor.visit_enum(Variant { from, name, variant: "", holds }))
     }
 }

@@ -3,26 +3,46 @@
 use serde::ser::{self, Serialize};
 
 use super::head;
-use crate::codec::bounded::WriteLimits;
 use crate::codec::encoder::Encoder;
 use crate::codec::fault::{Cause, Fault};
+use crate::codec::limits::WriteLimits;
+use crate::codec::trace::{Place, Trace};
 
 /// Writes one value.
 pub(super) struct Serializer<'e, 'b> {
     out: &'e mut Encoder<'b>,
-    limits: &'e WriteLimits,
+    pub(super) limits: WriteLimits,
     /// The value about to be written is the content of a `Some`.
     some: bool,
+    /// There are fields without names in the value.
+    pub(super) has_tuples: bool,
+    /// What has been written, if that is asked for.
+    pub(super) trace: Option<Trace>,
 }
 
 impl<'e, 'b> Serializer<'e, 'b> {
-    pub(super) fn new(out: &'e mut Encoder<'b>, limits: &'e WriteLimits) -> Self {
-        Serializer { out, limits, some: false }
+    pub(super) fn new(out: &'e mut Encoder<'b>, trace: Option<Trace>) -> Self {
+        Serializer { out, limits: WriteLimits::new(), some: false, has_tuples: false, trace }
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.limits.count(bytes.len())?;
+        self.limits.check::<Fault>(bytes.len())?;
+        self.limits.count(bytes.len());
         self.out.put(bytes);
+        Ok(())
+    }
+
+    fn note(&mut self, note: impl FnOnce(&mut Trace, &[u8])) {
+        if let Some(trace) = &mut self.trace {
+            note(trace, self.out.written());
+        }
+    }
+
+    /// Goes one level deeper for `body`.
+    fn nested(&mut self, body: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
+        self.limits.enter::<Fault>()?;
+        body(self)?;
+        self.limits.leave();
         Ok(())
     }
 
@@ -90,10 +110,38 @@ fn fill(bytes: &mut [u8; 9], size: u8, number: &[u8]) -> usize {
 /// Elements, entries or fields, which must be as many as were announced.
 pub(super) struct Elements<'s, 'e, 'b> {
     to: &'s mut Serializer<'e, 'b>,
-    /// Where it is a struct or variant.
-    name: &'static str,
+    /// Of a struct or enum.
+    type_name: &'static str,
+    variant: &'static str,
     announced: Option<usize>,
     written: usize,
+    kind: Kind,
+    /// Bytes before the element or entry.
+    start: usize,
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Kind {
+    /// A sequence or map: a level of nesting, whose elements may take no bytes.
+    Sequence,
+    /// A struct or tuple.
+    Fields,
+    /// A tuple struct.
+    Tuple,
+    /// A variant whose fields have names, which is a level of nesting.
+    Variant,
+    /// One whose fields have none.
+    TupleVariant,
+}
+
+impl Kind {
+    fn is_tuple(self) -> bool {
+        matches!(self, Kind::Tuple | Kind::TupleVariant)
+    }
+
+    fn is_nested(self) -> bool {
+        !matches!(self, Kind::Fields | Kind::Tuple)
+    }
 }
 
 macro_rules! unsigned {
@@ -173,7 +221,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
             self.head(head::TAG, head::SOME_TAG)?;
         }
         self.some = true;
-        value.serialize(self)
+        self.nested(|to| value.serialize(to))
     }
     fn serialize_unit(self) -> Result<(), Fault> {
         self.null()
@@ -182,7 +230,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         self.null()
     }
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Fault> {
-        self.text(variant)
+        self.nested(|to| to.text(variant))
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
         value.serialize(self)
@@ -194,84 +242,119 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         variant: &'static str,
         value: &T,
     ) -> Result<(), Fault> {
-        self.variant(variant)?;
-        value.serialize(self)
+        self.nested(|to| {
+            to.variant(variant)?;
+            value.serialize(to)
+        })
     }
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
-        self.elements("", head::ARRAY, length)
+        self.elements(Kind::Sequence, "", "", head::ARRAY, length)
     }
     fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, Fault> {
-        self.elements("", head::ARRAY, Some(length))
+        self.elements(Kind::Fields, "", "", head::ARRAY, Some(length))
     }
     fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
-        self.elements(name, head::ARRAY, Some(length))
+        self.elements(Kind::Tuple, name, "", head::ARRAY, Some(length))
     }
     fn serialize_tuple_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         length: usize,
     ) -> Result<Elements<'s, 'e, 'b>, Fault> {
         self.variant(variant)?;
-        self.elements(variant, head::ARRAY, Some(length))
+        self.elements(Kind::TupleVariant, name, variant, head::ARRAY, Some(length))
     }
     fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
-        self.elements("", head::MAP, length)
+        self.elements(Kind::Sequence, "", "", head::MAP, length)
     }
     fn serialize_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
-        self.elements(name, head::MAP, Some(length))
+        self.elements(Kind::Fields, name, "", head::MAP, Some(length))
     }
     fn serialize_struct_variant(
         self,
-        _: &'static str,
+        name: &'static str,
         _: u32,
         variant: &'static str,
         length: usize,
     ) -> Result<Elements<'s, 'e, 'b>, Fault> {
         self.variant(variant)?;
-        self.elements(variant, head::MAP, Some(length))
+        self.elements(Kind::Variant, name, variant, head::MAP, Some(length))
     }
 }
 
 impl<'e, 'b> Serializer<'e, 'b> {
     fn elements(
         &mut self,
-        name: &'static str,
+        kind: Kind,
+        type_name: &'static str,
+        variant: &'static str,
         major: u8,
         announced: Option<usize>,
     ) -> Result<Elements<'_, 'e, 'b>, Fault> {
+        if kind.is_nested() {
+            self.limits.enter::<Fault>()?;
+        }
         match announced {
             Some(length) => self.head(major, length as u64)?,
             None => self.byte(major << head::MAJOR_SHIFT | head::INDEFINITE)?,
         }
-        Ok(Elements { to: self, name, announced, written: 0 })
+        self.has_tuples |= kind.is_tuple();
+        self.note(Trace::open);
+        Ok(Elements { to: self, type_name, variant, announced, written: 0, kind, start: 0 })
     }
 }
 
 impl Elements<'_, '_, '_> {
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    /// What errors call it.
+    fn name(&self) -> &'static str {
+        if self.variant.is_empty() { self.type_name } else { self.variant }
+    }
+
+    /// An element, or an entry's key.
+    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
-        let (name, place) = (self.name, self.written - 1);
+        self.start = self.to.limits.written_bytes();
+        let (name, place) = (self.name(), self.written - 1);
         let result = value.serialize(&mut *self.to);
         if name.is_empty() { result } else { result.map_err(|fault| fault.within(name, place)) }
+    }
+
+    fn end_element(&mut self) -> Result<(), Fault> {
+        self.to.note(Trace::end_part);
+        if self.kind == Kind::Sequence { self.to.limits.end_element(self.start) } else { Ok(()) }
+    }
+
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        self.begin(value)?;
+        self.end_element()
     }
 
     fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
         self.written += 1;
         self.to.text(key)?;
-        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name, key))
+        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name(), key))?;
+        self.end_element()
     }
 
     fn complete(self) -> Result<(), Fault> {
         match self.announced {
-            None => self.to.byte(head::BREAK),
-            Some(announced) if announced == self.written => Ok(()),
+            None => self.to.byte(head::BREAK)?,
+            Some(announced) if announced == self.written => {}
             Some(announced) => {
                 let text = format!("its type announces {announced} elements and writes {}", self.written);
-                Err(Fault::new(Cause::Format, text))
+                return Err(Fault::new(Cause::Format, text));
             }
         }
+        if self.kind.is_nested() {
+            self.to.limits.leave();
+        }
+        self.to.note(|trace, _| match self.kind.is_tuple() {
+            true => trace.close_fields(None, Place::of(self.type_name, self.variant)),
+            false => trace.close_sequence(),
+        });
+        Ok(())
     }
 }
 
@@ -319,10 +402,11 @@ impl ser::SerializeMap for Elements<'_, '_, '_> {
     type Error = Fault;
 
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
-        self.element(key)
+        self.begin(key)
     }
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        value.serialize(&mut *self.to)
+        value.serialize(&mut *self.to)?;
+        self.end_element()
     }
     fn end(self) -> Result<(), Fault> {
         self.complete()

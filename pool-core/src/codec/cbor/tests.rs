@@ -7,18 +7,28 @@ use std::thread;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{read, write};
+use super::{WITH_TUPLES, read_alone as read, write};
 use crate::codec::encoder::Encoder;
 
-fn bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+mod crossed;
+
+/// The value and what follows it.
+fn written<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Encoder::to_vec(Vec::new());
     write(value, &mut out).expect("it can be written");
     out.finish().expect_err("it writes to a vector")
 }
 
+/// The value alone.
+fn bytes<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
+    let mut bytes = written(value);
+    assert!(bytes.pop().is_some_and(|end| end <= WITH_TUPLES));
+    bytes
+}
+
 fn trip<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {
-    let bytes = bytes(value);
-    let (copy, rest) = read(&bytes).map_err(|error| error.to_string())?;
+    let bytes = written(value);
+    let (copy, rest) = super::read(&bytes).map_err(|error| error.to_string())?;
     assert!(rest.is_empty());
     Ok(copy)
 }

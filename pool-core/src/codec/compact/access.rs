@@ -1,19 +1,28 @@
-//! What a value is given to read its parts: elements, entries, and the content of a variant.
+//! What a value is given to read its parts: elements, entries, fields, and the content of a variant.
 
 use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
 use super::deserializer::{Deserializer, Names};
 use super::shape::{Owner, Shape};
+use super::watch::Watch;
 use crate::codec::fault::{Cause, Fault};
 
-/// Elements of which the number is known.
-pub(super) struct Counted<'s, 'a> {
-    pub(super) from: &'s mut Deserializer<'a>,
+/// The elements of a sequence, or the entries of a map.
+pub(super) struct Elements<'s, 'a, W> {
+    pub(super) from: &'s mut Deserializer<'a, W>,
     pub(super) left: usize,
 }
 
-impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
+impl<'a, W: Watch<'a>> Elements<'_, 'a, W> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+        self.from.limits.check_room::<S::Value, Fault>()?;
+        seed.deserialize(&mut *self.from)
+    }
+}
+
+impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Elements<'_, 'a, W> {
     type Error = Fault;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -22,54 +31,91 @@ impl<'a> de::SeqAccess<'a> for Counted<'_, 'a> {
             return Ok(None);
         }
         self.left -= 1;
-        seed.deserialize(&mut *self.from).map(Some)
+        let element = self.seed(seed).map(Some);
+        self.from.watch.end_part(self.from.rest);
+        element
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        Some(self.from.limits.hint(self.left))
     }
 }
 
-impl<'a> de::MapAccess<'a> for Counted<'_, 'a> {
+impl<'a, W: Watch<'a>> de::MapAccess<'a> for Elements<'_, 'a, W> {
     type Error = Fault;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
-        de::SeqAccess::next_element_seed(self, seed)
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.seed(seed).map(Some)
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        seed.deserialize(&mut *self.from)
+        let value = self.seed(seed);
+        self.from.watch.end_part(self.from.rest);
+        value
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.left)
+        Some(self.from.limits.hint(self.left))
+    }
+}
+
+/// The fields of a struct, tuple struct, variant or tuple.
+pub(super) struct Fields<'s, 'a, W> {
+    pub(super) from: &'s mut Deserializer<'a, W>,
+    pub(super) left: usize,
+    /// Bytes in memory that the fields take which have been read.
+    pub(super) size: usize,
+}
+
+impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Fields<'_, 'a, W> {
+    type Error = Fault;
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        self.left -= 1;
+        self.size += size_of::<S::Value>();
+        self.from.limits.check_room::<S::Value, Fault>()?;
+        let field = seed.deserialize(&mut *self.from).map(Some);
+        self.from.watch.end_part(self.from.rest);
+        field
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.from.limits.hint(self.left))
     }
 }
 
 /// The choice of a variant, then what it holds.
-pub(super) struct Variant<'s, 'a> {
-    pub(super) from: &'s mut Deserializer<'a>,
+pub(super) struct Variant<'s, 'a, W> {
+    pub(super) from: &'s mut Deserializer<'a, W>,
     pub(super) name: &'static str,
     pub(super) variants: Names,
 }
 
-impl<'s, 'a> de::EnumAccess<'a> for Variant<'s, 'a> {
+impl<'s, 'a, W: Watch<'a>> de::EnumAccess<'a> for Variant<'s, 'a, W> {
     type Error = Fault;
-    type Variant = Content<'s, 'a>;
+    type Variant = Content<'s, 'a, W>;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a>), Fault> {
+    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a, W>), Fault> {
         let index = self.from.variant(self.name, self.variants)?;
-        let key = (self.name, self.variants);
-        let asks = self.from.cold.as_ref().is_some_and(|cold| cold.enums.asks(key));
+        let asks = self.from.watch.asks((self.name, self.variants));
         let identifier: U32Deserializer<Fault> = if asks { u32::MAX } else { index }.into_deserializer();
         let value = seed.deserialize(identifier);
-        if asks && let Some(cold) = &mut self.from.cold {
-            cold.enums.answer(&value);
+        if asks {
+            self.from.watch.answer(&value);
         }
         let value = value.map_err(|_| unknown_variant(self.name, index))?;
         let name = self.variants.get(index as usize).copied().unwrap_or(self.name);
@@ -84,12 +130,12 @@ fn unknown_variant(name: &str, index: u32) -> Fault {
 }
 
 /// What a variant holds.
-pub(super) struct Content<'s, 'a> {
-    from: &'s mut Deserializer<'a>,
+pub(super) struct Content<'s, 'a, W> {
+    from: &'s mut Deserializer<'a, W>,
     owner: Owner,
 }
 
-impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
+impl<'a, W: Watch<'a>> de::VariantAccess<'a> for Content<'_, 'a, W> {
     type Error = Fault;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -98,6 +144,7 @@ impl<'a> de::VariantAccess<'a> for Content<'_, 'a> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
+        self.from.limits.check_room::<S::Value, Fault>()?;
         self.from.sum = self.from.sum.wrapping_add(Shape::NEWTYPE.total());
         seed.deserialize(self.from)
     }

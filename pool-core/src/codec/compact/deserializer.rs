@@ -2,137 +2,42 @@
 
 use serde::de::{self, Visitor};
 
-use super::access::{Counted, Variant};
-use super::enums::Enums;
-use super::log::Log;
+use super::access::{Elements, Fields, Variant};
 use super::shape::{Owner, Shape};
 use super::totals::Key;
+use super::watch::{self, Watch};
+use super::{doubt, enums};
+use crate::codec::confirm;
 use crate::codec::fault::{Cause, Fault};
+use crate::codec::limits::ReadLimits;
+use crate::codec::type_identity;
 
 pub(super) type Names = &'static [&'static str];
 
 /// Reads one value, and sums up its shape.
-pub(crate) struct Deserializer<'a> {
+pub(super) struct Deserializer<'a, W> {
     pub(super) rest: &'a [u8],
     pub(super) sum: u64,
-    /// What few values need.
-    pub(super) cold: Option<Box<Cold>>,
+    pub(super) limits: ReadLimits,
+    /// The kinds of doubt about what has been read, see [`doubt`].
+    pub(super) doubts: u8,
+    pub(super) watch: W,
 }
 
-/// What is noted of a value beside its sum.
-#[derive(Debug, Default)]
-pub(super) struct Cold {
-    pub(super) enums: Enums,
-    /// What has been read, if that is asked for.
-    pub(super) log: Option<Log>,
-}
-
-impl<'a> Deserializer<'a> {
+impl<'a, W: Watch<'a>> Deserializer<'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Deserializer { rest: bytes, sum: 0, cold: None }
-    }
-
-    /// The bytes behind what has been read.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(crate) fn rest(&self) -> &'a [u8] {
-        self.rest
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn take(&mut self, length: usize) -> Result<&'a [u8], Fault> {
-        match self.rest.split_at_checked(length) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(Fault::truncated(length, self.rest.len())),
-        }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn byte(&mut self) -> Result<u8, Fault> {
-        match self.rest.split_first() {
-            Some((&byte, rest)) => {
-                self.rest = rest;
-                Ok(byte)
-            }
-            None => Err(Fault::truncated(1, 0)),
-        }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
-        match self.rest.split_first_chunk() {
-            Some((&bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(Fault::truncated(N, self.rest.len())),
-        }
-    }
-
-    /// A number of up to `bits` bits.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn varint(&mut self, bits: u32) -> Result<u64, Fault> {
-        let byte = self.byte()?;
-        if byte < 0x80 { Ok(byte.into()) } else { self.varint_from(byte, bits) }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn varint_from(&mut self, first: u8, bits: u32) -> Result<u64, Fault> {
-        let mut number = u64::from(first & 0x7f);
-        let mut shift = 7;
-        while shift < bits {
-            let byte = self.byte()?;
-            let group = u64::from(byte & 0x7f);
-            // The last group may have fewer than seven bits.
-            if group >> (bits - shift).min(7) != 0 {
-                break;
-            }
-            number |= group << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-            shift += 7;
-        }
-        Err(too_large(bits))
-    }
-
-    fn long_varint(&mut self) -> Result<u128, Fault> {
-        let mut number = 0;
-        for shift in (0..u128::BITS).step_by(7) {
-            let byte = self.byte()?;
-            let group = u128::from(byte & 0x7f);
-            if group >> (u128::BITS - shift).min(7) != 0 {
-                break;
-            }
-            number |= group << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(too_large(u128::BITS))
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn length(&mut self) -> Result<usize, Fault> {
-        self.varint(u64::BITS).map(|length| length as usize)
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn text(&mut self) -> Result<&'a str, Fault> {
-        let length = self.length()?;
-        std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
+    pub(super) fn new(bytes: &'a [u8], watch: W) -> Self {
+        Deserializer { rest: bytes, sum: 0, limits: ReadLimits::new(bytes.len()), doubts: 0, watch }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
         let index = self.varint(u32::BITS)? as u32;
         let key = Key::variant(name, variants, index);
-        let total = match key.look_up() {
-            Some(total) if self.cold.is_none() => total,
-            _ => self.new_variant(key, name, variants, index),
+        let known = if W::WATCHES { None } else { key.look_up() };
+        let total = match known {
+            Some(total) => total,
+            None => self.new_variant(key, name, variants, index),
         };
         self.sum = self.sum.wrapping_add(total);
         Ok(index)
@@ -142,26 +47,26 @@ impl<'a> Deserializer<'a> {
     fn new_variant(&mut self, key: Key, name: &'static str, variants: Names, index: u32) -> u64 {
         // An index past the end is for the type to refuse.
         let variant = variants.get(index as usize).copied().unwrap_or("");
-        let cold = self.cold.get_or_insert_default();
-        if let Some(log) = &mut cold.log {
-            log.variant(name, variant);
-        }
+        self.watch.variant((name, variants), variant);
         let total = Shape::VARIANT.name(variant).total();
-        if cold.enums.meet((name, variants)) {
-            key.remember(total);
+        match enums::is_exact((name, variants)) {
+            true => key.remember(total),
+            false => self.doubts |= doubt::ENUM,
         }
         total
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn named<V: Visitor<'a>>(&mut self, owner: Owner, names: Names, visitor: V) -> Result<V::Value, Fault> {
-        let mut fields = Counted { from: self, left: names.len() };
+        self.limits.check_room::<V::Value, Fault>()?;
+        self.watch.open(self.rest);
+        let mut fields = Fields { from: self, left: names.len(), size: 0 };
         // The value is returned at once, because it would go through memory if it were kept beside what follows.
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
                 // There are more names than fields where a field has aliases, and never fewer.
                 let read = names.len() - fields.left;
-                self.add_struct(owner, names, read);
+                self.add_struct::<V>(owner, names, read);
                 Ok(value)
             }
             Err(fault) => {
@@ -172,23 +77,22 @@ impl<'a> Deserializer<'a> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn add_struct(&mut self, owner: Owner, names: Names, read: usize) {
-        let key = Key::fields(owner, names, read);
-        let total = match key.look_up() {
-            Some(total) if self.cold.is_none() => total,
-            _ => self.new_struct(key, owner, names, read),
+    fn add_struct<V>(&mut self, owner: Owner, names: Names, read: usize) {
+        let mut key = Key::fields(owner, names, read);
+        if read != names.len() {
+            // An alias may be the name of another field that was written, so it takes more than the names.
+            key = key.of_type(type_identity::of::<V>());
+        }
+        let known = if W::WATCHES { None } else { key.look_up() };
+        let total = match known {
+            Some(total) => total,
+            None => {
+                let is_open = read != names.len();
+                let identity = type_identity::of::<V>();
+                self.new_fields(key, Shape::NAMED, watch::Fields { owner, names, read, identity, is_open })
+            }
         };
         self.sum = self.sum.wrapping_add(total);
-    }
-
-    #[cold]
-    fn new_struct(&mut self, key: Key, owner: Owner, names: Names, read: usize) -> u64 {
-        if let Some(log) = self.cold.as_mut().and_then(|cold| cold.log.as_mut()) {
-            log.read(owner, names, read);
-        }
-        let total = names[..read].iter().fold(Shape::NAMED.of(owner), |shape, name| shape.name(name)).total();
-        key.remember(total);
-        total
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -198,11 +102,15 @@ impl<'a> Deserializer<'a> {
         length: usize,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let mut fields = Counted { from: self, left: length };
+        self.limits.check_room::<V::Value, Fault>()?;
+        self.watch.open(self.rest);
+        let mut fields = Fields { from: self, left: length, size: 0 };
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
                 let read = length - fields.left;
-                self.add_tuple(owner, read);
+                // Where the fields fill the type, there is none beside those that are read.
+                let is_open = fields.size < size_of::<V::Value>();
+                self.add_tuple::<V>(owner, read, is_open);
                 Ok(value)
             }
             Err(fault) => Err(fault.within(owner.name(), (length - fields.left).saturating_sub(1))),
@@ -210,41 +118,43 @@ impl<'a> Deserializer<'a> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn add_tuple(&mut self, owner: Owner, read: usize) {
-        // Of a struct the name is a constant, and so is the total. Of a variant the index is none.
-        let total = match owner.variant {
-            None => Shape::TUPLE.of(owner).nameless(read).total(),
-            Some(_) => {
-                let key = Key::fields(owner, &[], read);
-                key.look_up().unwrap_or_else(|| new_tuple(key, owner, read))
+    fn add_tuple<V>(&mut self, owner: Owner, read: usize, is_open: bool) {
+        let total = if owner.variant.is_none() && !is_open && !W::WATCHES {
+            // The name is a constant, and so is the total.
+            Shape::TUPLE.of(owner).nameless(read).total()
+        } else {
+            let mut key = Key::fields(owner, &[], read);
+            if is_open {
+                key = key.of_type(type_identity::of::<V>());
+            }
+            match if W::WATCHES { None } else { key.look_up() } {
+                Some(total) => total,
+                None => {
+                    let identity = type_identity::of::<V>();
+                    let fields = watch::Fields { owner, names: &[], read, identity, is_open };
+                    self.new_fields(key, Shape::TUPLE, fields)
+                }
             }
         };
-        if let Some(cold) = &mut self.cold {
-            cold.tuple(owner, read);
-        }
         self.sum = self.sum.wrapping_add(total);
     }
-}
 
-#[cold]
-fn new_tuple(key: Key, owner: Owner, read: usize) -> u64 {
-    let total = Shape::TUPLE.of(owner).nameless(read).total();
-    key.remember(total);
-    total
-}
-
-impl Cold {
     #[cold]
-    fn tuple(&mut self, owner: Owner, read: usize) {
-        if let Some(log) = &mut self.log {
-            log.read(owner, &[], read);
+    fn new_fields(&mut self, key: Key, kind: Shape, fields: watch::Fields) -> u64 {
+        let watch::Fields { owner, names, read, identity, is_open } = fields;
+        let shape = kind.of(owner);
+        let total = match kind {
+            Shape::TUPLE => shape.nameless(read).total(),
+            _ => names[..read].iter().fold(shape, |shape, name| shape.name(name)).total(),
+        };
+        self.watch.close_fields(fields);
+        if !is_open || confirm::is_confirmed(identity) {
+            key.remember(total);
+        } else {
+            self.doubts |= if confirm::is_refused(identity) { doubt::REFUSED } else { doubt::OPEN };
         }
+        total
     }
-}
-
-#[cold]
-fn too_large(bits: u32) -> Fault {
-    Fault::new(Cause::Bytes, format!("a number of more than {bits} bits"))
 }
 
 macro_rules! numbers {
@@ -264,7 +174,25 @@ fn unzigzag(number: u64) -> i64 {
     (number >> 1) as i64 ^ -((number & 1) as i64)
 }
 
-impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
+impl<'a, W: Watch<'a>> Deserializer<'a, W> {
+    /// A sequence or map begins: how many elements it has.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn open_sequence(&mut self) -> Result<usize, Fault> {
+        let elements = self.length()?;
+        self.limits.begin::<Fault>(elements)?;
+        self.limits.enter::<Fault>()?;
+        self.watch.open(self.rest);
+        Ok(elements)
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn close_sequence(&mut self) {
+        self.limits.leave();
+        self.watch.close_sequence();
+    }
+}
+
+impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
     type Error = Fault;
 
     numbers! {
@@ -285,7 +213,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         match self.byte()? {
             0 => visitor.visit_bool(false),
             1 => visitor.visit_bool(true),
-            byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where a `bool` is expected"))),
+            byte => Err(not_a(byte, "a `bool`")),
         }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -338,10 +266,16 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        self.limits.check_room::<V::Value, Fault>()?;
         match self.byte()? {
             0 => visitor.visit_none(),
-            1 => visitor.visit_some(self),
-            byte => Err(Fault::new(Cause::Bytes, format!("the byte {byte} where an `Option` is expected"))),
+            1 => {
+                self.limits.enter::<Fault>()?;
+                let value = visitor.visit_some(&mut *self);
+                self.limits.leave();
+                value
+            }
+            byte => Err(not_a(byte, "an `Option`")),
         }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -354,21 +288,35 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+        self.limits.check_room::<V::Value, Fault>()?;
         visitor.visit_newtype_struct(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let left = self.length()?;
-        let mut elements = Counted { from: self, left };
-        match visitor.visit_seq(&mut elements) {
-            Ok(_) if elements.left > 0 => Err(left_over(elements.left)),
-            result => result,
-        }
+        let left = self.open_sequence()?;
+        let mut elements = Elements { from: &mut *self, left };
+        let value = visitor.visit_seq(&mut elements);
+        let left = elements.left;
+        self.close_sequence();
+        if left > 0 && value.is_ok() { Err(left_over(left)) } else { value }
+    }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        let left = self.open_sequence()?;
+        let mut entries = Elements { from: &mut *self, left };
+        let value = visitor.visit_map(&mut entries);
+        let left = entries.left;
+        self.close_sequence();
+        if left > 0 && value.is_ok() { Err(left_over(left)) } else { value }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.add_tuple(Owner::TUPLE, length);
-        visitor.visit_seq(Counted { from: self, left: length })
+        self.limits.check_room::<V::Value, Fault>()?;
+        self.watch.open(self.rest);
+        // All of its fields are read, or the type refuses it.
+        let value = visitor.visit_seq(Fields { from: &mut *self, left: length, size: 0 });
+        self.add_tuple::<V>(Owner::TUPLE, length, false);
+        value
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_tuple_struct<V: Visitor<'a>>(
@@ -378,15 +326,6 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         visitor: V,
     ) -> Result<V::Value, Fault> {
         self.nameless(Owner::structure(name), length, visitor)
-    }
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let left = self.length()?;
-        let mut entries = Counted { from: self, left };
-        match visitor.visit_map(&mut entries) {
-            Ok(_) if entries.left > 0 => Err(left_over(entries.left)),
-            result => result,
-        }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn deserialize_struct<V: Visitor<'a>>(
@@ -404,7 +343,11 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         variants: Names,
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        visitor.visit_enum(Variant { from: self, name, variants })
+        self.limits.check_room::<V::Value, Fault>()?;
+        self.limits.enter::<Fault>()?;
+        let value = visitor.visit_enum(Variant { from: &mut *self, name, variants });
+        self.limits.leave();
+        value
     }
     #[cold]
     fn deserialize_identifier<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
@@ -425,6 +368,11 @@ fn asked() -> Fault {
     let text = "its type asks the format what comes next (serde's `untagged`, `tag` or `flatten`, or a type such as \
                 `serde_json::Value`), which the default format does not say: ";
     Fault::new(Cause::Format, [text, super::REMEDY].concat())
+}
+
+#[cold]
+fn not_a(byte: u8, expected: &str) -> Fault {
+    Fault::new(Cause::Bytes, format!("the byte {byte} where {expected} is expected"))
 }
 
 #[cold]

@@ -5,7 +5,7 @@
 //! error about an index that is too large; so each enum is asked once for such an error.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use crate::codec::fault::Fault;
 
@@ -27,24 +27,27 @@ pub(super) struct Enums {
 
 thread_local! {
     /// All enums that have been asked.
-    static KNOWN: RefCell<HashMap<(usize, usize, usize), bool>> = RefCell::default();
+    static KNOWN: RefCell<BTreeMap<(usize, usize, usize), bool>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 fn address((name, names): Key) -> (usize, usize, usize) {
     (name.as_ptr().addr(), names.as_ptr().addr(), names.len())
 }
 
+/// True if the enum's list is known to be exact.
+pub(super) fn is_exact(key: Key) -> bool {
+    KNOWN.with_borrow(|known| known.get(&address(key)).copied()) == Some(true)
+}
+
 impl Enums {
-    /// An enum is met. True if its list is known to be exact.
-    pub(super) fn meet(&mut self, key: Key) -> bool {
-        let known = KNOWN.with_borrow(|known| known.get(&address(key)).copied());
-        match known {
-            Some(true) => return true,
+    /// An enum is met.
+    pub(super) fn meet(&mut self, key: Key) {
+        match KNOWN.with_borrow(|known| known.get(&address(key)).copied()) {
+            Some(true) => {}
             Some(false) => self.inexact = true,
             None if self.new.contains(&key) => {}
             None => self.new.push(key),
         }
-        false
     }
 
     /// True if this enum is to be asked.

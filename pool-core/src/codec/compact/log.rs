@@ -1,5 +1,6 @@
 //! Which structs and variants were written or read, for the comparison of a value whose shapes differ.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 
 use super::shape::Owner;
@@ -28,6 +29,7 @@ struct Read {
     /// With the aliases. Empty for tuples and tuple structs.
     names: &'static [&'static str],
     fields: usize,
+    identity: TypeId,
 }
 
 #[derive(Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,8 +43,8 @@ impl Log {
         *self.written.entry(Written { owner, keys, fields }).or_default() += 1;
     }
 
-    pub(super) fn read(&mut self, owner: Owner, names: &'static [&'static str], fields: usize) {
-        *self.read.entry(Read { owner, names, fields }).or_default() += 1;
+    pub(super) fn read(&mut self, owner: Owner, names: &'static [&'static str], fields: usize, identity: TypeId) {
+        *self.read.entry(Read { owner, names, fields, identity }).or_default() += 1;
     }
 
     pub(super) fn variant(&mut self, name: &'static str, variant: &'static str) {
@@ -53,14 +55,19 @@ impl Log {
     /// name on both sides is compared with none but its like, or two that leave out a field on opposite sides would make
     /// up for each other; only what is read as another type (serde's `from` and `into`) may match that.
     ///
+    /// Gives the types that are read by other names than they are written, which only values can tell from types that are
+    /// wrong.
+    ///
     /// # Errors
     ///
     /// Which of them is not.
-    pub(super) fn compare(written: &Log, read: &Log) -> Result<(), String> {
+    pub(super) fn compare(written: &Log, read: &Log) -> Result<Vec<TypeId>, String> {
         let mut written: Vec<(&Written, usize)> = counted(&written.written);
         let mut expected: Vec<(&Read, usize)> = counted(&read.read);
         // Equal names first, so that a struct with aliases is not taken for another.
         pair(&mut written, &mut expected, Written::is_exactly);
+        let named = expected.iter().map(|(read, _)| read).filter(|read| !read.names.is_empty());
+        let by_other_names = named.map(|read| read.identity).collect();
         pair(&mut written, &mut expected, |written, read| written.owner.is(read.owner) && written.is(read));
         let is_read = |written: &Written| expected.iter().any(|(read, _)| written.owner.is(read.owner));
         let lone = written.iter().map(|&(written, _)| written).find(|&written| is_read(written));
@@ -73,7 +80,7 @@ impl Log {
         }
         match expected.first() {
             Some((read, _)) => Err(format!("{} read, and not written", read.text())),
-            None => Ok(()),
+            None => Ok(by_other_names),
         }
     }
 

@@ -4,28 +4,44 @@ use serde::ser::{self, Serialize};
 
 use super::log::Log;
 use super::shape::{Owner, Shape};
-use crate::codec::bounded::WriteLimits;
 use crate::codec::encoder::Encoder;
 use crate::codec::fault::{Cause, Fault};
+use crate::codec::limits::WriteLimits;
+use crate::codec::trace::Trace;
 
 /// Writes one value, and sums up its shape.
-pub(crate) struct Serializer<'e, 'b, const LOG: bool> {
+pub(super) struct Serializer<'e, 'b, const LOG: bool> {
     out: &'e mut Encoder<'b>,
-    limits: &'e WriteLimits,
+    pub(super) limits: WriteLimits,
     pub(super) sum: u64,
     /// What has been written, if `LOG`.
-    pub(super) log: Option<Box<Log>>,
+    pub(super) notes: Option<Box<Notes>>,
+}
+
+/// What a comparison needs to know of a value that has been written.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) log: Log,
+    pub(super) trace: Trace,
 }
 
 impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn new(out: &'e mut Encoder<'b>, limits: &'e WriteLimits) -> Self {
-        Serializer { out, limits, sum: 0, log: None }
+    pub(super) fn new(out: &'e mut Encoder<'b>) -> Self {
+        let notes = LOG.then(|| Box::new(Notes { log: Log::default(), trace: Trace::new() }));
+        Serializer { out, limits: WriteLimits::new(), sum: 0, notes }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn note(&mut self, note: impl FnOnce(&mut Notes, &[u8])) {
+        if let (true, Some(notes)) = (LOG, &mut self.notes) {
+            note(notes, self.out.written());
+        }
     }
 
     /// A number in groups of seven bits, the least first; the high bit says that more follow.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn varint(&mut self, number: u64) -> Result<(), Fault> {
+    fn varint(&mut self, number: u64) {
         let mut bytes = [0; 10];
         let mut rest = number;
         let mut length = 0;
@@ -35,10 +51,10 @@ impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
             length += 1;
         }
         bytes[length] = rest as u8;
-        self.fixed(&bytes[..=length])
+        self.fixed(&bytes[..=length]);
     }
 
-    fn long_varint(&mut self, number: u128) -> Result<(), Fault> {
+    fn long_varint(&mut self, number: u128) {
         let mut bytes = [0; 19];
         let mut rest = number;
         let mut length = 0;
@@ -48,27 +64,37 @@ impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
             length += 1;
         }
         bytes[length] = rest as u8;
-        self.fixed(&bytes[..=length])
+        self.fixed(&bytes[..=length]);
     }
 
+    /// Bytes of a number that is known to be small.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn fixed(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.limits.count(bytes.len())?;
+    fn fixed(&mut self, bytes: &[u8]) {
+        self.limits.count(bytes.len());
         self.out.put(bytes);
+    }
+
+    /// The choice of a variant, which is a level of nesting.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
+        self.limits.enter::<Fault>()?;
+        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
+        self.note(|notes, _| notes.log.variant(name, variant));
+        self.varint(index.into());
+        Ok(())
+    }
+
+    /// The value of a field or element, or what is nested in it.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+        value.serialize(&mut *self)?;
+        self.note(|notes, written| notes.trace.end_part(written));
         Ok(())
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
-        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
-        if let (true, Some(log)) = (LOG, &mut self.log) {
-            log.variant(name, variant);
-        }
-        self.varint(index.into())
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
     fn fields(&mut self, owner: Owner, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
+        self.note(|notes, written| notes.trace.open(written));
         Fields { to: self, owner, shape: shape.of(owner), written: 0, keys: Vec::new() }
     }
 }
@@ -78,6 +104,8 @@ pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
     to: &'s mut Serializer<'e, 'b, LOG>,
     announced: usize,
     written: usize,
+    /// Bytes before the element or entry.
+    start: usize,
 }
 
 /// The fields of a struct or variant.
@@ -95,7 +123,8 @@ macro_rules! numbers {
         #[cfg_attr(not(debug_assertions), inline(always))]
         fn $method(self, number: $type) -> Result<(), Fault> {
             $(let number = $zigzag(number.into());)?
-            self.varint(number.into())
+            self.varint(number.into());
+            Ok(())
         }
     )*};
 }
@@ -128,29 +157,36 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bool(self, value: bool) -> Result<(), Fault> {
-        self.fixed(&[value.into()])
+        self.fixed(&[value.into()]);
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_i8(self, number: i8) -> Result<(), Fault> {
-        self.fixed(&number.to_le_bytes())
+        self.fixed(&number.to_le_bytes());
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_u8(self, number: u8) -> Result<(), Fault> {
-        self.fixed(&[number])
+        self.fixed(&[number]);
+        Ok(())
     }
     fn serialize_i128(self, number: i128) -> Result<(), Fault> {
-        self.long_varint(((number << 1) ^ (number >> 127)) as u128)
+        self.long_varint(((number << 1) ^ (number >> 127)) as u128);
+        Ok(())
     }
     fn serialize_u128(self, number: u128) -> Result<(), Fault> {
-        self.long_varint(number)
+        self.long_varint(number);
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f32(self, number: f32) -> Result<(), Fault> {
-        self.fixed(&number.to_bits().to_le_bytes())
+        self.fixed(&number.to_bits().to_le_bytes());
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_f64(self, number: f64) -> Result<(), Fault> {
-        self.fixed(&number.to_bits().to_le_bytes())
+        self.fixed(&number.to_bits().to_le_bytes());
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_char(self, value: char) -> Result<(), Fault> {
@@ -162,17 +198,23 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
-        self.varint(bytes.len() as u64)?;
-        self.fixed(bytes)
+        self.limits.check::<Fault>(bytes.len())?;
+        self.varint(bytes.len() as u64);
+        self.fixed(bytes);
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_none(self) -> Result<(), Fault> {
-        self.fixed(&[0])
+        self.fixed(&[0]);
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
-        self.fixed(&[1])?;
-        value.serialize(self)
+        self.limits.enter::<Fault>()?;
+        self.fixed(&[1]);
+        value.serialize(&mut *self)?;
+        self.limits.leave();
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit(self) -> Result<(), Fault> {
@@ -184,7 +226,9 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
-        self.variant(name, index, variant)
+        self.variant(name, index, variant)?;
+        self.limits.leave();
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
@@ -200,20 +244,26 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     ) -> Result<(), Fault> {
         self.variant(name, index, variant)?;
         self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
-        value.serialize(self)
+        value.serialize(&mut *self)?;
+        self.limits.leave();
+        Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
         let announced = length.ok_or_else(unknown_length)?;
-        self.varint(announced as u64)?;
-        Ok(Elements { to: self, announced, written: 0 })
+        self.limits.enter::<Fault>()?;
+        self.varint(announced as u64);
+        self.note(|notes, written| notes.trace.open(written));
+        let start = self.limits.written_bytes();
+        Ok(Elements { to: self, announced, written: 0, start })
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple(self, length: usize) -> Result<Self, Fault> {
         self.sum = self.sum.wrapping_add(Shape::TUPLE.of(Owner::TUPLE).nameless(length).total());
-        if let (true, Some(log)) = (LOG, &mut self.log) {
-            log.written(Owner::TUPLE, Vec::new(), length);
-        }
+        self.note(|notes, written| {
+            notes.log.written(Owner::TUPLE, Vec::new(), length);
+            notes.trace.open(written);
+        });
         Ok(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -267,14 +317,24 @@ fn unknown_length() -> Fault {
 }
 
 impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
+    /// An element, or an entry's key.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
+        self.start = self.to.limits.written_bytes();
         value.serialize(&mut *self.to)
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
+    fn end_element(&mut self) -> Result<(), Fault> {
+        self.to.note(|notes, written| notes.trace.end_part(written));
+        self.to.limits.end_element(self.start)
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self) -> Result<(), Fault> {
+        self.to.note(|notes, _| notes.trace.close_sequence());
+        self.to.limits.leave();
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
 }
@@ -290,7 +350,8 @@ impl<const LOG: bool> ser::SerializeSeq for Elements<'_, '_, '_, LOG> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        self.element(value)
+        self.begin(value)?;
+        self.end_element()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
@@ -304,11 +365,12 @@ impl<const LOG: bool> ser::SerializeMap for Elements<'_, '_, '_, LOG> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
-        self.element(key)
+        self.begin(key)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        value.serialize(&mut *self.to)
+        value.serialize(&mut *self.to)?;
+        self.end_element()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
@@ -322,10 +384,11 @@ impl<const LOG: bool> ser::SerializeTuple for &mut Serializer<'_, '_, LOG> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
-        value.serialize(&mut **self)
+        self.part(value)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn end(self) -> Result<(), Fault> {
+        self.note(|notes, _| notes.trace.close_fields(None, Owner::TUPLE.place()));
         Ok(())
     }
 }
@@ -338,21 +401,25 @@ impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
             self.keys.push(key);
         }
         self.written += 1;
-        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.owner.name(), key))
+        self.to.part(value).map_err(|fault| fault.within(self.owner.name(), key))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
         self.written += 1;
-        value.serialize(&mut *self.to).map_err(|fault| fault.within(self.owner.name(), self.written - 1))
+        self.to.part(value).map_err(|fault| fault.within(self.owner.name(), self.written - 1))
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, shape: Shape) -> Result<(), Fault> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
-        if let (true, Some(log)) = (LOG, &mut self.to.log) {
-            log.written(self.owner, self.keys, self.written);
+        if self.owner.variant.is_some() {
+            self.to.limits.leave();
         }
+        self.to.note(|notes, _| {
+            notes.log.written(self.owner, self.keys, self.written);
+            notes.trace.close_fields(None, self.owner.place());
+        });
         Ok(())
     }
 

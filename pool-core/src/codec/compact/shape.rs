@@ -2,14 +2,16 @@
 //!
 //! Each struct, and each variant of an enum, contributes one number that is made of its name and those of its fields in
 //! their order. The contributions are added up, so that the order of a map's entries is of no account; without the name
-//! of the struct, two that leave out a field on opposite sides would have the sum of two that leave out none. Names are constants where serde's
-//! derive passes them, so that in an optimized build a struct costs one addition.
+//! of the struct, two that leave out a field on opposite sides would have the sum of two that leave out none. Names are
+//! constants where serde's derive passes them, so that in an optimized build a struct costs one addition.
 
 // Where a build is optimized, the functions that take names must be inlined, or these are no constants; where it is not,
 // they would only make the frames of nested values larger.
 
+use crate::codec::trace::Place;
+
 /// What a struct or a variant contributes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Shape(u64);
 
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -44,6 +46,15 @@ impl Owner {
 
     pub(super) fn is(self, other: Owner) -> bool {
         self.type_name == other.type_name && self.number() == other.number()
+    }
+
+    /// As a trace knows it.
+    pub(super) fn place(self) -> Place {
+        let name = match self.variant {
+            Some((_, variant)) => format!("{}::{variant}", self.type_name),
+            None => self.type_name.to_owned(),
+        };
+        Place { type_name: self.type_name, variant: self.number() as u64, name }
     }
 
     /// What errors call it.

@@ -1,6 +1,7 @@
 //! Values come back as they were, or there is an error that names the type, the field and the remedy.
 
 mod attributes;
+mod crossed;
 mod generated;
 
 use std::fmt::Debug;
@@ -10,6 +11,30 @@ use serde::{Deserialize, Serialize};
 
 use super::{read, write};
 use crate::codec::encoder::Encoder;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Generic<T> {
+    before: u8,
+    inner: T,
+    after: u8,
+}
+
+/// All the places in which a value can be, without and with others beside it.
+macro_rules! everywhere {
+    ($check:ident, $value:expr $(, $texts:expr)?) => {{
+        $check($value $(, $texts)?);
+        $check(vec![$value, $value] $(, $texts)?);
+        $check((3_u8, Some($value), 4_u8) $(, $texts)?);
+        $check(Some(Box::new(Some($value))) $(, $texts)?);
+        $check(BTreeMap::from([(1_u8, $value), (2, $value)]) $(, $texts)?);
+        $check(HashMap::from([(1_u8, Ok::<_, u8>($value))]) $(, $texts)?);
+        $check(Generic { before: 1, inner: $value, after: 2 } $(, $texts)?);
+        $check(Generic { before: 1, inner: Some(Generic { before: 3, inner: $value, after: 4 }), after: 2 } $(, $texts)?);
+        $check(Ok::<_, String>($value) $(, $texts)?);
+    }};
+}
+
+use everywhere;
 
 /// There and back.
 fn trip<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {

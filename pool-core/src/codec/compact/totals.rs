@@ -1,7 +1,9 @@
 //! What structs and variants contribute to the sum, remembered by the addresses of their lists of names: where serde's
 //! derive passes a list it is a static, and to look it up takes less than to go through the names.
 
+use std::any::TypeId;
 use std::cell::Cell;
+use std::hash::{Hash, Hasher};
 
 use super::shape::Owner;
 
@@ -30,6 +32,14 @@ impl Key {
         Key(list ^ (name.as_ptr().addr() as u64).rotate_right(NUMBER_BITS) ^ number.rotate_right(NUMBER_BITS))
     }
 
+    /// The same, of this type only: what is known of it is not known of another with the same names.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn of_type(self, identity: TypeId) -> Key {
+        let mut word = Word(0);
+        identity.hash(&mut word);
+        Key(self.0 ^ word.0)
+    }
+
     /// A variant of an enum whose list is exact.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn variant(name: &'static str, names: Names, index: u32) -> Key {
@@ -52,5 +62,24 @@ impl Key {
 
     pub(super) fn remember(self, total: u64) {
         RECENT.with(|recent| recent[self.place()].set((self, total)));
+    }
+}
+
+/// Takes a type's identity, which is a hash already.
+struct Word(u64);
+
+impl Hasher for Word {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn write_u64(&mut self, word: u64) {
+        self.0 ^= word;
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{refused, survives, trip};
+use super::{Generic, everywhere, refused, survives, trip};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct If {
@@ -50,13 +50,6 @@ struct TupleUnwritten(u8, #[serde(skip_serializing)] u8, u8);
 struct TupleUnread(u8, #[serde(skip_deserializing)] u8, u8);
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Generic<T> {
-    before: u8,
-    inner: T,
-    after: u8,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Variants {
     If {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,21 +66,6 @@ enum Variants {
     Newtype(#[serde(skip_serializing)] u8),
     NewtypeUnread(#[serde(skip_deserializing)] u8),
     Fine(u8, u8),
-}
-
-/// All the places in which a value can be, without and with others beside it.
-macro_rules! everywhere {
-    ($check:ident, $value:expr $(, $texts:expr)?) => {{
-        $check($value $(, $texts)?);
-        $check(vec![$value, $value] $(, $texts)?);
-        $check((3_u8, Some($value), 4_u8) $(, $texts)?);
-        $check(Some(Box::new(Some($value))) $(, $texts)?);
-        $check(BTreeMap::from([(1_u8, $value), (2, $value)]) $(, $texts)?);
-        $check(HashMap::from([(1_u8, Ok::<_, u8>($value))]) $(, $texts)?);
-        $check(Generic { before: 1, inner: $value, after: 2 } $(, $texts)?);
-        $check(Generic { before: 1, inner: Some(Generic { before: 3, inner: $value, after: 4 }), after: 2 } $(, $texts)?);
-        $check(Ok::<_, String>($value) $(, $texts)?);
-    }};
 }
 
 #[test]

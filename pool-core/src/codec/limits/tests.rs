@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::thread;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::*;
+use crate::codec::compact;
 use crate::codec::encoder::Encoder;
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -45,8 +47,7 @@ fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecE
 
 #[inline(never)]
 fn take_checked<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
-    let mut deserializer = compact::Deserializer::new(bytes);
-    Ok((take_from(&mut deserializer)?, deserializer.rest()))
+    compact::read_alone(bytes)
 }
 
 /// A length as postcard writes it, and a little behind it.
@@ -280,7 +281,7 @@ fn a_limit_is_told_even_if_the_error_is_swallowed() {
 
 fn encoded<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
     let mut encoder = Encoder::to_vec(Vec::new());
-    crate::codec::compact::write(value, &mut encoder).map_err(|error| error.to_string())?;
+    compact::write(value, &mut encoder).map_err(|error| error.to_string())?;
     Ok(encoder.finish().expect_err("it writes to a vector"))
 }
 

@@ -1,0 +1,121 @@
+//! Which tuple structs read the fields that they write.
+//!
+//! `struct T(u8, #[serde(skip_serializing)] u8, #[serde(skip_deserializing)] u8)` writes as many fields as it reads, and
+//! has no names that could be compared; so does a struct with names if a field is read by an `alias` that is another
+//! field's name. Values alone can tell. A value that holds such a type is encoded again and compared with the bytes that
+//! it was read from. If they differ, a field was taken for another, and the value is refused.
+//!
+//! **Equal bytes are right.** Let `w` be a field that is written and not read. It arrives as its default, so in equal
+//! bytes it was the default before. A field that is read and not written takes the place of the next one that is
+//! written, and so on until such a `w`; so every field in that chain was the default, and what was not written arrives
+//! as a default, as it would with `#[serde(skip)]`.
+//!
+//! **A type is confirmed** once each field has been read with two different contents in values that were equal: `w` can
+//! have no more than one content in such values. From then on its values cost nothing. A type in which no field can be
+//! hidden, because its fields are as large as itself, is never looked at.
+
+use std::any::TypeId;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use crate::codec::trace::{Group, Trace};
+
+/// What is known of a type.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    Confirmed,
+    /// A value of it was refused; so are all.
+    Refused,
+    Open {
+        /// The contents of the fields of the first value.
+        first: Vec<u64>,
+        /// The fields that have been seen with other contents.
+        varied: Vec<bool>,
+    },
+}
+
+thread_local! {
+    static KNOWN: RefCell<BTreeMap<TypeId, State>> = const { RefCell::new(BTreeMap::new()) };
+    /// Values of open types since the last from which something was learned.
+    static UNEVENTFUL: Cell<u32> = const { Cell::new(0) };
+}
+
+/// So many values of open types are looked at field by field, one after the other.
+const EAGER_VALUES: u32 = 64;
+
+/// After that, about one of 2 to the power of so many.
+const LATER_BITS: u32 = 6;
+
+pub(crate) fn is_confirmed(identity: TypeId) -> bool {
+    KNOWN.with_borrow(|known| matches!(known.get(&identity), Some(State::Confirmed)))
+}
+
+pub(crate) fn is_refused(identity: TypeId) -> bool {
+    KNOWN.with_borrow(|known| matches!(known.get(&identity), Some(State::Refused)))
+}
+
+/// True for values of which the fields are to be looked at one by one, which takes longer than to compare the whole: all,
+/// until nothing has come of it for a while, then a few.
+pub(crate) fn is_due() -> bool {
+    let values = UNEVENTFUL.get().wrapping_add(1);
+    UNEVENTFUL.set(values);
+    // Multiples of the golden ratio: spread evenly, and in no step with types that take turns.
+    values <= EAGER_VALUES || values.wrapping_mul(0x9e37_79b9) >> (u32::BITS - LATER_BITS) == 0
+}
+
+/// Takes note of the contents of these types in a value that was equal. True if all of them are confirmed.
+pub(crate) fn learn(read: &Trace, suspects: &[TypeId]) -> bool {
+    let mut all_confirmed = true;
+    for group in read.groups() {
+        let Some(identity) = group.identity.filter(|identity| suspects.contains(identity)) else { continue };
+        KNOWN.with_borrow_mut(|known| {
+            let state = known.entry(identity).or_insert_with(|| {
+                UNEVENTFUL.set(0);
+                State::Open { first: group.first.clone(), varied: vec![false; group.first.len()] }
+            });
+            state.observe(group);
+            all_confirmed &= matches!(state, State::Confirmed);
+        });
+    }
+    all_confirmed
+}
+
+impl State {
+    fn observe(&mut self, group: &Group) {
+        let State::Open { first, varied } = self else { return };
+        let before = varied.clone();
+        for (index, varied) in varied.iter_mut().enumerate() {
+            *varied |= group.varied.get(index) == Some(&true) || group.first.get(index) != first.get(index);
+        }
+        if *varied != before {
+            UNEVENTFUL.set(0);
+        }
+        if varied.iter().all(|&varied| varied) {
+            *self = State::Confirmed;
+        }
+    }
+}
+
+/// The first of these types whose values are written otherwise than they were read, or has been before. It is refused
+/// from now on. If the value `is_equal` as a whole, so are they; if not, another type may be the cause, one that changes
+/// its values on the way.
+pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId], is_equal: bool) -> Option<&'r Group> {
+    read.groups().iter().find(|group| {
+        let Some(identity) = group.identity.filter(|identity| suspects.contains(identity)) else { return false };
+        let differs = !is_equal && read.sum(&group.place) != written.sum(&group.place);
+        if differs {
+            KNOWN.with_borrow_mut(|known| known.insert(identity, State::Refused));
+        }
+        differs || is_refused(identity)
+    })
+}
+
+/// Why a value of the type is refused.
+#[cold]
+pub(crate) fn text(name: &str, remedy: &str) -> String {
+    format!(
+        "`{name}`: a field is skipped in writing and another in reading (serde's `skip_serializing` and \
+         `skip_deserializing`, or an implementation by hand), so that one would be taken for the other: remove these \
+         attributes, or use `skip`, or {remedy}"
+    )
+}

@@ -1,0 +1,235 @@
+//! The limits of a value, for bytes that a worker wrote: however they lie, decoding them takes bounded time and stack.
+//!
+//! Two lies would do harm. A sequence whose elements take no bytes may claim 2^60 of them, and nothing in the bytes
+//! contradicts it. And a type that contains itself (a list, a tree) is decoded by a function that calls itself, as deep
+//! as the bytes say, until the thread's stack overflows and takes the program along.
+//!
+//! So both formats count with [`ReadLimits`] at every place where either could happen. Workers decode arguments the same
+//! way; they trust their host, and the limits do no harm there. [`WriteLimits`] are the same limits on the other side, so
+//! that a value that nobody could decode fails where it is encoded, before it has taken the stack or the memory there.
+
+use std::fmt;
+
+use serde::de::Error;
+
+use crate::codec::error::CodecError;
+use crate::process::stack;
+
+mod write;
+
+pub(crate) use write::{WriteLimits, check_sequence};
+
+/// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
+/// contains itself does so through one of the four, or it would have no end.
+///
+/// Deep enough for a list of as many boxes (JSON parsers stop at 128). An unoptimized build takes 1 to 4 KiB of stack
+/// for each level of a small type, so in a thread of 2 MiB this limit comes before that of the stack: half of what is
+/// left, since the other half is for the level that is about to begin, and for the caller.
+pub(crate) const DEPTH_MAX: u32 = 256;
+
+/// Elements, of all sequences and maps of a value together, that may take no bytes. More than anybody sends in earnest,
+/// since they say nothing but their number; few enough to be counted in a moment.
+pub(crate) const EMPTY_ELEMENTS_MAX: usize = 1 << 16;
+
+/// Values of more bytes than this are looked at before they are decoded: whether the stack holds them.
+const LARGE_BYTES: usize = 4 << 10;
+
+/// Copies of a large value that are under way on the stack while it is decoded: those of serde and of the formats, each
+/// function of which hands the value to its caller.
+pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 16 } else { 6 };
+
+/// The check of whether the stack holds the copies of a `T` that are made while one is decoded: to be made before any
+/// function is entered whose frame holds a `T`.
+///
+/// # Errors
+///
+/// The stack does not hold them.
+#[inline(always)]
+pub(crate) fn check_stack<T>() -> Result<(), CodecError> {
+    if size_of::<T>() <= LARGE_BYTES {
+        return Ok(());
+    }
+    let stack_bytes = stack::left();
+    if stack_bytes / COPIES < size_of::<T>() {
+        return Err(refused(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
+    }
+    Ok(())
+}
+
+#[cold]
+fn refused(excess: Excess) -> CodecError {
+    CodecError::new(excess.to_string())
+}
+
+/// The limits of one value that is being read, and how much of them is left.
+#[derive(Debug)]
+pub(crate) struct ReadLimits {
+    bytes: usize,
+    elements: usize,
+    depth: u32,
+    stack: Stack,
+    excess: Option<Excess>,
+}
+
+/// The stack that a value may take.
+#[derive(Debug)]
+struct Stack {
+    /// Bytes that were left when the value began.
+    bytes: usize,
+    /// The stack pointer then.
+    start: usize,
+}
+
+impl Stack {
+    #[inline(always)]
+    fn new() -> Self {
+        Stack { bytes: stack::left(), start: stack::pointer() }
+    }
+
+    #[inline(always)]
+    fn used(&self) -> usize {
+        self.start.saturating_sub(stack::pointer())
+    }
+
+    /// Whether a value may be nested one level deeper than `depth`.
+    #[inline(always)]
+    fn check(&self, depth: u32) -> Result<(), Excess> {
+        if depth == DEPTH_MAX {
+            return Err(Excess::Depth);
+        }
+        if self.used() > self.bytes / 2 {
+            return Err(Excess::Stack { depth, stack_bytes: self.bytes });
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Excess {
+    Depth,
+    /// Half of the stack is taken.
+    Stack {
+        depth: u32,
+        stack_bytes: usize,
+    },
+    /// One value is too large for what is left of the stack.
+    Large {
+        bytes: usize,
+        stack_bytes: usize,
+    },
+    /// More elements are claimed than the bytes can hold.
+    Elements {
+        claimed: usize,
+        bytes: usize,
+    },
+    /// More elements than may be took no bytes when they were encoded.
+    EmptyElements,
+    /// The value was longer than its length can say when it was encoded.
+    Bytes,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Excess::Depth => write!(f, "nested deeper than {DEPTH_MAX} levels"),
+            Excess::Stack { depth, stack_bytes } => write!(
+                f,
+                "nested values that take more than {} bytes of stack within {depth} levels, half of what this thread has \
+                 left: use a thread with more stack, or nest less",
+                stack_bytes / 2
+            ),
+            Excess::Large { bytes, stack_bytes } => write!(
+                f,
+                "a value of {bytes} bytes, of which up to {COPIES} copies are made, in a thread with {stack_bytes} bytes \
+                 of stack left: use a thread with more stack, or a `Vec`"
+            ),
+            Excess::Elements { claimed, bytes } => {
+                write!(f, "{claimed} elements in {bytes} bytes, where at most {EMPTY_ELEMENTS_MAX} take none")
+            }
+            Excess::EmptyElements => {
+                write!(f, "more than {EMPTY_ELEMENTS_MAX} elements that take no bytes: send their number instead")
+            }
+            Excess::Bytes => write!(f, "a value is longer than the limit of {} bytes", u32::MAX),
+        }
+    }
+}
+
+impl ReadLimits {
+    #[inline]
+    pub(crate) fn new(bytes: usize) -> Self {
+        ReadLimits {
+            bytes,
+            elements: bytes.saturating_add(EMPTY_ELEMENTS_MAX),
+            depth: 0,
+            stack: Stack::new(),
+            excess: None,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.excess.is_some()
+    }
+
+    /// The limit that was passed. It counts even where the value was read, because an implementation of `Deserialize` may
+    /// have swallowed the error.
+    #[inline]
+    pub(crate) fn excess(&self) -> Option<CodecError> {
+        self.excess.map(refused)
+    }
+
+    /// One level of nesting begins.
+    #[inline(always)]
+    pub(crate) fn enter<E: Error>(&mut self) -> Result<(), E> {
+        if let Err(excess) = self.stack.check(self.depth) {
+            return Err(self.refuse(excess));
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    /// The level ends.
+    #[inline(always)]
+    pub(crate) fn leave(&mut self) {
+        self.depth -= 1;
+    }
+
+    /// A sequence or map begins, which claims to have so many elements.
+    #[inline(always)]
+    pub(crate) fn begin<E: Error>(&mut self, claimed: usize) -> Result<(), E> {
+        match self.elements.checked_sub(claimed) {
+            Some(left) => self.elements = left,
+            None => return Err(self.refuse(Excess::Elements { claimed, bytes: self.bytes })),
+        }
+        Ok(())
+    }
+
+    /// Elements to set memory aside for. The hints of one value add up to little more than its bytes, since
+    /// [`ReadLimits::begin`] lets pass no more.
+    #[inline(always)]
+    pub(crate) fn hint(&self, claimed: usize) -> usize {
+        claimed.min(self.bytes)
+    }
+
+    /// A `T` is about to be read.
+    #[inline(always)]
+    pub(crate) fn check_room<T, E: Error>(&mut self) -> Result<(), E> {
+        if size_of::<T>() <= LARGE_BYTES {
+            return Ok(());
+        }
+        let stack_bytes = self.stack.bytes.saturating_sub(self.stack.used());
+        if stack_bytes / COPIES < size_of::<T>() {
+            return Err(self.refuse(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn refuse<E: Error>(&mut self, excess: Excess) -> E {
+        self.excess = Some(excess);
+        E::custom("past a limit")
+    }
+}
+
+#[cfg(test)]
+mod tests;

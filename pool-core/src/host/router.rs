@@ -1,0 +1,60 @@
+//! The router: the host's thread that takes replies in while no thread waits for any.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use pool_ipc::Sleeper;
+
+use crate::host::Host;
+use crate::host::rest::Resting;
+use crate::sync::Ordering;
+
+/// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
+const NAP_MIN: Duration = Duration::from_millis(1);
+const NAP_MAX: Duration = Duration::from_millis(64);
+/// The router's first nap while somebody leads.
+const NAP_BESIDE_LEADER: Duration = Duration::from_millis(4);
+
+/// Submissions since the router last looked up that make it wait for [`NAP_MIN`].
+pub(crate) const BURST: u32 = 32;
+
+impl Host {
+    /// Takes replies in until the pool is over.
+    pub(crate) fn route_for_nobody(&self) {
+        let mut nap = NAP_MIN;
+        let is_over = || self.is_over.load(Ordering::Acquire);
+        let mut seen = 0;
+        while !is_over() {
+            let submission_count = self.submission_count.load(Ordering::Relaxed);
+            if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
+                // A thread that submits takes replies in as well, and two would only wait for each other's lock.
+                thread::sleep(NAP_MIN);
+                continue;
+            }
+            // Threads that wait take all replies in, and are not to be disturbed. If one stays, the router leaves it all quiet calls.
+            let is_watched = || self.leadership.is_watched();
+            let mut was_watched = false;
+            let resting = self.with(|engine| {
+                // Under the engine's lock: a leader that leaves takes it once more, and then ends this rest.
+                was_watched = is_watched();
+                if !was_watched {
+                    engine.route();
+                }
+                let resting = match engine.has_quiet_calls() {
+                    false => Resting::Dozes,
+                    true if was_watched && nap >= NAP_MAX => Resting::Leans,
+                    true => Resting::Naps,
+                };
+                self.rest.begin(resting);
+                resting
+            });
+            if was_watched {
+                nap = nap.max(NAP_BESIDE_LEADER);
+            }
+            let until = (resting == Resting::Naps).then(|| Instant::now() + nap);
+            let ready = || is_over() || self.rest.has_ended(resting) || !is_watched() && self.engine().has_news();
+            let rung = self.hub.wait(Sleeper::Router, ready, until);
+            nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Waiting for an outcome, in the thread that called.
+//!
+//! A thread stays awake for some microseconds, in which most outcomes of short calls come, and then sleeps. Argued in
+//! `waiting.md`.
+
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use pool_ipc::{Backoff, Sleeper};
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::host::leadership::{Duty, Place};
+use crate::host::rest::Resting;
+
+/// The leader's first sleep while chunks are out of whose end no worker tells it: those of maps that have others behind them.
+const LEADER_NAP_MIN: Duration = Duration::from_millis(8);
+/// The last one: each is twice as long as the one before.
+const LEADER_NAP_MAX: Duration = Duration::from_millis(64);
+
+impl Host {
+    /// Waits until `ready`; false if the deadline comes first, or in a copy of the host, where it will never be.
+    /// `register` has the thread unparked when it should look again.
+    pub(crate) fn wait(
+        &self,
+        deadline: Option<Instant>,
+        mut ready: impl FnMut() -> bool,
+        mut register: impl FnMut(Thread),
+    ) -> bool {
+        while !ready() {
+            if self.check_owner().is_err() {
+                return false;
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                // A last look, so that a wait of no time at all takes in what is there.
+                self.with(Engine::route);
+                return ready();
+            }
+            let mut seat = Seat { host: self, place: self.leadership.enter(&self.hub) };
+            if seat.place == Place::Awake {
+                self.stay_awake(&mut ready);
+                if ready() {
+                    return true;
+                }
+                seat.settle();
+            }
+            match seat.place {
+                Place::Awake => {}
+                Place::Leader => self.lead(deadline, &mut ready, &mut register),
+                Place::Follower => {
+                    register(thread::current());
+                    if !ready() {
+                        park(deadline);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes in everybody's replies until `ready`, or until it is better to sleep.
+    fn stay_awake(&self, ready: &mut impl FnMut() -> bool) {
+        let mut expects_news = true;
+        Backoff::crowded().wait(|| {
+            let is_ready = ready();
+            if !is_ready {
+                // A thread that has the engine takes the replies in as well, so that one is not waited for.
+                let look = |engine: &mut Engine| {
+                    engine.route_news();
+                    engine.expects_news()
+                };
+                expects_news = self.try_with(look).unwrap_or(true);
+            }
+            is_ready || ready() || !expects_news
+        });
+    }
+
+    /// Takes in everybody's replies until `ready` or the deadline.
+    fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool, register: &mut impl FnMut(Thread)) {
+        let mut nap = LEADER_NAP_MIN;
+        let mut was_rung_in_vain = false;
+        loop {
+            let (has_silent_calls, expects_news) = self.with(|engine| {
+                engine.route_news();
+                (engine.has_silent_calls(), engine.expects_news())
+            });
+            if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return;
+            }
+            // An outcome that takes long is not waited for awake: that would take CPUs from the workers.
+            let backoff = if expects_news { Backoff::crowded() } else { Backoff::NONE };
+            if backoff.wait(|| ready() || self.has_news_now()) {
+                nap = LEADER_NAP_MIN;
+                continue;
+            }
+            let is_registered = was_rung_in_vain;
+            if is_registered {
+                // Other threads have taken replies in and rung it. From now on they need not, but for its own outcome.
+                register(thread::current());
+                self.leadership.note_registered();
+            }
+            let until = earlier(deadline, has_silent_calls.then(|| Instant::now() + nap));
+            let mut was_woken = false;
+            let wakes_up = || {
+                let is_there = ready() || self.engine().has_news();
+                was_rung_in_vain |= was_woken && !is_there;
+                was_woken = true;
+                is_there || was_rung_in_vain && !is_registered
+            };
+            let is_there = self.hub.wait(Sleeper::Caller, wakes_up, until);
+            nap = if is_there { LEADER_NAP_MIN } else { (2 * nap).min(LEADER_NAP_MAX) };
+        }
+    }
+
+    /// As far as that can be seen without waiting for the lock.
+    #[inline]
+    fn has_news_now(&self) -> bool {
+        self.try_engine().is_some_and(|mut engine| engine.has_news())
+    }
+}
+
+/// A place where a thread waits, left also by unwinding.
+struct Seat<'s> {
+    host: &'s Host,
+    place: Place,
+}
+
+impl Seat<'_> {
+    /// Has been awake for long enough.
+    fn settle(&mut self) {
+        let (place, duty) = self.host.leadership.settle(&self.host.hub);
+        self.place = place;
+        self.do_duty(duty);
+    }
+
+    #[inline]
+    fn do_duty(&self, duty: Duty) {
+        match duty {
+            Duty::None => {}
+            Duty::LookOnce => self.host.with(Engine::route_news),
+            Duty::LeaveToRouter => {
+                self.host.with(Engine::route_news);
+                if self.host.rest.end(Resting::Leans) {
+                    // It has left quiet calls to the leader.
+                    self.host.hub.notify(Sleeper::Router);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Seat<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let duty = self.host.leadership.leave(self.place, &self.host.hub);
+        if thread::panicking() && duty != Duty::None {
+            // The engine may be what has panicked, so the look is left to another thread.
+            self.host.rest.end_any();
+            self.host.hub.notify(Sleeper::Router);
+            self.host.hub.notify(Sleeper::Caller);
+        } else {
+            self.do_duty(duty);
+        }
+    }
+}
+
+fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+fn park(deadline: Option<Instant>) {
+    match deadline {
+        None => thread::park(),
+        Some(deadline) => thread::park_timeout(deadline.saturating_duration_since(Instant::now())),
+    }
+}

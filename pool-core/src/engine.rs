@@ -5,12 +5,16 @@
 //! [`Deferred`].
 
 pub(crate) mod accounts;
+mod actions;
 mod calls;
 mod errors;
 mod held;
 mod jobs;
 mod looks;
 mod replies;
+pub(crate) mod room;
+pub(crate) mod watch_list;
+mod watchers;
 mod wording;
 mod worker_handle;
 
@@ -23,7 +27,9 @@ use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
 use self::looks::Looks;
-use self::wording::{OVERWRITTEN, exceeded};
+use self::room::{Amount, Room};
+use self::watch_list::Watchers;
+use self::wording::OVERWRITTEN;
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
@@ -33,7 +39,7 @@ use crate::lane::Lane;
 use crate::lane::messages::{Request, request};
 use crate::process::exit;
 use crate::process::oom_kills;
-use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId};
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -62,6 +68,12 @@ pub(crate) struct Engine {
     cause: Option<Error>,
     accounts: Accounts,
     looks: Looks,
+    room: Room,
+    /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
+    argument_bytes: u64,
+    /// Submissions in line have been told that the pool takes no more.
+    line_knows_end: bool,
+    watchers: Watchers,
     /// A lane may have something new for a worker that sleeps.
     touched: bool,
 }
@@ -71,6 +83,7 @@ impl Engine {
         scheduler: Scheduler<Box<Job>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
+        most_pending: Amount,
     ) -> Self {
         oom_kills::watch();
         Engine {
@@ -83,6 +96,10 @@ impl Engine {
             cause: None,
             accounts: Accounts::default(),
             looks: Looks::default(),
+            room: Room::new(most_pending),
+            argument_bytes: 0,
+            line_knows_end: false,
+            watchers: Watchers::default(),
             touched: false,
         }
     }
@@ -326,105 +343,42 @@ impl Engine {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
     }
 
-    // ---- actions ---------------------------------------------------------------------------------------------------
+    // ---- room ------------------------------------------------------------------------------------------------------
 
-    /// Carries out what the scheduler wants done.
+    /// The bytes of a job's pending arguments have changed by so much.
     #[inline]
-    pub(crate) fn act(&mut self) {
-        self.act_after(None);
+    fn note_bytes(&mut self, change: i64) {
+        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
     }
 
-    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    /// The items that are pending, and the bytes of their arguments.
     #[inline]
-    fn act_after(&mut self, death: Option<&Death>) {
-        while let Some(action) = self.scheduler.next_action() {
-            self.touched = true;
-            self.perform(action, death);
-        }
-        if std::mem::take(&mut self.touched) {
-            self.lanes().for_each(Lane::wake);
-        }
+    fn pending(&self) -> Amount {
+        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
     }
 
+    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
     #[inline]
-    fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
-        match action {
-            Action::Send { worker, seq, job, first, items, wake, brief } => {
-                let flags = match wake {
-                    Wake::Anyone => 0,
-                    Wake::LeaderOnly => request::QUIET,
-                    Wake::NoOne => request::QUIET | request::SILENT,
-                } | if brief { request::BRIEF } else { 0 };
-                self.send(
-                    worker,
-                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
-                    job,
-                    first,
-                );
-            }
-            Action::Recall { worker, seq, items, half } => {
-                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
-                self.scheduler.recalled(worker, seq, kept);
-            }
-            Action::Fail { worker, job, item, cause } => {
-                // An item that is cancelled meanwhile does not fail of the death.
-                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
-                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
-                self.scheduler.failed(job, item);
-            }
-            Action::Finish { record } => self.finish(record, None),
-            Action::Abort { record, cause } => {
-                let error = self.cause_error(cause, None).of_task(record.entry.path());
-                self.finish(record, Some(&error));
-            }
-            Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
-            Action::Kill { worker } => self.kill(worker),
-            Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
-            Action::Quit { worker } => {
-                if let Some(lane) = self.lane(worker) {
-                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
-                }
-            }
-            Action::Overran { worker, limit, ran } => {
-                let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
-                self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
-            }
-            Action::Probe { worker } => {
-                if let Some(lane) = self.lane(worker) {
-                    let running = lane.running();
-                    self.scheduler.probed(worker, running);
-                }
-            }
+    pub(crate) fn settle_waits(&mut self) {
+        if self.room.has_line() {
+            self.grant_room();
+        }
+        if !self.watchers.is_empty() {
+            self.notify_watchers();
         }
     }
 
-    #[inline]
-    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
-        if !self.workers[worker].is_silent() {
-            return self.scheduler.replied_unsolicited(worker);
+    #[cold]
+    fn grant_room(&mut self) {
+        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
+            // Calls will get no room. Maps that are open do, until all of their items have ended.
+            self.accounts.deferred.woken.extend(self.room.wake_all());
+            self.accounts.deferred.progress = true;
         }
-        let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
-        let singly = if record.is_map() { 0 } else { request::SINGLY };
-        let (extra, info) = (record.entry.index(), record.time_limit);
-        let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
-        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
-        if let Some((segment, range)) = args.in_arena() {
-            lane.send_located(header, segment, range);
-        } else if !lane.send(&header, args.bytes()) {
-            lane.send_cut(header, args.cut());
-        }
-    }
-
-    #[inline]
-    fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
-        self.accounts.deferred.progress = true;
-        record.finish(rest, |waiters| {
-            self.accounts.finish_job(waiters);
-        });
-        self.spare = Some(record).filter(|record| record.is_reusable());
+        let (granted, woken) = self.room.grant(self.pending());
+        self.accounts.deferred.woken.extend(woken);
+        // The leader has no waiter in line: it looks again when it is notified.
+        self.accounts.deferred.progress |= granted;
     }
 }
 

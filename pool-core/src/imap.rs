@@ -14,9 +14,9 @@ use crate::task::Task;
 /// that has come is handed out before the input's next item is pulled: so an input may depend on earlier results. Its
 /// `next` should not block until a result comes, though: no result is handed out while it blocks.
 ///
-/// At most 4096 items are out: pulled, and their results not handed out. They are fewer if the input is slow (twice as many
-/// as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
-/// (but always as many as there are workers).
+/// At most 4096 items are out: pulled, and their results not handed out; [`Task::prefetch`] sets another number. They are
+/// fewer if the input is slow (twice as many as there are workers), and if their arguments and results make more than
+/// 64 MiB, by the sizes of the results so far (but always as many as there are workers).
 ///
 /// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
 /// and is not done is an `Err`, and a rest of the input that was not pulled is one more. Dropping the iterator drops the
@@ -70,8 +70,8 @@ pub struct ImapUnordered<T: Task, I>(pub(crate) LazyMap<T, I>);
 macro_rules! iterators {
     ($($name:ident, $method:literal, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            pub(crate) fn new(input: MapInput<T, I>) -> Self {
-                $name(LazyMap::new(input, $is_ordered))
+            pub(crate) fn new(input: MapInput<T, I>, prefetch: Option<usize>) -> Self {
+                $name(LazyMap::new(input, $is_ordered, prefetch))
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`Timeout`](crate::ErrorKind::Timeout), and the

@@ -111,6 +111,7 @@ mod pool;
 mod stats;
 #[cfg(feature = "stream")]
 mod stream;
+mod submit;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -161,6 +162,7 @@ pub use crate::pool::{Pool, PoolState};
 pub use crate::stats::Stats;
 #[cfg(feature = "stream")]
 pub use crate::stream::{ImapStream, ImapUnorderedStream};
+pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::{Worker, current_worker};

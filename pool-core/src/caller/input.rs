@@ -19,8 +19,9 @@ use crate::codec::encoder::Encoder;
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
+use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::{Block, Content};
+use crate::job::block::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
@@ -45,6 +46,8 @@ pub(crate) struct MapInput<T: Task, I> {
     bytes: u64,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
+    /// The place in the line for room, if the map has ever waited for some.
+    turn: Option<Turn>,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -90,6 +93,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             waiting: VecDeque::new(),
             bytes: 0,
             is_lazy,
+            turn: None,
             source: Source::Flowing,
             is_detached: false,
             task: std::marker::PhantomData,
@@ -141,20 +145,63 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             let room = self.wait_for_room();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
-                // Others were faster.
-                self.wait_for_room();
+                // Others were faster, or the items are larger than was known.
+                self.wait_for_turn(None, false);
                 self.hand_over_rest();
             }
         }
     }
 
-    /// Waits until more items may be pending, or none of the job's ever will be; how many.
-    fn wait_for_room(&self) -> u64 {
-        if self.host.max_pending == u64::MAX {
+    /// Waits until more items may be pulled, or the job has ended; returns how many.
+    fn wait_for_room(&mut self) -> u64 {
+        if !self.host.is_bounded() {
             return u64::MAX;
         }
-        self.host.wait_for_room(|_| self.completion.is_finished());
-        self.host.look().1.max(1)
+        let (_, room) = self.look();
+        if room > 0 {
+            return room;
+        }
+        self.wait_for_turn(None, false);
+        self.look().1.max(1)
+    }
+
+    /// Takes in the replies that are there. Returns the number of workers, and how many items may be pulled.
+    pub(crate) fn look(&mut self) -> (u64, u64) {
+        // A turn that items wait for is theirs.
+        let has_rest = self.has_rest();
+        self.host.look(self.turn.as_mut().filter(|_| !has_rest))
+    }
+
+    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come; false if
+    /// the deadline comes first.
+    pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
+        let MapInput { host, completion, waiting, turn, .. } = self;
+        let turn = turn.get_or_insert_with(|| Turn::new(host));
+        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
+        let is_vain = || completion.is_finished() || or_news && completion.has_news();
+        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
+        let is_ready = turn.wait(deadline, |_| is_vain(), register);
+        if completion.is_finished() {
+            turn.leave();
+        }
+        is_ready
+    }
+
+    /// As [`wait_for_turn`](MapInput::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
+    /// it is.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_turn(&mut self, waker: &std::task::Waker) -> bool {
+        let MapInput { host, completion, waiting, turn, .. } = self;
+        let turn = turn.get_or_insert_with(|| Turn::new(host));
+        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
+        turn.poll(waker)
+    }
+
+    /// Leaves the line: the thread does something else now, and others shall not wait for it.
+    pub(crate) fn leave_line(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.leave();
+        }
     }
 
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
@@ -171,7 +218,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, bytes.len());
             self.block.put(bytes);
-            filled = self.pull(count);
+            // Nothing more is pulled while items wait for room.
+            filled = self.pull(if self.has_rest() { self.pulled } else { count });
         }
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
@@ -367,7 +415,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
     fn hand_over_items(&mut self, block: Option<Block>) {
-        let accepted = self.host.feed(self.completion.job(), block, &mut self.waiting, &mut self.spare);
+        let accepted =
+            self.host.feed(self.completion.job(), block, &mut self.waiting, self.turn.as_mut(), &mut self.spare);
         if !accepted {
             self.waiting.clear();
             // One that is known to have nothing more loses nothing.
@@ -376,27 +425,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    /// Whether more items may be pending; if not, the waker is woken when they may.
-    #[cfg(feature = "stream")]
-    pub(crate) fn poll_room(&self, waker: &std::task::Waker) -> bool {
-        self.host.poll_room(waker)
-    }
-
     /// Waits for the completion to have something, or until the deadline: false.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
         self.host.wait(deadline, || self.completion.has_news(), register)
-    }
-
-    /// As [`wait`](MapInput::wait), or until more items may be pending.
-    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
-        self.host.wait_or_room(
-            deadline,
-            || self.completion.has_news(),
-            |thread| {
-                drop(self.completion.set_waiter(Waiter::Thread(thread)));
-            },
-        )
     }
 }
 

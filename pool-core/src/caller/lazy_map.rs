@@ -75,11 +75,12 @@ enum Pulled {
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
-    pub(crate) fn new(input: MapInput<T, I>, is_ordered: bool) -> Self {
+    pub(crate) fn new(input: MapInput<T, I>, is_ordered: bool, prefetch: Option<usize>) -> Self {
+        let pool_bytes = input.host.max_pending_bytes();
         LazyMap {
             input,
             is_ordered,
-            window: Window::new(T::output_size()),
+            window: Window::new(T::output_size()).with_limits(prefetch, pool_bytes),
             ready: VecDeque::new(),
             ready_bytes: 0,
             parts: Vec::new(),
@@ -98,7 +99,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.yielded += 1;
             return Some(result);
         }
-        self.next_part(deadline)
+        let result = self.next_part(deadline);
+        self.input.leave_line();
+        result
     }
 
     /// The next result when none is ready.
@@ -153,7 +156,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         loop {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
-            let is_there = if or_room { self.input.wait_or_room(until) } else { self.input.wait(until) };
+            let is_there = if or_room { self.input.wait_for_turn(until, true) } else { self.input.wait(until) };
             let now = Instant::now();
             let MapInput { host, completion, .. } = &self.input;
             if is_there || host.check_owner().is_err() {
@@ -178,16 +181,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let MapInput { host, completion, .. } = &self.input;
-            let (workers, room) = host.look();
-            if completion.has_news() {
+            let (workers, room) = self.input.look();
+            if self.input.completion.has_news() {
                 return Pulled::News;
             }
             if self.input.has_rest() {
-                if room == 0 {
+                self.input.hand_over_rest();
+                if self.input.has_rest() {
                     return Pulled::NoRoom;
                 }
-                self.input.hand_over_rest();
                 continue;
             }
             let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());
@@ -317,7 +319,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         }
         loop {
             let for_room = match self.step(None) {
-                Step::Yield(result) => return Poll::Ready(result),
+                Step::Yield(result) => {
+                    // The task does something else now, and others shall not wait for it.
+                    self.input.leave_line();
+                    return Poll::Ready(result);
+                }
                 Step::Wait => false,
                 Step::WaitForRoom => true,
             };
@@ -329,7 +335,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Whether a result, or the room, has come meanwhile; if not, the waker is woken when it has.
     fn is_worth_another_step(&mut self, waker: &Waker, for_room: bool) -> bool {
-        if self.input.completion.poll_news(waker) || for_room && self.input.poll_room(waker) {
+        if self.input.completion.poll_news(waker) || for_room && self.input.poll_turn(waker) {
             return true;
         }
         if self.window.out() > 0 {

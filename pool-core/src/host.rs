@@ -174,7 +174,7 @@ impl Host {
                 wakes_threads = true;
                 queue.push(number);
             }
-            Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
+            Waiter::Task(waker) | Waiter::TaskNews(waker) => jobs.push(Job::Wake(waker)),
             Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
         };
         woken.into_iter().for_each(&mut wake);

@@ -16,14 +16,14 @@ use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
-use crate::codec::CodecError;
+use crate::caller::fill::{Filled, Tally, fill_run};
 use crate::codec::encoder::{Encoder, LARGE_BYTES, Spill};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::{Block, Content};
+use crate::job::block::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
@@ -69,20 +69,6 @@ enum Source {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// Why a block goes off.
-enum Filled {
-    Enough,
-    /// It has waited long enough for more.
-    Late,
-    /// A result has come.
-    Overtaken,
-    Ended,
-    /// The item pulled last does not fit beside the others, so it goes alone.
-    Oversized(Spill),
-    /// The item pulled last goes nowhere.
-    Unencodable(CodecError),
-}
-
 /// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
 /// early. Beyond that it goes to a segment of the arena.
 const BLOCK_BYTES: usize = RECORD_BYTES;
@@ -98,41 +84,6 @@ const LAZY_STEP_BYTES: u64 = 1 << 20;
 const LARGE_PER_WORKER: usize = 2;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
-
-/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
-struct Tally<'f> {
-    done: usize,
-    pulled: &'f mut u64,
-    filled: &'f mut u32,
-    used: &'f mut usize,
-    size: usize,
-}
-
-impl Drop for Tally<'_> {
-    fn drop(&mut self) {
-        *self.pulled += self.done as u64;
-        *self.filled += self.done as u32;
-        *self.used += self.done * self.size;
-    }
-}
-
-/// Encodes an item into each place; why not, if it ends before.
-#[inline(always)]
-fn fill_run<'a, 'p, T: Task>(
-    items: &mut impl Iterator<Item = T::Args<'a>>,
-    places: impl Iterator<Item = &'p mut [u8]>,
-    mut tally: Tally<'_>,
-) -> Option<Filled> {
-    for place in places {
-        let Some(args) = items.next() else { return Some(Filled::Ended) };
-        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
-            *tally.pulled += 1;
-            return Some(Filled::Unencodable(error));
-        }
-        tally.done += 1;
-    }
-    None
-}
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
@@ -290,6 +241,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 }
                 Err(payload) => Source::Panicked(payload),
             };
+    }
+
+    /// Takes no more items. Those that were taken go on.
+    pub(crate) fn stop(&mut self) {
+        if self.has_ended() || self.host.check_owner().is_err() {
+            return;
+        }
+        self.source = Source::Ended;
+        self.seal_if_done();
+        // Last, since its destructor is the user's code and may panic.
+        drop(self.items.take());
     }
 
     /// Says that no more items will come, when that is so.

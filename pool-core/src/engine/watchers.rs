@@ -6,37 +6,10 @@
 use std::thread::Thread;
 
 use super::Engine;
+use super::watch_list::{Milestone, WatcherId};
 use crate::error::{Error, ErrorKind};
 use crate::job::waiters::Waiter;
 use crate::scheduler::State;
-
-/// The state that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Milestone {
-    /// Nothing is pending.
-    Idle,
-    /// All workers have passed their initializer, or some never will.
-    Started,
-    /// Items have been settled while the lock was held.
-    Settled,
-}
-
-/// A thread in the list. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WatcherId(u64);
-
-#[derive(Debug, Default)]
-pub(super) struct Watchers {
-    list: Vec<(WatcherId, Milestone, Thread)>,
-    next: u64,
-}
-
-impl Watchers {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
 
 impl Engine {
     /// Has the thread woken when the state is there; `None` if it is there already.

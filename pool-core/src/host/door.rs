@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::host::notifier::Job;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::Block;
+use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::scheduler::{JobId, JobSpec, State};
@@ -79,6 +79,18 @@ impl Host {
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&self, job: JobId) {
         self.with(|engine| engine.take_finished(job));
+    }
+
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&self, job: JobId) {
+        self.with(|engine| engine.announce(job));
+    }
+
+    /// Has the values that workers hold back taken in after a while, for a future, which has no clock.
+    #[cfg(feature = "stream")]
+    pub(crate) fn watch_held(&self, job: JobId) {
+        self.with(|engine| engine.watch_held(job));
     }
 
     /// Takes in the replies that are there. Returns the number of workers, and how many items a map may pull.

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::Host;
-use crate::engine::watchers::{Milestone, WatcherId};
+use crate::engine::watch_list::{Milestone, WatcherId};
 use crate::error::{Error, ErrorKind, Result};
 use crate::units;
 

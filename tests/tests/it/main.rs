@@ -17,6 +17,7 @@ mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
+mod futures;
 mod handles;
 mod host_processes;
 mod hosts;
@@ -79,6 +80,7 @@ fn main() -> ExitCode {
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
+        futures::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),

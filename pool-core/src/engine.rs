@@ -5,10 +5,13 @@
 //! [`Deferred`].
 
 pub(crate) mod accounts;
+mod backpressure;
 mod calls;
 mod errors;
 mod jobs;
 mod replies;
+pub(crate) mod room;
+pub(crate) mod watchers;
 mod wording;
 mod worker_handle;
 
@@ -20,6 +23,8 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
+use self::room::{Amount, Room};
+use self::watchers::Watchers;
 use self::wording::{OVERWRITTEN, exceeded};
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
@@ -58,6 +63,12 @@ pub(crate) struct Engine {
     /// Why the latest worker could not start.
     cause: Option<Error>,
     accounts: Accounts,
+    room: Room,
+    /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
+    argument_bytes: u64,
+    /// Submissions in line have been told that the pool takes no more.
+    line_knows_end: bool,
+    watchers: Watchers,
     /// A lane may have something new for a worker that sleeps, which must be woken.
     touched: bool,
 }
@@ -67,6 +78,7 @@ impl Engine {
         scheduler: Scheduler<Box<Job>>,
         initializer: Option<Initializer>,
         memory_limit: Option<u64>,
+        most_pending: Amount,
     ) -> Self {
         oom_kills::watch();
         Engine {
@@ -78,6 +90,10 @@ impl Engine {
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
+            room: Room::new(most_pending),
+            argument_bytes: 0,
+            line_knows_end: false,
+            watchers: Watchers::default(),
             touched: false,
         }
     }
@@ -411,6 +427,7 @@ impl Engine {
         record.finish(rest, |waiters| {
             self.accounts.finish_job(waiters);
         });
+        self.note_bytes(record.blocks.take_change());
         self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }

@@ -300,6 +300,7 @@ impl Error {
     /// | kind | retryable | reason |
     /// |---|---|---|
     /// | [`Timeout`](ErrorKind::Timeout) | yes | the job goes on: wait again, do not submit again |
+    /// | [`Full`](ErrorKind::Full) | yes | there is room again when an item has ended |
     /// | [`TaskTimeout`](ErrorKind::TaskTimeout), [`WorkerDied`](ErrorKind::WorkerDied), [`MemoryLimit`](ErrorKind::MemoryLimit), [`Protocol`](ErrorKind::Protocol) | yes | the next worker is a fresh one; [`Task::retries`](crate::Task::retries) tries these again |
     /// | [`System`](ErrorKind::System) | yes | the system may have later what it lacked: processes, descriptors, memory |
     /// | [`Panicked`](ErrorKind::Panicked) | no | a function panics of its arguments, as a rule; [`Task::retry_panics`](crate::Task::retry_panics) is for the others |
@@ -423,6 +424,7 @@ impl StdError for Error {
 /// | `Encode`, `Decode`, `Protocol` | `InvalidData` |
 /// | `TooLarge` | `FileTooLarge` |
 /// | `Unsupported` | `Unsupported` |
+/// | `Full` | `WouldBlock` |
 /// | `Running` | `ResourceBusy` |
 /// | `Closed`, `Broken` | `BrokenPipe` |
 /// | `Terminated` | `ConnectionAborted` |

@@ -10,12 +10,13 @@ pub(crate) mod router;
 pub(crate) mod supervisor;
 
 mod door;
+mod milestones;
 mod submitting;
+pub(crate) mod turn;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread::Thread;
 use std::time::Instant;
 
 use nix::sys::eventfd::EventFd;
@@ -24,6 +25,7 @@ use pool_ipc::{Hub, Sleeper};
 
 use crate::engine::Engine;
 use crate::engine::accounts::Deferred;
+use crate::engine::room::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
 use crate::host::leadership::Leadership;
@@ -42,8 +44,9 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     leadership: Leadership,
     pub(crate) notifier: Arc<Notifier>,
-    /// Items that may be unsettled before a submission waits.
-    pub(crate) max_pending: u64,
+    /// A limit is set on what may be pending, so a submission may have to wait.
+    is_bounded: bool,
+    most_pending: Amount,
     /// Options of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
@@ -68,8 +71,6 @@ struct SupervisorQueue {
     launches: Vec<WorkerId>,
     /// All processes are gone, and the supervisor has left.
     is_over: bool,
-    /// Threads that wait for pending jobs to become fewer.
-    waiting_submitters: Vec<Thread>,
 }
 
 impl Host {
@@ -77,7 +78,7 @@ impl Host {
     pub(crate) fn new(
         engine: Engine,
         hub: Hub,
-        max_pending: u64,
+        most_pending: Amount,
         defaults: TaskOptions,
         name: &str,
     ) -> Result<Arc<Self>> {
@@ -87,7 +88,8 @@ impl Host {
             hub,
             leadership: Leadership::default(),
             notifier: Notifier::new(name, Arc::clone(&bell)),
-            max_pending,
+            is_bounded: most_pending != Amount::UNLIMITED,
+            most_pending,
             defaults,
             supervision: Mutex::default(),
             alarm: Alarm::new(),
@@ -145,6 +147,7 @@ impl Host {
     fn carry_out<R>(&self, mut engine: MutexGuard<'_, Engine>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let result = body(&mut engine);
         engine.act();
+        engine.settle_waits();
         let deferred = engine.take_deferred();
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
@@ -159,22 +162,24 @@ impl Host {
 
     #[inline]
     fn run(&self, deferred: Deferred) {
-        let Deferred { waiters, launches, progress, quiet, kills } = deferred;
+        let Deferred { waiters, woken, launches, progress, quiet, kills } = deferred;
         let mut jobs = Vec::new();
         let mut wakes_threads = false;
+        let mut wake = |waiter| match waiter {
+            Waiter::Thread(thread) | Waiter::AtEnd(thread) => {
+                wakes_threads = true;
+                thread.unpark();
+            }
+            Waiter::OneOf(queue, number) => {
+                wakes_threads = true;
+                queue.push(number);
+            }
+            Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
+            Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
+        };
+        woken.into_iter().for_each(&mut wake);
         for waiters in waiters {
-            waiters.for_each(|waiter| match waiter {
-                Waiter::Thread(thread) | Waiter::AtEnd(thread) => {
-                    wakes_threads = true;
-                    thread.unpark();
-                }
-                Waiter::OneOf(queue, number) => {
-                    wakes_threads = true;
-                    queue.push(number);
-                }
-                Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
-                Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
-            });
+            waiters.for_each(&mut wake);
         }
         if kills {
             self.nudge();
@@ -182,12 +187,6 @@ impl Host {
         if !launches.is_empty() {
             self.supervision().launches.extend(launches);
             self.nudge();
-        }
-        if progress && self.max_pending < u64::MAX {
-            for thread in self.supervision().waiting_submitters.drain(..) {
-                wakes_threads = true;
-                thread.unpark();
-            }
         }
         if progress || wakes_threads {
             if wakes_threads {

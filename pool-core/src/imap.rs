@@ -29,8 +29,8 @@ const STALL_MAX: Duration = Duration::from_secs(1);
 /// that has come is handed out before the input's next item is pulled: so an input may depend on earlier results. Its
 /// `next` should not block until a result comes, though: no result is handed out while it blocks.
 ///
-/// At most 4096 items are out: pulled, and their results not handed out. They are fewer if the input is slow (twice as many
-/// as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
+/// At most 4096 items are out: pulled, and their results not handed out; [`Task::prefetch`] sets another number. They are
+/// fewer if the input is slow (twice as many as there are workers), and if their arguments and results make more than 64 MiB, by the sizes of the results so far
 /// (but always as many as there are workers).
 ///
 /// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
@@ -115,11 +115,12 @@ enum Pulled {
 }
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
-    fn new(input: MapInput<T, I>, is_ordered: bool) -> Self {
+    fn new(input: MapInput<T, I>, is_ordered: bool, prefetch: Option<usize>) -> Self {
+        let pool_bytes = input.host.max_pending_bytes();
         LazyMap {
             input,
             is_ordered,
-            window: Window::new(T::output_size()),
+            window: Window::new(T::output_size()).with_limits(prefetch, pool_bytes),
             ready: VecDeque::new(),
             ready_bytes: 0,
             parts: Vec::new(),
@@ -138,7 +139,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.yielded += 1;
             return Some(result);
         }
-        self.next_part(deadline)
+        let result = self.next_part(deadline);
+        self.input.leave_line();
+        result
     }
 
     /// The next result when none is ready.
@@ -182,7 +185,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         loop {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
-            let is_there = if or_room { self.input.wait_or_room(until) } else { self.input.wait(until) };
+            let is_there = if or_room { self.input.wait_for_turn(until, true) } else { self.input.wait(until) };
             let now = Instant::now();
             let MapInput { host, completion, .. } = &self.input;
             if is_there || host.check_owner().is_err() {
@@ -207,16 +210,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let MapInput { host, completion, .. } = &self.input;
-            let (workers, room) = host.look();
-            if completion.has_news() {
+            let (workers, room) = self.input.look();
+            if self.input.completion.has_news() {
                 return Pulled::News;
             }
             if self.input.has_rest() {
-                if room == 0 {
+                self.input.hand_over_rest();
+                if self.input.has_rest() {
                     return Pulled::NoRoom;
                 }
-                self.input.hand_over_rest();
                 continue;
             }
             let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());
@@ -327,8 +329,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 macro_rules! iterators {
     ($($name:ident, $method:literal, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            pub(crate) fn new(input: MapInput<T, I>) -> Self {
-                $name(LazyMap::new(input, $is_ordered))
+            pub(crate) fn new(input: MapInput<T, I>, prefetch: Option<usize>) -> Self {
+                $name(LazyMap::new(input, $is_ordered, prefetch))
             }
 
             /// The next result, if it comes within `limit`; else `Some` error of kind [`ErrorKind::Timeout`], and the

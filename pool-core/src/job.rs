@@ -98,7 +98,10 @@ impl Job {
     pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
         let why = || rest.map(Error::duplicate);
         match &mut self.map {
-            Some(Map { completion, result_buffer }) => each(completion.finish(why(), result_buffer.take())),
+            Some(Map { completion, result_buffer }) => {
+                each(completion.finish(why(), result_buffer.take()));
+                self.blocks.clear();
+            }
             None => self.blocks.drain_completions(|completion| each(completion.finish(why(), None))),
         }
     }

@@ -19,6 +19,7 @@ use crate::codec::bytes::Bytes;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
 use crate::process::pidfd::kill_process;
+use crate::process::socket::Socket;
 use crate::scheduler::{Begun, Seq};
 
 /// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
@@ -35,6 +36,9 @@ pub(crate) struct Lane {
     end: HostEnd,
     pub(crate) pid: u32,
     pidfd: OwnedFd,
+    /// The way of descriptors to the worker and back. Only a lane of a test has none.
+    #[expect(dead_code, reason = "arrays travel by it")]
+    socket: Option<Socket>,
     /// The pool has sent it a SIGKILL, or has tried to.
     pub(crate) is_killed: bool,
     /// The kernel has refused that, and the fork server has not been asked yet.
@@ -88,6 +92,7 @@ impl Lane {
             end,
             pid,
             pidfd,
+            socket: None,
             is_killed: false,
             is_out_of_reach: false,
             sent: VecDeque::new(),
@@ -101,6 +106,11 @@ impl Lane {
             touched: false,
             is_corrupt: false,
         }
+    }
+
+    /// With this end of the socket whose other end the worker has.
+    pub(crate) fn with_socket(self, socket: Socket) -> Self {
+        Lane { socket: Some(socket), ..self }
     }
 
     /// Wakes the worker if it sleeps and the lane has changed since it was last woken.

@@ -96,7 +96,7 @@ impl Server {
     ) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
-        let (ours, theirs) = Control::pair()?;
+        let (ours, theirs) = Control::pair().map_err(|error| Error::system("socketpair", error))?;
         if method == StartMethod::Fork {
             return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
         }

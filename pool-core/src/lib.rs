@@ -103,11 +103,13 @@
 #[cfg(feature = "arrays")]
 mod arrays;
 mod builder;
+mod cancel_on_drop;
 mod error;
 mod handle;
 mod imap;
 mod pool;
 mod stats;
+mod submit;
 
 #[doc(hidden)]
 #[path = "private.rs"]
@@ -148,6 +150,7 @@ pub mod hostile;
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
 pub use crate::caller::initializer::Success;
+pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
@@ -155,6 +158,7 @@ pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
 pub use crate::stats::Stats;
+pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::{Worker, current_worker};

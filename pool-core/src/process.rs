@@ -9,4 +9,5 @@ pub(crate) mod output;
 pub(crate) mod panic;
 pub(crate) mod pidfd;
 pub(crate) mod signals;
+pub(crate) mod socket;
 pub(crate) mod stack;

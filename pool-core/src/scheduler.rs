@@ -16,6 +16,7 @@ mod dispatch;
 mod interface;
 mod job;
 mod joins;
+mod milestones;
 mod pace;
 mod processes;
 mod retries;

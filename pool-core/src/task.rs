@@ -207,6 +207,32 @@ pub trait Task: Copy + Send + Sync + 'static {
     fn chunk_size(self, items: usize) -> Configured<Self> {
         Configured::new(TaskOptions { chunk_size: Some(items), ..self.options() })
     }
+
+    /// This task with a limit on how far a lazy map ([`Pool::imap`](crate::Pool::imap)) looks ahead: at most so many items of
+    /// its input are pulled and their results not handed out. Without it they are 4096.
+    ///
+    /// A small number keeps down the memory of an input of large items, or its side effects; fewer items than workers leave
+    /// workers idle. The limit of 64 MiB of arguments and results stays in force. Zero is an
+    /// [`ErrorKind::InvalidInput`] error of the call. Other calls and maps ignore it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let mut pulled = 0;
+    /// let input = (0..100).inspect(|_| pulled += 1);
+    /// let first = pool.imap(square::Task.prefetch(3), input)?.next();
+    /// assert_eq!(first.transpose()?, Some(0));
+    /// assert!(pulled <= 3);
+    /// # Ok(()) }
+    /// ```
+    fn prefetch(self, items: usize) -> Configured<Self> {
+        Configured::new(TaskOptions { prefetch: Some(items), ..self.options() })
+    }
 }
 
 /// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.

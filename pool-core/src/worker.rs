@@ -21,6 +21,7 @@ use crate::process::last_words::LastWords;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
+use crate::process::socket::Socket;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
 use crate::worker::limits::{RssWatch, WorkerLimits};
@@ -107,7 +108,7 @@ pub fn current_worker() -> Option<Worker> {
 }
 
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings: &WorkerLimits) -> ! {
+pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descriptors, settings: &WorkerLimits) -> ! {
     CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
@@ -119,6 +120,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, hub: Descriptors, settings:
     keep_panics(end.progress.clone(), me);
     RequestLoop {
         end,
+        socket,
         hub,
         me,
         rss: RssWatch::new(settings),
@@ -158,6 +160,9 @@ fn leave(code: i32) -> ! {
 /// Takes requests and answers them, one after the other.
 struct RequestLoop {
     end: WorkerEnd,
+    /// The way of descriptors from the host and back.
+    #[expect(dead_code, reason = "arrays travel by it")]
+    socket: Socket,
     hub: HubWorker,
     me: ForkCheck,
     rss: Option<RssWatch>,

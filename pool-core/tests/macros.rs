@@ -276,15 +276,18 @@ mod entries {
         let options = format!("{:?}", with_options::Task.options());
         assert_eq!(
             options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None }"
+            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None }"
         );
         let options = format!("{:?}", with_options::Task.retries(1).options());
         assert_eq!(
             options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None }"
+            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None }"
         );
         let options = format!("{:?}", r#move::Task.options());
-        assert_eq!(options, "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None }");
+        assert_eq!(
+            options,
+            "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None }"
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
+mod room;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -19,6 +21,7 @@ use crate::codec::encoder::Encoder;
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
+use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::{Block, Content};
 use crate::job::completion::{Part, Waiter};
@@ -45,6 +48,8 @@ pub(crate) struct MapInput<T: Task, I> {
     bytes: u64,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
+    /// The place in the line for room, if the map has ever waited for some.
+    turn: Option<Turn>,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -139,6 +144,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             waiting: VecDeque::new(),
             bytes: 0,
             is_lazy,
+            turn: None,
             source: Source::Flowing,
             is_detached: false,
             task: std::marker::PhantomData,
@@ -190,20 +196,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             let room = self.wait_for_room();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
-                // Others were faster.
-                self.wait_for_room();
+                // Others were faster, or the items are larger than was known.
+                self.wait_for_turn(None, false);
                 self.hand_over_rest();
             }
         }
-    }
-
-    /// Waits until more items may be pending, or none of the job's ever will be; how many.
-    fn wait_for_room(&self) -> u64 {
-        if self.host.max_pending == u64::MAX {
-            return u64::MAX;
-        }
-        self.host.wait_for_room(|_| self.completion.is_finished());
-        self.host.look().1.max(1)
     }
 
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
@@ -220,7 +217,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, bytes.len());
             self.block.put(bytes);
-            filled = self.pull(count);
+            // Nothing more is pulled while items wait for room.
+            filled = self.pull(if self.has_rest() { self.pulled } else { count });
         }
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
@@ -405,7 +403,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
     fn hand_over_items(&mut self, block: Option<Block>) {
-        let accepted = self.host.feed(self.completion.job(), block, &mut self.waiting, &mut self.spare);
+        let accepted =
+            self.host.feed(self.completion.job(), block, &mut self.waiting, self.turn.as_mut(), &mut self.spare);
         if !accepted {
             self.waiting.clear();
             // One that is known to have nothing more loses nothing.
@@ -418,17 +417,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
         self.host.wait(deadline, || self.completion.has_news(), register)
-    }
-
-    /// As [`wait`](MapInput::wait), or until more items may be pending.
-    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
-        self.host.wait_or_room(
-            deadline,
-            || self.completion.has_news(),
-            |thread| {
-                drop(self.completion.set_waiter(Waiter::Thread(thread)));
-            },
-        )
     }
 }
 

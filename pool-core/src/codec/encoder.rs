@@ -10,6 +10,7 @@ pub struct Encoder<'b> {
     fixed: &'b mut [u8],
     /// Where the current item begins.
     start: usize,
+    /// Where its next byte goes: at the end of `fixed` while there is a spill, so that one look tells both.
     at: usize,
     /// The current item, since it does not fit.
     spill: Option<Vec<u8>>,
@@ -42,6 +43,12 @@ impl<'b> Encoder<'b> {
     /// The bytes of the current item.
     pub(crate) fn written(&self) -> &[u8] {
         self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
+    }
+
+    /// How many they are.
+    #[inline(always)]
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.spill.as_ref().map_or(self.at - self.start, Vec::len)
     }
 
     /// Bytes that stand in the memory given.
@@ -80,7 +87,7 @@ impl<'b> Encoder<'b> {
 
     #[inline]
     fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        self.put(&[0; FRAME]);
+        self.put_array([0; FRAME]);
         body(self)?;
         let item = match &mut self.spill {
             None => &mut self.fixed[self.start..self.at],
@@ -95,15 +102,15 @@ impl<'b> Encoder<'b> {
         Ok(())
     }
 
-    /// Leadership for `n` bytes, to be written by the caller.
+    /// Room for `n` bytes, to be written by the caller.
     #[inline]
     pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
-        if self.spill.is_none() && n <= self.fixed.len() - self.at {
-            let start = self.at;
-            self.at += n;
-            return &mut self.fixed[start..start + n];
+        let (start, end) = (self.at, self.at + n);
+        if end > self.fixed.len() {
+            return self.room_in_spill(n);
         }
-        self.room_in_spill(n)
+        self.at = end;
+        &mut self.fixed[start..end]
     }
 
     /// The vector for the current item, which is about to get `n` more bytes.
@@ -115,6 +122,7 @@ impl<'b> Encoder<'b> {
             spill.extend_from_slice(written);
             spill
         });
+        self.at = self.fixed.len();
         large_vec::reserve(spill, n);
         spill
     }
@@ -129,10 +137,50 @@ impl<'b> Encoder<'b> {
 
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
-            pool_ipc::copy(self.room(bytes.len()), bytes);
-        } else {
-            pool_ipc::append(self.spill(bytes.len()), bytes);
+        match self.fixed.get_mut(self.at..self.at + bytes.len()) {
+            Some(room) => {
+                pool_ipc::copy(room, bytes);
+                self.at += bytes.len();
+            }
+            None => self.put_in_spill(bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_in_spill(&mut self, bytes: &[u8]) {
+        pool_ipc::append(self.spill(bytes.len()), bytes);
+    }
+
+    /// As [`put`](Encoder::put), for bytes of a known number.
+    // Inlined, since it is a few instructions, while `put` would call `memcpy`.
+    #[inline(always)]
+    pub(crate) fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += N;
+            }
+            None => self.put_array_in_spill(bytes),
+        }
+    }
+
+    // By value, since bytes whose address is taken would be written to memory first.
+    #[cold]
+    #[inline(never)]
+    fn put_array_in_spill<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.put_in_spill(&bytes);
+    }
+
+    /// Appends the first `n` bytes. All are written where there is room, as that is one instruction.
+    #[inline(always)]
+    pub(crate) fn put_first<const N: usize>(&mut self, bytes: [u8; N], n: usize) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += n;
+            }
+            None => self.put(&bytes[..n]),
         }
     }
 }

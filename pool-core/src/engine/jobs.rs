@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::accounts::{Deferred, Outcome};
+use super::room::Ticket;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::Job;
@@ -39,25 +40,30 @@ impl Engine {
         Ok(completion.expect("the record has been made"))
     }
 
-    /// Gives a map a block of arguments, and the scheduler as many of the `waiting` items as there is `room` for. Memory
+    /// Gives a map a block of arguments, and the scheduler as many of the `waiting` items as there is room for. Memory
     /// for further blocks goes to `spare`. False if the map has ended.
+    ///
+    /// If others stand in line for room, only a granted `ticket` lets an item go ahead.
     pub(crate) fn feed(
         &mut self,
         job: JobId,
         block: Option<Block>,
         waiting: &mut VecDeque<(u64, u32)>,
-        mut room: u64,
+        ticket: &mut Option<Ticket>,
         spare: &mut Vec<Vec<u8>>,
     ) -> bool {
+        let mut has_turn = ticket.take_if(|ticket| self.room.redeem(*ticket)).is_some();
         let Some(record) = self.scheduler.record_mut(job) else { return false };
         if let Some(block) = block {
             record.blocks.push(block, spare);
         }
         let mut accepted = true;
-        while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
-            let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
+        while let Some((first, items)) = waiting.front_mut().filter(|_| accepted) {
+            let some = self.admit(job, *first, *items, std::mem::take(&mut has_turn));
+            if some == 0 {
+                break;
+            }
             accepted = self.scheduler.add_items(job, *first, some);
-            room -= u64::from(some);
             (*first, *items) = (*first + u64::from(some), *items - some);
             if *items == 0 {
                 waiting.pop_front();
@@ -161,12 +167,6 @@ impl Engine {
     /// The number of workers as it should be.
     pub(crate) fn workers(&self) -> usize {
         self.scheduler.workers()
-    }
-
-    /// Items accepted and not settled.
-    #[inline]
-    pub(crate) fn unsettled(&self) -> u64 {
-        self.scheduler.unsettled()
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -15,6 +15,7 @@ use crate::codec::number_buffer::ResultBuffer;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::host::notifier::Job;
+use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::Block;
 use crate::job::owner::Owner;
@@ -47,12 +48,12 @@ impl Host {
         job: JobId,
         block: Option<Block>,
         waiting: &mut VecDeque<(u64, u32)>,
+        turn: Option<&mut Turn>,
         spare: &mut Vec<Vec<u8>>,
     ) -> bool {
-        self.with(|engine| {
-            let room = self.room(engine);
-            engine.feed(job, block, waiting, room, spare)
-        })
+        let mut none = None;
+        let ticket = turn.map_or(&mut none, Turn::ticket);
+        self.with(|engine| engine.feed(job, block, waiting, ticket, spare))
     }
 
     /// An item of a map has failed before it was fed.
@@ -75,12 +76,24 @@ impl Host {
         self.with(|engine| engine.take_finished(job));
     }
 
-    /// Takes in the replies that are there. The number of workers, and how many more items may be pending.
-    pub(crate) fn look(&self) -> (u64, u64) {
+    /// Takes in the replies that are there. Returns the number of workers, and how many items a map may pull.
+    pub(crate) fn look(&self, turn: Option<&mut Turn>) -> (u64, u64) {
+        let mut none = None;
+        let ticket = turn.map_or(&mut none, Turn::ticket);
         self.with(|engine| {
             engine.route_news();
-            (engine.workers() as u64, self.room(engine))
+            (engine.workers() as u64, if self.is_bounded { engine.items_to_pull(ticket) } else { u64::MAX })
         })
+    }
+
+    /// Bytes of arguments that may be pending.
+    pub(crate) fn max_pending_bytes(&self) -> u64 {
+        self.most_pending.bytes
+    }
+
+    /// Whether a submission may have to wait.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.is_bounded
     }
 
     /// Items that the next chunk of the map has, and whether replies are about to come.

@@ -30,6 +30,7 @@ use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::Inherited;
 use crate::launch::{Server, StartMethod};
 use crate::process::pidfd::{LOOK_EVERY, wait_gone};
+use crate::process::socket::Socket;
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
@@ -46,7 +47,7 @@ pub(crate) struct Supervisor {
     /// Workers that need a process, in the order in which they get one.
     wanted: VecDeque<WorkerId>,
     /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork` copies it.
-    launching: BTreeMap<WorkerId, HostEnd>,
+    launching: BTreeMap<WorkerId, (HostEnd, Socket)>,
     requests: Outbox<ServerRequest, OwnedFd>,
     /// Readable when a worker has ended: a fork server that is stopped does not report it. It is made after the first server,
     /// which must not inherit it, and left out where the system refuses it.
@@ -291,10 +292,11 @@ impl Supervisor {
             self.server = Some(self.start_again()?);
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
+        let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
-        self.launching.insert(worker, end);
-        self.requests
-            .push(ServerRequest::Launch(Launch { worker: worker.0, incarnation }), vec![lane.host, lane.worker]);
+        self.launching.insert(worker, (end, ours));
+        let request = ServerRequest::Launch(Launch { worker: worker.0, incarnation });
+        self.requests.push(request, vec![lane.host, lane.worker, theirs.into_fd()]);
         Ok(())
     }
 
@@ -346,10 +348,10 @@ impl Supervisor {
     }
 
     fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
-        let Some(mut end) = self.launching.remove(&worker) else { return };
+        let Some((mut end, socket)) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
-            let lane = Lane::new(end, pid, pidfd);
+            let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
             // A process without a pidfd cannot be killed for sure, so it is told to leave.

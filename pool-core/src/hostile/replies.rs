@@ -12,6 +12,7 @@ use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
+use crate::engine::room::Amount;
 use crate::host::Host;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
@@ -95,9 +96,9 @@ static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
         has_initializer: false,
         initializer_timeout: None,
     };
-    let engine = Engine::new(Scheduler::new(config, 0), None, None);
+    let engine = Engine::new(Scheduler::new(config, 0), None, None, Amount::UNLIMITED);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Host::new(engine, hub, u64::MAX, TaskOptions::default(), "pool").expect("there is room for a descriptor")
+    Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), "pool").expect("there is room for a descriptor")
 });
 
 /// More would only take longer.
@@ -121,7 +122,7 @@ impl World {
             initializer_timeout: (bits & 16 != 0).then_some(1),
         };
         let initializer = has_initializer.then(initializer);
-        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
+        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None, Amount::UNLIMITED);
         let mut world =
             World { engine, peers: ByWorker::default(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();

@@ -1,12 +1,15 @@
 //! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
+mod content;
+
 use std::collections::VecDeque;
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use pool_ipc::Written;
 
+pub(crate) use self::content::Content;
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
@@ -27,6 +30,10 @@ pub(crate) struct Blocks {
     empty: usize,
     /// Memory of those that are settled, which the caches may still know, for further ones.
     spare: Vec<Vec<u8>>,
+    /// Bytes of the arguments of pending items: those that were [counted](Blocks::count), and those of calls.
+    bytes: u64,
+    /// The bytes that the last [`Blocks::take_change`] saw.
+    seen_bytes: u64,
 }
 
 /// Buffers of settled blocks that are kept for further ones. When all items have been fed none is taken any more.
@@ -66,60 +73,16 @@ pub(crate) struct Block {
     /// Completions of a block of calls: one for each call, and some to spare.
     batch: Option<Arc<Batch>>,
     bytes: Content,
+    /// The part of [`Blocks::bytes`] that is this block's.
+    counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
     cursor: (u32, usize),
-}
-
-/// The bytes of a block: its own, until a lane has to keep some of them, too.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Own(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-    /// So many bytes of a segment of the arena.
-    InArena(Written, usize),
-}
-
-impl Content {
-    fn share(&mut self) -> Arc<Vec<u8>> {
-        match self {
-            Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(bytes) => {
-                let bytes = Arc::new(std::mem::take(bytes));
-                *self = Content::Shared(Arc::clone(&bytes));
-                bytes
-            }
-            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
-        }
-    }
-
-    /// The memory, if nobody else has it.
-    #[inline]
-    fn into_own(self) -> Option<Vec<u8>> {
-        match self {
-            Content::Own(bytes) => Some(bytes),
-            Content::Shared(bytes) => Arc::into_inner(bytes),
-            Content::InArena(..) => None,
-        }
-    }
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Own(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-            Content::InArena(segment, used) => &segment[..*used],
-        }
-    }
 }
 
 impl Block {
     #[inline]
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, cursor: (0, 0) }
+        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, counted: 0, cursor: (0, 0) }
     }
 
     /// The first of its items, and how many there are.
@@ -168,6 +131,11 @@ impl Block {
         at
     }
 
+    /// Bytes of each item, on average.
+    fn item_bytes(&self) -> u64 {
+        (self.bytes.len() as u64).checked_div(self.items.into()).unwrap_or(0)
+    }
+
     /// Takes the call behind the last, if its arguments can stand there.
     #[inline]
     fn add(&mut self, number: u64, args: &[u8]) -> Option<CompletionRef> {
@@ -180,6 +148,7 @@ impl Block {
             return None;
         }
         bytes.extend_from_slice(args);
+        self.counted += args.len() as u64;
         let completion = CompletionRef::new(batch, self.items);
         self.items += 1;
         self.left += 1;
@@ -239,6 +208,7 @@ impl Blocks {
         number: u64,
         call: Call,
     ) -> (CompletionRef, bool) {
+        self.bytes += call.args.len() as u64;
         let last = self.queue.back_mut();
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
@@ -256,8 +226,9 @@ impl Blocks {
         };
         let batch = Batch::of_calls(owner, job, number, batch_size);
         let completion = CompletionRef::new(&batch, 0);
+        let counted = bytes.len() as u64;
         let block = Block::new(number, 1, args_size, Content::Own(bytes));
-        self.queue.push_back(Block { raw, batch: Some(batch), ..block });
+        self.queue.push_back(Block { raw, batch: Some(batch), counted, ..block });
         (completion, false)
     }
 
@@ -282,10 +253,39 @@ impl Blocks {
     /// Gives up all calls: `each` gets the completions of those that are not settled.
     #[inline]
     pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(&Completion)) {
+        self.bytes = 0;
         while let Some(block) = self.queue.pop_front() {
             let completions = block.batch.iter().flat_map(|batch| batch.completions()).take(block.items as usize);
             completions.filter(|completion| !completion.is_finished()).for_each(&mut each);
         }
+    }
+
+    /// The bytes of each item of this one's block, on average.
+    pub(crate) fn item_bytes(&self, item: u64) -> u64 {
+        self.position(item).map_or(0, |at| self.queue[at].item_bytes())
+    }
+
+    /// Items of one block of a map are pending from now on, so their bytes count.
+    pub(crate) fn count(&mut self, first: u64, items: u32) {
+        let Some(at) = self.position(first) else { return };
+        let block = &mut self.queue[at];
+        let bytes = block.item_bytes() * u64::from(items);
+        block.counted += bytes;
+        self.bytes += bytes;
+    }
+
+    /// Drops all arguments.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        (self.empty, self.bytes) = (0, 0);
+    }
+
+    /// The change in bytes of arguments since the last time.
+    #[inline]
+    pub(crate) fn take_change(&mut self) -> i64 {
+        let change = self.bytes.wrapping_sub(self.seen_bytes).cast_signed();
+        self.seen_bytes = self.bytes;
+        change
     }
 
     /// Whether it holds nothing, and little memory.
@@ -319,6 +319,15 @@ impl Blocks {
             return; // it is empty already
         }
         block.left = block.left.saturating_sub(items);
+        if block.counted > 0 {
+            let gone = match () {
+                () if block.left == 0 => block.counted,
+                () if block.batch.is_some() => 0, // arguments of calls stay until all of the block have ended
+                () => (block.item_bytes() * u64::from(items)).min(block.counted),
+            };
+            block.counted -= gone;
+            self.bytes -= gone;
+        }
         if block.left == 0
             && let Some(bytes) = self.remove(at).into_own()
             && self.spare.len() < SPARE_MAX

@@ -7,7 +7,7 @@ use crate::worker::limits::WorkerLimits;
 /// Message from the host to the fork server.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum ServerRequest {
-    /// Fork this worker; the descriptors of its lane come along.
+    /// Fork this worker; the descriptors of its lane and its end of the socket come along.
     Launch(Launch),
     /// Kill this process, since the host has no right to do so.
     Kill { worker: u32, pid: u32 },
@@ -35,7 +35,7 @@ pub(crate) enum ServerReport {
 /// A step of a launch, for the error that names the one that failed.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) enum Step {
-    /// Receiving the descriptors of the lane.
+    /// Receiving the descriptors of the lane and the socket.
     Lane,
     Fork,
     Pidfd,
@@ -55,6 +55,6 @@ pub(crate) struct Greeting {
 pub(crate) enum Role {
     /// Fork (or spawn) workers for the host with this pid, under this umask; hub and working directory come along.
     Server { host: u32, spawn: bool, umask: Option<u32>, settings: WorkerLimits },
-    /// Be a worker; lane and hub come along.
+    /// Be a worker; lane, hub and the end of the socket come along.
     Worker { worker: u32, incarnation: u32, server: u32, settings: WorkerLimits },
 }

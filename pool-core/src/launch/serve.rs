@@ -32,6 +32,7 @@ use crate::process::exit;
 use crate::process::output;
 use crate::process::pidfd::{LOOK_EVERY, wait_gone};
 use crate::process::signals;
+use crate::process::socket::Socket;
 use crate::task::table;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
 use crate::worker::{self, Worker};
@@ -73,14 +74,14 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     if table::fingerprint().ok() != Some(greeting.fingerprint) {
         signals::exit_now(exit::OTHER_PROGRAM);
     }
-    match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds)) {
-        (Role::Server { host, spawn, settings, .. }, Some(hub), None) => {
+    match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds), fds.next()) {
+        (Role::Server { host, spawn, settings, .. }, Some(hub), None, None) => {
             serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
-        (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub)) => {
+        (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub), Some(socket)) => {
             drop(control);
             signals::prepare_worker(server, &signals::process_name(&settings.name, worker));
-            worker::run(Worker::new(worker, incarnation), lane, hub, &settings)
+            worker::run(Worker::new(worker, incarnation), lane, socket.into(), hub, &settings)
         }
         _ => signals::exit_now(exit::OTHER_PROGRAM),
     }
@@ -226,7 +227,8 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     continue;
                 }
             };
-            let Some(lane) = Descriptors::from_fds(fds.into_iter()) else {
+            let mut fds = fds.into_iter();
+            let (Some(lane), Some(socket)) = (Descriptors::from_fds(&mut fds), fds.next()) else {
                 // Some were cut off, since this process has no descriptor free.
                 workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
@@ -238,7 +240,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     // A worker knows its lane and the hub, and nothing of the server or of other workers.
                     drop((control, workers, host));
                     signals::prepare_worker(server, &name);
-                    be_worker(&request, lane, hub, server, settings, spawn)
+                    be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
                 Err(errno) => workers.refuse(request.worker, Step::Fork, errno),
@@ -258,6 +260,7 @@ const SEND_PAUSE_MS: u16 = SEND_PAUSE.as_millis() as u16;
 fn be_worker(
     request: &Launch,
     lane: Descriptors,
+    socket: Socket,
     hub: Descriptors,
     server: u32,
     settings: &WorkerLimits,
@@ -266,8 +269,8 @@ fn be_worker(
     let &Launch { worker, incarnation } = request;
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
-        exec_worker(fingerprint, role, &lane, &hub);
+        exec_worker(fingerprint, role, &lane, &hub, &socket);
         signals::exit_now(exit::NOT_STARTED)
     }
-    worker::run(Worker::new(worker, incarnation), lane, hub, settings)
+    worker::run(Worker::new(worker, incarnation), lane, socket, hub, settings)
 }

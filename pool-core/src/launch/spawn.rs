@@ -9,7 +9,7 @@
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::control::Control;
 use crate::launch::messages::{Greeting, Role};
 use crate::process::signals;
+use crate::process::socket::Socket;
 
 /// See proc(5): this is the executable even after its file was replaced.
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";
@@ -327,10 +328,17 @@ fn without_new_rights(spawn: impl FnOnce() -> io::Result<Pid> + Send) -> io::Res
 }
 
 /// Starts an executable of its own for one worker, in a process that has just been forked.
-pub(crate) fn exec_worker(fingerprint: u64, role: Role, lane: &Descriptors, hub: &Descriptors) -> io::Error {
+pub(crate) fn exec_worker(
+    fingerprint: u64,
+    role: Role,
+    lane: &Descriptors,
+    hub: &Descriptors,
+    socket: &Socket,
+) -> io::Error {
     let nonce = nonce();
-    let sent = Control::pair().map_err(io::Error::other).and_then(|(ours, theirs)| {
-        ours.send(&Greeting { nonce, fingerprint, role }, &[lane.as_fds(), hub.as_fds()].concat())?;
+    let sent = Control::pair().and_then(|(ours, theirs)| {
+        let fds = [&lane.as_fds()[..], &hub.as_fds(), &[socket.as_fd()]].concat();
+        ours.send(&Greeting { nonce, fingerprint, role }, &fds)?;
         Ok(theirs.into_fd())
     });
     let socket = match sent {

@@ -15,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use pool_ipc::sys::monotonic_ns;
 use serde::{Deserialize, Serialize};
 
+use crate::process::memory_limit::beyond_limit;
+
 /// A panic as its hook saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PanicReport {
@@ -58,7 +60,7 @@ pub(crate) fn report_panics_of_this_thread(note: impl Fn(&PanicReport) + Send + 
             note(&seen.report);
             remember(&mut all, seen);
             drop(all);
-            print(info);
+            beyond_limit(|| print(info));
         }
     }));
 }
@@ -146,7 +148,7 @@ impl Caught {
             return PanicReport { message, ..PanicReport::default() };
         };
         let is_there = backtrace.status() == BacktraceStatus::Captured;
-        PanicReport { backtrace: is_there.then(|| backtrace.to_string()), ..report }
+        PanicReport { backtrace: is_there.then(|| beyond_limit(|| backtrace.to_string())), ..report }
     }
 }
 

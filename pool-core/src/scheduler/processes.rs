@@ -50,6 +50,7 @@ impl<P> Scheduler<P> {
         state.heard = self.now;
         if state.phase == Phase::Starting {
             state.phase = Phase::Ready;
+            state.has_started = true;
             if state.in_flight.is_empty() {
                 state.deadline = None; // the initializer's
             }

@@ -80,7 +80,10 @@ impl<P> Scheduler<P> {
                 if phase == Phase::Vacant {
                     self.launch(worker);
                 }
-            } else if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
+                continue;
+            }
+            self.workers[worker].has_started = false;
+            if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
                 self.workers[worker].phase = Phase::Vacant;
             } else if matches!(phase, Phase::Starting | Phase::Ready) {
                 self.recall_unstarted(worker);

@@ -133,6 +133,8 @@ pub(super) struct WorkerState {
     pub(super) next_seq: Seq,
     /// Items sent to this process.
     pub(super) served: u64,
+    /// A process of this worker has been ready, since the pool last shrank.
+    pub(super) has_started: bool,
     /// Starts in a row that came to nothing.
     pub(super) failures: u32,
     /// Processes in a row that died before they had done anything, though they had started well.
@@ -150,6 +152,7 @@ impl WorkerState {
             in_flight: VecDeque::new(),
             next_seq: Seq::default(),
             served: 0,
+            has_started: false,
             failures: 0,
             idle_deaths: 0,
             heard: 0,

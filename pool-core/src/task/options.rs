@@ -12,11 +12,13 @@ pub struct TaskOptions {
     pub(crate) retries: Option<u32>,
     pub(crate) retry_panics: bool,
     pub(crate) chunk_size: Option<usize>,
+    pub(crate) prefetch: Option<usize>,
 }
 
 impl TaskOptions {
     /// No option set.
-    pub const NONE: TaskOptions = TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None };
+    pub const NONE: TaskOptions =
+        TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None };
 
     /// With the attribute's `timeout`.
     #[must_use]
@@ -34,6 +36,12 @@ impl TaskOptions {
     #[must_use]
     pub const fn with_retry_panics(self) -> Self {
         TaskOptions { retry_panics: true, ..self }
+    }
+
+    /// With the attribute's `prefetch`.
+    #[must_use]
+    pub const fn with_prefetch(self, items: usize) -> Self {
+        TaskOptions { prefetch: Some(items), ..self }
     }
 
     /// With the pool's where these say nothing.

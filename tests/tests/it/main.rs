@@ -1,5 +1,6 @@
 //! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
+mod backpressure;
 mod call_isolation;
 mod callbacks;
 mod calls;
@@ -32,6 +33,7 @@ mod maps;
 mod matrix;
 mod memory_limits;
 mod names;
+mod nested_pools;
 mod odd_hosts;
 mod outcomes;
 mod output;
@@ -43,6 +45,7 @@ mod programs;
 mod retries;
 mod rights;
 mod shared_memory;
+mod stopping;
 mod system_calls;
 mod task_damage;
 mod task_processes;
@@ -68,6 +71,9 @@ fn main() -> ExitCode {
         long_maps::checks(),
         lazy_maps::checks(),
         pending::checks(),
+        backpressure::checks(),
+        stopping::checks(),
+        nested_pools::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),

@@ -14,6 +14,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",
     "pool-core/src/process/signals.rs",
+    "pool-core/src/process/socket.rs",
     "pool-core/src/launch/spawn.rs",
     "pool-core/src/process/stack.rs",
     "pool-core/src/codec/large_vec.rs",

@@ -78,7 +78,7 @@ impl Host {
     /// Takes in everybody's replies until `ready` or the deadline.
     fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool, register: &mut impl FnMut(Thread)) {
         let mut nap = LEADER_NAP_MIN;
-        let mut was_rung_in_vain = false;
+        let mut was_notified_in_vain = false;
         loop {
             let (has_silent_calls, expects_news) = self.with(|engine| {
                 engine.route_news();
@@ -93,8 +93,8 @@ impl Host {
                 nap = LEADER_NAP_MIN;
                 continue;
             }
-            if was_rung_in_vain {
-                // Other threads have taken replies in and rung it. From now on they need not, but for its own outcome.
+            if was_notified_in_vain {
+                // Other threads have taken replies in and notified it. From now on they need not, but for its own outcome.
                 self.leadership.note_registered(); // before it is, or a thread that uses the registration up would be forgotten
                 register(thread::current());
             }
@@ -102,7 +102,7 @@ impl Host {
             let mut was_woken = false;
             let wakes_up = || {
                 let is_there = ready() || self.engine().has_news();
-                was_rung_in_vain |= was_woken && !is_there;
+                was_notified_in_vain |= was_woken && !is_there;
                 // A wake-up has used the registration up, so the next sleep needs a new one.
                 is_there || std::mem::replace(&mut was_woken, true)
             };

@@ -30,6 +30,7 @@ mod large_values;
 mod lazy_maps;
 mod limits;
 mod long_maps;
+mod many_callers;
 mod many_workers;
 mod maps;
 mod matrix;
@@ -119,6 +120,7 @@ fn main() -> ExitCode {
         fork_servers::checks(),
         inherits::checks(),
         odd_hosts::checks(),
+        many_callers::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

@@ -148,8 +148,8 @@ pub mod hostile;
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
-pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::caller::initializer::Success;
+pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};

@@ -5,6 +5,7 @@ use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::Task;
+use crate::task::table::Entry;
 
 /// The arguments of a single call.
 #[inline]
@@ -50,6 +51,13 @@ fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
 
 #[cold]
 pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
-    let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
-    Error::new(ErrorKind::Encode, text).of_task(T::entry().path())
+    unencodable(T::entry(), error)
+}
+
+/// The same for all tasks.
+#[cold]
+#[inline(never)]
+fn unencodable(entry: &Entry, error: &CodecError) -> Error {
+    let text = format!("the arguments `{}` could not be encoded: {error}", entry.args());
+    Error::new(ErrorKind::Encode, text).of_task(entry.path())
 }

@@ -4,13 +4,15 @@ use crate::codec::CodecError;
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::task::Task;
 use crate::task::table::Entry;
+use crate::task::{Task, args_may_be_plain};
 
 /// The arguments of a single call.
 #[inline]
 pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
-    if let Some(size @ ..=INLINE) = T::args_size() {
+    if const { args_may_be_plain::<T>() }
+        && let Some(size @ ..=INLINE) = T::args_size()
+    {
         let mut bytes = [0; INLINE];
         let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));

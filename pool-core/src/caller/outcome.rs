@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::job::completion::{Buffered, Completion, Part, Parts};
 use crate::process::panic;
 use crate::process::stack;
-use crate::task::Task;
 use crate::task::table::Entry;
+use crate::task::{Task, output_may_be_plain};
 
 /// The value of a single call that is finished.
 #[inline]
@@ -138,7 +138,8 @@ impl<T: Task> Gathered<T> {
 
     fn decode_part(&mut self, part: Part) {
         let Gathered { values, errors, .. } = self;
-        if let Ok(bytes) = &part.values
+        if const { output_may_be_plain::<T>() }
+            && let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
             && T::decode_outputs(bytes, values)
         {
@@ -160,8 +161,10 @@ impl<T: Task> Gathered<T> {
     pub(crate) fn finish(&mut self, completion: &Completion, items: u64) {
         self.take_in(completion);
         match self.buffered.take() {
-            Some(buffered) => self.finish_landed(*buffered, completion.rest(), items),
-            None => self.finish_decoded(completion.rest(), items),
+            Some(buffered) if const { output_may_be_plain::<T>() } => {
+                self.finish_landed(*buffered, completion.rest(), items);
+            }
+            _ => self.finish_decoded(completion.rest(), items),
         }
     }
 

@@ -72,20 +72,31 @@ impl<'b> Encoder<'b> {
         size: Option<usize>,
         body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
     ) -> Result<Option<Vec<u8>>, CodecError> {
-        self.start = self.at;
-        if size.is_none() {
-            self.put_array([0; FRAME]);
-        }
+        self.begin_item(size);
         let written = body(self);
         if written.is_err() || self.spill.is_some() {
             return self.take_back(size, written);
         }
+        self.end_item(size);
+        Ok(None)
+    }
+
+    #[inline]
+    fn begin_item(&mut self, size: Option<usize>) {
+        self.start = self.at;
+        if size.is_none() {
+            self.put_array([0; FRAME]);
+        }
+    }
+
+    /// Writes the item's length, if it has one.
+    #[inline]
+    fn end_item(&mut self, size: Option<usize>) {
         if size.is_none() {
             // It is as long as the memory given at most.
             let length = self.at - self.start - FRAME;
             self.fixed[self.start..self.start + FRAME].copy_from_slice(&(length as u32).to_le_bytes());
         }
-        Ok(None)
     }
 
     /// Takes back an item that does not fit, or could not be encoded.

@@ -66,7 +66,8 @@ pub enum StartMethod {
     /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that
     /// has no other thread at that moment, since a copy of a lock that another thread holds is never released; anything
     /// else is an [`ErrorKind::Unsupported`] error. A pool has threads, too, so this works for one pool at a time: the
-    /// next can be made when the one before is dropped.
+    /// next can be made when the one before is dropped. Likewise in a task: a worker that has, or had, threads cannot be
+    /// copied, while pools of the other methods can be made in any task.
     Fork,
     /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not
     /// even the layout of their address space.

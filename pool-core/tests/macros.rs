@@ -279,8 +279,12 @@ mod entries {
             "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None, priority: High, \
              max_concurrent: None, label: None }"
         );
-        let options =
-            with_options::Task.retries(1).priority(pool_core::Priority::Low).max_concurrent(2).label("nightly").options();
+        let options = with_options::Task
+            .retries(1)
+            .priority(pool_core::Priority::Low)
+            .max_concurrent(2)
+            .label("nightly")
+            .options();
         assert_eq!(
             format!("{options:?}"),
             "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None, priority: Low, \

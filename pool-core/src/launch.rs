@@ -1,4 +1,9 @@
 //! Where processes are made: the fork server by its host, workers by the fork server. `fork` stands in a file of its own.
+//!
+//! A fork of a process with threads copies locks that are never released, and takes as long as its memory is large; and the
+//! replacement of a crashed worker is always a late fork. So a small process of one thread, started early, forks all
+//! workers: the fork server. With `StartMethod::Fork` it is a copy of the host; with `StartMethod::Spawn` its workers are
+//! started anew from the executable.
 
 #![allow(unsafe_code)]
 

@@ -2,6 +2,9 @@
 //!
 //! Neither side ever waits in a send: each would stop reading meanwhile, and two full sockets would hold both up for
 //! ever. A message for which the socket has no room stays in an [`Outbox`], whose owner goes on reading.
+//!
+//! Deaths of workers are reported here, too, so the host polls one descriptor and not one for each worker. Its pidfds are for
+//! killing alone, since the number of a dead process may be another's by then.
 
 #![allow(unsafe_code)]
 

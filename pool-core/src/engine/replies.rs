@@ -1,4 +1,7 @@
 //! Replies: resolved to their job, placed in its completion, and accounted for.
+//!
+//! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were half of
+//! the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
 
 use super::Engine;
 use super::accounts::Outcome;

@@ -15,6 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use pool_ipc::sys::monotonic_ns;
 use serde::{Deserialize, Serialize};
 
+use crate::process::memory_limit::without_memory_limit;
+
 /// The report of a panic, made by the hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PanicReport {
@@ -145,7 +147,7 @@ impl Caught {
             return PanicReport { message, ..PanicReport::default() };
         };
         let is_there = backtrace.status() == BacktraceStatus::Captured;
-        PanicReport { backtrace: is_there.then(|| backtrace.to_string()), ..report }
+        PanicReport { backtrace: is_there.then(|| without_memory_limit(|| backtrace.to_string())), ..report }
     }
 }
 

@@ -12,6 +12,7 @@ use pool_ipc::Hub;
 
 use crate::caller::arguments::encode_one;
 use crate::caller::initializer::{self, Success};
+use crate::engine::room::Amount;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
@@ -33,7 +34,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
 /// | [`initializer`](PoolBuilder::initializer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
-/// | [`max_pending`](PoolBuilder::max_pending) | no limit |
+/// | [`max_pending`](PoolBuilder::max_pending), [`max_pending_bytes`](PoolBuilder::max_pending_bytes) | no limit |
 /// | [`task_timeout`](PoolBuilder::task_timeout), [`retries`](PoolBuilder::retries) | no limit, none |
 /// | [`memory_limit`](PoolBuilder::memory_limit), [`max_worker_rss`](PoolBuilder::max_worker_rss) | no limit |
 /// | [`idle_timeout`](PoolBuilder::idle_timeout) | workers stay |
@@ -62,6 +63,7 @@ pub struct PoolBuilder {
     initializer: Option<Result<Initializer>>,
     max_tasks_per_worker: Option<u64>,
     max_pending: Option<usize>,
+    max_pending_bytes: Option<u64>,
     idle_timeout: Option<Duration>,
     restart_limit: u32,
     defaults: TaskOptions,
@@ -115,6 +117,7 @@ impl PoolBuilder {
             initializer: None,
             max_tasks_per_worker: None,
             max_pending: None,
+            max_pending_bytes: None,
             idle_timeout: None,
             restart_limit: 3,
             defaults: TaskOptions::NONE,
@@ -277,9 +280,17 @@ impl PoolBuilder {
             has_initializer: initializer.is_some(),
             initializer_timeout: initializer.as_ref().and_then(|initializer| initializer.timeout),
         };
-        let engine = Engine::new(Scheduler::new(config, table::TASKS.len()), initializer, self.settings.memory_limit);
-        let max_pending = self.max_pending.map_or(u64::MAX, |items| items as u64);
-        let host = Host::new(engine, hub, max_pending, self.defaults, &self.settings.name)?;
+        let most_pending = Amount {
+            items: self.max_pending.map_or(u64::MAX, |items| items as u64),
+            bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
+        };
+        let engine = Engine::new(
+            Scheduler::new(config, table::TASKS.len()),
+            initializer,
+            self.settings.memory_limit,
+            most_pending,
+        );
+        let host = Host::new(engine, hub, most_pending, self.defaults, &self.settings.name)?;
         let inherited = Inherited::take()?;
         let mut supervisor =
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);
@@ -303,6 +314,7 @@ impl PoolBuilder {
                 refuse("task_timeout must leave some time to run, and is zero".into())
             }
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
+            _ if self.max_pending_bytes == Some(0) => refuse("max_pending_bytes must be at least 1, and is 0".into()),
             _ if self.settings.name.len() > NAME_BYTES_MAX || self.settings.name.contains('\0') => {
                 let length = self.settings.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))

@@ -19,7 +19,6 @@ mod confirm;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod error;
-mod fault;
 pub(crate) mod large_vec;
 pub(crate) mod limits;
 pub(crate) mod number_buffer;

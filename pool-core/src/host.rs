@@ -10,12 +10,13 @@ pub(crate) mod router;
 pub(crate) mod supervisor;
 
 mod door;
+mod milestones;
 mod submitting;
+pub(crate) mod turn;
 mod wait;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::thread::Thread;
 use std::time::Instant;
 
 use nix::sys::eventfd::EventFd;
@@ -24,6 +25,7 @@ use pool_ipc::{Hub, Sleeper};
 
 use crate::engine::Engine;
 use crate::engine::accounts::Deferred;
+use crate::engine::room::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
 use crate::host::leadership::Leadership;
@@ -42,8 +44,9 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     leadership: Leadership,
     pub(crate) notifier: Arc<Notifier>,
-    /// Items that may be unsettled before a submission waits.
-    pub(crate) max_pending: u64,
+    /// A limit is set on what may be pending, so a submission may have to wait.
+    is_bounded: bool,
+    most_pending: Amount,
     /// Options of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
@@ -58,8 +61,6 @@ pub(crate) struct Host {
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission. A hint for the router.
     submission_count: AtomicU32,
-    /// Threads stand among the waiting submitters. Written under that lock, and read without it at each settlement.
-    has_waiting_submitters: AtomicBool,
     /// Identifies the process that created the pool. A forked child inherits this struct and must not use it.
     pub(crate) owner: ForkCheck,
 }
@@ -70,8 +71,6 @@ struct SupervisorQueue {
     launches: Vec<WorkerId>,
     /// All processes are gone, and the supervisor has left.
     is_over: bool,
-    /// Threads that wait for pending jobs to become fewer.
-    waiting_submitters: Vec<Thread>,
 }
 
 impl Host {
@@ -79,7 +78,7 @@ impl Host {
     pub(crate) fn new(
         engine: Engine,
         hub: Hub,
-        max_pending: u64,
+        most_pending: Amount,
         defaults: TaskOptions,
         name: &str,
     ) -> Result<Arc<Self>> {
@@ -89,7 +88,8 @@ impl Host {
             hub,
             leadership: Leadership::default(),
             notifier: Notifier::new(name, Arc::clone(&bell)),
-            max_pending,
+            is_bounded: most_pending != Amount::UNLIMITED,
+            most_pending,
             defaults,
             supervision: Mutex::default(),
             alarm: Alarm::new(),
@@ -98,7 +98,6 @@ impl Host {
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
-            has_waiting_submitters: AtomicBool::new(false),
             owner: ForkCheck::here(),
         }))
     }
@@ -147,7 +146,14 @@ impl Host {
     #[inline]
     fn carry_out<R>(&self, mut engine: MutexGuard<'_, Engine>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let result = body(&mut engine);
+        self.follow_up(engine);
+        result
+    }
+
+    /// What follows from a change of the engine. Apart, since this is the same for all changes.
+    fn follow_up(&self, mut engine: MutexGuard<'_, Engine>) {
         engine.act();
+        engine.settle_waits();
         let deferred = engine.take_deferred();
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
@@ -157,27 +163,28 @@ impl Host {
         if let Some(deferred) = deferred {
             self.run(deferred);
         }
-        result
     }
 
     #[inline]
     fn run(&self, deferred: Deferred) {
-        let Deferred { waiters, launches, progress, quiet, kills } = deferred;
+        let Deferred { waiters, woken, launches, progress, quiet, kills } = deferred;
         let mut jobs = Vec::new();
         let mut wakes_threads = false;
+        let mut wake = |waiter| match waiter {
+            Waiter::Thread(thread) | Waiter::AtEnd(thread) => {
+                wakes_threads = true;
+                thread.unpark();
+            }
+            Waiter::OneOf(queue, number) => {
+                wakes_threads = true;
+                queue.push(number);
+            }
+            Waiter::Task(waker) | Waiter::TaskNews(waker) => jobs.push(Job::Wake(waker)),
+            Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
+        };
+        woken.into_iter().for_each(&mut wake);
         for waiters in waiters {
-            waiters.for_each(|waiter| match waiter {
-                Waiter::Thread(thread) | Waiter::AtEnd(thread) => {
-                    wakes_threads = true;
-                    thread.unpark();
-                }
-                Waiter::OneOf(queue, number) => {
-                    wakes_threads = true;
-                    queue.push(number);
-                }
-                Waiter::Task(waker) => jobs.push(Job::Wake(waker)),
-                Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
-            });
+            waiters.for_each(&mut wake);
         }
         if kills {
             self.nudge();
@@ -186,13 +193,12 @@ impl Host {
             self.supervision().launches.extend(launches);
             self.nudge();
         }
-        // Relaxed: a thread that waits has set this before it looked under the engine's lock, under which this has settled.
-        if progress && self.has_waiting_submitters.load(Ordering::Relaxed) {
-            wakes_threads |= self.wake_submitters();
-        }
         if progress || wakes_threads {
-            // One of these threads may be the leader, which does not sleep by parking.
-            self.hub.notify_if(Sleeper::Caller, || wakes_threads || self.leadership.has_unregistered());
+            if wakes_threads {
+                // The leader may be one of these threads, and does not sleep by parking.
+                self.leadership.note_taken();
+            }
+            self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
         if quiet && self.rest.end(Resting::Dozes) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.
@@ -201,16 +207,6 @@ impl Host {
         if !jobs.is_empty() {
             self.notifier.push(jobs);
         }
-    }
-
-    /// Wakes the threads that wait for items to be settled; false if there are none.
-    #[cold]
-    fn wake_submitters(&self) -> bool {
-        let mut supervision = self.supervision();
-        self.has_waiting_submitters.store(false, Ordering::Relaxed);
-        let threads = std::mem::take(&mut supervision.waiting_submitters);
-        threads.iter().for_each(Thread::unpark);
-        !threads.is_empty()
     }
 
     /// Makes the supervisor look.

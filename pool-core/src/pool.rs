@@ -3,6 +3,7 @@
 mod calls;
 mod maps;
 mod shutdown;
+mod waits;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};

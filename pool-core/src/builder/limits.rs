@@ -34,7 +34,8 @@ impl PoolBuilder {
     /// The number of items that may be pending, at least 1: accepted and not settled. It bounds the memory of a producer
     /// that is faster than the workers (backpressure).
     ///
-    /// [`apply`](crate::Pool::apply), [`apply_async`](crate::Pool::apply_async) and [`map`](crate::Pool::map) wait until there is room. A lazy map
+    /// [`apply`](crate::Pool::apply), [`apply_async`](crate::Pool::apply_async) and [`map`](crate::Pool::map) wait until there is room, first come, first
+    /// served; [`try_apply_async`](crate::Pool::try_apply_async) does not wait, and [`submit`](crate::Pool::submit) waits as a future. A lazy map
     /// pulls no more of its input than there is room for.
     ///
     /// # Examples
@@ -52,6 +53,32 @@ impl PoolBuilder {
     /// ```
     pub fn max_pending(mut self, items: usize) -> Self {
         self.max_pending = Some(items);
+        self
+    }
+
+    /// The bytes of encoded arguments that may be pending, at least 1: those of items that are accepted and not settled.
+    ///
+    /// Submissions wait as for [`max_pending`](PoolBuilder::max_pending), first come, first served. One that is larger than
+    /// the limit is accepted alone, when no other arguments are pending. A map holds at most one block of at most 64 KiB, or
+    /// one larger item, beside that, since the size of an item is not known before it is pulled and encoded. A lazy map has
+    /// no more bytes of arguments and results out than this, as far as it can tell from the results so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn length(bytes: &[u8]) -> usize { bytes.len() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(2).max_pending_bytes(1 << 20).build()?;
+    /// let page = vec![0; 64 << 10];
+    /// // At most sixteen of these pages are in memory at once, though a hundred are submitted.
+    /// assert_eq!(pool.map(length::Task, (0..100).map(|_| &page[..]))?.len(), 100);
+    /// # Ok(()) }
+    /// ```
+    pub fn max_pending_bytes(mut self, bytes: u64) -> Self {
+        self.max_pending_bytes = Some(bytes);
         self
     }
 

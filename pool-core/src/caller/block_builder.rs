@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
-use crate::job::blocks::{Block, Content};
+use crate::job::block::{Block, Content};
 
 #[derive(Debug, Default)]
 pub(crate) struct BlockBuilder {

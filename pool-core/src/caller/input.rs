@@ -3,6 +3,8 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
+mod room;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -14,17 +16,18 @@ use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
-use crate::codec::CodecError;
+use crate::caller::fill::{Filled, Tally, fill_run};
 use crate::codec::encoder::{Encoder, LARGE_BYTES, Spill};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
+use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::{Block, Content};
+use crate::job::block::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
-use crate::task::Task;
+use crate::task::{Task, args_may_be_plain};
 
 pub(crate) struct MapInput<T: Task, I> {
     pub(crate) host: Arc<Host>,
@@ -51,6 +54,8 @@ pub(crate) struct MapInput<T: Task, I> {
     is_awaited: bool,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
+    /// The place in the line for room, if the map has ever waited for some.
+    turn: Option<Turn>,
     source: Source,
     is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
@@ -62,20 +67,6 @@ enum Source {
     /// The pool takes no more of it.
     Refused,
     Panicked(Box<dyn Any + Send>),
-}
-
-/// Why a block goes off.
-enum Filled {
-    Enough,
-    /// It has waited long enough for more.
-    Late,
-    /// A result has come.
-    Overtaken,
-    Ended,
-    /// The item pulled last does not fit beside the others, so it goes alone.
-    Oversized(Spill),
-    /// The item pulled last goes nowhere.
-    Unencodable(CodecError),
 }
 
 /// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
@@ -93,41 +84,6 @@ const LAZY_STEP_BYTES: u64 = 1 << 20;
 const LARGE_PER_WORKER: usize = 2;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
-
-/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
-struct Tally<'f> {
-    done: usize,
-    pulled: &'f mut u64,
-    filled: &'f mut u32,
-    used: &'f mut usize,
-    size: usize,
-}
-
-impl Drop for Tally<'_> {
-    fn drop(&mut self) {
-        *self.pulled += self.done as u64;
-        *self.filled += self.done as u32;
-        *self.used += self.done * self.size;
-    }
-}
-
-/// Encodes an item into each place; why not, if it ends before.
-#[inline(always)]
-fn fill_run<'a, 'p, T: Task>(
-    items: &mut impl Iterator<Item = T::Args<'a>>,
-    places: impl Iterator<Item = &'p mut [u8]>,
-    mut tally: Tally<'_>,
-) -> Option<Filled> {
-    for place in places {
-        let Some(args) = items.next() else { return Some(Filled::Ended) };
-        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
-            *tally.pulled += 1;
-            return Some(Filled::Unencodable(error));
-        }
-        tally.done += 1;
-    }
-    None
-}
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
@@ -150,6 +106,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             large_bytes: 0,
             is_awaited: false,
             is_lazy,
+            turn: None,
             source: Source::Flowing,
             is_detached: false,
             task: std::marker::PhantomData,
@@ -208,20 +165,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             self.wait_for_arena();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
-                // Others were faster.
-                self.wait_for_room();
+                // Others were faster, or the items are larger than was known.
+                self.wait_for_turn(None, false);
                 self.hand_over_rest();
             }
         }
-    }
-
-    /// Waits until more items may be pending, or none of the job's ever will be; how many.
-    fn wait_for_room(&self) -> u64 {
-        if self.host.max_pending == u64::MAX {
-            return u64::MAX;
-        }
-        self.host.wait_for_room(|_| self.completion.is_finished());
-        self.host.look().1.max(1)
     }
 
     /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
@@ -261,7 +209,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
             self.begin_block(self.pulled - 1, spill.len());
             self.block.put(spill);
-            filled = self.pull(count);
+            // Nothing more is pulled while items wait for room.
+            filled = self.pull(if self.has_rest() { self.pulled } else { count });
         }
         let index = self.pulled.saturating_sub(1);
         let is_slow = matches!(filled, Ok(Filled::Late));
@@ -294,6 +243,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             };
     }
 
+    /// Takes no more items. Those that were taken go on.
+    pub(crate) fn stop(&mut self) {
+        if self.has_ended() || self.host.check_owner().is_err() {
+            return;
+        }
+        self.source = Source::Ended;
+        self.seal_if_done();
+        // Last, since its destructor is the user's code and may panic.
+        drop(self.items.take());
+    }
+
     /// Says that no more items will come, when that is so.
     fn seal_if_done(&self) {
         if self.has_ended() && !self.has_rest() {
@@ -312,15 +272,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     fn fill_block(&mut self, count: u64) -> Filled {
         // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
         let Some(mut items) = self.items.take() else { return Filled::Ended };
-        let filled = match T::args_size() {
-            Some(size @ 1..) => loop {
+        let filled = if const { args_may_be_plain::<T>() }
+            && let Some(size @ 1..) = T::args_size()
+        {
+            loop {
                 let filled = self.fill_sized(&mut items, count, size);
                 let has_enough = self.block.items() >= self.target || self.pulled >= count;
                 if has_enough || !matches!(filled, Filled::Enough) || !self.block.make_room(size) {
                     break filled;
                 }
-            },
-            _ => self.fill_any(&mut items, count),
+            }
+        } else {
+            self.fill_any(&mut items, count)
         };
         self.items = Some(items);
         filled
@@ -444,7 +407,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
     fn hand_over_items(&mut self, block: Option<Block>) {
-        let accepted = self.host.feed(self.completion.job(), block, &mut self.waiting, &mut self.spare);
+        let accepted =
+            self.host.feed(self.completion.job(), block, &mut self.waiting, self.turn.as_mut(), &mut self.spare);
         if !accepted {
             self.waiting.clear();
             // One that is known to have nothing more loses nothing.
@@ -457,17 +421,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
         self.host.wait(deadline, || self.completion.has_news(), register)
-    }
-
-    /// As [`wait`](MapInput::wait), or until more items may be pending.
-    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
-        self.host.wait_or_room(
-            deadline,
-            || self.completion.has_news(),
-            |thread| {
-                drop(self.completion.set_waiter(Waiter::Thread(thread)));
-            },
-        )
     }
 }
 

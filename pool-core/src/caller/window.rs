@@ -16,8 +16,11 @@ const BYTES_MAX: u64 = 64 << 20;
 const RESULTS_WEIGHED: u64 = 512;
 
 /// The items and bytes that a lazy map holds, and how many more items it may pull.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Window {
+    /// Items and bytes that it may hold.
+    items_max: u64,
+    bytes_max: u64,
     /// Bytes of each result, if all have as many.
     result_size: Option<u64>,
     /// Items without a result.
@@ -40,7 +43,25 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(result_size: Option<usize>) -> Self {
-        Window { result_size: result_size.map(|size| size as u64), ..Window::default() }
+        Window {
+            items_max: ITEMS_MAX,
+            bytes_max: BYTES_MAX,
+            result_size: result_size.map(|size| size as u64),
+            out: 0,
+            blocks: VecDeque::new(),
+            argument_bytes: 0,
+            argument_mean: 0,
+            result_bytes: 0,
+            arrived: 0,
+            recent: (0, 0),
+            latest: 0,
+        }
+    }
+
+    /// With a number of items of the user's choice, and the limit on bytes that the pool has.
+    pub(crate) fn with_limits(self, prefetch: Option<usize>, pool_bytes: u64) -> Self {
+        let items_max = prefetch.map_or(ITEMS_MAX, |items| items as u64);
+        Window { items_max, bytes_max: BYTES_MAX.min(pool_bytes), ..self }
     }
 
     /// Items that are out.
@@ -100,9 +121,9 @@ impl Window {
         };
         let result = self.result_size();
         let taken = self.argument_bytes + self.result_bytes + self.out.saturating_mul(result);
-        let by_bytes = BYTES_MAX.saturating_sub(taken) / (result + self.argument_mean).max(1);
-        let most = (held + by_start.min(by_bytes)).min(ITEMS_MAX).max(workers);
-        if is_being_refilled || held < workers || held <= most / 2 { most.saturating_sub(held) } else { 0 }
+        let by_bytes = self.bytes_max.saturating_sub(taken) / (result + self.argument_mean).max(1);
+        let most = held.saturating_add(by_start.min(by_bytes)).min(self.items_max).max(workers.min(self.items_max));
+        if is_being_refilled || held < workers.min(most) || held <= most / 2 { most.saturating_sub(held) } else { 0 }
     }
 
     /// Bytes that a result is expected to have.
@@ -204,5 +225,24 @@ mod tests {
         window.pulled(1, 8);
         window.arrived(1, Some(16 * MIB as usize));
         assert_eq!(window.room(1, 2, true), 2, "with the one that is there");
+    }
+
+    #[test]
+    fn the_number_of_items_may_be_chosen() {
+        for prefetch in [1, 2, 3, 5000] {
+            let mut window = Window::new(Some(8)).with_limits(Some(prefetch), u64::MAX);
+            assert_eq!(fill(&mut window, 3, 8), prefetch as u64, "also fewer than workers, and more than usual");
+            assert_eq!(window.room(window.out(), 3, true), 0);
+        }
+        // One at a time: the next is pulled when the result has been handed out.
+        let window = Window::new(Some(8)).with_limits(Some(1), u64::MAX);
+        assert_eq!((window.room(0, 3, false), window.room(1, 3, false)), (1, 0));
+    }
+
+    #[test]
+    fn the_pools_limit_on_bytes_counts() {
+        let mut window = Window::new(Some(MIB as usize)).with_limits(None, 10 * MIB);
+        window.pulled(2, 2 * MIB);
+        assert!(window.room(2, 2, true) <= 4, "four arguments and results of a MiB each are out, and 10 MiB may be");
     }
 }

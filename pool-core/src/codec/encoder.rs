@@ -14,6 +14,7 @@ pub struct Encoder<'b> {
     fixed: &'b mut [u8],
     /// Start of the current item.
     start: usize,
+    /// Where its next byte goes: at the end of `fixed` while there is a spill, so that one look tells both.
     at: usize,
     /// The current item, if it does not fit.
     spill: Option<Spill>,
@@ -56,6 +57,12 @@ impl<'b> Encoder<'b> {
         self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
     }
 
+    /// How many they are.
+    #[inline(always)]
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.spill.as_ref().map_or(self.at - self.start, |spill| spill.len())
+    }
+
     /// Bytes that stand in the memory given.
     #[inline]
     pub(crate) fn used(&self) -> usize {
@@ -76,65 +83,124 @@ impl<'b> Encoder<'b> {
         size: Option<usize>,
         body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
     ) -> Result<Option<Spill>, CodecError> {
-        self.start = self.at;
-        let written = match size {
-            Some(_) => body(self),
-            None => self.framed(body),
-        };
-        if written.is_ok() && self.spill.is_none() {
-            return Ok(None);
+        self.begin_item(size);
+        let written = body(self);
+        if written.is_err() || self.spill.is_some() {
+            return self.take_back(size, written);
         }
-        self.at = self.start;
-        let spill = self.spill.take();
-        written.map(|()| spill)
+        self.end_item(size);
+        Ok(None)
     }
 
     #[inline]
-    fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        self.put(&[0; FRAME]);
-        body(self)?;
-        let item = match &mut self.spill {
-            None => &mut self.fixed[self.start..self.at],
-            Some(spill) => spill.bytes_mut(),
-        };
-        let length = item.len() - FRAME;
-        let Ok(frame) = u32::try_from(length) else {
-            let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
-            return Err(CodecError::new(text));
-        };
-        item[..FRAME].copy_from_slice(&frame.to_le_bytes());
-        Ok(())
+    fn begin_item(&mut self, size: Option<usize>) {
+        self.start = self.at;
+        if size.is_none() {
+            self.put_array([0; FRAME]);
+        }
     }
 
-    /// Leadership for `n` bytes, to be written by the caller.
+    /// Writes the item's length, if it has one.
+    #[inline]
+    fn end_item(&mut self, size: Option<usize>) {
+        if size.is_none() {
+            // It is as long as the memory given at most.
+            let length = self.at - self.start - FRAME;
+            self.fixed[self.start..self.start + FRAME].copy_from_slice(&(length as u32).to_le_bytes());
+        }
+    }
+
+    /// Takes back an item that does not fit, or could not be encoded.
+    #[cold]
+    #[inline(never)]
+    fn take_back(&mut self, size: Option<usize>, written: Result<(), CodecError>) -> Result<Option<Spill>, CodecError> {
+        self.at = self.start;
+        let mut spill = self.spill.take();
+        written?;
+        if let (None, Some(item)) = (size, &mut spill) {
+            let item = item.bytes_mut();
+            let length = item.len() - FRAME;
+            let Ok(frame) = u32::try_from(length) else {
+                let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
+                return Err(CodecError::new(text));
+            };
+            item[..FRAME].copy_from_slice(&frame.to_le_bytes());
+        }
+        Ok(spill)
+    }
+
+    /// Room for `n` bytes, to be written by the caller.
     #[inline]
     pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
-        if self.spill.is_none() && n <= self.fixed.len() - self.at {
-            let start = self.at;
-            self.at += n;
-            return &mut self.fixed[start..start + n];
+        let (start, end) = (self.at, self.at + n);
+        if end > self.fixed.len() {
+            return self.room_in_spill(n);
         }
-        self.room_in_spill(n)
+        self.at = end;
+        &mut self.fixed[start..end]
     }
 
     #[cold]
+    #[inline(never)]
     fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
-        let (written, arena) = (&self.fixed[self.start..self.at], self.arena);
-        self.spill.get_or_insert_with(|| Spill::begin(written, n, arena)).room(n)
+        self.spill(n).room(n)
     }
 
+    /// The current item's own memory, which is about to get `n` more bytes.
     #[cold]
-    fn put_in_spill(&mut self, bytes: &[u8]) {
+    fn spill(&mut self, n: usize) -> &mut Spill {
         let (written, arena) = (&self.fixed[self.start..self.at], self.arena);
-        self.spill.get_or_insert_with(|| Spill::begin(written, bytes.len(), arena)).put(bytes);
+        let spill = self.spill.get_or_insert_with(|| Spill::begin(written, n, arena));
+        self.at = self.fixed.len();
+        spill
     }
 
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
-            pool_ipc::copy(self.room(bytes.len()), bytes);
-        } else {
-            self.put_in_spill(bytes);
+        match self.fixed.get_mut(self.at..self.at + bytes.len()) {
+            Some(room) => {
+                pool_ipc::copy(room, bytes);
+                self.at += bytes.len();
+            }
+            None => self.put_in_spill(bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_in_spill(&mut self, bytes: &[u8]) {
+        self.spill(bytes.len()).put(bytes);
+    }
+
+    /// As [`put`](Encoder::put), for bytes of a known number.
+    // Inlined, since it is a few instructions, while `put` would call `memcpy`.
+    #[inline(always)]
+    pub(crate) fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += N;
+            }
+            None => self.put_array_in_spill(bytes),
+        }
+    }
+
+    // By value, since bytes whose address is taken would be written to memory first.
+    #[cold]
+    #[inline(never)]
+    fn put_array_in_spill<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.put_in_spill(&bytes);
+    }
+
+    /// Appends the first `n` bytes. All are written where there is room, as that is one instruction.
+    #[inline(always)]
+    pub(crate) fn put_first<const N: usize>(&mut self, bytes: [u8; N], n: usize) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += n;
+            }
+            None => self.put(&bytes[..n]),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The accounts of what was settled: counted, and told when the lock is free.
 
-use crate::job::waiters::Waiters;
+use crate::job::waiters::{Waiter, Waiters};
 use crate::scheduler::WorkerId;
 use crate::stats::Counts;
 
@@ -41,8 +41,10 @@ impl Accounts {
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(crate) waiters: Vec<Waiters>,
+    /// Submissions that have got room, and threads whose state of the pool is there.
+    pub(crate) woken: Vec<Waiter>,
     pub(crate) launches: Vec<WorkerId>,
-    /// Something was settled: threads that wait for room or for the end look again.
+    /// Something was settled: the leader looks again.
     pub(crate) progress: bool,
     /// A call went out whose end the router will not hear of at once.
     pub(crate) quiet: bool,
@@ -53,8 +55,12 @@ pub(crate) struct Deferred {
 impl Deferred {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Deferred> {
-        let is_empty =
-            self.waiters.is_empty() && self.launches.is_empty() && !self.progress && !self.quiet && !self.kills;
+        let is_empty = self.waiters.is_empty()
+            && self.woken.is_empty()
+            && self.launches.is_empty()
+            && !self.progress
+            && !self.quiet
+            && !self.kills;
         (!is_empty).then(|| std::mem::take(self))
     }
 }

@@ -38,16 +38,20 @@ impl Engine {
             && let Some(record) = self.scheduler.record_mut(job)
         {
             let (completion, beside) = record.blocks.push_call(owner, job, number, call);
+            let change = record.blocks.take_change();
             self.scheduler.join(job, beside);
+            self.note_bytes(change);
             return Ok(completion);
         }
-        let mut completion = None;
+        let (mut completion, mut change) = (None, 0);
         let spare = self.spare.take();
         let job = self.scheduler.call(spec, |job| {
             let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
             completion = Some(record.blocks.push_call(owner, job, 0, call).0);
+            change = record.blocks.take_change();
             record
         });
+        self.note_bytes(change);
         self.calls[task] = Some(job);
         Ok(completion.expect("the record has been made"))
     }

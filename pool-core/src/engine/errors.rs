@@ -6,6 +6,7 @@ use std::time::Duration;
 use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
+use super::room::Amount;
 use super::wording::{OVERWRITTEN, exceeded, say};
 use super::worker_handle::Death;
 use crate::codec::bytes::Bytes;
@@ -13,7 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::lane::messages::Failure;
 use crate::process::last_words::LastWords;
 use crate::scheduler::{FailureCause, JobId, State, WorkerId};
-use crate::units::Nanos;
+use crate::units::{self, Nanos};
 
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
@@ -107,6 +108,16 @@ impl Engine {
             Some(cause) => error.with_source(cause.duplicate()),
             None => error,
         }
+    }
+
+    /// The error of a submission for which there is no room.
+    #[cold]
+    pub(crate) fn why_full(&self) -> Error {
+        let Amount { items, bytes } = self.pending();
+        let items = if items == 1 { "1 item".to_owned() } else { format!("{items} items") };
+        let text =
+            format!("{items} with {} of arguments are pending, and there is no room for more", units::size(bytes));
+        Error::new(ErrorKind::Full, text)
     }
 
     /// The error of a submission, if the pool takes none.

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::accounts::{Deferred, Outcome};
+use super::room::Ticket;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::blocks::Block;
+use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
 use crate::stats::Stats;
@@ -39,25 +40,30 @@ impl Engine {
         Ok(completion.expect("the record has been made"))
     }
 
-    /// Gives a map a block of arguments, and the scheduler as many of the `waiting` items as there is `room` for. Memory
+    /// Gives a map a block of arguments, and the scheduler as many of the `waiting` items as there is room for. Memory
     /// for further blocks goes to `spare`. False if the map has ended.
+    ///
+    /// If others stand in line for room, only a granted `ticket` lets an item go ahead.
     pub(crate) fn feed(
         &mut self,
         job: JobId,
         block: Option<Block>,
         waiting: &mut VecDeque<(u64, u32)>,
-        mut room: u64,
+        ticket: &mut Option<Ticket>,
         spare: &mut Vec<Vec<u8>>,
     ) -> bool {
+        let mut has_turn = ticket.take_if(|ticket| self.room.redeem(*ticket)).is_some();
         let Some(record) = self.scheduler.record_mut(job) else { return false };
         if let Some(block) = block {
             record.blocks.push(block, spare);
         }
         let mut accepted = true;
-        while let Some((first, items)) = waiting.front_mut().filter(|_| accepted && room > 0) {
-            let some = u32::try_from(room).unwrap_or(u32::MAX).min(*items);
+        while let Some((first, items)) = waiting.front_mut().filter(|_| accepted) {
+            let some = self.admit(job, *first, *items, std::mem::take(&mut has_turn));
+            if some == 0 {
+                break;
+            }
             accepted = self.scheduler.add_items(job, *first, some);
-            room -= u64::from(some);
             (*first, *items) = (*first + u64::from(some), *items - some);
             if *items == 0 {
                 waiting.pop_front();
@@ -77,9 +83,26 @@ impl Engine {
         self.scheduler.seal(job);
     }
 
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&mut self) -> u64 {
+        // Replies that are there settle items, which are not counted then.
+        self.route();
+        self.scheduler.begin_cancel_pending();
+        self.act();
+        let cancelled = self.scheduler.end_cancel_pending();
+        self.act();
+        cancelled
+    }
+
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
     pub(crate) fn discard(&mut self, job: JobId) {
         self.scheduler.cancel(job, false);
+    }
+
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&mut self, job: JobId) {
+        self.scheduler.announce(job);
     }
 
     /// Items that the next chunk of the job has.
@@ -152,21 +175,18 @@ impl Engine {
         self.scheduler.is_wanted(worker)
     }
 
-    /// When the scheduler wants the clock to be looked at.
+    /// The time at which the clock is to be looked at, for the scheduler or for results that are held back.
     #[inline]
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
-        self.scheduler.wake_at()
+        match (self.scheduler.wake_at(), self.looks.next()) {
+            (Some(tick), Some(look)) => Some(tick.min(look)),
+            (tick, look) => tick.or(look),
+        }
     }
 
     /// The number of workers as it should be.
     pub(crate) fn workers(&self) -> usize {
         self.scheduler.workers()
-    }
-
-    /// Items accepted and not settled.
-    #[inline]
-    pub(crate) fn unsettled(&self) -> u64 {
-        self.scheduler.unsettled()
     }
 
     pub(crate) fn stats(&self) -> Stats {

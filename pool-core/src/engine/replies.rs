@@ -59,6 +59,8 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
+            let change = record.blocks.take_change();
+            self.note_bytes(change);
             self.accounts.settle(items, Outcome::Value);
         }
         body
@@ -115,6 +117,8 @@ impl Engine {
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
         }
+        let change = record.blocks.take_change();
+        self.note_bytes(change);
         calls
     }
 
@@ -125,8 +129,10 @@ impl Engine {
             Err(ErrorKind::Cancelled) => Outcome::Cancelled,
             Err(_) => Outcome::Failure,
         };
-        let record = self.scheduler.record_mut(job);
-        let Some(delivered) = record.and_then(|record| record.deliver(part)) else { return };
+        let Some(record) = self.scheduler.record_mut(job) else { return };
+        let Some(delivered) = record.deliver(part) else { return };
+        let change = record.blocks.take_change();
+        self.note_bytes(change);
         self.accounts.settle(items, outcome);
         match delivered.ends_call {
             true => self.accounts.finish_job(delivered.waiters),

@@ -36,6 +36,9 @@ pub enum ErrorKind {
     InvalidInput,
     /// The pool has been closed or terminated and takes no more jobs.
     Closed,
+    /// As many items or bytes are pending as may be ([`max_pending`](crate::PoolBuilder::max_pending),
+    /// [`max_pending_bytes`](crate::PoolBuilder::max_pending_bytes)), and the submission was not to wait.
+    Full,
     /// `join` of a pool that was neither closed nor terminated.
     Running,
     /// A wait reached its limit; the job goes on.
@@ -74,7 +77,8 @@ pub enum ErrorKind {
 impl ErrorKind {
     pub(super) fn is_retryable(self) -> bool {
         match self {
-            ErrorKind::Timeout
+            ErrorKind::Full
+            | ErrorKind::Timeout
             | ErrorKind::TaskTimeout
             | ErrorKind::WorkerDied
             | ErrorKind::MemoryLimit
@@ -100,6 +104,7 @@ impl ErrorKind {
             ErrorKind::InvalidInput => io::ErrorKind::InvalidInput,
             ErrorKind::Closed | ErrorKind::Broken => io::ErrorKind::BrokenPipe,
             ErrorKind::Terminated => io::ErrorKind::ConnectionAborted,
+            ErrorKind::Full => io::ErrorKind::WouldBlock,
             ErrorKind::Running => io::ErrorKind::ResourceBusy,
             ErrorKind::Timeout | ErrorKind::TaskTimeout => io::ErrorKind::TimedOut,
             ErrorKind::MemoryLimit => io::ErrorKind::OutOfMemory,
@@ -119,6 +124,7 @@ impl fmt::Display for ErrorKind {
         f.pad(match self {
             ErrorKind::InvalidInput => "invalid input",
             ErrorKind::Closed => "pool closed",
+            ErrorKind::Full => "no room",
             ErrorKind::Running => "pool not closed",
             ErrorKind::Timeout => "wait timed out",
             ErrorKind::TaskTimeout => "time limit exceeded",

@@ -15,8 +15,9 @@ use crate::codec::number_buffer::ResultBuffer;
 use crate::engine::Engine;
 use crate::error::Result;
 use crate::host::notifier::Job;
+use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::Block;
+use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::scheduler::{JobId, JobSpec, State};
@@ -47,12 +48,12 @@ impl Host {
         job: JobId,
         block: Option<Block>,
         waiting: &mut VecDeque<(u64, u32)>,
+        turn: Option<&mut Turn>,
         spare: &mut Vec<Vec<u8>>,
     ) -> bool {
-        self.with(|engine| {
-            let room = self.room(engine);
-            engine.feed(job, block, waiting, room, spare)
-        })
+        let mut none = None;
+        let ticket = turn.map_or(&mut none, Turn::ticket);
+        self.with(|engine| engine.feed(job, block, waiting, ticket, spare))
     }
 
     /// An item of a map has failed before it was fed.
@@ -65,6 +66,11 @@ impl Host {
         self.with(|engine| engine.seal(job));
     }
 
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&self) -> u64 {
+        self.with(Engine::cancel_pending)
+    }
+
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
     pub(crate) fn discard(&self, job: JobId) {
         self.with(|engine| engine.discard(job));
@@ -75,12 +81,36 @@ impl Host {
         self.with(|engine| engine.take_finished(job));
     }
 
-    /// Takes in the replies that are there. The number of workers, and how many more items may be pending.
-    pub(crate) fn look(&self) -> (u64, u64) {
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&self, job: JobId) {
+        self.with(|engine| engine.announce(job));
+    }
+
+    /// Has the values that workers hold back taken in after a while, for a future, which has no clock.
+    #[cfg(feature = "stream")]
+    pub(crate) fn watch_held(&self, job: JobId) {
+        self.with(|engine| engine.watch_held(job));
+    }
+
+    /// Takes in the replies that are there. Returns the number of workers, and how many items a map may pull.
+    pub(crate) fn look(&self, turn: Option<&mut Turn>) -> (u64, u64) {
+        let mut none = None;
+        let ticket = turn.map_or(&mut none, Turn::ticket);
         self.with(|engine| {
             engine.route_news();
-            (engine.workers() as u64, self.room(engine))
+            (engine.workers() as u64, if self.is_bounded { engine.items_to_pull(ticket) } else { u64::MAX })
         })
+    }
+
+    /// Bytes of arguments that may be pending.
+    pub(crate) fn max_pending_bytes(&self) -> u64 {
+        self.most_pending.bytes
+    }
+
+    /// Whether a submission may have to wait.
+    pub(crate) fn is_bounded(&self) -> bool {
+        self.is_bounded
     }
 
     /// Items that the next chunk of the map has, and whether replies are about to come.
@@ -131,6 +161,11 @@ impl Owner for Host {
         register: &mut dyn FnMut(Thread),
     ) -> bool {
         Host::wait(self, deadline, ready, register)
+    }
+
+    fn take_replies(&self) {
+        // A thread that has the engine takes them in as well.
+        let _ = self.try_with(Engine::route_news);
     }
 
     fn cancel(&self, job: JobId, call: Option<u64>) -> bool {

@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thr
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
-    /// The leader is among the waiters of its own completion, so others need not ring it for each outcome.
+    /// The leader is among the waiters of what it waits for, so it need not be notified of each outcome.
     is_registered: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Place {
 #[must_use]
 pub(crate) enum Duty {
     None,
-    /// Looks for replies once more: the leader may sleep, and was not rung while this thread was awake.
+    /// Looks for replies once more: the leader may sleep, and was not notified while this thread was awake.
     LookOnce,
     /// Looks for replies once more, and leaves the next ones to the router.
     LeaveToRouter,
@@ -95,12 +95,17 @@ impl Leadership {
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
-    /// The leader has registered with its completion.
+    /// The leader is about to register as a waiter, as a follower does.
     pub(crate) fn note_registered(&self) {
         self.is_registered.store(true, Ordering::Relaxed);
     }
 
-    /// Whether the leader, should it sleep, hears of its outcome only by being rung. To be asked behind the doorbell's fence.
+    /// Waiters have been taken to be woken, the leader's perhaps.
+    pub(crate) fn note_taken(&self) {
+        self.is_registered.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the doorbell's fence.
     #[inline]
     pub(crate) fn has_unregistered(&self) -> bool {
         !self.is_registered.load(Ordering::Relaxed)

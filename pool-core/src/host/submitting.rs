@@ -1,21 +1,19 @@
-//! Submitting: the specification of a job, and the wait for room where the pool bounds the number of pending items.
+//! Submitting: the options of a job, and calls.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::Thread;
-use std::time::Instant;
 
 use super::Host;
-use crate::engine::Engine;
+use super::turn::Turn;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::Call;
-use crate::scheduler::{JobSpec, State};
+use crate::scheduler::JobSpec;
 use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Notes `count` submissions. A thread that submits again and again must [route](Engine::route) in between.
+    /// Notes `count` submissions. A thread that submits again and again must [route](crate::engine::Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
@@ -36,6 +34,14 @@ impl Host {
             let text = "a chunk size must be at least 1, and is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
+        if options.prefetch == Some(0) {
+            let text = "a lazy map must look ahead at least 1 item, and `prefetch` is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
+        if options.max_concurrent == Some(0) {
+            let text = "max_concurrent must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
         Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
@@ -46,6 +52,9 @@ impl Host {
             lazy: false,
             bulk: false,
             calls: false,
+            priority: options.priority,
+            max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            label: options.label,
         })
     }
 
@@ -56,79 +65,27 @@ impl Host {
     /// Why the pool takes none.
     pub(crate) fn call(self: &Arc<Self>, call: Call, options: TaskOptions, urgent: bool) -> Result<CompletionRef> {
         let spec = JobSpec { urgent, ..self.spec(call.entry, options)? };
-        if self.max_pending < u64::MAX {
-            return self.call_when_there_is_room(spec, call);
+        if self.is_bounded {
+            return Turn::new(self).call(spec, call);
         }
         self.note_submissions(1);
         self.with(|engine| engine.call(self, spec, call))
     }
 
-    #[cold]
-    fn call_when_there_is_room(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<CompletionRef> {
-        let takes_none = |engine: &Engine| engine.state() != State::Open;
-        let mut call = Some(call);
-        loop {
-            self.wait_for_room(takes_none);
-            self.note_submissions(1);
-            let outcome = self.with(|engine| {
-                // Under the same lock, or two could take the last place.
-                let is_decided = self.room(engine) > 0 || takes_none(engine);
-                call.take_if(|_| is_decided).map(|call| engine.call(self, spec, call))
-            });
-            if let Some(outcome) = outcome {
-                return outcome;
-            }
-        }
-    }
-
-    /// How many more items may be pending.
-    #[inline]
-    pub(crate) fn room(&self, engine: &Engine) -> u64 {
-        match self.max_pending {
-            u64::MAX => u64::MAX,
-            most => most.saturating_sub(engine.unsettled()),
-        }
-    }
-
-    /// Waits until more items may be pending, or until `is_vain`: there will never be room.
-    pub(crate) fn wait_for_room(&self, is_vain: impl Fn(&Engine) -> bool) {
-        let has_room = || {
-            let engine = self.engine();
-            self.room(&engine) > 0 || is_vain(&engine)
-        };
-        self.wait(None, has_room, |thread| self.register_submitter(thread));
-    }
-
-    /// Waits until `ready`, which is asked again after each settlement of items.
-    pub(crate) fn wait_for_settlement(&self, ready: impl Fn() -> bool) {
-        // Under the engine's lock: a settlement after this look finds this thread among the waiting ones.
-        let is_ready = || {
-            let _engine = self.engine();
-            ready()
-        };
-        self.wait(None, is_ready, |thread| self.register_submitter(thread));
-    }
-
-    /// As [`wait`](Host::wait), or until more items may be pending.
-    pub(crate) fn wait_or_room(
-        &self,
-        deadline: Option<Instant>,
-        mut ready: impl FnMut() -> bool,
-        mut register: impl FnMut(Thread),
-    ) -> bool {
-        let is_ready = || ready() || self.room(&self.engine()) > 0;
-        self.wait(deadline, is_ready, |thread| {
-            self.register_submitter(thread.clone());
-            register(thread);
+    /// Takes a call if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// `Full` if there is no room; else the reason why the pool takes none.
+    pub(crate) fn try_call(self: &Arc<Self>, call: Call, options: TaskOptions) -> Result<CompletionRef> {
+        let spec = self.spec(call.entry, options)?;
+        let (task, mut call) = (call.entry.path(), Some(call));
+        self.note_submissions(1);
+        self.with(|engine| {
+            // Replies that are there may make room.
+            engine.route_news();
+            let outcome = engine.call_if_room(self, spec, &mut call, &mut None);
+            outcome.unwrap_or_else(|| Err(engine.why_full().of_task(task)))
         })
-    }
-
-    /// Has the thread unparked when fewer items are pending. It is registered once, since a wait that runs out leaves it there.
-    fn register_submitter(&self, thread: Thread) {
-        let mut supervision = self.supervision();
-        if supervision.waiting_submitters.iter().all(|other| other.id() != thread.id()) {
-            supervision.waiting_submitters.push(thread);
-        }
-        self.has_waiting_submitters.store(true, Ordering::Relaxed);
     }
 }

@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 use std::time::Duration;
 
+use super::turn::Turn;
 use super::*;
 use crate::handle::AsyncResult;
 use crate::job::batch::{Batch, CompletionRef};
@@ -22,15 +23,15 @@ fn config() -> SchedulerConfig {
     }
 }
 
-fn without_workers(max_pending: u64) -> Arc<Host> {
-    let engine = Engine::new(Scheduler::new(config(), 0), None, None);
+fn without_workers(most_pending: Amount) -> Arc<Host> {
+    let engine = Engine::new(Scheduler::new(config(), 0), None, None, most_pending);
     let (hub, _) = Hub::create(0).unwrap();
-    Host::new(engine, hub, max_pending, TaskOptions::default(), "test").unwrap()
+    Host::new(engine, hub, most_pending, TaskOptions::default(), "test").unwrap()
 }
 
 #[test]
 fn a_leader_that_unwinds_leads_no_longer() {
-    let host = without_workers(u64::MAX);
+    let host = without_workers(Amount::UNLIMITED);
     let was_led = Cell::new(false);
     let ready = || {
         was_led.set(was_led.get() | host.leadership.is_watched());
@@ -45,28 +46,32 @@ fn a_leader_that_unwinds_leads_no_longer() {
 }
 
 #[test]
-fn a_thread_that_asks_for_room_again_and_again_is_registered_once() {
-    let host = without_workers(0);
-    let is_over = AtomicBool::new(false);
+fn a_turn_that_is_dropped_passes_its_room_on() {
+    let host = without_workers(Amount { items: 1, bytes: u64::MAX });
+    let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
+    let turn = || {
+        let mut turn = Turn::new(&host);
+        turn.draw_for_item(job, None);
+        turn
+    };
+    let soon = || Some(Instant::now() + Duration::from_millis(1));
+    let first = turn();
+    assert!(first.wait(soon(), |_| false, drop), "there is room for it");
+    // One leads and the others follow.
+    let others = [(); 3].map(|()| turn());
+    assert!(others.iter().all(|turn| !turn.wait(soon(), |_| false, drop)));
     thread::scope(|scope| {
-        scope.spawn(|| host.wait(None, || is_over.load(Ordering::Relaxed), drop));
-        while !host.leadership.is_watched() {
-            thread::yield_now();
-        }
-        for _ in 0..20 {
-            assert!(!host.wait_or_room(Some(Instant::now() + Duration::from_millis(1)), || false, drop));
-        }
-        let waiting_submitters = host.supervision().waiting_submitters.len();
-        is_over.store(true, Ordering::Relaxed);
-        host.hub.notify(Sleeper::Caller);
-        assert_eq!(waiting_submitters, 1);
+        let waits = others.map(|turn| scope.spawn(move || turn.wait(None, |_| false, drop)));
+        thread::sleep(Duration::from_millis(10));
+        drop(first);
+        assert!(waits.into_iter().all(|wait| wait.join().unwrap()));
     });
 }
 
 /// A thread that takes in an outcome hands the callbacks over after it has left the lock, and the pool may end in between.
 #[test]
 fn the_end_waits_for_a_callback_that_is_on_its_way() {
-    let host = without_workers(u64::MAX);
+    let host = without_workers(Amount::UNLIMITED);
     let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
     let completion = CompletionRef::new(&Batch::of_map(&host, job), 0);
     let has_run = Arc::new(AtomicBool::new(false));

@@ -12,11 +12,14 @@ use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
+use crate::engine::room::Amount;
 use crate::host::Host;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::blocks::{Block, Call, Content};
+use crate::job::block::{Block, Content};
+use crate::job::blocks::Call;
 use crate::job::completion::{Part, Parts};
+use crate::priority::Priority;
 use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
@@ -95,9 +98,9 @@ static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
         has_initializer: false,
         initializer_timeout: None,
     };
-    let engine = Engine::new(Scheduler::new(config, 0), None, None);
+    let engine = Engine::new(Scheduler::new(config, 0), None, None, Amount::UNLIMITED);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Host::new(engine, hub, u64::MAX, TaskOptions::default(), "pool").expect("there is room for a descriptor")
+    Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), "pool").expect("there is room for a descriptor")
 });
 
 /// Bounds of a run; more would only take longer.
@@ -121,7 +124,7 @@ impl World {
             initializer_timeout: (bits & 16 != 0).then_some(1),
         };
         let initializer = has_initializer.then(initializer);
-        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None);
+        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None, Amount::UNLIMITED);
         let mut world =
             World { engine, peers: ByWorker::default(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();
@@ -188,6 +191,9 @@ impl World {
             lazy: false,
             bulk: bits & 32 != 0,
             calls: false,
+            priority: [Priority::Normal, Priority::High][usize::from(bits >> 7)],
+            max_concurrent: None,
+            label: None,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];

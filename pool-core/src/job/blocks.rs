@@ -2,18 +2,14 @@
 //! their outcomes.
 
 use std::collections::VecDeque;
-use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use pool_ipc::Written;
-
-use crate::codec::bytes::{Bytes, Cut};
-use crate::codec::encoder::{FRAME, Spill};
+use crate::codec::bytes::Bytes;
 use crate::job::batch::{Batch, CompletionRef};
+use crate::job::block::{Args, BESIDE_MAX, Block, Content};
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
-use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
 
@@ -27,6 +23,10 @@ pub(crate) struct Blocks {
     empty: usize,
     /// Memory of those that are settled, which the caches may still know, for further ones.
     spare: Vec<Vec<u8>>,
+    /// Bytes of the arguments of pending items: those that were [counted](Blocks::count), and those of calls.
+    bytes: u64,
+    /// The bytes that the last [`Blocks::take_change`] saw.
+    seen_bytes: u64,
 }
 
 /// Buffers of settled blocks that are kept for further ones. When all items have been fed none is taken any more.
@@ -38,9 +38,6 @@ const MOVED_MAX: usize = 32;
 /// Blocks at the front that are looked at one after the other: mostly it is one of them.
 const FRONT_BLOCKS: usize = 8;
 
-/// Arguments of a call that are no longer than this are kept beside those of the call before.
-const BESIDE_MAX: usize = 4096;
-
 /// A call on its way into a job.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -50,186 +47,6 @@ pub(crate) struct Call {
     pub(crate) args_size: Option<usize>,
     /// The arguments are the bytes of the only one, without a frame.
     pub(crate) raw: bool,
-}
-
-/// Encoded arguments of consecutive items.
-#[derive(Debug)]
-pub(crate) struct Block {
-    first: u64,
-    items: u32,
-    /// Items that are not settled; 0 only of one that is left empty.
-    left: u32,
-    /// Bytes of each item; `None` if each stands behind its length.
-    item_size: Option<usize>,
-    /// They are the only argument of the only item, without a frame.
-    raw: bool,
-    /// Completions of a block of calls: one for each call, and some to spare.
-    batch: Option<Arc<Batch>>,
-    bytes: Content,
-    /// An item and where it begins: chunks are mostly cut one after the other.
-    cursor: (u32, usize),
-}
-
-/// The bytes of a block: its own, until a lane has to keep some of them, too.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Own(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-    /// These bytes of a segment of the arena.
-    InArena(Written, Range<usize>),
-}
-
-impl From<Spill> for Content {
-    fn from(spill: Spill) -> Self {
-        match spill {
-            Spill::Heap(bytes) => Content::Own(bytes),
-            Spill::InArena(segment, range) => Content::InArena(segment.finish(), range),
-        }
-    }
-}
-
-impl Content {
-    fn share(&mut self) -> Arc<Vec<u8>> {
-        match self {
-            Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(bytes) => {
-                let bytes = Arc::new(std::mem::take(bytes));
-                *self = Content::Shared(Arc::clone(&bytes));
-                bytes
-            }
-            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
-        }
-    }
-
-    /// The memory, if nobody else has it.
-    #[inline]
-    fn into_own(self) -> Option<Vec<u8>> {
-        match self {
-            Content::Own(bytes) => Some(bytes),
-            Content::Shared(bytes) => Arc::into_inner(bytes),
-            Content::InArena(..) => None,
-        }
-    }
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Own(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-            Content::InArena(segment, range) => &segment[range.clone()],
-        }
-    }
-}
-
-impl Block {
-    #[inline]
-    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, cursor: (0, 0) }
-    }
-
-    /// The first of its items, and how many there are.
-    #[inline]
-    pub(crate) fn range(&self) -> (u64, u32) {
-        (self.first, self.items)
-    }
-
-    /// All of its arguments.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    #[inline]
-    fn end(&self) -> u64 {
-        self.first + u64::from(self.items)
-    }
-
-    #[inline]
-    fn holds(&self, item: u64) -> bool {
-        (self.first..self.end()).contains(&item)
-    }
-
-    /// Where the item begins.
-    #[inline]
-    fn offset(&mut self, item: u32) -> usize {
-        if item == 0 {
-            return 0;
-        }
-        if item == self.items {
-            return self.bytes.len();
-        }
-        if let Some(size) = self.item_size {
-            return item as usize * size;
-        }
-        if item < self.cursor.0 {
-            self.cursor = (0, 0);
-        }
-        let (mut at_item, mut at) = self.cursor;
-        while at_item < item {
-            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
-            at += FRAME + u32::from_le_bytes(frame) as usize;
-            at_item += 1;
-        }
-        self.cursor = (at_item, at);
-        at
-    }
-
-    /// Takes the call behind the last, if its arguments can stand there.
-    #[inline]
-    fn add(&mut self, number: u64, args: &[u8]) -> Option<CompletionRef> {
-        let batch = self.batch.as_ref().filter(|batch| batch.completions().len() > self.items as usize)?;
-        if self.raw || self.end() != number || args.len() > BESIDE_MAX {
-            return None;
-        }
-        let Content::Own(bytes) = &mut self.bytes else { return None };
-        if bytes.len() + args.len() > RECORD_BYTES {
-            return None;
-        }
-        bytes.extend_from_slice(args);
-        let completion = CompletionRef::new(batch, self.items);
-        self.items += 1;
-        self.left += 1;
-        Some(completion)
-    }
-
-    /// The completion of a call that is not settled.
-    #[inline]
-    fn completion(&self, number: u64) -> Option<&Completion> {
-        let completion = self.batch.as_ref()?.completions().get((number - self.first) as usize)?;
-        (!completion.is_finished()).then_some(completion)
-    }
-}
-
-/// Arguments of items that go in one chunk.
-pub(crate) struct Args<'b> {
-    /// They travel whole.
-    pub(crate) raw: bool,
-    content: &'b mut Content,
-    range: Range<usize>,
-}
-
-impl Args<'_> {
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.content[self.range.clone()]
-    }
-
-    /// Where workers find them, if they need not be sent.
-    #[inline]
-    pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
-        match &*self.content {
-            Content::InArena(segment, all) => Some((segment, all.start + self.range.start..all.start + self.range.end)),
-            _ => None,
-        }
-    }
-
-    /// The bytes, to be kept elsewhere, too, if they are not in the arena.
-    pub(crate) fn cut(self) -> Cut {
-        Cut { bytes: self.content.share(), range: self.range }
-    }
 }
 
 impl Blocks {
@@ -248,6 +65,7 @@ impl Blocks {
         number: u64,
         call: Call,
     ) -> (CompletionRef, bool) {
+        self.bytes += call.args.len() as u64;
         let last = self.queue.back_mut();
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
@@ -265,8 +83,9 @@ impl Blocks {
         };
         let batch = Batch::of_calls(owner, job, number, batch_size);
         let completion = CompletionRef::new(&batch, 0);
+        let counted = bytes.len() as u64;
         let block = Block::new(number, 1, args_size, Content::Own(bytes));
-        self.queue.push_back(Block { raw, batch: Some(batch), ..block });
+        self.queue.push_back(Block { raw, batch: Some(batch), counted, ..block });
         (completion, false)
     }
 
@@ -291,10 +110,39 @@ impl Blocks {
     /// Gives up all calls: `each` gets the completions of those that are not settled.
     #[inline]
     pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(&Completion)) {
+        self.bytes = 0;
         while let Some(block) = self.queue.pop_front() {
             let completions = block.batch.iter().flat_map(|batch| batch.completions()).take(block.items as usize);
             completions.filter(|completion| !completion.is_finished()).for_each(&mut each);
         }
+    }
+
+    /// The bytes of each item of this one's block, on average.
+    pub(crate) fn item_bytes(&self, item: u64) -> u64 {
+        self.position(item).map_or(0, |at| self.queue[at].item_bytes())
+    }
+
+    /// Items of one block of a map are pending from now on, so their bytes count.
+    pub(crate) fn count(&mut self, first: u64, items: u32) {
+        let Some(at) = self.position(first) else { return };
+        let block = &mut self.queue[at];
+        let bytes = block.item_bytes() * u64::from(items);
+        block.counted += bytes;
+        self.bytes += bytes;
+    }
+
+    /// Drops all arguments.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        (self.empty, self.bytes) = (0, 0);
+    }
+
+    /// The change in bytes of arguments since the last time.
+    #[inline]
+    pub(crate) fn take_change(&mut self) -> i64 {
+        let change = self.bytes.wrapping_sub(self.seen_bytes).cast_signed();
+        self.seen_bytes = self.bytes;
+        change
     }
 
     /// Whether it holds nothing, and little memory.
@@ -328,6 +176,15 @@ impl Blocks {
             return; // it is empty already
         }
         block.left = block.left.saturating_sub(items);
+        if block.counted > 0 {
+            let gone = match () {
+                () if block.left == 0 => block.counted,
+                () if block.batch.is_some() => 0, // arguments of calls stay until all of the block have ended
+                () => (block.item_bytes() * u64::from(items)).min(block.counted),
+            };
+            block.counted -= gone;
+            self.bytes -= gone;
+        }
         if block.left == 0
             && let Some(bytes) = self.remove(at).into_own()
             && self.spare.len() < SPARE_MAX

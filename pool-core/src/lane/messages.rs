@@ -36,7 +36,7 @@ impl Request {
 /// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
 /// the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags, from the
 /// lowest on, each with a length that lets a reader skip it. Bit 7 is set aside for attachments (the numbers of the descriptors
-/// that come by the worker's socket), and bit 8 for the trace context (16 bytes of trace, 8 of span). A worker is of the same
+/// that come by the worker's socket), and bit 13 for the trace context (16 bytes of trace, 8 of span). A worker is of the same
 /// executable as its host, so there are no versions to agree upon.
 ///
 /// | header | meaning |
@@ -85,6 +85,23 @@ pub(crate) mod request {
     pub(crate) const SINGLY: u16 = 1 << 5;
     /// The body says where in the arena the arguments are.
     pub(crate) const IN_ARENA: u16 = 1 << 6;
+
+    /// Where the five bits begin that bound a claim.
+    const CLAIM_SHIFT: u32 = 8;
+    /// Claims of so many items, as a power of two, are not bounded further.
+    const CLAIM_LOG_MAX: u32 = 31;
+
+    /// The flags that bound the claims of a worker to this many items, rounded down to a power of two.
+    #[inline]
+    pub(crate) fn claim_flags(items: u32) -> u16 {
+        (items.max(1).ilog2() << CLAIM_SHIFT) as u16
+    }
+
+    /// The items that a worker may claim at once.
+    #[inline]
+    pub(crate) fn claim_max(flags: u16) -> u32 {
+        1 << (u32::from(flags) >> CLAIM_SHIFT & CLAIM_LOG_MAX)
+    }
 
     /// The task of an [`Init`](super::Request::Init) of a pool without an initializer.
     pub(crate) const NO_TASK: u32 = u32::MAX;
@@ -166,5 +183,13 @@ mod tests {
             assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
         }
         assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 2);
+    }
+
+    #[test]
+    fn claims_are_bounded_by_a_power_of_two() {
+        let others = request::QUIET | request::IN_ARENA;
+        for (items, most) in [(0, 1), (1, 1), (2, 2), (3, 2), (100, 64), (u32::MAX, 1 << 31)] {
+            assert_eq!(request::claim_max(request::claim_flags(items) | others), most, "{items}");
+        }
     }
 }

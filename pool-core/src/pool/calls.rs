@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::handle::AsyncResult;
 use crate::host::Host;
 use crate::job::blocks::Call;
+use crate::submit::Submit;
 use crate::task::Task;
 
 impl Pool {
@@ -66,11 +67,88 @@ impl Pool {
         self.call(task, args, false)
     }
 
+    /// As [`apply_async`](Pool::apply_async), but never waits.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Full`](crate::ErrorKind::Full) if as many items or bytes are pending as may be, or if other submissions
+    /// wait for room; else as [`apply_async`](Pool::apply_async). A pool without
+    /// [`max_pending`](crate::PoolBuilder::max_pending) and
+    /// [`max_pending_bytes`](crate::PoolBuilder::max_pending_bytes) is never full.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn nap(ms: u64) { std::thread::sleep(Duration::from_millis(ms)) }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(1).max_pending(1).build()?;
+    /// let first = pool.try_apply_async(nap::Task, 500)?;
+    /// let error = pool.try_apply_async(nap::Task, 0).unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Full);
+    /// first.get()?;
+    /// pool.try_apply_async(nap::Task, 0)?.get()
+    /// # }
+    /// ```
+    pub fn try_apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
+        let call = encode_call::<T>(args)?;
+        Ok(AsyncResult::new(Host::try_call(&self.host, call, task.options())?, outcome::one::<T>))
+    }
+
+    /// A future that submits a call of the task when there is room for it, and whose output is the call's handle.
+    ///
+    /// The arguments are encoded now, so the future owns all that it needs. It waits without a thread, and gets room in its
+    /// turn: first come, first served, with the threads that wait in [`apply_async`](Pool::apply_async). See [`Submit`].
+    ///
+    /// # Errors
+    ///
+    /// The output is an error as for [`apply_async`](Pool::apply_async), `Encode` included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// async fn twice(pool: &Pool) -> pool_core::Result<u64> {
+    ///     let (one, other) = (pool.submit(square::Task, 3).await?, pool.submit(square::Task, 4).await?);
+    ///     Ok(one.await? + other.await?)
+    /// }
+    /// # fn main() -> pool_core::Result<()> {
+    /// # use std::{future::Future, pin::pin, sync::Arc, task::{Context, Poll, Wake}, thread::{self, Thread}};
+    /// # struct Unpark(Thread);
+    /// # impl Wake for Unpark { fn wake(self: Arc<Self>) { self.0.unpark() } }
+    /// # fn block_on<F: Future>(future: F) -> F::Output {
+    /// #     let waker = Arc::new(Unpark(thread::current())).into();
+    /// #     let mut future = pin!(future);
+    /// #     loop {
+    /// #         match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+    /// #             Poll::Ready(output) => return output,
+    /// #             Poll::Pending => thread::park(),
+    /// #         }
+    /// #     }
+    /// # }
+    /// let pool = Pool::builder().workers(1).max_pending(1).build()?;
+    /// assert_eq!(block_on(twice(&pool))?, 25);
+    /// # Ok(()) }
+    /// ```
+    pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> Submit<T::Output> {
+        let call = || Ok((encode_call::<T>(args)?, self.host.spec(T::entry(), task.options())?));
+        Submit::new(&self.host, call(), outcome::one::<T>)
+    }
+
     /// Inlined, so that each task has a copy only of what depends on its types.
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
-        let (args, raw) = encode_owned::<T>(args)?;
-        let call = Call { entry: T::entry(), args, args_size: T::args_size(), raw };
+        let call = encode_call::<T>(args)?;
         Ok(AsyncResult::new(Host::call(&self.host, call, task.options(), urgent)?, outcome::one::<T>))
     }
+}
+
+#[inline(always)]
+fn encode_call<T: Task>(args: T::Args<'_>) -> Result<Call> {
+    let (args, raw) = encode_owned::<T>(args)?;
+    Ok(Call { entry: T::entry(), args, args_size: T::args_size(), raw })
 }

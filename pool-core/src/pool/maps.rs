@@ -174,7 +174,7 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(Imap::new(MapInput::open(&self.host, JobSpec { lazy: true, ..self.spec(&task)? }, items.into_iter())?))
+        Ok(Imap::new(self.lazy_input(&task, items)?, task.options().prefetch))
     }
 
     /// As [`imap`](Pool::imap), in the order in which results come.
@@ -204,10 +204,13 @@ impl Pool {
     where
         I: IntoIterator<Item = T::Args<'a>>,
     {
-        Ok(ImapUnordered::new(MapInput::open(
-            &self.host,
-            JobSpec { lazy: true, ..self.spec(&task)? },
-            items.into_iter(),
-        )?))
+        Ok(ImapUnordered::new(self.lazy_input(&task, items)?, task.options().prefetch))
+    }
+
+    fn lazy_input<'a, T: Task, I>(&self, task: &T, items: I) -> Result<MapInput<T, I::IntoIter>>
+    where
+        I: IntoIterator<Item = T::Args<'a>>,
+    {
+        MapInput::open(&self.host, JobSpec { lazy: true, ..self.spec(task)? }, items.into_iter())
     }
 }

@@ -12,23 +12,28 @@ static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
 pub(crate) fn limit_memory(bytes: u64) {
     let now = status_bytes("VmData:").unwrap_or(0);
     let limit = now.saturating_add(bytes);
-    // The hard limit stays, so that the pool's own work can be done beyond the limit.
-    let hard = getrlimit(Resource::RLIMIT_DATA).map_or(limit, |(_, hard)| hard);
-    let is_set = setrlimit(Resource::RLIMIT_DATA, limit.min(hard), hard).is_ok();
+    let (_, most) = getrlimit(Resource::RLIMIT_DATA).unwrap_or((limit, limit));
+    let is_set = setrlimit(Resource::RLIMIT_DATA, limit, limit.saturating_add(REPORT_BYTES).min(most)).is_ok();
     HAS_MEMORY_LIMIT.store(is_set, Ordering::Relaxed);
 }
 
-/// Runs `body`, which is the pool's own work, without the memory limit: a failed allocation in there would end the process, or
-/// would never end if `std` holds a lock meanwhile, as it does while it looks up the names of a backtrace.
-pub(crate) fn without_memory_limit<R>(body: impl FnOnce() -> R) -> R {
+/// Memory beyond the limit in which a panic may be reported: the names of a backtrace's functions are looked up in the debug
+/// information of the whole program. The standard library holds a lock meanwhile, which a failed allocation takes once more, so
+/// that the process would hang.
+const REPORT_BYTES: u64 = 1 << 30;
+
+/// Runs `report` with memory beyond the limit. What it keeps, such as tables of names for the next time, is not charged to the
+/// tasks.
+pub(crate) fn beyond_limit<R>(report: impl FnOnce() -> R) -> R {
     let limits = getrlimit(Resource::RLIMIT_DATA).ok().filter(|_| has_memory_limit());
-    let set = |soft: u64| limits.map(|(_, hard)| setrlimit(Resource::RLIMIT_DATA, soft, hard));
-    let bytes = || limits.and_then(|_| status_bytes("VmData:")).unwrap_or(0);
-    limits.map(|(_, hard)| set(hard));
-    let before = bytes();
-    let result = body();
-    // Memory that the body keeps is not the task's.
-    limits.map(|(soft, hard)| set(soft.saturating_add(bytes().saturating_sub(before)).min(hard)));
+    let Some((limit, most)) = limits else { return report() };
+    let before = status_bytes("VmData:").unwrap_or(0);
+    let is_raised = setrlimit(Resource::RLIMIT_DATA, most, most).is_ok();
+    let result = report();
+    if is_raised {
+        let kept = status_bytes("VmData:").unwrap_or(before).saturating_sub(before);
+        let _ = setrlimit(Resource::RLIMIT_DATA, limit.saturating_add(kept).min(most), most);
+    }
     result
 }
 

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 use pool_ipc::sys::monotonic_ns;
 use serde::{Deserialize, Serialize};
 
-use crate::process::memory_limit::without_memory_limit;
+use crate::process::memory_limit::beyond_limit;
 
 /// The report of a panic, made by the hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub(crate) fn report_panics_of_this_thread(keep: impl Fn(&PanicReport) + Send + 
             keep(&seen.report);
             remember(&mut all, seen);
             drop(all);
-            print(info);
+            beyond_limit(|| print(info));
         }
     }));
 }
@@ -147,7 +147,7 @@ impl Caught {
             return PanicReport { message, ..PanicReport::default() };
         };
         let is_there = backtrace.status() == BacktraceStatus::Captured;
-        PanicReport { backtrace: is_there.then(|| without_memory_limit(|| backtrace.to_string())), ..report }
+        PanicReport { backtrace: is_there.then(|| beyond_limit(|| backtrace.to_string())), ..report }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
+mod backpressure;
 mod call_isolation;
 mod callbacks;
 mod calls;
@@ -12,9 +13,11 @@ mod death_times;
 mod deaths;
 mod endurance;
 mod errors;
+mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
+mod futures;
 mod handles;
 mod host_processes;
 mod hosts;
@@ -27,11 +30,13 @@ mod large_values;
 mod lazy_maps;
 mod limits;
 mod long_maps;
+mod many_callers;
 mod many_workers;
 mod maps;
 mod matrix;
 mod memory_limits;
 mod names;
+mod nested_pools;
 mod odd_hosts;
 mod outcomes;
 mod output;
@@ -43,6 +48,7 @@ mod programs;
 mod retries;
 mod rights;
 mod shared_memory;
+mod stopping;
 mod system_calls;
 mod task_damage;
 mod task_processes;
@@ -68,9 +74,14 @@ fn main() -> ExitCode {
         long_maps::checks(),
         lazy_maps::checks(),
         pending::checks(),
+        backpressure::checks(),
+        stopping::checks(),
+        nested_pools::checks(),
+        fairness::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
+        futures::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),
@@ -109,6 +120,7 @@ fn main() -> ExitCode {
         fork_servers::checks(),
         inherits::checks(),
         odd_hosts::checks(),
+        many_callers::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

@@ -1,0 +1,75 @@
+//! A program that stops well: at Ctrl-C it finishes the items that are out, reports the ones that were not done, and ends in
+//! bounded time.
+//!
+//! ```sh
+//! cargo run -p pool-core --example ctrl_c -- 1000 50     # a thousand items of 50 ms
+//! ```
+//!
+//! The terminal sends Ctrl-C to the program and not to its workers, which are in process groups of their own: the program
+//! decides.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use nix::sys::signal::{SigSet, Signal};
+use pool_core::prelude::*;
+
+/// The time that items have to finish after Ctrl-C.
+const GRACE: Duration = Duration::from_secs(1);
+
+#[pool_task]
+fn work(item: u64, ms: u64) -> u64 {
+    thread::sleep(Duration::from_millis(ms));
+    item * item
+}
+
+/// Runs the items of the command line. The exit code after Ctrl-C is 130, as shells have it.
+pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut numbers = std::env::args().skip(1).map(|arg| arg.parse::<u64>());
+    let items = numbers.next().transpose()?.unwrap_or(100);
+    let ms = numbers.next().transpose()?.unwrap_or(100);
+
+    // Blocked before the first thread is started, so that all threads inherit it and the signal waits for `stop_well`.
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGINT);
+    signals.add(Signal::SIGTERM);
+    signals.thread_block()?;
+
+    let pool = Pool::new(2)?;
+    let is_stopping = AtomicBool::new(false);
+    let (mut done, mut pulled) = (0, 0);
+    thread::scope(|scope| {
+        scope.spawn(|| stop_well(&pool, signals, &is_stopping));
+        // Few items ahead, since those that are out when the signal comes are finished. The input ends with the signal.
+        let input = (0..items).take_while(|_| !is_stopping.load(Ordering::Relaxed)).inspect(|_| pulled += 1);
+        for result in pool.imap(work::Task.prefetch(4), input.map(|item| (item, ms)))? {
+            match result {
+                Ok(square) => {
+                    done += 1;
+                    say(&format!("{square}"));
+                }
+                Err(error) => say(&format!("not done: {error}")),
+            }
+        }
+        let is_complete = done == items;
+        say(&format!("{done} of {items} items done, {} begun in vain, {} not begun", pulled - done, items - pulled));
+        std::process::exit(if is_complete { 0 } else { 130 });
+    })
+}
+
+/// Waits for a signal. Lets the items that are out finish, but not for longer than [`GRACE`].
+fn stop_well(pool: &Pool, signals: SigSet, is_stopping: &AtomicBool) {
+    if signals.wait().is_err() {
+        return;
+    }
+    is_stopping.store(true, Ordering::Relaxed);
+    if pool.wait_idle_timeout(GRACE).is_err() {
+        pool.terminate();
+    }
+}
+
+/// A line on standard output. If the reader has left there is nobody to tell.
+fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}

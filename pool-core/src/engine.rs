@@ -23,7 +23,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
@@ -37,7 +36,7 @@ use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, request};
+use crate::lane::messages::{Request, RunRequest, request};
 use crate::process::exit;
 use crate::process::oom_kills;
 use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId};
@@ -238,10 +237,15 @@ impl Engine {
             None => (request::NO_TASK, Cut::default(), None),
         };
         let count = u32::from(task != request::NO_TASK);
-        let (kind, seq) = (Request::Init.kind(), request::INIT_SEQ);
-        let info = timeout.unwrap_or(0);
-        let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
-        lane.send_cut(header, args);
+        let init = RunRequest {
+            kind: Request::Init,
+            seq: request::INIT_SEQ,
+            task,
+            items: count,
+            time_limit_ns: timeout.unwrap_or(0),
+            flags: 0,
+        };
+        lane.send_cut(init.header(), args);
         lane.wake();
         self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);

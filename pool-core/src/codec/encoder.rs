@@ -331,7 +331,11 @@ mod tests {
             let mut fixed = [0; 100];
             for arena in [Some(hub.arena()), None] {
                 let mut out = Encoder::with_arena(&mut fixed, arena);
-                assert!(out.item(None, |out| Ok(out.put(b"before"))).unwrap().is_none());
+                let before = |out: &mut Encoder<'_>| {
+                    out.put(b"before");
+                    Ok(())
+                };
+                assert!(out.item(None, before).unwrap().is_none());
                 let mut spill = encode(&mut out, [first, &large, last]).expect("it does not fit");
                 assert_eq!(out.used(), FRAME + 6, "nothing of it is left here");
                 let fits = last.len() < 100;

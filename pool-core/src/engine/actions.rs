@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, request};
+use crate::lane::messages::{Request, RunRequest, request};
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
 impl Engine {
@@ -42,12 +42,8 @@ impl Engine {
                     Wake::NoOne => request::QUIET | request::SILENT,
                 } | if brief { request::BRIEF } else { 0 }
                     | request::claim_flags(claim);
-                self.send(
-                    worker,
-                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
-                    job,
-                    first,
-                );
+                let chunk = RunRequest { kind: Request::Run, seq: seq.0, task: 0, items, time_limit_ns: 0, flags };
+                self.send(worker, chunk, job, first);
             }
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
@@ -86,18 +82,18 @@ impl Engine {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
+    fn send(&mut self, worker: WorkerId, chunk: RunRequest, job: JobId, first: u64) {
         if !self.workers[worker].is_silent() {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
+        self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
-        let (extra, info) = (record.entry.index(), record.time_limit);
+        let (task, time_limit_ns) = (record.entry.index(), record.time_limit);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
-        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
+        let args = record.blocks.args(first, chunk.items).expect("what was fed and is not settled has arguments");
+        let flags = chunk.flags | singly | if args.raw { request::RAW } else { 0 };
+        let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
         } else if !lane.send(&header, args.bytes()) {

@@ -337,7 +337,7 @@ impl Engine {
         self.act_after(None);
     }
 
-    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    /// As [`act`](Engine::act), when this death is the reason for the actions.
     #[inline]
     fn act_after(&mut self, death: Option<&Death>) {
         while let Some(action) = self.scheduler.next_action() {

@@ -68,7 +68,7 @@ pub(crate) struct Block {
     left: u32,
     /// Bytes of each item; `None` if each stands behind its length.
     item_size: Option<usize>,
-    /// They are the only argument of the only item, without a frame.
+    /// The bytes are the only argument of the only item, without a frame.
     raw: bool,
     /// Completions of a block of calls: one for each call, and some to spare.
     batch: Option<Arc<Batch>>,
@@ -165,7 +165,7 @@ impl Block {
 
 /// Arguments of items that go in one chunk.
 pub(crate) struct Args<'b> {
-    /// They travel whole.
+    /// The bytes are those of the only argument, without a frame.
     pub(crate) raw: bool,
     content: &'b mut Content,
     range: Range<usize>,
@@ -288,7 +288,7 @@ impl Blocks {
         change
     }
 
-    /// Whether it holds nothing, and little memory.
+    /// Whether no block is left, and the buffers are small.
     #[inline]
     pub(crate) fn is_small(&self) -> bool {
         self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)

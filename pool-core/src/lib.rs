@@ -108,7 +108,10 @@ mod error;
 mod handle;
 mod imap;
 mod pool;
+mod priority;
 mod stats;
+#[cfg(feature = "stream")]
+mod stream;
 mod submit;
 
 #[doc(hidden)]
@@ -157,7 +160,10 @@ pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
+pub use crate::priority::Priority;
 pub use crate::stats::Stats;
+#[cfg(feature = "stream")]
+pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};

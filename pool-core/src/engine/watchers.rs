@@ -6,35 +6,10 @@
 use std::thread::Thread;
 
 use super::Engine;
+use super::watch_list::{Milestone, WatcherId};
 use crate::error::{Error, ErrorKind};
 use crate::job::waiters::Waiter;
 use crate::scheduler::State;
-
-/// The state that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Milestone {
-    /// Nothing is pending.
-    Idle,
-    /// All workers have passed their initializer, or some never will.
-    Started,
-}
-
-/// A thread in the list. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WatcherId(u64);
-
-#[derive(Debug, Default)]
-pub(super) struct Watchers {
-    list: Vec<(WatcherId, Milestone, Thread)>,
-    next: u64,
-}
-
-impl Watchers {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
-    }
-}
 
 impl Engine {
     /// Has the thread woken when the state is there; `None` if it is there already.
@@ -60,8 +35,8 @@ impl Engine {
 
     /// Takes out the threads whose state is there, to be woken.
     pub(super) fn notify_watchers(&mut self) {
-        let reached =
-            [Milestone::Idle, Milestone::Started].map(|milestone| self.is_reached(milestone).then_some(milestone));
+        let reached = [Milestone::Idle, Milestone::Started, Milestone::Settled]
+            .map(|milestone| self.is_reached(milestone).then_some(milestone));
         let is_over = |watcher: &mut (WatcherId, Milestone, Thread)| reached.contains(&Some(watcher.1));
         let woken = self.watchers.list.extract_if(.., is_over);
         self.accounts.deferred.woken.extend(woken.map(|(_, _, thread)| Waiter::Thread(thread)));
@@ -70,6 +45,7 @@ impl Engine {
     fn is_reached(&self, milestone: Milestone) -> bool {
         match milestone {
             Milestone::Idle => self.scheduler.is_idle(),
+            Milestone::Settled => self.accounts.deferred.progress,
             Milestone::Started => self.started_workers().0 == self.workers() || self.state() != State::Open,
         }
     }

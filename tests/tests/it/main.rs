@@ -13,9 +13,11 @@ mod death_times;
 mod deaths;
 mod endurance;
 mod errors;
+mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
+mod futures;
 mod handles;
 mod host_processes;
 mod hosts;
@@ -23,6 +25,7 @@ mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod large_arguments;
 mod large_values;
 mod lazy_maps;
 mod limits;
@@ -74,9 +77,11 @@ fn main() -> ExitCode {
         backpressure::checks(),
         stopping::checks(),
         nested_pools::checks(),
+        fairness::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
+        futures::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),
@@ -105,6 +110,7 @@ fn main() -> ExitCode {
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),
+        large_arguments::checks(),
         large_values::checks(),
         hosts::checks(),
         host_processes::checks(),

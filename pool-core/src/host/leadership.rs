@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thr
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
-    /// The leader is among the waiters of what it waits for, so it need not be notified of each outcome.
+    /// The leader is among the waiters of its own outcome, so it need not be notified of each other one.
     is_registered: AtomicBool,
 }
 

@@ -43,7 +43,7 @@ impl Host {
                 return false;
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                // A last look, so that a wait of no time at all takes in what is there.
+                // A last look, so that a wait of no time at all takes in the replies that are there.
                 self.with(Engine::route);
                 return ready();
             }
@@ -164,7 +164,7 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let duty = self.host.leadership.leave(self.place, &self.host.hub);
         if thread::panicking() && duty != Duty::None {
-            // The engine may be what has panicked, so the look is left to another thread.
+            // The engine may have panicked, so the look is left to another thread.
             self.host.rest.end_any();
             self.host.hub.notify(Sleeper::Router);
             self.host.hub.notify(Sleeper::Caller);

@@ -30,7 +30,7 @@ use crate::lane::Lane;
 use crate::lane::messages::{Request, request};
 use crate::process::exit;
 use crate::process::oom_kills;
-use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId, WorkerSet};
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -48,6 +48,9 @@ pub(crate) struct Initializer {
 pub(crate) struct Engine {
     scheduler: Scheduler<Box<Job>>,
     workers: ByWorker<WorkerHandle>,
+    /// Workers that are starting or have requests, and some that had: only these are looked at, so that a call costs the same
+    /// in a pool of many workers.
+    active: WorkerSet,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
     /// The record of a job of calls that is done, reused for the next one.
@@ -72,6 +75,7 @@ impl Engine {
         Engine {
             scheduler,
             workers: ByWorker::default(),
+            active: WorkerSet::default(),
             calls: Vec::new(),
             spare: None,
             initializer,
@@ -89,9 +93,13 @@ impl Engine {
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
-        for worker in self.workers.ids() {
+        let mut from = 0;
+        while let Some(worker) = self.active.next(from) {
+            from = worker.index() + 1;
             if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
+            } else {
+                self.active.remove(worker);
             }
         }
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
@@ -130,30 +138,35 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let expecting = self.workers.values_mut().filter(|handle| handle.expects_replies());
-        expecting.filter_map(|handle| handle.lane.as_mut()).any(Lane::has_news)
+        let workers = &mut self.workers;
+        self.active.iter().any(|worker| {
+            let handle = &mut workers[worker];
+            handle.expects_replies() && handle.lane.as_mut().is_some_and(Lane::has_news)
+        })
     }
 
     #[inline]
     pub(crate) fn has_quiet_calls(&mut self) -> bool {
-        self.lanes().any(|lane| lane.has_quiet_calls())
+        self.any_lane(|lane| lane.has_quiet_calls())
     }
 
     /// Whether requests are out of which workers do not even notify a leader.
     #[inline]
     pub(crate) fn has_silent_calls(&mut self) -> bool {
-        self.lanes().any(|lane| lane.has_silent_calls())
+        self.any_lane(|lane| lane.has_silent_calls())
     }
 
     /// Whether replies will come so soon that it is worth staying awake for them.
     #[inline]
     pub(crate) fn expects_news(&mut self) -> bool {
-        self.lanes().any(|lane| lane.expects_news())
+        self.any_lane(|lane| lane.expects_news())
     }
 
+    /// Whether this holds for one of the lanes in use.
     #[inline]
-    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.workers.values_mut().filter_map(|handle| handle.lane.as_mut())
+    fn any_lane(&mut self, mut holds: impl FnMut(&mut Lane) -> bool) -> bool {
+        let workers = &mut self.workers;
+        self.active.iter().any(|worker| workers[worker].lane.as_mut().is_some_and(&mut holds))
     }
 
     #[inline]
@@ -212,6 +225,7 @@ impl Engine {
         let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
         lane.send_cut(header, args);
         lane.wake();
+        self.active.insert(worker);
         self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
         self.workers[worker].starting = Some(count);
@@ -329,19 +343,24 @@ impl Engine {
             self.perform(action, death);
         }
         if std::mem::take(&mut self.touched) {
-            self.lanes().for_each(Lane::wake);
+            for worker in self.active.iter() {
+                if let Some(lane) = &mut self.workers[worker].lane {
+                    lane.wake();
+                }
+            }
         }
     }
 
     #[inline]
     fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
         match action {
-            Action::Send { worker, seq, job, first, items, wake, brief } => {
+            Action::Send { worker, seq, job, first, items, wake, brief, claim } => {
                 let flags = match wake {
                     Wake::Anyone => 0,
                     Wake::LeaderOnly => request::QUIET,
                     Wake::NoOne => request::QUIET | request::SILENT,
-                } | if brief { request::BRIEF } else { 0 };
+                } | if brief { request::BRIEF } else { 0 }
+                    | request::claim_flags(claim);
                 self.send(
                     worker,
                     Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
@@ -368,6 +387,7 @@ impl Engine {
             Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
+                self.active.insert(worker);
                 if let Some(lane) = self.lane(worker) {
                     lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
                 }
@@ -394,6 +414,7 @@ impl Engine {
         self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (extra, info) = (record.entry.index(), record.time_limit);
+        self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
         let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };

@@ -108,6 +108,7 @@ mod error;
 mod handle;
 mod imap;
 mod pool;
+mod priority;
 mod stats;
 
 #[doc(hidden)]
@@ -148,14 +149,15 @@ pub mod hostile;
 #[cfg(feature = "arrays")]
 pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
-pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::caller::initializer::Success;
+pub use crate::cancel_on_drop::CancelOnDrop;
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
+pub use crate::priority::Priority;
 pub use crate::stats::Stats;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};

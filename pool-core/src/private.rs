@@ -11,6 +11,7 @@ pub use crate::codec::{CodecError, Decode, Encode, Lent};
 pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
+pub use crate::priority::Priority;
 pub use crate::task::TaskOptions;
 pub use crate::task::table::{Entry, Info, TASKS};
 pub use crate::worker::chunk::Chunk;

@@ -8,6 +8,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use pool_core::__private::{CodecError, Decoder, Encoder};
+use pool_core::Priority;
 use pool_core::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -244,7 +245,7 @@ mod entries {
     use super::*;
 
     /// Documented.
-    #[pool_task(timeout = "1.5s", retries = 3, retry_panics)]
+    #[pool_task(timeout = "1.5s", retries = 3, retry_panics, priority = "high")]
     #[rustfmt::skip]
     pub(crate) fn with_options(r#type: &[Option<& str>], mut pair: (u8,), _: &'_ Vec< u8 >) -> Result<(), Box<[u8; 4]>> {
         pair.0 += 1;
@@ -276,15 +277,22 @@ mod entries {
         let options = format!("{:?}", with_options::Task.options());
         assert_eq!(
             options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None }"
+            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, priority: High, \
+             max_concurrent: None, label: None }"
         );
-        let options = format!("{:?}", with_options::Task.retries(1).options());
+        let options =
+            with_options::Task.retries(1).priority(Priority::Low).max_concurrent(2).label("nightly").options();
         assert_eq!(
-            options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None }"
+            format!("{options:?}"),
+            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, priority: Low, \
+             max_concurrent: Some(2), label: Some(\"nightly\") }"
         );
         let options = format!("{:?}", r#move::Task.options());
-        assert_eq!(options, "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None }");
+        assert_eq!(
+            options,
+            "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, priority: Normal, \
+             max_concurrent: None, label: None }"
+        );
     }
 
     #[test]

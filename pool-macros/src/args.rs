@@ -15,6 +15,8 @@ pub(crate) struct Args {
     /// These are for panics, too.
     pub(crate) retry_panics: bool,
     /// The format of what is neither bytes, text nor plain numbers.
+    /// The variant of `Priority`.
+    pub(crate) priority: Option<&'static str>,
     pub(crate) codec: Codec,
     /// Where `pool-core` is found.
     pub(crate) krate: Path,
@@ -45,6 +47,7 @@ impl Args {
             timeout: None,
             retries: None,
             retry_panics: false,
+            priority: None,
             codec: Codec::Default,
             krate: syn::parse_quote!(::pool_core),
         };
@@ -62,10 +65,11 @@ impl Args {
             "timeout" => self.timeout = Some(timeout(meta)?),
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
+            "priority" => self.priority = Some(priority(meta)?),
             "codec" => self.codec = codec(meta)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                let known = "`timeout`, `retries`, `retry_panics`, `codec` and `crate`";
+                let known = "`timeout`, `retries`, `retry_panics`, `priority`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
@@ -76,6 +80,8 @@ impl Args {
 
 const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or h";
 const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
+
+const PRIORITY_FORM: &str = "`priority = \"high\"`: `\"low\"`, `\"normal\"` or `\"high\"`";
 
 const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
@@ -109,6 +115,17 @@ fn timeout(meta: &ParseNestedMeta<'_>) -> Result<u64> {
 fn retries(meta: &ParseNestedMeta<'_>) -> Result<u32> {
     let literal: LitInt = value(meta, RETRIES_FORM)?;
     literal.base10_parse().map_err(|_| wrong_form(&literal, RETRIES_FORM))
+}
+
+/// The variant of `Priority` by the name of the option.
+fn priority(meta: &ParseNestedMeta<'_>) -> Result<&'static str> {
+    let literal: LitStr = value(meta, PRIORITY_FORM)?;
+    match literal.value().as_str() {
+        "low" => Ok("Low"),
+        "normal" => Ok("Normal"),
+        "high" => Ok("High"),
+        _ => Err(wrong_form(&literal, PRIORITY_FORM)),
+    }
 }
 
 fn codec(meta: &ParseNestedMeta<'_>) -> Result<Codec> {

@@ -77,6 +77,17 @@ impl Engine {
         self.scheduler.seal(job);
     }
 
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&mut self) -> u64 {
+        // Replies that are there settle items, which are not counted then.
+        self.route();
+        self.scheduler.begin_cancel_pending();
+        self.act();
+        let cancelled = self.scheduler.end_cancel_pending();
+        self.act();
+        cancelled
+    }
+
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
     pub(crate) fn discard(&mut self, job: JobId) {
         self.scheduler.cancel(job, false);

@@ -65,6 +65,11 @@ impl Host {
         self.with(|engine| engine.seal(job));
     }
 
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&self) -> u64 {
+        self.with(Engine::cancel_pending)
+    }
+
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
     pub(crate) fn discard(&self, job: JobId) {
         self.with(|engine| engine.discard(job));

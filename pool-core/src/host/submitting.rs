@@ -36,6 +36,10 @@ impl Host {
             let text = "a chunk size must be at least 1, and is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
+        if options.max_concurrent == Some(0) {
+            let text = "max_concurrent must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
         Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
@@ -46,6 +50,9 @@ impl Host {
             lazy: false,
             bulk: false,
             calls: false,
+            priority: options.priority,
+            max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            label: options.label,
         })
     }
 

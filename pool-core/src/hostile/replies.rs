@@ -17,6 +17,7 @@ use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::blocks::{Block, Call, Content};
 use crate::job::completion::{Part, Parts};
+use crate::priority::Priority;
 use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
@@ -188,6 +189,9 @@ impl World {
             lazy: false,
             bulk: bits & 32 != 0,
             calls: false,
+            priority: [Priority::Normal, Priority::High][usize::from(bits >> 7)],
+            max_concurrent: None,
+            label: None,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];

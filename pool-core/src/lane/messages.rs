@@ -47,6 +47,23 @@ pub(crate) mod request {
     /// The body says where in the arena the arguments are.
     pub(crate) const IN_ARENA: u16 = 1 << 6;
 
+    /// Where the five bits begin that bound a claim.
+    const CLAIM_SHIFT: u32 = 8;
+    /// Claims of so many items, as a power of two, are not bounded further.
+    const CLAIM_LOG_MAX: u32 = 31;
+
+    /// The flags that bound the claims of a worker to this many items, rounded down to a power of two.
+    #[inline]
+    pub(crate) fn claim_flags(items: u32) -> u16 {
+        (items.max(1).ilog2() << CLAIM_SHIFT) as u16
+    }
+
+    /// The items that a worker may claim at once.
+    #[inline]
+    pub(crate) fn claim_max(flags: u16) -> u32 {
+        1 << (u32::from(flags) >> CLAIM_SHIFT & CLAIM_LOG_MAX)
+    }
+
     /// The task of an [`Init`](super::Request::Init) of a pool without an initializer.
     pub(crate) const NO_TASK: u32 = u32::MAX;
     /// Sequence number of the initializer.
@@ -75,4 +92,17 @@ pub(crate) enum Failure {
     Panicked(PanicReport),
     Decode(String),
     Encode(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::request;
+
+    #[test]
+    fn claims_are_bounded_by_a_power_of_two() {
+        let others = request::QUIET | request::IN_ARENA;
+        for (items, most) in [(0, 1), (1, 1), (2, 2), (3, 2), (100, 64), (u32::MAX, 1 << 31)] {
+            assert_eq!(request::claim_max(request::claim_flags(items) | others), most, "{items}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ impl<T> ByWorker<T> {
         self.0.iter()
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn values_mut(&mut self) -> std::slice::IterMut<'_, T> {
         self.0.iter_mut()
     }

@@ -21,7 +21,7 @@ impl<P> Scheduler<P> {
         } else if worker.index() >= self.config.workers {
             self.quit(worker);
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }
@@ -38,7 +38,7 @@ impl<P> Scheduler<P> {
         if state.phase == Phase::Launching {
             state.phase = Phase::Vacant;
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }
@@ -50,11 +50,12 @@ impl<P> Scheduler<P> {
         state.heard = self.now;
         if state.phase == Phase::Starting {
             state.phase = Phase::Ready;
+            self.idle.insert(worker);
             if state.in_flight.is_empty() {
                 state.deadline = None; // the initializer's
             }
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.retire_if_idle(worker);
     }
@@ -84,6 +85,8 @@ impl<P> Scheduler<P> {
         let phase = state.phase;
         let lost = std::mem::take(&mut state.in_flight);
         state.phase = Phase::Vacant;
+        let heard = state.heard;
+        state.ahead = 0;
         state.served = 0;
         state.next_seq = Seq::default();
         state.deadline = None;
@@ -95,7 +98,10 @@ impl<P> Scheduler<P> {
         let front = lost.iter().position(|sent| sent.settled < sent.range.items).unwrap_or(0);
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
-            self.in_flight_ended(sent.range.job);
+            // The front chunk has had its worker since the last reply; the others have cost nothing.
+            let elapsed = if at == front { self.now.saturating_sub(heard) } else { 0 };
+            self.correct_charge(&sent, elapsed);
+            self.in_flight_ended(&sent);
             // If it was killed, the reason of the kill is to blame; else the item that it had begun.
             let blamed = match phase {
                 Phase::Killed(kill) => kill.is_about(&sent),
@@ -121,7 +127,7 @@ impl<P> Scheduler<P> {
             self.finish_if_done(sent.range.job);
         }
         self.replace(worker, phase);
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }

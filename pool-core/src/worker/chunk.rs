@@ -134,7 +134,7 @@ impl<'w> Chunk<'w> {
         if self.next < self.claimed {
             return true;
         }
-        let block = self.claimed.min(self.items / 16).max(1);
+        let block = self.claimed.min(self.items / 16).min(request::claim_max(self.flags)).max(1);
         let claimed = self.items.min(self.claimed + block);
         if claimed == self.claimed {
             return false;

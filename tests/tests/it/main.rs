@@ -12,6 +12,7 @@ mod death_times;
 mod deaths;
 mod endurance;
 mod errors;
+mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
@@ -67,6 +68,7 @@ fn main() -> ExitCode {
         long_maps::checks(),
         lazy_maps::checks(),
         pending::checks(),
+        fairness::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),

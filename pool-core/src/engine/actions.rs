@@ -9,7 +9,6 @@ use crate::codec::bytes::Cut;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::lane::Lane;
 use crate::lane::messages::{Request, RunRequest, request};
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
@@ -28,7 +27,11 @@ impl Engine {
             self.perform(action, death);
         }
         if std::mem::take(&mut self.touched) {
-            self.lanes().for_each(Lane::wake);
+            for worker in self.active.iter() {
+                if let Some(lane) = &mut self.workers[worker].lane {
+                    lane.wake();
+                }
+            }
         }
     }
 
@@ -64,6 +67,7 @@ impl Engine {
             Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
+                self.active.insert(worker);
                 if let Some(lane) = self.lane(worker) {
                     lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
                 }
@@ -90,6 +94,7 @@ impl Engine {
         self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (task, time_limit_ns) = (record.entry.index(), record.time_limit);
+        self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, chunk.items).expect("what was fed and is not settled has arguments");
         let flags = chunk.flags | singly | if args.raw { request::RAW } else { 0 };

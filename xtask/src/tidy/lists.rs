@@ -84,14 +84,15 @@ pub(super) const CIRCLES_LEFT: &[(&str, usize)] = &[("pool-core", 4)];
 /// itself. All other files of the top level may import from everything, and nothing here may import from them.
 pub(super) const DOORS: &Doors = &[
     ("units", &[]),
+    ("priority", &[]),
     ("sync", &[]),
     ("stats", &[]),
     ("process", &[]),
-    ("scheduler", &["units"]),
+    ("scheduler", &["priority", "units"]),
     ("error", &["process", "units"]),
     ("codec", &["error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
-    ("task", &["codec", "error", "units", "worker"]),
+    ("task", &["codec", "error", "priority", "units", "worker"]),
     ("worker", &["codec", "lane", "process", "task", "units"]),
     ("lane", &["codec", "process", "scheduler", "units"]),
     ("launch", &["error", "process", "task", "units", "worker"]),

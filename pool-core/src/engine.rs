@@ -9,6 +9,7 @@ mod backpressure;
 mod calls;
 mod errors;
 mod jobs;
+mod milestones;
 mod replies;
 pub(crate) mod room;
 pub(crate) mod watchers;

@@ -4,8 +4,10 @@
 
 pub(crate) mod arguments;
 pub(crate) mod block_builder;
+mod fill;
 pub(crate) mod initializer;
 pub(crate) mod input;
+pub(crate) mod lazy_map;
 pub(crate) mod outcome;
 pub(crate) mod ranges;
 pub(crate) mod window;

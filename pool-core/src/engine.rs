@@ -5,14 +5,17 @@
 //! [`Deferred`].
 
 pub(crate) mod accounts;
+mod actions;
 mod backpressure;
 mod calls;
 mod errors;
+mod held;
 mod jobs;
-mod milestones;
+mod looks;
 mod replies;
 pub(crate) mod room;
-pub(crate) mod watchers;
+pub(crate) mod watch_list;
+mod watchers;
 mod wording;
 mod worker_handle;
 
@@ -24,9 +27,10 @@ use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
+use self::looks::Looks;
 use self::room::{Amount, Room};
-use self::watchers::Watchers;
-use self::wording::{OVERWRITTEN, exceeded};
+use self::watch_list::Watchers;
+use self::wording::OVERWRITTEN;
 use self::worker_handle::{Death, WorkerHandle};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
@@ -36,7 +40,7 @@ use crate::lane::Lane;
 use crate::lane::messages::{Request, request};
 use crate::process::exit;
 use crate::process::oom_kills;
-use crate::scheduler::{Action, ByWorker, JobId, Scheduler, State, Wake, WorkerId};
+use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId};
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -64,6 +68,7 @@ pub(crate) struct Engine {
     /// Why the latest worker could not start.
     cause: Option<Error>,
     accounts: Accounts,
+    looks: Looks,
     room: Room,
     /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
     argument_bytes: u64,
@@ -91,6 +96,7 @@ impl Engine {
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
+            looks: Looks::default(),
             room: Room::new(most_pending),
             argument_bytes: 0,
             line_knows_end: false,
@@ -114,12 +120,20 @@ impl Engine {
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
             self.scheduler.tick(now);
         }
+        if self.looks.next().is_some_and(|at| at <= now) {
+            self.look_for_held(now);
+        }
         self.act();
     }
 
     /// Takes in the values of a map that workers have finished and hold back, since the next of their items takes long.
     pub(crate) fn take_finished(&mut self, job: JobId) {
         self.route();
+        self.take_held(job);
+    }
+
+    /// As [`take_finished`](Engine::take_finished), when all replies have been taken in.
+    fn take_held(&mut self, job: JobId) {
         for worker in self.workers.ids() {
             let Some((seq, settled)) = self.scheduler.current_chunk(worker) else { continue };
             let front = self.scheduler.resolve_reply(worker, seq, 0, false).ok();
@@ -328,109 +342,6 @@ impl Engine {
     /// All processes, each with its worker.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
-    }
-
-    // ---- actions ---------------------------------------------------------------------------------------------------
-
-    /// Carries out the scheduler's actions.
-    #[inline]
-    pub(crate) fn act(&mut self) {
-        self.act_after(None);
-    }
-
-    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
-    #[inline]
-    fn act_after(&mut self, death: Option<&Death>) {
-        while let Some(action) = self.scheduler.next_action() {
-            self.touched = true;
-            self.perform(action, death);
-        }
-        if std::mem::take(&mut self.touched) {
-            self.lanes().for_each(Lane::wake);
-        }
-    }
-
-    #[inline]
-    fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
-        match action {
-            Action::Send { worker, seq, job, first, items, wake, brief, claim } => {
-                let flags = match wake {
-                    Wake::Anyone => 0,
-                    Wake::LeaderOnly => request::QUIET,
-                    Wake::NoOne => request::QUIET | request::SILENT,
-                } | if brief { request::BRIEF } else { 0 }
-                    | request::claim_flags(claim);
-                self.send(
-                    worker,
-                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
-                    job,
-                    first,
-                );
-            }
-            Action::Recall { worker, seq, items, half } => {
-                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
-                self.scheduler.recalled(worker, seq, kept);
-            }
-            Action::Fail { worker, job, item, cause } => {
-                // An item that is cancelled meanwhile does not fail of the death.
-                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
-                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
-                self.scheduler.failed(job, item);
-            }
-            Action::Finish { record } => self.finish(record, None),
-            Action::Abort { record, cause } => {
-                let error = self.cause_error(cause, None).of_task(record.entry.path());
-                self.finish(record, Some(&error));
-            }
-            Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
-            Action::Kill { worker } => self.kill(worker),
-            Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
-            Action::Quit { worker } => {
-                if let Some(lane) = self.lane(worker) {
-                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
-                }
-            }
-            Action::Overran { worker, limit, ran } => {
-                let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
-                self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
-            }
-            Action::Probe { worker } => {
-                if let Some(lane) = self.lane(worker) {
-                    let running = lane.running();
-                    self.scheduler.probed(worker, running);
-                }
-            }
-        }
-    }
-
-    #[inline]
-    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
-        if !self.workers[worker].is_silent() {
-            return self.scheduler.replied_unsolicited(worker);
-        }
-        let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
-        let singly = if record.is_map() { 0 } else { request::SINGLY };
-        let (extra, info) = (record.entry.index(), record.time_limit);
-        let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
-        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
-        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
-        if let Some((segment, range)) = args.in_arena() {
-            lane.send_located(header, segment, range);
-        } else if !lane.send(&header, args.bytes()) {
-            lane.send_cut(header, args.cut());
-        }
-    }
-
-    #[inline]
-    fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
-        self.accounts.deferred.progress = true;
-        record.finish(rest, |waiters| {
-            self.accounts.finish_job(waiters);
-        });
-        self.note_bytes(record.blocks.take_change());
-        self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }
 

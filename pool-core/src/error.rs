@@ -1,17 +1,20 @@
 //! The one error type of the crate. Like `std::io::Error` it has a [`kind`](Error::kind) to match on, the facts of the case,
 //! and a text for people.
 
-mod constructors;
 mod kind;
+mod text;
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 pub use self::kind::ErrorKind;
 use crate::process::panic::PanicReport;
+use crate::units;
 
 /// The result of a pool's operation.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -57,6 +60,150 @@ struct Repr {
 }
 
 impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Error(Box::new(Repr {
+            kind,
+            message: message.into(),
+            task: None,
+            item: None,
+            worker_pid: None,
+            exit_status: None,
+            attempts: 0,
+            ran: None,
+            panic: None,
+            undecodable: 0,
+            source: None,
+        }))
+    }
+
+    pub(crate) fn system(doing: &str, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        let (kind, hint) = match error.raw_os_error() {
+            Some(libc::ENOSYS) => (ErrorKind::Unsupported, "; Linux 5.3 or later is needed"),
+            Some(libc::EMFILE) => (ErrorKind::System, "; a pool needs a descriptor for each worker, see `ulimit -n`"),
+            _ => (ErrorKind::System, ""),
+        };
+        Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
+    }
+
+    /// The error of memory that could not be shared; `whose` begins with "of" or "for".
+    pub(crate) fn memory(whose: &str, error: pool_ipc::Error) -> Self {
+        let doing = format!("shared memory {whose}");
+        match error {
+            pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
+            pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
+                Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
+            }
+            _ => Error::new(ErrorKind::System, format!("{doing}: {error}")).with_source(error),
+        }
+    }
+
+    pub(crate) fn panicked(report: PanicReport) -> Self {
+        let mut error = Error::new(ErrorKind::Panicked, report.to_string());
+        error.0.panic = Some(report);
+        error
+    }
+
+    /// The error of a worker that a panic has aborted.
+    pub(crate) fn panicked_to_death(status: ExitStatus, report: PanicReport) -> Self {
+        let mut error = Error::worker_died(status, Some(&report.to_string())).with_panic(report);
+        error.0.kind = ErrorKind::Panicked;
+        error
+    }
+
+    /// The error of a worker that ended with `status`, and with the note that it may have left.
+    pub(crate) fn worker_died(status: ExitStatus, note: Option<&str>) -> Self {
+        let mut message = describe_end(status);
+        if let Some(note) = note {
+            message = format!("{note} ({message})");
+        }
+        Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
+    }
+
+    /// The error of a worker that was killed by a SIGKILL; `sender` is as much as is known.
+    pub(crate) fn worker_killed(status: ExitStatus, sender: &str) -> Self {
+        let message = format!("{}, {sender}", describe_end(status));
+        Error::new(ErrorKind::WorkerDied, message).with_exit_status(status)
+    }
+
+    /// The error of a worker that ended for a cause that its status does not tell.
+    pub(crate) fn worker_lost(status: ExitStatus, cause: &str) -> Self {
+        let mut error = Error::new(ErrorKind::WorkerDied, cause);
+        error.0.exit_status = Some(status);
+        error
+    }
+
+    /// The error of a worker that died when an allocation failed.
+    pub(crate) fn out_of_memory(status: ExitStatus, limit: Option<u64>) -> Self {
+        let limit = limit.map_or_else(|| "a limit".to_owned(), units::size);
+        let mut error = Error::worker_died(status, Some(&format!("needed more than {limit}")));
+        error.0.kind = ErrorKind::MemoryLimit;
+        error
+    }
+
+    #[must_use]
+    pub(crate) fn with_source(mut self, source: impl StdError + Send + Sync + 'static) -> Self {
+        self.0.source = Some(std::sync::Arc::new(source));
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_panic(mut self, report: PanicReport) -> Self {
+        self.0.panic = Some(report);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_exit_status(mut self, status: ExitStatus) -> Self {
+        self.0.exit_status = Some(status);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_attempts(mut self, attempts: u32) -> Self {
+        self.0.attempts = attempts;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_ran(mut self, ran: Option<Duration>) -> Self {
+        self.0.ran = ran;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn with_undecodable(mut self, results: u32) -> Self {
+        self.0.undecodable = results;
+        self
+    }
+
+    pub(crate) fn undecodable(&self) -> u32 {
+        self.0.undecodable
+    }
+
+    #[must_use]
+    pub(crate) fn of_task(mut self, path: String) -> Self {
+        self.0.task = Some(path);
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn of_item(mut self, item: Option<usize>) -> Self {
+        self.0.item = item;
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn in_worker(mut self, pid: u32) -> Self {
+        self.0.worker_pid = Some(pid);
+        self
+    }
+
+    /// A copy, for the next job that this error ends.
+    pub(crate) fn duplicate(&self) -> Self {
+        Error(self.0.clone())
+    }
+
     /// The kind of failure, to match on.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -104,7 +251,8 @@ impl Error {
     ///
     /// ```
     /// # use pool_core::prelude::*;
-    ///     ///
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
     /// #[pool_task]
     /// fn abort() { std::process::abort() }
     ///
@@ -182,104 +330,13 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repr { task, item, worker_pid, message, .. } = &*self.0;
-        if let Some(task) = task {
-            write!(f, "task `{task}`")?;
-            if let Some(item) = item {
-                write!(f, ", item {item}")?;
-            }
-            if let Some(pid) = worker_pid {
-                write!(f, ", worker {pid}")?;
-            }
-            f.write_str(": ")?;
+fn describe_end(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(number) => {
+            let name = Signal::try_from(number).map_or("unknown", Signal::as_str);
+            format!("killed by signal {number} ({name})")
         }
-        f.write_str(message)
-    }
-}
-
-/// The sentence of [`Display`](fmt::Display), the fields that the case has, and the panic's backtrace.
-impl fmt::Debug for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repr { kind, task, item, worker_pid, exit_status, attempts, ran, panic, source, .. } = &*self.0;
-        write!(f, "{self}")?;
-        // An empty name makes the text begin with the space before the brace.
-        let mut fields = f.debug_struct("");
-        fields.field("kind", kind);
-        if let Some(task) = task {
-            fields.field("task", task);
-        }
-        if let Some(item) = item {
-            fields.field("item", item);
-        }
-        if let Some(pid) = worker_pid {
-            fields.field("worker_pid", pid);
-        }
-        if let Some(status) = exit_status {
-            fields.field("exit_status", status);
-        }
-        if *attempts > 0 {
-            fields.field("attempts", attempts);
-        }
-        if let Some(ran) = ran {
-            fields.field("ran", ran);
-        }
-        // A source that is an error of this crate is part of the sentence already.
-        if let Some(source) = source.as_ref().filter(|source| !source.is::<Error>()) {
-            fields.field("source", source);
-        }
-        fields.finish()?;
-        match panic.as_ref().and_then(|panic| panic.backtrace.as_deref()) {
-            Some(backtrace) => write!(f, "\nbacktrace of the panic in the worker:\n{}", backtrace.trim_end()),
-            None => Ok(()),
-        }
-    }
-}
-
-impl StdError for Error {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
-    }
-}
-
-/// For functions that return `io::Result`; `io::Error::get_ref` gives the pool's error back.
-///
-/// ```
-/// use pool_core::prelude::*;
-///
-/// fn serve() -> std::io::Result<()> {
-///     Pool::builder().workers(0).build()?;
-///     Ok(())
-/// }
-///
-/// # fn main() {
-/// assert_eq!(serve().unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
-/// # }
-/// ```
-///
-/// | kind | kind of the `io::Error` |
-/// |---|---|
-/// | `Timeout`, `TaskTimeout` | `TimedOut` |
-/// | `MemoryLimit` | `OutOfMemory` |
-/// | `InvalidInput` | `InvalidInput` |
-/// | `Encode`, `Decode`, `Protocol` | `InvalidData` |
-/// | `TooLarge` | `FileTooLarge` |
-/// | `Unsupported` | `Unsupported` |
-/// | `Full` | `WouldBlock` |
-/// | `Running` | `ResourceBusy` |
-/// | `Closed`, `Broken` | `BrokenPipe` |
-/// | `Terminated` | `ConnectionAborted` |
-/// | `System` | that of its source |
-/// | `Panicked`, `WorkerDied`, `Cancelled` | `Other`; not `Interrupted`, which readers and writers take for "call again" |
-impl From<Error> for io::Error {
-    fn from(error: Error) -> Self {
-        let of_system = || StdError::source(&error)?.downcast_ref::<io::Error>().map(io::Error::kind);
-        let kind = match error.kind() {
-            ErrorKind::System => of_system().unwrap_or(io::ErrorKind::Other),
-            kind => kind.io_kind(),
-        };
-        io::Error::new(kind, error)
+        None => format!("exited with code {}", status.code().unwrap_or(-1)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A job while it is not done: its arguments, and the completions for its outcome.
 
 pub(crate) mod batch;
+pub(crate) mod block;
 pub(crate) mod blocks;
 pub(crate) mod completion;
 pub(crate) mod owner;
@@ -14,6 +15,7 @@ use crate::job::blocks::Blocks;
 use crate::job::completion::Part;
 use crate::job::waiters::Waiters;
 use crate::task::table::Entry;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(crate) struct Job {
@@ -23,6 +25,16 @@ pub(crate) struct Job {
     pub(crate) blocks: Blocks,
     /// Only of a map. The completions of calls are in the blocks.
     map: Option<Map>,
+    /// Only maps that a future awaits have one.
+    pub(crate) look: Option<Look>,
+}
+
+/// The next look for results of a map that workers hold back; see `engine/held.rs`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    pub(crate) at: Nanos,
+    /// The pause before it.
+    pub(crate) pause: Nanos,
 }
 
 #[derive(Debug)]
@@ -47,7 +59,13 @@ impl Job {
         completion: CompletionRef,
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Box<Self> {
-        Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: Some(Map { completion, result_buffer }) })
+        Box::new(Job {
+            entry,
+            time_limit,
+            blocks: Blocks::default(),
+            map: Some(Map { completion, result_buffer }),
+            look: None,
+        })
     }
 
     /// `spare` is memory for it, if there is some.
@@ -58,7 +76,7 @@ impl Job {
                 (spare.entry, spare.time_limit) = (entry, time_limit);
                 spare
             }
-            None => Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: None }),
+            None => Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: None, look: None }),
         }
     }
 

@@ -110,6 +110,8 @@ mod imap;
 mod pool;
 mod priority;
 mod stats;
+#[cfg(feature = "stream")]
+mod stream;
 mod submit;
 
 #[doc(hidden)]
@@ -160,6 +162,8 @@ pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
 pub use crate::priority::Priority;
 pub use crate::stats::Stats;
+#[cfg(feature = "stream")]
+pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};

@@ -4,6 +4,7 @@ pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
 pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
+pub use crate::codec::slice::Slice;
 pub use crate::codec::{Blob, BlobCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};

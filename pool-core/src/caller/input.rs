@@ -12,22 +12,22 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use pool_ipc::{SEGMENT_BYTES, Segment};
+use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
-use crate::codec::CodecError;
-use crate::codec::encoder::Encoder;
+use crate::caller::fill::{Filled, Tally, fill_run};
+use crate::codec::encoder::{Encoder, LARGE_BYTES, Spill};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::{Block, Content};
+use crate::job::block::{Block, Content};
 use crate::job::completion::{Part, Waiter};
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
-use crate::task::Task;
+use crate::task::{Task, args_may_be_plain};
 
 pub(crate) struct MapInput<T: Task, I> {
     pub(crate) host: Arc<Host>,
@@ -46,6 +46,12 @@ pub(crate) struct MapInput<T: Task, I> {
     waiting: VecDeque<(u64, u32)>,
     /// Bytes of all arguments handed over so far.
     bytes: u64,
+    /// Large items in the arena, oldest first; some of them may be through.
+    large: VecDeque<InUse>,
+    /// Bytes of the latest item, if it was large: the next is expected to be like it.
+    large_bytes: usize,
+    /// The caller waits for all results, so pulling may wait, too.
+    is_awaited: bool,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
     /// The place in the line for room, if the map has ever waited for some.
@@ -63,20 +69,6 @@ enum Source {
     Panicked(Box<dyn Any + Send>),
 }
 
-/// Why a block goes off.
-enum Filled {
-    Enough,
-    /// It has waited long enough for more.
-    Late,
-    /// A result has come.
-    Overtaken,
-    Ended,
-    /// The item pulled last does not fit beside the others, so it goes alone.
-    Oversized(Vec<u8>),
-    /// The item pulled last goes nowhere.
-    Unencodable(CodecError),
-}
-
 /// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
 /// early. Beyond that it goes to a segment of the arena.
 const BLOCK_BYTES: usize = RECORD_BYTES;
@@ -88,43 +80,10 @@ const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
 const LAZY_STEP_BYTES: u64 = 1 << 20;
+/// Large items for each worker that are out before the input waits: one that runs, and one ahead.
+const LARGE_PER_WORKER: usize = 2;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
-
-/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
-struct Tally<'f> {
-    done: usize,
-    pulled: &'f mut u64,
-    filled: &'f mut u32,
-    used: &'f mut usize,
-    size: usize,
-}
-
-impl Drop for Tally<'_> {
-    fn drop(&mut self) {
-        *self.pulled += self.done as u64;
-        *self.filled += self.done as u32;
-        *self.used += self.done * self.size;
-    }
-}
-
-/// Encodes an item into each place; why not, if it ends before.
-#[inline(always)]
-fn fill_run<'a, 'p, T: Task>(
-    items: &mut impl Iterator<Item = T::Args<'a>>,
-    places: impl Iterator<Item = &'p mut [u8]>,
-    mut tally: Tally<'_>,
-) -> Option<Filled> {
-    for place in places {
-        let Some(args) = items.next() else { return Some(Filled::Ended) };
-        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
-            *tally.pulled += 1;
-            return Some(Filled::Unencodable(error));
-        }
-        tally.done += 1;
-    }
-    None
-}
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
@@ -143,12 +102,21 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             spare: Vec::new(),
             waiting: VecDeque::new(),
             bytes: 0,
+            large: VecDeque::new(),
+            large_bytes: 0,
+            is_awaited: false,
             is_lazy,
             turn: None,
             source: Source::Flowing,
             is_detached: false,
             task: std::marker::PhantomData,
         })
+    }
+
+    /// For a caller that waits for all results.
+    pub(crate) fn awaited(mut self) -> Self {
+        self.is_awaited = true;
+        self
     }
 
     /// Leaves the job to itself.
@@ -194,6 +162,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
             let room = self.wait_for_room();
+            self.wait_for_arena();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
                 // Others were faster, or the items are larger than was known.
@@ -203,6 +172,29 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
+    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
+    /// have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to wait.
+    fn wait_for_arena(&mut self) {
+        if self.large_bytes == 0 || !self.is_awaited {
+            return;
+        }
+        let (host, bytes, enough) = (&self.host, self.large_bytes, LARGE_PER_WORKER * self.host.workers());
+        let Some(arena) = host.arena() else { return };
+        self.large.retain(InUse::is_in_use);
+        let out = || self.large.iter().filter(|segment| segment.is_in_use()).count();
+        host.wait_for_settlement(|| out() < enough || arena.has_large(bytes) || self.completion.is_finished());
+    }
+
+    /// Hands over an item that does not fit beside others.
+    fn hand_over_alone(&mut self, index: u64, spill: Spill) {
+        self.large_bytes = if spill.len() >= LARGE_BYTES { spill.len() } else { 0 };
+        let content = Content::from(spill);
+        if let Content::InArena(segment, _) = &content {
+            self.large.push_back(segment.in_use());
+        }
+        self.hand_over(Block::new(index, 1, T::args_size(), content));
+    }
+
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
     /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
     /// not asked again once a result is there.
@@ -210,13 +202,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let before = self.bytes;
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
-        while let Ok(Filled::Oversized(bytes)) = &filled
-            && bytes.len() <= BLOCK_BYTES / 2
+        while let Ok(Filled::Oversized(spill)) = &filled
+            && spill.len() <= BLOCK_BYTES / 2
             && !(self.is_lazy && (self.completion.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
-            self.begin_block(self.pulled - 1, bytes.len());
-            self.block.put(bytes);
+            self.begin_block(self.pulled - 1, spill.len());
+            self.block.put(spill);
             // Nothing more is pulled while items wait for room.
             filled = self.pull(if self.has_rest() { self.pulled } else { count });
         }
@@ -224,9 +216,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let is_slow = matches!(filled, Ok(Filled::Late));
         match filled {
             Ok(Filled::Enough | Filled::Late | Filled::Overtaken) => {}
-            Ok(Filled::Oversized(bytes)) => {
-                self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
-            }
+            Ok(Filled::Oversized(spill)) => self.hand_over_alone(index, spill),
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
                 self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
@@ -253,6 +243,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             };
     }
 
+    /// Takes no more items. Those that were taken go on.
+    pub(crate) fn stop(&mut self) {
+        if self.has_ended() || self.host.check_owner().is_err() {
+            return;
+        }
+        self.source = Source::Ended;
+        self.seal_if_done();
+        // Last, since its destructor is the user's code and may panic.
+        drop(self.items.take());
+    }
+
     /// Says that no more items will come, when that is so.
     fn seal_if_done(&self) {
         if self.has_ended() && !self.has_rest() {
@@ -271,15 +272,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     fn fill_block(&mut self, count: u64) -> Filled {
         // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
         let Some(mut items) = self.items.take() else { return Filled::Ended };
-        let filled = match T::args_size() {
-            Some(size @ 1..) => loop {
+        let filled = if const { args_may_be_plain::<T>() }
+            && let Some(size @ 1..) = T::args_size()
+        {
+            loop {
                 let filled = self.fill_sized(&mut items, count, size);
                 let has_enough = self.block.items() >= self.target || self.pulled >= count;
                 if has_enough || !matches!(filled, Filled::Enough) || !self.block.make_room(size) {
                     break filled;
                 }
-            },
-            _ => self.fill_any(&mut items, count),
+            }
+        } else {
+            self.fill_any(&mut items, count)
         };
         self.items = Some(items);
         filled
@@ -319,10 +323,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// [`fill_block`](MapInput::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let MapInput { host, pulled, block, target, clock, completion, is_lazy, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
-        let mut out = Encoder::new(room);
+        let mut out = Encoder::with_arena(room, host.arena());
         while *filled < *target && *pulled < count {
             if *is_lazy && completion.has_news() {
                 return Filled::Overtaken;
@@ -336,7 +340,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                     *filled += 1;
                     *used = before + out.used();
                 }
-                Ok(Some(bytes)) => return Filled::Oversized(bytes),
+                Ok(Some(spill)) => return Filled::Oversized(spill),
                 Err(error) => return Filled::Unencodable(error),
             }
             if clock.is_due(*filled) {

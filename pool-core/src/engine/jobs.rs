@@ -10,7 +10,7 @@ use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::blocks::Block;
+use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
 use crate::stats::Stats;
@@ -99,6 +99,12 @@ impl Engine {
         self.scheduler.cancel(job, false);
     }
 
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&mut self, job: JobId) {
+        self.scheduler.announce(job);
+    }
+
     /// Items that the next chunk of the job has.
     pub(crate) fn chunk_items(&self, job: JobId) -> u32 {
         self.scheduler.chunk_items(job)
@@ -169,10 +175,13 @@ impl Engine {
         self.scheduler.is_wanted(worker)
     }
 
-    /// When the scheduler wants the clock to be looked at.
+    /// The time at which the clock is to be looked at, for the scheduler or for results that are held back.
     #[inline]
     pub(crate) fn wake_at(&self) -> Option<Nanos> {
-        self.scheduler.wake_at()
+        match (self.scheduler.wake_at(), self.looks.next()) {
+            (Some(tick), Some(look)) => Some(tick.min(look)),
+            (tick, look) => tick.or(look),
+        }
     }
 
     /// The number of workers as it should be.

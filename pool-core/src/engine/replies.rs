@@ -62,9 +62,9 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
-            self.accounts.settle(items, Outcome::Value);
             let change = record.blocks.take_change();
             self.note_bytes(change);
+            self.accounts.settle(items, Outcome::Value);
         }
         body
     }

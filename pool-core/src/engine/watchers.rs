@@ -5,49 +5,75 @@
 
 use std::thread::Thread;
 
-/// The state that a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Milestone {
-    /// Nothing is pending.
-    Idle,
-    /// All workers have passed their initializer, or some never will.
-    Started,
-}
+use super::Engine;
+use super::watch_list::{Milestone, WatcherId};
+use crate::error::{Error, ErrorKind};
+use crate::job::waiters::Waiter;
+use crate::scheduler::State;
 
-/// A thread in the list. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct WatcherId(u64);
-
-#[derive(Debug, Default)]
-pub(super) struct Watchers {
-    list: Vec<(WatcherId, Milestone, Thread)>,
-    next: u64,
-}
-
-impl Watchers {
-    #[inline]
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty()
+impl Engine {
+    /// Has the thread woken when the state is there; `None` if it is there already.
+    pub(crate) fn watch(&mut self, milestone: Milestone, thread: Thread) -> Option<WatcherId> {
+        if self.is_reached(milestone) {
+            return None;
+        }
+        let id = WatcherId(self.watchers.next);
+        self.watchers.next += 1;
+        self.watchers.list.push((id, milestone, thread));
+        Some(id)
     }
 
-    pub(super) fn add(&mut self, milestone: Milestone, thread: Thread) -> WatcherId {
-        let id = WatcherId(self.next);
-        self.next += 1;
-        self.list.push((id, milestone, thread));
-        id
+    /// Whether the thread waits still, since the state has not been there yet.
+    pub(crate) fn is_watching(&self, id: WatcherId) -> bool {
+        self.watchers.list.iter().any(|watcher| watcher.0 == id)
     }
 
-    pub(super) fn contains(&self, id: WatcherId) -> bool {
-        self.list.iter().any(|watcher| watcher.0 == id)
+    /// The thread waits no longer.
+    pub(crate) fn unwatch(&mut self, id: WatcherId) {
+        self.watchers.list.retain(|watcher| watcher.0 != id);
     }
 
-    pub(super) fn remove(&mut self, id: WatcherId) {
-        self.list.retain(|watcher| watcher.0 != id);
+    /// Takes out the threads whose state is there, to be woken.
+    pub(super) fn notify_watchers(&mut self) {
+        let reached = [Milestone::Idle, Milestone::Started, Milestone::Settled]
+            .map(|milestone| self.is_reached(milestone).then_some(milestone));
+        let is_over = |watcher: &mut (WatcherId, Milestone, Thread)| reached.contains(&Some(watcher.1));
+        let woken = self.watchers.list.extract_if(.., is_over);
+        self.accounts.deferred.woken.extend(woken.map(|(_, _, thread)| Waiter::Thread(thread)));
     }
 
-    /// Takes out the threads that wait for one of these.
-    pub(super) fn take(&mut self, reached: [Option<Milestone>; 2]) -> impl Iterator<Item = Thread> {
-        let taken = self.list.extract_if(.., move |watcher| reached.contains(&Some(watcher.1)));
-        taken.map(|(_, _, thread)| thread)
+    fn is_reached(&self, milestone: Milestone) -> bool {
+        match milestone {
+            Milestone::Idle => self.scheduler.is_idle(),
+            Milestone::Settled => self.accounts.deferred.progress,
+            Milestone::Started => self.started_workers().0 == self.workers() || self.state() != State::Open,
+        }
+    }
+
+    /// How many workers have passed their initializer, and how many there should be.
+    fn started_workers(&self) -> (usize, usize) {
+        (self.scheduler.started_workers(), self.workers())
+    }
+
+    /// Whether all workers have passed their initializer; `after` says in an error how long that was waited for.
+    ///
+    /// # Errors
+    ///
+    /// `Closed` or `Broken` if some never will, `Timeout` if some have not yet.
+    pub(crate) fn check_started(&self, after: &str) -> Result<(), Error> {
+        let (started, all) = self.started_workers();
+        if started == all {
+            return Ok(());
+        }
+        self.check_open()?;
+        let mut text = format!("{started} of {all} workers are ready{after}");
+        if let Some(cause) = &self.cause {
+            text = format!("{text}; the latest failure: {cause}");
+        }
+        let error = Error::new(ErrorKind::Timeout, text);
+        Err(match &self.cause {
+            Some(cause) => error.with_source(cause.duplicate()),
+            None => error,
+        })
     }
 }

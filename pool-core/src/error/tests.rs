@@ -1,7 +1,5 @@
 //! The text, the fields and the `io::Error` of errors.
 
-use std::os::unix::process::ExitStatusExt;
-
 use super::*;
 
 const KINDS: [ErrorKind; 18] = [

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Instant;
 
-use pool_ipc::{Backoff, Segment};
+use pool_ipc::{Arena, Backoff, Segment};
 
 use super::Host;
 use crate::codec::number_buffer::ResultBuffer;
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::host::notifier::Job;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::Block;
+use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::scheduler::{JobId, JobSpec, State};
@@ -81,6 +81,18 @@ impl Host {
         self.with(|engine| engine.take_finished(job));
     }
 
+    /// Has the host woken by each chunk of the map that is sent from now on, for a future that awaits it.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&self, job: JobId) {
+        self.with(|engine| engine.announce(job));
+    }
+
+    /// Has the values that workers hold back taken in after a while, for a future, which has no clock.
+    #[cfg(feature = "stream")]
+    pub(crate) fn watch_held(&self, job: JobId) {
+        self.with(|engine| engine.watch_held(job));
+    }
+
     /// Takes in the replies that are there. Returns the number of workers, and how many items a map may pull.
     pub(crate) fn look(&self, turn: Option<&mut Turn>) -> (u64, u64) {
         let mut none = None;
@@ -112,6 +124,11 @@ impl Host {
         if results > 0 && self.owner.is_here() {
             self.with(|engine| engine.note_undecodable(results));
         }
+    }
+
+    /// The arena; `None` in a copy of the host, which does not have its memory.
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        self.owner.is_here().then(|| self.hub.arena())
     }
 
     /// A segment of the arena; waits a moment for one that workers are about to be through with, if replies are to come.

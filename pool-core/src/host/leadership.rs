@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thr
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
-    /// The leader is among the waiters of what it waits for, so it need not be rung for each outcome.
+    /// The leader is among the waiters of what it waits for, so it need not be notified of each outcome.
     is_registered: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Place {
 #[must_use]
 pub(crate) enum Duty {
     None,
-    /// Looks for replies once more: the leader may sleep, and was not rung while this thread was awake.
+    /// Looks for replies once more: the leader may sleep, and was not notified while this thread was awake.
     LookOnce,
     /// Looks for replies once more, and leaves the next ones to the router.
     LeaveToRouter,
@@ -105,7 +105,7 @@ impl Leadership {
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the leader, should it sleep, hears of its outcome only by being rung. To be asked behind the doorbell's fence.
+    /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the doorbell's fence.
     #[inline]
     pub(crate) fn has_unregistered(&self) -> bool {
         !self.is_registered.load(Ordering::Relaxed)

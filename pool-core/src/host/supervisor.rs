@@ -29,7 +29,7 @@ use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::Inherited;
 use crate::launch::{Server, StartMethod};
-use crate::process::pidfd::{LOOK_EVERY, wait_gone};
+use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::socket::Socket;
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
@@ -259,7 +259,7 @@ impl Supervisor {
     /// Tells which descriptors are ready, after one is or the time has come.
     fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
         wait_for(fds, until).unwrap_or_else(|_| {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_PAUSE);
             let server = self.server.as_ref();
             let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
             [true, server.is_some_and(|server| server.control.has_news()), has_ended, true]

@@ -65,6 +65,16 @@ impl Turn {
         })
     }
 
+    /// Whether the ticket is granted; if not, the waker is woken when it is.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll(&self, waker: &Waker) -> bool {
+        let Some(ticket) = self.ticket else { return true };
+        let waiter = Waiter::Task(waker.clone());
+        // Either waiter is dropped outside of the lock.
+        let outcome = self.host.with(|engine| engine.set_room_waiter(ticket, waiter));
+        outcome.is_err()
+    }
+
     /// Submits the call if it is its turn. If not it stands in line, and the waker is woken when it is.
     pub(crate) fn poll_call(
         &mut self,

@@ -1,22 +1,15 @@
 //! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
-mod content;
-
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::sync::Arc;
 
-use pool_ipc::Written;
-
-pub(crate) use self::content::Content;
-use crate::codec::bytes::{Bytes, Cut};
-use crate::codec::encoder::FRAME;
+use crate::codec::bytes::Bytes;
 use crate::job::batch::{Batch, CompletionRef};
+use crate::job::block::{Args, BESIDE_MAX, Block, Content};
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
-use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
 
@@ -45,9 +38,6 @@ const MOVED_MAX: usize = 32;
 /// Blocks at the front that are looked at one after the other: mostly it is one of them.
 const FRONT_BLOCKS: usize = 8;
 
-/// Arguments of a call that are no longer than this are kept beside those of the call before.
-const BESIDE_MAX: usize = 4096;
-
 /// A call on its way into a job.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -57,139 +47,6 @@ pub(crate) struct Call {
     pub(crate) args_size: Option<usize>,
     /// The arguments are the bytes of the only one, without a frame.
     pub(crate) raw: bool,
-}
-
-/// Encoded arguments of consecutive items.
-#[derive(Debug)]
-pub(crate) struct Block {
-    first: u64,
-    items: u32,
-    /// Items that are not settled; 0 only of one that is left empty.
-    left: u32,
-    /// Bytes of each item; `None` if each stands behind its length.
-    item_size: Option<usize>,
-    /// They are the only argument of the only item, without a frame.
-    raw: bool,
-    /// Completions of a block of calls: one for each call, and some to spare.
-    batch: Option<Arc<Batch>>,
-    bytes: Content,
-    /// The part of [`Blocks::bytes`] that is this block's.
-    counted: u64,
-    /// An item and where it begins: chunks are mostly cut one after the other.
-    cursor: (u32, usize),
-}
-
-impl Block {
-    #[inline]
-    pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, counted: 0, cursor: (0, 0) }
-    }
-
-    /// The first of its items, and how many there are.
-    #[inline]
-    pub(crate) fn range(&self) -> (u64, u32) {
-        (self.first, self.items)
-    }
-
-    /// All of its arguments.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    #[inline]
-    fn end(&self) -> u64 {
-        self.first + u64::from(self.items)
-    }
-
-    #[inline]
-    fn holds(&self, item: u64) -> bool {
-        (self.first..self.end()).contains(&item)
-    }
-
-    /// Where the item begins.
-    #[inline]
-    fn offset(&mut self, item: u32) -> usize {
-        if item == 0 {
-            return 0;
-        }
-        if item == self.items {
-            return self.bytes.len();
-        }
-        if let Some(size) = self.item_size {
-            return item as usize * size;
-        }
-        if item < self.cursor.0 {
-            self.cursor = (0, 0);
-        }
-        let (mut at_item, mut at) = self.cursor;
-        while at_item < item {
-            let frame = self.bytes[at..at + FRAME].try_into().expect("a frame's length");
-            at += FRAME + u32::from_le_bytes(frame) as usize;
-            at_item += 1;
-        }
-        self.cursor = (at_item, at);
-        at
-    }
-
-    /// Bytes of each item, on average.
-    fn item_bytes(&self) -> u64 {
-        (self.bytes.len() as u64).checked_div(self.items.into()).unwrap_or(0)
-    }
-
-    /// Takes the call behind the last, if its arguments can stand there.
-    #[inline]
-    fn add(&mut self, number: u64, args: &[u8]) -> Option<CompletionRef> {
-        let batch = self.batch.as_ref().filter(|batch| batch.completions().len() > self.items as usize)?;
-        if self.raw || self.end() != number || args.len() > BESIDE_MAX {
-            return None;
-        }
-        let Content::Own(bytes) = &mut self.bytes else { return None };
-        if bytes.len() + args.len() > RECORD_BYTES {
-            return None;
-        }
-        bytes.extend_from_slice(args);
-        self.counted += args.len() as u64;
-        let completion = CompletionRef::new(batch, self.items);
-        self.items += 1;
-        self.left += 1;
-        Some(completion)
-    }
-
-    /// The completion of a call that is not settled.
-    #[inline]
-    fn completion(&self, number: u64) -> Option<&Completion> {
-        let completion = self.batch.as_ref()?.completions().get((number - self.first) as usize)?;
-        (!completion.is_finished()).then_some(completion)
-    }
-}
-
-/// Arguments of items that go in one chunk.
-pub(crate) struct Args<'b> {
-    /// They travel whole.
-    pub(crate) raw: bool,
-    content: &'b mut Content,
-    range: Range<usize>,
-}
-
-impl Args<'_> {
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.content[self.range.clone()]
-    }
-
-    /// Where workers find them, if they need not be sent.
-    #[inline]
-    pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
-        match &*self.content {
-            Content::InArena(segment, _) => Some((segment, self.range.clone())),
-            _ => None,
-        }
-    }
-
-    /// The bytes, to be kept elsewhere, too, if they are not in the arena.
-    pub(crate) fn cut(self) -> Cut {
-        Cut { bytes: self.content.share(), range: self.range }
-    }
 }
 
 impl Blocks {

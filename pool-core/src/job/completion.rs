@@ -242,6 +242,18 @@ impl Completion {
         self.set_waiter(Waiter::Task(waker.clone())).is_err()
     }
 
+    /// Whether there is something to [take](Completion::take), or never will be; if not, the waker is woken when there is.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_news(&self, waker: &Waker) -> bool {
+        if self.has_news() {
+            return true;
+        }
+        if self.inbox().as_ref().and_then(|inbox| inbox.waiters.as_ref()).is_some_and(|own| own.has_task(waker)) {
+            return self.has_news();
+        }
+        self.set_waiter(Waiter::TaskNews(waker.clone())).is_err()
+    }
+
     /// Takes this thread out of the waiters.
     pub(crate) fn forget_this_thread(&self) {
         drop(self.take_waiters(Waiter::is_this_thread));

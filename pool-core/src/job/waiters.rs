@@ -15,6 +15,9 @@ pub(crate) enum Waiter {
     AtEnd(Thread),
     /// The waker of a future's latest poll.
     Task(Waker),
+    /// The waker of a stream's latest poll, which is told of the next partial result.
+    #[cfg_attr(not(feature = "stream"), allow(dead_code, reason = "streams alone make it"))]
+    TaskNews(Waker),
     /// A wait for one of several jobs, where this one has this number.
     OneOf(Arc<CompletionQueue>, usize),
     /// A function for the outcome.
@@ -46,13 +49,13 @@ impl Waiter {
     /// Whether the other is this one's successor: a later request of the same thread, or a later poll.
     fn is_replaced_by(&self, other: &Waiter) -> bool {
         match (self, other) {
-            (Waiter::Task(_), Waiter::Task(_)) => true,
+            (Waiter::Task(_), Waiter::Task(_)) | (Waiter::TaskNews(_), Waiter::TaskNews(_)) => true,
             _ => self.thread().is_some_and(|thread| other.thread() == Some(thread)),
         }
     }
 
     pub(crate) fn is_for_news(&self) -> bool {
-        matches!(self, Waiter::Thread(_))
+        matches!(self, Waiter::Thread(_) | Waiter::TaskNews(_))
     }
 
     pub(crate) fn is_this_thread(&self) -> bool {
@@ -70,6 +73,7 @@ impl fmt::Debug for Waiter {
             Waiter::Thread(_) => "Thread",
             Waiter::AtEnd(_) => "AtEnd",
             Waiter::Task(_) => "Task",
+            Waiter::TaskNews(_) => "TaskNews",
             Waiter::OneOf(..) => "OneOf",
             Waiter::Callback(_) => "Callback",
         })
@@ -114,7 +118,8 @@ impl Waiters {
 
     /// Whether the task of this waker is to be told. Compares pointers only.
     pub(crate) fn has_task(&self, waker: &Waker) -> bool {
-        let is_it = |waiter: &Waiter| matches!(waiter, Waiter::Task(task) if task.will_wake(waker));
+        let is_it =
+            |waiter: &Waiter| matches!(waiter, Waiter::Task(task) | Waiter::TaskNews(task) if task.will_wake(waker));
         match self {
             Waiters::One(waiter) => is_it(waiter),
             Waiters::Many(several) => several.0.iter().any(is_it),
@@ -203,7 +208,9 @@ mod tests {
         assert!(matches!(replaced, Some(Waiter::Task(task)) if task.will_wake(&first)));
         let waiters = place.as_ref().unwrap();
         assert!(waiters.has_task(&second) && !waiters.has_task(&first));
-        assert_eq!(names(place), ["Task", "Thread", "AtEnd", "OneOf", "Callback"]);
+        assert!(Waiters::add(&mut place, Waiter::TaskNews(first)).is_none());
+        assert!(matches!(Waiters::add(&mut place, Waiter::TaskNews(second)), Some(Waiter::TaskNews(_))));
+        assert_eq!(names(place), ["Task", "Thread", "AtEnd", "OneOf", "Callback", "TaskNews"]);
     }
 
     #[test]

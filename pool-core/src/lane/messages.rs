@@ -18,6 +18,9 @@ pub(crate) enum Request {
     Init = 1,
     /// Run `count` items of the task `extra`, but none at or beyond `limit`; `info` is the time limit of each item in
     /// nanoseconds, or 0. The body holds their arguments, one behind the other.
+    ///
+    /// Items of a request in several records cannot be taken back, so there `limit` announces the length of the body in units of
+    /// [`request::LENGTH_UNIT_BYTES`], rounded up, and at least `count`.
     Run = 2,
     /// Leave.
     Quit = 3,
@@ -66,6 +69,9 @@ pub(crate) mod request {
 
     /// The task of an [`Init`](super::Request::Init) of a pool without an initializer.
     pub(crate) const NO_TASK: u32 = u32::MAX;
+    /// Unit of the length that a request in several records announces.
+    pub(crate) const LENGTH_UNIT_BYTES: usize = 1 << 10;
+
     /// Sequence number of the initializer.
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }

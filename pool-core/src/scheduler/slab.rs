@@ -1,7 +1,7 @@
 //! A vector of jobs with stable keys: a freed place is used again, and an old key never finds the new tenant.
 
 /// Names a job for as long as it lives, and nothing afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct JobId {
     place: u32,
     generation: u32,

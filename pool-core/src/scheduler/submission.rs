@@ -33,6 +33,20 @@ impl<P> Scheduler<P> {
         true
     }
 
+    /// Each chunk of the job that is sent from now on wakes the host at its end, since somebody waits for it who cannot look
+    /// by himself.
+    #[cfg(feature = "stream")]
+    pub(crate) fn announce(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.spec.urgent = true;
+        }
+    }
+
+    /// Whether items of the job are accepted and not settled.
+    pub(crate) fn has_unsettled(&self, id: JobId) -> bool {
+        self.jobs.get(id).is_some_and(|job| job.unsettled > 0)
+    }
+
     /// No more items will come.
     pub(crate) fn seal(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return };

@@ -10,7 +10,7 @@ use crate::codec::encoder::Encoder;
 use crate::lane::messages::{Failure, reply};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
-use crate::task::Task;
+use crate::task::{Task, args_may_be_plain, output_may_be_plain};
 use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
 
 /// Runs the items of a chunk.
@@ -18,8 +18,8 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(&bytes, 0),
-            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(&bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(bytes, 0),
+            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(bytes, reply::RAW),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
@@ -40,16 +40,15 @@ enum ItemOutcome {
 #[inline]
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     chunk.make_room();
-    match (T::args_size(), T::output_size()) {
-        (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.limit_ns == 0
-                && !has_memory_limit()
-                && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size =>
-        {
-            run_sized::<T>(chunk, args_size, size)
-        }
-        _ => run_any::<T>(chunk),
+    if const { args_may_be_plain::<T>() && output_may_be_plain::<T>() }
+        && let (Some(args_size @ 1..), Some(size @ 1..)) = (T::args_size(), T::output_size())
+        && chunk.limit_ns == 0
+        && !has_memory_limit()
+        && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size
+    {
+        return run_sized::<T>(chunk, args_size, size);
     }
+    run_any::<T>(chunk)
 }
 
 /// [`run_claimed`] for arguments of one size, values of one size, and no limits: nothing has to be measured, and the bookkeeping
@@ -166,7 +165,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(ItemOutcome::Large(bytes)),
+            Ok(Some(spill)) => return Some(ItemOutcome::Large(spill.into_vec())),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }

@@ -17,6 +17,7 @@ mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
+mod futures;
 mod handles;
 mod host_processes;
 mod hosts;
@@ -24,10 +25,12 @@ mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod large_arguments;
 mod large_values;
 mod lazy_maps;
 mod limits;
 mod long_maps;
+mod many_callers;
 mod many_workers;
 mod maps;
 mod matrix;
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
+        futures::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),
@@ -106,6 +110,7 @@ fn main() -> ExitCode {
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),
+        large_arguments::checks(),
         large_values::checks(),
         hosts::checks(),
         host_processes::checks(),
@@ -115,6 +120,7 @@ fn main() -> ExitCode {
         fork_servers::checks(),
         inherits::checks(),
         odd_hosts::checks(),
+        many_callers::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

@@ -135,7 +135,10 @@ impl<'ast> Visit<'ast> for Paths<'_> {
 
     fn visit_macro(&mut self, invoked: &'ast syn::Macro) {
         // A macro's tokens need not be Rust, so they are not parsed. Paths that begin with `crate` are found all the same.
-        let text = invoked.tokens.to_string().replace(' ', "");
+        // Text in quotes, which documentation is to a macro, imports nothing.
+        let text = invoked.tokens.to_string().replace("\\\"", "");
+        let code: Vec<_> = text.split('"').step_by(2).collect();
+        let text = code.join("\"\"").replace(' ', "");
         for (at, _) in text.match_indices("crate::") {
             let rest = &text[at..];
             let end = rest.find(|c: char| !(c.is_alphanumeric() || "_:".contains(c))).unwrap_or(rest.len());
@@ -225,7 +228,7 @@ mod tests {
             ("", "mod a; mod b; mod c; mod d;"),
             ("a", "use crate::b::B;"),
             ("b", "fn f() -> super::c::C { crate::c::C }"),
-            ("c", "macro_call! { crate::a::A }"),
+            ("c", "macro_call! { #[doc = \"See \\\"crate::d\\\" and crate::d::D.\"] crate::a::A }"),
             ("d", "use crate::a; use crate::b::{self, B as Other};"),
         ];
         let found = circles("pool-core", &graph_of(&through_three));

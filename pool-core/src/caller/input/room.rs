@@ -42,6 +42,16 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         is_ready
     }
 
+    /// As [`wait_for_turn`](MapInput::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
+    /// it is.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_turn(&mut self, waker: &std::task::Waker) -> bool {
+        let MapInput { host, completion, waiting, turn, .. } = self;
+        let turn = turn.get_or_insert_with(|| Turn::new(host));
+        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
+        turn.poll(waker)
+    }
+
     /// Leaves the line: the thread does something else now, and others shall not wait for it.
     pub(crate) fn leave_line(&mut self) {
         if let Some(turn) = &mut self.turn {

@@ -1,0 +1,54 @@
+//! Runs of items of one size, encoded one behind the other, and the reasons why a block goes off.
+
+use crate::codec::CodecError;
+use crate::codec::encoder::{Encoder, Spill};
+use crate::task::Task;
+
+/// Why a block goes off.
+pub(super) enum Filled {
+    Enough,
+    /// It has waited long enough for more.
+    Late,
+    /// A result has come.
+    Overtaken,
+    Ended,
+    /// The item pulled last does not fit beside the others, so it goes alone.
+    Oversized(Spill),
+    /// The item pulled last goes nowhere.
+    Unencodable(CodecError),
+}
+
+/// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
+pub(super) struct Tally<'f> {
+    pub(super) done: usize,
+    pub(super) pulled: &'f mut u64,
+    pub(super) filled: &'f mut u32,
+    pub(super) used: &'f mut usize,
+    pub(super) size: usize,
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        *self.pulled += self.done as u64;
+        *self.filled += self.done as u32;
+        *self.used += self.done * self.size;
+    }
+}
+
+/// Encodes an item into each place; why not, if it ends before.
+#[inline(always)]
+pub(super) fn fill_run<'a, 'p, T: Task>(
+    items: &mut impl Iterator<Item = T::Args<'a>>,
+    places: impl Iterator<Item = &'p mut [u8]>,
+    mut tally: Tally<'_>,
+) -> Option<Filled> {
+    for place in places {
+        let Some(args) = items.next() else { return Some(Filled::Ended) };
+        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
+            *tally.pulled += 1;
+            return Some(Filled::Unencodable(error));
+        }
+        tally.done += 1;
+    }
+    None
+}

@@ -1,0 +1,117 @@
+//! The scheduler's actions, carried out.
+
+use pool_ipc::Header;
+
+use super::Engine;
+use super::wording::exceeded;
+use super::worker_handle::Death;
+use crate::codec::bytes::Cut;
+use crate::error::Error;
+use crate::job::Job;
+use crate::job::completion::Part;
+use crate::lane::Lane;
+use crate::lane::messages::{Request, request};
+use crate::scheduler::{Action, JobId, Wake, WorkerId};
+
+impl Engine {
+    /// Carries out the scheduler's actions.
+    #[inline]
+    pub(crate) fn act(&mut self) {
+        self.act_after(None);
+    }
+
+    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    #[inline]
+    pub(super) fn act_after(&mut self, death: Option<&Death>) {
+        while let Some(action) = self.scheduler.next_action() {
+            self.touched = true;
+            self.perform(action, death);
+        }
+        if std::mem::take(&mut self.touched) {
+            self.lanes().for_each(Lane::wake);
+        }
+    }
+
+    #[inline]
+    fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
+        match action {
+            Action::Send { worker, seq, job, first, items, wake, brief, claim } => {
+                let flags = match wake {
+                    Wake::Anyone => 0,
+                    Wake::LeaderOnly => request::QUIET,
+                    Wake::NoOne => request::QUIET | request::SILENT,
+                } | if brief { request::BRIEF } else { 0 }
+                    | request::claim_flags(claim);
+                self.send(
+                    worker,
+                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
+                    job,
+                    first,
+                );
+            }
+            Action::Recall { worker, seq, items, half } => {
+                let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
+                self.scheduler.recalled(worker, seq, kept);
+            }
+            Action::Fail { worker, job, item, cause } => {
+                // An item that is cancelled meanwhile does not fail of the death.
+                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
+                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
+                self.scheduler.failed(job, item);
+            }
+            Action::Finish { record } => self.finish(record, None),
+            Action::Abort { record, cause } => {
+                let error = self.cause_error(cause, None).of_task(record.entry.path());
+                self.finish(record, Some(&error));
+            }
+            Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
+            Action::Kill { worker } => self.kill(worker),
+            Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
+            Action::Quit { worker } => {
+                if let Some(lane) = self.lane(worker) {
+                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
+                }
+            }
+            Action::Overran { worker, limit, ran } => {
+                let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
+                self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
+            }
+            Action::Probe { worker } => {
+                if let Some(lane) = self.lane(worker) {
+                    let running = lane.running();
+                    self.scheduler.probed(worker, running);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
+        if !self.workers[worker].is_silent() {
+            return self.scheduler.replied_unsolicited(worker);
+        }
+        let Some(record) = self.scheduler.record_mut(job) else { return };
+        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
+        let singly = if record.is_map() { 0 } else { request::SINGLY };
+        let (extra, info) = (record.entry.index(), record.time_limit);
+        let Some(lane) = self.workers[worker].lane.as_mut() else { return };
+        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
+        let flags = order.flags | singly | if args.raw { request::RAW } else { 0 };
+        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
+        if let Some((segment, range)) = args.in_arena() {
+            lane.send_located(header, segment, range);
+        } else if !lane.send(&header, args.bytes()) {
+            lane.send_cut(header, args.cut());
+        }
+    }
+
+    #[inline]
+    fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
+        self.accounts.deferred.progress = true;
+        record.finish(rest, |waiters| {
+            self.accounts.finish_job(waiters);
+        });
+        self.note_bytes(record.blocks.take_change());
+        self.spare = Some(record).filter(|record| record.is_reusable());
+    }
+}

@@ -3,7 +3,6 @@
 use std::time::Instant;
 
 use super::MapInput;
-use crate::engine::Engine;
 use crate::host::turn::Turn;
 use crate::job::completion::Waiter;
 use crate::task::Task;
@@ -35,7 +34,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let MapInput { host, completion, waiting, turn, .. } = self;
         let turn = turn.get_or_insert_with(|| Turn::new(host));
         turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
-        let is_vain = |_: &Engine| completion.is_finished() || or_news && completion.has_news();
+        let is_vain = || completion.is_finished() || or_news && completion.has_news();
         let is_ready = turn.wait(deadline, is_vain, |thread| drop(completion.set_waiter(Waiter::Thread(thread))));
         if completion.is_finished() {
             turn.leave();

@@ -97,6 +97,8 @@ impl Leadership {
 
     /// The leader is about to register as a waiter, as a follower does.
     pub(crate) fn note_registered(&self) {
+        // SYNC REGISTERED, with `has_unregistered`: say so, register, and then sleep behind the doorbell's fence. Loom model:
+        // a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in.
         self.is_registered.store(true, Ordering::Relaxed);
     }
 
@@ -108,6 +110,8 @@ impl Leadership {
     /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the doorbell's fence.
     #[inline]
     pub(crate) fn has_unregistered(&self) -> bool {
+        // SYNC REGISTERED, with `note_registered`: take the waiters, pass the doorbell's fence, and then look. Loom model:
+        // a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in.
         !self.is_registered.load(Ordering::Relaxed)
     }
 

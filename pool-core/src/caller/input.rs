@@ -3,13 +3,15 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
+mod waits;
+
 use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
+use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
@@ -22,7 +24,7 @@ use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::block::{Block, Content};
-use crate::job::completion::{Part, Waiter};
+use crate::job::completion::Part;
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::Task;
@@ -46,6 +48,8 @@ pub(crate) struct MapInput<T: Task, I> {
     bytes: u64,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
+    /// The times of items are asked for.
+    is_timed: bool,
     /// The place in the line for room, if the map has ever waited for some.
     turn: Option<Turn>,
     source: Source,
@@ -93,6 +97,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             waiting: VecDeque::new(),
             bytes: 0,
             is_lazy,
+            is_timed: false,
             turn: None,
             source: Source::Flowing,
             is_detached: false,
@@ -152,58 +157,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    /// Waits until more items may be pulled, or the job has ended; returns how many.
-    fn wait_for_room(&mut self) -> u64 {
-        if !self.host.is_bounded() {
-            return u64::MAX;
-        }
-        let (_, room) = self.look();
-        if room > 0 {
-            return room;
-        }
-        self.wait_for_turn(None, false);
-        self.look().1.max(1)
-    }
-
-    /// Takes in the replies that are there. Returns the number of workers, and how many items may be pulled.
-    pub(crate) fn look(&mut self) -> (u64, u64) {
-        // A turn that items wait for is theirs.
-        let has_rest = self.has_rest();
-        self.host.look(self.turn.as_mut().filter(|_| !has_rest))
-    }
-
-    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come; false if
-    /// the deadline comes first.
-    pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
-        let MapInput { host, completion, waiting, turn, .. } = self;
-        let turn = turn.get_or_insert_with(|| Turn::new(host));
-        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
-        let is_vain = || completion.is_finished() || or_news && completion.has_news();
-        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
-        let is_ready = turn.wait(deadline, |_| is_vain(), register);
-        if completion.is_finished() {
-            turn.leave();
-        }
-        is_ready
-    }
-
-    /// As [`wait_for_turn`](MapInput::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
-    /// it is.
-    #[cfg(feature = "stream")]
-    pub(crate) fn poll_turn(&mut self, waker: &std::task::Waker) -> bool {
-        let MapInput { host, completion, waiting, turn, .. } = self;
-        let turn = turn.get_or_insert_with(|| Turn::new(host));
-        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
-        turn.poll(waker)
-    }
-
-    /// Leaves the line: the thread does something else now, and others shall not wait for it.
-    pub(crate) fn leave_line(&mut self) {
-        if let Some(turn) = &mut self.turn {
-            turn.leave();
-        }
-    }
-
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
     /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
     /// not asked again once a result is there.
@@ -230,7 +183,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             }
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
+                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error), origin: None });
                 self.host.settle_unsent();
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
@@ -252,6 +205,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 }
                 Err(payload) => Source::Panicked(payload),
             };
+    }
+
+    /// Asks for the origins of the outcomes of all items that are pulled from now on.
+    pub(crate) fn ask_times(&mut self) {
+        self.is_timed = true;
     }
 
     /// Takes no more items. Those that were taken go on.
@@ -400,7 +358,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    fn hand_over(&mut self, block: Block) {
+    fn hand_over(&mut self, mut block: Block) {
+        if self.is_timed {
+            block.ask_times(monotonic_ns());
+        }
         self.waiting.push_back(block.range());
         self.bytes += block.bytes().len() as u64;
         self.host.note_submissions(BURST + 1);
@@ -423,12 +384,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
             self.source = if is_through { Source::Ended } else { Source::Refused };
         }
-    }
-
-    /// Waits for the completion to have something, or until the deadline: false.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
-        self.host.wait(deadline, || self.completion.has_news(), register)
     }
 }
 

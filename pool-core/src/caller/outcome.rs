@@ -266,7 +266,7 @@ fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, mut each: im
 }
 
 fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
-    let Part { first, items, raw, values } = part;
+    let Part { first, items, raw, values, .. } = part;
     let bytes = match values {
         Ok(bytes) => bytes,
         Err(error) => return each(first, Err(error)),

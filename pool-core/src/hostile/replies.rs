@@ -290,7 +290,13 @@ fn check(job: &HostileJob) {
         Parts::Buffered(buffered) => (buffered.others, Some(buffered.result_buffer)),
         parts => (parts.into_iter().collect(), None),
     };
-    parts.extend(job.completion.short().map(|bytes| Part { first: 0, items: 1, raw: false, values: Ok(bytes) }));
+    parts.extend(job.completion.short().map(|bytes| Part {
+        first: 0,
+        items: 1,
+        raw: false,
+        values: Ok(bytes),
+        origin: None,
+    }));
     parts.sort_by_key(|part| part.first);
     let mut next = 0;
     for part in &parts {

@@ -11,6 +11,7 @@ use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
 use crate::lane::messages::RECORD_BYTES;
+use crate::units::Nanos;
 
 /// Arguments of a call that are no longer than this are kept beside those of the call before.
 pub(super) const BESIDE_MAX: usize = 4096;
@@ -29,6 +30,8 @@ pub(crate) struct Block {
     /// Of calls, with a place for each, and some to spare.
     pub(super) batch: Option<Arc<Batch>>,
     pub(super) bytes: Content,
+    /// When the pool got the items, if their times are asked for; else 0.
+    pub(super) given_ns: Nanos,
     /// The part of [`Blocks::bytes`] that is this block's.
     pub(super) counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
@@ -84,7 +87,23 @@ impl Deref for Content {
 impl Block {
     #[inline]
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, counted: 0, cursor: (0, 0) }
+        Block {
+            first,
+            items,
+            left: items,
+            item_size,
+            raw: false,
+            batch: None,
+            bytes,
+            given_ns: 0,
+            counted: 0,
+            cursor: (0, 0),
+        }
+    }
+
+    /// Asks for the times of its items, which the pool gets now.
+    pub(crate) fn ask_times(&mut self, now: Nanos) {
+        self.given_ns = now;
     }
 
     /// The first of its items, and how many there are.
@@ -169,6 +188,8 @@ impl Block {
 pub(crate) struct Args<'b> {
     /// They travel whole.
     pub(crate) raw: bool,
+    /// The times of the items are asked for.
+    pub(crate) timed: bool,
     pub(super) content: &'b mut Content,
     pub(super) range: Range<usize>,
 }

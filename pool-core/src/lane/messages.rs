@@ -46,6 +46,9 @@ pub(crate) mod request {
     pub(crate) const SINGLY: u16 = 1 << 5;
     /// The body says where in the arena the arguments are.
     pub(crate) const IN_ARENA: u16 = 1 << 6;
+    /// Somebody wants to know when each item began and how long it ran: each outcome is sent alone, with its
+    /// [`ItemTimes`](super::ItemTimes) behind it.
+    pub(crate) const TIMED: u16 = 1 << 7;
 
     /// The task of an [`Init`](super::Request::Init) of a pool without an initializer.
     pub(crate) const NO_TASK: u32 = u32::MAX;
@@ -67,6 +70,28 @@ pub(crate) mod reply {
     pub(crate) const OVER_RSS: u16 = 1 << 2;
     /// The body is the only value's own bytes, without a frame.
     pub(crate) const RAW: u16 = 1 << 3;
+    /// The body ends with the [`ItemTimes`](super::ItemTimes) of the only item.
+    pub(crate) const TIMED: u16 = 1 << 4;
+}
+
+/// The start of an item on the monotonic clock, and the time that it ran, by the worker's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemTimes {
+    pub(crate) begun_ns: u64,
+    pub(crate) ran_ns: u64,
+}
+
+impl ItemTimes {
+    pub(crate) const BYTES: usize = 16;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        (u128::from(self.begun_ns) | u128::from(self.ran_ns) << 64).to_le_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let both = u128::from_le_bytes(bytes);
+        ItemTimes { begun_ns: both as u64, ran_ns: (both >> 64) as u64 }
+    }
 }
 
 /// The reason why an item has no value although its worker lives. The nanoseconds that the item ran follow if they are known.
@@ -75,4 +100,15 @@ pub(crate) enum Failure {
     Panicked(PanicReport),
     Decode(String),
     Encode(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn item_times_come_back() {
+        let times = ItemTimes { begun_ns: u64::MAX - 1, ran_ns: 7 };
+        assert_eq!(ItemTimes::from_bytes(times.to_bytes()), times);
+    }
 }

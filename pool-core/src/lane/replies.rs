@@ -76,8 +76,9 @@ impl Lane {
             let failed = header.kind == reply::FAILED;
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
+            let timed = header.flags & reply::TIMED != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
-            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, elapsed, body }));
+            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, timed, elapsed, body }));
         }
     }
 
@@ -148,7 +149,7 @@ impl Lane {
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
-        let is_it = kind == reply::VALUES && flags & (MORE | reply::RAW) == 0 && seq == taken.seq;
+        let is_it = kind == reply::VALUES && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
         if !is_it || record.len < taken.bytes {
             return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
         }
@@ -179,7 +180,8 @@ fn is_reply(header: &Header) -> bool {
         reply::FAILED => header.count == 1 && !has(reply::RAW),
         _ => false,
     };
-    says_something && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW))
+    let is_one = header.count == 1 || !has(reply::TIMED);
+    says_something && is_one && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW | reply::TIMED))
 }
 
 #[cold]

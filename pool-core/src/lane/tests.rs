@@ -50,6 +50,9 @@ fn what_workers_write_is_taken() {
         header(reply::VALUES, 0, 3),
         header(reply::VALUES, reply::LAST, 3),
         header(reply::VALUES, reply::RAW, 1),
+        header(reply::VALUES, reply::TIMED, 1),
+        header(reply::VALUES, reply::TIMED | reply::RAW | reply::LAST, 1),
+        header(reply::FAILED, reply::TIMED, 1),
         header(reply::VALUES, reply::LAST | reply::OVER_RSS, 0),
         header(reply::FAILED, 0, 1),
     ];
@@ -80,6 +83,8 @@ fn what_no_worker_writes_is_refused() {
         header(reply::FAILED, 0, u32::MAX),
         // So is a value as it is.
         header(reply::VALUES, reply::RAW, 2),
+        header(reply::VALUES, reply::TIMED, 2),
+        header(reply::VALUES, reply::TIMED | reply::LAST, 0),
         header(reply::VALUES, reply::RAW | reply::LAST, 0),
         header(reply::FAILED, reply::RAW, 1),
     ];

@@ -1,0 +1,68 @@
+//! Waiting of a map: for results, and for room in the pool.
+
+use std::time::Instant;
+
+use super::MapInput;
+use crate::host::turn::Turn;
+use crate::job::completion::Waiter;
+use crate::task::Task;
+
+impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
+    /// Waits until more items may be pulled, or the job has ended; returns how many.
+    pub(super) fn wait_for_room(&mut self) -> u64 {
+        if !self.host.is_bounded() {
+            return u64::MAX;
+        }
+        let (_, room) = self.look();
+        if room > 0 {
+            return room;
+        }
+        self.wait_for_turn(None, false);
+        self.look().1.max(1)
+    }
+
+    /// Takes in the replies that are there. Returns the number of workers, and how many items may be pulled.
+    pub(crate) fn look(&mut self) -> (u64, u64) {
+        // A turn that items wait for is theirs.
+        let has_rest = self.has_rest();
+        self.host.look(self.turn.as_mut().filter(|_| !has_rest))
+    }
+
+    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come; false if
+    /// the deadline comes first.
+    pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
+        let MapInput { host, completion, waiting, turn, .. } = self;
+        let turn = turn.get_or_insert_with(|| Turn::new(host));
+        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
+        let is_vain = || completion.is_finished() || or_news && completion.has_news();
+        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
+        let is_ready = turn.wait(deadline, |_| is_vain(), register);
+        if completion.is_finished() {
+            turn.leave();
+        }
+        is_ready
+    }
+
+    /// As [`wait_for_turn`](MapInput::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
+    /// it is.
+    #[cfg(feature = "stream")]
+    pub(crate) fn poll_turn(&mut self, waker: &std::task::Waker) -> bool {
+        let MapInput { host, completion, waiting, turn, .. } = self;
+        let turn = turn.get_or_insert_with(|| Turn::new(host));
+        turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
+        turn.poll(waker)
+    }
+
+    /// Leaves the line: the thread does something else now, and others shall not wait for it.
+    pub(crate) fn leave_line(&mut self) {
+        if let Some(turn) = &mut self.turn {
+            turn.leave();
+        }
+    }
+
+    /// Waits for the completion to have something, or until the deadline: false.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
+        self.host.wait(deadline, || self.completion.has_news(), register)
+    }
+}

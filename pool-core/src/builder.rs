@@ -75,6 +75,10 @@ pub struct PoolBuilder {
 /// with 2 and with 4.
 const ARENA_SEGMENTS: u32 = 32;
 
+/// Bytes of the arena for large values: four of 16 MiB with their frames, so that two workers each have one to run and one
+/// ahead. It takes no memory before it is used, and keeps what it has used.
+const ARENA_LARGE_BYTES: usize = 65 << 20;
+
 /// Bytes of a pool's name. The kernel keeps 15 bytes of a process's name, and five are for the worker's number.
 const NAME_BYTES_MAX: usize = 10;
 
@@ -264,7 +268,10 @@ impl PoolBuilder {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
         table::fingerprint()?;
-        let (hub, hub_fd) = Hub::create(ARENA_SEGMENTS).map_err(|error| Error::memory("of the pool", error))?;
+        let (hub, hub_fd) = Hub::create_with_large(ARENA_SEGMENTS, ARENA_LARGE_BYTES)
+            // Within a file size limit (RLIMIT_FSIZE) that is too small for it, large values go through the rings.
+            .or_else(|_| Hub::create(ARENA_SEGMENTS))
+            .map_err(|error| Error::memory("of the pool", error))?;
         let config = SchedulerConfig {
             workers,
             max_tasks_per_worker: self.max_tasks_per_worker,

@@ -19,11 +19,11 @@ mod confirm;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod error;
-mod fault;
 pub(crate) mod large_vec;
 pub(crate) mod limits;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
+pub(crate) mod slice;
 mod trace;
 mod type_identity;
 
@@ -40,6 +40,7 @@ use crate::codec::encoder::Encoder;
 pub use crate::codec::error::CodecError;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::codec::plain::{Plain, stride};
+use crate::codec::slice::Slice;
 
 /// Writes a `T`.
 pub trait Encode<T: ?Sized> {
@@ -95,7 +96,8 @@ pub trait Decode<'a, T> {
     }
 }
 
-/// What the worker holds while it lends a `&Self` to a function: the bytes in place for text, else an owned value.
+/// The value that a worker holds while it lends a `&Self` to a function: the bytes in place for text and numbers, else an owned
+/// value.
 pub trait Lent {
     /// What is decoded.
     type Held<'a>: Borrow<Self>;
@@ -105,9 +107,9 @@ impl<T> Lent for T {
     type Held<'a> = T;
 }
 
-// `&[u8]`, which could be lent in place, is for the macro to see: here it would overlap.
+// `&[u8]`, of which nothing has to be decoded, is for the macro to see: here it would overlap.
 impl<T> Lent for [T] {
-    type Held<'a> = Vec<T>;
+    type Held<'a> = Slice<'a, T>;
 }
 
 macro_rules! lent {
@@ -230,7 +232,7 @@ fn put_length(bytes: usize, out: &mut Encoder<'_>) {
     out.put(&(bytes as u64).to_le_bytes());
 }
 
-fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
+pub(crate) fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
     let length: u64 = PlainCodec.decode(input)?;
     input.take(usize::try_from(length).unwrap_or(usize::MAX))
 }

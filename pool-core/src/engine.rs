@@ -1,11 +1,12 @@
-//! The shell around the scheduler: turns what lanes say into its events, and carries out its actions.
+//! The engine: turns replies into events of the scheduler, and carries out its actions.
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
-//! supervisor. What must not happen under the lock (waking threads, callbacks, launches) is left in
+//! supervisor. Work that must not happen under the lock (waking threads, callbacks, launches) is left in
 //! [`Deferred`].
 
 pub(crate) mod accounts;
 mod actions;
+mod backpressure;
 mod calls;
 mod errors;
 mod held;
@@ -60,12 +61,12 @@ pub(crate) struct Engine {
     workers: ByWorker<WorkerHandle>,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
-    /// Of calls that are done, for the next ones.
+    /// The record of a job of calls that is done, reused for the next one.
     spare: Option<Box<Job>>,
     initializer: Option<Initializer>,
-    /// Bytes that a worker may have.
+    /// Bytes of memory that a worker may use.
     memory_limit: Option<u64>,
-    /// Why the latest worker that failed to start did.
+    /// Why the latest worker could not start.
     cause: Option<Error>,
     accounts: Accounts,
     looks: Looks,
@@ -75,7 +76,7 @@ pub(crate) struct Engine {
     /// Submissions in line have been told that the pool takes no more.
     line_knows_end: bool,
     watchers: Watchers,
-    /// A lane may have something new for a worker that sleeps.
+    /// A lane may have something new for a worker that sleeps, which must be woken.
     touched: bool,
 }
 
@@ -107,7 +108,7 @@ impl Engine {
 
     // ---- replies ---------------------------------------------------------------------------------------------------
 
-    /// Takes in all replies, sends what had no room, and does what is due.
+    /// Takes in all replies, sends requests that had no room, and does the work that is due.
     #[inline]
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
@@ -170,13 +171,13 @@ impl Engine {
         self.lanes().any(|lane| lane.has_quiet_calls())
     }
 
-    /// Whether calls are out of which not even a leader is told.
+    /// Whether requests are out of which workers do not even notify a leader.
     #[inline]
     pub(crate) fn has_silent_calls(&mut self) -> bool {
         self.lanes().any(|lane| lane.has_silent_calls())
     }
 
-    /// Whether it is worth staying awake for them.
+    /// Whether replies will come so soon that it is worth staying awake for them.
     #[inline]
     pub(crate) fn expects_news(&mut self) -> bool {
         self.lanes().any(|lane| lane.expects_news())
@@ -213,7 +214,7 @@ impl Engine {
         self.disbelieve(worker);
     }
 
-    /// Its process is killed and its job fails.
+    /// The worker wrote nonsense: its process is killed, and its job fails.
     fn disbelieve(&mut self, worker: WorkerId) {
         if let Some(lane) = self.lane(worker) {
             lane.is_corrupt = true;
@@ -251,14 +252,14 @@ impl Engine {
         self.scheduler.launched(worker);
     }
 
-    /// There is none, and none was.
+    /// The launch failed; no process was created.
     pub(crate) fn not_launched(&mut self, worker: WorkerId, error: Error) {
         self.cause = Some(error);
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.exited(worker, None);
     }
 
-    /// The launch has not begun, and nobody wants the process any more.
+    /// The launch has not begun, and the process is not wanted any more.
     pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.withdraw_launch(worker);
@@ -289,7 +290,7 @@ impl Engine {
         if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
             return;
         }
-        // What it had published counts.
+        // Values that it had published count.
         self.route_lane(worker);
         self.act();
         let mut lane = self.workers[worker].lane.take().expect("looked at above");
@@ -310,10 +311,10 @@ impl Engine {
             self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values), origin: None });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
-        // One that is killed since the pool ends is no reason for the end.
+        // A worker that is killed because the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
         if self.workers[worker].starting.is_some() && !self.workers[worker].refused && is_going {
-            // As long as nothing of the user's has begun in it, its exit code is ours.
+            // As long as no code of the user's has begun in it, its exit code is one of the pool's own.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
@@ -329,7 +330,7 @@ impl Engine {
         self.accounts.deferred.progress = true;
     }
 
-    /// The processes that there are.
+    /// The process ids of all workers.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.workers.values().filter_map(|handle| handle.lane.as_ref()).map(|lane| lane.pid).collect()
     }
@@ -339,47 +340,9 @@ impl Engine {
         self.workers.values().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
-    /// The worker whose process this is, for the end of all of them.
+    /// All processes, each with its worker.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))
-    }
-
-    // ---- room ------------------------------------------------------------------------------------------------------
-
-    /// The bytes of a job's pending arguments have changed by so much.
-    #[inline]
-    fn note_bytes(&mut self, change: i64) {
-        self.argument_bytes = self.argument_bytes.wrapping_add_signed(change);
-    }
-
-    /// The items that are pending, and the bytes of their arguments.
-    #[inline]
-    fn pending(&self) -> Amount {
-        Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
-    }
-
-    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
-    #[inline]
-    pub(crate) fn settle_waits(&mut self) {
-        if self.room.has_line() {
-            self.grant_room();
-        }
-        if !self.watchers.is_empty() {
-            self.notify_watchers();
-        }
-    }
-
-    #[cold]
-    fn grant_room(&mut self) {
-        if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
-            // Calls will get no room. Maps that are open do, until all of their items have ended.
-            self.accounts.deferred.woken.extend(self.room.wake_all());
-            self.accounts.deferred.progress = true;
-        }
-        let (granted, woken) = self.room.grant(self.pending());
-        self.accounts.deferred.woken.extend(woken);
-        // The leader has no waiter in line: it looks again when it is notified.
-        self.accounts.deferred.progress |= granted;
     }
 }
 

@@ -318,6 +318,10 @@ impl<R> Future for AsyncResult<R> {
         if let Err(error) = self.owner().check_owner() {
             return Poll::Ready(Err(error));
         }
+        if !self.completion.is_finished() {
+            // An executor that polls many futures finds most of them ready then, and needs no thread of the pool to wake it.
+            self.owner().take_replies();
+        }
         if self.completion.poll(context.waker()) { Poll::Ready(self.collect_and_stay()) } else { Poll::Pending }
     }
 }

@@ -1,4 +1,4 @@
-//! What all threads of a pool share: the engine under its lock, and the places to wait.
+//! The host: the state that all threads of a pool share. It holds the engine under its lock, and the places to wait.
 //!
 #![doc = include_str!("host/waiting.md")]
 
@@ -47,29 +47,29 @@ pub(crate) struct Host {
     /// A limit is set on what may be pending, so a submission may have to wait.
     is_bounded: bool,
     most_pending: Amount,
-    /// TaskOptions of tasks that set none.
+    /// Options of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
-    /// When the scheduler wants the clock to be looked at; set under the engine's lock. The supervisor sleeps until then.
+    /// When the scheduler must look at the clock next. The supervisor sleeps until then.
     alarm: Alarm,
-    /// The last thread of the pool has ended, or something was settled while somebody waited for that.
+    /// Signalled when the supervisor has left.
     ended: Condvar,
     pub(crate) bell: Arc<EventFd>,
     /// How the router sleeps.
     rest: Rest,
-    /// The router may end.
+    /// The pool is over: the router ends.
     pub(crate) is_over: AtomicBool,
-    /// Grows with each submission: a hint, for the router.
+    /// Grows with each submission. A hint for the router.
     submission_count: AtomicU32,
-    /// A process that the host forks has this object, too, and none of its business.
+    /// Identifies the process that created the pool. A forked child inherits this struct and must not use it.
     pub(crate) owner: ForkCheck,
 }
 
-/// Between the supervisor and all others.
+/// Requests to the supervisor, and the threads that wait for room.
 #[derive(Debug, Default)]
 struct SupervisorQueue {
     launches: Vec<WorkerId>,
-    /// All processes are gone and the supervisor has left.
+    /// All processes are gone, and the supervisor has left.
     is_over: bool,
 }
 
@@ -104,7 +104,7 @@ impl Host {
 
     #[inline]
     fn engine(&self) -> MutexGuard<'_, Engine> {
-        // Nothing under the lock runs code of the user's; if ours has panicked all the same, the others go on.
+        // No code of the user's runs under the lock. If the pool's own has panicked all the same, other threads go on.
         self.engine.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -122,7 +122,7 @@ impl Host {
         self.supervision.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A process that the host forked has all objects of the pool, but not what it shares with the workers.
+    /// A process that the host forked has all objects of the pool, but shares no memory with the workers.
     #[inline]
     pub(crate) fn check_owner(&self) -> Result<()> {
         if self.owner.is_here() {
@@ -131,7 +131,7 @@ impl Host {
         Err(Error::new(ErrorKind::Unsupported, "the pool belongs to the process that made it, of which this is a copy"))
     }
 
-    /// Does something to the engine, then what follows from it.
+    /// Runs `body` on the engine under its lock, then the work that follows from it, outside of the lock.
     #[inline]
     pub(crate) fn with<R>(&self, body: impl FnOnce(&mut Engine) -> R) -> R {
         self.carry_out(self.engine(), body)
@@ -189,11 +189,14 @@ impl Host {
             self.nudge();
         }
         if progress || wakes_threads {
-            // One of these threads may be the leader, which does not sleep by parking.
-            self.hub.notify_if(Sleeper::Caller, || wakes_threads || self.leadership.has_unregistered());
+            if wakes_threads {
+                // The leader may be one of these threads, and does not sleep by parking.
+                self.leadership.note_taken();
+            }
+            self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
         if quiet && self.rest.end(Resting::Dozes) {
-            // Lest it sleep until it is rung: from now on it looks up from time to time.
+            // From now on the router must look up from time to time, instead of sleeping until it is notified.
             self.hub.notify(Sleeper::Router);
         }
         if !jobs.is_empty() {
@@ -203,16 +206,16 @@ impl Host {
 
     /// Makes the supervisor look.
     pub(crate) fn nudge(&self) {
-        // It can fail only if the supervisor has been told 2^64 times and not looked.
+        // It fails only if the supervisor has been told 2^64 times and has not looked.
         let _ = self.bell.write(1);
     }
 
-    /// What the supervisor is to launch.
+    /// The workers that the supervisor is to launch.
     pub(crate) fn take_launches(&self) -> Vec<WorkerId> {
         std::mem::take(&mut self.supervision().launches)
     }
 
-    /// The supervisor is about to sleep: until when it may.
+    /// The supervisor is about to sleep. Returns until when it may.
     pub(crate) fn supervisor_sleeps(&self) -> Nanos {
         let latest =
             if self.notifier.retry() { monotonic_ns().saturating_add(RETRY_AFTER.as_nanos() as Nanos) } else { NEVER };

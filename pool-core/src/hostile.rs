@@ -1,7 +1,7 @@
-//! The host against workers that lie, in one process: what the fuzzer runs (`pool-core/fuzz`), and what tests run with
-//! the inputs that it has found. Part of no ordinary build.
+//! The host against workers that lie, in one process. The fuzzer (`pool-core/fuzz`) runs this, and tests run it with the inputs
+//! that the fuzzer has found. It is part of no ordinary build.
 //!
-//! Whatever the input, a call returns soon and does not panic.
+//! For any input a call returns soon and does not panic.
 
 mod decode;
 mod peer;

@@ -1,9 +1,10 @@
-//! What the host keeps of a job while it is not done: its arguments, and where its outcome goes.
+//! A job while it is not done: its arguments, and the completions for its outcome.
 
 pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod blocks;
 pub(crate) mod completion;
+pub(crate) mod content;
 pub(crate) mod origin;
 pub(crate) mod owner;
 pub(crate) mod status;
@@ -24,7 +25,7 @@ pub(crate) struct Job {
     /// Nanoseconds that each item may take, or 0.
     pub(crate) time_limit: u64,
     pub(crate) blocks: Blocks,
-    /// Where the outcome of a map goes; that of a call goes to its completion in the blocks.
+    /// Only of a map. The completions of calls are in the blocks.
     map: Option<Map>,
     /// Only maps that a future awaits have one.
     pub(crate) look: Option<Look>,
@@ -45,7 +46,7 @@ struct Map {
     result_buffer: Option<Box<dyn ResultBuffer>>,
 }
 
-/// What came of an outcome that was delivered.
+/// The consequences of a delivered outcome.
 #[derive(Debug)]
 pub(crate) struct Delivered {
     pub(crate) waiters: Option<Waiters>,
@@ -81,7 +82,7 @@ impl Job {
         }
     }
 
-    /// Whether it has become one of no calls, and of no memory to speak of.
+    /// True if no calls are left and its buffers are small enough to be reused.
     #[inline]
     pub(crate) fn is_reusable(&self) -> bool {
         self.map.is_none() && self.blocks.is_small()
@@ -93,7 +94,7 @@ impl Job {
         self.map.is_some()
     }
 
-    /// Where its values land, if they do.
+    /// The buffer for its values, if it has one.
     #[inline]
     pub(crate) fn result_buffer(&mut self) -> Option<&mut (dyn ResultBuffer + 'static)> {
         self.map.as_mut()?.result_buffer.as_deref_mut()
@@ -112,8 +113,7 @@ impl Job {
         Some(Delivered { waiters, ends_call: false })
     }
 
-    /// Nothing more will come; `rest` says why, if items are missing. `each` hears whom to tell, of each map or call that
-    /// ends with it.
+    /// Ends the job; `rest` says why, if items are missing. `each` gets the waiters of each map or call that ends with it.
     #[inline]
     pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
         let why = || rest.map(Error::duplicate);

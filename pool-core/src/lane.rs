@@ -211,8 +211,8 @@ impl Lane {
         let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
         let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
         let mut bytes = Vec::new();
-        let is_raw = self.end.salvage(second.unpublished_end, &mut bytes) && !self.end.replies.has_news();
-        if !is_raw || bytes.len() < before.bytes {
+        let is_whole = self.end.salvage(second.unpublished_end, &mut bytes) && !self.end.replies.has_news();
+        if !is_whole || bytes.len() < before.bytes {
             return None;
         }
         self.taken = Some(Taken { seq, items: before.items + items, bytes: bytes.len() });

@@ -26,7 +26,7 @@ use crate::launch::messages::{Greeting, Role};
 use crate::launch::spawn::Inherited;
 use crate::process::exit;
 use crate::process::output;
-use crate::process::pidfd::{LOOK_EVERY, kill_process, reap, wait_gone};
+use crate::process::pidfd::{POLL_PAUSE, kill_process, reap, wait_gone};
 use crate::process::signals;
 use crate::task::table;
 use crate::worker::limits::WorkerLimits;
@@ -79,14 +79,14 @@ pub enum StartMethod {
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) control: Control,
-    /// It has said something.
+    /// A first message has come from it.
     pub(crate) is_up: bool,
     pid: Pid,
     pub(crate) pidfd: OwnedFd,
 }
 
 impl Server {
-    /// `bell` is the host's own: a copy of the host gives it up.
+    /// Starts a fork server. `bell` is a descriptor of the host's own, which a copy of the host closes.
     pub(crate) fn start(
         method: StartMethod,
         settings: &WorkerLimits,
@@ -108,7 +108,7 @@ impl Server {
         let nonce = spawn::nonce();
         let (spawn, umask) = (method == StartMethod::Spawn, inherited.umask);
         let role = Role::Server { host, spawn, umask, settings: settings.clone() };
-        // The greeting waits in the socket before the process exists, so it need not wait for the greeting.
+        // Sent before the process exists, which so finds the greeting in its socket at once.
         let [host_fd, worker_fd] = hub.as_fds();
         ours.send(&Greeting { nonce, fingerprint, role }, &[host_fd, worker_fd, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
@@ -116,8 +116,8 @@ impl Server {
         Server::adopt(pid, ours)
     }
 
-    /// A copy of the host serves. Of the host's descriptors, it does not keep the pool's own: the hub's, of which it has
-    /// copies, and the `private` ones.
+    /// Forks the host into a fork server. The copy closes the pool's own descriptors: those of the hub, of which it gets
+    /// others, and the `private` ones.
     fn fork(
         host: u32,
         settings: &WorkerLimits,
@@ -146,7 +146,7 @@ impl Server {
                 drop(ours);
                 for fd in hub.as_fds().iter().chain(private) {
                     // SAFETY:
-                    // - the owner is in memory that this copy of the host, which never returns to it, does not use.
+                    // - this copy of the host never returns to the code that owns the descriptor.
                     unsafe { libc::close(fd.as_raw_fd()) };
                 }
                 signals::open_standard_streams();
@@ -161,7 +161,7 @@ impl Server {
         match pidfd_open(pid.as_raw() as u32) {
             Ok(pidfd) => Ok(Server { control, is_up: false, pid, pidfd }),
             Err(error) => {
-                // Without its descriptor there is no watching it, and it leaves when the socket closes.
+                // A server without a pidfd cannot be watched. It leaves when its socket closes.
                 drop(control);
                 let _ = reap(pid, WaitPidFlag::empty());
                 Err(Error::system("pidfd_open of the fork server", error))
@@ -169,36 +169,36 @@ impl Server {
         }
     }
 
-    /// Whether somebody has stopped it, see proc_pid_stat(5).
+    /// True if a signal has stopped it, see proc_pid_stat(5).
     pub(crate) fn is_stopped(&self) -> bool {
         let Ok(stat) = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            // No /proc, or it hides what belongs to others, as the server does of a host that has given up its rights.
+            // No /proc, or it hides processes of other users, as the server is for a host that has given up its rights.
             let flags = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
             return matches!(waitid(Id::PIDFd(self.pidfd.as_fd()), flags), Ok(WaitStatus::Stopped(..)));
         };
         stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
     }
 
-    /// Lets the server go: it ends its workers and itself as soon as its socket is closed. If it does not, it is killed.
-    /// How it ended.
+    /// Closes the socket of the server, which then ends its workers and itself, and kills it if it does not. Returns how it
+    /// ended.
     pub(crate) fn stop(self) -> ServerEnd {
         let Server { control, pid, pidfd, .. } = self;
-        // A copy of the host may have the socket, too, so closing it here would not be noticed.
+        // Closing is not enough, since a copy of the host may have the socket, too.
         control.shut_down();
         drop(control);
         let mut is_killed = false;
         if !wait_gone(pidfd.as_fd(), GRACE_MS) {
             is_killed = kill_process(pidfd.as_fd(), pid);
             if !is_killed {
-                // A host that has given up its rights may still continue a process of its session, see kill(2); the server
-                // then finds the socket closed.
+                // A host that has given up its rights may still continue a process of its session, see kill(2). The server then
+                // finds its socket closed.
                 let _ = pidfd_send_signal(pidfd.as_fd(), libc::SIGCONT);
             }
             if !wait_gone(pidfd.as_fd(), GRACE_MS) {
                 return ServerEnd::OutOfReach;
             }
         }
-        // ECHILD: the host waits for any child, or ignores SIGCHLD, and somebody was quicker.
+        // ECHILD: other code of the host has reaped it, or the host ignores SIGCHLD.
         match reap(pid, WaitPidFlag::WNOHANG) {
             _ if is_killed => ServerEnd::Unresponsive,
             Ok(WaitStatus::Signaled(_, signal, _)) => ServerEnd::Signaled(signal),
@@ -217,7 +217,7 @@ pub(crate) enum ServerEnd {
     Unresponsive,
     /// It does not answer, and the pool has no right to kill it.
     OutOfReach,
-    /// Somebody else in the host took the status.
+    /// Other code of the host has taken the status.
     Unknown,
 }
 
@@ -248,11 +248,11 @@ impl ServerEnd {
     }
 }
 
-/// Looks for a process without other threads before a fork is refused: a thread that has been joined may be there for a
-/// moment, since `std` joins scoped threads before they have left.
+/// Number of looks for other threads before a fork is refused: `std` joins scoped threads before they have left, so a joined
+/// thread may still be there for a moment.
 const THREAD_LOOKS: u32 = 20;
 
-/// The threads of this process, after those that are about to leave have had the time for it.
+/// Number of threads of this process, after those that are about to leave have had time to do so.
 fn threads_that_stay() -> usize {
     let mut threads = 1;
     for _ in 0..THREAD_LOOKS {
@@ -260,7 +260,7 @@ fn threads_that_stay() -> usize {
         if threads == 1 {
             break;
         }
-        thread::sleep(LOOK_EVERY);
+        thread::sleep(POLL_PAUSE);
     }
     threads
 }

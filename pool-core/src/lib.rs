@@ -109,6 +109,7 @@ mod error;
 mod handle;
 mod imap;
 mod pool;
+mod priority;
 mod stats;
 #[cfg(feature = "stream")]
 mod stream;
@@ -163,6 +164,7 @@ pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::pool::{Pool, PoolState};
+pub use crate::priority::Priority;
 pub use crate::stats::Stats;
 #[cfg(feature = "stream")]
 pub use crate::stream::{ImapStream, ImapUnorderedStream};

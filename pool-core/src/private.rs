@@ -4,6 +4,7 @@ pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
 pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
+pub use crate::codec::slice::Slice;
 pub use crate::codec::{Blob, BlobCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
@@ -11,6 +12,7 @@ pub use crate::codec::{CodecError, Decode, Encode, Lent};
 pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
+pub use crate::priority::Priority;
 pub use crate::task::TaskOptions;
 pub use crate::task::table::{Entry, Info, TASKS};
 pub use crate::worker::chunk::Chunk;

@@ -1,4 +1,5 @@
-//! What every process of a pool needs of the kernel: panics, signals, exits, and telling itself from its copies.
+//! The operating system, as all processes of a pool use it: signals, exits, output, stacks, panics and forks. Together with
+//! `launch/` and `pool_ipc` it holds every system call, so another system is another set of these files.
 
 pub(crate) mod exit;
 pub(crate) mod fork_check;

@@ -11,32 +11,38 @@
 
 mod by_worker;
 mod calls;
+mod cancelling;
 mod clock;
 mod dispatch;
+mod flow;
 mod interface;
 mod job;
 mod joins;
 mod milestones;
 mod pace;
 mod processes;
+mod recall;
 mod retries;
 mod settlement;
 #[cfg(test)]
 mod simulation;
 mod slab;
 mod submission;
+mod task;
 mod tuning;
+mod turns;
 mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 
 pub(crate) use self::by_worker::ByWorker;
+use self::flow::{Flow, Turns};
 pub(crate) use self::interface::{
     Action, Begun, FailureCause, JobId, JobSpec, ProtocolViolation, SchedulerConfig, Seq, State, Wake, WorkerId,
 };
 use self::job::JobEntry;
-use self::pace::Pace;
 use self::slab::Slab;
+use self::task::TaskState;
 pub(crate) use self::tuning::CALLS_PER_CHUNK_MAX;
 use self::worker::{Phase, Range, WorkerState};
 use crate::units::Nanos;
@@ -70,14 +76,23 @@ pub(crate) struct Scheduler<P> {
     state: State,
     now: Nanos,
     jobs: Slab<JobEntry<P>>,
-    queue: VecDeque<Range>,
-    /// Items in the queue that will not run: cancelled ones, and those of jobs that have ended.
+    /// The flows of calls, by priority; those of maps are in their jobs.
+    calls: [Flow; 3],
+    /// The flows that have items for workers, by priority.
+    turns: [Turns; 3],
+    /// Chunks with workers, by priority.
+    in_flight: [u32; 3],
+    /// Several flows have items for workers, or had so lately.
+    contended_until: Nanos,
+    /// Nothing is sent, since all that waits is about to be cancelled.
+    holds_back: bool,
+    /// Items in the calls' queues that will not run: cancelled ones, and those of jobs that have ended.
     stale: u64,
     /// Items that wait for another attempt, by the time from which they may have it. Some may be of jobs that have
     /// ended.
     retries: BTreeMap<Nanos, Vec<Range>>,
     workers: ByWorker<WorkerState>,
-    paces: Vec<Pace>,
+    tasks: Vec<TaskState>,
     actions: VecDeque<Action<P>>,
     /// No worker has room: cleared by every event that may give one some.
     full: bool,
@@ -98,11 +113,15 @@ impl<P> Scheduler<P> {
             state: State::Open,
             now: 0,
             jobs: Slab::new(),
-            queue: VecDeque::new(),
+            calls: Default::default(),
+            turns: Default::default(),
+            in_flight: [0; 3],
+            contended_until: 0,
+            holds_back: false,
             stale: 0,
             retries: BTreeMap::new(),
             workers,
-            paces: vec![Pace::default(); tasks],
+            tasks: vec![TaskState::default(); tasks],
             actions: VecDeque::new(),
             full: false,
             unsettled: 0,

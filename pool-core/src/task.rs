@@ -11,6 +11,7 @@ use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
+use crate::priority::Priority;
 pub use crate::task::options::TaskOptions;
 use crate::task::table::Entry;
 
@@ -232,6 +233,69 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// ```
     fn prefetch(self, items: usize) -> Configured<Self> {
         Configured::new(TaskOptions { prefetch: Some(items), ..self.options() })
+    }
+
+    /// This task with a priority: items of a higher one go to workers first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// use pool_core::Priority;
+    ///
+    /// #[pool_task]
+    /// fn square(x: u64) -> u64 { x * x }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let batch = pool.map_async(square::Task.priority(Priority::Low), 0..100)?;
+    /// assert_eq!(pool.apply(square::Task, 3)?, 9);
+    /// assert_eq!(batch.get()?.len(), 100);
+    /// # Ok(()) }
+    /// ```
+    fn priority(self, priority: Priority) -> Configured<Self> {
+        Configured::new(TaskOptions { priority, ..self.options() })
+    }
+
+    /// This task with at most so many of its items running at once in the pool, such as for a server that takes no more
+    /// connections.
+    ///
+    /// A submission with a limit sends an item when fewer items of the task run, whoever submitted those; a submission without
+    /// one sends its items regardless. Meanwhile workers run other tasks. Zero is an [`ErrorKind::InvalidInput`] error of the
+    /// call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn fetch(page: u32) -> u32 { page }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(4)?;
+    /// assert_eq!(pool.map(fetch::Task.max_concurrent(2), 0..5)?, [0, 1, 2, 3, 4]);
+    /// # Ok(()) }
+    /// ```
+    fn max_concurrent(self, items: usize) -> Configured<Self> {
+        Configured::new(TaskOptions { max_concurrent: Some(items), ..self.options() })
+    }
+
+    /// This task with a name for this submission, for people who look at what the pool does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn square(x: u64) -> u64 { x * x }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.apply(square::Task.label("nightly report"), 3)?, 9);
+    /// # Ok(()) }
+    /// ```
+    fn label(self, label: &'static str) -> Configured<Self> {
+        Configured::new(TaskOptions { label: Some(label), ..self.options() })
     }
 }
 

@@ -7,6 +7,7 @@ pub(crate) mod limits;
 pub(crate) mod run;
 
 use std::alloc::Layout;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::time::{Duration, Instant};
 
@@ -18,6 +19,7 @@ use crate::lane::messages::{Request, reply, request};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::last_words::LastWords;
+use crate::process::memory_limit::has_memory_limit;
 use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
@@ -121,7 +123,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
     settings.apply(worker.id as u32);
     output::prepare();
     let me = ForkCheck::here();
-    signals::note_deaths(end.progress.clone(), me);
+    signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     RequestLoop {
         end,
@@ -171,13 +173,18 @@ struct RequestLoop {
     hub: HubWorker,
     me: ForkCheck,
     rss: Option<RssWatch>,
-    /// The body of a request that came in several records.
+    /// The body of a request that came in several records; after that, memory for the next one.
     long: Vec<u8>,
     /// The thread of the host that must still be notified of the last replies.
     unnotified: Unnotified,
     /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
 }
+
+/// Sizes of memory that is kept for a while after its last use: fresh memory of the kernel takes ten times as long to write.
+const KEPT_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 30;
+/// Time for which it is kept.
+const KEEP_TIME: Duration = Duration::from_secs(1);
 
 /// The threads of the host that a worker must still notify of its last replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -247,6 +254,12 @@ impl RequestLoop {
             if first.is_none() && !record.more() {
                 return Ok(Incoming { record, is_long: false });
             }
+            if first.is_none() {
+                // All of it at once: a vector that grows is moved, and its large pages are split. If there is no memory for all, it
+                // is missed below.
+                let _ = self.long.try_reserve_exact(record.header.limit as usize * request::LENGTH_UNIT_BYTES);
+                large_vec::prefer_large_pages(&mut self.long);
+            }
             if large_vec::try_reserve(&mut self.long, record.len).is_err() {
                 self.fail_to_allocate(first.unwrap_or(record).header.seq, record.len);
             }
@@ -284,14 +297,25 @@ impl RequestLoop {
             // The router is still not notified: a host that sends one request after the other takes the replies anyway.
             return;
         }
-        if !is_amid_request {
+        if !is_amid_request && !self.keeps_long() {
             self.long = Vec::new();
         }
         if self.unnotified != Unnotified::NoOne {
             self.unnotified = Unnotified::NoOne;
             self.hub.notify();
         }
+        if !is_amid_request && self.long.capacity() > 0 {
+            if self.end.wait_request_for(KEEP_TIME) {
+                return;
+            }
+            self.long = Vec::new();
+        }
         self.end.wait_request(Backoff::NONE);
+    }
+
+    /// True if the memory of the last large message is kept for the next one. Not under limits that would count it.
+    fn keeps_long(&self) -> bool {
+        KEPT_BYTES.contains(&self.long.capacity()) && self.rss.is_none() && !has_memory_limit()
     }
 
     #[inline]
@@ -325,7 +349,10 @@ impl RequestLoop {
             chunk.run(entry.run);
         }
         let now = monotonic_ns();
-        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now));
-        chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
+        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));
+        let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
+        if spare.capacity() > self.long.capacity() {
+            self.long = spare;
+        }
     }
 }

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 #[path = "../examples/ctrl_c.rs"]
+#[allow(unreachable_pub)]
 mod example;
 
 const AS_EXAMPLE: &str = "POOL_CORE_AS_EXAMPLE";

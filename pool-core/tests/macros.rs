@@ -244,7 +244,7 @@ mod entries {
     use super::*;
 
     /// Documented.
-    #[pool_task(timeout = "1.5s", retries = 3, retry_panics)]
+    #[pool_task(timeout = "1.5s", retries = 3, retry_panics, priority = "high")]
     #[rustfmt::skip]
     pub(crate) fn with_options(r#type: &[Option<& str>], mut pair: (u8,), _: &'_ Vec< u8 >) -> Result<(), Box<[u8; 4]>> {
         pair.0 += 1;
@@ -276,17 +276,25 @@ mod entries {
         let options = format!("{:?}", with_options::Task.options());
         assert_eq!(
             options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None }"
+            "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None, priority: High, \
+             max_concurrent: None, label: None }"
         );
-        let options = format!("{:?}", with_options::Task.retries(1).options());
+        let options = with_options::Task
+            .retries(1)
+            .priority(pool_core::Priority::Low)
+            .max_concurrent(2)
+            .label("nightly")
+            .options();
         assert_eq!(
-            options,
-            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None }"
+            format!("{options:?}"),
+            "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None, priority: Low, \
+             max_concurrent: Some(2), label: Some(\"nightly\") }"
         );
         let options = format!("{:?}", r#move::Task.options());
         assert_eq!(
             options,
-            "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None }"
+            "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None, priority: Normal, \
+             max_concurrent: None, label: None }"
         );
     }
 

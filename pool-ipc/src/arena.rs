@@ -1,18 +1,23 @@
 //! Memory that the host writes once and all workers read in place, for bytes to which a request only points (zero-copy).
 //!
-//! It is part of the hub's memory, cut into *segments*. The owner of a [`Segment`] writes it, sends the location of the bytes
-//! ([`Written::locate`]), and keeps it until the reply: the rings order these accesses. Workers can only read the memory.
+//! It is part of the hub's memory, in two parts. The first is cut into *segments* of one size, for blocks of many values. The
+//! second holds *large* segments of any size, for one value each. The owner of a [`Segment`] writes it, sends the location of
+//! the bytes ([`Written::locate`]), and keeps it until the reply: the rings order these accesses. Workers can only read the
+//! memory.
 //!
-//! The segment that has been free for longest is used next, since bytes that lie in another CPU's second-level cache are slow
-//! to overwrite. The rings of a lane are large for the same reason.
+//! Among segments of one size the one that has been free for longest is used next, since bytes that lie in another CPU's
+//! second-level cache are slow to overwrite. The rings of a lane are large for the same reason. A large segment is taken from
+//! memory that was used before, if there is enough in one piece: fresh memory of the kernel takes ten times as long to write
+//! (5 ms for a MiB on a virtual machine, and 0.1 ms the second time).
 
 #![allow(unsafe_code)]
 
 use std::collections::VecDeque;
 use std::ops::{Deref, Range};
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use super::extents::Extents;
 use super::region::{Access, Mapping};
 use super::stream::{Distance, settle, stream};
 
@@ -30,12 +35,15 @@ pub struct Arena(Arc<Ground>);
 #[derive(Debug)]
 struct Ground {
     mapping: Arc<Mapping>,
-    /// Offset of the first segment in the mapping.
+    /// Offset of the arena in the mapping.
     at: usize,
+    /// Bytes of the segments of one size, before the large ones.
+    small_bytes: usize,
     free: Mutex<Free>,
+    large: Mutex<Extents>,
 }
 
-/// The segments without an owner.
+/// The segments of one size without an owner.
 #[derive(Debug)]
 struct Free {
     /// Segments that have memory, in the order in which they became free.
@@ -50,7 +58,8 @@ struct Free {
 #[derive(Debug)]
 struct Hold {
     ground: Arc<Ground>,
-    number: u32,
+    /// Its bytes, as offsets in the arena.
+    range: Range<usize>,
 }
 
 /// A segment that its owner writes.
@@ -64,12 +73,24 @@ pub struct Segment {
 #[derive(Debug, Clone)]
 pub struct Written(Arc<Hold>);
 
+/// Tells whether a segment is still in use, without keeping it.
+#[derive(Debug, Clone)]
+pub struct InUse(Weak<Hold>);
+
+impl InUse {
+    /// True until the last [`Written`] of the segment is dropped.
+    pub fn is_in_use(&self) -> bool {
+        self.0.strong_count() > 0
+    }
+}
+
 impl Arena {
-    /// An arena of `segments` segments from offset `at` of the mapping on.
-    pub(crate) fn new(mapping: Arc<Mapping>, at: usize, segments: u32) -> Arena {
+    /// An arena from offset `at` of the mapping on: `segments` segments of one size, then `large_bytes` for large ones.
+    pub(crate) fn new(mapping: Arc<Mapping>, at: usize, segments: u32, large_bytes: usize) -> Arena {
         let free = Free { used: VecDeque::new(), fresh: 0..segments, distance: Distance::default() };
-        let free = Mutex::new(free);
-        Arena(Arc::new(Ground { mapping, at, free }))
+        let small_bytes = segments as usize * SEGMENT_BYTES;
+        let large = Mutex::new(Extents::new(small_bytes..small_bytes + large_bytes));
+        Arena(Arc::new(Ground { mapping, at, small_bytes, free: Mutex::new(free), large }))
     }
 
     /// Takes a segment, whose bytes are arbitrary. `None` if all are taken, or if the kernel has no memory for another one or
@@ -79,45 +100,75 @@ impl Arena {
     pub fn take(&self) -> Option<Segment> {
         let ground = &self.0;
         let mut free = ground.free();
-        let fresh = free.fresh.next().filter(|&number| ground.populate(number));
-        if fresh.is_none() {
+        let range = |number: u32| number as usize * SEGMENT_BYTES..(number as usize + 1) * SEGMENT_BYTES;
+        let fresh = free.fresh.next().map(range).filter(|range| ground.populate(range));
+        let is_fresh = fresh.is_some();
+        if !is_fresh {
             free.fresh = 0..0; // a kernel without memory is not asked again
         }
-        let number = fresh.or_else(|| free.used.pop_front())?;
-        let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), number }, is_far: false };
-        if fresh.is_none() {
+        let range = fresh.or_else(|| free.used.pop_front().map(range))?;
+        let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), range }, is_far: false };
+        if !is_fresh {
             free.distance.probe(segment.bytes_mut());
         }
         segment.is_far = free.distance.is_far();
         Some(segment)
     }
+
+    /// Takes a large segment of at least `bytes` bytes, which are arbitrary. `None` if there is no such room in one piece, or
+    /// the kernel has no memory for it or (before Linux 5.14) cannot tell.
+    ///
+    /// A process that the host has forked does not have the memory and must not call this.
+    pub fn take_large(&self, bytes: usize) -> Option<Segment> {
+        let ground = &self.0;
+        let (range, fresh) = ground.large().take(bytes)?;
+        let hold = Hold { ground: Arc::clone(ground), range };
+        // Not under the lock: the kernel may take many milliseconds for fresh memory.
+        if !fresh.is_empty() && !ground.populate(&fresh) {
+            ground.large().stop_at(fresh.start);
+            return None;
+        }
+        Some(Segment { hold, is_far: false })
+    }
+
+    /// True if [`take_large`](Arena::take_large) would find room for so many bytes.
+    pub fn has_large(&self, bytes: usize) -> bool {
+        self.0.large().fits(bytes)
+    }
+
+    /// Bytes of the largest segment that there can be.
+    pub fn large_bytes_max(&self) -> usize {
+        self.0.large().capacity()
+    }
 }
 
 impl Ground {
-    /// Offset of the segment in the mapping.
-    fn start(&self, number: u32) -> usize {
-        self.at + number as usize * SEGMENT_BYTES
-    }
-
-    fn populate(&self, number: u32) -> bool {
-        let start = self.start(number);
-        self.mapping.populate(start..start + SEGMENT_BYTES, Access::ReadWrite)
+    fn populate(&self, range: &Range<usize>) -> bool {
+        self.mapping.populate(self.at + range.start..self.at + range.end, Access::ReadWrite)
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn large(&self) -> MutexGuard<'_, Extents> {
+        self.large.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Hold {
+    fn bytes(&self) -> usize {
+        self.range.len()
+    }
+
     /// Address of `bytes` bytes from `at` on.
     ///
     /// # Panics
     /// If the segment has no such bytes.
     #[inline]
     fn place(&self, at: usize, bytes: usize) -> NonNull<u8> {
-        assert!(at <= SEGMENT_BYTES && bytes <= SEGMENT_BYTES - at, "outside of the segment");
-        self.ground.mapping.place(self.ground.start(self.number) + at, bytes, 1)
+        assert!(at <= self.bytes() && bytes <= self.bytes() - at, "outside of the segment");
+        self.ground.mapping.place(self.ground.at + self.range.start + at, bytes, 1)
     }
 }
 
@@ -125,7 +176,13 @@ impl Drop for Hold {
     fn drop(&mut self) {
         // Bytes that were streamed here and never finished must not arrive after those of the next owner.
         settle();
-        self.ground.free().used.push_back(self.number);
+        if self.range.start < self.ground.small_bytes {
+            #[expect(clippy::cast_possible_truncation, reason = "made of a u32")]
+            let number = (self.range.start / SEGMENT_BYTES) as u32;
+            self.ground.free().used.push_back(number);
+        } else {
+            self.ground.large().give_back(self.range.clone());
+        }
     }
 }
 
@@ -138,11 +195,20 @@ impl Segment {
     /// All bytes of the segment, to be written in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
-        let place = self.hold.place(0, SEGMENT_BYTES);
+        let place = self.hold.place(0, self.hold.bytes());
         // SAFETY:
         // - in the mapping, which stays where it is, and was initialised (with zeros) when it was made;
         // - the segment has one owner, which is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), SEGMENT_BYTES) }
+        unsafe { std::slice::from_raw_parts_mut(place.as_ptr(), self.hold.bytes()) }
+    }
+
+    /// All bytes of the segment.
+    pub fn bytes(&self) -> &[u8] {
+        let place = self.hold.place(0, self.hold.bytes());
+        // SAFETY:
+        // - in the mapping, which stays where it is, and was initialised (with zeros) when it was made;
+        // - only the owner writes there, and it is borrowed.
+        unsafe { std::slice::from_raw_parts(place.as_ptr(), self.hold.bytes()) }
     }
 
     /// Writes past the caches of this CPU, which so need not take the cache lines over from their reader.
@@ -167,9 +233,14 @@ impl Written {
     /// # Panics
     /// If the segment has no such bytes.
     pub fn locate(&self, bytes: Range<usize>) -> [u8; LOCATION_BYTES] {
-        assert!(bytes.start <= bytes.end && bytes.end <= SEGMENT_BYTES, "outside of the segment");
-        let start = self.0.number as usize * SEGMENT_BYTES + bytes.start;
+        assert!(bytes.start <= bytes.end && bytes.end <= self.0.bytes(), "outside of the segment");
+        let start = self.0.range.start + bytes.start;
         (start as u64 | (bytes.len() as u64) << START_BITS).to_le_bytes()
+    }
+
+    /// A handle that tells whether the segment is still in use.
+    pub fn in_use(&self) -> InUse {
+        InUse(Arc::downgrade(&self.0))
     }
 }
 
@@ -181,10 +252,11 @@ impl Deref for Written {
 
     #[inline]
     fn deref(&self) -> &[u8] {
+        let bytes = self.0.bytes();
         // SAFETY:
         // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
         // - nothing writes there as long as there is a `Written`.
-        unsafe { std::slice::from_raw_parts(self.0.place(0, SEGMENT_BYTES).as_ptr(), SEGMENT_BYTES) }
+        unsafe { std::slice::from_raw_parts(self.0.place(0, bytes).as_ptr(), bytes) }
     }
 }
 
@@ -218,5 +290,11 @@ impl ArenaWorker {
         // - in the mapping, which stays where it is, and initialised (with zeros) when it was made;
         // - nothing writes there, by the caller's promise.
         Some(unsafe { std::slice::from_raw_parts(first.as_ptr(), length) })
+    }
+
+    /// Takes the arena's pages out of this process's resident memory. They stay where they are, and are mapped again when they
+    /// are read.
+    pub fn forget_pages(&self) {
+        self.mapping.forget_pages();
     }
 }

@@ -54,12 +54,25 @@ impl Hub {
     /// # Errors
     /// As for [`HostEnd::create`](crate::HostEnd::create).
     pub fn create(segments: u32) -> Result<(Hub, Descriptors), Error> {
-        let bytes = ARENA_AT + segments as usize * SEGMENT_BYTES;
+        Hub::create_with_large(segments, 0)
+    }
+
+    /// As [`create`](Hub::create), with another `large_bytes` bytes for large segments. These take memory as they are used, too.
+    ///
+    /// # Errors
+    /// As for [`create`](Hub::create).
+    ///
+    /// # Panics
+    /// If the arena has 4 GiB or more.
+    pub fn create_with_large(segments: u32, large_bytes: usize) -> Result<(Hub, Descriptors), Error> {
+        let arena_bytes = segments as usize * SEGMENT_BYTES + large_bytes;
+        assert!(u32::try_from(arena_bytes).is_ok(), "a location holds 32 bits");
+        let bytes = ARENA_AT + arena_bytes;
         let (host, ours) = region::create(c"pool-hub", bytes, ARENA_AT, HOST_SEALS, Access::ReadWrite)?;
         let (worker, theirs) = region::create(c"pool-bells", WORDS_BYTES, WORDS_BYTES, SEALS, Access::ReadWrite)?;
         let bells = Bells::new(&ours, &theirs);
         label(&bells.posts.label.0, HUB_MAGIC, 0, 0);
-        let arena = Arena::new(ours, ARENA_AT, segments);
+        let arena = Arena::new(ours, ARENA_AT, segments, large_bytes);
         Ok((Hub { bells, arena }, Descriptors { host, worker }))
     }
 

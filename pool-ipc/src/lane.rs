@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::consumer::Consumer;
@@ -233,6 +234,11 @@ impl WorkerEnd {
         self.bell.wait_request(&self.requests, backoff);
     }
 
+    /// [`WorkerBell::wait_request_for`]
+    pub fn wait_request_for(&mut self, limit: Duration) -> bool {
+        self.bell.wait_request_for(&self.requests, limit)
+    }
+
     /// [`WorkerBell::wait_room`]
     #[inline]
     pub fn wait_room(&mut self, want: usize, backoff: Backoff) {
@@ -246,6 +252,13 @@ impl WorkerBell {
     /// This does not notice the host's death: a worker must arrange to die with its host.
     pub fn wait_request(&mut self, requests: &Consumer, backoff: Backoff) {
         self.wait(backoff, || requests.has_news());
+    }
+
+    /// As [`wait_request`](WorkerBell::wait_request), but sleeps at once, and false if no request has come in this time.
+    pub fn wait_request_for(&mut self, requests: &Consumer, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
+        bell.wait(|| requests.has_news(), Some(deadline))
     }
 
     /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, if the ring's end is

@@ -58,6 +58,7 @@ mod lane;
 mod copy;
 mod descriptors;
 mod error;
+mod extents;
 mod futex;
 mod memory;
 mod region;
@@ -69,7 +70,7 @@ pub mod sys;
 #[cfg(test)]
 mod tests;
 
-pub use arena::{Arena, ArenaWorker, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
+pub use arena::{Arena, ArenaWorker, InUse, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
 pub use array::{ArrayBuffer, FrozenArray};
 pub use backoff::Backoff;
 pub use consumer::Consumer;

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use memmap2::{Advice, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapOptions, MmapRaw, UncheckedAdvice};
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -160,6 +160,12 @@ impl Mapping {
             Access::ReadWrite => Advice::PopulateWrite,
         };
         self.raw.advise_range(advice, bytes.start, bytes.len()).is_ok()
+    }
+
+    /// Takes all pages out of this process's resident memory; see MADV_DONTNEED in madvise(2). The bytes stay in the object.
+    pub(crate) fn forget_pages(&self) {
+        // SAFETY: the mapping is shared, so the next access finds the same bytes.
+        let _ = unsafe { self.raw.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 
     /// Tries to make the mapping writable; true if the kernel allows it.

@@ -17,6 +17,8 @@ pub(crate) struct Args {
     /// Items that a lazy map may have out.
     pub(crate) prefetch: Option<usize>,
     /// The format of what is neither bytes, text nor plain numbers.
+    /// The variant of `Priority`.
+    pub(crate) priority: Option<&'static str>,
     pub(crate) codec: Codec,
     /// Where `pool-core` is found.
     pub(crate) krate: Path,
@@ -48,6 +50,7 @@ impl Args {
             retries: None,
             retry_panics: false,
             prefetch: None,
+            priority: None,
             codec: Codec::Default,
             krate: syn::parse_quote!(::pool_core),
         };
@@ -66,10 +69,11 @@ impl Args {
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
             "prefetch" => self.prefetch = Some(prefetch(meta)?),
+            "priority" => self.priority = Some(priority(meta)?),
             "codec" => self.codec = codec(meta)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                let known = "`timeout`, `retries`, `retry_panics`, `prefetch`, `codec` and `crate`";
+                let known = "`timeout`, `retries`, `retry_panics`, `prefetch`, `priority`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
@@ -82,6 +86,7 @@ const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or
 const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
 
 const PREFETCH_FORM: &str = "`prefetch = 100`: a whole number from 1";
+const PRIORITY_FORM: &str = "`priority = \"high\"`: `\"low\"`, `\"normal\"` or `\"high\"`";
 
 const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
@@ -120,6 +125,17 @@ fn retries(meta: &ParseNestedMeta<'_>) -> Result<u32> {
 fn prefetch(meta: &ParseNestedMeta<'_>) -> Result<usize> {
     let literal: LitInt = value(meta, PREFETCH_FORM)?;
     literal.base10_parse().ok().filter(|items| *items > 0).ok_or_else(|| wrong_form(&literal, PREFETCH_FORM))
+}
+
+/// The variant of `Priority` by the name of the option.
+fn priority(meta: &ParseNestedMeta<'_>) -> Result<&'static str> {
+    let literal: LitStr = value(meta, PRIORITY_FORM)?;
+    match literal.value().as_str() {
+        "low" => Ok("Low"),
+        "normal" => Ok("Normal"),
+        "high" => Ok("High"),
+        _ => Err(wrong_form(&literal, PRIORITY_FORM)),
+    }
 }
 
 fn codec(meta: &ParseNestedMeta<'_>) -> Result<Codec> {

@@ -239,6 +239,10 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
     let output = text::of(&function.output.ty);
     let timeout = args.timeout.map(|nanoseconds| glue!(.with_timeout(#nanoseconds)));
     let retries = args.retries.map(|retries| glue!(.with_retries(#retries)));
+    let priority = args.priority.map(|priority| {
+        let variant = Ident::new(priority, Span::mixed_site());
+        glue!(.with_priority(#private::Priority::#variant))
+    });
     let retry_panics = args.retry_panics.then(|| glue!(.with_retry_panics()));
     let prefetch = args.prefetch.map(|items| glue!(.with_prefetch(#items)));
     glue! {
@@ -251,7 +255,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             line: #line,
             args: #arguments,
             output: #output,
-            options: #private::TaskOptions::NONE #timeout #retries #retry_panics #prefetch,
+            options: #private::TaskOptions::NONE #timeout #retries #retry_panics #prefetch #priority,
         }, #private::run_chunk::<#name::Task>);
     }
 }

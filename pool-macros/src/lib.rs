@@ -53,6 +53,7 @@ use crate::item::Function;
 /// | `retries = 3` | further attempts for an item whose worker died or was killed by the time limit |
 /// | `retry_panics` | these attempts are for an item that panicked, too |
 /// | `prefetch = 100` | how many items a lazy map may have out |
+/// | `priority = "high"` | items of a higher priority go to workers first: `"low"`, `"normal"` or `"high"` |
 /// | `codec = "cbor"` | values travel with the names of their fields (feature `cbor` of pool-core) |
 /// | `crate = path` | where to find pool-core if not at `::pool_core` |
 ///

@@ -21,7 +21,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
             let used = out.used();
             Ok(Bytes::copy_of(&short[..used]))
         }
-        Ok(Some(bytes)) => Ok(Bytes::Heap(bytes)),
+        Ok(Some(spill)) => Ok(Bytes::Heap(spill.into_vec())),
         Err(error) => Err(encode_error::<T>(&error)),
     }
 }

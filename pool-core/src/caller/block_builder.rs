@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
-use crate::job::block::{Block, Content};
+use crate::job::block::Block;
+use crate::job::content::Content;
 
 #[derive(Debug, Default)]
 pub(crate) struct BlockBuilder {
@@ -88,7 +89,7 @@ impl BlockBuilder {
                     segment.stream(sent, &bytes[..used]);
                 }
                 spare.push(bytes);
-                Content::InArena(segment.finish(), sent + used)
+                Content::InArena(segment.finish(), 0..sent + used)
             }
             None => {
                 bytes.truncate(used);

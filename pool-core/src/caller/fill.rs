@@ -1,7 +1,7 @@
 //! Runs of items of one size, encoded one behind the other, and the reasons why a block goes off.
 
 use crate::codec::CodecError;
-use crate::codec::encoder::Encoder;
+use crate::codec::encoder::{Encoder, Spill};
 use crate::task::Task;
 
 /// Why a block goes off.
@@ -13,7 +13,7 @@ pub(super) enum Filled {
     Overtaken,
     Ended,
     /// The item pulled last does not fit beside the others, so it goes alone.
-    Oversized(Vec<u8>),
+    Oversized(Spill),
     /// The item pulled last goes nowhere.
     Unencodable(CodecError),
 }

@@ -3,7 +3,7 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
-mod waits;
+mod room;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -12,19 +12,20 @@ use std::sync::Arc;
 use std::thread;
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{SEGMENT_BYTES, Segment};
+use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::caller::fill::{Filled, Tally, fill_run};
-use crate::codec::encoder::Encoder;
+use crate::codec::encoder::{Encoder, LARGE_BYTES, Spill};
 use crate::error::Result;
 use crate::host::Host;
 use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::block::{Block, Content};
+use crate::job::block::Block;
 use crate::job::completion::Part;
+use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::Task;
@@ -42,10 +43,16 @@ pub(crate) struct MapInput<T: Task, I> {
     clock: Clock,
     /// Memory of earlier blocks.
     spare: Vec<Vec<u8>>,
-    /// Items whose arguments the job has, and which wait until fewer items are pending.
+    /// Items that wait until fewer are pending; the job has their arguments already.
     waiting: VecDeque<(u64, u32)>,
     /// Bytes of all arguments handed over so far.
     bytes: u64,
+    /// Large items in the arena, oldest first; some of them may be through.
+    large: VecDeque<InUse>,
+    /// Bytes of the latest item, if it was large: the next is expected to be like it.
+    large_bytes: usize,
+    /// The caller waits for all results, so pulling may wait, too.
+    is_awaited: bool,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
     /// The times of items are asked for.
@@ -70,12 +77,14 @@ enum Source {
 const BLOCK_BYTES: usize = RECORD_BYTES;
 const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
 const BLOCK_BYTES_MIN: usize = 1 << 10;
-/// Bytes of a chunk from which on it is better read in the arena than sent: what is shorter costs less in a ring, where the
-/// next is in the same or the next line.
+/// Bytes from which on a chunk is better read in the arena than sent. A shorter one costs less in a ring, where the next chunk
+/// is in the same cache line or the one behind it.
 const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
 const LAZY_STEP_BYTES: u64 = 1 << 20;
+/// Large items for each worker that are out before the input waits: one that runs, and one ahead.
+const LARGE_PER_WORKER: usize = 2;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
 
@@ -96,6 +105,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             spare: Vec::new(),
             waiting: VecDeque::new(),
             bytes: 0,
+            large: VecDeque::new(),
+            large_bytes: 0,
+            is_awaited: false,
             is_lazy,
             is_timed: false,
             turn: None,
@@ -103,6 +115,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             is_detached: false,
             task: std::marker::PhantomData,
         })
+    }
+
+    /// For a caller that waits for all results.
+    pub(crate) fn awaited(mut self) -> Self {
+        self.is_awaited = true;
+        self
     }
 
     /// Leaves the job to itself.
@@ -148,6 +166,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
             let room = self.wait_for_room();
+            self.wait_for_arena();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
                 // Others were faster, or the items are larger than was known.
@@ -157,6 +176,29 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
+    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
+    /// have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to wait.
+    fn wait_for_arena(&mut self) {
+        if self.large_bytes == 0 || !self.is_awaited {
+            return;
+        }
+        let (host, bytes, enough) = (&self.host, self.large_bytes, LARGE_PER_WORKER * self.host.workers());
+        let Some(arena) = host.arena() else { return };
+        self.large.retain(InUse::is_in_use);
+        let out = || self.large.iter().filter(|segment| segment.is_in_use()).count();
+        host.wait_for_settlement(|| out() < enough || arena.has_large(bytes) || self.completion.is_finished());
+    }
+
+    /// Hands over an item that does not fit beside others.
+    fn hand_over_alone(&mut self, index: u64, spill: Spill) {
+        self.large_bytes = if spill.len() >= LARGE_BYTES { spill.len() } else { 0 };
+        let content = Content::from(spill);
+        if let Content::InArena(segment, _) = &content {
+            self.large.push_back(segment.in_use());
+        }
+        self.hand_over(Block::new(index, 1, T::args_size(), content));
+    }
+
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
     /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
     /// not asked again once a result is there.
@@ -164,13 +206,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let before = self.bytes;
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
-        while let Ok(Filled::Oversized(bytes)) = &filled
-            && bytes.len() <= BLOCK_BYTES / 2
+        while let Ok(Filled::Oversized(spill)) = &filled
+            && spill.len() <= BLOCK_BYTES / 2
             && !(self.is_lazy && (self.completion.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
-            self.begin_block(self.pulled - 1, bytes.len());
-            self.block.put(bytes);
+            self.begin_block(self.pulled - 1, spill.len());
+            self.block.put(spill);
             // Nothing more is pulled while items wait for room.
             filled = self.pull(if self.has_rest() { self.pulled } else { count });
         }
@@ -178,9 +220,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let is_slow = matches!(filled, Ok(Filled::Late));
         match filled {
             Ok(Filled::Enough | Filled::Late | Filled::Overtaken) => {}
-            Ok(Filled::Oversized(bytes)) => {
-                self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
-            }
+            Ok(Filled::Oversized(spill)) => self.hand_over_alone(index, spill),
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
                 self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error), origin: None });
@@ -289,24 +329,24 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// [`fill_block`](MapInput::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let MapInput { host, pulled, block, target, clock, completion, is_lazy, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
-        let mut out = Encoder::new(room);
+        let mut out = Encoder::with_arena(room, host.arena());
         while *filled < *target && *pulled < count {
             if *is_lazy && completion.has_news() {
                 return Filled::Overtaken;
             }
             let Some(args) = items.next() else { return Filled::Ended };
             let encoded = out.item(T::args_size(), |out| T::encode_args(&args, out));
-            // One whose own code panics has no place among the results: the panic stands for it.
+            // An item that panics while it is encoded has no place among the results: the panic stands for it.
             *pulled += 1;
             match encoded {
                 Ok(None) => {
                     *filled += 1;
                     *used = before + out.used();
                 }
-                Ok(Some(bytes)) => return Filled::Oversized(bytes),
+                Ok(Some(spill)) => return Filled::Oversized(spill),
                 Err(error) => return Filled::Unencodable(error),
             }
             if clock.is_due(*filled) {
@@ -368,7 +408,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self.hand_over_items(Some(block));
     }
 
-    /// Hands over what waits, as far as there is room.
+    /// Hands over the waiting items, as far as there is room.
     pub(crate) fn hand_over_rest(&mut self) {
         self.hand_over_items(None);
         self.seal_if_done();
@@ -387,7 +427,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     }
 }
 
-/// Nobody will look at the outcome: what has not begun is dropped.
+/// No thread will look at the outcome, so items that have not begun are dropped.
 impl<T: Task, I> Drop for MapInput<T, I> {
     fn drop(&mut self) {
         if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {

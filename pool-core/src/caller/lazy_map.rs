@@ -67,6 +67,9 @@ pub(crate) struct Detail {
     pub(crate) origin: Option<Box<Origin>>,
 }
 
+/// A result with its detail; there is none beside an error that is no item's.
+pub(crate) type WithDetail<R> = (Option<Detail>, Result<R>);
+
 /// How far a step has come.
 enum Step<R> {
     /// To the next result, or to the end.
@@ -339,7 +342,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     }
 
     /// As [`next`](LazyMap::next), with the detail; there is none beside an error that is no item's.
-    pub(crate) fn next_detailed(&mut self, deadline: Option<Instant>) -> Option<(Option<Detail>, Result<T::Output>)> {
+    pub(crate) fn next_detailed(&mut self, deadline: Option<Instant>) -> Option<WithDetail<T::Output>> {
         let result = self.next(deadline)?;
         Some((self.take_detail(), result))
     }
@@ -386,7 +389,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     }
 
     /// As [`poll`](LazyMap::poll), with the detail.
-    pub(crate) fn poll_detailed(&mut self, waker: &Waker) -> Poll<Option<(Option<Detail>, Result<T::Output>)>> {
+    pub(crate) fn poll_detailed(&mut self, waker: &Waker) -> Poll<Option<WithDetail<T::Output>>> {
         self.poll(waker).map(|result| Some((self.take_detail(), result?)))
     }
 

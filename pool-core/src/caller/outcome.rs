@@ -1,4 +1,4 @@
-//! From what a completion holds to what the caller gets: decoding, in the caller's thread.
+//! Decoding in the caller's thread: from the parts in a completion to values and errors.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -110,7 +110,7 @@ impl<T: Task> Gathered<T> {
         }
     }
 
-    /// Takes what has come, and decodes what is next.
+    /// Takes the parts that have come, and decodes the next ones.
     pub(crate) fn take_in(&mut self, completion: &Completion) {
         match completion.take() {
             Parts::Buffered(buffered) => self.buffered = Some(buffered),
@@ -174,7 +174,7 @@ impl<T: Task> Gathered<T> {
         let mut failed = BTreeMap::new();
         for part in early.chain(others) {
             match &part.values {
-                // What a worker had finished when it died.
+                // Values that a worker had finished when it died.
                 Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
                 _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
             }

@@ -15,7 +15,7 @@ const BYTES_MAX: u64 = 64 << 20;
 /// Results over which the mean size is taken, more or less.
 const RESULTS_WEIGHED: u64 = 512;
 
-/// The items and bytes that a lazy map holds, and how many more it may pull.
+/// The items and bytes that a lazy map holds, and how many more items it may pull.
 #[derive(Debug)]
 pub(crate) struct Window {
     /// Items and bytes that it may hold.
@@ -25,7 +25,7 @@ pub(crate) struct Window {
     result_size: Option<u64>,
     /// Items without a result.
     out: u64,
-    /// Items handed over together whose results are not all there, and the bytes of their arguments.
+    /// Items that were handed over together and have not all been answered, and the bytes of their arguments.
     blocks: VecDeque<(u64, u64)>,
     /// The sum of these bytes.
     argument_bytes: u64,

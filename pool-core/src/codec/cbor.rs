@@ -23,7 +23,6 @@ use self::serializer::Serializer;
 use self::watch::{Watched, doubt};
 use crate::codec::encoder::Encoder;
 use crate::codec::error::CodecError;
-use crate::codec::fault::Fault;
 use crate::codec::trace::Trace;
 use crate::codec::{confirm, limits};
 
@@ -96,7 +95,7 @@ impl<'a> Deserializer<'a> {
     }
 
     #[cold]
-    fn failed(&self, fault: &Fault) -> CodecError {
+    fn failed(&self, fault: &CodecError) -> CodecError {
         self.limits.excess().unwrap_or_else(|| CodecError::new(fault.to_string()))
     }
 }
@@ -122,7 +121,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     }
     let mut deserializer = Deserializer::new(whole, Some(Box::new(Watched::new(whole))));
     // That it can be read has been seen.
-    let _ = T::deserialize(&mut deserializer);
+    confirm::discard(|| T::deserialize(&mut deserializer));
     let read = deserializer.watch.unwrap_or_else(|| Box::new(Watched::new(whole)));
     judge(std::any::type_name::<T>(), doubts, *read, written, (bytes, out.written()))
 }

@@ -8,15 +8,17 @@
 //! different styles. Where names cannot tell, [`confirm`](super::confirm) compares values.
 
 mod access;
-mod bytes;
 mod deserializer;
 mod enums;
 mod log;
+mod noting;
+mod reader;
 mod serializer;
 mod shape;
 #[cfg(test)]
 mod tests;
 mod totals;
+mod varint;
 mod watch;
 
 use std::any::TypeId;
@@ -27,11 +29,13 @@ use serde::{Deserialize, Serialize};
 use self::deserializer::Deserializer;
 use self::enums::Enums;
 use self::log::Log;
-use self::serializer::{Notes, Serializer};
+use self::noting::{Notes, Unnoted};
+use self::reader::Reader;
+use self::serializer::Serializer;
 use self::watch::{Unwatched, Watched};
 use crate::codec::encoder::Encoder;
-use crate::codec::error::CodecError;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
+use crate::codec::limits::WriteLimits;
 use crate::codec::trace::Group;
 use crate::codec::{confirm, limits, type_identity};
 
@@ -52,20 +56,24 @@ mod doubt {
 #[inline]
 pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
     let sum = write_value(value, out)?;
-    out.put(&sum.to_le_bytes());
+    out.put_array(sum.to_le_bytes());
     Ok(())
 }
 
 /// Appends a value. Gives the sum.
 #[inline]
 fn write_value<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<u32, CodecError> {
-    let mut serializer = Serializer::<false>::new(out);
-    let result = value.serialize(&mut serializer);
-    match (result, serializer.limits.excess()) {
-        (Ok(()), None) => Ok(shape::fold(serializer.sum)),
-        (_, Some(error)) => Err(error),
-        (Err(fault), None) => Err(CodecError::new(fault.to_string())),
+    let mut serializer = Serializer::new(out, Unnoted);
+    match value.serialize(&mut serializer) {
+        Ok(()) if !serializer.limits.is_exceeded() => Ok(shape::fold(serializer.sum)),
+        result => Err(unwritten(&serializer.limits, result.err())),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn unwritten(limits: &WriteLimits, error: Option<CodecError>) -> CodecError {
+    limits.excess().or(error).unwrap_or_else(|| CodecError::new("past a limit"))
 }
 
 /// Takes a value off the front of the bytes, and leaves what is behind it.
@@ -75,26 +83,23 @@ pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> 
     read_checked(bytes)
 }
 
+// The result is one variable from its beginning to the end, since to move a value that has just been written stalls.
 #[inline]
 fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
     let whole = *bytes;
     let mut deserializer = Deserializer::new(whole, Unwatched);
-    match T::deserialize(&mut deserializer) {
-        Ok(value) => {
-            if let Some(rest) = deserializer.complete() {
-                *bytes = rest;
-                return Ok(value);
-            }
-            match look_again(&value, whole, deserializer) {
-                Ok(rest) => {
-                    *bytes = rest;
-                    Ok(value)
-                }
-                Err(error) => Err(error),
-            }
-        }
-        Err(fault) => Err(deserializer.failed(&fault, std::any::type_name::<T>())),
+    let mut result = T::deserialize(&mut deserializer);
+    match &result {
+        Ok(value) => match deserializer.reader.complete() {
+            Some(rest) => *bytes = rest,
+            None => match look_again(value, whole, &deserializer.reader) {
+                Ok(rest) => *bytes = rest,
+                Err(error) => result = Err(error),
+            },
+        },
+        Err(_) => result = result.map_err(|error| deserializer.reader.failed(error, std::any::type_name::<T>())),
     }
+    result
 }
 
 /// Takes a value that has no sum off the front of the bytes. Gives what is behind it, too.
@@ -102,14 +107,14 @@ fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Res
 pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = Deserializer::new(bytes, Unwatched);
     match T::deserialize(&mut deserializer) {
-        Ok(value) => deserializer.limits.excess().map_or(Ok((value, deserializer.rest)), Err),
-        Err(fault) => Err(deserializer.failed(&fault, std::any::type_name::<T>())),
+        Ok(value) => deserializer.reader.limits.excess().map_or(Ok((value, deserializer.reader.rest)), Err),
+        Err(fault) => Err(deserializer.reader.failed(fault, std::any::type_name::<T>())),
     }
 }
 
-impl<'a> Deserializer<'a, Unwatched> {
+impl<'a> Reader<'a> {
     /// What is behind the value and its sum, if there is no doubt about it.
-    #[inline]
+    #[inline(always)]
     fn complete(&self) -> Option<&'a [u8]> {
         let (told, rest) = self.rest.split_first_chunk()?;
         let is_sure = self.doubts == 0 && u32::from_le_bytes(*told) == shape::fold(self.sum);
@@ -117,22 +122,23 @@ impl<'a> Deserializer<'a, Unwatched> {
     }
 
     #[cold]
-    fn failed(&self, fault: &Fault, type_name: &str) -> CodecError {
-        self.limits.excess().unwrap_or_else(|| CodecError::new(advice(fault, type_name)))
+    #[inline(never)]
+    fn failed(&self, error: CodecError, type_name: &str) -> CodecError {
+        self.limits.excess().unwrap_or_else(|| advice(error, type_name))
     }
 }
 
-/// What an error says after the bytes have turned out to be of another type.
+/// Adds what to do about the error.
 #[cold]
-fn advice(fault: &Fault, type_name: &str) -> String {
-    match fault.cause() {
-        Cause::Bytes => format!(
-            "{fault}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
+fn advice(error: CodecError, type_name: &str) -> CodecError {
+    match error.cause() {
+        Cause::Bytes => CodecError::new(format!(
+            "{error}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
              (serde's `skip_serializing`, `skip_serializing_if` or `skip_deserializing`, or an implementation by hand): \
              {REMEDY}, or make both sides agree"
-        ),
-        Cause::Format if !fault.has_place() => format!("`{type_name}`: {fault}"),
-        Cause::Type | Cause::Format => fault.to_string(),
+        )),
+        Cause::Format if !error.has_place() => CodecError::new(format!("`{type_name}`: {error}")),
+        Cause::Type | Cause::Format => error,
     }
 }
 
@@ -170,7 +176,7 @@ struct Sums {
 fn look_again<'a, T: Serialize + Deserialize<'a>>(
     value: &T,
     whole: &'a [u8],
-    read: Deserializer<'a, Unwatched>,
+    read: &Reader<'a>,
 ) -> Result<&'a [u8], CodecError> {
     if let Some(error) = read.limits.excess() {
         return Err(error);
@@ -189,14 +195,14 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
         read: &|enums| {
             let mut deserializer = Deserializer::new(whole, Watched::new(whole, enums));
             // That it can be read has been seen, but an enum refuses the index by which it is asked.
-            let _ = T::deserialize(&mut deserializer);
+            confirm::discard(|| T::deserialize(&mut deserializer));
             deserializer.watch
         },
         write: &|out| write_value(value, out).ok(),
         write_noting: &|out| {
-            let mut serializer = Serializer::<true>::new(out);
+            let mut serializer = Serializer::new(out, Notes::new());
             value.serialize(&mut serializer).ok()?;
-            Some((shape::fold(serializer.sum), *serializer.notes?))
+            Some((shape::fold(serializer.sum), serializer.noting))
         },
     };
     match told {

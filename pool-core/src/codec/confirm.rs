@@ -17,6 +17,7 @@
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::codec::trace::{Group, Trace};
 
@@ -108,6 +109,12 @@ pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId],
         }
         differs || is_refused(identity)
     })
+}
+
+/// Reads a value once more, for what is learned on the way, and drops it. If that panics, the value that was read first
+/// does so, too, when its turn comes; both at a time would abort the process.
+pub(crate) fn discard<T>(read: impl FnOnce() -> T) {
+    let _ = catch_unwind(AssertUnwindSafe(|| drop(read())));
 }
 
 /// Why a value of the type is refused.

@@ -1,18 +1,25 @@
 //! Writing values into memory that exists already.
 
+use std::ops::{Deref, Range};
+
+use pool_ipc::{Arena, Segment};
+
 use crate::codec::error::CodecError;
 use crate::codec::large_vec;
 
-/// Writes values one after the other into a piece of memory. One that does not fit beside the others goes to a vector
-/// of its own.
+/// Writes values one after the other into a piece of memory. A value that does not fit beside the others goes to memory of its
+/// own.
 #[derive(Debug)]
 pub struct Encoder<'b> {
     fixed: &'b mut [u8],
-    /// Where the current item begins.
+    /// Start of the current item.
     start: usize,
+    /// Where its next byte goes: at the end of `fixed` while there is a spill, so that one look tells both.
     at: usize,
-    /// The current item, since it does not fit.
-    spill: Option<Vec<u8>>,
+    /// The current item, if it does not fit.
+    spill: Option<Spill>,
+    /// Memory for large items that workers read in place.
+    arena: Option<&'b Arena>,
 }
 
 /// Bytes of the length before a value of no fixed size.
@@ -22,12 +29,18 @@ impl<'b> Encoder<'b> {
     /// Writes to `fixed` as long as all fits.
     #[inline]
     pub fn new(fixed: &'b mut [u8]) -> Self {
-        Encoder { fixed, start: 0, at: 0, spill: None }
+        Encoder { fixed, start: 0, at: 0, spill: None, arena: None }
+    }
+
+    /// As [`new`](Encoder::new), but a large item that does not fit goes to the arena if there is room.
+    #[inline]
+    pub(crate) fn with_arena(fixed: &'b mut [u8], arena: Option<&'b Arena>) -> Self {
+        Encoder { arena, ..Encoder::new(fixed) }
     }
 
     /// Writes to a vector only.
     pub fn to_vec(spill: Vec<u8>) -> Encoder<'static> {
-        Encoder { fixed: &mut [], start: 0, at: 0, spill: Some(spill) }
+        Encoder { spill: Some(Spill::Heap(spill)), ..Encoder::new(&mut []) }
     }
 
     /// The bytes as a vector if they did not fit (or were never meant to), else how many stand in the memory given.
@@ -35,13 +48,19 @@ impl<'b> Encoder<'b> {
     pub fn finish(self) -> Result<usize, Vec<u8>> {
         match self.spill {
             None => Ok(self.at),
-            Some(spill) => Err(spill),
+            Some(spill) => Err(spill.into_vec()),
         }
     }
 
     /// The bytes of the current item.
     pub(crate) fn written(&self) -> &[u8] {
         self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
+    }
+
+    /// How many they are.
+    #[inline(always)]
+    pub(crate) fn written_bytes(&self) -> usize {
+        self.spill.as_ref().map_or(self.at - self.start, |spill| spill.len())
     }
 
     /// Bytes that stand in the memory given.
@@ -53,8 +72,7 @@ impl<'b> Encoder<'b> {
     /// Writes one value with `body`, behind its length (`u32`) unless all have the same `size`, so that a reader can
     /// skip it.
     ///
-    /// If it does not fit, it comes back as a vector, and as if it had not been written; likewise if it cannot be
-    /// encoded.
+    /// An item that does not fit is returned, and leaves no trace in the memory given. Neither does one that cannot be encoded.
     ///
     /// # Errors
     ///
@@ -64,7 +82,7 @@ impl<'b> Encoder<'b> {
         &mut self,
         size: Option<usize>,
         body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
-    ) -> Result<Option<Vec<u8>>, CodecError> {
+    ) -> Result<Option<Spill>, CodecError> {
         self.start = self.at;
         let written = match size {
             Some(_) => body(self),
@@ -80,11 +98,11 @@ impl<'b> Encoder<'b> {
 
     #[inline]
     fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        self.put(&[0; FRAME]);
+        self.put_array([0; FRAME]);
         body(self)?;
         let item = match &mut self.spill {
             None => &mut self.fixed[self.start..self.at],
-            Some(spill) => spill,
+            Some(spill) => spill.bytes_mut(),
         };
         let length = item.len() - FRAME;
         let Ok(frame) = u32::try_from(length) else {
@@ -95,44 +113,229 @@ impl<'b> Encoder<'b> {
         Ok(())
     }
 
-    /// Leadership for `n` bytes, to be written by the caller.
+    /// Room for `n` bytes, to be written by the caller.
     #[inline]
     pub(crate) fn room(&mut self, n: usize) -> &mut [u8] {
-        if self.spill.is_none() && n <= self.fixed.len() - self.at {
-            let start = self.at;
-            self.at += n;
-            return &mut self.fixed[start..start + n];
+        let (start, end) = (self.at, self.at + n);
+        if end > self.fixed.len() {
+            return self.room_in_spill(n);
         }
-        self.room_in_spill(n)
-    }
-
-    /// The vector for the current item, which is about to get `n` more bytes.
-    #[cold]
-    fn spill(&mut self, n: usize) -> &mut Vec<u8> {
-        let written = &self.fixed[self.start..self.at];
-        let spill = self.spill.get_or_insert_with(|| {
-            let mut spill = large_vec::with_room(written.len() + n);
-            spill.extend_from_slice(written);
-            spill
-        });
-        large_vec::reserve(spill, n);
-        spill
+        self.at = end;
+        &mut self.fixed[start..end]
     }
 
     #[cold]
+    #[inline(never)]
     fn room_in_spill(&mut self, n: usize) -> &mut [u8] {
-        let spill = self.spill(n);
-        let start = spill.len();
-        spill.resize(start + n, 0);
-        &mut spill[start..]
+        self.spill(n).room(n)
+    }
+
+    /// The current item's own memory, which is about to get `n` more bytes.
+    #[cold]
+    fn spill(&mut self, n: usize) -> &mut Spill {
+        let (written, arena) = (&self.fixed[self.start..self.at], self.arena);
+        let spill = self.spill.get_or_insert_with(|| Spill::begin(written, n, arena));
+        self.at = self.fixed.len();
+        spill
     }
 
     #[inline]
     pub(crate) fn put(&mut self, bytes: &[u8]) {
-        if self.spill.is_none() && bytes.len() <= self.fixed.len() - self.at {
-            pool_ipc::copy(self.room(bytes.len()), bytes);
-        } else {
-            pool_ipc::append(self.spill(bytes.len()), bytes);
+        match self.fixed.get_mut(self.at..self.at + bytes.len()) {
+            Some(room) => {
+                pool_ipc::copy(room, bytes);
+                self.at += bytes.len();
+            }
+            None => self.put_in_spill(bytes),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_in_spill(&mut self, bytes: &[u8]) {
+        self.spill(bytes.len()).put(bytes);
+    }
+
+    /// As [`put`](Encoder::put), for bytes of a known number.
+    // Inlined, since it is a few instructions, while `put` would call `memcpy`.
+    #[inline(always)]
+    pub(crate) fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += N;
+            }
+            None => self.put_array_in_spill(bytes),
+        }
+    }
+
+    // By value, since bytes whose address is taken would be written to memory first.
+    #[cold]
+    #[inline(never)]
+    fn put_array_in_spill<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.put_in_spill(&bytes);
+    }
+
+    /// Appends the first `n` bytes. All are written where there is room, as that is one instruction.
+    #[inline(always)]
+    pub(crate) fn put_first<const N: usize>(&mut self, bytes: [u8; N], n: usize) {
+        match self.fixed.get_mut(self.at..self.at + N) {
+            Some(room) => {
+                room.copy_from_slice(&bytes);
+                self.at += n;
+            }
+            None => self.put(&bytes[..n]),
+        }
+    }
+}
+
+/// An encoded item in memory of its own, since it did not fit beside the others.
+#[derive(Debug)]
+pub(crate) enum Spill {
+    Heap(Vec<u8>),
+    /// These bytes of a large segment.
+    InArena(Segment, Range<usize>),
+}
+
+/// Bytes of a value from which on it goes to the arena. For shorter ones a ring is as fast, and takes no memory.
+pub(crate) const LARGE_BYTES: usize = 128 << 10;
+
+/// The first large part of an item begins at a multiple of this in the arena, so that numbers can be lent in place.
+const LARGE_ALIGN: usize = 64;
+
+impl Spill {
+    /// Memory for an item that begins with `written`, and to which `more` bytes are about to be added.
+    fn begin(written: &[u8], more: usize, arena: Option<&Arena>) -> Spill {
+        let before = written.len().next_multiple_of(LARGE_ALIGN) - written.len();
+        let arena = arena.filter(|_| more >= LARGE_BYTES);
+        let segment = arena.and_then(|arena| arena.take_large(before + written.len().checked_add(more)?));
+        if let Some(mut segment) = segment {
+            let range = before..before + written.len();
+            segment.bytes_mut()[range.clone()].copy_from_slice(written);
+            return Spill::InArena(segment, range);
+        }
+        let mut bytes = large_vec::with_room(written.len().saturating_add(more));
+        bytes.extend_from_slice(written);
+        Spill::Heap(bytes)
+    }
+
+    /// Leaves the arena if the item gets larger than its segment.
+    fn grow(&mut self, more: usize) {
+        if let Spill::InArena(segment, range) = self {
+            let bytes = segment.bytes_mut();
+            if more > bytes.len() - range.end {
+                *self = Spill::begin(&bytes[range.clone()], more, None);
+            }
+        }
+    }
+
+    /// Room for `n` bytes, to be written by the caller.
+    fn room(&mut self, n: usize) -> &mut [u8] {
+        self.grow(n);
+        match self {
+            Spill::Heap(bytes) => {
+                large_vec::reserve(bytes, n);
+                let start = bytes.len();
+                bytes.resize(start + n, 0);
+                &mut bytes[start..]
+            }
+            Spill::InArena(segment, range) => {
+                let start = range.end;
+                range.end += n;
+                &mut segment.bytes_mut()[start..range.end]
+            }
+        }
+    }
+
+    fn put(&mut self, more: &[u8]) {
+        self.grow(more.len());
+        match self {
+            Spill::Heap(bytes) => {
+                large_vec::reserve(bytes, more.len());
+                pool_ipc::append(bytes, more);
+            }
+            Spill::InArena(..) => pool_ipc::copy(self.room(more.len()), more),
+        }
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        match self {
+            Spill::Heap(bytes) => bytes,
+            Spill::InArena(segment, range) => &mut segment.bytes_mut()[range.clone()],
+        }
+    }
+
+    /// The item as a vector. A copy only if it is in the arena.
+    pub(crate) fn into_vec(self) -> Vec<u8> {
+        match self {
+            Spill::Heap(bytes) => bytes,
+            Spill::InArena(..) => self.to_vec(),
+        }
+    }
+}
+
+impl Deref for Spill {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Spill::Heap(bytes) => bytes,
+            Spill::InArena(segment, range) => &segment.bytes()[range.clone()],
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pool_ipc::Hub;
+
+    use super::*;
+
+    /// An item of three parts, of which the second is large.
+    fn encode(out: &mut Encoder<'_>, parts: [&[u8]; 3]) -> Option<Spill> {
+        let body = |out: &mut Encoder<'_>| {
+            out.put(parts[0]);
+            out.room(parts[1].len()).copy_from_slice(parts[1]);
+            out.put(parts[2]);
+            Ok(())
+        };
+        out.item(None, body).expect("it can be encoded")
+    }
+
+    #[test]
+    fn large_items_go_to_the_arena_with_their_numbers_aligned() {
+        let (hub, _memory) = Hub::create_with_large(0, 1 << 20).unwrap();
+        let large: Vec<u8> = (0..LARGE_BYTES).map(|at| at as u8).collect();
+        let many = vec![7; 200 << 10];
+        for (first, last) in
+            [(&b"12345678"[..], &b""[..]), (b"", b"end"), (b"123", &many), (&many[..LARGE_BYTES], &many)]
+        {
+            let expected =
+                [&((first.len() + large.len() + last.len()) as u32).to_le_bytes(), first, &large, last].concat();
+            let mut fixed = [0; 100];
+            for arena in [Some(hub.arena()), None] {
+                let mut out = Encoder::with_arena(&mut fixed, arena);
+                assert!(out.item(None, |out| Ok(out.put(b"before"))).unwrap().is_none());
+                let mut spill = encode(&mut out, [first, &large, last]).expect("it does not fit");
+                assert_eq!(out.used(), FRAME + 6, "nothing of it is left here");
+                let fits = last.len() < 100;
+                assert_eq!(matches!(spill, Spill::InArena(..)), arena.is_some() && fits);
+                if matches!(spill, Spill::InArena(..)) {
+                    assert!(spill.bytes_mut()[FRAME + first.len()..].as_ptr().addr().is_multiple_of(LARGE_ALIGN));
+                }
+                assert!(spill.bytes_mut() == expected && spill.into_vec() == expected);
+            }
+        }
+    }
+
+    #[test]
+    fn small_items_and_items_without_room_go_to_the_heap() {
+        let (hub, _memory) = Hub::create_with_large(0, 2 * LARGE_BYTES).unwrap();
+        let sizes = [(LARGE_BYTES - 1, false), (LARGE_BYTES, true), (2 * LARGE_BYTES, false)];
+        for (bytes, is_in_arena) in sizes {
+            let mut out = Encoder::with_arena(&mut [], Some(hub.arena()));
+            let spill = encode(&mut out, [b"", &vec![1; bytes], b""]).expect("it does not fit");
+            assert_eq!(matches!(spill, Spill::InArena(..)), is_in_arena, "{bytes}");
         }
     }
 }

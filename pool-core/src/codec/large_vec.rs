@@ -41,7 +41,7 @@ const LARGE: usize = 4 << 20;
 
 /// Has the kernel use large pages for the memory, if it wants to be asked for that: fresh memory is then had in half of the
 /// time that all the small ones take. NumPy does so, too. See MADV_HUGEPAGE in madvise(2).
-fn prefer_large_pages<T>(values: &mut Vec<T>) {
+pub(crate) fn prefer_large_pages<T>(values: &mut Vec<T>) {
     let bytes = values.capacity().saturating_mul(size_of::<T>());
     if bytes < LARGE {
         return;

@@ -10,8 +10,6 @@
 
 use std::fmt;
 
-use serde::de::Error;
-
 use crate::codec::error::CodecError;
 use crate::process::stack;
 
@@ -71,36 +69,36 @@ pub(crate) struct ReadLimits {
     excess: Option<Excess>,
 }
 
-/// The stack that a value may take.
+/// The part of the stack that a value may take: half of what is left when the first nested value begins.
 #[derive(Debug)]
 struct Stack {
-    /// Bytes that were left when the value began.
-    bytes: usize,
-    /// The stack pointer then.
-    start: usize,
+    /// The lowest stack pointer that a nested value may have. As long as nothing is nested it is higher than any, so that
+    /// one comparison tells both, and a flat value never asks for the stack.
+    floor: usize,
 }
 
 impl Stack {
+    const UNKNOWN: Stack = Stack { floor: usize::MAX };
+
+    /// True if a value may be nested one level deeper than `depth`.
     #[inline(always)]
-    fn new() -> Self {
-        Stack { bytes: stack::left(), start: stack::pointer() }
+    fn may_enter(&self, depth: u32) -> bool {
+        depth < DEPTH_MAX && stack::pointer() >= self.floor
     }
 
-    #[inline(always)]
-    fn used(&self) -> usize {
-        self.start.saturating_sub(stack::pointer())
-    }
-
-    /// Whether a value may be nested one level deeper than `depth`.
-    #[inline(always)]
-    fn check(&self, depth: u32) -> Result<(), Excess> {
+    /// The same where that is not so, or not known.
+    fn look(&mut self, depth: u32) -> Result<(), Excess> {
         if depth == DEPTH_MAX {
             return Err(Excess::Depth);
         }
-        if self.used() > self.bytes / 2 {
-            return Err(Excess::Stack { depth, stack_bytes: self.bytes });
+        let (pointer, left) = (stack::pointer(), stack::left());
+        if self.floor == usize::MAX {
+            self.floor = pointer - left / 2;
+            return Ok(());
         }
-        Ok(())
+        // As much is below the floor as may be used above it.
+        let half = (self.floor - pointer) + left;
+        Err(Excess::Stack { depth, stack_bytes: half * 2 })
     }
 }
 
@@ -161,7 +159,7 @@ impl ReadLimits {
             bytes,
             elements: bytes.saturating_add(EMPTY_ELEMENTS_MAX),
             depth: 0,
-            stack: Stack::new(),
+            stack: Stack::UNKNOWN,
             excess: None,
         }
     }
@@ -178,13 +176,29 @@ impl ReadLimits {
         self.excess.map(refused)
     }
 
+    /// True if [`enter`](ReadLimits::enter) would let pass without a closer look.
+    #[inline(always)]
+    pub(crate) fn may_enter(&self) -> bool {
+        self.stack.may_enter(self.depth)
+    }
+
     /// One level of nesting begins.
     #[inline(always)]
-    pub(crate) fn enter<E: Error>(&mut self) -> Result<(), E> {
-        if let Err(excess) = self.stack.check(self.depth) {
-            return Err(self.refuse(excess));
+    pub(crate) fn enter(&mut self) -> Result<(), CodecError> {
+        if self.stack.may_enter(self.depth) {
+            self.depth += 1;
+            return Ok(());
         }
-        self.depth += 1;
+        self.enter_slowly()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_slowly(&mut self) -> Result<(), CodecError> {
+        match self.stack.look(self.depth) {
+            Ok(()) => self.depth += 1,
+            Err(excess) => return Err(self.refuse(excess)),
+        }
         Ok(())
     }
 
@@ -196,7 +210,7 @@ impl ReadLimits {
 
     /// A sequence or map begins, which claims to have so many elements.
     #[inline(always)]
-    pub(crate) fn begin<E: Error>(&mut self, claimed: usize) -> Result<(), E> {
+    pub(crate) fn begin(&mut self, claimed: usize) -> Result<(), CodecError> {
         match self.elements.checked_sub(claimed) {
             Some(left) => self.elements = left,
             None => return Err(self.refuse(Excess::Elements { claimed, bytes: self.bytes })),
@@ -213,11 +227,11 @@ impl ReadLimits {
 
     /// A `T` is about to be read.
     #[inline(always)]
-    pub(crate) fn check_room<T, E: Error>(&mut self) -> Result<(), E> {
+    pub(crate) fn check_room<T>(&mut self) -> Result<(), CodecError> {
         if size_of::<T>() <= LARGE_BYTES {
             return Ok(());
         }
-        let stack_bytes = self.stack.bytes.saturating_sub(self.stack.used());
+        let stack_bytes = stack::left();
         if stack_bytes / COPIES < size_of::<T>() {
             return Err(self.refuse(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
         }
@@ -225,9 +239,10 @@ impl ReadLimits {
     }
 
     #[cold]
-    fn refuse<E: Error>(&mut self, excess: Excess) -> E {
+    #[inline(never)]
+    fn refuse(&mut self, excess: Excess) -> CodecError {
         self.excess = Some(excess);
-        E::custom("past a limit")
+        CodecError::new("past a limit")
     }
 }
 

@@ -48,6 +48,23 @@ macro_rules! numbers {
 }
 numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
 
+/// The numbers whose memory these bytes are; `None` if the bytes are not aligned for them, or not a whole number of them.
+pub(crate) fn view<T: Number>(bytes: &[u8]) -> Option<&[T]> {
+    // SAFETY:
+    // - a number has no padding, and every pattern of bits is one.
+    let (before, values, behind) = unsafe { bytes.align_to::<T>() };
+    let is_whole = before.is_empty() && behind.is_empty() && cfg!(target_endian = "little");
+    is_whole.then_some(values)
+}
+
+/// The memory of these numbers, if it is their encoding.
+pub(crate) fn bytes_of<T: Number>(values: &[T]) -> Option<&[u8]> {
+    // SAFETY:
+    // - a number has no padding, so all of its bytes are initialized.
+    let bytes = unsafe { std::slice::from_raw_parts(values.as_ptr().cast(), size_of_val(values)) };
+    cfg!(target_endian = "little").then_some(bytes)
+}
+
 /// A place for so many values, more or less.
 pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn ResultBuffer>> {
     let new =

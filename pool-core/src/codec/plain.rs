@@ -38,6 +38,11 @@ pub trait Plain: Sized {
     fn vec_from_bytes(_bytes: Vec<u8>) -> Option<Vec<Self>> {
         None
     }
+    /// The values whose memory these bytes are; `None` if their encoding is not their memory, or the bytes are not aligned for
+    /// them.
+    fn view(_bytes: &[u8]) -> Option<&[Self]> {
+        None
+    }
     /// Appends many that stand one behind the other; false, and nothing is appended, if the bytes are no such values.
     fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
         let before = values.len();
@@ -74,6 +79,15 @@ macro_rules! plain_numbers {
             fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
                 number_buffer::field::<$number>(items)
             }
+            fn view(bytes: &[u8]) -> Option<&[Self]> {
+                number_buffer::view(bytes)
+            }
+            fn append(values: &[Self], out: &mut Encoder<'_>) {
+                match number_buffer::bytes_of(values) {
+                    Some(bytes) => out.put(bytes),
+                    None => values_to_bytes(values, out.room(values.len() * Self::SIZE)),
+                }
+            }
             // Without an `Option` for each, which makes a memcpy of it.
             fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
                 let (chunks, rest) = bytes.as_chunks();
@@ -105,6 +119,9 @@ impl Plain for u8 {
     }
     fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
         number_buffer::field::<u8>(items)
+    }
+    fn view(bytes: &[u8]) -> Option<&[Self]> {
+        number_buffer::view(bytes)
     }
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         out.put(values);

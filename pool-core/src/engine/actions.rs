@@ -35,12 +35,13 @@ impl Engine {
     #[inline]
     fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
         match action {
-            Action::Send { worker, seq, job, first, items, wake, brief } => {
+            Action::Send { worker, seq, job, first, items, wake, brief, claim } => {
                 let flags = match wake {
                     Wake::Anyone => 0,
                     Wake::LeaderOnly => request::QUIET,
                     Wake::NoOne => request::QUIET | request::SILENT,
-                } | if brief { request::BRIEF } else { 0 };
+                } | if brief { request::BRIEF } else { 0 }
+                    | request::claim_flags(claim);
                 self.send(
                     worker,
                     Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },

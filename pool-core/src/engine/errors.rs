@@ -1,4 +1,4 @@
-//! What went wrong, as errors: of an item, of a death, of a pool.
+//! Errors of an item, of a death, and of a pool.
 
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
@@ -51,7 +51,7 @@ impl Engine {
         monotonic_ns().checked_sub(since)
     }
 
-    /// Says whose error it is.
+    /// Adds the task and the item to an error.
     pub(super) fn address(&self, job: JobId, item: u64, pid: Option<u32>, error: Error) -> Error {
         let error = match pid {
             Some(pid) => error.in_worker(pid),
@@ -81,7 +81,7 @@ impl Engine {
         }
     }
 
-    /// The error of what a process was at when it died.
+    /// The error of the item that a process ran when it died.
     pub(super) fn death_error(&self, Death { status, words, killer, cause, .. }: &Death) -> Error {
         if let Some(cause) = cause {
             return Error::worker_lost(*status, cause);
@@ -100,7 +100,7 @@ impl Engine {
         }
     }
 
-    /// The error of a pool whose workers could not be started.
+    /// The error of a pool that could not start its workers.
     pub(crate) fn why_broken(&self) -> Error {
         let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
         let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::accounts::{Deferred, Outcome};
-use super::room::{Amount, Ticket};
+use super::room::Ticket;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::Block;
-use crate::job::blocks::Call;
 use crate::job::owner::Owner;
-use crate::job::waiters::Waiter;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
 use crate::stats::Stats;
 use crate::task::table::Entry;
@@ -75,81 +73,6 @@ impl Engine {
         accepted
     }
 
-    /// How many of these items of a map, which are of one block, may be pending from now on.
-    #[inline]
-    fn admit(&mut self, job: JobId, first: u64, items: u32, has_turn: bool) -> u32 {
-        if self.room.is_unlimited() {
-            return items;
-        }
-        let pending = self.pending();
-        let Some(record) = self.scheduler.record_mut(job) else { return items };
-        let room = self.room.items_to_feed(pending, record.blocks.item_bytes(first), has_turn);
-        let admitted = u32::try_from(room).unwrap_or(u32::MAX).min(items);
-        record.blocks.count(first, admitted);
-        let change = record.blocks.take_change();
-        self.note_bytes(change);
-        admitted
-    }
-
-    /// Items that a map may pull now. A granted ticket is given back for that, and stands for one item in any case: pulling
-    /// runs the user's code, which may itself wait for room.
-    pub(crate) fn items_to_pull(&mut self, ticket: &mut Option<Ticket>) -> u64 {
-        let has_turn = ticket.take_if(|ticket| self.room.redeem(*ticket)).is_some();
-        self.room.items_to_pull(self.pending()).max(u64::from(has_turn))
-    }
-
-    /// Submits a call, if its `ticket` is granted, or if it has none and there is room; else nothing happens.
-    ///
-    /// # Errors
-    ///
-    /// The reason why the pool takes none.
-    pub(crate) fn call_if_room(
-        &mut self,
-        owner: &Arc<impl Owner>,
-        spec: JobSpec,
-        call: &mut Option<Call>,
-        ticket: &mut Option<Ticket>,
-    ) -> Option<Result<CompletionRef, Error>> {
-        let wanted = wanted(call.as_ref()?);
-        let may_go = match ticket {
-            Some(granted) => self.room.redeem(*granted),
-            None => self.room.is_open(self.pending(), wanted),
-        };
-        if may_go {
-            *ticket = None;
-        }
-        let call = call.take_if(|_| may_go || self.state() != State::Open)?;
-        Some(self.call(owner, spec, call))
-    }
-
-    /// Stands in line for a call.
-    pub(crate) fn draw_ticket(&mut self, call: &Call) -> Ticket {
-        self.room.draw(wanted(call))
-    }
-
-    /// Stands in line for one item of a map: the one that was pulled and waits, or one that is still to be pulled.
-    pub(crate) fn draw_item_ticket(&mut self, job: JobId, waiting: Option<u64>) -> Ticket {
-        let item_bytes = |item| Some(self.scheduler.record_mut(job)?.blocks.item_bytes(item));
-        let bytes = waiting.and_then(item_bytes).unwrap_or(1);
-        self.room.draw(Amount { items: 1, bytes })
-    }
-
-    /// Has the waiter woken when the ticket is granted, and when the pool is closed or ends; `Err` if the ticket is granted.
-    /// Returns the waiter that it replaces.
-    pub(crate) fn set_room_waiter(&mut self, ticket: Ticket, waiter: Waiter) -> Result<Option<Waiter>, Waiter> {
-        if self.is_turn(ticket) { Err(waiter) } else { Ok(self.room.set_waiter(ticket, waiter)) }
-    }
-
-    /// Whether the ticket is granted.
-    pub(crate) fn is_turn(&self, ticket: Ticket) -> bool {
-        self.room.is_granted(ticket)
-    }
-
-    /// Leaves the line. Returns the waiter, whose destructor may be the user's code.
-    pub(crate) fn leave_line(&mut self, ticket: Ticket) -> Option<Waiter> {
-        self.room.leave(ticket)
-    }
-
     /// An item of a map has failed before it was fed.
     pub(crate) fn settle_unsent(&mut self) {
         self.accounts.settle(1, Outcome::Failure);
@@ -158,6 +81,17 @@ impl Engine {
     /// No more items of the map will come.
     pub(crate) fn seal(&mut self, job: JobId) {
         self.scheduler.seal(job);
+    }
+
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&mut self) -> u64 {
+        // Replies that are there settle items, which are not counted then.
+        self.route();
+        self.scheduler.begin_cancel_pending();
+        self.act();
+        let cancelled = self.scheduler.end_cancel_pending();
+        self.act();
+        cancelled
     }
 
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
@@ -195,7 +129,7 @@ impl Engine {
         self.scheduler.terminate();
     }
 
-    /// Seals the maps whose input is pulled as results are taken.
+    /// Seals the lazy maps, which pull their input as results are taken.
     pub(crate) fn seal_lazy(&mut self) {
         self.scheduler.seal_lazy();
     }
@@ -258,11 +192,6 @@ impl Engine {
     pub(crate) fn stats(&self) -> Stats {
         Stats { items_pending: self.scheduler.unsettled(), ..self.accounts.counts.0 }
     }
-}
-
-/// The room that a call needs.
-fn wanted(call: &Call) -> Amount {
-    Amount { items: 1, bytes: call.args.len() as u64 }
 }
 
 #[cfg(any(test, fuzzing))]

@@ -1,4 +1,4 @@
-//! Replies: whose they are, and where what they bring goes.
+//! Replies: resolved to their job, placed in its completion, and accounted for.
 
 use super::Engine;
 use super::accounts::Outcome;
@@ -54,7 +54,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Lets values land, if their job has a place for them; else the body comes back.
+    /// Puts values into the result buffer of their job, if it has one; else the body comes back.
     #[inline]
     fn store(&mut self, worker: WorkerId, job: JobId, first: u64, items: u32, body: Body) -> Option<Body> {
         let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
@@ -63,14 +63,14 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
+            self.accounts.settle(items, Outcome::Value);
             let change = record.blocks.take_change();
             self.note_bytes(change);
-            self.accounts.settle(items, Outcome::Value);
         }
         body
     }
 
-    /// The initializer has answered: values of no use or a failure, then the end of the call.
+    /// The initializer has answered: with values of no use or a failure, then with the end of its request.
     fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
         let body = self.lane(worker).expect("it has just spoken").take(body);
         if self.workers[worker].refused {
@@ -88,7 +88,7 @@ impl Engine {
             _ => Ok(()),
         };
         if let Err(message) = cause {
-            // It dies before it is ready, so it counts as one that could not be started.
+            // A worker that dies before it is ready counts as one that could not be started.
             self.refuse(worker, message);
             self.kill(worker);
         } else if last {
@@ -103,8 +103,8 @@ impl Engine {
         self.workers[worker].refused = true;
     }
 
-    /// Settles a call whose value is of a few bytes, and if it is not the chunk's last those behind it that are there: what
-    /// [`deliver`](Engine::deliver) does, without its detours. How many calls these were.
+    /// Settles a call that has a value of a few bytes and, if it is not the last of its chunk, the calls behind it that have been
+    /// answered. The short way of [`deliver`](Engine::deliver). Returns the number of calls.
     #[inline]
     fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
         let most = if last { 1 } else { self.scheduler.unanswered(worker) };

@@ -144,9 +144,14 @@ impl Room {
         (has_granted, woken)
     }
 
-    /// Returns the waiters of all that stand in line, since the pool takes no more calls.
+    /// Returns the waiters of all that stand in line, since the pool takes no more calls. Threads stay registered: that of a
+    /// map may have to wait on, and looks no further than whether it is its turn.
     pub(crate) fn wake_all(&mut self) -> Vec<Waiter> {
-        self.waiting.values_mut().filter_map(|waiting| waiting.waiter.take()).collect()
+        let wake = |waiting: &mut Waiting| match &waiting.waiter {
+            Some(Waiter::Thread(thread)) => Some(Waiter::Thread(thread.clone())),
+            _ => waiting.waiter.take(),
+        };
+        self.waiting.values_mut().filter_map(wake).collect()
     }
 }
 
@@ -243,7 +248,10 @@ mod tests {
         let mut room = Room::new(amount(0, 0));
         let tickets = [(); 2].map(|()| room.draw(ITEM));
         tickets.iter().for_each(|ticket| _ = room.set_waiter(*ticket, waiter()));
-        assert_eq!(room.wake_all().len(), 2);
-        assert!(room.wake_all().is_empty() && room.has_line());
+        let task = room.draw(ITEM);
+        room.set_waiter(task, Waiter::Task(std::task::Waker::noop().clone()));
+        assert_eq!(room.wake_all().len(), 3);
+        assert_eq!(room.wake_all().len(), 2, "threads stay registered, tasks poll");
+        assert!(room.has_line());
     }
 }

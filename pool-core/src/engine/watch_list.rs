@@ -9,6 +9,8 @@ pub(crate) enum Milestone {
     Idle,
     /// All workers have passed their initializer, or some never will.
     Started,
+    /// Items have been settled while the lock was held.
+    Settled,
 }
 
 /// A thread in the list. Never used twice.

@@ -35,8 +35,8 @@ impl Engine {
 
     /// Takes out the threads whose state is there, to be woken.
     pub(super) fn notify_watchers(&mut self) {
-        let reached =
-            [Milestone::Idle, Milestone::Started].map(|milestone| self.is_reached(milestone).then_some(milestone));
+        let reached = [Milestone::Idle, Milestone::Started, Milestone::Settled]
+            .map(|milestone| self.is_reached(milestone).then_some(milestone));
         let is_over = |watcher: &mut (WatcherId, Milestone, Thread)| reached.contains(&Some(watcher.1));
         let woken = self.watchers.list.extract_if(.., is_over);
         self.accounts.deferred.woken.extend(woken.map(|(_, _, thread)| Waiter::Thread(thread)));
@@ -45,6 +45,7 @@ impl Engine {
     fn is_reached(&self, milestone: Milestone) -> bool {
         match milestone {
             Milestone::Idle => self.scheduler.is_idle(),
+            Milestone::Settled => self.accounts.deferred.progress,
             Milestone::Started => self.started_workers().0 == self.workers() || self.state() != State::Open,
         }
     }

@@ -1,4 +1,4 @@
-//! What the host keeps of a worker.
+//! A worker as the host sees it: its lane, and the state of its process.
 
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::units::Nanos;
 pub(super) struct WorkerHandle {
     pub(super) lane: Option<Lane>,
     pub(super) incarnations: u32,
-    /// The initializer's call has not been answered whole; values that are still to come of it.
+    /// Values that the initializer's request has still to bring; `None` once it has been answered whole.
     pub(super) starting: Option<u32>,
-    /// It had failed or took too long; the process is being killed.
+    /// The initializer has failed or took too long; the process is being killed.
     pub(super) refused: bool,
 }
 
@@ -24,15 +24,15 @@ pub(super) struct Death {
     /// The cause, where the status does not tell it.
     pub(super) cause: Option<Arc<str>>,
     pub(super) words: Option<Arc<LastWords>>,
-    /// The sender of the SIGKILL that ended it, if one did; for people.
+    /// The sender of the SIGKILL that ended it, in words.
     pub(super) killer: Option<&'static str>,
-    /// When it began the item that it was at, if that has a time limit, on the monotonic clock.
+    /// When it began its last item, on the monotonic clock; only of an item with a time limit.
     pub(super) since: Option<Nanos>,
 }
 
 impl WorkerHandle {
-    /// Whether the worker has something to answer. One that has not is not looked at until it is sent something, so that a
-    /// call costs the same in a pool of many workers.
+    /// Whether the worker has something to answer. Other workers are not looked at, so that a call costs the same in a pool of
+    /// many workers.
     #[inline]
     pub(super) fn expects_replies(&self) -> bool {
         self.starting.is_some() || self.lane.as_ref().is_some_and(Lane::expects_replies)

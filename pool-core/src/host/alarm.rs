@@ -2,15 +2,15 @@
 
 use crate::sync::{AtomicU64, Ordering, store_load_fence};
 
-/// Nanoseconds of the monotonic clock. `due` is written by those who hold the engine's lock, `sleeps_until` by the
-/// supervisor.
+/// Two times in nanoseconds of the monotonic clock. Threads that hold the engine's lock write `due`, the supervisor writes
+/// `sleeps_until`.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     due: AtomicU64,
     sleeps_until: AtomicU64,
 }
 
-/// No time at all.
+/// A time that never comes.
 pub(crate) const NEVER: u64 = u64::MAX;
 
 impl Alarm {
@@ -18,7 +18,7 @@ impl Alarm {
         Alarm { due: AtomicU64::new(NEVER), sleeps_until: AtomicU64::new(0) }
     }
 
-    /// Notes when it is due. True if the supervisor would sleep too long, and is to be woken.
+    /// Sets the time at which the clock must be looked at. True if the supervisor would sleep past it, and must be woken.
     #[inline]
     pub(crate) fn set(&self, due: u64) -> bool {
         if self.due.load(Ordering::Relaxed) == due {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Instant;
 
-use pool_ipc::{Backoff, Segment};
+use pool_ipc::{Arena, Backoff, Segment};
 
 use super::Host;
 use crate::codec::number_buffer::ResultBuffer;
@@ -66,6 +66,11 @@ impl Host {
         self.with(|engine| engine.seal(job));
     }
 
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    pub(crate) fn cancel_pending(&self) -> u64 {
+        self.with(Engine::cancel_pending)
+    }
+
     /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
     pub(crate) fn discard(&self, job: JobId) {
         self.with(|engine| engine.discard(job));
@@ -121,6 +126,11 @@ impl Host {
         }
     }
 
+    /// The arena; `None` in a copy of the host, which does not have its memory.
+    pub(crate) fn arena(&self) -> Option<&Arena> {
+        self.owner.is_here().then(|| self.hub.arena())
+    }
+
     /// A segment of the arena; waits a moment for one that workers are about to be through with, if replies are to come.
     pub(crate) fn take_segment(&self, expects_news: bool) -> Option<Segment> {
         let arena = self.hub.arena();
@@ -151,6 +161,11 @@ impl Owner for Host {
         register: &mut dyn FnMut(Thread),
     ) -> bool {
         Host::wait(self, deadline, ready, register)
+    }
+
+    fn take_replies(&self) {
+        // A thread that has the engine takes them in as well.
+        let _ = self.try_with(Engine::route_news);
     }
 
     fn cancel(&self, job: JobId, call: Option<u64>) -> bool {
@@ -186,7 +201,7 @@ impl Host {
         self.nudge();
     }
 
-    /// Seals the maps whose input is pulled as results are taken.
+    /// Seals the lazy maps, which pull their input as results are taken.
     pub(crate) fn seal_lazy(&self) {
         self.with(Engine::seal_lazy);
     }

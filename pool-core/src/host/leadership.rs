@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thr
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
-    /// The leader is among the waiters of its own completion, so others need not ring it for each outcome.
+    /// The leader is among the waiters of what it waits for, so it need not be rung for each outcome.
     is_registered: AtomicBool,
 }
 
@@ -95,9 +95,14 @@ impl Leadership {
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
-    /// The leader has registered with its completion.
+    /// The leader is about to register as a waiter, as a follower does.
     pub(crate) fn note_registered(&self) {
         self.is_registered.store(true, Ordering::Relaxed);
+    }
+
+    /// Waiters have been taken to be woken, the leader's perhaps.
+    pub(crate) fn note_taken(&self) {
+        self.is_registered.store(false, Ordering::Relaxed);
     }
 
     /// Whether the leader, should it sleep, hears of its outcome only by being rung. To be asked behind the doorbell's fence.

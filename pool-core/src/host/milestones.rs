@@ -34,8 +34,30 @@ impl Host {
         }
     }
 
+    /// Waits until `ready`, which is asked under the engine's lock, again after each settlement of items; or not at all in a copy of
+    /// the host.
+    pub(crate) fn wait_for_settlement(&self, ready: impl Fn() -> bool) {
+        while self.check_owner().is_ok() {
+            // Looked at and registered under one lock, so no settlement comes in between.
+            let id = self.with(
+                |engine| {
+                    if ready() { None } else { Some(engine.watch(Milestone::Settled, thread::current())) }
+                },
+            );
+            match id {
+                None => return,
+                Some(None) => {}
+                Some(Some(id)) => _ = self.wait_while_watching(id, None),
+            }
+        }
+    }
+
     fn wait_for(&self, milestone: Milestone, deadline: Option<Instant>) -> bool {
-        let Some(id) = self.with(|engine| engine.watch(milestone, thread::current())) else { return true };
+        let id = self.with(|engine| engine.watch(milestone, thread::current()));
+        id.is_none_or(|id| self.wait_while_watching(id, deadline))
+    }
+
+    fn wait_while_watching(&self, id: WatcherId, deadline: Option<Instant>) -> bool {
         let watcher = Watcher { host: self, id };
         // The thread has been registered above, and stays so until the milestone is reached.
         self.wait(deadline, || !self.engine().is_watching(watcher.id), drop)

@@ -20,63 +20,63 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 
 use crate::job::waiters::Callback;
 
-/// Threads that run something before the next one has to see first whether the queue moves without it.
+/// Threads that run jobs at once. A further one first watches whether the queue moves without it.
 const EAGER_THREADS: usize = 2;
 
-/// How long a thread waits for something to run before it ends.
+/// Time that an idle thread waits for a job before it ends.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// After this time without a move the next thread takes over. Shorter the more often it was needed, longer while things
-/// end at all: more threads do not make those faster that compute.
+/// Time without an ended job after which the watching thread takes the next one. It is halved each time that this happens, and
+/// doubled while jobs end: more threads do not make jobs faster that compute.
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 const LOOK_AFTER_MIN: Duration = Duration::from_micros(250);
 const LOOK_AFTER_MAX: Duration = Duration::from_millis(8);
 
-/// How often a thread is asked for again that the system has refused.
+/// Time between two attempts to make a thread that the system has refused.
 pub(crate) const RETRY_AFTER: Duration = Duration::from_millis(20);
 
-/// The end of the pool waits so long for wakers that run. A waker may wait for the very thread that ends the pool.
+/// Time that the end of the pool waits for wakers that run. A waker may wait for the very thread that ends the pool.
 const WAKERS_GRACE: Duration = Duration::from_millis(100);
 
 thread_local! {
-    /// This is a thread of some pool's notifier.
+    /// True in the threads of any pool's notifier.
     static IS_NOTIFIER: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Something to run.
+/// A waker or a callback to run.
 pub(crate) enum Job {
     Wake(Waker),
     Call(Callback),
 }
 
 pub(crate) struct Notifier {
-    /// The pool's.
+    /// The name of its threads.
     name: String,
-    /// The supervisor's: rung when a thread was refused.
+    /// The supervisor's bell, rung when the system has refused a thread.
     bell: Arc<EventFd>,
     state: Mutex<State>,
-    /// A thread that idles is wanted.
+    /// Signalled when an idle thread is wanted.
     wanted: Condvar,
-    /// Nobody rings it: the watcher's nap.
+    /// Never signalled: the watching thread sleeps on it for a limited time.
     nap: Condvar,
-    /// All callbacks have returned, or a thread has ended.
+    /// Signalled when all callbacks have returned, and when a thread has ended.
     left: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     queue: VecDeque<Job>,
-    /// All threads, those included that have not begun.
+    /// All threads, including those that have not begun.
     threads: usize,
     running: usize,
     idle: usize,
-    /// Threads that have been made or called and have not looked at the queue since.
+    /// Threads that were made or called and have not looked at the queue since.
     coming: usize,
-    /// Those of them that were called.
+    /// How many of `coming` were called.
     called: usize,
-    /// A thread looks whether the queue moves.
+    /// A thread watches whether the queue moves.
     watched: bool,
-    /// How long it looks.
+    /// How long that thread watches.
     look_after: Duration,
     /// Jobs that have been run.
     finished: u64,
@@ -84,7 +84,7 @@ struct State {
     callbacks: usize,
     /// The system has refused a thread.
     starved: bool,
-    /// No thread lingers any more.
+    /// Idle threads end at once.
     closing: bool,
 }
 
@@ -111,20 +111,20 @@ impl Notifier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that a callback will be [pushed](Notifier::push), when its job is done. From here on the end waits for it:
-    /// whoever takes in the outcome pushes it behind all locks, and the pool may be over before that.
+    /// Announces a callback that will be [pushed](Notifier::push) when its job is done. From here on the end of the pool waits
+    /// for it: the thread that takes in the outcome pushes it after it has left all locks, and the pool may be over before that.
     pub(crate) fn expect_callback(&self) {
         self.state().callbacks += 1;
     }
 
-    /// Has the jobs run soon, in threads of their own. Each callback must have been [expected](Notifier::expect_callback).
+    /// Queues the jobs for the threads of this notifier. Each callback must have been [expected](Notifier::expect_callback).
     pub(crate) fn push(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut state = self.state();
         state.queue.extend(jobs);
         self.call_helper(state);
     }
 
-    /// Sees to it that a thread looks at the queue if it is not empty.
+    /// Makes sure that a thread will look at the queue if it is not empty.
     fn call_helper(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let helper = state.helper();
         drop(state);
@@ -176,7 +176,7 @@ impl Notifier {
         }
     }
 
-    /// A thread's life.
+    /// Runs in each of its threads: idles, watches, or runs jobs.
     fn serve(self: &Arc<Self>) {
         IS_NOTIFIER.set(true);
         let mut state = self.state();
@@ -204,12 +204,12 @@ impl Notifier {
         self.left.notify_all();
     }
 
-    /// Waits to be called; whether that took too long.
+    /// Waits to be called. True if that took too long.
     fn idle<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (MutexGuard<'s, State>, bool) {
         state.idle += 1;
         let (mut state, waited) = self.wanted.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
         if state.called > 0 {
-            // Perhaps it was another one that was called, which then finds that it was not.
+            // Another thread may have been meant. It then finds that it was not called.
             state.called -= 1;
             state.coming -= 1;
             return (state, false);
@@ -218,7 +218,7 @@ impl Notifier {
         (state, waited.timed_out())
     }
 
-    /// Waits for a moment; whether nothing has moved meanwhile.
+    /// Waits for a moment. True if no job has ended in that time and some are queued.
     fn watch<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (MutexGuard<'s, State>, bool) {
         state.watched = true;
         let (finished, look_after) = (state.finished, state.look_after);
@@ -253,7 +253,7 @@ impl Notifier {
     }
 
     /// Lets the threads end that have nothing to do, and waits until all callbacks have returned; false if the deadline
-    /// comes first. In a thread of a notifier it does not wait: what it would wait for may be its caller, or wait for it.
+    /// comes first. In a thread of a notifier it does not wait: the callback may be its caller, or wait for it.
     pub(crate) fn close(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
         let mut state = self.state();
         state.closing = true;
@@ -274,7 +274,7 @@ impl Notifier {
                 self.retry();
                 state = self.state();
             }
-            // The supervisor has left, which would ask again for a thread.
+            // The supervisor, which would ask again for a thread, has left.
             let most = if state.starved { RETRY_AFTER } else { Duration::MAX };
             let left = until.map_or(most, |until| most.min(until - now));
             state = self.left.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -315,14 +315,14 @@ impl Job {
             Job::Wake(waker) => waker.wake(),
             Job::Call(callback) => callback(),
         };
-        // The panic hook has told of a panic; nobody else wants to know.
+        // The panic hook has reported a panic already.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(run)) {
             drop_payload(payload);
         }
     }
 }
 
-/// Drops what a panic carried, whose destructor may panic, too.
+/// Drops the payload of a panic. Its destructor may panic, too.
 fn drop_payload(payload: Box<dyn Any + Send>) {
     if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         // This one is not tried again.
@@ -345,124 +345,4 @@ pub(crate) fn run_in_copy(callback: Callback) {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::mpsc::{Receiver, channel};
-
-    use super::*;
-
-    const SOON: Duration = Duration::from_secs(60);
-
-    fn notifier() -> Arc<Notifier> {
-        Notifier::new("test", Arc::new(EventFd::new().unwrap()))
-    }
-
-    fn push(notifier: &Arc<Notifier>, jobs: Vec<Job>) {
-        let callbacks = jobs.iter().filter(|job| matches!(job, Job::Call(_)));
-        callbacks.for_each(|_| notifier.expect_callback());
-        notifier.push(jobs);
-    }
-
-    fn call(callback: impl FnOnce() + Send + 'static) -> Job {
-        Job::Call(Box::new(callback))
-    }
-
-    /// Jobs that return when all of them run, and what hears of each.
-    fn jobs_that_meet(count: usize) -> (Vec<Job>, Receiver<()>) {
-        let (sender, receiver) = channel();
-        let barrier = Arc::new(Barrier::new(count));
-        let job = |_| {
-            let (sender, barrier) = (sender.clone(), Arc::clone(&barrier));
-            call(move || {
-                barrier.wait();
-                sender.send(()).unwrap();
-            })
-        };
-        ((0..count).map(job).collect(), receiver)
-    }
-
-    #[test]
-    fn a_thousand_jobs_that_wait_for_one_another_run() {
-        let (notifier, (jobs, done)) = (notifier(), jobs_that_meet(1000));
-        push(&notifier, jobs);
-        for _ in 0..1000 {
-            done.recv_timeout(SOON).unwrap();
-        }
-        assert!(notifier.close(None));
-    }
-
-    #[test]
-    fn jobs_that_come_one_by_one_while_others_block_run() {
-        let (notifier, (jobs, done)) = (notifier(), jobs_that_meet(100));
-        for job in jobs {
-            push(&notifier, vec![job, Job::Wake(Waker::noop().clone())]);
-        }
-        for _ in 0..100 {
-            done.recv_timeout(SOON).unwrap();
-        }
-        assert!(notifier.close(None));
-    }
-
-    #[test]
-    fn quick_jobs_need_few_threads() {
-        let notifier = notifier();
-        let (sender, done) = channel();
-        let job = |_| {
-            let sender = sender.clone();
-            call(move || sender.send(()).unwrap())
-        };
-        push(&notifier, (0..10_000).map(job).collect());
-        for _ in 0..10_000 {
-            done.recv_timeout(SOON).unwrap();
-        }
-        let threads = notifier.state().threads;
-        assert!(threads < 50, "{threads} threads");
-        assert!(notifier.close(None));
-    }
-
-    /// Threads linger for a while, so one is enough for jobs that come one after the other; then they end by themselves.
-    #[test]
-    fn a_thread_lingers_and_ends() {
-        let notifier = notifier();
-        for _ in 0..100 {
-            let (sender, done) = channel();
-            push(&notifier, vec![call(move || sender.send(()).unwrap())]);
-            done.recv_timeout(SOON).unwrap();
-        }
-        let threads = notifier.state().threads;
-        assert!((1..50).contains(&threads), "{threads} threads");
-        await_threads(&notifier, 0);
-    }
-
-    fn await_threads(notifier: &Arc<Notifier>, count: usize) {
-        let deadline = Instant::now() + SOON;
-        while notifier.state().threads != count {
-            assert!(Instant::now() < deadline, "{} threads stay", notifier.state().threads);
-            thread::sleep(LINGER / 10);
-        }
-    }
-
-    #[test]
-    fn the_end_waits_for_callbacks_but_not_for_wakers() {
-        struct Blocks(Mutex<Receiver<()>>);
-
-        impl std::task::Wake for Blocks {
-            fn wake(self: Arc<Self>) {
-                let _ = self.0.lock().unwrap().recv();
-            }
-        }
-
-        let notifier = notifier();
-        let (open_waker, gate) = channel();
-        push(&notifier, vec![Job::Wake(Waker::from(Arc::new(Blocks(Mutex::new(gate)))))]);
-        let (open_callback, gate) = channel::<()>();
-        push(&notifier, vec![call(move || _ = gate.recv())]);
-        assert!(!notifier.close(Some(Instant::now() + Duration::from_millis(50))));
-        drop(open_callback);
-        assert!(notifier.close(None));
-        // The waker's.
-        await_threads(&notifier, 1);
-        drop(open_waker);
-        assert!(notifier.close(None));
-    }
-}
+mod tests;

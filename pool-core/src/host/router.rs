@@ -1,6 +1,5 @@
 //! The router: the host's thread that takes replies in while no thread waits for any.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use pool_ipc::Sleeper;
@@ -27,11 +26,19 @@ impl Host {
         while !is_over() {
             let submission_count = self.submission_count.load(Ordering::Relaxed);
             if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
-                // A thread that submits takes replies in as well, and two would only wait for each other's lock.
-                thread::sleep(NAP_MIN);
-                continue;
+                // A thread that submits takes replies in as well, and two would only wait for each other's lock. But a worker that has
+                // run out of requests notifies: then no more may be submitted, and a future waits.
+                let mut looks = 0;
+                let is_notified = || {
+                    looks += 1;
+                    looks > 1 || is_over()
+                };
+                if !self.hub.wait(Sleeper::Router, is_notified, Some(Instant::now() + NAP_MIN)) {
+                    continue;
+                }
             }
-            // Threads that wait take all replies in, and are not to be disturbed. If one stays, the router leaves it all quiet calls.
+            // Callers that wait take all replies in, and are not to be disturbed. If one stays for long, the router leaves it all
+            // quiet calls.
             let is_watched = || self.leadership.is_watched();
             let mut was_watched = false;
             let resting = self.with(|engine| {

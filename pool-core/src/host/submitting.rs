@@ -13,7 +13,7 @@ use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Notes `count` submissions. A thread that submits one after the other must [route](crate::engine::Engine::route) in between.
+    /// Notes `count` submissions. A thread that submits again and again must [route](crate::engine::Engine::route) in between.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
         // Not exact if two do so at once, which is good enough for a hint.
@@ -21,7 +21,7 @@ impl Host {
             .store(self.submission_count.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
 
-    /// What a task's options, and where they are silent the pool's, say of a job.
+    /// The specification of a job by its task's options, and by the pool's where those are not set.
     ///
     /// # Errors
     ///
@@ -38,6 +38,10 @@ impl Host {
             let text = "a lazy map must look ahead at least 1 item, and `prefetch` is 0";
             return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
         }
+        if options.max_concurrent == Some(0) {
+            let text = "max_concurrent must be at least 1, and is 0";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
         Ok(JobSpec {
             task: entry.index(),
             timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
@@ -48,10 +52,13 @@ impl Host {
             lazy: false,
             bulk: false,
             calls: false,
+            priority: options.priority,
+            max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            label: options.label,
         })
     }
 
-    /// Takes a call of the pool's, when there is room for it.
+    /// Takes a call when there is room for it.
     ///
     /// # Errors
     ///

@@ -1,34 +1,35 @@
-//! The thread that minds the processes: launches, deaths, time limits, and the end of it all.
+//! The supervisor: the host's thread that minds the processes: launches, deaths, time limits, and the end of the pool.
 //!
 //! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
 //! and on a bell that other threads ring when they have something for it.
+
+mod fork_server;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::MsgFlags;
 use nix::sys::time::TimeSpec;
-use nix::unistd::Pid;
 use pool_ipc::sys::{monotonic_ns, off_standard_streams};
 use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::engine::exit_status;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::lane::Lane;
 use crate::lane::messages::Request;
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::Inherited;
-use crate::launch::{Server, ServerEnd, StartMethod};
-use crate::process::pidfd::{LOOK_EVERY, kill_process, wait_gone};
+use crate::launch::{Server, StartMethod};
+use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::socket::Socket;
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
@@ -43,27 +44,27 @@ pub(crate) struct Supervisor {
     /// The state that each fork server begins with, the first and those that replace it.
     inherited: Inherited,
     server: Option<Server>,
-    /// Workers whose processes are to be made, when those before are.
+    /// Workers that need a process, in the order in which they get one.
     wanted: VecDeque<WorkerId>,
-    /// Lanes whose processes are being made. (No hash map: it would seed the host's thread, of which `Fork` makes copies.)
+    /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork` copies it.
     launching: BTreeMap<WorkerId, (HostEnd, Socket)>,
     requests: Outbox<ServerRequest, OwnedFd>,
-    /// Readable when a worker has ended. A fork server that is stopped does not say so. Made after the first server, which
-    /// must not have it, and left out where the system refuses it.
+    /// Readable when a worker has ended: a fork server that is stopped does not report it. It is made after the first server,
+    /// which must not inherit it, and left out where the system refuses it.
     ends: Option<Epoll>,
-    /// Processes that have ended, of which the fork server has still to tell.
+    /// Processes that have ended and that the fork server has not reported yet.
     ended: BTreeSet<u32>,
-    /// When the fork server should have said something, since there is something to say.
+    /// When the fork server should have spoken, while it has something to report.
     due: Option<Nanos>,
 }
 
-/// A fork server that has been silent for so long, and is found stopped, is given up.
-const SILENCE: Nanos = 1_000_000_000;
+/// A fork server that should have spoken, has been silent for so long, and is found stopped, is given up.
+const SERVER_SILENCE_NS: Nanos = 1_000_000_000;
 
-/// Launches that may be under way at once: each has a lane and a descriptor, and the fork server may be stopped.
+/// Launches under way at once, at most: each holds a lane and a descriptor, and the fork server may be stopped.
 const LAUNCHES_AHEAD: usize = 16;
 
-/// Reports that are taken in before anything else is looked at.
+/// Reports taken in before the supervisor looks at anything else.
 const REPORTS_TOGETHER: usize = 64;
 
 impl Supervisor {
@@ -90,14 +91,14 @@ impl Supervisor {
         }
     }
 
-    /// Starts the fork server and all workers, whose lanes are made while it comes up.
+    /// Starts the fork server and all workers. Their lanes are made while the server comes up.
     ///
     /// # Errors
     ///
-    /// The first that went wrong. What had been started goes when the supervisor is dropped.
+    /// The first failure. Processes that were started before it end when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
         self.server = Some(self.start_server()?);
-        // The scheduler has wanted them from the start; this has it say so.
+        // The scheduler has asked for them already; this carries its actions out.
         self.host.with(|_| ());
         self.wanted.extend(self.host.take_launches());
         loop {
@@ -115,7 +116,7 @@ impl Supervisor {
     }
 
     fn await_launch(&mut self) -> Result<()> {
-        let until = monotonic_ns().saturating_add(SILENCE);
+        let until = monotonic_ns().saturating_add(SERVER_SILENCE_NS);
         let [_, has_news, has_ended, _] = self.wait_for_news([None, self.control(), self.end_of_server(), None], until);
         if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
             return Err(self.lose_server().0);
@@ -150,7 +151,7 @@ impl Supervisor {
         }
     }
 
-    /// Does so until the pool is over.
+    /// Minds the processes until the pool is over.
     pub(crate) fn run(mut self) {
         loop {
             self.wanted.extend(self.host.take_launches());
@@ -199,17 +200,17 @@ impl Supervisor {
         self.server.as_ref().map(|server| (server.control.as_fd(), self.requests.events()))
     }
 
-    /// Its socket tells of its end, too, unless a copy of it, which a constructor's thread has made, keeps that open.
+    /// The server's pidfd. Its socket closes at its end, too, unless a process that a constructor's thread has forked has it.
     fn end_of_server(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
         self.server.as_ref().map(|server| (server.pidfd.as_fd(), PollFlags::POLLIN))
     }
 
-    /// Sleeps until something is to be done, and takes in what the fork server says.
+    /// Sleeps until something is to be done, and takes in the fork server's reports.
     fn wait(&mut self, awaits_death: bool) {
         if !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
             self.due = None;
         } else if self.due.is_none() {
-            self.due = Some(monotonic_ns().saturating_add(SILENCE));
+            self.due = Some(monotonic_ns().saturating_add(SERVER_SILENCE_NS));
         }
         let again = if self.requests.has_refusals() {
             monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
@@ -221,7 +222,7 @@ impl Supervisor {
             let bell = Some((self.host.bell.as_fd(), PollFlags::POLLIN));
             let ends = self.ends.as_ref().map(|ends| (ends.0.as_fd(), PollFlags::POLLIN));
             match self.wait_for_news([bell, self.control(), self.end_of_server(), ends], until()) {
-                // Whoever takes replies in has looked at the clock meanwhile; the lock is left to him.
+                // A thread that takes replies in has looked at the clock meanwhile, and the lock is left to it.
                 [false, false, false, false] if until() > monotonic_ns() => {}
                 is_ready => break is_ready,
             }
@@ -258,14 +259,14 @@ impl Supervisor {
     /// Tells which descriptors are ready, after one is or the time has come.
     fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
         wait_for(fds, until).unwrap_or_else(|_| {
-            thread::sleep(LOOK_EVERY);
+            thread::sleep(POLL_PAUSE);
             let server = self.server.as_ref();
             let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
             [true, server.is_some_and(|server| server.control.has_news()), has_ended, true]
         })
     }
 
-    /// Has the end of a worker noticed here, too.
+    /// Has the kernel tell of the worker's end here, too.
     fn watch(&mut self, pid: u32, pidfd: &OwnedFd) {
         if self.ends.is_none() {
             let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|ends| ends.0);
@@ -299,7 +300,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Sends the fork server what there is room for.
+    /// Sends the fork server as many requests as its socket takes.
     ///
     /// # Errors
     ///
@@ -336,7 +337,7 @@ impl Supervisor {
                 self.not_launched(WorkerId(worker), launch_error(step, errno));
             }
             ServerReport::Exited { worker, pid, status } => {
-                // The end was there to be seen before the report, and is not to be noted after it.
+                // The kernel told of this end before the report, so it must not be noted after it.
                 self.take_ends();
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
@@ -353,80 +354,12 @@ impl Supervisor {
             let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
-            // There is no keeping a process that cannot be killed for sure. It leaves as soon as it reads this.
+            // A process without a pidfd cannot be killed for sure, so it is told to leave.
             let _ = end.requests.send(&Header { kind: Request::Quit.kind(), ..Header::default() }, &[], 0);
             end.wake_worker();
             let error = launch_error(Step::Pidfd, libc::EMFILE);
             self.host.with(|engine| engine.not_launched(worker, error));
         }
-    }
-
-    /// The fork server is gone, or as good as gone, and by the kernel's hand its workers with it.
-    fn server_died(&mut self) {
-        let (why, end) = self.lose_server();
-        self.give_up_server(&why, Some(end));
-    }
-
-    /// Ends what is left of the fork server; why it is given up, as an error.
-    fn lose_server(&mut self) -> (Error, ServerEnd) {
-        let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
-        let end = self.stop_server();
-        let error = if is_up {
-            Error::new(ErrorKind::System, format!("the fork server {end}"))
-        } else {
-            let text = format!(
-                "the fork server did not come up: a new process of this program's executable {end} before it could serve"
-            );
-            Error::new(ErrorKind::Unsupported, text)
-        };
-        (error, end)
-    }
-
-    /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
-    fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
-        let end = end.unwrap_or_else(|| self.stop_server());
-        self.requests.clear();
-        let lost: Vec<_> = self.host.with(|engine| {
-            let lanes = engine.lanes_by_worker();
-            let killed = lanes.map(|(worker, lane)| {
-                let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
-                // What it published is settled only when it surely publishes no more.
-                let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
-                (worker, lane.pid, pidfd)
-            });
-            killed.collect()
-        });
-        self.take_ends();
-        self.ended.clear();
-        let deadline = Instant::now() + DEATH;
-        let cause = end.of_workers();
-        for (worker, pid, pidfd) in lost {
-            if let Some(pidfd) = pidfd {
-                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
-            }
-            let status = exit_status(libc::SIGKILL);
-            self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
-        }
-        for (worker, _) in std::mem::take(&mut self.launching) {
-            self.host.with(|engine| engine.not_launched(worker, why.duplicate()));
-        }
-    }
-
-    fn start_again(&self) -> Result<Server> {
-        if self.method == StartMethod::Fork {
-            let text = "the fork server died, and only a process without other threads can be forked to replace it";
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        self.start_server()
-    }
-
-    fn start_server(&self) -> Result<Server> {
-        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.host.bell.as_fd())
-    }
-
-    fn stop_server(&mut self) -> ServerEnd {
-        self.server.take().map_or(ServerEnd::Unknown, Server::stop)
     }
 }
 
@@ -438,17 +371,14 @@ enum News {
     End,
 }
 
-/// A supervisor that never ran leaves nothing behind either.
+/// A supervisor that never ran leaves no process behind either.
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop_server();
     }
 }
 
-/// Time in which killed processes are gone, even large ones.
-const DEATH: Duration = Duration::from_secs(10);
-
-/// The cause of a death whose status something else has taken.
+/// The cause of a death if something else has taken the exit status.
 const NO_STATUS: &str = "its worker ended, and nobody knows how: something in the fork server, such as a thread that a \
     constructor of this program starts, waits for all children there";
 

@@ -68,8 +68,7 @@ fn a_turn_that_is_dropped_passes_its_room_on() {
     });
 }
 
-/// A thread that takes in an outcome hands over the callbacks after it has released the lock, and the pool may end
-/// meanwhile.
+/// A thread that takes in an outcome hands the callbacks over after it has left the lock, and the pool may end in between.
 #[test]
 fn the_end_waits_for_a_callback_that_is_on_its_way() {
     let host = without_workers(Amount::UNLIMITED);

@@ -93,19 +93,18 @@ impl Host {
                 nap = LEADER_NAP_MIN;
                 continue;
             }
-            let is_registered = was_rung_in_vain;
-            if is_registered {
+            if was_rung_in_vain {
                 // Other threads have taken replies in and rung it. From now on they need not, but for its own outcome.
+                self.leadership.note_registered(); // before it is, or a thread that uses the registration up would be forgotten
                 register(thread::current());
-                self.leadership.note_registered();
             }
             let until = earlier(deadline, has_silent_calls.then(|| Instant::now() + nap));
             let mut was_woken = false;
             let wakes_up = || {
                 let is_there = ready() || self.engine().has_news();
                 was_rung_in_vain |= was_woken && !is_there;
-                was_woken = true;
-                is_there || was_rung_in_vain && !is_registered
+                // A wake-up has used the registration up, so the next sleep needs a new one.
+                is_there || std::mem::replace(&mut was_woken, true)
             };
             let is_there = self.hub.wait(Sleeper::Caller, wakes_up, until);
             nap = if is_there { LEADER_NAP_MIN } else { (2 * nap).min(LEADER_NAP_MAX) };

@@ -1,4 +1,4 @@
-//! Bytes taken for values of many types.
+//! Decodes arbitrary bytes as values of many types.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -28,11 +28,11 @@ struct Fat {
     words: [[u16; 32]; 32],
 }
 
-/// Takes `data` for values of many types, in each of the ways that values travel.
+/// Decodes `data` as values of many types, in each way in which values travel.
 ///
 /// # Panics
 ///
-/// If a value comes out that the bytes cannot hold.
+/// If a decoded value is larger than the bytes can hold.
 pub fn decode(data: &[u8]) {
     serde::<List>(data);
     serde::<Tree>(data);
@@ -65,7 +65,7 @@ pub fn decode(data: &[u8]) {
     blob::<Vec<u64>>(data, |numbers| 8 * numbers.len());
     blob::<Vec<(u8, char, bool)>>(data, |values| 6 * values.len());
 
-    // What the host reads beside values.
+    // The messages that the host reads beside values.
     let _ = postcard::from_bytes::<Failure>(data);
     let _ = postcard::from_bytes::<LastWords>(data);
     let _ = postcard::from_bytes::<ServerReport>(data);
@@ -82,7 +82,7 @@ fn serde<'a, T: Serialize + Deserialize<'a>>(data: &'a [u8]) -> Option<T> {
     value.ok()
 }
 
-/// A plain value is its bytes.
+/// A plain value encodes to the bytes that it was decoded from.
 fn plain<T: Plain>(data: &[u8]) {
     let mut input = Decoder::new(data);
     if let Ok(value) = PlainCodec.decode(&mut input) {

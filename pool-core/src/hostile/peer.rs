@@ -1,4 +1,4 @@
-//! The worker's end of a lane in the hands of an input.
+//! The worker's end of a lane, which does as the input says.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -10,25 +10,25 @@ use super::tasks::KINDS;
 use crate::lane::Lane;
 use crate::lane::messages::{Request, reply, request};
 
-/// Small, so that they are full from time to time, and wrap.
-const RING: usize = 4096;
-/// Bytes of the memory that a worker can write: its words, and the ring of replies.
-const REPLY_BYTES: u64 = (4096 + RING) as u64;
+/// Size of each ring: small, so that they become full from time to time, and wrap.
+const RING_BYTES: usize = 4096;
+/// Bytes of the memory that a worker can write: its words, and the reply ring.
+const REPLY_BYTES: u64 = (4096 + RING_BYTES) as u64;
 
 pub(super) struct Peer {
     pub(super) pid: u32,
     pub(super) end: WorkerEnd,
     memory: File,
-    /// What is still to be written into the reply ring: a record, and how much of it has been.
+    /// Records that wait for room in the reply ring, each with the number of bytes that have been sent.
     unsent: VecDeque<(Header, Vec<u8>, usize)>,
 }
 
-/// What an honest worker does next.
+/// The outcome of one step of an honest worker.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It has written something.
     Answered,
-    /// It waits for a call, or for room.
+    /// It waits for a request, or for room.
     Waits,
     /// It was told to leave.
     Leaves,
@@ -36,9 +36,9 @@ pub(super) enum Step {
 
 impl Peer {
     pub(super) fn new(pid: u32) -> (Peer, Lane) {
-        let (host, memory) = HostEnd::create(RING, RING).expect("there is memory for four pages");
+        let (host, memory) = HostEnd::create(RING_BYTES, RING_BYTES).expect("there is memory for four pages");
         let end = WorkerEnd::open(&memory).expect("it is a lane");
-        // Nobody is killed by way of a descriptor that is of no process.
+        // Not a pidfd, so no process can be killed through it.
         let no_process = memory.host;
         (
             Peer { pid, end, memory: File::from(memory.worker), unsent: VecDeque::new() },
@@ -46,14 +46,14 @@ impl Peer {
         )
     }
 
-    /// Writes where a worker can, past all types, as foreign as another process.
+    /// Writes bytes anywhere in the memory that a worker can write, through its descriptor.
     pub(super) fn scribble(&self, place: u64, bytes: &[u8]) {
         let at = place % (REPLY_BYTES / 8) * 8;
         let len = bytes.len().min((REPLY_BYTES - at) as usize);
         self.memory.write_all_at(&bytes[..len], at).expect("the memory can be written");
     }
 
-    /// One record of the reply ring, whatever it says, if there is room for it.
+    /// Publishes a record with an arbitrary header, if there is room for it.
     pub(super) fn record(&mut self, header: &Header, bytes: &[u8]) {
         let spare = self.end.replies.spare(bytes.len());
         let len = bytes.len().min(spare.len());
@@ -63,7 +63,7 @@ impl Peer {
         }
     }
 
-    /// What a worker does that does not lie.
+    /// One step of an honest worker.
     pub(super) fn work(&mut self) -> Step {
         if !self.unsent.is_empty() {
             return self.send();

@@ -1,5 +1,5 @@
-//! Engine, scheduler and lanes with workers that do as the input says: answer, lie, scribble, die. In the end all of
-//! them die, honest ones come, and every item must have had exactly one outcome.
+//! Engine, scheduler and lanes with workers that do as the input says: reply, lie, overwrite memory, die. In the end all of them
+//! die, honest ones follow, and every item must have had exactly one outcome.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -16,14 +16,16 @@ use crate::engine::room::Amount;
 use crate::host::Host;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::block::{Block, Content};
+use crate::job::block::Block;
 use crate::job::blocks::Call;
 use crate::job::completion::{Part, Parts};
+use crate::job::content::Content;
+use crate::priority::Priority;
 use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::table::TASKS;
 
-/// Runs the program that `data` is.
+/// Runs the steps that `data` encodes.
 ///
 /// # Panics
 ///
@@ -38,7 +40,7 @@ pub fn replies(data: &[u8]) {
     world.finish();
 }
 
-/// Zeros without end when it is used up.
+/// The rest of the input; it yields zeros when it is used up.
 struct Input<'d>(&'d [u8]);
 
 impl<'d> Input<'d> {
@@ -52,7 +54,7 @@ impl<'d> Input<'d> {
         usize::from(self.byte()) % bound
     }
 
-    /// Mostly small, or next to the largest.
+    /// A word that is mostly small, or close to the largest.
     fn word(&mut self) -> u64 {
         match self.byte() {
             255 => u64::MAX - u64::from(self.byte()),
@@ -87,7 +89,7 @@ struct World {
     has_cancelled: bool,
 }
 
-/// Completions belong to a pool, of which nothing is asked here.
+/// The pool that the completions belong to; it is not used otherwise.
 static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
     let config = SchedulerConfig {
         workers: 0,
@@ -102,12 +104,12 @@ static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
     Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), "pool").expect("there is room for a descriptor")
 });
 
-/// More would only take longer.
+/// Bounds of a run; more would only take longer.
 const JOBS_MAX: usize = 8;
 const ITEMS_MAX: usize = 64;
-/// Launches cost most of the time.
+/// The most launches, which take most of the time.
 const LAUNCHES_MAX: u32 = 12;
-/// Rounds in which honest workers do all there is to do, and leave.
+/// Rounds within which honest workers must be done and leave.
 const ROUNDS_MAX: usize = 3000;
 
 impl World {
@@ -190,6 +192,9 @@ impl World {
             lazy: false,
             bulk: bits & 32 != 0,
             calls: false,
+            priority: [Priority::Normal, Priority::High][usize::from(bits >> 7)],
+            max_concurrent: None,
+            label: None,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];
@@ -227,7 +232,7 @@ impl World {
         }
     }
 
-    /// What the threads of a pool do for the engine.
+    /// Carries out the engine's actions, as the threads of a pool do.
     fn carry_out(&mut self) {
         self.engine.act();
         while let Some(deferred) = self.engine.take_deferred() {
@@ -243,7 +248,7 @@ impl World {
         }
     }
 
-    /// All workers die, and honest ones do what is left to do.
+    /// Lets all workers die, and honest ones do the rest.
     fn finish(mut self) {
         for worker in self.peers.ids() {
             self.die(worker, 9);
@@ -275,7 +280,7 @@ impl World {
                 self.work(worker);
             }
             self.engine.route();
-            // What is put off comes now.
+            // Deferred retries come now.
             if let Some(at) = self.engine.scheduler().wake_at() {
                 self.engine.scheduler().tick(at);
             }
@@ -284,7 +289,7 @@ impl World {
     }
 }
 
-/// Each item has one outcome, and the caller gets it.
+/// Checks that each item has one outcome, and that the caller gets it.
 fn check(job: &HostileJob) {
     let (mut parts, result_buffer) = match job.completion.take() {
         Parts::Buffered(buffered) => (buffered.others, Some(buffered.result_buffer)),

@@ -1,6 +1,6 @@
 //! Tasks whose results are decoded in different ways.
 
-#![allow(unsafe_code, reason = "that is what rustc calls the place of a task in the dispatch table")]
+#![allow(unsafe_code, reason = "rustc counts the `link_section` of a dispatch table entry as unsafe code")]
 
 use serde::{Deserialize, Serialize};
 
@@ -16,14 +16,14 @@ use crate::pool_task;
 use crate::task::Task;
 use crate::task::table::Entry;
 
-/// What is nested as deep as its bytes say.
+/// A value that nests as deep as its bytes say.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum List {
     Nil,
     Cons(Box<List>),
 }
 
-/// What takes no bytes.
+/// A value that takes no bytes.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Unit;
 
@@ -50,7 +50,7 @@ fn units(x: u64) -> Vec<Unit> {
     (0..x).map(|_| Unit).collect()
 }
 
-/// Where results land, if they do.
+/// The result buffer of a task, if it has one.
 type Place = Option<Box<dyn ResultBuffer>>;
 
 /// A task, without its type.
@@ -58,9 +58,9 @@ pub(super) struct Kind {
     pub(super) entry: fn() -> &'static Entry,
     /// The bytes of an honest result.
     pub(super) honest: fn() -> Vec<u8>,
-    /// How many results the caller gets of what has been delivered.
+    /// Number of results that the caller gets from the parts delivered.
     pub(super) results: fn(Vec<Part>, Option<Error>, Place, u64) -> usize,
-    /// Where so many results land.
+    /// A buffer for so many results.
     pub(super) result_buffer: fn(usize) -> Place,
 }
 
@@ -89,7 +89,7 @@ const fn kind<T: Task>(honest: fn() -> Vec<u8>, _task: T) -> Kind {
 fn bytes<T: Task>(_task: T, output: &T::Output) -> Vec<u8> {
     let mut out = Encoder::to_vec(Vec::new());
     let item = out.item(T::output_size(), |out| T::encode_output(output, out)).expect("it can be encoded");
-    item.expect("a vector was asked for")
+    item.expect("a vector was asked for").into_vec()
 }
 
 fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, result_buffer: Place, items: u64) -> usize {
@@ -103,7 +103,7 @@ fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, result_buffer: Place,
     gathered.into_results().len()
 }
 
-/// Takes the bytes for the results of each task, in each of the ways in which they come.
+/// Decodes the bytes as results of each task, in each of the ways in which they arrive.
 pub(super) fn decode_as_results(items: u32, bytes: &[u8]) {
     for kind in &KINDS {
         let part = |items, raw| vec![Part { first: 0, items, raw, values: Ok(Bytes::copy_of(bytes)), origin: None }];

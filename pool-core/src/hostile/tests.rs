@@ -1,4 +1,4 @@
-//! Inputs that the fuzzer has found, those that somebody has thought of, and mutations of both.
+//! Runs the inputs that the fuzzer has found, further ones made by hand, and mutations of both.
 
 use std::fs;
 use std::path::Path;
@@ -13,10 +13,10 @@ use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::task::Task;
 
-/// Mutations tried beside the inputs themselves.
+/// Number of mutations that are run beside the inputs themselves.
 const MUTATIONS: usize = 3000;
-/// One that takes longer will not end.
-const BACKOFF: Duration = Duration::from_secs(300);
+/// An input that takes longer counts as endless.
+const RUN_TIME_MAX: Duration = Duration::from_secs(300);
 
 #[test]
 fn values_of_the_corpus() {
@@ -28,7 +28,7 @@ fn replies_of_the_corpus() {
     replay("replies", super::replies);
 }
 
-/// What the caller gets of `items` values that are said to be in these bytes.
+/// The results that the caller gets from `items` values in these bytes.
 fn results<T: Task>(_task: T, items: u32, bytes: &[u8]) -> Vec<Result<T::Output, Error>> {
     let mut results = Vec::new();
     let part = Part { first: 0, items, raw: false, values: Ok(Bytes::copy_of(bytes)), origin: None };
@@ -46,7 +46,7 @@ fn values_that_are_missing_are_errors_of_their_items() {
     assert!(errors[0].to_string().ends_with("8 more bytes expected and 0 left"), "{}", errors[0]);
 }
 
-/// Each value is checked by itself; what stands behind the last one is nobody's, and is dropped.
+/// Each value is checked by itself; bytes behind the last one are dropped.
 #[test]
 fn bytes_behind_the_last_value_do_no_harm() {
     let numbers = results(number::Task, 1, &[7_u64.to_le_bytes(), [0xff; 8]].concat());
@@ -64,7 +64,7 @@ fn a_value_past_a_limit_is_an_error_that_says_so() {
     assert!(error.to_string().ends_with(text), "{error}");
 }
 
-/// Runs all inputs there are, then mutations of them, each the same at every run.
+/// Runs all inputs of the corpus, then mutations of them, the same at every run.
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let files = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
@@ -82,7 +82,7 @@ fn replay(target: &str, run: fn(&[u8])) {
     }
 }
 
-/// On a thread with the stack that Rust gives it. What fails, or does not end, is shown.
+/// Runs an input on a thread with Rust's usual stack. An input that fails, or does not end, is shown.
 fn run_watched(name: &str, input: Vec<u8>, run: fn(&[u8])) {
     let text = format!("{name}: {input:?}");
     let (tell, told) = mpsc::channel::<()>();
@@ -91,7 +91,7 @@ fn run_watched(name: &str, input: Vec<u8>, run: fn(&[u8])) {
         run(&input);
     };
     let thread = thread::Builder::new().stack_size(2 << 20).spawn(body).expect("a thread can be started");
-    let waited = told.recv_timeout(BACKOFF);
+    let waited = told.recv_timeout(RUN_TIME_MAX);
     assert_eq!(waited, Err(mpsc::RecvTimeoutError::Disconnected), "it does not end: {text}");
     assert!(thread.join().is_ok(), "it panics: {text}");
 }

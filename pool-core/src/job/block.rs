@@ -1,7 +1,7 @@
 //! A block: encoded arguments of consecutive items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use pool_ipc::Written;
@@ -10,6 +10,7 @@ use crate::codec::bytes::Cut;
 use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
+use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
 use crate::units::Nanos;
 
@@ -36,52 +37,6 @@ pub(crate) struct Block {
     pub(super) counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
     pub(super) cursor: (u32, usize),
-}
-
-/// The bytes of a block: its own, until a lane has to keep some of them, too.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Own(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-    /// So many bytes of a segment of the arena.
-    InArena(Written, usize),
-}
-
-impl Content {
-    pub(super) fn share(&mut self) -> Arc<Vec<u8>> {
-        match self {
-            Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(bytes) => {
-                let bytes = Arc::new(std::mem::take(bytes));
-                *self = Content::Shared(Arc::clone(&bytes));
-                bytes
-            }
-            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
-        }
-    }
-
-    /// The memory, if nobody else has it.
-    #[inline]
-    pub(super) fn into_own(self) -> Option<Vec<u8>> {
-        match self {
-            Content::Own(bytes) => Some(bytes),
-            Content::Shared(bytes) => Arc::into_inner(bytes),
-            Content::InArena(..) => None,
-        }
-    }
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Own(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-            Content::InArena(segment, used) => &segment[..*used],
-        }
-    }
 }
 
 impl Block {
@@ -204,7 +159,7 @@ impl Args<'_> {
     #[inline]
     pub(crate) fn in_arena(&self) -> Option<(&Written, Range<usize>)> {
         match &*self.content {
-            Content::InArena(segment, _) => Some((segment, self.range.clone())),
+            Content::InArena(segment, all) => Some((segment, all.start + self.range.start..all.start + self.range.end)),
             _ => None,
         }
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use crate::codec::bytes::Bytes;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::block::{Args, BESIDE_MAX, Block, Content};
+use crate::job::block::{Args, BESIDE_MAX, Block};
 use crate::job::completion::Completion;
+use crate::job::content::Content;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
@@ -30,7 +31,7 @@ pub(crate) struct Blocks {
     seen_bytes: u64,
 }
 
-/// Blocks whose memory is kept: when all items have been fed nobody takes it any more, and it is to go.
+/// Buffers of settled blocks that are kept for further ones. When all items have been fed none is taken any more.
 const SPARE_MAX: usize = 8;
 
 /// Blocks that are moved to close a gap at once; where it would be more, the gap stays for a while.
@@ -95,7 +96,7 @@ impl Blocks {
         self.position(number).is_some_and(|at| self.queue[at].completion(number).is_some())
     }
 
-    /// Settles a call with `outcome`; nothing if it was settled before. Who is to be told.
+    /// Settles a call with `outcome`. Returns the waiters to wake, or `None` if the call was settled before.
     #[inline]
     pub(crate) fn complete(
         &mut self,

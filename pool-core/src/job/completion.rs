@@ -1,4 +1,4 @@
-//! Where the outcome of a job arrives, and who waits for it.
+//! The completion: the place where the outcome of a job arrives, with the waiters for it.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -11,12 +11,12 @@ use crate::job::status::{LENGTH, Status};
 pub(crate) use crate::job::waiters::Waiter;
 use crate::job::waiters::{CompletionQueue, Waiters};
 
-/// Of a map, or of one call. There may be ten million.
+/// Completion of a map or of one call. Millions may be pending, so it stays within 40 bytes.
 #[derive(Debug, Default)]
 pub(crate) struct Completion {
-    /// With the value of a call if it is [short](Completion::short), as most are: nobody has to lock anything for it.
+    /// Its flags, and the value of a call if it is [short](Completion::short), as most are: that takes no lock.
     status: Status,
-    /// All else.
+    /// Everything else.
     inbox: Mutex<Option<Box<Inbox>>>,
 }
 
@@ -56,11 +56,11 @@ pub(crate) enum Parts {
     None,
     One(Part),
     Many(Vec<Part>),
-    /// Of a map that is finished.
+    /// The outcome of a finished map that has a result buffer.
     Buffered(Box<Buffered>),
 }
 
-/// Values that have landed, and what else there was.
+/// Values in the result buffer, and the parts that could not go there.
 #[derive(Debug)]
 pub(crate) struct Buffered {
     pub(crate) result_buffer: Box<dyn ResultBuffer>,
@@ -114,7 +114,7 @@ impl Completion {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the outcome of some items. Those of the waiters that are to be told now.
+    /// Adds the outcome of some items. Returns the waiters for news.
     pub(crate) fn deliver(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
         if self.status.is_abandoned() {
@@ -126,7 +126,7 @@ impl Completion {
         Waiters::take_if(&mut inbox.waiters, Waiter::is_for_news)
     }
 
-    /// Takes the outcome of a call.
+    /// Ends a call with its outcome. Returns all waiters.
     pub(crate) fn complete(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
         if !self.status.is_abandoned() {
@@ -135,13 +135,13 @@ impl Completion {
         self.end(&mut inbox)
     }
 
-    /// Takes the value of a call, the first `length` bytes of these words.
+    /// Ends a call with a short value: the first `length` bytes of these words. Returns all waiters.
     #[inline]
     pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiters> {
         if self.status.finish_short(words, length) { self.inbox().as_mut()?.waiters.take() } else { None }
     }
 
-    /// This is the one place where a job ends, but for a call of a short value.
+    /// The only place where a job ends, except a call with a short value.
     fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiters> {
         self.status.finish();
         inbox.as_mut()?.waiters.take()
@@ -179,7 +179,7 @@ impl Completion {
         self.status.short().map(|(words, length)| Bytes::of_words(words, length))
     }
 
-    /// What has arrived.
+    /// Takes the parts that have arrived.
     #[inline]
     pub(crate) fn take(&self) -> Parts {
         let mut inbox = self.inbox();
@@ -187,8 +187,8 @@ impl Completion {
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
-    /// Another completion with the same outcome, which can be taken from there while it stays here. Of a map whose values have
-    /// landed it has the others: those that have landed are values for sure.
+    /// A second completion with the same outcome, which can be taken from there while it stays here. Values in a result buffer
+    /// are left out: they are values for sure.
     pub(crate) fn copy(&self) -> Completion {
         let copy = Completion::default();
         if let Some(bytes) = self.short() {
@@ -202,7 +202,7 @@ impl Completion {
         copy
     }
 
-    /// The outcome has been taken, and was this error: what is asked later is answered accordingly.
+    /// Keeps an error after the outcome has been taken, so that later questions are answered accordingly.
     pub(crate) fn keep_failure(&self, error: Error) {
         self.inbox().get_or_insert_default().rest = Some(error);
     }
@@ -257,12 +257,12 @@ impl Completion {
         self.set_waiter(Waiter::TaskNews(waker.clone())).is_err()
     }
 
-    /// This thread waits no longer.
+    /// Takes this thread out of the waiters.
     pub(crate) fn forget_this_thread(&self) {
         drop(self.take_waiters(Waiter::is_this_thread));
     }
 
-    /// Nobody waits for these any longer.
+    /// Takes the registrations of this queue out of the waiters.
     pub(crate) fn forget(&self, queue: &Arc<CompletionQueue>) {
         drop(self.take_waiters(|waiter| waiter.is_of(queue)));
     }

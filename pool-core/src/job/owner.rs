@@ -24,6 +24,9 @@ pub(crate) trait Owner: fmt::Debug + Send + Sync + 'static {
         register: &mut dyn FnMut(Thread),
     ) -> bool;
 
+    /// Takes in the replies that are there, unless another thread is about to.
+    fn take_replies(&self);
+
     /// Ends a call of this number, or a whole job; false if it had ended.
     fn cancel(&self, job: JobId, call: Option<u64>) -> bool;
 

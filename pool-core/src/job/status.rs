@@ -5,7 +5,7 @@ use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, hand_over_order};
 
 #[derive(Debug)]
 pub(crate) struct Status {
-    /// What has happened ([`FINISHED`] ...), and the length of a short value.
+    /// The events so far ([`FINISHED`] ...), and the length of a short value.
     flags: AtomicU8,
     /// Something has come since the completion was last emptied.
     fresh: AtomicBool,
@@ -18,9 +18,9 @@ pub(crate) const LENGTH: u8 = 0x0f;
 const SHORT: u8 = 0x10;
 /// Nothing more will come.
 const FINISHED: u8 = 0x20;
-/// There are waiters in the inbox, or were.
+/// Waiters are in the inbox, or were.
 const AWAITED: u8 = 0x40;
-/// Nobody will look any more.
+/// The handle is gone: no thread will look any more.
 const ABANDONED: u8 = 0x80;
 
 impl Default for Status {
@@ -57,11 +57,11 @@ impl Status {
         self.fresh.store(news, Ordering::Release);
     }
 
-    /// Ends a call with the first `length` bytes of these words. True if somebody is to be told, whom the completion's lock guards.
+    /// Ends a call with the first `length` bytes of these words. True if waiters may be in the inbox.
     #[inline]
     pub(crate) fn finish_short(&self, words: [u64; 2], length: u8) -> bool {
         self.short.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
-        // Either this finds that somebody waits, or whoever begins to wait finds that this is finished.
+        // Either this finds `AWAITED`, or the thread that begins to wait finds `FINISHED`.
         self.flags.swap(FINISHED | SHORT | length, hand_over_order()) & AWAITED != 0
     }
 
@@ -71,7 +71,7 @@ impl Status {
         self.flags.fetch_or(FINISHED, Ordering::Release);
     }
 
-    /// Notes under the completion's lock that somebody waits; false if the job has ended.
+    /// Notes under the completion's lock that a waiter is about to be there; false if the job has ended.
     #[inline]
     pub(crate) fn begin_wait(&self) -> bool {
         self.flags.fetch_or(AWAITED, hand_over_order()) & FINISHED == 0

@@ -1,5 +1,5 @@
-//! Whoever is to be told of a job: any number of threads, one future's task, `wait_any` and `as_completed`, a callback.
-//! None of them displaces another kind.
+//! The waiters of a completion: any number of threads, the task of one future, queues of `wait_any` and `as_completed`, and a
+//! callback. None of them displaces another kind.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::thread::{self, Thread, ThreadId};
 
-/// One of those that are told.
+/// A thread, task, queue or callback that is told of an outcome.
 pub(crate) enum Waiter {
     /// A thread that is told of every partial result, once for each time that it asks.
     Thread(Thread),
@@ -26,7 +26,7 @@ pub(crate) enum Waiter {
 
 pub(crate) type Callback = Box<dyn FnOnce() + Send>;
 
-/// One waiter at least. As large as a single one, since that is what nearly all jobs have.
+/// One waiter or several. As large as a single one, since nearly all jobs have just one.
 #[derive(Debug)]
 pub(crate) enum Waiters {
     One(Waiter),
@@ -81,7 +81,7 @@ impl fmt::Debug for Waiter {
 }
 
 impl Waiters {
-    /// Adds a waiter. Returns the one that it replaces, whose destructor may be the user's code.
+    /// Adds a waiter. Returns the one that it replaces: its destructor may be the user's code.
     pub(crate) fn add(place: &mut Option<Waiters>, waiter: Waiter) -> Option<Waiter> {
         let several = match place {
             Some(Waiters::One(one)) if one.is_replaced_by(&waiter) => return Some(std::mem::replace(one, waiter)),

@@ -18,6 +18,9 @@ pub(crate) enum Request {
     Init = 1,
     /// Run `count` items of the task `extra`, but none at or beyond `limit`; `info` is the time limit of each item in
     /// nanoseconds, or 0. The body holds their arguments, one behind the other.
+    ///
+    /// Items of a request in several records cannot be taken back, so there `limit` announces the length of the body in units of
+    /// [`request::LENGTH_UNIT_BYTES`], rounded up, and at least `count`.
     Run = 2,
     /// Leave.
     Quit = 3,
@@ -50,8 +53,28 @@ pub(crate) mod request {
     /// [`ItemTimes`](super::ItemTimes) behind it.
     pub(crate) const TIMED: u16 = 1 << 7;
 
+    /// Where the five bits begin that bound a claim.
+    const CLAIM_SHIFT: u32 = 8;
+    /// Claims of so many items, as a power of two, are not bounded further.
+    const CLAIM_LOG_MAX: u32 = 31;
+
+    /// The flags that bound the claims of a worker to this many items, rounded down to a power of two.
+    #[inline]
+    pub(crate) fn claim_flags(items: u32) -> u16 {
+        (items.max(1).ilog2() << CLAIM_SHIFT) as u16
+    }
+
+    /// The items that a worker may claim at once.
+    #[inline]
+    pub(crate) fn claim_max(flags: u16) -> u32 {
+        1 << (u32::from(flags) >> CLAIM_SHIFT & CLAIM_LOG_MAX)
+    }
+
     /// The task of an [`Init`](super::Request::Init) of a pool without an initializer.
     pub(crate) const NO_TASK: u32 = u32::MAX;
+    /// Unit of the length that a request in several records announces.
+    pub(crate) const LENGTH_UNIT_BYTES: usize = 1 << 10;
+
     /// Sequence number of the initializer.
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }
@@ -110,5 +133,13 @@ mod tests {
     fn item_times_come_back() {
         let times = ItemTimes { begun_ns: u64::MAX - 1, ran_ns: 7 };
         assert_eq!(ItemTimes::from_bytes(times.to_bytes()), times);
+    }
+
+    #[test]
+    fn claims_are_bounded_by_a_power_of_two() {
+        let others = request::QUIET | request::IN_ARENA | request::TIMED;
+        for (items, most) in [(0, 1), (1, 1), (2, 2), (3, 2), (100, 64), (u32::MAX, 1 << 31)] {
+            assert_eq!(request::claim_max(request::claim_flags(items) | others), most, "{items}");
+        }
     }
 }

@@ -17,6 +17,9 @@ pub(super) const MESSAGE_MAX: usize = if cfg!(any(test, fuzzing)) { 1 << 20 } el
 /// The most memory that is reserved because a reply announces its length.
 pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
 
+/// The most by which an announced length lets the memory of a reply grow at once, in multiples of the bytes that have come.
+const GROWTH: usize = 7;
+
 impl Lane {
     /// The next complete reply. Of a reply in several records, one call takes no more than the ring holds, so a worker that
     /// writes as fast as the host reads cannot keep all others waiting.
@@ -57,6 +60,11 @@ impl Lane {
                     self.gathered = large_vec::with_room(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
+                // A vector that grows is moved, and its large pages are split, so it grows in few steps; but no further than what
+                // has come vouches for.
+                let announced = (header.info.min(MESSAGE_MAX as u64) as usize).saturating_sub(self.gathered.len());
+                let more = announced.min(GROWTH * self.gathered.len()).max(record.len);
+                large_vec::reserve(&mut self.gathered, more);
                 self.end.replies.copy(&record, &mut self.gathered);
                 self.release(&record);
                 if header.flags & MORE != 0 {

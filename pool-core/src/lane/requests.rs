@@ -90,16 +90,20 @@ impl Lane {
     pub(crate) fn pump(&mut self) {
         while let Some(front) = self.outgoing.front() {
             let (sent, bytes) = (front.sent, front.body.len());
-            let is_raw = sent == 0 && self.has_room(bytes);
-            if sent == 0 && !is_raw && self.will_fit(bytes) {
+            let fits_now = sent == 0 && self.has_room(bytes);
+            if sent == 0 && !fits_now && self.will_fit(bytes) {
                 return;
             }
-            let OutgoingRequest { header, body, .. } = &self.outgoing[0];
+            let OutgoingRequest { header, body, .. } = &mut self.outgoing[0];
+            if sent == 0 && !fits_now {
+                // Not below the count: if the worker makes room at this moment, it goes in one record after all.
+                header.limit = header.count.max(body.len().div_ceil(request::LENGTH_UNIT_BYTES) as u32);
+            }
             let step = self.end.requests.send(header, body, sent);
             self.touched |= step.position.is_some();
             if step.done {
                 let is_it = |sent: &&mut SentRequest| header.kind == Request::Run.kind() && sent.seq == header.seq;
-                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| is_raw) {
+                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| fits_now) {
                     sent.record = step.position;
                 }
                 self.outgoing.pop_front();

@@ -1,7 +1,7 @@
-//! The socket between host and fork server: messages that may carry descriptors, and those that wait to be sent.
+//! The socket between host and fork server. Its messages may carry descriptors.
 //!
-//! Neither side ever waits in a send: each would stop reading meanwhile, and two full sockets would hold both up for
-//! ever. A message for which the socket has no room stays in an [`Outbox`], whose owner goes on reading.
+//! Neither side waits in a send: it would stop reading meanwhile, and two full sockets would block both sides for ever. A
+//! message for which the socket has no room stays in an [`Outbox`], and its owner goes on reading.
 
 #![allow(unsafe_code)]
 
@@ -30,7 +30,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// That cannot be said.
+    /// Those of recv(2) that tell nothing about the standard input.
     pub(crate) fn stdin_has_greeting(nonce: u64) -> nix::Result<bool> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
@@ -38,7 +38,7 @@ impl Control {
             match recv(libc::STDIN_FILENO, &mut bytes, flags) {
                 Ok(length) => break length,
                 Err(Errno::EINTR) => {}
-                // Closed; a file; a socket of somebody else's.
+                // Standard input is closed, a file, or a socket of another program.
                 Err(Errno::EBADF | Errno::ENOTSOCK | Errno::EAGAIN | Errno::ENOTCONN | Errno::ECONNRESET) => {
                     return Ok(false);
                 }
@@ -49,14 +49,14 @@ impl Control {
         Ok(greeting.is_ok_and(|greeting| greeting.nonce == nonce))
     }
 
-    /// The socket that is this process's standard input, moved out of the way.
+    /// The socket that is this process's standard input, under another number.
     pub(crate) fn from_stdin() -> io::Result<Control> {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Control::from(socket))
     }
 }
 
-/// What a thread that polls is woken by: its own, and never a standard stream.
+/// An eventfd by which a thread that polls is woken; never under the number of a standard stream.
 pub(crate) fn bell() -> Result<EventFd> {
     let made = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK).map(OwnedFd::from);
     let fd = made
@@ -70,17 +70,17 @@ pub(crate) fn bell() -> Result<EventFd> {
 
 // ---- what waits to be sent -----------------------------------------------------------------------------------------
 
-/// Messages that wait to be sent, oldest first, with descriptors of the type `F` that go along.
+/// Messages that wait to be sent, oldest first, with their descriptors of type `F`.
 #[derive(Debug)]
 pub(crate) struct Outbox<M, F> {
     queue: VecDeque<(M, Vec<F>)>,
-    /// How often in a row the oldest one was refused for want of something other than room.
+    /// Refusals of the oldest message in a row, for another reason than a full socket.
     refusals: u32,
 }
 
-/// A message is given up when the kernel has refused it so often, for want of memory or because too many descriptors
-/// are under way, with this pause between two attempts.
+/// Attempts to send a message that the kernel refuses for want of memory, or because too many descriptors are under way.
 const SEND_TRIES: u32 = 10;
+/// Pause between two such attempts.
 pub(crate) const SEND_PAUSE: Duration = Duration::from_millis(10);
 
 impl<M: Serialize, F: AsFd> Outbox<M, F> {
@@ -92,12 +92,12 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
         self.queue.push_back((message, fds));
     }
 
-    /// The descriptors of messages that were not sent are closed.
+    /// Drops all messages, which closes their descriptors.
     pub(crate) fn clear(&mut self) {
         *self = Outbox::new();
     }
 
-    /// The events of the socket that the owner waits for: room, if that is all that is missing.
+    /// The events of the socket for which the owner waits: room only if nothing else holds the messages back.
     pub(crate) fn events(&self) -> PollFlags {
         if self.queue.is_empty() || self.has_refusals() {
             PollFlags::POLLIN
@@ -106,16 +106,16 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
         }
     }
 
-    /// Whether to try again after [`SEND_PAUSE`].
+    /// True if the oldest message is to be tried again after [`SEND_PAUSE`].
     pub(crate) fn has_refusals(&self) -> bool {
         self.refusals > 0
     }
 
-    /// Sends what there is room for.
+    /// Sends as many messages as there is room for.
     ///
     /// # Errors
     ///
-    /// The oldest message, which is not in the outbox any more, and why it cannot be sent.
+    /// A message that cannot be sent, and the reason. It is removed from the outbox.
     pub(crate) fn flush(&mut self, control: &Control) -> std::result::Result<(), (M, io::Error)> {
         while let Some((message, fds)) = self.queue.front() {
             let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();

@@ -4,18 +4,18 @@
 
 use nix::unistd::{ForkResult, Pid};
 
-/// What a forked process finds itself to be.
+/// The two sides of a fork.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Side {
     Child,
     Parent(Pid),
 }
 
-/// Forks the calling process. Safe to go on in the child only if this process has one thread; what the parent buffered
-/// must have been written, or both will write it.
+/// Forks the calling process. The child may go on only if the process has one thread. Buffered output must have been written
+/// before, or both processes write it.
 pub(crate) fn fork() -> nix::Result<Side> {
     // SAFETY:
-    // - in a process of one thread, which the callers see to, the child may do whatever the parent may.
+    // - the callers make sure that the process has one thread, so the child may do all that the parent may.
     match unsafe { nix::unistd::fork() }? {
         ForkResult::Child => Ok(Side::Child),
         ForkResult::Parent { child } => Ok(Side::Parent(child)),

@@ -1,11 +1,11 @@
-//! The small process that forks workers.
+//! The fork server: a small process that forks workers and reaps them.
 //!
-//! It is this program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one
-//! thread, so it may fork whenever it likes, and little memory, so a fork is cheap. It also reaps the workers, so the
-//! host's own children and signal settings do not matter. It ends, and its workers with it, when its host does.
+//! It is the program's own executable, started once more, in which [`ENTRY`] takes over before `main`. It has one thread, so
+//! it may fork at any time, and little memory, so a fork is cheap. Since it reaps the workers, the host's own children and
+//! signal settings do not matter. It and its workers end when its host ends.
 //!
-//! Nothing here may draw from `std`'s `RandomState`, or from anything else that is seeded at its first use: all workers
-//! that are forked afterwards would draw the same numbers.
+//! No code here may use `std`'s `RandomState`, or anything else that is seeded at its first use: all workers that are forked
+//! afterwards would draw the same numbers.
 
 #![allow(unsafe_code)]
 
@@ -30,14 +30,15 @@ use crate::launch::messages::{Greeting, Launch, Role, ServerReport, ServerReques
 use crate::launch::spawn::{MARKER, enter_directory, exec_worker};
 use crate::process::exit;
 use crate::process::output;
-use crate::process::pidfd::{LOOK_EVERY, wait_gone};
+use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::task::table;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
 use crate::worker::{self, Worker};
 
-/// Runs before `main` in every process of a program that holds this crate, and returns at once in all but ours.
+/// Runs before `main` in every process of a program that holds this crate. It returns at once unless the process is one of a
+/// pool.
 ///
 /// The linker gathers such entries of all crates (System V ABI, "Initialization and Termination Functions"); it keeps
 /// this one because [`is_in_executable`], which every pool calls, refers to it.
@@ -45,16 +46,16 @@ use crate::worker::{self, Worker};
 #[unsafe(link_section = ".init_array")]
 pub(crate) static ENTRY: Constructor = enter;
 
-/// What glibc calls constructors with: as `main`, and the environment.
+/// The arguments with which glibc calls constructors: those of `main`, and the environment.
 pub(crate) type Constructor = extern "C" fn(i32, *const *const libc::c_char, *const *const libc::c_char);
 
 extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
     let Some(nonce) = std::env::var_os(MARKER).and_then(|value| value.to_str()?.parse().ok()) else { return };
-    // A marker that somebody else has set changes nothing: there is no greeting with this number.
+    // A marker that was set by other means has no effect, since there is no greeting with its nonce.
     match Control::stdin_has_greeting(nonce) {
         Ok(true) => {}
         Ok(false) => return,
-        // Here and below: `main` must not run, or the program of the host would begin once more.
+        // Here and below the process must end: if `main` ran, the program would begin once more.
         Err(_) => signals::exit_now(exit::NOT_GREETED),
     }
     signals::open_standard_streams();
@@ -63,7 +64,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         signals::exit_now(exit::NOT_GREETED)
     };
     // SAFETY:
-    // - constructors run in a process of one thread, so nobody else reads the environment.
+    // - constructors run in a process of one thread, so no other thread reads the environment.
     unsafe { std::env::remove_var(MARKER) };
     signals::close_stdin();
     let mut fds = fds.into_iter();
@@ -87,11 +88,11 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     }
 }
 
-/// Gives this process the umask and the working directory that its host had when the pool was made.
+/// Sets the umask and the working directory that the host had when the pool was made.
 fn restore(mask: Option<u32>, cwd: Option<OwnedFd>) {
     let is_restored = cwd.is_some_and(|cwd| enter_directory(&cwd).is_ok());
     if !is_restored {
-        // Relative paths would mean other files.
+        // In another directory relative paths would name other files.
         signals::exit_now(exit::NO_DIRECTORY);
     }
     if let Some(mask) = mask {
@@ -122,7 +123,7 @@ unsafe extern "C" {
     static pool_core_constructors: [usize; 2];
 }
 
-/// Where the executable's table of constructors begins and ends; empty if this code is in a shared library.
+/// Addresses of the executable's table of constructors; empty if this code is in a shared library.
 fn constructors() -> std::ops::Range<usize> {
     // SAFETY:
     // - the two words are defined above, and only the dynamic linker writes them, before any code of this object runs.
@@ -130,13 +131,13 @@ fn constructors() -> std::ops::Range<usize> {
     start..end
 }
 
-/// Runs the constructors behind ours, which `main` would find done: other crates register things in them.
+/// Runs the constructors behind ours, in which other crates may register things, as the C library does before `main`.
 fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *const *const libc::c_char) {
     let table = constructors();
     let mut is_behind = false;
     for address in table.step_by(size_of::<usize>()) {
         // SAFETY:
-        // - the linker's symbols enclose whole words, and nobody writes there.
+        // - the linker's symbols enclose whole words, and the table is not written at run time.
         let word = unsafe { std::ptr::with_exposed_provenance::<usize>(address).read() };
         // 0 and -1 are padding by convention.
         if is_behind && word != 0 && word != usize::MAX {
@@ -149,13 +150,13 @@ fn run_other_constructors(argc: i32, argv: *const *const libc::c_char, envp: *co
     }
 }
 
-/// Whether a new process of this executable would run [`ENTRY`]: not if this code is in a shared library that it loads
+/// True if a new process of this executable would run [`ENTRY`]: false if this code is in a shared library that is loaded
 /// later.
 pub(crate) fn is_in_executable() -> bool {
     constructors().contains(&(&raw const ENTRY).addr()) && base_of((&raw const ENTRY).cast()) == base_of_executable()
 }
 
-/// Where the object (executable or library) that holds the address begins, see dladdr(3).
+/// Start address of the object (executable or library) that holds the address, see dladdr(3).
 fn base_of(address: *const libc::c_void) -> Option<usize> {
     let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
     // SAFETY:
@@ -176,8 +177,8 @@ fn base_of_executable() -> Option<usize> {
 
 // ---- serving -------------------------------------------------------------------------------------------------------
 
-/// Serves the process `host` until it is gone or closes its end. With `spawn`, workers are executables of their own
-/// and are greeted with this fingerprint.
+/// Serves the process `host` until that ends or closes its socket. With `spawn`, each worker is started from the executable,
+/// and is greeted with this fingerprint.
 pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &WorkerLimits, spawn: Option<u64>) -> ! {
     let server = std::process::id();
     signals::prepare_server(&settings.name);
@@ -188,7 +189,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             signals::exit_now(1)
         }
     };
-    // Copies of the host may hold the other end of the socket open, so the host's own end is watched, too.
+    // The host's process is watched, too, since its forked copies may hold the other end of the socket open.
     let host = pidfd_open(host).ok();
     LazyLock::force(&OOM_SCORE_BEFORE);
     output::prepare();
@@ -198,11 +199,11 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             PollFd::new(workers.ends.0.as_fd(), PollFlags::POLLIN),
         ];
         fds.extend(host.as_ref().map(|host| PollFd::new(host.as_fd(), PollFlags::POLLIN)));
-        let timeout = if workers.is_unsettled() { SEND_PAUSE_MS.into() } else { PollTimeout::NONE };
+        let timeout = if workers.has_retries() { SEND_PAUSE_MS.into() } else { PollTimeout::NONE };
         let [has_request, has_ended, host_has_ended] = match poll(&mut fds, timeout) {
             Ok(_) | Err(Errno::EINTR) => [0, 1, 2].map(|at| fds.get(at).is_some_and(|fd| fd.any().unwrap_or(true))),
             Err(_) => {
-                thread::sleep(LOOK_EVERY);
+                thread::sleep(POLL_PAUSE);
                 [control.has_news(), true, host.as_ref().is_some_and(|host| wait_gone(host.as_fd(), 0))]
             }
         };
@@ -210,7 +211,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             workers.leave();
         }
         signals::keep_statuses();
-        if has_ended || workers.is_unsettled() {
+        if has_ended || workers.has_retries() {
             workers.reap();
         }
         let mut forked = Vec::new();
@@ -229,15 +230,15 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             };
             let mut fds = fds.into_iter();
             let (Some(lane), Some(socket)) = (Descriptors::from_fds(&mut fds), fds.next()) else {
-                // Some were cut off, since this process has no descriptor free.
+                // Some descriptors were cut off, since this process has no number free.
                 workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
             };
-            // Here and not in the child, where every page that is touched costs a fault.
+            // Made here and not in the child, where each page that is written costs a page fault.
             let name = signals::process_name(&settings.name, request.worker);
             match fork() {
                 Ok(Side::Child) => {
-                    // A worker knows its lane and the hub, and nothing of the server or of other workers.
+                    // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
                     signals::prepare_worker(server, &name);
                     be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
@@ -246,13 +247,12 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                 Err(errno) => workers.refuse(request.worker, Step::Fork, errno),
             }
         }
-        workers.launched(&forked);
+        workers.add(&forked);
         workers.report(&control);
     }
 }
 
-/// Launches that are reported together, if they are ordered together: the host is woken once for all of them, and can take
-/// them in while the next are made.
+/// The most launches that are reported together. The host is woken once for them, and handles them while the next are made.
 const LAUNCHES_TOGETHER: usize = 8;
 
 const SEND_PAUSE_MS: u16 = SEND_PAUSE.as_millis() as u16;

@@ -1,7 +1,7 @@
-//! A new process of this program's executable, and what it inherits.
+//! Starts a new process of this program's executable.
 //!
-//! The process gets the arguments, environment, working directory and umask that the host had when it made the pool, so
-//! a fork server that replaces another gives its workers the same; of the descriptors, only the standard streams; and no
+//! The process inherits the arguments, environment, working directory and umask that the host had when it made the pool, so a
+//! fork server that replaces another gives its workers the same. It inherits no descriptors but the standard streams, and no
 //! right that the host has given up.
 
 #![allow(unsafe_code)]
@@ -29,23 +29,23 @@ use crate::launch::messages::{Greeting, Role};
 use crate::process::signals;
 use crate::process::socket::Socket;
 
-/// See proc(5): this is the executable even after its file was replaced.
+/// The executable, even after its file was replaced; see proc(5).
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";
 const EXECUTABLE_PATH: &str = "/proc/self/exe";
 
-/// See proc(5): this is the working directory, whatever its path has become and whoever may search it.
+/// The working directory, even if its path has changed or may not be searched; see proc(5).
 const CWD: &str = "/proc/self/cwd";
 
-/// The variable that tells a new process to look for a greeting in its standard input. Other versions of this crate in the
-/// program look for their own.
+/// The environment variable that tells a new process to look for a greeting in its standard input. Each version of this crate
+/// in a program has its own.
 pub(crate) const MARKER: &str = concat!("POOL_CORE_SERVE_", env!("CARGO_PKG_VERSION"));
 
-/// A number that a marker left over in the environment will not have.
+/// A number that no marker left over in the environment has.
 pub(crate) fn nonce() -> u64 {
     pool_ipc::sys::monotonic_ns() ^ (u64::from(std::process::id()) << 40)
 }
 
-/// The state of the host that its fork servers begin with, as it was when the pool was made.
+/// The state of the host at the time when the pool was made, which its fork servers inherit.
 #[derive(Debug)]
 pub(crate) struct Inherited {
     args: Vec<CString>,
@@ -64,11 +64,11 @@ impl Inherited {
     /// `System` if there is no descriptor left for the working directory.
     pub(crate) fn take() -> Result<Inherited> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        // The path "." asks for the right to search the directory, which a host that has changed its user may lack.
+        // Opening "." needs the right to search the directory, which a host that has changed its user may lack.
         let cwd = open(".", flags, Mode::empty()).or_else(|_| open(CWD, flags, Mode::empty()));
         let cwd = cwd.map_err(io::Error::from).and_then(off_standard_streams);
         let cwd = cwd.map_err(|error| Error::system("opening the working directory", error))?;
-        // No string of a process's start holds a zero.
+        // Arguments and variables of a process hold no zero byte, so none is left out.
         let string = |bytes: Vec<u8>| CString::new(bytes).ok();
         let mut args: Vec<_> = std::env::args_os().filter_map(|arg| string(arg.into_vec())).collect();
         if args.is_empty() {
@@ -96,8 +96,7 @@ impl Inherited {
         })
     }
 
-    /// `std`'s `Command` cannot close descriptors without a copy of the whole host, which may be large; see
-    /// posix_spawn(3).
+    /// Uses posix_spawn(3), since `std`'s `Command` forks the whole host, which may be large, if descriptors must be closed.
     fn spawn(&self, nonce: u64, socket: &OwnedFd) -> io::Result<Pid> {
         let marker = CString::new(format!("{MARKER}={nonce}")).map_err(io::Error::other)?;
         let args = pointers(self.args.iter().map(CString::as_c_str));
@@ -124,7 +123,7 @@ impl Inherited {
     }
 }
 
-/// Makes this the working directory of this process, which may be there already.
+/// Makes `cwd` the working directory of this process.
 ///
 /// # Errors
 ///
@@ -134,7 +133,7 @@ pub(crate) fn enter_directory(cwd: &OwnedFd) -> io::Result<()> {
     entered.or_else(|error| if is_working_directory(cwd) { Ok(()) } else { Err(error) })
 }
 
-/// Whether it is, without a right to search it.
+/// True if `directory` is the working directory. Needs no right to search it.
 fn is_working_directory(directory: &OwnedFd) -> bool {
     let (Ok(found), Ok(here)) = (nix::sys::stat::fstat(directory), fs::metadata(CWD)) else { return false };
     (found.st_dev, found.st_ino) == (here.dev(), here.ino())
@@ -144,25 +143,25 @@ fn pointers<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*mut libc::c_cha
     strings.map(|string| string.as_ptr().cast_mut()).chain([ptr::null_mut()]).collect()
 }
 
-/// The umask, which only /proc can tell without changing it; see proc_pid_status(5).
+/// The umask, read from /proc, since umask(2) would change it; see proc_pid_status(5).
 fn umask() -> Option<u32> {
     u32::from_str_radix(&status_of_this_thread("Umask:")?, 8).ok()
 }
 
-/// A line of this thread's status.
+/// The value of a line of this thread's status.
 fn status_of_this_thread(name: &str) -> Option<String> {
     let status = fs::read_to_string("/proc/thread-self/status").ok()?;
     status.lines().find_map(|line| line.strip_prefix(name)).map(|value| value.trim().to_owned())
 }
 
-/// As the functions of posix_spawn(3) return them.
+/// Converts an error number that a function of posix_spawn(3) has returned.
 fn check(errno: i32) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
 // ---- descriptors and signals of the new process --------------------------------------------------------------------
 
-/// What happens to the descriptors of a new process before it runs.
+/// The changes to the descriptors of a new process before it runs.
 struct FileActions(libc::posix_spawn_file_actions_t);
 
 type AddCloseFrom = unsafe extern "C" fn(*mut libc::posix_spawn_file_actions_t, RawFd) -> i32;
@@ -184,8 +183,7 @@ impl FileActions {
         check(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut self.0, from, to) })
     }
 
-    /// Closes all descriptors from this number on: also those that a library of the host has opened without
-    /// close-on-exec.
+    /// Closes all descriptors from this number on, since libraries of the host may have opened some without close-on-exec.
     fn close_from(&mut self, first: RawFd) -> io::Result<()> {
         // SAFETY:
         // - the name is a string.
@@ -229,7 +227,7 @@ fn inheritable(first: RawFd) -> Vec<RawFd> {
     numbers.filter(|&fd| fd >= first && survives(fd)).collect()
 }
 
-/// Has an exec of this process, which has one thread, close all but the standard streams.
+/// Marks all descriptors but the standard streams close-on-exec. This process must have one thread.
 pub(crate) fn close_others_on_exec() {
     let first = libc::STDERR_FILENO + 1;
     // SAFETY:
@@ -245,7 +243,7 @@ pub(crate) fn close_others_on_exec() {
     }
 }
 
-/// How a new process begins: no signal blocked, and SIGPIPE as the kernel has it. (`std` does this, too.)
+/// The signals of a new process: none is blocked, and SIGPIPE has its default, as with `std`'s `Command`.
 struct Attributes(libc::posix_spawnattr_t);
 
 impl Attributes {
@@ -284,8 +282,8 @@ impl Drop for Attributes {
 
 // ---- rights --------------------------------------------------------------------------------------------------------
 
-/// Whether an execve may give the new process rights that this one does not have: those of the file (set-user-id,
-/// set-group-id, capabilities), or those of user 0 that this process has given up one by one. See execve(2) and
+/// True if an execve may give the new process rights that this one does not have: those of the file (set-user-id,
+/// set-group-id, capabilities), or capabilities of user 0 that this process has given up. See execve(2) and
 /// capabilities(7).
 fn execve_may_give_rights() -> bool {
     let has_special_mode =
@@ -303,7 +301,7 @@ fn has_file_capabilities() -> bool {
     unsafe { libc::getxattr(EXECUTABLE.as_ptr(), name, ptr::null_mut(), 0) > 0 }
 }
 
-/// Whether this is a process of user 0 without some of the capabilities that user 0 gets by an execve.
+/// True if this process of user 0 lacks capabilities that an execve would give to user 0.
 fn is_limited_root() -> bool {
     let ids = status_of_this_thread("Uid:").unwrap_or_default();
     if !ids.split_whitespace().any(|id| id == "0") {
@@ -314,8 +312,8 @@ fn is_limited_root() -> bool {
     bounding & !permitted != 0
 }
 
-/// Runs `spawn` in a thread that can get no new rights, and neither can what it starts; see PR_SET_NO_NEW_PRIVS in
-/// prctl(2). The thread's own end is the only way to lift that.
+/// Runs `spawn` in a thread that cannot gain rights, and neither can the processes that it starts; see PR_SET_NO_NEW_PRIVS in
+/// prctl(2). It is a thread of its own, since a thread cannot undo that.
 fn without_new_rights(spawn: impl FnOnce() -> io::Result<Pid> + Send) -> io::Result<Pid> {
     let body = || {
         nix::sys::prctl::set_no_new_privs()?;
@@ -327,7 +325,8 @@ fn without_new_rights(spawn: impl FnOnce() -> io::Result<Pid> + Send) -> io::Res
     })
 }
 
-/// Starts an executable of its own for one worker, in a process that has just been forked.
+/// Replaces the current process, which has just been forked, by the executable, which becomes one worker. Returns only if that
+/// fails.
 pub(crate) fn exec_worker(
     fingerprint: u64,
     role: Role,
@@ -345,7 +344,7 @@ pub(crate) fn exec_worker(
         Ok(socket) => socket,
         Err(error) => return error,
     };
-    // A constructor may have opened descriptors, as it will in the new process.
+    // A constructor of the program may have opened descriptors here. It opens them again in the new process.
     close_others_on_exec();
     let mut command = Command::new(OsStr::from_bytes(EXECUTABLE.to_bytes()));
     let mut args = std::env::args_os();
@@ -356,7 +355,7 @@ pub(crate) fn exec_worker(
 
 // ---- the executable ------------------------------------------------------------------------------------------------
 
-/// Whether `/proc/self/exe` is this program.
+/// Checks that `/proc/self/exe` is this program.
 ///
 /// # Errors
 ///
@@ -371,9 +370,9 @@ fn check_executable() -> Result<()> {
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 
-/// The executable, if another file than that holds this program.
+/// The executable, if this program is in another file.
 fn other_executable() -> Option<String> {
-    // The kernel loads a loader for a program and says where. Without one there is no need to read a long list.
+    // A program whose loader the kernel has loaded is the executable itself, so the long list below need not be read.
     // SAFETY:
     // - `getauxval` has no preconditions.
     if unsafe { libc::getauxval(AT_BASE) } != 0 {

@@ -86,7 +86,8 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
-        let mut input = MapInput::<T, _>::open(&self.host, JobSpec { bulk: true, ..self.spec(&task)? }, items)?;
+        let spec = JobSpec { bulk: true, ..self.spec(&task)? };
+        let mut input = MapInput::<T, _>::open(&self.host, spec, items)?.awaited();
         while !input.has_ended() {
             input.pull_to(input.pulled() + MAP_STRIDE_ITEMS);
             gathered.take_in(&input.completion);

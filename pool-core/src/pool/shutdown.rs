@@ -33,6 +33,33 @@ impl Pool {
         }
     }
 
+    /// Cancels all items that no worker has begun, of all jobs, and returns how many these are.
+    ///
+    /// They end in [`ErrorKind::Cancelled`]: calls at once, the items of a map when its running items have ended, which go on
+    /// and deliver their values. Items that wait for a [retry](crate::Task::retries) are among them. Inputs of
+    /// [`imap`](Pool::imap) are pulled no more. The pool stays open, so this can be used to drop a backlog; to end in peace and
+    /// soon, [`close`](Pool::close) first and [`join`](Pool::join) afterwards. 0 in a process that the program forked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn nap(ms: u64) -> u64 { std::thread::sleep(Duration::from_millis(ms)); ms }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let jobs: Vec<_> = (0..10).map(|_| pool.apply_async(nap::Task, 20)).collect::<Result<_, _>>()?;
+    /// let cancelled = pool.cancel_pending();
+    /// let errors = jobs.into_iter().filter_map(|job| job.get().err());
+    /// assert_eq!(errors.filter(|error| error.kind() == ErrorKind::Cancelled).count() as u64, cancelled);
+    /// assert_eq!(pool.apply(nap::Task, 1)?, 1);
+    /// # Ok(()) }
+    /// ```
+    pub fn cancel_pending(&self) -> u64 {
+        if self.host.check_owner().is_ok() { self.host.cancel_pending() } else { 0 }
+    }
+
     /// Waits until all jobs are done, all workers have left, and all callbacks have returned.
     ///
     /// Results stay readable. It may be called again, and by several threads. In a callback or a waker it does not wait

@@ -1,4 +1,4 @@
-//! Tells a process from the copies that it forks, which have all its memory.
+//! Tells a process from its forked copies, which have the same memory.
 
 #![allow(unsafe_code)]
 
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// Forks between the first process of the program and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
-/// One process among its forefathers and copies.
+/// The identity of one process, which its forked copies do not share.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ForkCheck {
     forks: u32,
@@ -30,13 +30,13 @@ impl ForkCheck {
         ForkCheck { forks: FORKS.load(Ordering::Relaxed), pid: std::process::id() }
     }
 
-    /// Whether this is that process, and not a copy made with `fork`. A plain load.
+    /// True in that process, and false in a copy made with `fork`. A plain load.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
         FORKS.load(Ordering::Relaxed) == self.forks
     }
 
-    /// Likewise, and not a copy made in any other way either. A system call.
+    /// As [`is_here`](ForkCheck::is_here), but also false in a copy made in any other way, such as clone(2). A system call.
     pub(crate) fn is_surely_here(self) -> bool {
         self.pid == std::process::id()
     }

@@ -1,12 +1,12 @@
-//! Evidence on a SIGKILL that the pool has not sent: whether the kernel has killed for want of memory meanwhile.
+//! Finds the likely sender of a SIGKILL that the pool has not sent: the kernel, for want of memory, or another process.
 //!
-//! The kernel counts such kills for each control group, and for the whole machine. It counts before it kills, so a count
-//! that is what it was before shows that this was somebody else. One that has risen may be about another process.
+//! The kernel counts its kills for want of memory for each control group, and for the whole machine. It counts before it
+//! kills, so an unchanged count shows that the kernel did not kill. A count that has risen may be about another process.
 
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-/// A count as it was last looked at, by any pool of this process.
+/// The count at the last look of any pool of this process.
 #[derive(Debug)]
 struct Count {
     path: String,
@@ -15,7 +15,7 @@ struct Count {
 
 static LAST: Mutex<Option<Count>> = Mutex::new(None);
 
-/// Has later deaths compared with the count of now, unless that was done before.
+/// Reads the count with which the next death is compared, unless that was done before.
 pub(crate) fn watch() {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     if last.is_none() {
@@ -23,7 +23,7 @@ pub(crate) fn watch() {
     }
 }
 
-/// The sender of a SIGKILL that has just ended a worker, as far as the count tells; for people.
+/// The likely sender of a SIGKILL that has just ended a worker, as a text for users.
 pub(crate) fn sender() -> &'static str {
     match LAST.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
         Some(count) => describe(&mut count.kills, read_count(&count.path)),
@@ -49,7 +49,7 @@ fn read_count(path: &str) -> Option<u64> {
     count_in(&fs::read_to_string(path).ok()?)
 }
 
-/// The files that may have the count, for the lines of proc_pid_cgroup(5).
+/// The files that may hold the count, from the lines of proc_pid_cgroup(5).
 fn group_files(groups: &str) -> Vec<String> {
     let file = |line: &str| {
         let (_, rest) = line.split_once(':')?;

@@ -1,9 +1,9 @@
-//! Standard output of tasks, written before their answers are.
+//! Flushes the standard output of tasks before their replies are published.
 //!
 //! Two buffers may hold text that is not written yet: Rust's, of which `std` writes whole lines at once, and the C
-//! library's. Each has a lock, which a thread that a task has started may keep for ever, and no answer may wait for it.
-//! The C library's can be tried, Rust's cannot. So a worker that has, or had, more than one thread leaves Rust's to a
-//! thread made for it, and does not wait: a hand-over with each answer would cost more than a short call.
+//! library's. Each has a lock, which a thread that a task has started may keep for ever, and no reply may wait for it. The C
+//! library's lock can be tried, Rust's cannot. So a worker that has, or had, more than one thread leaves Rust's buffer to a
+//! thread made for it. It does not wait for that thread, since a hand-over with each reply would cost more than a short call.
 
 #![allow(unsafe_code)]
 
@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 
-/// Has output of a task on its way before anybody hears that the task is done. In a worker with threads, what is no whole
-/// line in Rust's buffer follows.
+/// Flushes the output of a task; call it before its reply is published. In a worker with threads, text in Rust's buffer that is
+/// no whole line is written some time later.
 #[inline]
 pub(crate) fn flush() {
     if is_single_threaded() {
@@ -34,7 +34,7 @@ fn flush_amid_threads() -> u32 {
     FLUSHER.ask()
 }
 
-/// [`flush`] before the process ends: waits for what follows, but not for long.
+/// [`flush`] before the process ends. Waits a bounded time for the text that is written later.
 pub(crate) fn flush_at_end() {
     if is_single_threaded() {
         return flush_here();
@@ -51,7 +51,7 @@ pub(crate) fn flush_at_end() {
 /// Flushes both buffers in this thread, which waits for Rust's lock: for processes of one thread.
 #[inline]
 pub(crate) fn flush_here() {
-    // Kept, since this comes before every answer, and `stdout` is one more piece of code that is cold after a sleep.
+    // Kept in a static: `stdout()` before each reply would be one more piece of code that is cold after a sleep.
     static OUT: LazyLock<Stdout> = LazyLock::new(io::stdout);
     let _ = (&*OUT).flush();
     if c_has_output() {
@@ -61,11 +61,11 @@ pub(crate) fn flush_here() {
 
 // ---- threads ---------------------------------------------------------------------------------------------------------
 
-/// The C library's word on whether this process has always had one thread; null where it has none (before glibc 2.32).
+/// The C library's variable that says whether this process has always had one thread; null before glibc 2.32.
 static ALWAYS_SINGLE: AtomicPtr<AtomicU8> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Looks up what [`flush`] needs, for this process and those that it forks; without this a process is taken for one of
-/// many threads. Text that constructors have left in the buffers is written here, once, and not by each worker.
+/// Prepares [`flush`] in this process and those that it forks. Without this, flushes assume other threads. Text that
+/// constructors have left in the buffers is written here once, and not again by each worker.
 pub(crate) fn prepare() {
     if ALWAYS_SINGLE.load(Ordering::Relaxed).is_null() {
         // SAFETY:
@@ -111,11 +111,11 @@ fn c_stdout() -> *mut libc::FILE {
 fn c_has_output() -> bool {
     let stream = c_stdout();
     // SAFETY:
-    // - it is a stream. Another thread may be writing to it; then what is read is the state before or after.
+    // - it is a stream. If another thread is writing to it, the state before or after is read.
     !stream.is_null() && unsafe { __fpending(stream) } > 0
 }
 
-/// Does nothing if another thread has the lock: that one is printing.
+/// Flushes the C library's buffer unless another thread holds its lock: that thread is printing, and flushes itself.
 #[cold]
 fn flush_c() {
     let stream = c_stdout();
@@ -133,10 +133,11 @@ fn flush_c() {
 
 // ---- workers with threads --------------------------------------------------------------------------------------------
 
-/// Time between two flushes, so that constant short calls wake nobody.
+/// Pause between two flushes, so that a stream of short calls does not wake the thread for each.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// A tenth of a second: enough for a flush even on a busy machine, unless a lock is kept or nobody reads what is written.
+/// The most pauses before the process ends, a tenth of a second together: enough for a flush even on a busy machine, unless a
+/// lock is kept or the output is not read.
 const END_PAUSES_MAX: u32 = 100;
 
 /// Stack of the thread that flushes.
@@ -149,12 +150,12 @@ static FLUSHER: Flusher = Flusher {
     is_asleep: AtomicBool::new(false),
 };
 
-/// A thread that flushes for the one that answers.
+/// A thread that flushes for the one that replies.
 struct Flusher {
     thread: OnceLock<Thread>,
-    /// The number of the last flush that was asked for. Only the thread that answers writes it.
+    /// Number of the last flush that was asked for. Only the thread that replies writes it.
     asked: AtomicU32,
-    /// The number of the last flush that is through. Only the thread that flushes writes it.
+    /// Number of the last flush that is done. Only the thread that flushes writes it.
     done: AtomicU32,
     is_asleep: AtomicBool,
 }
@@ -163,7 +164,8 @@ impl Flusher {
     /// Asks for a flush, whose number is returned.
     fn ask(&'static self) -> u32 {
         let number = self.asked.load(Ordering::Relaxed).wrapping_add(1);
-        // SeqCst: either the thread finds this number, or it is found asleep here.
+        // SYNC FLUSH, with `serve`: ask, then look for a sleeper. SeqCst on all four accesses, so either the thread finds this
+        // number, or it is found asleep here. No loom model: `park` and `unpark` keep a token, as std's own tests check.
         self.asked.store(number, Ordering::SeqCst);
         match self.thread.get() {
             Some(thread) if self.is_asleep.load(Ordering::SeqCst) => thread.unpark(),
@@ -173,11 +175,11 @@ impl Flusher {
         number
     }
 
-    /// If no thread can be made, the text stays in the buffer until a later answer finds that one can.
+    /// Starts the thread. If that fails, the text stays in the buffer, and the next reply tries again.
     #[cold]
     fn start(&'static self) {
         let body = || {
-            // Signals are for the task's threads.
+            // Blocked here, so that the task's threads get them.
             let _ = SigSet::all().thread_block();
             self.serve()
         };
@@ -190,6 +192,7 @@ impl Flusher {
     fn serve(&self) -> ! {
         let mut done = 0;
         loop {
+            // SYNC FLUSH, with `ask`: announce, then look for a new number.
             self.is_asleep.store(true, Ordering::SeqCst);
             while self.asked.load(Ordering::SeqCst) == done {
                 thread::park();

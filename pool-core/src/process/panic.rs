@@ -1,9 +1,9 @@
-//! What a panic in a worker said, kept for the host.
+//! Reports of panics in a worker, for the host.
 //!
-//! The hook runs first, with message and place at hand; `catch_unwind` later sees only the payload. Which of the panics
-//! that the hook has seen this payload comes from is found out here: the task may have caught some, and may pass on one
-//! of another thread, or a payload that never was a panic's. Should the process abort in between (`panic = "abort"`, a
-//! panic while panicking), the note in the lane still tells the host.
+//! The panic hook runs first and knows message and place; `catch_unwind` later returns only the payload. This file finds the
+//! panic of the hook to which a payload belongs: the task may have caught other panics, and may pass on one of another
+//! thread, or a payload that is no panic's. If the process aborts before that (`panic = "abort"`, a panic while panicking),
+//! the last words in the lane tell the host.
 
 use std::any::{Any, TypeId};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -15,7 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use pool_ipc::sys::monotonic_ns;
 use serde::{Deserialize, Serialize};
 
-/// A panic as its hook saw it.
+use crate::process::memory_limit::beyond_limit;
+
+/// The report of a panic, made by the hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PanicReport {
     pub(crate) message: String,
@@ -37,33 +39,33 @@ thread_local! {
     static OF_TASK: RefCell<Vec<Seen>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Panics of the other threads, which the task may pass on.
+/// Panics of other threads, which the task may pass on.
 static OF_THREADS: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
 
-/// Panics that are remembered, of the task's thread and of all others.
+/// The most panics that are kept, of the task's thread and of all others each.
 const SEEN_MAX: usize = 16;
 
-/// Makes panics of this thread leave their report for [`caught`]; `note` is also shown each at once. Panics of other
-/// threads leave theirs, too, and are printed as ever.
-pub(crate) fn report_panics_of_this_thread(note: impl Fn(&PanicReport) + Send + Sync + 'static) {
+/// Keeps the reports of panics for [`caught`], and calls `keep` with each at once. Panics of this thread are not printed, those
+/// of others are.
+pub(crate) fn report_panics_of_this_thread(keep: impl Fn(&PanicReport) + Send + Sync + 'static) {
     RUNS_TASK.set(true);
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let seen = Seen::new(info);
         if runs_task() {
-            note(&seen.report);
+            keep(&seen.report);
             let _ = OF_TASK.try_with(|all| remember(&mut all.borrow_mut(), seen));
         } else {
             let mut all = OF_THREADS.lock().unwrap_or_else(PoisonError::into_inner);
-            note(&seen.report);
+            keep(&seen.report);
             remember(&mut all, seen);
             drop(all);
-            print(info);
+            beyond_limit(|| print(info));
         }
     }));
 }
 
-/// Whether this thread is the one that runs tasks. Async-signal-safe.
+/// True in the thread that runs tasks. Async-signal-safe.
 pub(crate) fn runs_task() -> bool {
     RUNS_TASK.try_with(Cell::get).unwrap_or(false)
 }
@@ -79,10 +81,10 @@ fn remember(all: &mut Vec<Seen>, seen: Seen) {
 struct Seen {
     payload: Identity,
     report: PanicReport,
-    /// Without the names of its functions yet: to look them up takes long.
+    /// Captured without the names of functions, whose lookup takes long.
     backtrace: Backtrace,
-    /// On the monotonic clock.
-    at: u64,
+    /// Time of the panic on the monotonic clock.
+    at_ns: u64,
 }
 
 impl Seen {
@@ -92,23 +94,23 @@ impl Seen {
             location: info.location().map(ToString::to_string),
             backtrace: None,
         };
-        Seen { payload: Identity::of(info.payload()), report, backtrace: Backtrace::capture(), at: monotonic_ns() }
+        Seen { payload: Identity::of(info.payload()), report, backtrace: Backtrace::capture(), at_ns: monotonic_ns() }
     }
 
-    /// Whether this payload, whose text is `message`, may be this panic's.
+    /// True if this payload, whose text is `message`, may be this panic's.
     fn is_of(&self, payload: Identity, message: &str) -> bool {
-        // An address may have been used again for another text.
+        // The text is compared, too, since an address may have been used again.
         self.payload == payload && self.report.message == message
     }
 }
 
-/// What is known of a payload both in the hook and when it is caught. In between `std` moves it into a box, but the
-/// bytes of a text stay where they are.
+/// The properties of a payload that are the same in the hook and when it is caught. `std` moves it into a box in between, but
+/// the bytes of a text stay at their address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Identity {
     kind: TypeId,
     text: Option<(usize, usize)>,
-    /// No other payload that lives has the same identity.
+    /// No other live payload has the same identity.
     is_unique: bool,
 }
 
@@ -133,54 +135,53 @@ fn message(payload: &(dyn Any + Send)) -> String {
 /// A panic that has ended an item.
 pub(crate) struct Caught {
     message: String,
-    /// `None` if the hook has not seen it, or the task has put a hook of its own in place of ours. Then the payload is
-    /// all there is.
+    /// `None` if the hook has not seen it, for instance because the task has replaced the hook. Then only the payload is known.
     seen: Option<Seen>,
 }
 
 impl Caught {
-    /// Takes long if there is a backtrace: the names of its functions are looked up.
+    /// The report. Takes long if there is a backtrace, since the names of its functions are looked up.
     pub(crate) fn into_report(self) -> PanicReport {
         let Caught { message, seen } = self;
         let Some(Seen { report, backtrace, .. }) = seen else {
             return PanicReport { message, ..PanicReport::default() };
         };
         let is_there = backtrace.status() == BacktraceStatus::Captured;
-        PanicReport { backtrace: is_there.then(|| backtrace.to_string()), ..report }
+        PanicReport { backtrace: is_there.then(|| beyond_limit(|| backtrace.to_string())), ..report }
     }
 }
 
-/// The panic that was caught with this payload, which is dropped here. The call that it ended began at the time `since`.
-pub(crate) fn caught(payload: Box<dyn Any + Send>, since: u64) -> Caught {
+/// The panic that was caught with this payload. Drops the payload. `since_ns` is the start of the request.
+pub(crate) fn caught(payload: Box<dyn Any + Send>, since_ns: u64) -> Caught {
     let message = message(&*payload);
-    let caught = Caught { seen: find(&*payload, &message, since), message };
+    let caught = Caught { seen: find(&*payload, &message, since_ns), message };
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-        // The payload's destructor has panicked, too. Its payload is not tried again.
+        // The payload's destructor has panicked, too. The new payload is not dropped, since it could panic again.
         std::mem::forget(again);
     }
     OF_TASK.take();
     caught
 }
 
-/// The panic of this payload, out of those that the hook has seen.
-fn find(payload: &(dyn Any + Send), message: &str, since: u64) -> Option<Seen> {
+/// Finds the panic of this payload among those that the hook has seen.
+fn find(payload: &(dyn Any + Send), message: &str, since_ns: u64) -> Option<Seen> {
     let payload = Identity::of(payload);
     let mut of_task = OF_TASK.take();
     let mut of_threads = OF_THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let newest = |all: &[Seen]| all.iter().rposition(|seen| seen.is_of(payload, message));
-    // What the task has caught in an earlier call is no rival where two may look alike.
-    let task = newest(&of_task).filter(|&at| payload.is_unique || of_task[at].at >= since);
+    // Where two panics may look alike, those of earlier requests do not count.
+    let task = newest(&of_task).filter(|&at| payload.is_unique || of_task[at].at_ns >= since_ns);
     let thread = newest(&of_threads);
     let (Some(at_task), Some(at_thread)) = (task, thread) else {
         return task.map(|at| of_task.remove(at)).or_else(|| thread.map(|at| of_threads.remove(at)));
     };
-    let is_older = of_threads[at_thread].at < if payload.is_unique { of_task[at_task].at } else { since };
+    let is_older = of_threads[at_thread].at_ns < if payload.is_unique { of_task[at_task].at_ns } else { since_ns };
     if is_older || of_task[at_task].report.location == of_threads[at_thread].report.location {
         Some(of_task.remove(at_task))
     } else if payload.is_unique {
         Some(of_threads.remove(at_thread))
     } else {
-        // The same literal at two places, for instance: better no place than the wrong one.
+        // For instance the same literal at two places: no place is better than the wrong one.
         None
     }
 }

@@ -13,7 +13,7 @@ use pool_ipc::sys::pidfd_send_signal;
 
 /// Time between two looks where there is no waiting: a process that has forbidden itself descriptors (RLIMIT_NOFILE of
 /// 0) is refused `poll`, too.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(crate) const POLL_PAUSE: Duration = Duration::from_millis(5);
 
 /// See waitpid(2).
 pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
@@ -25,11 +25,11 @@ pub(crate) fn reap(pid: Pid, flags: WaitPidFlag) -> nix::Result<WaitStatus> {
     }
 }
 
-/// Kills a process that may be gone. False if that is refused: a process that has given up rights since cannot kill what
-/// it has started with them.
+/// Kills a process that may be gone. False if the kernel refuses: a process that has given up rights cannot kill processes
+/// that it started before.
 #[must_use]
 pub(crate) fn kill_process(pidfd: BorrowedFd<'_>, pid: Pid) -> bool {
-    // Some sandboxes do not know the call. The moment after the look is too short for another process to get the number.
+    // `kill` is for sandboxes without the first call. The process was alive just before, so the pid is still its own.
     pidfd_send_signal(pidfd, libc::SIGKILL).is_ok()
         || wait_gone(pidfd, 0)
         || matches!(kill(pid, Signal::SIGKILL), Ok(()) | Err(Errno::ESRCH))
@@ -45,11 +45,11 @@ pub(crate) fn wait_gone(pidfd: BorrowedFd<'_>, limit_ms: u16) -> bool {
             Err(_) => break,
         }
     }
-    // A process that has forbidden itself descriptors (RLIMIT_NOFILE of 0) may not wait, but it may look.
+    // `poll` is refused: RLIMIT_NOFILE of 0 forbids that, but not `waitid`.
     let is_gone = || match waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
     {
         Ok(status) => status != WaitStatus::StillAlive,
-        // No child of this process.
+        // Not a child of this process.
         Err(_) => pidfd_send_signal(pidfd, 0).is_err_and(|error| error.raw_os_error() == Some(libc::ESRCH)),
     };
     (0..=limit_ms).any(|_| {

@@ -1,7 +1,7 @@
-//! What a served process does about signals, as `main` of a Rust program never ran in it.
+//! Signals, exits and standard streams of fork servers and workers.
 //!
-//! `std`'s start-up code ignores SIGPIPE and reports stack overflows; a process that a constructor took over has
-//! neither, so both are done here. See signal(7), sigaltstack(2), prctl(2), setpgid(2).
+//! `std`'s start-up code ignores SIGPIPE and reports stack overflows, but it does not run in a process that a constructor
+//! takes over, so both are done here. See signal(7), sigaltstack(2), prctl(2), setpgid(2).
 
 #![allow(unsafe_code)]
 
@@ -25,17 +25,17 @@ use crate::process::last_words::LastWords;
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::panic;
 
-/// What a process of the pool of this name is called.
+/// The name of a process of the pool `pool`.
 pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
     CString::new(format!("{pool}-{role}")).unwrap_or_default()
 }
 
-/// Makes this process a good fork server. Workers inherit what is set here, also those that are executables of their own.
+/// Prepares a fork server. Its workers inherit these settings, also those that are executables of their own.
 pub(crate) fn prepare_server(name: &str) {
     lead_a_group(&process_name(name, "serve"));
-    // In the background of the terminal, reading it would stop a worker for good, and so would writing in some modes.
-    // Ignored, the one fails with EIO and the other succeeds; with a handler both would begin anew for ever. Programs
-    // that a task starts are in the background, too, so they may inherit this. Of SIGPIPE see `std`'s start-up code.
+    // A worker is in the background of the terminal, where SIGTTIN would stop it when it reads, and SIGTTOU in some modes when
+    // it writes. With both ignored, reading fails with EIO and writing succeeds; with a handler both would be restarted for
+    // ever. Programs that a task starts are in the background, too, so they may inherit this. SIGPIPE is ignored as by `std`.
     for signal in [Signal::SIGPIPE, Signal::SIGTTIN, Signal::SIGTTOU] {
         set(signal, SigHandler::SigIgn);
     }
@@ -44,18 +44,18 @@ pub(crate) fn prepare_server(name: &str) {
     keep_statuses();
 }
 
-/// Has the kernel keep the status of a child that ends until it is asked for. A disposition of "ignore", which may be
-/// inherited or set by a thread that a constructor has started, would have the children reaped unseen.
+/// Makes the kernel keep the status of each child that ends. With SIGCHLD ignored, as inherited or as set by a thread that a
+/// constructor has started, the kernel would drop it.
 pub(crate) fn keep_statuses() {
     set(Signal::SIGCHLD, SigHandler::SigDfl);
 }
 
-/// Makes this process a good worker: it dies with the fork server, the process `server`.
+/// Prepares a worker, which dies with the fork server, the process `server`.
 pub(crate) fn prepare_worker(server: u32, name: &CStr) {
     lead_a_group(name);
-    // The signal is tied to the thread that forked, which is the only one that the fork server has.
+    // The kernel sends this signal when the thread that forked ends; the fork server has only that one.
     let armed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
-    // If the server had died before, nothing will come.
+    // If the server has died before this, no signal will come.
     if armed.is_err() || getppid().as_raw() as u32 != server {
         exit_now(exit::ORPHANED);
     }
@@ -66,23 +66,23 @@ pub(crate) fn prepare_worker(server: u32, name: &CStr) {
     let _ = SigSet::empty().thread_set_mask();
 }
 
-/// Neither Ctrl-C nor a closed terminal is for the pool's processes: the host decides.
+/// Signals of Ctrl-C and of a closed terminal. The host decides about them for its pool.
 const INTERRUPTS: [Signal; 2] = [Signal::SIGINT, Signal::SIGHUP];
 
-/// Holds them back until the executable that takes this process over has its handlers, in [`prepare_worker`].
+/// Blocks these signals until the executable that replaces this process has its handlers, in [`prepare_worker`].
 pub(crate) fn hold_interrupts() {
     let _ = INTERRUPTS.into_iter().collect::<SigSet>().thread_block();
 }
 
-/// They get handlers that do nothing, since "ignored" would be inherited by the programs that a task starts, which
-/// expect the default.
+/// Sets handlers that do nothing. If the signals were ignored, programs that a task starts would inherit that, and they expect
+/// the default.
 fn leave_interrupts_to_the_host() {
     for signal in INTERRUPTS {
         let action = SigAction::new(SigHandler::Handler(do_nothing), SaFlags::SA_RESTART, SigSet::empty());
         // SAFETY:
         // - the handler does nothing.
         let before = unsafe { sigaction(signal, &action) };
-        // `nohup` and the like are meant for everything that the host starts.
+        // A signal that `nohup` or the like has ignored stays ignored in all processes that the host starts.
         if before.is_ok_and(|before| matches!(before.handler(), SigHandler::SigIgn)) {
             set(signal, SigHandler::SigIgn);
         }
@@ -91,7 +91,8 @@ fn leave_interrupts_to_the_host() {
 
 extern "C" fn do_nothing(_: i32) {}
 
-/// A process group of its own is not the terminal's, and lets everything that a task has started be killed with the worker.
+/// Makes this process the leader of a new group. The terminal does not signal that group, and processes that a task has started
+/// can be killed with it.
 fn lead_a_group(name: &CStr) {
     let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
     let _ = nix::sys::prctl::set_name(name);
@@ -103,10 +104,10 @@ fn set(signal: Signal, handler: SigHandler) {
     let _ = unsafe { sigaction(signal, &SigAction::new(handler, SaFlags::empty(), SigSet::empty())) };
 }
 
-/// Writes what this process has counted, if the program was built with `-C instrument-coverage`: its runtime would do so
-/// at the process's ordinary end, and a worker has none.
+/// Writes the coverage counts of this process, if the program was built with `-C instrument-coverage`. Its runtime does so only
+/// in exit handlers, which a worker does not run.
 ///
-/// The name of the file is made anew: a worker that was forked has the one of the process that it was forked from.
+/// The name of the file is made again, since a forked worker has inherited that of the fork server.
 pub(crate) fn write_coverage() {
     type SetName = extern "C" fn(*const libc::c_char);
     type Write = extern "C" fn() -> i32;
@@ -128,7 +129,7 @@ pub(crate) fn write_coverage() {
 
 /// The addresses of `__llvm_profile_set_filename` and `__llvm_profile_write_file`, or 0 in a program without them.
 ///
-/// A weak symbol may be missing, which cannot be said in Rust: it takes an address for none of 0.
+/// Assembly, since a weak symbol may have the address 0, and Rust assumes that no function has.
 fn coverage_runtime() -> [usize; 2] {
     let (set_name, write): (usize, usize);
     // SAFETY:
@@ -168,7 +169,7 @@ fn coverage_runtime() -> [usize; 2] {
     [set_name, write]
 }
 
-/// Ends the process without running what others have registered for its end.
+/// Ends the process without running exit handlers.
 pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY:
     // - `_exit` has no preconditions.
@@ -177,37 +178,37 @@ pub(crate) fn exit_now(code: i32) -> ! {
 
 // ---- last words ------------------------------------------------------------------------------------------------
 
-/// A [`Pen`] that is never freed, or null in a process that is no worker. A worker that makes a pool of copies of itself
-/// has it replaced in them.
-static PEN: AtomicPtr<Pen> = AtomicPtr::new(std::ptr::null_mut());
+/// A leaked [`DeathReport`], or null in a process that is no worker. If a worker makes a pool with
+/// [`StartMethod::Fork`](crate::StartMethod::Fork), each copy replaces it.
+static DEATH_REPORT: AtomicPtr<DeathReport> = AtomicPtr::new(std::ptr::null_mut());
 static STACK_TOP: AtomicUsize = AtomicUsize::new(0);
 static STACK_BYTES: AtomicUsize = AtomicUsize::new(0);
 
-/// What a dying worker writes with.
-struct Pen {
+/// The means by which a dying worker writes its last words.
+struct DeathReport {
     progress: ProgressWriter,
-    /// The progress is not there in a copy that a task forks, which has the handlers, too.
+    /// A copy that a task forks has the handlers, but not the memory of the progress.
     me: ForkCheck,
 }
 
-/// The kernel keeps this much below a stack free of other mappings.
-const GUARD_GAP: usize = 1 << 20;
-/// A frame larger than this is probed page by page, so a fault is no farther from the stack pointer.
-const FRAME_MAX: usize = 64 << 10;
-/// Enough for the handler below, even if it unwinds.
-const HANDLER_STACK: usize = 64 << 10;
+/// Bytes below a stack that the kernel keeps free of other mappings.
+const GUARD_GAP_BYTES: usize = 1 << 20;
+/// The largest distance of a stack overflow's address from the stack pointer: larger frames are probed page by page.
+const FRAME_BYTES_MAX: usize = 64 << 10;
+/// Stack of the signal handler: enough even if it unwinds.
+const HANDLER_STACK_BYTES: usize = 64 << 10;
 
-/// Has a fault of this thread or an abort noted in the progress, before the process dies of it, if it is the end of the
-/// stack or of the memory allowed.
-pub(crate) fn note_deaths(progress: ProgressWriter, me: ForkCheck) {
+/// Installs handlers that write the last words before a fault or an abort ends the process, if its cause is a stack overflow
+/// or the memory limit.
+pub(crate) fn report_deaths(progress: ProgressWriter, me: ForkCheck) {
     let here = 0u8;
     STACK_TOP.store((&raw const here).addr(), Ordering::Relaxed);
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(8 << 20, |(soft, _)| soft.min(1 << 40));
     STACK_BYTES.store(limit as usize, Ordering::Relaxed);
-    PEN.store(Box::leak(Box::new(Pen { progress, me })), Ordering::Release);
-    // Never touched before there is a death: as zeroes it would be the larger part of a small worker's memory.
-    let memory = Box::leak(Box::<[u8]>::new_uninit_slice(HANDLER_STACK));
-    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK };
+    DEATH_REPORT.store(Box::leak(Box::new(DeathReport { progress, me })), Ordering::Release);
+    // Not zeroed: the pages would then be resident, as the larger part of a small worker's memory.
+    let memory = Box::leak(Box::<[u8]>::new_uninit_slice(HANDLER_STACK_BYTES));
+    let stack = libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: HANDLER_STACK_BYTES };
     // SAFETY:
     // - the memory is leaked, so it outlives every signal.
     unsafe { libc::sigaltstack(&stack, std::ptr::null_mut()) };
@@ -229,31 +230,31 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         None
     };
     // SAFETY:
-    // - it is null, or was made of a `Pen` that is never freed.
-    let pen = unsafe { PEN.load(Ordering::Acquire).as_ref() };
-    let progress = pen.filter(|pen| pen.me.is_surely_here()).map(|pen| &pen.progress);
+    // - it is null, or points to a leaked `DeathReport`.
+    let report = unsafe { DEATH_REPORT.load(Ordering::Acquire).as_ref() };
+    let progress = report.filter(|report| report.me.is_surely_here()).map(|report| &report.progress);
     match (progress, words) {
         (Some(progress), Some(words)) => progress.write_last_words(words),
-        // The hook has noted a panic, but it was caught, or was another thread's: that is not why this thread aborts.
-        // `panicking` looks at a counter, and at one of this thread if there is any panic.
+        // The last words are of a panic that was caught, or of another thread's, so they are not the cause of this abort.
+        // `panicking` is async-signal-safe: it reads counters.
         (Some(progress), None) if !std::thread::panicking() => progress.clear_last_words(),
         _ => {}
     }
-    // Back to where it was raised, where it now kills: faults again, and `abort` raises again.
+    // After the return the fault occurs again, or `abort` raises again, and the default action ends the process.
     if let Ok(signal) = Signal::try_from(signal) {
         set(signal, SigHandler::SigDfl);
     }
 }
 
-/// Whether an allocation that the memory limit refused has led to this.
+/// True if an allocation that the memory limit refused has led to this signal.
 fn is_out_of_memory(signal: i32, info: *const libc::siginfo_t) -> bool {
     if !has_memory_limit() {
         return false;
     }
-    // The last error that there was, and not one of an item before: of the thread that runs tasks it is cleared with each.
+    // The last error is of the current item, since it is cleared at the start of each.
     let was_refused = Errno::last() == Errno::ENOMEM && panic::runs_task();
     match signal {
-        // C++ aborts when an allocation fails. Rust does, too, but prints first, which may leave another error behind.
+        // C++ aborts when an allocation fails. Rust does so, too, but prints first, which may change the last error.
         libc::SIGABRT => was_refused || is_in_alloc_error(),
         // C dereferences the null pointer.
         libc::SIGSEGV => was_refused && is_near_null(info),
@@ -261,18 +262,18 @@ fn is_out_of_memory(signal: i32, info: *const libc::siginfo_t) -> bool {
     }
 }
 
-/// Nothing of a process's own lies as low as an element of an array at the null pointer.
-const NEAR_NULL: usize = 1 << 32;
+/// Below this no mapping of the process lies, so the address is that of an element of an array at the null pointer.
+const NEAR_NULL_BYTES: usize = 1 << 32;
 
 fn is_near_null(info: *const libc::siginfo_t) -> bool {
-    /// No such mapping. A fault without an address, for one, has another code: see sigaction(2).
+    /// The address is not mapped. A fault without an address has another code: see sigaction(2).
     const SEGV_MAPERR: i32 = 1;
     // SAFETY:
     // - the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
     let info = unsafe { &*info };
     // SAFETY:
     // - a fault's signal fills the union's address.
-    info.si_code == SEGV_MAPERR && unsafe { info.si_addr() }.addr() < NEAR_NULL
+    info.si_code == SEGV_MAPERR && unsafe { info.si_addr() }.addr() < NEAR_NULL_BYTES
 }
 
 fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut libc::c_void) -> bool {
@@ -286,12 +287,12 @@ fn is_stack_overflow(signal: i32, info: *const libc::siginfo_t, context: *mut li
     // - a fault's signal fills the union's address.
     let at = unsafe { info.si_addr() }.addr();
     let top = STACK_TOP.load(Ordering::Relaxed);
-    let low = top.saturating_sub(STACK_BYTES.load(Ordering::Relaxed)).saturating_sub(GUARD_GAP);
-    let is_near = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_MAX);
+    let low = top.saturating_sub(STACK_BYTES.load(Ordering::Relaxed)).saturating_sub(GUARD_GAP_BYTES);
+    let is_near = stack_pointer(context).is_none_or(|pointer| at.abs_diff(pointer) < FRAME_BYTES_MAX);
     (low..top).contains(&at) && is_near
 }
 
-/// Whether this thread is in `handle_alloc_error`.
+/// True if this thread is in `handle_alloc_error`.
 ///
 /// Unwinding is not async-signal-safe in general. Here it follows an `abort` of this thread, which holds none of the
 /// locks that it needs then.
@@ -336,10 +337,10 @@ fn stack_pointer(context: *mut libc::c_void) -> Option<usize> {
     }
 }
 
-/// Opens `/dev/null` for those standard streams that are closed: what the process opens next would get their numbers,
-/// and the output of tasks.
+/// Opens `/dev/null` for standard streams that are closed. Otherwise the next descriptors would get their numbers, and with
+/// them the output of tasks.
 pub(crate) fn open_standard_streams() {
-    // The lowest number that is free is given out first.
+    // The kernel gives out the lowest free number.
     while let Ok(null) = open_null() {
         let number = null.as_raw_fd();
         if number > libc::STDERR_FILENO {
@@ -360,7 +361,7 @@ pub(crate) fn close_stdin() {
     }
 }
 
-/// `/dev/null`, or where there is none what can be neither read nor written, which `std` takes for as good.
+/// `/dev/null`, or, if there is none, a descriptor that can be neither read nor written. `std` treats it as a closed stream.
 fn open_null() -> io::Result<File> {
     let null = File::options().read(true).write(true).open("/dev/null");
     null.or_else(|_| File::options().read(true).custom_flags(libc::O_PATH).open("/"))

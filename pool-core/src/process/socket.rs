@@ -38,16 +38,16 @@ impl Socket {
         self.0
     }
 
-    /// Tells the other side that nothing more comes, even if a copy of this process has this end, too.
+    /// Ends the connection, also if a forked copy of this process has this end, too.
     pub(crate) fn shut_down(&self) {
         let _ = shutdown(self.0.as_raw_fd(), Shutdown::Both);
     }
 
-    /// Sends the message, and never waits for room.
+    /// Sends the message without waiting for room.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::WouldBlock`] if there is no room; else as sendmsg(2).
+    /// [`io::ErrorKind::WouldBlock`] if there is no room, and those of sendmsg(2).
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
@@ -63,19 +63,20 @@ impl Socket {
         }
     }
 
-    /// Whether [`Control::receive`] would return at once.
+    /// True if [`Control::receive`] would return at once.
     pub(crate) fn has_news(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)
     }
 
-    /// The next message and those of its descriptors for which there was room, the first ones; `None` at the end, when the
-    /// other side is gone.
+    /// The next message, and the first of its descriptors, as many as this process has numbers for. `None` if the other side has
+    /// closed its end.
     pub(crate) fn receive<M: DeserializeOwned>(&self, flags: MsgFlags) -> io::Result<Option<(M, Vec<OwnedFd>)>> {
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let (length, fds) = loop {
             match self.receive_bytes(&mut bytes, flags) {
-                // The other side closed its end with messages unread, which is said once; what it had sent is still there.
+                // ECONNRESET: the other side closed its end with messages unread. It is reported once, and the messages that
+                // the other side had sent are still there.
                 Err(Errno::EINTR | Errno::ECONNRESET) => {}
                 Err(error) => return Err(error.into()),
                 Ok(received) => break received,
@@ -88,7 +89,7 @@ impl Socket {
         Ok(Some((message, fds)))
     }
 
-    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but loses the descriptors of a message some of whose were cut off.
+    /// See recvmsg(2) and cmsg(3). `nix` has this, too, but if some descriptors of a message were cut off, it loses the others.
     fn receive_bytes(&self, bytes: &mut [u8], flags: MsgFlags) -> nix::Result<(usize, Vec<OwnedFd>)> {
         let mut space = [0_usize; CONTROL_BYTES_MAX / size_of::<usize>()];
         let mut slice = IoSliceMut::new(bytes);
@@ -120,9 +121,9 @@ impl Socket {
                 // - the message says that it has so many descriptors, and is aligned for more than an `i32`.
                 let rights = unsafe { std::slice::from_raw_parts(data, count) };
                 // SAFETY:
-                // - the kernel has just made these descriptors for this process, and nobody else knows them.
+                // - the kernel has just made these descriptors for this process, so nothing else owns them.
                 let rights = rights.iter().map(|&fd| unsafe { OwnedFd::from_raw_fd(fd) });
-                // Those behind one for which there is no other number would be taken for it.
+                // Stops at the first that cannot be moved: a later one would be taken for it.
                 fds.extend(rights.map_while(|fd| off_standard_streams(fd).ok()));
             }
             // SAFETY:

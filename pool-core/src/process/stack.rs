@@ -1,7 +1,7 @@
-//! The stack of the current thread: how much of it is left, and a larger one for whoever needs more.
+//! The stack of the current thread: the bytes that are left, and a larger stack for code that needs more.
 //!
-//! The kernel ends the whole program when a stack overflows, so code that recurses as deep as its input says, or that
-//! holds values of any size, asks here first.
+//! A stack overflow ends the whole program, so code that recurses as deep as its input, or that holds values of any size, asks
+//! here first.
 
 #![allow(unsafe_code)]
 
@@ -12,11 +12,11 @@ use std::ops::Range;
 use std::panic::resume_unwind;
 use std::thread;
 
-/// Bytes that are taken to be left of a stack that the C library does not know, such as a coroutine's.
+/// Bytes that count as left on a stack that the C library does not know, such as a coroutine's.
 pub(crate) const UNKNOWN_STACK_BYTES: usize = 64 << 10;
 
 thread_local! {
-    /// The addresses of this thread's stack; empty as long as nobody has asked.
+    /// Addresses of this thread's stack; empty before the first question.
     static STACK: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn left() -> usize {
     if (low..high).contains(&here) { here - low } else { ask(here) }
 }
 
-/// [`left`] where nobody has asked before, or the C library does not know the stack.
+/// [`left`] at the first question of a thread, and on a stack that the C library does not know.
 #[cold]
 fn ask(here: usize) -> usize {
     let stack = thread_stack().unwrap_or(0..0);
@@ -81,17 +81,17 @@ fn thread_stack() -> Option<Range<usize>> {
     // - the attributes have been initialized, and the place is writable.
     let guarded = unsafe { libc::pthread_attr_getguardsize(attributes.as_ptr(), &raw mut guard_bytes) } == 0;
     // SAFETY:
-    // - the attributes have been initialized, and nobody uses them any more.
+    // - the attributes have been initialized, and are not used afterwards.
     unsafe { libc::pthread_attr_destroy(attributes.as_mut_ptr()) };
     // Older C libraries count the guard pages as part of the stack, so they are left out in any case.
     (known && guarded).then(|| start.addr() + guard_bytes..start.addr() + bytes)
 }
 
-/// Runs `body` with so many bytes of stack: here if they are left, else in a thread that lives as long as the call.
+/// Runs `body` with at least `bytes` bytes of stack: here if they are left, else in a thread that lives as long as the call.
 ///
 /// # Errors
 ///
-/// No thread can be started.
+/// The error of a thread that cannot be started.
 pub(crate) fn with_room<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io::Result<R> {
     if left() >= bytes {
         return Ok(on_frame_of_its_own(body));
@@ -106,7 +106,7 @@ pub(crate) fn with_room<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) 
 /// Bytes of stack that a thread uses before its body runs.
 const MARGIN_BYTES: usize = 64 << 10;
 
-/// Its locals must not become part of the caller's frame, which exists before the stack is looked at.
+/// Keeps the locals of `body` out of the caller's frame, which exists before the stack is checked.
 #[inline(never)]
 fn on_frame_of_its_own<R>(body: impl FnOnce() -> R) -> R {
     body()

@@ -21,6 +21,11 @@ impl<T> ByWorker<T> {
     }
 
     #[inline]
+    pub(crate) fn get(&self, worker: WorkerId) -> Option<&T> {
+        self.0.get(worker.index())
+    }
+
+    #[inline]
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut T> {
         self.0.get_mut(worker.index())
     }

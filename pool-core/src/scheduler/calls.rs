@@ -2,6 +2,8 @@
 //!
 //! No call may suffer from its neighbours, so a chunk of them is claimed, run and answered item by item.
 
+use std::collections::VecDeque;
+
 use super::Scheduler;
 use super::interface::{Action, Begun, FailureCause, JobId, JobSpec, State, WorkerId};
 use super::job::JobEntry;
@@ -38,10 +40,13 @@ impl<P> Scheduler<P> {
         job.unsettled += 1;
         job.queued += 1;
         self.unsettled += 1;
-        match self.queue.back_mut() {
+        let (flow, priority) = self.flow_of(id).expect("looked up above");
+        let queue = &mut self.flow_mut(flow).expect("looked up above").queue;
+        match queue.back_mut() {
             Some(last) if beside && last.job == id && last.end() == item => last.items += 1,
-            _ => self.queue.push_back(Range { job: id, first: item, items: 1 }),
+            _ => queue.push_back(Range { job: id, first: item, items: 1 }),
         }
+        self.note_queued(flow, priority);
         if self.can_wait(id) {
             // The next thread that takes replies in, or the next tick, hands it out.
             self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
@@ -57,7 +62,7 @@ impl<P> Scheduler<P> {
         let Some(job) = self.jobs.get(id) else { return false };
         !job.spec.urgent
             && job.queued < u64::from(CALLS_PER_CHUNK_MAX)
-            && self.paces[job.spec.task as usize].is_short(CALLS_PER_CHUNK_MAX)
+            && self.tasks[job.spec.task as usize].pace.is_short(CALLS_PER_CHUNK_MAX)
             && self.workers.values().all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant)
     }
 
@@ -109,24 +114,41 @@ impl<P> Scheduler<P> {
             return;
         }
         self.stale = 0;
-        for mut range in std::mem::take(&mut self.queue) {
+        for priority in 0..self.calls.len() {
+            let queue = std::mem::take(&mut self.calls[priority].queue);
+            self.calls[priority].queue = self.swept(queue);
+        }
+        for id in self.jobs.ids() {
+            let flow = self.jobs.get_mut(id).filter(|job| job.spec.calls).and_then(|job| job.flow.as_deref_mut());
+            let Some(queue) = flow.map(|flow| std::mem::take(&mut flow.queue)) else { continue };
+            let queue = self.swept(queue);
+            if let Some(flow) = self.jobs.get_mut(id).and_then(|job| job.flow.as_deref_mut()) {
+                flow.queue = queue;
+            }
+        }
+    }
+
+    /// The queue without its stale items.
+    fn swept(&mut self, queue: VecDeque<Range>) -> VecDeque<Range> {
+        let mut swept = VecDeque::new();
+        for mut range in queue {
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { continue };
             while let Some(item) = job.first_cancelled(range) {
                 job.records.remove(&item);
                 let (before, after) = range.without(item);
-                self.queue.extend((before.items > 0).then_some(before));
+                swept.extend((before.items > 0).then_some(before));
                 range = after;
             }
-            self.queue.extend((range.items > 0).then_some(range));
+            swept.extend((range.items > 0).then_some(range));
         }
+        swept
     }
 
     /// The stale items of this part of the queue.
     #[cfg(test)]
     pub(super) fn count_stale(&self, range: Range) -> u64 {
         let job = self.jobs.get(range.job).filter(|job| job.record.is_some());
-        let records = job.map(|job| job.records.range(range.first..range.end()));
-        records.map_or(range.items.into(), |records| records.filter(|(_, record)| record.cancelled).count() as u64)
+        job.map_or(range.items.into(), |job| job.count_cancelled(range))
     }
 
     /// Kills the worker if the item that it runs is cancelled. One that is claimed and not begun is probed again later.
@@ -226,14 +248,16 @@ mod tests {
     #[test]
     fn jobs_that_are_cancelled_while_all_workers_are_busy_leave_nothing_behind() {
         let mut scheduler = busy_scheduler();
-        let before = scheduler.queue.len();
+        let before = scheduler.calls[1].queue.len();
         for _ in 0..1000 {
             let id = scheduler.call(JobSpec::default(), |_| ());
             assert!(scheduler.cancel_call(id, 0));
             let id = scheduler.submit(JobSpec::default(), |_| ());
             scheduler.add_items(id, 0, 100);
             assert!(scheduler.cancel(id, true));
-            assert!(scheduler.queue.len() <= before + 5, "{} ranges", scheduler.queue.len());
+            let most = before + (scheduler.unsettled() + STALE_ITEMS_MAX) as usize + 1;
+            assert!(scheduler.calls[1].queue.len() <= most, "{} ranges", scheduler.calls[1].queue.len());
+            assert!(scheduler.turns[1].len() <= 8, "{} turns", scheduler.turns[1].len());
         }
     }
 
@@ -250,7 +274,7 @@ mod tests {
             assert_eq!((job.queued, job.unsettled, scheduler.unsettled()), (1, 1, unsettled + 1));
             let most = (unsettled + 2 + STALE_ITEMS_MAX) as usize;
             assert!(job.records.len() <= most, "{} records", job.records.len());
-            assert!(scheduler.queue.len() <= 2 * most, "{} ranges", scheduler.queue.len());
+            assert!(scheduler.calls[1].queue.len() <= 2 * most, "{} ranges", scheduler.calls[1].queue.len());
         }
     }
 
@@ -264,8 +288,8 @@ mod tests {
             scheduler.join(id, true);
             let job = scheduler.jobs.get_mut(id).expect("two calls wait");
             job.queued -= 1;
-            scheduler.queue.back_mut().expect("they wait").first += 1;
-            scheduler.queue.back_mut().expect("they wait").items -= 1;
+            scheduler.calls[1].queue.back_mut().expect("they wait").first += 1;
+            scheduler.calls[1].queue.back_mut().expect("they wait").items -= 1;
             assert!(scheduler.defer_retry(id, 0));
             if waits_in_queue {
                 scheduler.set_now(u64::MAX);
@@ -278,7 +302,7 @@ mod tests {
             let job = scheduler.jobs.get(id).expect("its other call waits");
             assert_eq!((job.queued, job.unsettled), (1, 1));
             let waits = |range: &&Range| range.job == id && job.first_cancelled(**range).is_none();
-            assert_eq!(scheduler.queue.iter().filter(waits).map(|range| range.first).collect::<Vec<_>>(), [1]);
+            assert_eq!(scheduler.calls[1].queue.iter().filter(waits).map(|range| range.first).collect::<Vec<_>>(), [1]);
         }
     }
 

@@ -41,6 +41,9 @@ impl<P> Scheduler<P> {
             }
         }
         self.retry_what_is_due();
+        if self.is_contended() && self.full {
+            self.recall_late();
+        }
         self.dispatch();
     }
 

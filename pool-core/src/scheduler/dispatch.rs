@@ -1,24 +1,57 @@
-//! Handing the queue out to workers, and taking back chunks that another worker would run sooner.
+//! Handing items out to workers.
+
+use std::collections::VecDeque;
 
 use super::Scheduler;
-use super::interface::{Action, JobId, JobSpec, Seq, Wake, WorkerId};
+use super::flow::FlowId;
+use super::interface::{Action, JobId, JobSpec, Priority, Wake, WorkerId};
 use super::pace::Pace;
-use super::tuning::{CALLS_PER_CHUNK_MAX, RECALL_MIN_NS, REPLY_SILENCE_NS, SHORT_CHUNK_NS, SHORT_CHUNKS_PER_WAKE};
+use super::tuning::{
+    CALLS_PER_CHUNK_MAX, CLAIM_NS, CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS, QUANTUM_NS, REPLY_SILENCE_NS,
+    SHORT_CHUNK_NS, SHORT_CHUNKS_PER_WAKE,
+};
 use super::worker::{Phase, Range, SentChunk};
 use crate::units::Nanos;
 
+/// How much a worker may have before it to be sent more.
+#[derive(Clone, Copy, Debug)]
+enum Capacity {
+    /// Fewer chunks than this.
+    Chunks(usize),
+    /// Less work than this.
+    Time(Nanos),
+}
+
+impl Capacity {
+    /// Of workers that no other flow waits for.
+    #[inline]
+    fn alone(pace: Pace, items: u32, spec: JobSpec) -> Self {
+        Capacity::Chunks(pace.depth(items, spec.bulk))
+    }
+
+    /// Of workers that other flows wait for. Maps leave room for a call.
+    #[inline]
+    fn contended(spec: JobSpec) -> Self {
+        Capacity::Time(if spec.calls { CONTENDED_AHEAD_NS } else { CONTENDED_MAP_AHEAD_NS })
+    }
+}
+
 impl<P> Scheduler<P> {
-    /// Hands the queue out to workers with room.
+    /// Hands queued items out to workers with room.
     #[inline]
     pub(super) fn dispatch(&mut self) {
+        if self.holds_back {
+            return;
+        }
         while !self.full {
-            let Some(range) = self.queue.front().copied() else {
+            let Some(flow) = self.next_flow() else {
                 self.rebalance();
                 return;
             };
+            let range = *self.queue_of(flow).front().expect("its turn came since it has items");
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else {
                 self.stale -= u64::from(range.items);
-                self.queue.pop_front();
+                self.queue_of(flow).pop_front();
                 continue;
             };
             let range = match job.first_cancelled(range) {
@@ -27,99 +60,158 @@ impl<P> Scheduler<P> {
                 Some(item) => {
                     job.records.remove(&item);
                     self.stale -= 1;
-                    self.take_front(1);
+                    self.take_front(flow, 1);
                     continue;
                 }
             };
             let spec = job.spec;
-            let pace = self.paces[spec.task as usize];
+            let is_contended = self.is_contended();
+            let task = &self.tasks[spec.task as usize];
+            if spec.max_concurrent.is_some_and(|most| task.occupied >= most) {
+                self.park(flow, spec.task, spec.priority);
+                continue;
+            }
+            let pace = task.pace;
             let want = match spec.chunk_size {
+                Some(items) if is_contended => items.min(pace.items_in(QUANTUM_NS)),
                 Some(items) => items,
                 None if spec.calls && spec.urgent => 1,
                 // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
+                    let job = &self.jobs.get(range.job).expect("looked up above");
                     let is_open = job.open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
                     pace.chunk(job.queued, is_open, self.config.workers)
                 }
             };
             let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
             let items = want.min(range.items);
-            let Some(worker) = self.roomiest(pace.depth(items, spec.bulk)) else {
+            let capacity = if is_contended { Capacity::contended(spec) } else { Capacity::alone(pace, items, spec) };
+            let preferred = self.flow_mut(flow).and_then(|flow| flow.last_worker);
+            let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
+                if is_contended {
+                    // A chunk may take longer than was expected, and then gives way, too.
+                    self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
+                }
                 self.call_back();
                 return;
             };
             if !self.workers[worker].in_flight.is_empty() {
                 self.call_back();
             }
+            if spec.calls && is_contended && std::mem::take(&mut self.flow_mut(flow).expect("it has its turn").jumps) {
+                self.make_way(worker, spec.priority);
+            }
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
-            self.send(worker, Range { items, ..range }, pace);
+            self.send(worker, flow, Range { items, ..range }, pace);
         }
     }
 
-    /// The worker that the next chunk goes to, if that one has nothing to do.
+    #[inline]
+    fn queue_of(&mut self, flow: FlowId) -> &mut VecDeque<Range> {
+        &mut self.flow_mut(flow).expect("its turn came since its job goes on").queue
+    }
+
+    /// The worker that the next call goes to, if that one has nothing to do.
     #[inline]
     pub(crate) fn idle_worker(&self) -> Option<WorkerId> {
-        self.roomiest(1)
+        self.roomiest(Capacity::Chunks(1), self.calls[Priority::Normal as usize].last_worker)
     }
 
     /// Items that a chunk of the job has, if there are enough.
     pub(crate) fn chunk_items(&self, id: JobId) -> u32 {
         let Some(JobSpec { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.spec) else { return 1 };
-        chunk_size.unwrap_or_else(|| self.paces[task as usize].chunk(u64::MAX, true, self.config.workers))
+        chunk_size.unwrap_or_else(|| self.tasks[task as usize].pace.chunk(u64::MAX, true, self.config.workers))
     }
 
-    /// The worker with the fewest chunks, if these are fewer than `depth`. A ready one comes before a starting one, and the
-    /// first of equals before the others, since its caches are warm and it may still be awake.
+    /// Whether the worker may be sent items at all.
     #[inline]
-    fn roomiest(&self, depth: usize) -> Option<WorkerId> {
+    fn takes_items(&self, worker: WorkerId) -> bool {
+        let Some(state) = self.workers.get(worker) else { return false };
+        state.takes_work()
+            && self.config.max_tasks_per_worker.is_none_or(|max| state.served < max)
+            && !(state.phase == Phase::Starting && self.config.has_initializer)
+    }
+
+    /// The worker with the least before it, if that is within the capacity. A ready one comes before a starting one, the one
+    /// that last ran the flow before other idle ones, and the first of equals before the others, since its caches are warm
+    /// and it may still be awake.
+    #[inline]
+    fn roomiest(&self, capacity: Capacity, preferred: Option<WorkerId>) -> Option<WorkerId> {
+        if let Some(worker) = preferred
+            && self.takes_items(worker)
+            && let state = &self.workers[worker]
+            && state.in_flight.is_empty()
+            && state.phase == Phase::Ready
+        {
+            return Some(worker);
+        }
         let mut best = None;
         for (worker, state) in self.workers.iter() {
-            if !state.takes_work() || self.config.max_tasks_per_worker.is_some_and(|max| state.served >= max) {
+            if !self.takes_items(worker) {
                 continue;
             }
-            if state.phase == Phase::Starting && self.config.has_initializer {
-                continue;
-            }
-            let load = 2 * state.in_flight.len() + usize::from(state.phase == Phase::Starting);
+            let is_starting = state.phase == Phase::Starting;
+            let load = match capacity {
+                _ if state.in_flight.is_empty() => u64::from(is_starting),
+                Capacity::Chunks(depth) if state.in_flight.len() < depth => {
+                    2 * state.in_flight.len() as u64 + u64::from(is_starting)
+                }
+                Capacity::Time(most) if state.ahead < most => 2 + state.ahead,
+                _ => continue,
+            };
             if load == 0 {
                 return Some(worker);
             }
-            if state.in_flight.len() < depth && best.is_none_or(|(least, _)| load < least) {
+            if best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, worker));
             }
         }
         best.map(|(_, worker)| worker)
     }
 
-    /// Takes so many items from the front of the queue.
+    /// Takes so many items from the front of the flow's queue.
     #[inline]
-    fn take_front(&mut self, items: u32) {
-        let front = self.queue.front_mut().expect("they are there");
+    fn take_front(&mut self, flow: FlowId, items: u32) {
+        let queue = self.queue_of(flow);
+        let front = queue.front_mut().expect("they are there");
         front.first += u64::from(items);
         front.items -= items;
         if front.items == 0 {
-            self.queue.pop_front();
+            queue.pop_front();
         }
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace) {
-        self.take_front(range.items);
+    fn send(&mut self, worker: WorkerId, flow: FlowId, range: Range, pace: Pace) {
+        self.take_front(flow, range.items);
+        let is_contended = self.is_contended();
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
-        let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, .. } = job.spec;
+        let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, priority, task, .. } = job.spec;
+        let is_last = job.queued == 0 && !job.open;
         // With nothing else pending one wake-up is due in any case, and the end of this chunk is soon enough for it.
         let is_alone = self.unsettled == 1;
+        // Items of unknown time may take long.
+        let time = pace.time(range.items).unwrap_or(QUANTUM_NS * u64::from(range.items));
+        self.charge_sent(flow, priority, if is_contended { time } else { 0 });
+        if let Some(flow) = self.flow_mut(flow) {
+            flow.last_worker = Some(worker);
+        }
+        self.tasks[task as usize].occupied += 1;
         let state = &mut self.workers[worker];
         let seq = state.next_seq;
         state.next_seq = seq.next();
         state.served += u64::from(range.items);
-        let is_last = job.queued == 0 && !job.open;
-        let brief = pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
-        let wake = if is_bulk && !is_last && !seq.0.is_multiple_of(pace.depth(range.items, true) as u32 / 2) {
+        state.ahead = state.ahead.saturating_add(time);
+        // Behind other flows even a short one takes a while.
+        let waits = is_contended && state.ahead - time > SHORT_CHUNK_NS;
+        let brief = !waits && pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
+        let depth =
+            if is_contended { CONTENDED_MAP_AHEAD_NS / time.max(1) } else { pace.depth(range.items, true) as u64 };
+        let wake = if is_bulk && !is_last && depth >= 2 && !u64::from(seq.0).is_multiple_of(depth / 2) {
             Wake::NoOne
         } else if !is_urgent
             && !is_alone
@@ -130,13 +222,18 @@ impl<P> Scheduler<P> {
         } else {
             Wake::Anyone
         };
-        state.in_flight.push_back(SentChunk { seq, range, settled: 0, recalling: false, was_recalled: false });
+        let claim = pace.items_in(CLAIM_NS);
+        let sent_at = self.now;
+        let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
+        let charged = is_contended.then_some(time);
+        let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, charged, sent_at };
+        state.in_flight.push_back(sent);
         if state.in_flight.len() == 1 {
             state.heard = self.now;
             self.watch(worker, range.job);
         }
         let Range { job, first, items } = range;
-        self.actions.push_back(Action::Send { worker, seq, job, first, items, wake, brief });
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, wake, brief, claim });
     }
 
     /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.
@@ -159,74 +256,6 @@ impl<P> Scheduler<P> {
             && let Some(worker) = self.workers.ids().find(|worker| self.workers[*worker].phase == Phase::Resting)
         {
             self.launch(worker);
-        }
-    }
-
-    /// The queue is empty. If a worker is idle while another has unclaimed items, some of these are taken back.
-    fn rebalance(&mut self) {
-        if self.unsettled == 0
-            || !self.workers.values().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
-        {
-            return;
-        }
-        let mut best: Option<(Nanos, WorkerId)> = None;
-        for (worker, state) in self.workers.iter() {
-            let Some((at, sent)) = state.last_to_recall() else { continue };
-            let fresh = sent.settled == 0 && at > 0;
-            let items = sent.range.items - sent.settled;
-            if !(fresh || items > 1) || !state.takes_work() {
-                continue;
-            }
-            let Some(job) = self.jobs.get(sent.range.job) else { continue };
-            let pace = self.paces[job.spec.task as usize];
-            let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
-            let silence = self.now.saturating_sub(state.heard);
-            let work =
-                pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
-            if best.is_none_or(|(most, _)| work > most) {
-                best = Some((work, worker));
-            }
-        }
-        let Some((work, worker)) = best else { return };
-        if work < RECALL_MIN_NS {
-            self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
-            return;
-        }
-        let state = &mut self.workers[worker];
-        let (at, _) = state.last_to_recall().expect("it was chosen for that");
-        let half = at == 0;
-        let sent = &mut state.in_flight[at];
-        sent.ask_back();
-        let (seq, items) = (sent.seq, sent.range.items);
-        self.actions.push_back(Action::Recall { worker, seq, items, half });
-    }
-
-    /// The result of a [recall](Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
-    pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
-        let state = &mut self.workers[worker];
-        let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
-        let kept = kept.max(sent.settled);
-        if kept >= sent.range.items {
-            // The idle worker may get other items.
-            self.dispatch();
-            return;
-        }
-        let range =
-            Range { job: sent.range.job, first: sent.range.first + u64::from(kept), items: sent.range.items - kept };
-        sent.range.items = kept;
-        sent.recalling = false;
-        state.served = state.served.saturating_sub(u64::from(range.items));
-        self.requeue(range);
-        self.expect_leave(worker);
-        self.dispatch();
-    }
-
-    /// Takes back all items that the worker has not claimed.
-    pub(super) fn recall_unstarted(&mut self, worker: WorkerId) {
-        for sent in self.workers[worker].in_flight.iter_mut().filter(|sent| !sent.recalling) {
-            sent.ask_back();
-            let (seq, items) = (sent.seq, sent.range.items);
-            self.actions.push_back(Action::Recall { worker, seq, items, half: false });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The vocabulary between the scheduler and its shell: ids, the options of a job, actions and causes.
 
 pub(crate) use super::slab::JobId;
+pub(super) use crate::priority::Priority;
 pub(super) use crate::units::Nanos;
 
 /// A worker's place in the pool; its process may be replaced, the number stays.
@@ -72,6 +73,11 @@ pub(crate) struct JobSpec {
     pub(crate) bulk: bool,
     /// Its items are calls: strangers to each other.
     pub(crate) calls: bool,
+    pub(crate) priority: Priority,
+    /// Items of the task that may run at once for this job to send another one.
+    pub(crate) max_concurrent: Option<u32>,
+    /// The name that the caller gave the job, for people.
+    pub(crate) label: Option<&'static str>,
 }
 
 /// Why an item, or a whole job, has no value.
@@ -98,8 +104,9 @@ pub(crate) enum FailureCause {
 /// An order to the shell, which carries orders out in the order in which they come.
 #[derive(Debug)]
 pub(crate) enum Action<P> {
-    /// Put a chunk into the worker's request ring. A `brief` one may be done before a thread could fall asleep over it.
-    Send { worker: WorkerId, seq: Seq, job: JobId, first: u64, items: u32, wake: Wake, brief: bool },
+    /// Put a chunk into the worker's request ring. A `brief` one may be done before a thread could fall asleep over it. The
+    /// worker claims at most `claim` items at once.
+    Send { worker: WorkerId, seq: Seq, job: JobId, first: u64, items: u32, wake: Wake, brief: bool, claim: u32 },
     /// Take back all that the worker has not claimed of a chunk, or half of that, and report it with
     /// [`Scheduler::recalled`](super::Scheduler::recalled).
     Recall { worker: WorkerId, seq: Seq, items: u32, half: bool },

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops;
 
+use super::flow::Flow;
 use super::interface::JobSpec;
 use super::worker::Range;
 
@@ -11,6 +12,8 @@ pub(super) struct JobEntry<P> {
     /// Taken when the job ended early; the entry then stays only until its chunks have come back.
     pub(super) record: Option<P>,
     pub(super) spec: JobSpec,
+    /// Its own flow; calls without a limit on how many run at once are in the flow of all calls.
+    pub(super) flow: Option<Box<Flow>>,
     /// It was cancelled together with its running items, so a worker that is at one of them is killed.
     pub(super) kills_running: bool,
     /// More items may come.
@@ -19,6 +22,9 @@ pub(super) struct JobEntry<P> {
     pub(super) end: u64,
     /// Items accepted and neither delivered nor failed.
     pub(super) unsettled: u64,
+    /// Of the unsettled items, those that will not run since all that waited was cancelled. Their job ends early when the
+    /// others are settled.
+    pub(super) dropped: u64,
     /// Of the unsettled items, those in the queue.
     pub(super) queued: u64,
     /// Chunks with workers.
@@ -46,10 +52,12 @@ impl<P> JobEntry<P> {
         JobEntry {
             record: Some(record),
             spec,
+            flow: (!spec.calls || spec.max_concurrent.is_some()).then(Box::default),
             kills_running: false,
             open: true,
             end: 0,
             unsettled: 0,
+            dropped: 0,
             queued: 0,
             in_flight: 0,
             records: BTreeMap::new(),
@@ -76,6 +84,14 @@ impl<P> JobEntry<P> {
             return None;
         }
         self.records.range(range.first..range.end()).find(|(_, record)| record.cancelled).map(|(&item, _)| item)
+    }
+
+    /// The cancelled ones of these items.
+    pub(super) fn count_cancelled(&self, range: Range) -> u64 {
+        if self.records.is_empty() {
+            return 0;
+        }
+        self.records.range(range.first..range.end()).filter(|(_, record)| record.cancelled).count() as u64
     }
 
     /// Drops the history of items that are settled now; returns how many of them had been settled before, since they were

@@ -26,6 +26,12 @@ impl Pace {
         (self.item > 0).then(|| self.item.saturating_mul(u64::from(items)))
     }
 
+    /// Items that take so long, at least 1; 1 if their time is unknown.
+    #[inline]
+    pub(crate) fn items_in(self, time: Nanos) -> u32 {
+        u32::try_from(time.checked_div(self.item).unwrap_or(1).max(1)).unwrap_or(u32::MAX)
+    }
+
     /// Items of the next chunk, of a job with `queued` items waiting for `workers`.
     ///
     /// Until something is known a chunk is one item. Near the end chunks shrink with what is left (guided

@@ -85,6 +85,8 @@ impl<P> Scheduler<P> {
         let phase = state.phase;
         let lost = std::mem::take(&mut state.in_flight);
         state.phase = Phase::Vacant;
+        let heard = state.heard;
+        state.ahead = 0;
         state.served = 0;
         state.next_seq = Seq::default();
         state.deadline = None;
@@ -96,7 +98,10 @@ impl<P> Scheduler<P> {
         let front = lost.iter().position(|sent| sent.settled < sent.range.items).unwrap_or(0);
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
-            self.in_flight_ended(sent.range.job);
+            // The front chunk has had its worker since the last reply; the others have cost nothing.
+            let elapsed = if at == front { self.now.saturating_sub(heard) } else { 0 };
+            self.correct_charge(&sent, elapsed);
+            self.in_flight_ended(&sent);
             // If it was killed, the reason of the kill is to blame; else the item that it had begun.
             let blamed = match phase {
                 Phase::Killed(kill) => kill.is_about(&sent),

@@ -1,7 +1,8 @@
 //! Events of replies: the items that they settle, the items that go back to the queue, and the end of a job.
 
 use super::Scheduler;
-use super::interface::{Action, JobId, ProtocolViolation, Seq, WorkerId};
+use super::flow::FlowId;
+use super::interface::{Action, FailureCause, JobId, ProtocolViolation, Seq, WorkerId};
 use super::worker::{Range, SentChunk};
 use crate::units::Nanos;
 
@@ -41,10 +42,15 @@ impl<P> Scheduler<P> {
             let sent = state.in_flight.pop_front().expect("it was there above");
             state.deadline = None;
             state.idle_deaths = 0;
+            state.ahead = state.ahead.saturating_sub(sent.time);
             if sent.settled > 0
                 && let Some(job) = self.jobs.get(job)
             {
-                self.paces[job.spec.task as usize].learn(sent.settled, elapsed);
+                self.tasks[job.spec.task as usize].pace.learn(sent.settled, elapsed);
+            }
+            self.correct_charge(&sent, elapsed);
+            if self.is_contended() && elapsed > 2 * sent.time {
+                self.recall_underestimated(worker);
             }
             self.chunk_ended(&sent);
             self.after_chunk(worker);
@@ -99,15 +105,23 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
-        if job.unsettled > 0 || job.open {
+        if job.unsettled > job.dropped || job.open {
             if self.joiners > 0 {
                 self.seal_idle_lazy();
             }
             return;
         }
+        if job.dropped > 0 {
+            self.abandon(id, FailureCause::Cancelled);
+            return self.wind_down();
+        }
         // A chunk that was taken back whole may still be in flight as an empty request; the job does not wait for it.
         let record = job.record.take();
-        if job.in_flight == 0 {
+        let in_flight = job.in_flight;
+        if job.flow.is_some() {
+            self.retire_flow(id);
+        }
+        if in_flight == 0 {
             self.jobs.remove(id);
         }
         if let Some(record) = record {
@@ -117,16 +131,23 @@ impl<P> Scheduler<P> {
     }
 
     #[inline]
-    pub(super) fn in_flight_ended(&mut self, id: JobId) {
-        if let Some(job) = self.jobs.get_mut(id) {
-            job.in_flight -= 1;
+    pub(super) fn in_flight_ended(&mut self, sent: &SentChunk) {
+        let id = sent.range.job;
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.in_flight -= 1;
+        let priority = job.spec.priority;
+        let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[priority as usize]);
+        flow.in_flight -= 1;
+        self.in_flight[priority as usize] -= 1;
+        if sent.occupies {
+            self.vacate_place(id);
         }
     }
 
     /// A worker has ended a chunk; items that it left go back to the queue.
     #[inline]
     fn chunk_ended(&mut self, sent: &SentChunk) {
-        self.in_flight_ended(sent.range.job);
+        self.in_flight_ended(sent);
         self.give_back(sent);
     }
 
@@ -142,6 +163,9 @@ impl<P> Scheduler<P> {
     /// Puts the items back to the front of the queue, without the cancelled ones.
     pub(super) fn requeue(&mut self, mut range: Range) {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
+        let (id, priority) = (range.job, job.spec.priority);
+        let flow = if job.flow.is_some() { FlowId::Job(id) } else { FlowId::Calls(priority) };
+        let mut is_queued = false;
         while range.items > 0 {
             let (before, after) = match job.last_cancelled(range.first..range.end()) {
                 Some(item) => {
@@ -152,9 +176,14 @@ impl<P> Scheduler<P> {
             };
             if after.items > 0 {
                 job.queued += u64::from(after.items);
-                self.queue.push_front(after);
+                let own = job.flow.as_deref_mut();
+                own.unwrap_or(&mut self.calls[priority as usize]).queue.push_front(after);
+                is_queued = true;
             }
             range = before;
+        }
+        if is_queued {
+            self.note_queued(flow, priority);
         }
     }
 }

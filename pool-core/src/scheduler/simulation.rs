@@ -5,6 +5,7 @@
 //! `POOL_SEED=… cargo test -p pool-core --lib simulation::replay -- --nocapture` shows all that happened with it.
 
 mod books;
+mod fairness;
 mod invariants;
 mod plan;
 mod process;
@@ -15,7 +16,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use self::plan::{Plan, Rng};
 use self::process::Reply;
 use self::shell::World;
-use super::interface::{JobSpec, State, WorkerId};
+use super::interface::{JobId, JobSpec, State, WorkerId};
+use crate::priority::Priority;
 
 /// Faults of the shell that the simulation must notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,10 @@ enum Plant {
     RetriesLess,
     /// The scheduler believes that an item may be tried more often than it may.
     RetriesMore,
+    /// The scheduler forgets that running items of a job were cancelled.
+    SparesRunning,
+    /// The scheduler does not hear how long chunks took, and what it charged is forgotten.
+    ForgetsCharges,
     /// The scheduler forgets that what a worker has was cancelled.
     ForgetsCancelled,
 }
@@ -177,7 +183,8 @@ impl World {
                     self.add_items(job);
                 }
             }
-            750..980 => {
+            970..980 => self.cancel_pending(),
+            750..970 => {
                 let open = self.books.open_jobs();
                 if !open.is_empty() {
                     let job = self.rng.pick(&open);
@@ -229,6 +236,45 @@ impl World {
         self.act();
     }
 
+    /// Opens a map with these options.
+    fn submit_map(&mut self, spec: JobSpec) -> usize {
+        let job = self.books.submit(spec);
+        self.jobs.push((self.scheduler.submit(spec, |_| job), spec));
+        job
+    }
+
+    /// Adds so many items to a map.
+    fn feed(&mut self, job: usize, items: u32) {
+        self.scheduler.set_now(self.books.now);
+        let first = self.books.jobs[job].end;
+        self.books.add_items(job, first, items);
+        assert!(self.scheduler.add_items(self.jobs[job].0, first, items), "an open map takes items");
+        self.act();
+    }
+
+    /// Sees to it that at least so many calls wait.
+    fn keep_calling(&mut self, waiting: u64) {
+        self.scheduler.set_now(self.books.now);
+        let waits = |(id, spec): &&(JobId, JobSpec)| {
+            spec.calls && self.scheduler.jobs.get(*id).is_some_and(|job| job.queued >= waiting)
+        };
+        if self.jobs.iter().any(|job| waits(&job)) {
+            return;
+        }
+        let spec = JobSpec { priority: Priority::Normal, timeout: None, ..self.plan.spec(&mut self.rng) };
+        let spec = JobSpec { calls: true, chunk_size: None, ..spec };
+        let job = self.books.submit(spec);
+        self.books.jobs[job].are_calls();
+        self.books.add_items(job, 0, 1);
+        let id = self.scheduler.call(spec, |_| job);
+        self.jobs.push((id, spec));
+        for call in 1..4 * waiting {
+            self.books.add_items(job, call, 1);
+            self.scheduler.join(id, true);
+        }
+        self.act();
+    }
+
     fn add_items(&mut self, job: usize) {
         let items = self.rng.pick(&[0, 1, 3, 10, 60]);
         let items = if items > 0 { self.rng.up_to(items) as u32 } else { 0 };
@@ -260,7 +306,15 @@ impl World {
         }
         let live = self.books.live_jobs();
         let any = self.rng.index(self.jobs.len());
-        let job = if live.is_empty() || self.rng.permille(100) { any } else { self.rng.pick(&live) };
+        // A worker may be at a chunk that is not its first as far as the host has heard.
+        let behind = self.scheduler.workers.values().filter_map(|state| state.in_flight.get(1));
+        let behind: Vec<usize> = behind.filter_map(|sent| self.scheduler.record(sent.range.job).copied()).collect();
+        let job = match self.rng.below(10) {
+            0 => any,
+            1..6 if !behind.is_empty() => self.rng.pick(&behind),
+            _ if live.is_empty() => any,
+            _ => self.rng.pick(&live),
+        };
         if let Some(item) = self.books.some_call(job, &mut self.rng) {
             return self.cancel_call(job, item);
         }
@@ -268,9 +322,31 @@ impl World {
         self.trace(|| format!("job {job}: cancelled, running: {running}"));
         self.books.jobs[job].cancelled = true;
         let has_ended = self.books.jobs[job].ended;
+        self.books.jobs[job].kills_running |= running && !has_ended;
         assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "what is live can be cancelled");
         self.act();
         if !has_ended {
+            invariants::end_is_noticed(&self.scheduler);
+        }
+    }
+
+    fn cancel_pending(&mut self) {
+        self.trace(|| "all that waits: cancelled".to_owned());
+        self.books.jobs.iter_mut().filter(|job| job.spec.lazy).for_each(|job| job.open = false);
+        let was_finished = self.scheduler.is_finished();
+        self.scheduler.begin_cancel_pending();
+        self.act();
+        let mut sent = Vec::new();
+        for chunk in self.scheduler.workers.values().flat_map(|state| &state.in_flight) {
+            if let Some(&job) = self.scheduler.record(chunk.range.job) {
+                sent.push((job, chunk.next_item()..chunk.range.end()));
+            }
+        }
+        let are_sent = |job, item| sent.iter().any(|(of, items)| *of == job && items.contains(&item));
+        let dropped = self.books.cancel_pending(are_sent);
+        assert_eq!(self.scheduler.end_cancel_pending(), dropped, "items that have not begun");
+        self.act();
+        if !was_finished {
             invariants::end_is_noticed(&self.scheduler);
         }
     }
@@ -349,7 +425,7 @@ impl World {
         }
         self.check();
         if !goes_on {
-            self.books.now = self.next_event()?.max(self.books.now) + self.rng.pick(&[0, 10_000, 10_000_000]);
+            self.books.now = self.next_event()?.max(self.books.now) + self.rng.pick(&self.plan.lateness);
         }
         if self.scheduler.wake_at().is_some_and(|at| at <= self.books.now) {
             self.tick();
@@ -397,13 +473,13 @@ fn replay() {
 }
 
 /// A fault goes unnoticed with no more than so many seeds.
-const BACKOFF: u64 = 500;
+const VAIN_SEEDS_MAX: u64 = 2000;
 
 fn finds(plant: Plant) {
     let goes_well = |seed| catch_unwind(AssertUnwindSafe(|| simulate(seed, Some(plant), false))).is_ok();
-    let unnoticed = (FIRST_SEED..FIRST_SEED + BACKOFF).take_while(|&seed| goes_well(seed)).count();
+    let unnoticed = (FIRST_SEED..FIRST_SEED + VAIN_SEEDS_MAX).take_while(|&seed| goes_well(seed)).count();
     eprintln!("{plant:?}: {unnoticed} seeds in vain");
-    assert!(unnoticed < BACKOFF as usize, "{plant:?} goes unnoticed");
+    assert!(unnoticed < VAIN_SEEDS_MAX as usize, "{plant:?} goes unnoticed");
 }
 
 #[test]
@@ -412,5 +488,5 @@ fn planted_faults_are_found() {
     let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
     let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, StartsForever];
     let retries = [ForgetsRetry, RetriesEarly, RetriesPanics, RetriesLess, RetriesMore];
-    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsCancelled]).for_each(finds);
+    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsCancelled, SparesRunning]).for_each(finds);
 }

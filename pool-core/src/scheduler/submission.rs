@@ -1,8 +1,10 @@
 //! The events that come from callers: jobs and items, cancelling, closing, resizing.
 
 use super::Scheduler;
+use super::flow::{FlowId, Turns};
 use super::interface::{Action, FailureCause, JobId, JobSpec, State};
 use super::job::JobEntry;
+use super::task::TaskState;
 use super::worker::{KillReason, Phase, Range, WorkerState};
 
 impl<P> Scheduler<P> {
@@ -22,7 +24,10 @@ impl<P> Scheduler<P> {
             job.unsettled += u64::from(items);
             job.queued += u64::from(items);
             self.unsettled += u64::from(items);
-            self.queue.push_back(Range { job: id, first, items });
+            let priority = job.spec.priority;
+            let flow = job.flow.as_deref_mut().expect("a map is a flow of its own");
+            flow.queue.push_back(Range { job: id, first, items });
+            self.note_queued(FlowId::Job(id), priority);
             self.dispatch();
         }
         true
@@ -123,11 +128,15 @@ impl<P> Scheduler<P> {
             self.abandon(id, cause);
             self.jobs.remove(id);
         }
-        self.queue.clear();
+        self.calls = Default::default();
+        self.turns.iter_mut().for_each(Turns::clear);
+        self.in_flight = [0; 3];
+        self.tasks.iter_mut().for_each(TaskState::clear);
         self.stale = 0;
         self.retries.clear();
         for worker in self.workers.ids() {
             self.workers[worker].in_flight.clear();
+            self.workers[worker].ahead = 0;
             self.vacate(worker);
             self.kill(worker, KillReason::Unwanted);
         }
@@ -140,8 +149,14 @@ impl<P> Scheduler<P> {
         self.unsettled -= job.unsettled;
         self.open_jobs -= usize::from(std::mem::take(&mut job.open));
         job.unsettled = 0;
-        self.stale += std::mem::take(&mut job.queued);
-        if job.in_flight == 0 {
+        job.dropped = 0;
+        let queued = std::mem::take(&mut job.queued);
+        if job.flow.is_some() {
+            self.retire_flow(id);
+        } else {
+            self.stale += queued;
+        }
+        if self.jobs.get(id).is_some_and(|job| job.in_flight == 0) {
             self.jobs.remove(id);
         }
         self.actions.push_back(Action::Abort { record, cause });

@@ -32,6 +32,24 @@ pub(super) const SHORT_CHUNKS_PER_WAKE: u32 = 32;
 /// number.
 pub(super) const ITEM_MAX_NS: Nanos = Nanos::MAX / 4;
 
+/// Worker time that a flow may use in each round: five chunks, so that turns cost little, and short beside what a person
+/// notices.
+pub(super) const QUANTUM_NS: Nanos = 1_000_000;
+/// Work that may be ahead of a worker while flows wait for each other ...
+pub(super) const CONTENDED_AHEAD_NS: Nanos = 1_000_000;
+/// ... of which maps fill only so much, so that a call has room at once.
+pub(super) const CONTENDED_MAP_AHEAD_NS: Nanos = 500_000;
+/// If more is ahead of the worker that a call goes to, the maps in front of the call give way ...
+pub(super) const CALL_AHEAD_NS: Nanos = 20_000;
+/// ... but not again within this time on the same worker, so that a stream of calls does not make it take items back and send
+/// them again all the time.
+pub(super) const GIVE_WAY_PAUSE_NS: Nanos = 100_000;
+/// After flows have waited for each other they are taken to do so for this long: a caller that makes one call after the
+/// other costs one recall, not one for each call.
+pub(super) const CONTENTION_NS: Nanos = 100_000_000;
+/// Work that a worker claims at once, and that cannot be taken back then.
+pub(super) const CLAIM_NS: Nanos = 200_000;
+
 /// A chunk is taken back from a busy worker for an idle one if it holds at least this much work ...
 pub(super) const RECALL_MIN_NS: Nanos = 50_000;
 /// ... or if the busy worker has not replied for this long, whatever was expected of it.

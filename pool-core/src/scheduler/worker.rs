@@ -43,6 +43,13 @@ pub(super) struct SentChunk {
     pub(super) recalling: bool,
     /// There was a recall, so its worker may end it early.
     pub(super) was_recalled: bool,
+    /// It counts among the chunks of its task that run at once.
+    pub(super) occupies: bool,
+    /// Expected time of its items.
+    pub(super) time: Nanos,
+    /// Worker time that its flow was charged; `None` if no other flow waited when it was sent.
+    pub(super) charged: Option<Nanos>,
+    pub(super) sent_at: Nanos,
 }
 
 impl SentChunk {
@@ -131,6 +138,10 @@ pub(super) struct WorkerState {
     /// Oldest first: a worker answers in the order of sending.
     pub(super) in_flight: VecDeque<SentChunk>,
     pub(super) next_seq: Seq,
+    /// The expected time of all chunks in flight.
+    pub(super) ahead: Nanos,
+    /// When maps before it last gave way to a call.
+    pub(super) gave_way_at: Nanos,
     /// Items sent to this process.
     pub(super) served: u64,
     /// A process of this worker has been ready, since the pool last shrank.
@@ -151,6 +162,8 @@ impl WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),
             next_seq: Seq::default(),
+            ahead: 0,
+            gave_way_at: 0,
             served: 0,
             has_started: false,
             failures: 0,

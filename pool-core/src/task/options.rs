@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::priority::Priority;
 use crate::units::{Nanos, nanos};
 
 /// Options of a task, as its attribute or a call sets them. The pool's apply where one is `None`.
@@ -13,12 +14,23 @@ pub struct TaskOptions {
     pub(crate) retry_panics: bool,
     pub(crate) chunk_size: Option<usize>,
     pub(crate) prefetch: Option<usize>,
+    pub(crate) priority: Priority,
+    pub(crate) max_concurrent: Option<usize>,
+    pub(crate) label: Option<&'static str>,
 }
 
 impl TaskOptions {
     /// No option set.
-    pub const NONE: TaskOptions =
-        TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None };
+    pub const NONE: TaskOptions = TaskOptions {
+        timeout: None,
+        retries: None,
+        retry_panics: false,
+        chunk_size: None,
+        prefetch: None,
+        priority: Priority::Normal,
+        max_concurrent: None,
+        label: None,
+    };
 
     /// With the attribute's `timeout`.
     #[must_use]
@@ -42,6 +54,12 @@ impl TaskOptions {
     #[must_use]
     pub const fn with_prefetch(self, items: usize) -> Self {
         TaskOptions { prefetch: Some(items), ..self }
+    }
+
+    /// With the attribute's `priority`.
+    #[must_use]
+    pub const fn with_priority(self, priority: Priority) -> Self {
+        TaskOptions { priority, ..self }
     }
 
     /// With the pool's where these say nothing.

@@ -35,7 +35,7 @@ unsafe extern "C" {
     static DECLARATIONS_END: [isize; 0];
 }
 
-/// Why the table cannot be used, if that is so. To be asked before anything else here, which would panic.
+/// The reason why the table cannot be used, if there is one. Check this first: other uses of a bad table panic.
 fn defect() -> Option<String> {
     let version = env!("CARGO_PKG_VERSION");
     let bytes = (&raw const TABLE_END).addr().wrapping_sub((&raw const TABLE_START).addr());

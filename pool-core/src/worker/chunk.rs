@@ -50,6 +50,8 @@ pub struct Chunk<'w> {
     pub(super) unpublished_items: u32,
     /// Their bytes.
     pub(super) unpublished_bytes: usize,
+    /// Memory of a value that has been sent.
+    spare: Vec<u8>,
     /// Time limit of each item in nanoseconds, or 0.
     pub(super) limit_ns: u64,
     /// Times of the current item, if the request asks for them.
@@ -99,13 +101,15 @@ impl<'w> Chunk<'w> {
             link,
             record,
             seq: header.seq,
-            items: header.count.min(header.limit),
+            // In a request of several records the limit is the length of the body, see `Request::Run`.
+            items: if record.is_some() { header.count.min(header.limit) } else { header.count },
             next: 0,
             claimed: 0,
             input: Decoder::new(bytes),
             raw,
             unpublished_items: 0,
             unpublished_bytes: 0,
+            spare: Vec::new(),
             limit_ns: header.info,
             times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
             flags: header.flags,
@@ -122,10 +126,11 @@ impl<'w> Chunk<'w> {
         run(self);
     }
 
-    /// Ends the reply to the request, with further flags.
+    /// Ends the reply to the request, with further flags. Returns memory that is not needed any more.
     #[inline]
-    pub(crate) fn end(mut self, now_ns: u64, flags: u16) {
+    pub(crate) fn end(mut self, now_ns: u64, flags: u16) -> Vec<u8> {
         self.publish(reply::LAST | flags, now_ns - self.begun_ns);
+        self.spare
     }
 
     /// Claims more items, which the host then cannot take back; false if there are none, or the host has taken them back.
@@ -137,7 +142,7 @@ impl<'w> Chunk<'w> {
         if self.next < self.claimed {
             return true;
         }
-        let block = self.claimed.min(self.items / 16).max(1);
+        let block = self.claimed.min(self.items / 16).min(request::claim_max(self.flags)).max(1);
         let claimed = self.items.min(self.claimed + block);
         if claimed == self.claimed {
             return false;
@@ -170,9 +175,12 @@ impl<'w> Chunk<'w> {
 
     /// Sends a value that cannot be appended to the record under construction.
     #[cold]
-    pub(super) fn send_value(&mut self, bytes: &[u8], flags: u16) {
+    pub(super) fn send_value(&mut self, bytes: Vec<u8>, flags: u16) {
         self.publish_values();
-        self.send(reply::VALUES, flags, bytes);
+        self.send(reply::VALUES, flags, &bytes);
+        if bytes.capacity() > self.spare.capacity() {
+            self.spare = bytes;
+        }
     }
 
     /// The item ended in a panic with this payload.

@@ -79,13 +79,18 @@ impl RssWatch {
         Some(RssWatch { max_bytes, page_bytes, next_check_ns: 0 })
     }
 
-    /// True if the worker is past its limit. `now_ns` is the time.
-    pub(crate) fn is_past(&mut self, now_ns: u64) -> bool {
+    /// True if the worker is past its limit. `now_ns` is the time. `forget_shared` takes memory that is the pool's own out of the
+    /// worker's resident memory.
+    pub(crate) fn is_past(&mut self, now_ns: u64, forget_shared: impl FnOnce()) -> bool {
         if now_ns < self.next_check_ns {
             return false;
         }
         self.next_check_ns = now_ns + RSS_CHECK_NS;
-        resident_pages().is_some_and(|pages| pages.saturating_mul(self.page_bytes) > self.max_bytes)
+        let is_past = || resident_pages().is_some_and(|pages| pages.saturating_mul(self.page_bytes) > self.max_bytes);
+        is_past() && {
+            forget_shared();
+            is_past()
+        }
     }
 }
 

@@ -19,8 +19,8 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
-            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(&bytes, 0),
-            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(&bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(bytes, 0),
+            Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(bytes, reply::RAW),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
@@ -180,7 +180,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(bytes)) => return Some(ItemOutcome::Large(bytes)),
+            Ok(Some(spill)) => return Some(ItemOutcome::Large(spill.into_vec())),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }

@@ -33,6 +33,10 @@ pub(crate) enum Weakness {
     LookBeforeRegistering,
     /// A thread that was awake goes to sleep, or leaves, and does not look once more.
     NoLastLook,
+    /// A thread that takes the leader's registration does not say so.
+    TakeSilently,
+    /// A leader registers, and only then says so.
+    NoteAfterRegistering,
 }
 
 thread_local! {

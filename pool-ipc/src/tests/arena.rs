@@ -117,3 +117,37 @@ fn threads_take_different_segments() -> Result<(), Error> {
     });
     Ok(())
 }
+
+#[test]
+fn large_segments_of_any_length_are_read_in_place_and_used_again() -> Result<(), Error> {
+    const LARGE: usize = 3 << 20;
+    let (hub, memory) = Hub::create_with_large(2, LARGE)?;
+    let worker = HubWorker::open(&memory)?;
+    let write = |seed: usize, bytes: usize| {
+        let mut segment = hub.arena().take_large(bytes).expect("there is memory");
+        assert!(segment.bytes_mut().len() >= bytes);
+        segment.bytes_mut()[..bytes].copy_from_slice(&pattern(seed, bytes));
+        segment.finish()
+    };
+    for round in 0..3 {
+        let segments: Vec<_> = [1 << 20, 100_000, 1, 1 << 19].into_iter().zip(round..).collect();
+        let written: Vec<_> = segments.iter().map(|&(bytes, seed)| write(seed, bytes)).collect();
+        let small = taken(&hub).finish();
+        assert!(!hub.arena().has_large(2 << 20) && hub.arena().take_large(2 << 20).is_none(), "it is too full");
+        for ((bytes, seed), written) in segments.into_iter().zip(&written) {
+            assert_eq!(read(&worker, &written.locate(0..bytes)), Some(pattern(seed, bytes)));
+            let end = bytes / 2..bytes;
+            assert_eq!(read(&worker, &written.locate(end.clone())).as_deref(), pattern(seed, bytes).get(end));
+        }
+        worker.arena().forget_pages();
+        assert_eq!(read(&worker, &written[1].locate(0..100_000)), Some(pattern(round + 1, 100_000)));
+        let in_use = written[0].in_use();
+        assert!(in_use.is_in_use());
+        drop((written, small));
+        assert!(!in_use.is_in_use());
+    }
+    assert_eq!(hub.arena().large_bytes_max(), LARGE);
+    assert!(hub.arena().take_large(LARGE).is_some(), "all of it is free again");
+    assert!(hub.arena().take_large(LARGE + 1).is_none());
+    Ok(())
+}

@@ -3,6 +3,7 @@
 
 mod arena;
 mod copy;
+mod extents;
 mod hostile;
 mod lane;
 mod model;

@@ -14,6 +14,7 @@ mod deaths;
 mod details;
 mod endurance;
 mod errors;
+mod fairness;
 mod fork_servers;
 mod forking_tasks;
 mod formats;
@@ -25,6 +26,7 @@ mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
+mod large_arguments;
 mod large_values;
 mod lazy_maps;
 mod limits;
@@ -75,6 +77,7 @@ fn main() -> ExitCode {
         backpressure::checks(),
         stopping::checks(),
         nested_pools::checks(),
+        fairness::checks(),
         handles::checks(),
         waiting::checks(),
         wakers::checks(),
@@ -108,6 +111,7 @@ fn main() -> ExitCode {
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),
+        large_arguments::checks(),
         large_values::checks(),
         hosts::checks(),
         host_processes::checks(),

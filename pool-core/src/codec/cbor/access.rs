@@ -5,7 +5,7 @@ use serde::de::{self, DeserializeSeed, Visitor};
 use super::deserializer::Deserializer;
 use super::head;
 use super::watch::Watched;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 
 /// The elements of an array, or the entries of a map.
 pub(super) struct Elements<'s, 'a> {
@@ -25,7 +25,7 @@ impl<'s, 'a> Elements<'s, 'a> {
         Elements { from, left, name, key: None, size: 0 }
     }
 
-    fn is_over(&mut self) -> Result<bool, Fault> {
+    fn is_over(&mut self) -> Result<bool, CodecError> {
         match &mut self.left {
             Some(0) => Ok(true),
             Some(left) => {
@@ -38,15 +38,15 @@ impl<'s, 'a> Elements<'s, 'a> {
     }
 
     /// All has been read.
-    pub(super) fn complete(&mut self) -> Result<(), Fault> {
+    pub(super) fn complete(&mut self) -> Result<(), CodecError> {
         match self.left {
             Some(0) => Ok(()),
             None if self.from.takes(head::BREAK)? => Ok(()),
-            _ => Err(Fault::new(Cause::Bytes, "elements that its type does not read")),
+            _ => Err(CodecError::of(Cause::Bytes, "elements that its type does not read")),
         }
     }
 
-    pub(super) fn place<T>(&self, value: Result<T, Fault>) -> Result<T, Fault> {
+    pub(super) fn place<T>(&self, value: Result<T, CodecError>) -> Result<T, CodecError> {
         match (self.name, self.key) {
             ("", _) => value,
             // After the last field, or of the whole.
@@ -56,9 +56,9 @@ impl<'s, 'a> Elements<'s, 'a> {
 }
 
 impl<'a> de::SeqAccess<'a> for Elements<'_, 'a> {
-    type Error = Fault;
+    type Error = CodecError;
 
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, CodecError> {
         if self.is_over()? {
             return Ok(None);
         }
@@ -74,9 +74,9 @@ impl<'a> de::SeqAccess<'a> for Elements<'_, 'a> {
 }
 
 impl<'a> de::MapAccess<'a> for Elements<'_, 'a> {
-    type Error = Fault;
+    type Error = CodecError;
 
-    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, CodecError> {
         if self.is_over()? {
             self.key = None;
             return Ok(None);
@@ -89,7 +89,7 @@ impl<'a> de::MapAccess<'a> for Elements<'_, 'a> {
         seed.deserialize(&mut *self.from).map(Some)
     }
 
-    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
         let value = seed.deserialize(&mut *self.from)?;
         self.from.note(Watched::end_part);
         Ok(value)
@@ -110,10 +110,10 @@ pub(super) struct Variant<'s, 'a> {
 }
 
 impl<'a> de::EnumAccess<'a> for Variant<'_, 'a> {
-    type Error = Fault;
+    type Error = CodecError;
     type Variant = Self;
 
-    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
+    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Self), CodecError> {
         let before = self.from.rest;
         let value = seed.deserialize(&mut *self.from)?;
         let is_watched = self.from.watch.is_some();
@@ -123,30 +123,30 @@ impl<'a> de::EnumAccess<'a> for Variant<'_, 'a> {
 }
 
 impl Variant<'_, '_> {
-    fn holding(&self, holds: bool) -> Result<(), Fault> {
+    fn holding(&self, holds: bool) -> Result<(), CodecError> {
         if self.holds == holds {
             return Ok(());
         }
         let what = if holds { "nothing where the content" } else { "content where nothing" };
-        Err(Fault::new(Cause::Bytes, format!("{what} of a variant of `{}` is expected", self.name)))
+        Err(CodecError::of(Cause::Bytes, format!("{what} of a variant of `{}` is expected", self.name)))
     }
 }
 
 impl<'a> de::VariantAccess<'a> for Variant<'_, 'a> {
-    type Error = Fault;
+    type Error = CodecError;
 
-    fn unit_variant(self) -> Result<(), Fault> {
+    fn unit_variant(self) -> Result<(), CodecError> {
         self.holding(false)
     }
-    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
+    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, CodecError> {
         self.holding(true)?;
         seed.deserialize(self.from)
     }
-    fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn tuple_variant<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, CodecError> {
         self.holding(true)?;
         self.from.visit_tuple(self.name, self.variant, visitor)
     }
-    fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'a>>(self, _: &'static [&'static str], visitor: V) -> Result<V::Value, CodecError> {
         self.holding(true)?;
         self.from.visit_map(self.name, visitor)
     }

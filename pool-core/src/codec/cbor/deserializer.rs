@@ -7,7 +7,7 @@ use super::head;
 use super::items::{Float, unexpected};
 use super::watch::{Watched, doubt};
 use crate::codec::confirm;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::ReadLimits;
 use crate::codec::trace::Place;
 use crate::codec::type_identity;
@@ -30,8 +30,8 @@ impl<'a> Deserializer<'a> {
     }
 
     /// Goes one level deeper for `body`.
-    fn nested<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
-        self.limits.enter::<Fault>()?;
+    fn nested<T>(&mut self, body: impl FnOnce(&mut Self) -> Result<T, CodecError>) -> Result<T, CodecError> {
+        self.limits.enter()?;
         let result = body(self);
         self.limits.leave();
         result
@@ -43,7 +43,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    fn visit_integer<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    fn visit_integer<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         match self.integer()? {
             (false, number) => match u64::try_from(number) {
                 Ok(number) => visitor.visit_u64(number),
@@ -52,12 +52,12 @@ impl<'a> Deserializer<'a> {
             (true, number) => match (i64::try_from(number), i128::try_from(number)) {
                 (Ok(number), _) => visitor.visit_i64(!number),
                 (_, Ok(number)) => visitor.visit_i128(!number),
-                _ => Err(Fault::new(Cause::Bytes, "a number of more than 128 bits")),
+                _ => Err(CodecError::of(Cause::Bytes, "a number of more than 128 bits")),
             },
         }
     }
 
-    fn visit_float<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    fn visit_float<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         match self.float()? {
             Float::Single(number) => visitor.visit_f32(number),
             Float::Double(number) => visitor.visit_f64(number),
@@ -65,7 +65,7 @@ impl<'a> Deserializer<'a> {
     }
 
     /// The elements of a sequence, or the fields of a tuple.
-    fn visit_seq<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    fn visit_seq<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         let left = self.elements(head::ARRAY, "a sequence")?;
         self.nested(|from| {
             from.note(Watched::open);
@@ -83,7 +83,7 @@ impl<'a> Deserializer<'a> {
         type_name: &'static str,
         variant: &str,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         let left = self.elements(head::ARRAY, "a sequence")?;
         self.nested(|from| {
             from.note(Watched::open);
@@ -102,7 +102,7 @@ impl<'a> Deserializer<'a> {
         })
     }
 
-    pub(super) fn visit_map<V: Visitor<'a>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    pub(super) fn visit_map<V: Visitor<'a>>(&mut self, name: &'static str, visitor: V) -> Result<V::Value, CodecError> {
         let left = self.elements(head::MAP, "a map")?;
         self.nested(|from| {
             from.note(Watched::open);
@@ -115,21 +115,21 @@ impl<'a> Deserializer<'a> {
         })
     }
 
-    fn visit_some<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, Fault> {
+    fn visit_some<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         self.nested(|from| visitor.visit_some(from))
     }
 }
 
 macro_rules! same {
     ($as:ident: $($method:ident)*) => {$(
-        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
             self.$as(visitor)
         }
     )*};
 }
 
 impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
-    type Error = Fault;
+    type Error = CodecError;
 
     same! {
         visit_integer: deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64 deserialize_i8 deserialize_i16
@@ -139,7 +139,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
     same!(deserialize_str: deserialize_string deserialize_char deserialize_identifier);
     same!(deserialize_bytes: deserialize_byte_buf);
 
-    fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         let first = self.peek()?;
         match first >> head::MAJOR_SHIFT {
             head::UNSIGNED | head::NEGATIVE => self.visit_integer(visitor),
@@ -159,33 +159,33 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             },
         }
     }
-    fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.deserialize_any(visitor)
     }
-    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         match self.array()? {
             [head::FALSE] => visitor.visit_bool(false),
             [head::TRUE] => visitor.visit_bool(true),
             [first] => Err(unexpected(first, "a `bool`")),
         }
     }
-    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         match self.integer()? {
             (false, number) => visitor.visit_u128(number),
-            (true, _) => Err(Fault::new(Cause::Bytes, "a number below zero where a `u128` is expected")),
+            (true, _) => Err(CodecError::of(Cause::Bytes, "a number below zero where a `u128` is expected")),
         }
     }
-    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         let (negative, number) = self.integer()?;
         match i128::try_from(number) {
             Ok(number) => visitor.visit_i128(if negative { !number } else { number }),
-            Err(_) => Err(Fault::new(Cause::Bytes, "a number of more than 128 bits")),
+            Err(_) => Err(CodecError::of(Cause::Bytes, "a number of more than 128 bits")),
         }
     }
-    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         visitor.visit_borrowed_str(self.text()?)
     }
-    fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         // A type may write a sequence and read bytes.
         if self.peek()? >> head::MAJOR_SHIFT == head::ARRAY {
             return self.visit_seq(visitor);
@@ -193,7 +193,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         let length = self.expect(head::BYTES, "bytes")?;
         visitor.visit_borrowed_bytes(self.take(length)?)
     }
-    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         if self.takes(head::NULL)? {
             return visitor.visit_none();
         }
@@ -201,22 +201,22 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         self.takes_some_tag()?;
         self.visit_some(visitor)
     }
-    fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         match self.array()? {
             [head::NULL] => visitor.visit_unit(),
             [first] => Err(unexpected(first, "nothing")),
         }
     }
-    fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, CodecError> {
         self.deserialize_unit(visitor)
     }
-    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, CodecError> {
         visitor.visit_newtype_struct(self)
     }
-    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.visit_seq(visitor)
     }
-    fn deserialize_tuple<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_tuple<V: Visitor<'a>>(self, _: usize, visitor: V) -> Result<V::Value, CodecError> {
         self.visit_seq(visitor)
     }
     fn deserialize_tuple_struct<V: Visitor<'a>>(
@@ -224,16 +224,26 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         name: &'static str,
         _: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         self.visit_tuple(name, "", visitor)
     }
-    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.visit_map("", visitor)
     }
-    fn deserialize_struct<V: Visitor<'a>>(self, name: &'static str, _: Names, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        _: Names,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
         self.visit_map(name, visitor)
     }
-    fn deserialize_enum<V: Visitor<'a>>(self, name: &'static str, _: Names, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_enum<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        _: Names,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
         let first = self.peek()?;
         let holds = match first >> head::MAJOR_SHIFT {
             head::TEXT => false,

@@ -2,7 +2,7 @@
 
 use super::deserializer::Deserializer;
 use super::head;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 
 /// The first byte of an item, and the number that it has with it.
 pub(super) struct Head {
@@ -18,33 +18,33 @@ pub(super) enum Float {
 }
 
 impl<'a> Deserializer<'a> {
-    pub(super) fn take(&mut self, length: u64) -> Result<&'a [u8], Fault> {
+    pub(super) fn take(&mut self, length: u64) -> Result<&'a [u8], CodecError> {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         match self.rest.split_at_checked(length) {
             Some((bytes, rest)) => {
                 self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(Fault::truncated(length, self.rest.len())),
+            None => Err(CodecError::truncated(length, self.rest.len())),
         }
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
         match self.rest.split_first_chunk() {
             Some((&bytes, rest)) => {
                 self.rest = rest;
                 Ok(bytes)
             }
-            None => Err(Fault::truncated(N, self.rest.len())),
+            None => Err(CodecError::truncated(N, self.rest.len())),
         }
     }
 
-    pub(super) fn peek(&self) -> Result<u8, Fault> {
-        self.rest.first().copied().ok_or_else(|| Fault::truncated(1, 0))
+    pub(super) fn peek(&self) -> Result<u8, CodecError> {
+        self.rest.first().copied().ok_or_else(|| CodecError::truncated(1, 0))
     }
 
     /// Takes the next byte if it is this one.
-    pub(super) fn takes(&mut self, byte: u8) -> Result<bool, Fault> {
+    pub(super) fn takes(&mut self, byte: u8) -> Result<bool, CodecError> {
         let is_there = self.peek()? == byte;
         if is_there {
             self.rest = &self.rest[1..];
@@ -52,7 +52,7 @@ impl<'a> Deserializer<'a> {
         Ok(is_there)
     }
 
-    pub(super) fn head(&mut self) -> Result<Head, Fault> {
+    pub(super) fn head(&mut self) -> Result<Head, CodecError> {
         let [first] = self.array()?;
         let (major, info) = (first >> head::MAJOR_SHIFT, first & head::INFO_MASK);
         let number = match info {
@@ -68,7 +68,7 @@ impl<'a> Deserializer<'a> {
     }
 
     /// The head of an item of this kind, which must be of a known length.
-    pub(super) fn expect(&mut self, major: u8, expected: &str) -> Result<u64, Fault> {
+    pub(super) fn expect(&mut self, major: u8, expected: &str) -> Result<u64, CodecError> {
         let first = self.peek()?;
         match self.head()? {
             Head { major: found, number: Some(number), .. } if found == major => Ok(number),
@@ -76,13 +76,13 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    pub(super) fn text(&mut self) -> Result<&'a str, Fault> {
+    pub(super) fn text(&mut self) -> Result<&'a str, CodecError> {
         let length = self.expect(head::TEXT, "text")?;
-        std::str::from_utf8(self.take(length)?).map_err(|error| Fault::new(Cause::Bytes, error.to_string()))
+        std::str::from_utf8(self.take(length)?).map_err(|error| CodecError::of(Cause::Bytes, error.to_string()))
     }
 
     /// A whole number as its sign and what it is: `n`, or `-1 - n`.
-    pub(super) fn integer(&mut self) -> Result<(bool, u128), Fault> {
+    pub(super) fn integer(&mut self) -> Result<(bool, u128), CodecError> {
         let first = self.peek()?;
         let head = self.head()?;
         match (head.major, head.number) {
@@ -93,7 +93,7 @@ impl<'a> Deserializer<'a> {
                 let bytes = self.take(length)?;
                 let mut number = [0; 16];
                 let Some(padding) = number.len().checked_sub(bytes.len()) else {
-                    return Err(Fault::new(Cause::Bytes, "a number of more than 128 bits"));
+                    return Err(CodecError::of(Cause::Bytes, "a number of more than 128 bits"));
                 };
                 number[padding..].copy_from_slice(bytes);
                 Ok((tag == head::NEGATIVE_TAG, u128::from_be_bytes(number)))
@@ -102,7 +102,7 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    pub(super) fn float(&mut self) -> Result<Float, Fault> {
+    pub(super) fn float(&mut self) -> Result<Float, CodecError> {
         match self.array()? {
             [head::F32] => Ok(Float::Single(f32::from_bits(u32::from_be_bytes(self.array()?)))),
             [head::F64] => Ok(Float::Double(f64::from_bits(u64::from_be_bytes(self.array()?)))),
@@ -111,7 +111,7 @@ impl<'a> Deserializer<'a> {
     }
 
     /// The elements of an array, or entries of a map.
-    pub(super) fn elements(&mut self, major: u8, expected: &str) -> Result<Option<usize>, Fault> {
+    pub(super) fn elements(&mut self, major: u8, expected: &str) -> Result<Option<usize>, CodecError> {
         let first = self.peek()?;
         let head = self.head()?;
         if head.major != major {
@@ -120,14 +120,14 @@ impl<'a> Deserializer<'a> {
         match head.number {
             // Each takes a byte at least.
             Some(number) if number > self.rest.len() as u64 => {
-                Err(Fault::truncated(usize::try_from(number).unwrap_or(usize::MAX), self.rest.len()))
+                Err(CodecError::truncated(usize::try_from(number).unwrap_or(usize::MAX), self.rest.len()))
             }
             number => Ok(number.map(|number| number as usize)),
         }
     }
 
     /// Takes the tag that says that what follows is within a `Some`.
-    pub(super) fn takes_some_tag(&mut self) -> Result<bool, Fault> {
+    pub(super) fn takes_some_tag(&mut self) -> Result<bool, CodecError> {
         let before = self.rest;
         if self.peek()? >> head::MAJOR_SHIFT == head::TAG && self.head()?.number == Some(head::SOME_TAG) {
             return Ok(true);
@@ -138,7 +138,7 @@ impl<'a> Deserializer<'a> {
 }
 
 #[cold]
-pub(super) fn unexpected(first: u8, expected: &str) -> Fault {
+pub(super) fn unexpected(first: u8, expected: &str) -> CodecError {
     let found = match (first >> head::MAJOR_SHIFT, first) {
         (head::UNSIGNED | head::NEGATIVE, _) => "a whole number",
         (head::BYTES, _) => "bytes",
@@ -151,5 +151,5 @@ pub(super) fn unexpected(first: u8, expected: &str) -> Fault {
         (_, head::F32 | head::F64) => "a number with a fraction",
         _ => "no item",
     };
-    Fault::new(Cause::Bytes, format!("{found} where {expected} is expected"))
+    CodecError::of(Cause::Bytes, format!("{found} where {expected} is expected"))
 }

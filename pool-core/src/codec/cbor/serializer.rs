@@ -4,7 +4,7 @@ use serde::ser::{self, Serialize};
 
 use super::head;
 use crate::codec::encoder::Encoder;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::WriteLimits;
 use crate::codec::trace::{Place, Trace};
 
@@ -25,9 +25,8 @@ impl<'e, 'b> Serializer<'e, 'b> {
         Serializer { out, limits: WriteLimits::new(), some: false, has_tuples: false, trace }
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        self.limits.check::<Fault>(bytes.len())?;
-        self.limits.count(bytes.len());
+    fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.limits.check(self.out.written_bytes(), bytes.len())?;
         self.out.put(bytes);
         Ok(())
     }
@@ -39,15 +38,15 @@ impl<'e, 'b> Serializer<'e, 'b> {
     }
 
     /// Goes one level deeper for `body`.
-    fn nested(&mut self, body: impl FnOnce(&mut Self) -> Result<(), Fault>) -> Result<(), Fault> {
-        self.limits.enter::<Fault>()?;
+    fn nested(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
+        self.limits.enter()?;
         body(self)?;
         self.limits.leave();
         Ok(())
     }
 
     /// What each item of the data begins with: its kind, and a number in as few bytes as it takes.
-    fn head(&mut self, major: u8, number: u64) -> Result<(), Fault> {
+    fn head(&mut self, major: u8, number: u64) -> Result<(), CodecError> {
         self.some = false;
         let mut bytes = [0; 9];
         let length = match number {
@@ -64,38 +63,38 @@ impl<'e, 'b> Serializer<'e, 'b> {
         self.put(&bytes[..length])
     }
 
-    fn byte(&mut self, byte: u8) -> Result<(), Fault> {
+    fn byte(&mut self, byte: u8) -> Result<(), CodecError> {
         self.some = false;
         self.put(&[byte])
     }
 
     /// `None` and `()`. Within a `Some` they get a tag, or they could not be told from the `None` around them.
-    fn null(&mut self) -> Result<(), Fault> {
+    fn null(&mut self) -> Result<(), CodecError> {
         if self.some {
             self.head(head::TAG, head::SOME_TAG)?;
         }
         self.byte(head::NULL)
     }
 
-    fn text(&mut self, text: &str) -> Result<(), Fault> {
+    fn text(&mut self, text: &str) -> Result<(), CodecError> {
         self.head(head::TEXT, text.len() as u64)?;
         self.put(text.as_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), Fault> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
         self.head(head::BYTES, bytes.len() as u64)?;
         self.put(bytes)
     }
 
     /// A number that 64 bits do not hold.
-    fn bignum(&mut self, tag: u64, number: u128) -> Result<(), Fault> {
+    fn bignum(&mut self, tag: u64, number: u128) -> Result<(), CodecError> {
         let bytes = number.to_be_bytes();
         self.head(head::TAG, tag)?;
         self.bytes(&bytes[number.leading_zeros() as usize / 8..])
     }
 
     /// A map of one entry: the variant's name and what it holds.
-    fn variant(&mut self, variant: &str) -> Result<(), Fault> {
+    fn variant(&mut self, variant: &str) -> Result<(), CodecError> {
         self.head(head::MAP, 1)?;
         self.text(variant)
     }
@@ -146,7 +145,7 @@ impl Kind {
 
 macro_rules! unsigned {
     ($($method:ident($type:ty))*) => {$(
-        fn $method(self, number: $type) -> Result<(), Fault> {
+        fn $method(self, number: $type) -> Result<(), CodecError> {
             self.head(head::UNSIGNED, number.into())
         }
     )*};
@@ -154,7 +153,7 @@ macro_rules! unsigned {
 
 macro_rules! signed {
     ($($method:ident($type:ty))*) => {$(
-        fn $method(self, number: $type) -> Result<(), Fault> {
+        fn $method(self, number: $type) -> Result<(), CodecError> {
             self.serialize_i64(number.into())
         }
     )*};
@@ -162,7 +161,7 @@ macro_rules! signed {
 
 impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
     type SerializeSeq = Elements<'s, 'e, 'b>;
     type SerializeTuple = Elements<'s, 'e, 'b>;
     type SerializeTupleStruct = Elements<'s, 'e, 'b>;
@@ -174,16 +173,16 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     unsigned!(serialize_u8(u8) serialize_u16(u16) serialize_u32(u32) serialize_u64(u64));
     signed!(serialize_i8(i8) serialize_i16(i16) serialize_i32(i32));
 
-    fn serialize_i64(self, number: i64) -> Result<(), Fault> {
+    fn serialize_i64(self, number: i64) -> Result<(), CodecError> {
         if number >= 0 { self.head(head::UNSIGNED, number as u64) } else { self.head(head::NEGATIVE, !number as u64) }
     }
-    fn serialize_u128(self, number: u128) -> Result<(), Fault> {
+    fn serialize_u128(self, number: u128) -> Result<(), CodecError> {
         match u64::try_from(number) {
             Ok(number) => self.head(head::UNSIGNED, number),
             Err(_) => self.bignum(head::POSITIVE_TAG, number),
         }
     }
-    fn serialize_i128(self, number: i128) -> Result<(), Fault> {
+    fn serialize_i128(self, number: i128) -> Result<(), CodecError> {
         if number >= 0 {
             return self.serialize_u128(number as u128);
         }
@@ -192,30 +191,30 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
             Err(_) => self.bignum(head::NEGATIVE_TAG, !number as u128),
         }
     }
-    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
+    fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
         self.byte(if value { head::TRUE } else { head::FALSE })
     }
-    fn serialize_f32(self, number: f32) -> Result<(), Fault> {
+    fn serialize_f32(self, number: f32) -> Result<(), CodecError> {
         self.byte(head::F32)?;
         self.put(&number.to_bits().to_be_bytes())
     }
-    fn serialize_f64(self, number: f64) -> Result<(), Fault> {
+    fn serialize_f64(self, number: f64) -> Result<(), CodecError> {
         self.byte(head::F64)?;
         self.put(&number.to_bits().to_be_bytes())
     }
-    fn serialize_char(self, value: char) -> Result<(), Fault> {
+    fn serialize_char(self, value: char) -> Result<(), CodecError> {
         self.text(value.encode_utf8(&mut [0; 4]))
     }
-    fn serialize_str(self, text: &str) -> Result<(), Fault> {
+    fn serialize_str(self, text: &str) -> Result<(), CodecError> {
         self.text(text)
     }
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), CodecError> {
         self.bytes(bytes)
     }
-    fn serialize_none(self) -> Result<(), Fault> {
+    fn serialize_none(self) -> Result<(), CodecError> {
         self.null()
     }
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         if self.some {
             // Of `Some(Some(x))` the outer one is told by the tag, since the inner one might be about to.
             self.head(head::TAG, head::SOME_TAG)?;
@@ -223,16 +222,16 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         self.some = true;
         self.nested(|to| value.serialize(to))
     }
-    fn serialize_unit(self) -> Result<(), Fault> {
+    fn serialize_unit(self) -> Result<(), CodecError> {
         self.null()
     }
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), CodecError> {
         self.null()
     }
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), CodecError> {
         self.nested(|to| to.text(variant))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), CodecError> {
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -241,19 +240,19 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CodecError> {
         self.nested(|to| {
             to.variant(variant)?;
             value.serialize(to)
         })
     }
-    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, CodecError> {
         self.elements(Kind::Sequence, "", "", head::ARRAY, length)
     }
-    fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, Fault> {
+    fn serialize_tuple(self, length: usize) -> Result<Self::SerializeTuple, CodecError> {
         self.elements(Kind::Fields, "", "", head::ARRAY, Some(length))
     }
-    fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
+    fn serialize_tuple_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, CodecError> {
         self.elements(Kind::Tuple, name, "", head::ARRAY, Some(length))
     }
     fn serialize_tuple_variant(
@@ -262,14 +261,14 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Elements<'s, 'e, 'b>, Fault> {
+    ) -> Result<Elements<'s, 'e, 'b>, CodecError> {
         self.variant(variant)?;
         self.elements(Kind::TupleVariant, name, variant, head::ARRAY, Some(length))
     }
-    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, CodecError> {
         self.elements(Kind::Sequence, "", "", head::MAP, length)
     }
-    fn serialize_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, Fault> {
+    fn serialize_struct(self, name: &'static str, length: usize) -> Result<Elements<'s, 'e, 'b>, CodecError> {
         self.elements(Kind::Fields, name, "", head::MAP, Some(length))
     }
     fn serialize_struct_variant(
@@ -278,7 +277,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         _: u32,
         variant: &'static str,
         length: usize,
-    ) -> Result<Elements<'s, 'e, 'b>, Fault> {
+    ) -> Result<Elements<'s, 'e, 'b>, CodecError> {
         self.variant(variant)?;
         self.elements(Kind::Variant, name, variant, head::MAP, Some(length))
     }
@@ -292,9 +291,9 @@ impl<'e, 'b> Serializer<'e, 'b> {
         variant: &'static str,
         major: u8,
         announced: Option<usize>,
-    ) -> Result<Elements<'_, 'e, 'b>, Fault> {
+    ) -> Result<Elements<'_, 'e, 'b>, CodecError> {
         if kind.is_nested() {
-            self.limits.enter::<Fault>()?;
+            self.limits.enter()?;
         }
         match announced {
             Some(length) => self.head(major, length as u64)?,
@@ -313,38 +312,39 @@ impl Elements<'_, '_, '_> {
     }
 
     /// An element, or an entry's key.
-    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.written += 1;
-        self.start = self.to.limits.written_bytes();
+        self.start = self.to.out.written_bytes();
         let (name, place) = (self.name(), self.written - 1);
         let result = value.serialize(&mut *self.to);
         if name.is_empty() { result } else { result.map_err(|fault| fault.within(name, place)) }
     }
 
-    fn end_element(&mut self) -> Result<(), Fault> {
+    fn end_element(&mut self) -> Result<(), CodecError> {
         self.to.note(Trace::end_part);
-        if self.kind == Kind::Sequence { self.to.limits.end_element(self.start) } else { Ok(()) }
+        let end = self.to.out.written_bytes();
+        if self.kind == Kind::Sequence { self.to.limits.end_element(self.start, end) } else { Ok(()) }
     }
 
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.begin(value)?;
         self.end_element()
     }
 
-    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+    fn field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
         self.written += 1;
         self.to.text(key)?;
         value.serialize(&mut *self.to).map_err(|fault| fault.within(self.name(), key))?;
         self.end_element()
     }
 
-    fn complete(self) -> Result<(), Fault> {
+    fn complete(self) -> Result<(), CodecError> {
         match self.announced {
             None => self.to.byte(head::BREAK)?,
             Some(announced) if announced == self.written => {}
             Some(announced) => {
                 let text = format!("its type announces {announced} elements and writes {}", self.written);
-                return Err(Fault::new(Cause::Format, text));
+                return Err(CodecError::of(Cause::Format, text));
             }
         }
         if self.kind.is_nested() {
@@ -362,12 +362,12 @@ macro_rules! elements {
     ($($trait:ident $method:ident;)*) => {$(
         impl ser::$trait for Elements<'_, '_, '_> {
             type Ok = ();
-            type Error = Fault;
+            type Error = CodecError;
 
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
                 self.element(value)
             }
-            fn end(self) -> Result<(), Fault> {
+            fn end(self) -> Result<(), CodecError> {
                 self.complete()
             }
         }
@@ -384,12 +384,12 @@ macro_rules! fields {
     ($($trait:ident)*) => {$(
         impl ser::$trait for Elements<'_, '_, '_> {
             type Ok = ();
-            type Error = Fault;
+            type Error = CodecError;
 
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
                 self.field(key, value)
             }
-            fn end(self) -> Result<(), Fault> {
+            fn end(self) -> Result<(), CodecError> {
                 self.complete()
             }
         }
@@ -399,16 +399,16 @@ fields!(SerializeStruct SerializeStructVariant);
 
 impl ser::SerializeMap for Elements<'_, '_, '_> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
 
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
         self.begin(key)
     }
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         value.serialize(&mut *self.to)?;
         self.end_element()
     }
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), CodecError> {
         self.complete()
     }
 }

@@ -6,7 +6,7 @@ use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 use super::deserializer::{Deserializer, Names};
 use super::shape::{Owner, Shape};
 use super::watch::Watch;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 
 /// The elements of a sequence, or the entries of a map.
 pub(super) struct Elements<'s, 'a, W> {
@@ -16,37 +16,37 @@ pub(super) struct Elements<'s, 'a, W> {
 
 impl<'a, W: Watch<'a>> Elements<'_, 'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
-        self.from.limits.check_room::<S::Value, Fault>()?;
+    fn seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
+        self.from.reader.limits.check_room::<S::Value>()?;
         seed.deserialize(&mut *self.from)
     }
 }
 
 impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Elements<'_, 'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, CodecError> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
         let element = self.seed(seed).map(Some);
-        self.from.watch.end_part(self.from.rest);
+        self.from.watch.end_part(self.from.reader.rest);
         element
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.from.limits.hint(self.left))
+        Some(self.from.reader.limits.hint(self.left))
     }
 }
 
 impl<'a, W: Watch<'a>> de::MapAccess<'a> for Elements<'_, 'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_key_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, CodecError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -55,15 +55,15 @@ impl<'a, W: Watch<'a>> de::MapAccess<'a> for Elements<'_, 'a, W> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, Fault> {
+    fn next_value_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
         let value = self.seed(seed);
-        self.from.watch.end_part(self.from.rest);
+        self.from.watch.end_part(self.from.reader.rest);
         value
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.from.limits.hint(self.left))
+        Some(self.from.reader.limits.hint(self.left))
     }
 }
 
@@ -76,24 +76,24 @@ pub(super) struct Fields<'s, 'a, W> {
 }
 
 impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Fields<'_, 'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, Fault> {
+    fn next_element_seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<Option<S::Value>, CodecError> {
         if self.left == 0 {
             return Ok(None);
         }
         self.left -= 1;
         self.size += size_of::<S::Value>();
-        self.from.limits.check_room::<S::Value, Fault>()?;
+        self.from.reader.limits.check_room::<S::Value>()?;
         let field = seed.deserialize(&mut *self.from).map(Some);
-        self.from.watch.end_part(self.from.rest);
+        self.from.watch.end_part(self.from.reader.rest);
         field
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn size_hint(&self) -> Option<usize> {
-        Some(self.from.limits.hint(self.left))
+        Some(self.from.reader.limits.hint(self.left))
     }
 }
 
@@ -102,17 +102,18 @@ pub(super) struct Variant<'s, 'a, W> {
     pub(super) from: &'s mut Deserializer<'a, W>,
     pub(super) name: &'static str,
     pub(super) variants: Names,
+    pub(super) index: u32,
 }
 
 impl<'s, 'a, W: Watch<'a>> de::EnumAccess<'a> for Variant<'s, 'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
     type Variant = Content<'s, 'a, W>;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a, W>), Fault> {
-        let index = self.from.variant(self.name, self.variants)?;
+    fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a, W>), CodecError> {
+        let index = self.index;
         let asks = self.from.watch.asks((self.name, self.variants));
-        let identifier: U32Deserializer<Fault> = if asks { u32::MAX } else { index }.into_deserializer();
+        let identifier: U32Deserializer<CodecError> = if asks { u32::MAX } else { index }.into_deserializer();
         let value = seed.deserialize(identifier);
         if asks {
             self.from.watch.answer(&value);
@@ -124,9 +125,9 @@ impl<'s, 'a, W: Watch<'a>> de::EnumAccess<'a> for Variant<'s, 'a, W> {
 }
 
 #[cold]
-fn unknown_variant(name: &str, index: u32) -> Fault {
+fn unknown_variant(name: &str, index: u32) -> CodecError {
     let text = format!("`{name}` has no variant of the number {index} to be read (is one of them skipped?)");
-    Fault::new(Cause::Bytes, text)
+    CodecError::of(Cause::Bytes, text)
 }
 
 /// What a variant holds.
@@ -136,24 +137,24 @@ pub(super) struct Content<'s, 'a, W> {
 }
 
 impl<'a, W: Watch<'a>> de::VariantAccess<'a> for Content<'_, 'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn unit_variant(self) -> Result<(), Fault> {
+    fn unit_variant(self) -> Result<(), CodecError> {
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, Fault> {
-        self.from.limits.check_room::<S::Value, Fault>()?;
-        self.from.sum = self.from.sum.wrapping_add(Shape::NEWTYPE.total());
+    fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, CodecError> {
+        self.from.reader.limits.check_room::<S::Value>()?;
+        self.from.reader.add(Shape::NEWTYPE.total());
         seed.deserialize(self.from)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
+    fn tuple_variant<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, CodecError> {
         self.from.nameless(self.owner, length, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, Fault> {
+    fn struct_variant<V: Visitor<'a>>(self, fields: Names, visitor: V) -> Result<V::Value, CodecError> {
         self.from.named(self.owner, fields, visitor)
     }
 }

@@ -3,63 +3,38 @@
 use serde::de::{self, Visitor};
 
 use super::access::{Elements, Fields, Variant};
+use super::doubt;
+use super::reader::Reader;
 use super::shape::{Owner, Shape};
 use super::totals::Key;
 use super::watch::{self, Watch};
-use super::{doubt, enums};
 use crate::codec::confirm;
-use crate::codec::fault::{Cause, Fault};
-use crate::codec::limits::ReadLimits;
+use crate::codec::error::{Cause, CodecError};
 use crate::codec::type_identity;
 
 pub(super) type Names = &'static [&'static str];
 
 /// Reads one value, and sums up its shape.
 pub(super) struct Deserializer<'a, W> {
-    pub(super) rest: &'a [u8],
-    pub(super) sum: u64,
-    pub(super) limits: ReadLimits,
-    /// The kinds of doubt about what has been read, see [`doubt`].
-    pub(super) doubts: u8,
+    pub(super) reader: Reader<'a>,
     pub(super) watch: W,
 }
 
 impl<'a, W: Watch<'a>> Deserializer<'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn new(bytes: &'a [u8], watch: W) -> Self {
-        Deserializer { rest: bytes, sum: 0, limits: ReadLimits::new(bytes.len()), doubts: 0, watch }
+        Deserializer { reader: Reader::new(bytes), watch }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn variant(&mut self, name: &'static str, variants: Names) -> Result<u32, Fault> {
-        let index = self.varint(u32::BITS)? as u32;
-        let key = Key::variant(name, variants, index);
-        let known = if W::WATCHES { None } else { key.look_up() };
-        let total = match known {
-            Some(total) => total,
-            None => self.new_variant(key, name, variants, index),
-        };
-        self.sum = self.sum.wrapping_add(total);
-        Ok(index)
-    }
-
-    #[cold]
-    fn new_variant(&mut self, key: Key, name: &'static str, variants: Names, index: u32) -> u64 {
-        // An index past the end is for the type to refuse.
-        let variant = variants.get(index as usize).copied().unwrap_or("");
-        self.watch.variant((name, variants), variant);
-        let total = Shape::VARIANT.name(variant).total();
-        match enums::is_exact((name, variants)) {
-            true => key.remember(total),
-            false => self.doubts |= doubt::ENUM,
-        }
-        total
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn named<V: Visitor<'a>>(&mut self, owner: Owner, names: Names, visitor: V) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
-        self.watch.open(self.rest);
+    pub(super) fn named<V: Visitor<'a>>(
+        &mut self,
+        owner: Owner,
+        names: Names,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
+        self.watch.open(self.reader.rest);
         let mut fields = Fields { from: self, left: names.len(), size: 0 };
         // The value is returned at once, because it would go through memory if it were kept beside what follows.
         match visitor.visit_seq(&mut fields) {
@@ -69,10 +44,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
                 self.add_struct::<V>(owner, names, read);
                 Ok(value)
             }
-            Err(fault) => {
-                let read = names.len() - fields.left;
-                Err(fault.within(owner.name(), names.get(read.saturating_sub(1)).copied().unwrap_or("")))
-            }
+            Err(fault) => Err(fault.within_last(owner.name(), names, names.len() - fields.left)),
         }
     }
 
@@ -92,7 +64,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
                 self.new_fields(key, Shape::NAMED, watch::Fields { owner, names, read, identity, is_open })
             }
         };
-        self.sum = self.sum.wrapping_add(total);
+        self.reader.add(total);
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -101,9 +73,9 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
         owner: Owner,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
-        self.watch.open(self.rest);
+    ) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
+        self.watch.open(self.reader.rest);
         let mut fields = Fields { from: self, left: length, size: 0 };
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
@@ -113,7 +85,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
                 self.add_tuple::<V>(owner, read, is_open);
                 Ok(value)
             }
-            Err(fault) => Err(fault.within(owner.name(), (length - fields.left).saturating_sub(1))),
+            Err(fault) => Err(fault.within_numbered(owner.name(), (length - fields.left).saturating_sub(1))),
         }
     }
 
@@ -136,10 +108,11 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
                 }
             }
         };
-        self.sum = self.sum.wrapping_add(total);
+        self.reader.add(total);
     }
 
     #[cold]
+    #[inline(never)]
     fn new_fields(&mut self, key: Key, kind: Shape, fields: watch::Fields) -> u64 {
         let watch::Fields { owner, names, read, identity, is_open } = fields;
         let shape = kind.of(owner);
@@ -151,7 +124,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
         if !is_open || confirm::is_confirmed(identity) {
             key.remember(total);
         } else {
-            self.doubts |= if confirm::is_refused(identity) { doubt::REFUSED } else { doubt::OPEN };
+            self.reader.doubts |= if confirm::is_refused(identity) { doubt::REFUSED } else { doubt::OPEN };
         }
         total
     }
@@ -160,8 +133,8 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
 macro_rules! numbers {
     ($($method:ident gives $visit:ident($type:ty) $($unzigzag:ident)?;)*) => {$(
         #[cfg_attr(not(debug_assertions), inline(always))]
-        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-            let number = self.varint(<$type>::BITS)?;
+        fn $method<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+            let number = self.reader.varint(<$type>::BITS)?;
             $(let number = $unzigzag(number);)?
             // It has no more bits than the type.
             visitor.$visit(number as $type)
@@ -175,25 +148,22 @@ fn unzigzag(number: u64) -> i64 {
 }
 
 impl<'a, W: Watch<'a>> Deserializer<'a, W> {
-    /// A sequence or map begins: how many elements it has.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn open_sequence(&mut self) -> Result<usize, Fault> {
-        let elements = self.length()?;
-        self.limits.begin::<Fault>(elements)?;
-        self.limits.enter::<Fault>()?;
-        self.watch.open(self.rest);
+    fn open_sequence(&mut self) -> Result<usize, CodecError> {
+        let elements = self.reader.open_sequence()?;
+        self.watch.open(self.reader.rest);
         Ok(elements)
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn close_sequence(&mut self) {
-        self.limits.leave();
+        self.reader.limits.leave();
         self.watch.close_sequence();
     }
 }
 
 impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
-    type Error = Fault;
+    type Error = CodecError;
 
     numbers! {
         deserialize_i16 gives visit_i16(i16) unzigzag;
@@ -205,94 +175,80 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
     }
 
     #[cold]
-    fn deserialize_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+    fn deserialize_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, CodecError> {
         Err(asked())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match self.byte()? {
-            0 => visitor.visit_bool(false),
-            1 => visitor.visit_bool(true),
-            byte => Err(not_a(byte, "a `bool`")),
-        }
+    fn deserialize_bool<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_bool(self.reader.boolean()?)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_i8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_i8(i8::from_le_bytes([self.byte()?]))
+    fn deserialize_i8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_i8(i8::from_le_bytes([self.reader.byte()?]))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_u8(self.byte()?)
+    fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_u8(self.reader.byte()?)
     }
-    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let number = self.long_varint()?;
+    fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        let number = self.reader.long_varint()?;
         visitor.visit_i128((number >> 1) as i128 ^ -((number & 1) as i128))
     }
-    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_u128(self.long_varint()?)
+    fn deserialize_u128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_u128(self.reader.long_varint()?)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.array()?)))
+    fn deserialize_f32<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_f32(f32::from_bits(u32::from_le_bytes(self.reader.array()?)))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.array()?)))
+    fn deserialize_f64<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_f64(f64::from_bits(u64::from_le_bytes(self.reader.array()?)))
     }
-    fn deserialize_char<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let text = self.text()?;
-        let mut characters = text.chars();
-        match (characters.next(), characters.next()) {
-            (Some(character), None) => visitor.visit_char(character),
-            _ => Err(Fault::new(Cause::Bytes, "text that is no single character where a `char` is expected")),
-        }
+    fn deserialize_char<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_char(self.reader.character()?)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        visitor.visit_borrowed_str(self.text()?)
+    fn deserialize_str<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_borrowed_str(self.reader.text()?)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_string<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.deserialize_str(visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let length = self.length()?;
-        visitor.visit_borrowed_bytes(self.take(length)?)
+    fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        visitor.visit_borrowed_bytes(self.reader.bytes()?)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_byte_buf<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.deserialize_bytes(visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
-        match self.byte()? {
-            0 => visitor.visit_none(),
-            1 => {
-                self.limits.enter::<Fault>()?;
-                let value = visitor.visit_some(&mut *self);
-                self.limits.leave();
-                value
-            }
-            byte => Err(not_a(byte, "an `Option`")),
+    fn deserialize_option<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
+        if !self.reader.open_option()? {
+            return visitor.visit_none();
         }
+        let value = visitor.visit_some(&mut *self);
+        self.reader.limits.leave();
+        value
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         visitor.visit_unit()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_unit_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, CodecError> {
         visitor.visit_unit()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
+    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
         visitor.visit_newtype_struct(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_seq<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         let left = self.open_sequence()?;
         let mut elements = Elements { from: &mut *self, left };
         let value = visitor.visit_seq(&mut elements);
@@ -301,7 +257,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         if left > 0 && value.is_ok() { Err(left_over(left)) } else { value }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, Fault> {
+    fn deserialize_map<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         let left = self.open_sequence()?;
         let mut entries = Elements { from: &mut *self, left };
         let value = visitor.visit_map(&mut entries);
@@ -310,9 +266,9 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         if left > 0 && value.is_ok() { Err(left_over(left)) } else { value }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
-        self.watch.open(self.rest);
+    fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
+        self.watch.open(self.reader.rest);
         // All of its fields are read, or the type refuses it.
         let value = visitor.visit_seq(Fields { from: &mut *self, left: length, size: 0 });
         self.add_tuple::<V>(Owner::TUPLE, length, false);
@@ -324,7 +280,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         name: &'static str,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         self.nameless(Owner::structure(name), length, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -333,7 +289,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         name: &'static str,
         fields: Names,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
+    ) -> Result<V::Value, CodecError> {
         self.named(Owner::structure(name), fields, visitor)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -342,19 +298,20 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         name: &'static str,
         variants: Names,
         visitor: V,
-    ) -> Result<V::Value, Fault> {
-        self.limits.check_room::<V::Value, Fault>()?;
-        self.limits.enter::<Fault>()?;
-        let value = visitor.visit_enum(Variant { from: &mut *self, name, variants });
-        self.limits.leave();
+    ) -> Result<V::Value, CodecError> {
+        self.reader.limits.check_room::<V::Value>()?;
+        let index = self.reader.open_variant(name, variants, W::WATCHES)?;
+        self.watch.variant((name, variants), index);
+        let value = visitor.visit_enum(Variant { from: &mut *self, name, variants, index });
+        self.reader.limits.leave();
         value
     }
     #[cold]
-    fn deserialize_identifier<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+    fn deserialize_identifier<V: Visitor<'a>>(self, _: V) -> Result<V::Value, CodecError> {
         Err(asked())
     }
     #[cold]
-    fn deserialize_ignored_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, Fault> {
+    fn deserialize_ignored_any<V: Visitor<'a>>(self, _: V) -> Result<V::Value, CodecError> {
         Err(asked())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -364,18 +321,15 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
 }
 
 #[cold]
-fn asked() -> Fault {
+#[inline(never)]
+fn asked() -> CodecError {
     let text = "its type asks the format what comes next (serde's `untagged`, `tag` or `flatten`, or a type such as \
                 `serde_json::Value`), which the default format does not say: ";
-    Fault::new(Cause::Format, [text, super::REMEDY].concat())
+    CodecError::of(Cause::Format, [text, super::REMEDY].concat())
 }
 
 #[cold]
-fn not_a(byte: u8, expected: &str) -> Fault {
-    Fault::new(Cause::Bytes, format!("the byte {byte} where {expected} is expected"))
-}
-
-#[cold]
-fn left_over(elements: usize) -> Fault {
-    Fault::new(Cause::Bytes, format!("{elements} elements that its type does not read"))
+#[inline(never)]
+fn left_over(elements: usize) -> CodecError {
+    CodecError::of(Cause::Bytes, format!("{elements} elements that its type does not read"))
 }

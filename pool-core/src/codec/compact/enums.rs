@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use crate::codec::fault::Fault;
+use crate::codec::error::CodecError;
 
 type Names = &'static [&'static str];
 
@@ -56,7 +56,7 @@ impl Enums {
     }
 
     /// Takes down what the enum made of an index that is too large.
-    pub(super) fn answer<T>(&mut self, answer: &Result<T, Fault>) {
+    pub(super) fn answer<T>(&mut self, answer: &Result<T, CodecError>) {
         let Some(((_, names), exact)) = &mut self.asked else { return };
         *exact = Some(match answer {
             // The variant with `#[serde(other)]` stands for all that are too large.

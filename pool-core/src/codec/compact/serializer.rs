@@ -2,106 +2,71 @@
 
 use serde::ser::{self, Serialize};
 
-use super::log::Log;
+use super::noting::{Notes, Noting};
 use super::shape::{Owner, Shape};
+use super::varint;
 use crate::codec::encoder::Encoder;
-use crate::codec::fault::{Cause, Fault};
+use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::WriteLimits;
-use crate::codec::trace::Trace;
 
 /// Writes one value, and sums up its shape.
-pub(super) struct Serializer<'e, 'b, const LOG: bool> {
+pub(super) struct Serializer<'e, 'b, N> {
     out: &'e mut Encoder<'b>,
     pub(super) limits: WriteLimits,
     pub(super) sum: u64,
-    /// What has been written, if `LOG`.
-    pub(super) notes: Option<Box<Notes>>,
+    pub(super) noting: N,
 }
 
-/// What a comparison needs to know of a value that has been written.
-#[derive(Debug)]
-pub(super) struct Notes {
-    pub(super) log: Log,
-    pub(super) trace: Trace,
-}
-
-impl<'e, 'b, const LOG: bool> Serializer<'e, 'b, LOG> {
+impl<'e, 'b, N: Noting> Serializer<'e, 'b, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn new(out: &'e mut Encoder<'b>) -> Self {
-        let notes = LOG.then(|| Box::new(Notes { log: Log::default(), trace: Trace::new() }));
-        Serializer { out, limits: WriteLimits::new(), sum: 0, notes }
+    pub(super) fn new(out: &'e mut Encoder<'b>, noting: N) -> Self {
+        Serializer { out, limits: WriteLimits::new(), sum: 0, noting }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn note(&mut self, note: impl FnOnce(&mut Notes, &[u8])) {
-        if let (true, Some(notes)) = (LOG, &mut self.notes) {
+        if let Some(notes) = self.noting.notes() {
             note(notes, self.out.written());
         }
     }
 
-    /// A number in groups of seven bits, the least first; the high bit says that more follow.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn varint(&mut self, number: u64) {
-        let mut bytes = [0; 10];
-        let mut rest = number;
-        let mut length = 0;
-        while rest > 0x7f {
-            bytes[length] = rest as u8 | 0x80;
-            rest >>= 7;
-            length += 1;
-        }
-        bytes[length] = rest as u8;
-        self.fixed(&bytes[..=length]);
-    }
-
-    fn long_varint(&mut self, number: u128) {
-        let mut bytes = [0; 19];
-        let mut rest = number;
-        let mut length = 0;
-        while rest > 0x7f {
-            bytes[length] = rest as u8 | 0x80;
-            rest >>= 7;
-            length += 1;
-        }
-        bytes[length] = rest as u8;
-        self.fixed(&bytes[..=length]);
-    }
-
-    /// Bytes of a number that is known to be small.
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn fixed(&mut self, bytes: &[u8]) {
-        self.limits.count(bytes.len());
-        self.out.put(bytes);
-    }
-
     /// The choice of a variant, which is a level of nesting.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
-        self.limits.enter::<Fault>()?;
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
+        self.limits.enter()?;
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
         self.note(|notes, _| notes.log.variant(name, variant));
-        self.varint(index.into());
+        varint::put(index.into(), self.out);
         Ok(())
     }
 
     /// The value of a field or element, or what is nested in it.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         value.serialize(&mut *self)?;
         self.note(|notes, written| notes.trace.end_part(written));
         Ok(())
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn fields(&mut self, owner: Owner, shape: Shape) -> Fields<'_, 'e, 'b, LOG> {
+    fn fields(&mut self, owner: Owner, shape: Shape) -> Fields<'_, 'e, 'b, N> {
         self.note(|notes, written| notes.trace.open(written));
-        Fields { to: self, owner, shape: shape.of(owner), written: 0, keys: Vec::new() }
+        Fields { to: self, owner, shape: shape.of(owner), written: 0, keys: N::Keys::default() }
     }
 }
 
+/// Text or bytes behind their length. One function for all types.
+#[inline(never)]
+fn put_bytes(bytes: &[u8], out: &mut Encoder<'_>, limits: &mut WriteLimits) -> Result<(), CodecError> {
+    limits.check(out.written_bytes(), bytes.len())?;
+    varint::put(bytes.len() as u64, out);
+    out.put(bytes);
+    Ok(())
+}
+
 /// The elements of a sequence or map, which must be as many as were announced.
-pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
-    to: &'s mut Serializer<'e, 'b, LOG>,
+pub(super) struct Elements<'s, 'e, 'b, N: Noting> {
+    to: &'s mut Serializer<'e, 'b, N>,
     announced: usize,
     written: usize,
     /// Bytes before the element or entry.
@@ -109,21 +74,21 @@ pub(crate) struct Elements<'s, 'e, 'b, const LOG: bool> {
 }
 
 /// The fields of a struct or variant.
-pub(crate) struct Fields<'s, 'e, 'b, const LOG: bool> {
-    to: &'s mut Serializer<'e, 'b, LOG>,
+pub(super) struct Fields<'s, 'e, 'b, N: Noting> {
+    to: &'s mut Serializer<'e, 'b, N>,
     owner: Owner,
     shape: Shape,
     written: usize,
-    /// Their names, if they have any, and if `LOG`.
-    keys: Vec<&'static str>,
+    /// Their names, if they have any, and if they are noted.
+    keys: N::Keys,
 }
 
 macro_rules! numbers {
     ($($method:ident($type:ty) $($zigzag:ident)?;)*) => {$(
         #[cfg_attr(not(debug_assertions), inline(always))]
-        fn $method(self, number: $type) -> Result<(), Fault> {
+        fn $method(self, number: $type) -> Result<(), CodecError> {
             $(let number = $zigzag(number.into());)?
-            self.varint(number.into());
+            varint::put(number.into(), self.out);
             Ok(())
         }
     )*};
@@ -135,16 +100,16 @@ fn zigzag(number: i64) -> u64 {
     ((number << 1) ^ (number >> 63)) as u64
 }
 
-impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b, LOG> {
+impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
     type Ok = ();
-    type Error = Fault;
-    type SerializeSeq = Elements<'s, 'e, 'b, LOG>;
+    type Error = CodecError;
+    type SerializeSeq = Elements<'s, 'e, 'b, N>;
     type SerializeTuple = Self;
-    type SerializeTupleStruct = Fields<'s, 'e, 'b, LOG>;
-    type SerializeTupleVariant = Fields<'s, 'e, 'b, LOG>;
-    type SerializeMap = Elements<'s, 'e, 'b, LOG>;
-    type SerializeStruct = Fields<'s, 'e, 'b, LOG>;
-    type SerializeStructVariant = Fields<'s, 'e, 'b, LOG>;
+    type SerializeTupleStruct = Fields<'s, 'e, 'b, N>;
+    type SerializeTupleVariant = Fields<'s, 'e, 'b, N>;
+    type SerializeMap = Elements<'s, 'e, 'b, N>;
+    type SerializeStruct = Fields<'s, 'e, 'b, N>;
+    type SerializeStructVariant = Fields<'s, 'e, 'b, N>;
 
     numbers! {
         serialize_i16(i16) zigzag;
@@ -156,82 +121,79 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_bool(self, value: bool) -> Result<(), Fault> {
-        self.fixed(&[value.into()]);
+    fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
+        self.out.put_array([value.into()]);
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_i8(self, number: i8) -> Result<(), Fault> {
-        self.fixed(&number.to_le_bytes());
+    fn serialize_i8(self, number: i8) -> Result<(), CodecError> {
+        self.out.put_array(number.to_le_bytes());
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_u8(self, number: u8) -> Result<(), Fault> {
-        self.fixed(&[number]);
+    fn serialize_u8(self, number: u8) -> Result<(), CodecError> {
+        self.out.put_array([number]);
         Ok(())
     }
-    fn serialize_i128(self, number: i128) -> Result<(), Fault> {
-        self.long_varint(((number << 1) ^ (number >> 127)) as u128);
+    fn serialize_i128(self, number: i128) -> Result<(), CodecError> {
+        varint::put_long(((number << 1) ^ (number >> 127)) as u128, self.out);
         Ok(())
     }
-    fn serialize_u128(self, number: u128) -> Result<(), Fault> {
-        self.long_varint(number);
-        Ok(())
-    }
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_f32(self, number: f32) -> Result<(), Fault> {
-        self.fixed(&number.to_bits().to_le_bytes());
+    fn serialize_u128(self, number: u128) -> Result<(), CodecError> {
+        varint::put_long(number, self.out);
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_f64(self, number: f64) -> Result<(), Fault> {
-        self.fixed(&number.to_bits().to_le_bytes());
+    fn serialize_f32(self, number: f32) -> Result<(), CodecError> {
+        self.out.put_array(number.to_bits().to_le_bytes());
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_char(self, value: char) -> Result<(), Fault> {
+    fn serialize_f64(self, number: f64) -> Result<(), CodecError> {
+        self.out.put_array(number.to_bits().to_le_bytes());
+        Ok(())
+    }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_char(self, value: char) -> Result<(), CodecError> {
         self.serialize_str(value.encode_utf8(&mut [0; 4]))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_str(self, text: &str) -> Result<(), Fault> {
+    fn serialize_str(self, text: &str) -> Result<(), CodecError> {
         self.serialize_bytes(text.as_bytes())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
-        self.limits.check::<Fault>(bytes.len())?;
-        self.varint(bytes.len() as u64);
-        self.fixed(bytes);
+    fn serialize_bytes(self, bytes: &[u8]) -> Result<(), CodecError> {
+        put_bytes(bytes, self.out, &mut self.limits)
+    }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn serialize_none(self) -> Result<(), CodecError> {
+        self.out.put_array([0]);
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_none(self) -> Result<(), Fault> {
-        self.fixed(&[0]);
-        Ok(())
-    }
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Fault> {
-        self.limits.enter::<Fault>()?;
-        self.fixed(&[1]);
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
+        self.limits.enter()?;
+        self.out.put_array([1]);
         value.serialize(&mut *self)?;
         self.limits.leave();
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_unit(self) -> Result<(), Fault> {
+    fn serialize_unit(self) -> Result<(), CodecError> {
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), CodecError> {
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), Fault> {
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
         self.variant(name, index, variant)?;
         self.limits.leave();
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), Fault> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), CodecError> {
         value.serialize(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -241,7 +203,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         index: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CodecError> {
         self.variant(name, index, variant)?;
         self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
         value.serialize(&mut *self)?;
@@ -249,16 +211,16 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, Fault> {
+    fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, CodecError> {
         let announced = length.ok_or_else(unknown_length)?;
-        self.limits.enter::<Fault>()?;
-        self.varint(announced as u64);
+        self.limits.enter()?;
+        varint::put(announced as u64, self.out);
         self.note(|notes, written| notes.trace.open(written));
-        let start = self.limits.written_bytes();
+        let start = self.out.written_bytes();
         Ok(Elements { to: self, announced, written: 0, start })
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_tuple(self, length: usize) -> Result<Self, Fault> {
+    fn serialize_tuple(self, length: usize) -> Result<Self, CodecError> {
         self.sum = self.sum.wrapping_add(Shape::TUPLE.of(Owner::TUPLE).nameless(length).total());
         self.note(|notes, written| {
             notes.log.written(Owner::TUPLE, Vec::new(), length);
@@ -267,7 +229,7 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         Ok(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
+    fn serialize_tuple_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, N>, CodecError> {
         Ok(self.fields(Owner::structure(name), Shape::TUPLE))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -277,16 +239,16 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, N>, CodecError> {
         self.variant(name, index, variant)?;
         Ok(self.fields(Owner::variant(name, index, variant), Shape::TUPLE))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, Fault> {
+    fn serialize_map(self, length: Option<usize>) -> Result<Self::SerializeMap, CodecError> {
         self.serialize_seq(length)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
+    fn serialize_struct(self, name: &'static str, _: usize) -> Result<Fields<'s, 'e, 'b, N>, CodecError> {
         Ok(self.fields(Owner::structure(name), Shape::NAMED))
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -296,11 +258,11 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
         index: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Fields<'s, 'e, 'b, LOG>, Fault> {
+    ) -> Result<Fields<'s, 'e, 'b, N>, CodecError> {
         self.variant(name, index, variant)?;
         Ok(self.fields(Owner::variant(name, index, variant), Shape::NAMED))
     }
-    fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), Fault> {
+    fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         self.serialize_str(&value.to_string())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -310,29 +272,29 @@ impl<'s, 'e, 'b, const LOG: bool> ser::Serializer for &'s mut Serializer<'e, 'b,
 }
 
 #[cold]
-fn unknown_length() -> Fault {
+fn unknown_length() -> CodecError {
     let text = "its type writes elements without saying how many (serde's `flatten`, or an iterator), which the default \
                 format cannot: ";
-    Fault::new(Cause::Format, [text, super::REMEDY].concat())
+    CodecError::of(Cause::Format, [text, super::REMEDY].concat())
 }
 
-impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
+impl<N: Noting> Elements<'_, '_, '_, N> {
     /// An element, or an entry's key.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn begin<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.written += 1;
-        self.start = self.to.limits.written_bytes();
+        self.start = self.to.out.written_bytes();
         value.serialize(&mut *self.to)
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn end_element(&mut self) -> Result<(), Fault> {
+    fn end_element(&mut self) -> Result<(), CodecError> {
         self.to.note(|notes, written| notes.trace.end_part(written));
-        self.to.limits.end_element(self.start)
+        self.to.limits.end_element(self.start, self.to.out.written_bytes())
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn complete(self) -> Result<(), Fault> {
+    fn complete(self) -> Result<(), CodecError> {
         self.to.note(|notes, _| notes.trace.close_sequence());
         self.to.limits.leave();
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
@@ -340,109 +302,109 @@ impl<const LOG: bool> Elements<'_, '_, '_, LOG> {
 }
 
 #[cold]
-fn miscounted(announced: usize, written: usize) -> Fault {
-    Fault::new(Cause::Format, format!("its type announces {announced} elements and writes {written}"))
+fn miscounted(announced: usize, written: usize) -> CodecError {
+    CodecError::of(Cause::Format, format!("its type announces {announced} elements and writes {written}"))
 }
 
-impl<const LOG: bool> ser::SerializeSeq for Elements<'_, '_, '_, LOG> {
+impl<N: Noting> ser::SerializeSeq for Elements<'_, '_, '_, N> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.begin(value)?;
         self.end_element()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), CodecError> {
         self.complete()
     }
 }
 
-impl<const LOG: bool> ser::SerializeMap for Elements<'_, '_, '_, LOG> {
+impl<N: Noting> ser::SerializeMap for Elements<'_, '_, '_, N> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), Fault> {
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), CodecError> {
         self.begin(key)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         value.serialize(&mut *self.to)?;
         self.end_element()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), CodecError> {
         self.complete()
     }
 }
 
-impl<const LOG: bool> ser::SerializeTuple for &mut Serializer<'_, '_, LOG> {
+impl<N: Noting> ser::SerializeTuple for &mut Serializer<'_, '_, N> {
     type Ok = ();
-    type Error = Fault;
+    type Error = CodecError;
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.part(value)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn end(self) -> Result<(), Fault> {
+    fn end(self) -> Result<(), CodecError> {
         self.note(|notes, _| notes.trace.close_fields(None, Owner::TUPLE.place()));
         Ok(())
     }
 }
 
-impl<const LOG: bool> Fields<'_, '_, '_, LOG> {
+impl<N: Noting> Fields<'_, '_, '_, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn named<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+    fn named<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
         self.shape = self.shape.name(key);
-        if LOG {
-            self.keys.push(key);
-        }
+        N::add_key(&mut self.keys, key);
         self.written += 1;
-        self.to.part(value).map_err(|fault| fault.within(self.owner.name(), key))
+        let result = self.to.part(value);
+        if let Err(fault) = result { Err(fault.within_named(self.owner.name(), key)) } else { Ok(()) }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+    fn nameless<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         self.written += 1;
-        self.to.part(value).map_err(|fault| fault.within(self.owner.name(), self.written - 1))
+        let result = self.to.part(value);
+        if let Err(fault) = result { Err(fault.within_numbered(self.owner.name(), self.written - 1)) } else { Ok(()) }
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn complete(self, shape: Shape) -> Result<(), Fault> {
+    fn complete(self, shape: Shape) -> Result<(), CodecError> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
         if self.owner.variant.is_some() {
             self.to.limits.leave();
         }
         self.to.note(|notes, _| {
-            notes.log.written(self.owner, self.keys, self.written);
+            notes.log.written(self.owner, N::list(self.keys), self.written);
             notes.trace.close_fields(None, self.owner.place());
         });
         Ok(())
     }
 
     #[cold]
-    fn skipped(&self, key: &'static str) -> Fault {
+    fn skipped(&self, key: &'static str) -> CodecError {
         let text = "the field is left out (serde's `skip_serializing_if`), and the default format has no field names to \
                     tell so: remove the attribute, or ";
-        Fault::new(Cause::Format, [text, super::REMEDY].concat()).within(self.owner.name(), key)
+        CodecError::of(Cause::Format, [text, super::REMEDY].concat()).within(self.owner.name(), key)
     }
 }
 
 macro_rules! tuples {
     ($($trait:ident)*) => {$(
-        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
+        impl<N: Noting> ser::$trait for Fields<'_, '_, '_, N> {
             type Ok = ();
-            type Error = Fault;
+            type Error = CodecError;
 
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Fault> {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
                 self.nameless(value)
             }
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn end(self) -> Result<(), Fault> {
+            fn end(self) -> Result<(), CodecError> {
                 let shape = self.shape.nameless(self.written);
                 self.complete(shape)
             }
@@ -453,19 +415,19 @@ tuples!(SerializeTupleStruct SerializeTupleVariant);
 
 macro_rules! structs {
     ($($trait:ident)*) => {$(
-        impl<const LOG: bool> ser::$trait for Fields<'_, '_, '_, LOG> {
+        impl<N: Noting> ser::$trait for Fields<'_, '_, '_, N> {
             type Ok = ();
-            type Error = Fault;
+            type Error = CodecError;
 
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Fault> {
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
                 self.named(key, value)
             }
-            fn skip_field(&mut self, key: &'static str) -> Result<(), Fault> {
+            fn skip_field(&mut self, key: &'static str) -> Result<(), CodecError> {
                 Err(self.skipped(key))
             }
             #[cfg_attr(not(debug_assertions), inline(always))]
-            fn end(self) -> Result<(), Fault> {
+            fn end(self) -> Result<(), CodecError> {
                 let shape = self.shape;
                 self.complete(shape)
             }

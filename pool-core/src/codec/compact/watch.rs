@@ -4,8 +4,9 @@ use std::any::TypeId;
 
 use super::enums::{self, Enums};
 use super::log::Log;
+use super::reader::variant_name;
 use super::shape::Owner;
-use crate::codec::fault::Fault;
+use crate::codec::error::CodecError;
 use crate::codec::trace::Trace;
 
 type Names = &'static [&'static str];
@@ -34,12 +35,12 @@ pub(super) trait Watch<'a> {
     fn end_part(&mut self, _rest: &'a [u8]) {}
     fn close_sequence(&mut self) {}
     fn close_fields(&mut self, _fields: Fields) {}
-    fn variant(&mut self, _key: enums::Key, _variant: &'static str) {}
+    fn variant(&mut self, _key: enums::Key, _index: u32) {}
     /// True if this enum is to be asked for the number of its variants.
     fn asks(&self, _key: enums::Key) -> bool {
         false
     }
-    fn answer<T>(&mut self, _answer: &Result<T, Fault>) {}
+    fn answer<T>(&mut self, _answer: &Result<T, CodecError>) {}
 }
 
 /// Nothing is noted. Each of the methods is empty, so that it costs nothing.
@@ -88,14 +89,14 @@ impl<'a> Watch<'a> for Watched<'a> {
             self.suspects.push(identity);
         }
     }
-    fn variant(&mut self, key: enums::Key, variant: &'static str) {
-        self.log.variant(key.0, variant);
+    fn variant(&mut self, key: enums::Key, index: u32) {
+        self.log.variant(key.0, variant_name(key.1, index));
         self.enums.meet(key);
     }
     fn asks(&self, key: enums::Key) -> bool {
         self.enums.asks(key)
     }
-    fn answer<T>(&mut self, answer: &Result<T, Fault>) {
+    fn answer<T>(&mut self, answer: &Result<T, CodecError>) {
         self.enums.answer(answer);
     }
 }

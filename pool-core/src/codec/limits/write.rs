@@ -1,7 +1,5 @@
 //! The limits where a value is encoded.
 
-use serde::ser::Error;
-
 use super::{EMPTY_ELEMENTS_MAX, Excess, Stack, refused};
 use crate::codec::error::CodecError;
 
@@ -28,7 +26,6 @@ const BYTES_MAX: usize = u32::MAX as usize;
 /// How much one value has taken of its limits while it is written.
 #[derive(Debug)]
 pub(crate) struct WriteLimits {
-    written_bytes: usize,
     empty_elements: usize,
     /// Options, enums, sequences and maps around the place that is being written.
     depth: u32,
@@ -39,7 +36,12 @@ pub(crate) struct WriteLimits {
 impl WriteLimits {
     #[inline]
     pub(crate) fn new() -> Self {
-        WriteLimits { written_bytes: 0, empty_elements: 0, depth: 0, stack: Stack::new(), excess: None }
+        WriteLimits { empty_elements: 0, depth: 0, stack: Stack::UNKNOWN, excess: None }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.excess.is_some()
     }
 
     /// The limit that was passed. It counts even where the value was written, because an implementation of `Serialize` may
@@ -49,33 +51,30 @@ impl WriteLimits {
         self.excess.map(refused)
     }
 
+    /// Text or bytes of any length are about to be written behind so many. Numbers need no such check: a value that never
+    /// ends has elements, or long text.
     #[inline(always)]
-    pub(crate) fn written_bytes(&self) -> usize {
-        self.written_bytes
-    }
-
-    /// A few bytes are about to be written. They need no check: a value that never ends has elements, or long text.
-    #[inline(always)]
-    pub(crate) fn count(&mut self, bytes: usize) {
-        self.written_bytes = self.written_bytes.wrapping_add(bytes);
-    }
-
-    /// Bytes of any number are about to be written.
-    #[inline(always)]
-    pub(crate) fn check<E: Error>(&mut self, bytes: usize) -> Result<(), E> {
-        if bytes > BYTES_MAX - self.written_bytes.min(BYTES_MAX) {
-            return Err(self.refuse(Excess::Bytes));
-        }
-        Ok(())
+    pub(crate) fn check(&mut self, written_bytes: usize, more_bytes: usize) -> Result<(), CodecError> {
+        if written_bytes.saturating_add(more_bytes) > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
     }
 
     /// One level of nesting begins.
     #[inline(always)]
-    pub(crate) fn enter<E: Error>(&mut self) -> Result<(), E> {
-        if let Err(excess) = self.stack.check(self.depth) {
-            return Err(self.refuse(excess));
+    pub(crate) fn enter(&mut self) -> Result<(), CodecError> {
+        if self.stack.may_enter(self.depth) {
+            self.depth += 1;
+            return Ok(());
         }
-        self.depth += 1;
+        self.enter_slowly()
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_slowly(&mut self) -> Result<(), CodecError> {
+        match self.stack.look(self.depth) {
+            Ok(()) => self.depth += 1,
+            Err(excess) => return Err(self.refuse(excess)),
+        }
         Ok(())
     }
 
@@ -85,22 +84,23 @@ impl WriteLimits {
         self.depth -= 1;
     }
 
-    /// An element of a sequence or map has been written, before which there were `start` bytes. A value that never ends is
-    /// refused before it has taken all memory.
+    /// An element of a sequence or map has been written, from `start` to `end`. A value that never ends is refused before
+    /// it has taken all memory.
     #[inline(always)]
-    pub(crate) fn end_element<E: Error>(&mut self, start: usize) -> Result<(), E> {
-        if self.written_bytes == start {
+    pub(crate) fn end_element(&mut self, start: usize, end: usize) -> Result<(), CodecError> {
+        if start == end {
             self.empty_elements += 1;
             if self.empty_elements > EMPTY_ELEMENTS_MAX {
                 return Err(self.refuse(Excess::EmptyElements));
             }
         }
-        if self.written_bytes > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
+        if end > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
     }
 
     #[cold]
-    fn refuse<E: Error>(&mut self, excess: Excess) -> E {
+    #[inline(never)]
+    fn refuse(&mut self, excess: Excess) -> CodecError {
         self.excess = Some(excess);
-        E::custom("past a limit")
+        CodecError::new("past a limit")
     }
 }

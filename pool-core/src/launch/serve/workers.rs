@@ -1,7 +1,7 @@
-//! The workers that a fork server has made: how they are watched, killed, reaped and reported.
+//! The workers of a fork server: it watches, kills, reaps and reports them.
 //!
-//! The end of a worker is learnt from its pidfd, see pidfd_open(2), and not from SIGCHLD: a signal goes to any thread
-//! that does not block it, and constructors of the program may have started threads in the server.
+//! A worker's pidfd (see pidfd_open(2)) tells its end, and not SIGCHLD: the kernel gives a signal to any thread that does not
+//! block it, and constructors of the program may have started threads in the server.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -19,13 +19,13 @@ use crate::launch::messages::{ServerReport, Step};
 use crate::process::pidfd::reap;
 use crate::process::signals;
 
-/// The live workers, and what the host is still to be told of them.
+/// The live workers, and the reports that wait to be sent.
 pub(super) struct Workers {
     live: Vec<Live>,
-    /// Readable when one of them has ended.
+    /// Readable when a worker has ended.
     pub(super) ends: Epoll,
     pub(super) reports: Outbox<ServerReport, Rc<OwnedFd>>,
-    /// Those that have ended and cannot be reaped yet.
+    /// Workers that have ended and cannot be reaped yet.
     withheld: Vec<Pid>,
 }
 
@@ -37,7 +37,7 @@ struct Live {
     pidfd: Rc<OwnedFd>,
 }
 
-/// Ends that are looked at together.
+/// Number of ends that one `epoll_wait` returns.
 const ENDS_TOGETHER: usize = 64;
 
 impl Workers {
@@ -46,19 +46,19 @@ impl Workers {
         Ok(Workers { live: Vec::new(), ends, reports: Outbox::new(), withheld: Vec::new() })
     }
 
-    /// The workers die with this process, even the stopped ones (see PR_SET_PDEATHSIG in prctl(2)); what their tasks
-    /// have started does not, so it is killed.
+    /// Ends the server. The workers die with it, even stopped ones (see PR_SET_PDEATHSIG in prctl(2)), but processes that their
+    /// tasks have started do not, so these are killed.
     pub(super) fn leave(&self) -> ! {
         for worker in &self.live {
             let _ = killpg(worker.pid, Signal::SIGKILL);
-            // A task may have left the group.
+            // The worker itself may have left its group.
             let _ = kill(worker.pid, Signal::SIGKILL);
         }
         signals::exit_now(0)
     }
 
-    /// Sends the host what there is room for. It would wait for ever for a report that cannot be sent, so then this server
-    /// ends, which the host does notice.
+    /// Sends as many reports as there is room for. If one cannot be sent, the server ends: the host notices that, and would wait
+    /// for the report for ever.
     pub(super) fn report(&mut self, control: &Control) {
         if self.reports.flush(control).is_err() {
             self.leave()
@@ -69,8 +69,8 @@ impl Workers {
         self.reports.push(ServerReport::NotLaunched { worker, step, errno: errno as i32 }, Vec::new());
     }
 
-    /// Kills a worker for the host, which may have given up the right to. It is a child that has not been reaped, so its
-    /// number is still its own.
+    /// Kills a worker for a host that has no right to do so. The worker is a child that has not been reaped, so its pid is still
+    /// its own.
     pub(super) fn kill(&self, worker: u32, pid: u32) {
         let is_meant = |live: &&Live| live.worker == worker && live.pid.as_raw() as u32 == pid;
         if let Some(live) = self.live.iter().find(is_meant) {
@@ -78,11 +78,11 @@ impl Workers {
         }
     }
 
-    /// Takes note of new workers.
-    pub(super) fn launched(&mut self, forked: &[(u32, Pid)]) {
+    /// Watches and reports new workers.
+    pub(super) fn add(&mut self, forked: &[(u32, Pid)]) {
         let (mut pids, mut pidfds) = (Vec::new(), Vec::new());
         for &(worker, pid) in forked {
-            // The child does this, too: whoever comes first, the group exists before anybody kills it.
+            // The child does this, too, so the group exists before a kill, whichever of the two comes first.
             let _ = setpgid(pid, pid);
             match self.watch(pid) {
                 Ok(pidfd) => {
@@ -109,14 +109,14 @@ impl Workers {
         Ok(pidfd)
     }
 
-    /// Whether something is to be tried again soon, though no descriptor will say when.
-    pub(super) fn is_unsettled(&self) -> bool {
+    /// True if a report or a reaping must be tried again soon. No descriptor tells when.
+    pub(super) fn has_retries(&self) -> bool {
         self.reports.has_refusals() || !self.withheld.is_empty()
     }
 
     /// Reports the workers that have ended.
     pub(super) fn reap(&mut self) {
-        self.withheld.clone().into_iter().for_each(|pid| self.ended(pid));
+        self.withheld.clone().into_iter().for_each(|pid| self.reap_one(pid));
         let mut events = [EpollEvent::empty(); ENDS_TOGETHER];
         loop {
             let count = match self.ends.wait(&mut events, EpollTimeout::ZERO) {
@@ -124,7 +124,7 @@ impl Workers {
                 count => count.unwrap_or(0),
             };
             for event in &events[..count] {
-                self.ended(Pid::from_raw(event.data() as i32));
+                self.reap_one(Pid::from_raw(event.data() as i32));
             }
             if count < ENDS_TOGETHER {
                 return;
@@ -132,16 +132,17 @@ impl Workers {
         }
     }
 
-    fn ended(&mut self, pid: Pid) {
+    fn reap_one(&mut self, pid: Pid) {
         let Some(at) = self.live.iter().position(|live| live.pid == pid) else { return };
-        // Before it is reaped, since nobody else can have its number until then: its tasks' programs go with it.
+        // Kills the processes that its tasks have started. This comes before the reaping, since until then no other process
+        // can get the number.
         let _ = killpg(pid, Signal::SIGKILL);
         let status = match reap(pid, WaitPidFlag::WNOHANG) {
             Ok(WaitStatus::Exited(_, code)) => Some(code << 8),
             Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal as i32),
             Err(_) => None,
             Ok(_) => {
-                // A debugger is told first, and nobody says when it has let go.
+                // A debugger is told first, and the kernel does not report when it lets go.
                 if !self.withheld.contains(&pid) {
                     let _ = self.ends.delete(&*self.live[at].pidfd);
                     self.withheld.push(pid);
@@ -150,7 +151,7 @@ impl Workers {
             }
         };
         let Live { worker, pid, pidfd } = self.live.swap_remove(at);
-        // A forked worker that has not begun yet may hold the descriptor, so closing it is not enough.
+        // Closing the descriptor is not enough, since a worker that has just been forked may still hold it.
         let _ = self.ends.delete(&*pidfd);
         self.withheld.retain(|&other| other != pid);
         self.reports.push(ServerReport::Exited { worker, pid: pid.as_raw() as u32, status }, Vec::new());

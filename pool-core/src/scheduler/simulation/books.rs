@@ -12,6 +12,7 @@ pub(super) struct Books {
     pub(super) jobs: Vec<JobBook>,
     pub(super) processes: Vec<ProcessBook>,
     pub(super) now: Nanos,
+    pub(super) longest_item: Nanos,
     /// Whose end is being settled, or was.
     pub(super) buried_last: Option<usize>,
     pub(super) unsettled: u64,
@@ -23,7 +24,11 @@ pub(super) struct JobBook {
     pub(super) open: bool,
     pub(super) ended: bool,
     pub(super) cancelled: bool,
+    /// It was cancelled with what runs.
+    pub(super) kills_running: bool,
     are_calls: bool,
+    /// Time that workers spent on its items.
+    pub(super) worker_time: Nanos,
     /// Beyond the last item.
     pub(super) end: u64,
     pub(super) items: BTreeMap<u64, Item>,
@@ -47,6 +52,8 @@ pub(super) struct Item {
     rests_until: Nanos,
     /// It is a call that nobody wants any more.
     pub(super) cancelled: bool,
+    /// It waited when all that waited was cancelled.
+    dropped: bool,
     /// A worker had claimed it by then.
     was_claimed: bool,
 }
@@ -91,8 +98,20 @@ impl Books {
 
     pub(super) fn submit(&mut self, spec: JobSpec) -> usize {
         let items = BTreeMap::new();
-        let (open, ended, cancelled, are_calls) = (true, false, false, false);
-        self.jobs.push(JobBook { spec, open, ended, cancelled, are_calls, end: 0, items, unsettled: 0 });
+        let (open, ended, cancelled, kills_running, are_calls) = (true, false, false, false, false);
+        let worker_time = 0;
+        self.jobs.push(JobBook {
+            spec,
+            open,
+            ended,
+            cancelled,
+            kills_running,
+            are_calls,
+            worker_time,
+            end: 0,
+            items,
+            unsettled: 0,
+        });
         self.jobs.len() - 1
     }
 
@@ -132,11 +151,30 @@ impl Books {
         // The last one ends the job.
         let book = &mut self.jobs[job];
         book.cancelled |= book.unsettled == 1;
+        book.kills_running |= book.cancelled;
+    }
+
+    /// All that waits is cancelled, except items that are with workers. How many these are.
+    pub(super) fn cancel_pending(&mut self, are_sent: impl Fn(usize, u64) -> bool) -> u64 {
+        let mut dropped = 0;
+        for (number, job) in self.jobs.iter_mut().enumerate().filter(|(_, job)| !job.ended) {
+            for (_, item) in job.items.iter_mut().filter(|(at, item)| !item.settled && !are_sent(number, **at)) {
+                dropped += u64::from(!item.dropped);
+                item.dropped = true;
+                item.cancelled = job.are_calls;
+            }
+        }
+        dropped
     }
 
     /// Whatever is cancelled in this part of a chunk was claimed before.
     pub(super) fn keeps(&mut self, job: usize, first: u64, items: u32) {
         self.jobs[job].items.range_mut(first..first + u64::from(items)).for_each(|(_, item)| item.was_claimed = true);
+    }
+
+    /// The item, if it runs, is to be killed with its worker.
+    pub(super) fn is_doomed(&self, job: usize, item: u64) -> bool {
+        self.jobs[job].kills_running || self.jobs[job].items[&item].cancelled
     }
 
     pub(super) fn has_ended(&self, job: usize, item: u64) -> bool {
@@ -157,6 +195,10 @@ impl Books {
     }
 
     pub(super) fn ran(&mut self, job: usize, item: u64) {
+        let (_, since) = self.item(job, item).run.expect("it has begun");
+        let time = self.now - since;
+        self.jobs[job].worker_time += time;
+        self.longest_item = self.longest_item.max(time);
         self.item(job, item).ran += 1;
     }
 
@@ -277,7 +319,8 @@ impl Books {
         let run = self.item(job, item).run;
         let buried = run.is_none_or(|(process, _)| self.processes[process].buried);
         assert!(buried, "item {item} of job {job} is run again while its first run may still count");
-        let Item { settled, was_claimed, .. } = *self.item(job, item);
+        let Item { settled, was_claimed, dropped, .. } = *self.item(job, item);
+        assert!(!dropped, "item {item} of job {job} is run after all that waited was cancelled");
         assert!(!settled || was_claimed, "item {item} of job {job} is run after it was settled");
     }
 
@@ -312,7 +355,11 @@ impl Books {
     /// A job is aborted only for a reason that there is.
     fn is_called_for(&self, job: usize, cause: FailureCause, state: State) {
         let called_for = match cause {
-            FailureCause::Cancelled => self.jobs[job].cancelled,
+            FailureCause::Cancelled if self.jobs[job].cancelled => true,
+            FailureCause::Cancelled => {
+                let mut items = self.jobs[job].items.values();
+                !self.jobs[job].open && items.all(|item| item.settled || item.dropped)
+            }
             FailureCause::Terminated => state == State::Terminated,
             FailureCause::Broken => state == State::Broken,
             _ => false,

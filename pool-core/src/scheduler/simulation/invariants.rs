@@ -2,14 +2,17 @@
 
 use super::books::{Books, Item, Place, ProcessBook};
 use super::plan::Plan;
+use crate::priority::Priority;
+use crate::scheduler::flow::{Flow, FlowId, Standing};
 use crate::scheduler::tuning::REPLY_SILENCE_NS;
 use crate::scheduler::worker::{Phase, Range};
-use crate::scheduler::{ByWorker, Scheduler, State, WorkerId};
+use crate::scheduler::{ByWorker, JobId, JobSpec, Scheduler, State, WorkerId};
 
 pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, places: &ByWorker<Place>) {
     counts_agree(scheduler, books);
     each_item_is_in_one_place(scheduler, books);
     counters_are_true(scheduler);
+    flows_take_part(scheduler);
     no_hands_are_idle(scheduler);
     nobody_is_surplus(scheduler);
     clock_is_set(scheduler, plan);
@@ -33,7 +36,7 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
         let Range { job, first, items } = sent.range;
         Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
     });
-    let waiting = scheduler.queue.iter().chain(scheduler.retries.values().flatten()).copied();
+    let waiting = queued(scheduler).chain(scheduler.retries.values().flatten().copied());
     let ranges = waiting.chain(sent).filter(|range| range.items > 0);
     let mut ranges: Vec<_> =
         ranges.filter_map(|range| Some((*scheduler.record(range.job)?, range.first, range.end()))).collect();
@@ -45,7 +48,9 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
     let jobs = scheduler.jobs.ids().into_iter().filter(|id| scheduler.record(*id).is_some());
     let records = jobs.flat_map(|id| scheduler.jobs.get(id).expect("its id was listed").records.values());
     let cancelled = records.filter(|record| record.cancelled).count() as u64;
-    assert_eq!(placed, books.unsettled() + cancelled, "items are in no place, or settled ones still in one");
+    let ids = scheduler.jobs.ids().into_iter();
+    let dropped: u64 = ids.filter_map(|id| scheduler.jobs.get(id)).map(|job| job.dropped).sum();
+    assert_eq!(placed + dropped, books.unsettled() + cancelled, "items are in no place, or settled ones still in one");
     let (_, first, end) = ranges.first().copied().unwrap_or_default();
     let is_settled = |item: &Item| item.settled && !item.cancelled;
     let settled =
@@ -60,16 +65,72 @@ fn counters_are_true(scheduler: &Scheduler<usize>) {
         let in_flight =
             scheduler.workers.values().flat_map(|state| &state.in_flight).filter(|sent| sent.range.job == id);
         assert_eq!(job.in_flight as usize, in_flight.count());
-        let ranges = scheduler.queue.iter().filter(|range| range.job == id);
-        let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(*range)).sum();
+        let ranges = queued(scheduler).filter(|range| range.job == id);
+        let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(range)).sum();
         assert!(job.record.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
     }
-    assert_eq!(scheduler.stale, scheduler.queue.iter().map(|range| scheduler.count_stale(*range)).sum::<u64>());
+    assert_eq!(scheduler.stale, queued(scheduler).map(|range| scheduler.count_stale(range)).sum::<u64>());
+}
+
+/// All that is in queues.
+fn queued(scheduler: &Scheduler<usize>) -> impl Iterator<Item = Range> {
+    let ids = scheduler.jobs.ids().into_iter();
+    let own = ids.filter_map(|id| scheduler.jobs.get(id)?.flow.as_deref());
+    own.chain(&scheduler.calls).flat_map(|flow| flow.queue.iter().copied())
+}
+
+/// The flow of a job that has not ended.
+fn flow(scheduler: &Scheduler<usize>, id: JobId) -> Option<&Flow> {
+    let job = scheduler.jobs.get(id).filter(|job| job.record.is_some())?;
+    Some(job.flow.as_deref().unwrap_or(&scheduler.calls[job.spec.priority as usize]))
+}
+
+/// A flow with items is in the turns, or parked while as many items of its task run as may; and the counters are true.
+fn flows_take_part(scheduler: &Scheduler<usize>) {
+    let sent = || scheduler.workers.values().flat_map(|state| &state.in_flight);
+    let of = |id: JobId| scheduler.jobs.get(id).expect("its chunks are in flight");
+    for id in scheduler.jobs.ids() {
+        let Some(flow) = flow(scheduler, id) else { continue };
+        let spec = of(id).spec;
+        let task = &scheduler.tasks[spec.task as usize];
+        let places = task.parked.iter().flatten().filter(|parked| **parked == FlowId::Job(id)).count();
+        assert_eq!(places, usize::from(flow.standing == Standing::Parked), "job {id:?}: {flow:?}");
+        assert!(flow.queue.is_empty() || flow.standing != Standing::Idle, "job {id:?} is forgotten: {flow:?}");
+        let is_free = task.occupied == 0;
+        let is_stuck = flow.standing == Standing::Parked && is_free;
+        let others = scheduler.jobs.ids().into_iter().filter(|other| of(*other).spec.task == spec.task);
+        let mut others = others.filter_map(|other| self::flow(scheduler, other));
+        assert!(!is_stuck || others.any(|flow| flow.standing == Standing::Waiting), "job {id:?} is stuck: {flow:?}");
+    }
+    for (task, state) in scheduler.tasks.iter().enumerate() {
+        let occupied = sent().filter(|sent| sent.occupies && of(sent.range.job).spec.task as usize == task).count();
+        assert_eq!(state.occupied as usize, occupied, "task {task}");
+        assert!(sent().all(|sent| sent.occupies || sent.is_settled()), "an item runs, and does not count");
+    }
+    for priority in [Priority::Low, Priority::Normal, Priority::High] {
+        let sent = sent().filter(|sent| of(sent.range.job).spec.priority == priority);
+        assert_eq!(scheduler.in_flight[priority as usize] as usize, sent.count());
+    }
+    for state in scheduler.workers.values() {
+        assert_eq!(state.ahead, state.in_flight.iter().map(|sent| sent.time).sum::<u64>());
+    }
+}
+
+/// No item of a higher priority waits, and may run, when this is sent.
+pub(super) fn outranks(scheduler: &Scheduler<usize>, spec: JobSpec) {
+    let ids = scheduler.jobs.ids().into_iter();
+    let higher = ids.filter(|id| scheduler.jobs.get(*id).is_some_and(|job| job.spec.priority > spec.priority));
+    for id in higher {
+        let job = scheduler.jobs.get(id).expect("its id was listed");
+        let is_parked = flow(scheduler, id).is_none_or(|flow| flow.standing == Standing::Parked);
+        assert!(is_parked || job.queued == 0, "{} items of a higher priority wait: {:?}", job.queued, job.spec);
+    }
 }
 
 /// No worker is idle while items wait.
 fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
-    let waiting = scheduler.queue.iter().any(|range| scheduler.record(range.job).is_some());
+    let standing = |range: &Range| flow(scheduler, range.job).map(|flow| flow.standing);
+    let waiting = queued(scheduler).any(|range| standing(&range).is_some_and(|standing| standing != Standing::Parked));
     let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
     let idle = scheduler.workers.values().position(|state| may_work(state.phase) && state.in_flight.is_empty());
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");

@@ -1,5 +1,6 @@
 //! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
 
+use crate::priority::Priority;
 use crate::scheduler::{JobSpec, SchedulerConfig};
 use crate::units::Nanos;
 
@@ -48,7 +49,17 @@ pub(super) struct Plan {
     pub(super) initializer_timeout: Option<Nanos>,
     /// The usual time of an item of each task.
     pub(super) tasks: Vec<Nanos>,
+    /// How many items of each task may run at once.
+    pub(super) max_concurrent: Vec<Option<u32>>,
+    /// Cancelled items do not end by themselves.
+    pub(super) cancelled_hang: bool,
+    /// Some jobs have time limits.
+    pub(super) has_timeouts: bool,
+    /// Actions are carried out after several events.
+    pub(super) acts_late: bool,
     pub(super) steps: u64,
+    /// How much later than at an event the host looks.
+    pub(super) lateness: Vec<Nanos>,
     /// What callers do, for 88 steps of others.
     pub(super) calls: u64,
     pub(super) launch_fails: u64,
@@ -73,6 +84,30 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
+        let plan = Plan::any(rng);
+        if !rng.permille(150) {
+            return plan;
+        }
+        // Much is cancelled, and only that ends workers.
+        Plan {
+            cancels: 150,
+            cancelled_hang: true,
+            has_timeouts: false,
+            initializer_timeout: None,
+            initializer_hangs: 0,
+            item_panics: 0,
+            item_crashes: 0,
+            process_dies: 0,
+            all_die: 0,
+            writes_nonsense: 0,
+            resizes: 0,
+            ends_early: 0,
+            max_tasks_per_worker: None,
+            ..plan
+        }
+    }
+
+    fn any(rng: &mut Rng) -> Self {
         let tasks = rng.up_to(4);
         let has_initializer = rng.permille(500);
         let initializer_timeout = rng.pick(&[None, Some(1_000_000), Some(60_000_000)]).filter(|_| has_initializer);
@@ -84,6 +119,11 @@ impl Plan {
             has_initializer,
             initializer_timeout,
             tasks: (0..tasks).map(|_| rng.pick(&[2, 100, 2_000, 50_000, 1_000_000, 300_000_000])).collect(),
+            max_concurrent: (0..tasks).map(|_| rng.pick(&[None, None, None, Some(1), Some(2), Some(4)])).collect(),
+            cancelled_hang: rng.permille(400),
+            has_timeouts: true,
+            acts_late: rng.permille(500),
+            lateness: vec![0, 10_000, 10_000_000],
             steps: 50 + rng.below(350),
             calls: rng.pick(&[2, 5, 12]),
             launch_fails: rng.pick(&[0, 0, 0, 20, 200]),
@@ -107,6 +147,36 @@ impl Plan {
         }
     }
 
+    /// Nothing goes wrong, and nothing is late: for what is promised then.
+    pub(super) fn quiet(rng: &mut Rng) -> Self {
+        let tasks: Vec<Nanos> = (0..4).map(|_| rng.pick(&[20_000, 300_000, 1_000_000, 10_000_000])).collect();
+        Plan {
+            max_tasks_per_worker: None,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+            max_concurrent: vec![None; tasks.len()],
+            tasks,
+            cancelled_hang: false,
+            launch_fails: 0,
+            initializer_dies: 0,
+            initializer_hangs: 0,
+            item_crashes: 0,
+            item_panics: 0,
+            item_hangs: 0,
+            item_errs: 0,
+            process_dies: 0,
+            all_die: 0,
+            writes_nonsense: 0,
+            is_long: 0,
+            has_room: 1000,
+            wears_out: 0,
+            salvage_fails: 0,
+            lateness: vec![0],
+            ..Plan::new(rng)
+        }
+    }
+
     pub(super) fn config(&self) -> SchedulerConfig {
         SchedulerConfig {
             workers: self.workers,
@@ -123,7 +193,7 @@ impl Plan {
         let usual = self.tasks[task];
         JobSpec {
             task: task as u32,
-            timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]),
+            timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]).filter(|_| self.has_timeouts),
             retries: rng.pick(&[0, 0, 1, 3]),
             retry_panics: rng.permille(500),
             chunk_size: rng.pick(&[None, None, Some(1), Some(2), Some(5), Some(40)]),
@@ -131,6 +201,9 @@ impl Plan {
             lazy: rng.permille(200),
             bulk: rng.permille(300),
             calls: false,
+            priority: rng.pick(&[Priority::Normal, Priority::Normal, Priority::Normal, Priority::Low, Priority::High]),
+            max_concurrent: self.max_concurrent[task],
+            label: None,
         }
     }
 }

@@ -45,6 +45,9 @@ pub(super) struct Chunk {
     pub(super) limit: u32,
     pub(super) timeout: Option<Nanos>,
     pub(super) usual: Nanos,
+    pub(super) task: u32,
+    /// Items that are claimed at once.
+    pub(super) claim: u32,
     /// It came in one record, whose limit can be lowered.
     pub(super) in_one: bool,
     /// It is in the ring.
@@ -190,7 +193,7 @@ impl Process {
                 run.stage = fate(chunk, books.now, plan, rng);
             }
             Stage::Between => {
-                let block = run.claimed.min(run.items / 16).max(1);
+                let block = run.claimed.min(run.items / 16).min(chunk.claim).max(1);
                 let claimed = run.items.min(run.claimed + block);
                 if claimed == run.claimed {
                     self.publish(run, true, books.now, rng.permille(plan.wears_out));
@@ -209,6 +212,11 @@ impl Process {
                     self.publish(run, true, books.now, rng.permille(plan.wears_out));
                     return true;
                 }
+            }
+            // An item that nobody wants may go on for ever: only its worker's death ends it.
+            Stage::Item { .. } if plan.cancelled_hang && books.is_doomed(chunk.job, item) => {
+                self.run = Some(run);
+                return false;
             }
             Stage::Item { until, .. } if books.now < until => {
                 self.run = Some(run);
@@ -245,6 +253,14 @@ impl Process {
         }
         self.run = Some(run);
         true
+    }
+
+    /// The task of the item that it runs.
+    pub(super) fn runs_task(&self) -> Option<u32> {
+        match (&self.run, self.calls.front()) {
+            (Some(Run { stage: Stage::Item { .. }, .. }), Some(Call::Run(chunk))) if !self.dead => Some(chunk.task),
+            _ => None,
+        }
     }
 
     /// The job and the first item of a chunk that it has before it.

@@ -19,6 +19,8 @@ pub(super) struct World {
     pub(super) jobs: Vec<(JobId, JobSpec)>,
     plant: Option<Plant>,
     is_traced: bool,
+    /// Only what the test itself asks is checked.
+    pub(super) is_unchecked: bool,
 }
 
 #[derive(Debug, Default)]
@@ -42,7 +44,7 @@ impl World {
         let tasks = plan.tasks.len();
         let scheduler = Scheduler::new(config, tasks);
         let books = Books::new();
-        World { scheduler, books, plan, rng, workers, jobs: Vec::new(), plant, is_traced }
+        World { scheduler, books, plan, rng, workers, jobs: Vec::new(), plant, is_traced, is_unchecked: false }
     }
 
     /// Whether the planted fault shows this time.
@@ -57,6 +59,9 @@ impl World {
     }
 
     pub(super) fn check(&self) {
+        if self.is_unchecked {
+            return;
+        }
         let place = |handle: &WorkerHandle| Place {
             process: handle.process.as_ref().map(|process| process.id),
             launching: handle.launching,
@@ -65,7 +70,17 @@ impl World {
         let mut places = ByWorker::default();
         let mut handles = self.workers.values();
         places.grow(self.workers.ids().count(), || handles.next().map(place).unwrap_or_default());
+        self.few_run_at_once();
         invariants::check(&self.scheduler, &self.books, &self.plan, &places);
+    }
+
+    /// No more items of a task run at once than may.
+    fn few_run_at_once(&self) {
+        for (task, most) in self.plan.max_concurrent.iter().enumerate() {
+            let processes = self.workers.values().filter_map(|handle| handle.process.as_ref());
+            let running = processes.filter(|process| process.runs_task() == Some(task as u32)).count();
+            assert!(most.is_none_or(|most| running <= most as usize), "{running} items of task {task} run at once");
+        }
     }
 
     pub(super) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
@@ -77,6 +92,14 @@ impl World {
     /// Takes in all replies; whether there were any.
     pub(super) fn route(&mut self) -> bool {
         self.scheduler.set_now(self.books.now);
+        if self.errs(Plant::SparesRunning) {
+            for id in self.scheduler.jobs.ids() {
+                self.scheduler.jobs.get_mut(id).expect("its id was listed").kills_running = false;
+            }
+        }
+        if self.errs(Plant::ForgetsCharges) {
+            self.scheduler.forget_charges();
+        }
         if self.errs(Plant::ForgetsCancelled) {
             for id in self.scheduler.jobs.ids() {
                 self.scheduler
@@ -126,6 +149,9 @@ impl World {
         {
             self.trace(|| format!("{worker:?} says {reply:?}"));
             self.take_in(worker, reply);
+            if !self.plan.acts_late {
+                self.act();
+            }
             replies += 1;
         }
         replies
@@ -335,8 +361,15 @@ impl World {
 
     pub(super) fn act(&mut self) {
         let mut actions = 0;
+        let mut has_recalled = false;
         while let Some(action) = self.scheduler.next_action() {
             actions += 1;
+            has_recalled |= matches!(action, Action::Recall { .. });
+            if let (Action::Send { job, .. }, false) = (&action, has_recalled || self.plan.acts_late)
+                && let Some(&job) = self.scheduler.record(*job)
+            {
+                invariants::outranks(&self.scheduler, self.books.jobs[job].spec);
+            }
             assert!(actions < 10_000, "the scheduler does not come to rest");
             self.trace(|| format!("  {action:?}"));
             self.perform(action);
@@ -345,8 +378,8 @@ impl World {
 
     fn perform(&mut self, action: Action<usize>) {
         match action {
-            Action::Send { worker, seq, job, first, items, wake: _, brief: _ } => {
-                self.send(worker, seq, job, first, items)
+            Action::Send { worker, seq, job, first, items, wake: _, brief: _, claim } => {
+                self.send(worker, seq, job, first, items, claim)
             }
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.recall(worker, seq, items, half);
@@ -404,7 +437,7 @@ impl World {
         }
     }
 
-    fn send(&mut self, worker: WorkerId, seq: Seq, id: JobId, first: u64, items: u32) {
+    fn send(&mut self, worker: WorkerId, seq: Seq, id: JobId, first: u64, items: u32, claim: u32) {
         let max = self.plan.max_tasks_per_worker;
         self.books.sends_well(self.workers[worker].process.as_ref().map(|process| process.id), seq, items, max);
         let job = *self.scheduler.record(id).expect("nothing is sent of a job that has ended");
@@ -418,7 +451,9 @@ impl World {
         let is_out = in_one && process.calls.iter().all(|call| matches!(call, Call::Run(Chunk { is_out: true, .. })));
         let usual = self.plan.tasks[spec.task as usize];
         let (count, timeout) = (items, spec.timeout);
-        let chunk = Chunk { seq, job, first, count, limit: items, timeout, usual, in_one, is_out, kept: items };
+        let task = spec.task;
+        let chunk =
+            Chunk { seq, job, first, count, limit: items, timeout, usual, task, claim, in_one, is_out, kept: items };
         process.calls.push_back(Call::Run(chunk));
     }
 

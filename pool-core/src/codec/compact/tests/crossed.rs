@@ -236,7 +236,7 @@ fn a_type_that_is_confirmed_costs_nothing() {
         let bytes = out.finish().unwrap_err();
         let mut deserializer = Deserializer::new(&bytes, Unwatched);
         T::deserialize(&mut deserializer).unwrap();
-        deserializer.doubts != 0
+        deserializer.reader.doubts != 0
     }
     assert!(!is_doubtful(&Full(1, 2)));
     for n in 1..4 {

@@ -1,4 +1,4 @@
-//! Waiting of a map: for results, and for room in the pool.
+//! Waiting of a map: for results, and for room where the pool bounds what may be pending.
 
 use std::time::Instant;
 

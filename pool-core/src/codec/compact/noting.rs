@@ -1,0 +1,59 @@
+//! What is noted of a value while it is written: nothing, or all that a comparison needs.
+
+use super::log::Log;
+use crate::codec::trace::Trace;
+
+/// Takes notes of a value that is written.
+pub(super) trait Noting {
+    /// The names of a struct's fields, as they are written.
+    type Keys: Default;
+
+    fn notes(&mut self) -> Option<&mut Notes>;
+    fn add_key(keys: &mut Self::Keys, key: &'static str);
+    fn list(keys: Self::Keys) -> Vec<&'static str>;
+}
+
+/// Nothing is noted. Each of the methods is empty, so that it costs nothing.
+pub(super) struct Unnoted;
+
+impl Noting for Unnoted {
+    type Keys = ();
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn notes(&mut self) -> Option<&mut Notes> {
+        None
+    }
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn add_key((): &mut (), _: &'static str) {}
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    fn list((): ()) -> Vec<&'static str> {
+        Vec::new()
+    }
+}
+
+/// What a comparison needs to know of a value that has been written.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) log: Log,
+    pub(super) trace: Trace,
+}
+
+impl Notes {
+    pub(super) fn new() -> Self {
+        Notes { log: Log::default(), trace: Trace::new() }
+    }
+}
+
+impl Noting for Notes {
+    type Keys = Vec<&'static str>;
+
+    fn notes(&mut self) -> Option<&mut Notes> {
+        Some(self)
+    }
+    fn add_key(keys: &mut Self::Keys, key: &'static str) {
+        keys.push(key);
+    }
+    fn list(keys: Self::Keys) -> Vec<&'static str> {
+        keys
+    }
+}

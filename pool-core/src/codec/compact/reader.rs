@@ -1,0 +1,233 @@
+//! Taking numbers, text and the beginnings of what is nested off the front of the bytes. Nothing here depends on the
+//! type that is read, so that all types share one copy, which is compiled with this crate.
+
+use super::shape::Shape;
+use super::totals::Key;
+use super::{doubt, enums};
+use crate::codec::error::{Cause, CodecError};
+use crate::codec::limits::ReadLimits;
+
+type Names = &'static [&'static str];
+
+/// The bytes of one value, and what is known of it so far.
+pub(super) struct Reader<'a> {
+    pub(super) rest: &'a [u8],
+    /// Of the shapes of what has been read.
+    pub(super) sum: u64,
+    pub(super) limits: ReadLimits,
+    /// The kinds of doubt about what has been read, see [`doubt`].
+    pub(super) doubts: u8,
+}
+
+impl<'a> Reader<'a> {
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Reader { rest: bytes, sum: 0, limits: ReadLimits::new(bytes.len()), doubts: 0 }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn add(&mut self, total: u64) {
+        self.sum = self.sum.wrapping_add(total);
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], CodecError> {
+        match self.rest.split_at_checked(length) {
+            Some((bytes, rest)) => {
+                self.rest = rest;
+                Ok(bytes)
+            }
+            None => Err(CodecError::truncated(length, self.rest.len())),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
+        match self.rest.split_first() {
+            Some((&byte, rest)) => {
+                self.rest = rest;
+                Ok(byte)
+            }
+            None => Err(ended()),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
+        match self.rest.split_first_chunk() {
+            Some((&bytes, rest)) => {
+                self.rest = rest;
+                Ok(bytes)
+            }
+            None => Err(CodecError::truncated(N, self.rest.len())),
+        }
+    }
+
+    /// A number of up to `bits` bits.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn varint(&mut self, bits: u32) -> Result<u64, CodecError> {
+        let byte = self.byte()?;
+        if byte < 0x80 { Ok(byte.into()) } else { varint_groups(&mut self.rest, byte, bits) }
+    }
+
+    #[inline(never)]
+    pub(super) fn long_varint(&mut self) -> Result<u128, CodecError> {
+        let mut number = 0;
+        for shift in (0..u128::BITS).step_by(7) {
+            let byte = self.byte()?;
+            let group = u128::from(byte & 0x7f);
+            if group >> (u128::BITS - shift).min(7) != 0 {
+                break;
+            }
+            number |= group << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(too_large(u128::BITS))
+    }
+
+    fn length(&mut self) -> Result<usize, CodecError> {
+        self.varint(u64::BITS).map(|length| length as usize)
+    }
+
+    #[inline(never)]
+    pub(super) fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
+        let length = self.length()?;
+        self.take(length)
+    }
+
+    #[inline(never)]
+    pub(super) fn text(&mut self) -> Result<&'a str, CodecError> {
+        let length = self.length()?;
+        std::str::from_utf8(self.take(length)?).map_err(|error| CodecError::of(Cause::Bytes, error.to_string()))
+    }
+
+    #[inline(never)]
+    pub(super) fn character(&mut self) -> Result<char, CodecError> {
+        let mut characters = self.text()?.chars();
+        match (characters.next(), characters.next()) {
+            (Some(character), None) => Ok(character),
+            _ => Err(CodecError::of(Cause::Bytes, "text that is no single character where a `char` is expected")),
+        }
+    }
+
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn boolean(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            byte => Err(not_a(byte, "a `bool`")),
+        }
+    }
+
+    /// True for `Some`, whose level of nesting begins.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(super) fn open_option(&mut self) -> Result<bool, CodecError> {
+        match self.rest.split_first() {
+            Some((0, rest)) => {
+                self.rest = rest;
+                Ok(false)
+            }
+            Some((1, rest)) if self.limits.may_enter() => {
+                self.rest = rest;
+                self.limits.enter()?;
+                Ok(true)
+            }
+            _ => self.open_option_slowly(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn open_option_slowly(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => self.limits.enter().map(|()| true),
+            byte => Err(not_a(byte, "an `Option`")),
+        }
+    }
+
+    /// A sequence or map begins: how many elements it has.
+    #[inline(never)]
+    pub(super) fn open_sequence(&mut self) -> Result<usize, CodecError> {
+        let elements = self.length()?;
+        self.limits.begin(elements)?;
+        self.limits.enter()?;
+        Ok(elements)
+    }
+
+    /// An enum begins: the index of its variant. Adds the variant's total if that is known; it is always to be found
+    /// where `is_watched`.
+    #[inline(never)]
+    pub(super) fn open_variant(
+        &mut self,
+        name: &'static str,
+        names: Names,
+        is_watched: bool,
+    ) -> Result<u32, CodecError> {
+        self.limits.enter()?;
+        let index = self.varint(u32::BITS)? as u32;
+        let key = Key::variant(name, names, index);
+        match key.look_up() {
+            Some(total) if !is_watched => self.add(total),
+            _ => self.add_variant(key, name, names, index),
+        }
+        Ok(index)
+    }
+
+    #[cold]
+    fn add_variant(&mut self, key: Key, name: &'static str, names: Names, index: u32) {
+        let total = Shape::VARIANT.name(variant_name(names, index)).total();
+        match enums::is_exact((name, names)) {
+            true => key.remember(total),
+            false => self.doubts |= doubt::ENUM,
+        }
+        self.add(total);
+    }
+}
+
+/// The name of a variant. An index past the end is for the type to refuse.
+pub(super) fn variant_name(names: Names, index: u32) -> &'static str {
+    names.get(index as usize).copied().unwrap_or("")
+}
+
+#[cold]
+#[inline(never)]
+fn not_a(byte: u8, expected: &str) -> CodecError {
+    CodecError::of(Cause::Bytes, format!("the byte {byte} where {expected} is expected"))
+}
+
+#[cold]
+#[inline(never)]
+fn ended() -> CodecError {
+    CodecError::truncated(1, 0)
+}
+
+#[cold]
+#[inline(never)]
+fn too_large(bits: u32) -> CodecError {
+    CodecError::of(Cause::Bytes, format!("a number of more than {bits} bits"))
+}
+
+/// A number of more than seven bits, whose first byte has been taken. One function for all types.
+#[inline(never)]
+fn varint_groups(rest: &mut &[u8], first: u8, bits: u32) -> Result<u64, CodecError> {
+    let mut number = u64::from(first & 0x7f);
+    let mut shift = 7;
+    while shift < bits {
+        let Some((&byte, behind)) = rest.split_first() else { return Err(CodecError::truncated(1, 0)) };
+        *rest = behind;
+        let group = u64::from(byte & 0x7f);
+        // The last group may have fewer than seven bits.
+        if group >> (bits - shift).min(7) != 0 {
+            break;
+        }
+        number |= group << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
+        shift += 7;
+    }
+    Err(too_large(bits))
+}

@@ -1,0 +1,42 @@
+//! Numbers in groups of seven bits, the least first; the high bit of a byte says that more follow.
+
+use crate::codec::encoder::Encoder;
+
+/// Most bytes that a `u64` takes.
+const BYTES_MAX: usize = 10;
+/// Most bytes that a `u128` takes.
+const LONG_BYTES_MAX: usize = 19;
+
+/// Appends a number.
+#[cfg_attr(not(debug_assertions), inline(always))]
+pub(super) fn put(number: u64, out: &mut Encoder<'_>) {
+    if number < 0x80 { out.put_array([number as u8]) } else { put_groups(number, out) }
+}
+
+#[inline(never)]
+fn put_groups(number: u64, out: &mut Encoder<'_>) {
+    let mut bytes = [0; BYTES_MAX];
+    let mut rest = number;
+    let mut length = 0;
+    while rest > 0x7f {
+        bytes[length] = rest as u8 | 0x80;
+        rest >>= 7;
+        length += 1;
+    }
+    bytes[length] = rest as u8;
+    out.put_first(bytes, length + 1);
+}
+
+/// Appends a number of up to 128 bits.
+pub(super) fn put_long(number: u128, out: &mut Encoder<'_>) {
+    let mut bytes = [0; LONG_BYTES_MAX];
+    let mut rest = number;
+    let mut length = 0;
+    while rest > 0x7f {
+        bytes[length] = rest as u8 | 0x80;
+        rest >>= 7;
+        length += 1;
+    }
+    bytes[length] = rest as u8;
+    out.put(&bytes[..=length]);
+}

@@ -1,0 +1,86 @@
+//! The fork server as the supervisor has it: started, replaced when it dies, and given up with all of its workers.
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::unistd::Pid;
+
+use super::Supervisor;
+use crate::engine::exit_status;
+use crate::error::{Error, ErrorKind, Result};
+use crate::launch::{Server, ServerEnd, StartMethod};
+use crate::process::pidfd::{kill_process, wait_gone};
+
+/// Time in which killed processes are gone, even large ones.
+const DEATH_TIME: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// The fork server is gone or has stopped, and the kernel kills its workers with it.
+    pub(super) fn server_died(&mut self) {
+        let (why, end) = self.lose_server();
+        self.give_up_server(&why, Some(end));
+    }
+
+    /// Ends the rest of the fork server. Returns why it is given up, as an error.
+    pub(super) fn lose_server(&mut self) -> (Error, ServerEnd) {
+        let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
+        let end = self.stop_server();
+        let error = if is_up {
+            Error::new(ErrorKind::System, format!("the fork server {end}"))
+        } else {
+            let text = format!(
+                "the fork server did not come up: a new process of this program's executable {end} before it could serve"
+            );
+            Error::new(ErrorKind::Unsupported, text)
+        };
+        (error, end)
+    }
+
+    /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
+    pub(super) fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
+        let end = end.unwrap_or_else(|| self.stop_server());
+        self.requests.clear();
+        let lost: Vec<_> = self.host.with(|engine| {
+            let lanes = engine.lanes_by_worker();
+            let killed = lanes.map(|(worker, lane)| {
+                let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
+                // Its replies are settled only when it surely publishes no more.
+                let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
+                (worker, lane.pid, pidfd)
+            });
+            killed.collect()
+        });
+        self.take_ends();
+        self.ended.clear();
+        let deadline = Instant::now() + DEATH_TIME;
+        let cause = end.of_workers();
+        for (worker, pid, pidfd) in lost {
+            if let Some(pidfd) = pidfd {
+                let left = deadline.saturating_duration_since(Instant::now()).as_millis();
+                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
+            }
+            let status = exit_status(libc::SIGKILL);
+            self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
+        }
+        for (worker, _) in std::mem::take(&mut self.launching) {
+            self.host.with(|engine| engine.not_launched(worker, why.duplicate()));
+        }
+    }
+
+    pub(super) fn start_again(&self) -> Result<Server> {
+        if self.method == StartMethod::Fork {
+            let text = "the fork server died, and only a process without other threads can be forked to replace it";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        self.start_server()
+    }
+
+    pub(super) fn start_server(&self) -> Result<Server> {
+        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.host.bell.as_fd())
+    }
+
+    pub(super) fn stop_server(&mut self) -> ServerEnd {
+        self.server.take().map_or(ServerEnd::Unknown, Server::stop)
+    }
+}

@@ -1,0 +1,86 @@
+//! Cancelling all that waits, while running items go on.
+
+use super::Scheduler;
+use super::flow::Standing;
+use super::interface::{Action, FailureCause, JobId};
+use super::worker::Range;
+
+impl<P> Scheduler<P> {
+    /// First half of cancelling all items that have not begun: lazy jobs get no more, and sent items that are not claimed are
+    /// taken back. The shell carries the actions out, and then calls [`Scheduler::end_cancel_pending`].
+    pub(crate) fn begin_cancel_pending(&mut self) {
+        self.holds_back = true;
+        self.seal_lazy();
+        for worker in self.workers.ids() {
+            self.recall_unstarted(worker);
+        }
+    }
+
+    /// Second half: all items that wait for a worker end in [`FailureCause::Cancelled`]. Returns how many.
+    pub(crate) fn end_cancel_pending(&mut self) -> u64 {
+        let mut waiting: Vec<Range> = std::mem::take(&mut self.retries).into_values().flatten().collect();
+        for range in &waiting {
+            if let Some(record) = self.jobs.get_mut(range.job).and_then(|job| job.records.get_mut(&range.first)) {
+                record.rests = false;
+            }
+        }
+        // A resting item is not counted as queued.
+        waiting.iter().for_each(|range| self.count_queued(*range));
+        let calls = self.calls.iter_mut().flat_map(|flow| std::mem::take(&mut flow.queue));
+        waiting.extend(calls);
+        for id in self.jobs.ids() {
+            let Some(flow) = self.jobs.get_mut(id).and_then(|job| job.flow.as_deref_mut()) else { continue };
+            waiting.extend(std::mem::take(&mut flow.queue));
+            if flow.standing == Standing::Parked {
+                flow.standing = Standing::Idle;
+            }
+        }
+        self.tasks.iter_mut().for_each(|task| task.parked = Default::default());
+        self.stale = 0;
+        let cancelled = waiting.into_iter().map(|range| self.cancel_waiting(range)).sum();
+        for id in self.jobs.ids() {
+            if self.jobs.get(id).is_some_and(|job| job.dropped > 0) {
+                self.finish_if_done(id);
+            }
+        }
+        self.holds_back = false;
+        self.full = false;
+        self.dispatch();
+        self.wind_down();
+        cancelled
+    }
+
+    fn count_queued(&mut self, range: Range) {
+        let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
+        let is_settled = job.has_cancelled(range.first);
+        job.queued += u64::from(range.items) - u64::from(is_settled);
+    }
+
+    /// Cancels items that were taken out of the queue. Calls end at once; a map ends when its running items have ended.
+    fn cancel_waiting(&mut self, range: Range) -> u64 {
+        let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return 0 };
+        if !job.spec.calls {
+            let items = u64::from(range.items);
+            job.queued -= items;
+            job.dropped += items;
+            // Their failed attempts do not matter any more.
+            job.forget(range.first, range.items);
+            return items;
+        }
+        let mut cancelled = 0;
+        for item in range.first..range.end() {
+            cancelled += u64::from(self.cancel_waiting_call(range.job, item));
+        }
+        cancelled
+    }
+
+    fn cancel_waiting_call(&mut self, id: JobId, item: u64) -> bool {
+        let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        if job.records.remove(&item).is_some_and(|record| record.cancelled) {
+            return false;
+        }
+        job.queued -= 1;
+        self.actions.push_back(Action::Fail { worker: None, job: id, item, cause: FailureCause::Cancelled });
+        true
+    }
+}

@@ -1,0 +1,179 @@
+//! Taking back chunks: for an idle worker, for a flow that waits, or since a worker leaves.
+
+use super::Scheduler;
+use super::interface::{Action, JobSpec, Priority, Seq, WorkerId};
+use super::tuning::{CALL_AHEAD_NS, CONTENDED_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
+use super::worker::{Phase, Range};
+use crate::units::Nanos;
+
+impl<P> Scheduler<P> {
+    /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
+    pub(super) fn rebalance(&mut self) {
+        if self.unsettled == 0
+            || !self.workers.values().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
+        {
+            return;
+        }
+        let mut best: Option<(Nanos, WorkerId)> = None;
+        for (worker, state) in self.workers.iter() {
+            let Some((at, sent)) = state.last_to_recall() else { continue };
+            let fresh = sent.settled == 0 && at > 0;
+            let items = sent.range.items - sent.settled;
+            if !(fresh || items > 1) || !state.takes_work() {
+                continue;
+            }
+            let Some(job) = self.jobs.get(sent.range.job) else { continue };
+            if !fresh && self.is_at_limit(sent.range) {
+                continue;
+            }
+            let pace = self.tasks[job.spec.task as usize].pace;
+            let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
+            let silence = self.now.saturating_sub(state.heard);
+            let work =
+                pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
+            if best.is_none_or(|(most, _)| work > most) {
+                best = Some((work, worker));
+            }
+        }
+        let Some((work, worker)) = best else { return };
+        if work < RECALL_MIN_NS {
+            self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
+            return;
+        }
+        let state = &mut self.workers[worker];
+        let (at, _) = state.last_to_recall().expect("it was chosen for that");
+        let half = at == 0;
+        let sent = &mut state.in_flight[at];
+        sent.ask_back();
+        let (seq, items) = (sent.seq, sent.range.items);
+        self.actions.push_back(Action::Recall { worker, seq, items, half });
+    }
+
+    /// Takes back the work of this priority or a lower one that is further ahead of a worker than may be while others wait.
+    pub(super) fn give_way(&mut self, priority: Priority) {
+        for worker in self.workers.ids() {
+            if self.workers[worker].takes_work() {
+                self.estimate_anew(worker);
+                self.recall_maps(worker, priority, CONTENDED_AHEAD_NS);
+            }
+        }
+    }
+
+    /// Items took much longer than expected: the time of the worker's other chunks is estimated anew, and what is too far
+    /// ahead now is taken back.
+    #[cold]
+    pub(super) fn recall_underestimated(&mut self, worker: WorkerId) {
+        self.estimate_anew(worker);
+        if self.workers[worker].takes_work() {
+            self.recall_maps(worker, Priority::High, CONTENDED_AHEAD_NS);
+        }
+    }
+
+    /// Estimates the time of the worker's chunks by the pace of now. Their charges are corrected when they end.
+    fn estimate_anew(&mut self, worker: WorkerId) {
+        let state = &mut self.workers[worker];
+        state.ahead = 0;
+        for sent in &mut state.in_flight {
+            if let Some(job) = self.jobs.get(sent.range.job)
+                && let Some(time) = self.tasks[job.spec.task as usize].pace.time(sent.range.items)
+            {
+                sent.time = time;
+            }
+            state.ahead = state.ahead.saturating_add(sent.time);
+        }
+    }
+
+    /// A call goes to this worker: maps that are ahead of it there go behind it, as far as they are not claimed.
+    #[inline]
+    pub(super) fn make_way(&mut self, worker: WorkerId, priority: Priority) {
+        let state = &mut self.workers[worker];
+        let pause_ends = state.gave_way_at.saturating_add(GIVE_WAY_PAUSE_NS);
+        if state.ahead > CALL_AHEAD_NS && self.now >= pause_ends {
+            state.gave_way_at = self.now;
+            self.recall_maps(worker, priority, 0);
+        }
+    }
+
+    /// Takes back the maps of this priority or a lower one that are more than `ahead_max` ahead of the worker.
+    fn recall_maps(&mut self, worker: WorkerId, priority: Priority, ahead_max: Nanos) {
+        let state = &mut self.workers[worker];
+        let mut ahead: Nanos = 0;
+        let mut keeps = 0;
+        for sent in &state.in_flight {
+            ahead = ahead.saturating_add(sent.time);
+            if ahead > ahead_max {
+                break;
+            }
+            keeps += 1;
+        }
+        // Newest first, so that they end up in their old order, each in front of the queue.
+        for (at, sent) in state.in_flight.iter_mut().enumerate().skip(keeps).rev() {
+            let gives_way = |spec: JobSpec| spec.priority <= priority && (!spec.calls || spec.priority < priority);
+            let gives_way = self.jobs.get(sent.range.job).is_some_and(|job| gives_way(job.spec));
+            let is_running = at == 0 && sent.range.items - sent.settled == 1;
+            if gives_way && !sent.recalling && !sent.is_settled() && !is_running {
+                sent.ask_back();
+                let (seq, items) = (sent.seq, sent.range.items);
+                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+            }
+        }
+    }
+
+    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: the rest of their
+    /// chunks is taken back.
+    pub(super) fn recall_late(&mut self) {
+        for worker in self.workers.ids() {
+            let state = &mut self.workers[worker];
+            let is_late = state.takes_work() && self.now.saturating_sub(state.heard) >= REPLY_SILENCE_NS;
+            let front = state.in_flight.front_mut().filter(|sent| is_late && !sent.recalling);
+            if let Some(sent) = front.filter(|sent| sent.range.items - sent.settled > 1) {
+                sent.ask_back();
+                let (seq, items) = (sent.seq, sent.range.items);
+                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+            }
+        }
+    }
+
+    /// The result of a [recall](Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
+    pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
+        let state = &mut self.workers[worker];
+        let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
+        let kept = kept.max(sent.settled);
+        if kept >= sent.range.items {
+            // The idle worker may get other items.
+            self.dispatch();
+            return;
+        }
+        let (job, items) = (sent.range.job, sent.range.items - kept);
+        let range = Range { job, first: sent.range.first + u64::from(kept), items };
+        let part = |time: Nanos| (u128::from(time) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
+        let (time, refund) = (part(sent.time), sent.charged.map(part));
+        sent.time -= time;
+        sent.charged = sent.charged.zip(refund).map(|(charged, refund)| charged - refund);
+        sent.range.items = kept;
+        sent.recalling = false;
+        let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
+        state.ahead = state.ahead.saturating_sub(time);
+        state.served = state.served.saturating_sub(u64::from(items));
+        if let Some(refund) = refund {
+            self.refund(job, refund);
+        }
+        self.requeue(range);
+        if is_vacant {
+            self.vacate_place(job);
+        }
+        // What is ahead of the worker has become less.
+        self.full = false;
+        self.expect_leave(worker);
+        self.dispatch();
+    }
+
+    /// Takes back all items that the worker has not claimed.
+    pub(super) fn recall_unstarted(&mut self, worker: WorkerId) {
+        for sent in self.workers[worker].in_flight.iter_mut().rev().filter(|sent| !sent.recalling) {
+            sent.ask_back();
+            let (seq, items) = (sent.seq, sent.range.items);
+            self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+        }
+    }
+}

@@ -258,7 +258,7 @@ impl<T: Plain> Encode<[T]> for BlobCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        crate::codec::limits::check_sequence(value.len(), T::SIZE)?;
+        crate::codec::limits::write::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
         Ok(())

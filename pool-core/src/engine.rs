@@ -12,6 +12,7 @@ mod errors;
 mod held;
 mod jobs;
 mod looks;
+mod origins;
 mod replies;
 pub(crate) mod room;
 pub(crate) mod watch_list;
@@ -152,7 +153,7 @@ impl Engine {
                 self.disbelieve(worker);
                 continue;
             }
-            self.deliver(job, Part { first, items, raw: false, values: Ok(values) });
+            self.deliver(job, Part { first, items, raw: false, values: Ok(values), origin: None });
             self.scheduler.replied(worker, seq, items, false, 0);
         }
     }
@@ -325,7 +326,7 @@ impl Engine {
             && !(finished > 1 && self.has_calls(job))
             && let Some(values) = lane.salvage(&remains)
         {
-            self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values) });
+            self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values), origin: None });
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
         // A worker that is killed because the pool ends is no reason for the end.

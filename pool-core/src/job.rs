@@ -4,6 +4,8 @@ pub(crate) mod batch;
 pub(crate) mod block;
 pub(crate) mod blocks;
 pub(crate) mod completion;
+pub(crate) mod content;
+pub(crate) mod origin;
 pub(crate) mod owner;
 pub(crate) mod status;
 pub(crate) mod waiters;

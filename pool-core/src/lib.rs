@@ -104,6 +104,7 @@
 mod arrays;
 mod builder;
 mod cancel_on_drop;
+mod detailed;
 mod error;
 mod handle;
 mod imap;
@@ -154,6 +155,9 @@ pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
 pub use crate::caller::initializer::Success;
 pub use crate::cancel_on_drop::CancelOnDrop;
+#[cfg(feature = "stream")]
+pub use crate::detailed::DetailedStream;
+pub use crate::detailed::{Completed, Detailed};
 pub use crate::error::{Error, ErrorKind, Result};
 pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};

@@ -41,6 +41,11 @@ impl Worker {
         Worker { id: id as usize, incarnation, pid: std::process::id() }
     }
 
+    /// The worker of another process.
+    pub(crate) fn of_process(id: usize, incarnation: u32, pid: u32) -> Self {
+        Worker { id, incarnation, pid }
+    }
+
     /// Its number in the pool, from 0. A process that replaces it has the same.
     pub fn id(&self) -> usize {
         self.id

@@ -89,17 +89,17 @@ fn check_line(name: &str, lines: &[&str], at: usize, report: &mut dyn FnMut(&str
     let code = lines[at].split("//").next().unwrap_or_default();
     let may = |list: &[&str]| is_test(name) || list.contains(&name);
     if has(code, &["unsafe {", "unsafe impl"]) {
-        if !may(&UNSAFE) {
+        if !may(UNSAFE) {
             report("unsafe code belongs into the files that xtask/src/tidy/lists.rs names");
         }
         if !has_safety_comment(&lines[..at]) {
             report("an unsafe block needs a `// SAFETY:` comment right above it");
         }
     }
-    if has(code, &["sync::atomic"]) && !may(&ATOMICS) {
+    if has(code, &["sync::atomic"]) && !may(ATOMICS) {
         report("atomics belong into the files that xtask/src/tidy/lists.rs names");
     }
-    if has(code, &["unistd::fork()", "libc::fork()", "libc::vfork()"]) && !may(&FORKS) {
+    if has(code, &["unistd::fork()", "libc::fork()", "libc::vfork()"]) && !may(FORKS) {
         report("only pool-core/src/launch/fork.rs forks");
     }
     for (old, new) in words::retired(lines[at]).filter(|_| !name.starts_with("xtask/src/tidy")) {

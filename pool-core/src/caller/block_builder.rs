@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use pool_ipc::{SEGMENT_BYTES, Segment};
 
-use crate::job::block::{Block, Content};
+use crate::job::block::Block;
+use crate::job::content::Content;
 
 #[derive(Debug, Default)]
 pub(crate) struct BlockBuilder {

@@ -29,7 +29,7 @@ impl<E: Display> Success for std::result::Result<(), E> {
 /// Tells from the bytes of an initializer's result whether it succeeded; the error says why not.
 pub(crate) fn check<T: Task<Output: Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
     let mut outcome = Err("gave a result that cannot be decoded".to_owned());
-    let part = Part { first: 0, items: 1, raw: false, values: Ok(Bytes::copy_of(bytes)) };
+    let part = Part { first: 0, items: 1, raw: false, values: Ok(Bytes::copy_of(bytes)), origin: None };
     decode::<T>(part, false, &mut |_, result| {
         outcome = match result.map(Success::failure) {
             Ok(None) => Ok(()),

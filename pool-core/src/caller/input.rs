@@ -10,8 +10,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
+use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
 use crate::caller::arguments::encode_error;
@@ -23,8 +23,9 @@ use crate::host::Host;
 use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
-use crate::job::block::{Block, Content};
-use crate::job::completion::{Part, Waiter};
+use crate::job::block::Block;
+use crate::job::completion::Part;
+use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::{Task, args_may_be_plain};
@@ -54,6 +55,8 @@ pub(crate) struct MapInput<T: Task, I> {
     is_awaited: bool,
     /// Results are taken while items are pulled, and go first.
     is_lazy: bool,
+    /// The times of items are asked for.
+    is_timed: bool,
     /// The place in the line for room, if the map has ever waited for some.
     turn: Option<Turn>,
     source: Source,
@@ -106,6 +109,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             large_bytes: 0,
             is_awaited: false,
             is_lazy,
+            is_timed: false,
             turn: None,
             source: Source::Flowing,
             is_detached: false,
@@ -219,7 +223,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             Ok(Filled::Oversized(spill)) => self.hand_over_alone(index, spill),
             Ok(Filled::Unencodable(error)) => {
                 let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
+                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error), origin: None });
                 self.host.settle_unsent();
             }
             Ok(Filled::Ended) => self.source = Source::Ended,
@@ -241,6 +245,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 }
                 Err(payload) => Source::Panicked(payload),
             };
+    }
+
+    /// Asks for the origins of the outcomes of all items that are pulled from now on.
+    pub(crate) fn ask_times(&mut self) {
+        self.is_timed = true;
     }
 
     /// Takes no more items. Those that were taken go on.
@@ -392,7 +401,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    fn hand_over(&mut self, block: Block) {
+    fn hand_over(&mut self, mut block: Block) {
+        if self.is_timed {
+            block.ask_times(monotonic_ns());
+        }
         self.waiting.push_back(block.range());
         self.bytes += block.bytes().len() as u64;
         self.host.note_submissions(BURST + 1);
@@ -415,12 +427,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
             self.source = if is_through { Source::Ended } else { Source::Refused };
         }
-    }
-
-    /// Waits for the completion to have something, or until the deadline: false.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
-        self.host.wait(deadline, || self.completion.has_news(), register)
     }
 }
 

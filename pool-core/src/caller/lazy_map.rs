@@ -1,6 +1,7 @@
 //! A map whose input is pulled while its results are taken: how far it looks ahead, and in which order results go.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 #[cfg(feature = "stream")]
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use crate::caller::ranges::Ranges;
 use crate::caller::window::Window;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::completion::Part;
+use crate::job::origin::Origin;
 use crate::task::Task;
 
 /// An input is slow if its block takes longer than this to fill.
@@ -31,6 +33,10 @@ pub(crate) struct LazyMap<T: Task, I> {
     window: Window,
     /// Decoded results of one part.
     ready: VecDeque<Result<T::Output>>,
+    /// The items of these results, with some that were handed out before them.
+    ready_items: Vec<Range<u64>>,
+    /// The details of these results, if they are asked for.
+    details: Option<VecDeque<Detail>>,
     /// Bytes of that part.
     ready_bytes: usize,
     /// Parts that are not decoded: they wait for those before them, or until the results that are ready are handed out.
@@ -54,6 +60,15 @@ impl<T: Task, I> LazyMap<T, I> {
         self.yielded
     }
 }
+
+/// A result's item, and its origin if that is known.
+pub(crate) struct Detail {
+    pub(crate) item: u64,
+    pub(crate) origin: Option<Box<Origin>>,
+}
+
+/// A result with its detail; there is none beside an error that is no item's.
+pub(crate) type WithDetail<R> = (Option<Detail>, Result<R>);
 
 /// How far a step has come.
 enum Step<R> {
@@ -82,6 +97,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             is_ordered,
             window: Window::new(T::output_size()).with_limits(prefetch, pool_bytes),
             ready: VecDeque::new(),
+            ready_items: Vec::new(),
+            details: None,
             ready_bytes: 0,
             parts: Vec::new(),
             stall: None,
@@ -246,7 +263,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         self.parts.last().is_some_and(|part| !self.is_ordered || part.first == self.decoded)
     }
 
-    fn decode(&mut self, part: Part) {
+    fn decode(&mut self, mut part: Part) {
+        self.note_items(part.first..part.first + u64::from(part.items), part.origin.take());
         self.stall = None;
         self.decoded += u64::from(part.items);
         self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
@@ -272,18 +290,37 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             let text = "the pool was closed and joined before a worker had it; take the results before joining";
             Error::new(ErrorKind::Closed, text)
         });
-        let absent = |item: u64| Err(why.duplicate().of_item(Some(item as usize)));
         while let Some(part) = self.parts.pop() {
             if self.is_ordered {
-                self.ready.extend((self.decoded..part.first).map(absent));
+                self.fail_absent(self.decoded..part.first, &why);
                 self.decoded = part.first;
             }
             self.decode(part);
         }
         match self.is_ordered {
-            true => self.ready.extend((self.decoded..self.input.pulled()).map(absent)),
-            false => self.ready.extend(self.arrived.missing(self.input.pulled()).map(absent)),
+            true => self.fail_absent(self.decoded..self.input.pulled(), &why),
+            false => {
+                let missing: Vec<_> = self.arrived.missing(self.input.pulled()).collect();
+                missing.into_iter().for_each(|item| self.fail_absent(item..item + 1, &why));
+            }
         }
+    }
+
+    fn fail_absent(&mut self, items: Range<u64>, why: &Error) {
+        self.note_items(items.clone(), None);
+        self.ready.extend(items.map(|item| Err(why.duplicate().of_item(Some(item as usize)))));
+    }
+
+    /// The results of these items are about to be ready.
+    fn note_items(&mut self, items: Range<u64>, mut origin: Option<Box<Origin>>) {
+        if self.ready.is_empty() {
+            self.ready_items.clear();
+        }
+        if let Some(details) = &mut self.details {
+            // Items whose origins are known come one by one.
+            details.extend(items.clone().map(|item| Detail { item, origin: origin.take() }));
+        }
+        self.ready_items.push(items);
     }
 
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
@@ -294,6 +331,24 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         let (_, most) = self.input.size_hint();
         // No lower bound for the input: the pool may be closed and joined before it is pulled.
         (self.ready.len(), most.and_then(|most| most.checked_add(pending)))
+    }
+
+    /// Asks for the details of all results from now on.
+    pub(crate) fn ask_details(&mut self) {
+        self.input.ask_times();
+        let items: Vec<u64> = self.ready_items.iter().cloned().flatten().collect();
+        let left = items[items.len() - self.ready.len()..].iter();
+        self.details = Some(left.map(|&item| Detail { item, origin: None }).collect());
+    }
+
+    /// As [`next`](LazyMap::next), with the detail; there is none beside an error that is no item's.
+    pub(crate) fn next_detailed(&mut self, deadline: Option<Instant>) -> Option<WithDetail<T::Output>> {
+        let result = self.next(deadline)?;
+        Some((self.take_detail(), result))
+    }
+
+    fn take_detail(&mut self) -> Option<Detail> {
+        self.details.as_mut()?.pop_front()
     }
 
     /// Pulls no more input.
@@ -331,6 +386,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// As [`poll`](LazyMap::poll), with the detail.
+    pub(crate) fn poll_detailed(&mut self, waker: &Waker) -> Poll<Option<WithDetail<T::Output>>> {
+        self.poll(waker).map(|result| Some((self.take_detail(), result?)))
     }
 
     /// Whether a result, or the room, has come meanwhile; if not, the waker is woken when it has.

@@ -309,7 +309,7 @@ fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, each: &mut E
 }
 
 fn decode_here<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) {
-    let Part { first, items, raw, values } = part;
+    let Part { first, items, raw, values, .. } = part;
     let bytes = match values {
         Ok(bytes) => bytes,
         Err(error) => return each(first, Err(error)),

@@ -48,6 +48,17 @@ impl Bytes {
         Bytes::Inline(*bytes, length)
     }
 
+    /// Takes the last `N` bytes off; `None` if there are fewer.
+    pub(crate) fn split_tail<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let rest = self.len().checked_sub(N)?;
+        let tail = self[rest..].try_into().ok()?;
+        match self {
+            Bytes::Inline(_, length) => *length = rest as u8,
+            Bytes::Heap(bytes) => bytes.truncate(rest),
+        }
+        Some(tail)
+    }
+
     /// All of it as a vector, without a copy unless it is a few bytes.
     pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {

@@ -35,7 +35,7 @@ use self::serializer::Serializer;
 use self::watch::{Unwatched, Watched};
 use crate::codec::encoder::Encoder;
 use crate::codec::error::{Cause, CodecError};
-use crate::codec::limits::WriteLimits;
+use crate::codec::limits::write::WriteLimits;
 use crate::codec::trace::Group;
 use crate::codec::{confirm, limits, type_identity};
 

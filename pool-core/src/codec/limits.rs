@@ -13,9 +13,7 @@ use std::fmt;
 use crate::codec::error::CodecError;
 use crate::process::stack;
 
-mod write;
-
-pub(crate) use write::{WriteLimits, check_sequence};
+pub(crate) mod write;
 
 /// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
 /// contains itself does so through one of the four, or it would have no end.

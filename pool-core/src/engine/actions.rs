@@ -54,8 +54,10 @@ impl Engine {
             }
             Action::Fail { worker, job, item, cause } => {
                 // An item that is cancelled meanwhile does not fail of the death.
-                let error = self.item_error(job, item, cause, death.filter(|_| worker.is_some()));
-                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error) });
+                let death = death.filter(|_| worker.is_some());
+                let error = self.item_error(job, item, cause, death);
+                let origin = self.origin_of_death(worker, job, item, death, &error);
+                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error), origin });
                 self.scheduler.failed(job, item);
             }
             Action::Finish { record } => self.finish(record, None),
@@ -97,7 +99,8 @@ impl Engine {
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, chunk.items).expect("what was fed and is not settled has arguments");
-        let flags = chunk.flags | singly | if args.raw { request::RAW } else { 0 };
+        let timed = if args.timed { request::TIMED } else { 0 };
+        let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);

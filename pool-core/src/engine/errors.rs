@@ -39,15 +39,15 @@ impl Engine {
         }
         let ran = match cause {
             FailureCause::TimedOut { ran, .. } => Some(ran),
-            FailureCause::Died => self.time_spent(job, death),
+            FailureCause::Died => self.time_spent(job, item, death),
             _ => None,
         };
         self.address(job, item, death.map(|death| death.pid), error.with_ran(ran.map(Duration::from_nanos)))
     }
 
-    /// How long the process had been at the item of the job, if the job has a time limit: else it did not note the time.
-    fn time_spent(&self, job: JobId, death: Option<&Death>) -> Option<Nanos> {
-        let since = death?.since.filter(|_| self.scheduler.record(job).is_some_and(|record| record.time_limit > 0))?;
+    /// How long the process had been at the item of the job, if it noted when it began.
+    fn time_spent(&self, job: JobId, item: u64, death: Option<&Death>) -> Option<Nanos> {
+        let since = self.noted_begin(job, item, death?.since?)?;
         monotonic_ns().checked_sub(since)
     }
 

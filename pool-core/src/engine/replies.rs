@@ -8,14 +8,14 @@ use super::accounts::Outcome;
 use super::wording::say;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
-use crate::lane::messages::request;
+use crate::lane::messages::{ItemTimes, request};
 use crate::lane::reply::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
 impl Engine {
     #[inline]
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
-        let Reply { seq, mut items, failed, last, over_rss, raw, elapsed, body } = reply;
+        let Reply { seq, mut items, failed, last, over_rss, raw, timed, elapsed, body } = reply;
         if let Some(left) = self.workers[worker].starting {
             let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
             self.workers[worker].starting = Some(left);
@@ -26,7 +26,7 @@ impl Engine {
         if items > 1 && self.has_calls(job) {
             return Err(ProtocolViolation);
         }
-        let is_plain = items > 0 && !failed && !raw;
+        let is_plain = items > 0 && !failed && !raw && !timed;
         let calls = if is_plain { self.deliver_short(worker, job, first, &body, seq, last) } else { 0 };
         let body = match body {
             _ if calls > 0 => None,
@@ -35,14 +35,18 @@ impl Engine {
         };
         items = items.max(calls);
         if let Some(body) = body {
-            let body = self.lane(worker).expect("it has just spoken").take(body);
+            let mut body = self.lane(worker).expect("it has just spoken").take(body);
+            let times = if timed { Some(body.split_tail().ok_or(ProtocolViolation)?) } else { None };
             if items > 0 {
                 let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
                 let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
                 if panicked && self.scheduler.panicked(worker) {
                     items = 0;
                 } else {
-                    self.deliver(job, Part { first, items, raw, values });
+                    let tried = values.as_ref().err().map(Error::attempts);
+                    let origin =
+                        times.and_then(|times| self.origin(worker, job, first, ItemTimes::from_bytes(times), tried));
+                    self.deliver(job, Part { first, items, raw, values, origin });
                 }
             }
         }

@@ -16,9 +16,10 @@ use crate::engine::room::Amount;
 use crate::host::Host;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::block::{Block, Content};
+use crate::job::block::Block;
 use crate::job::blocks::Call;
 use crate::job::completion::{Part, Parts};
+use crate::job::content::Content;
 use crate::priority::Priority;
 use crate::scheduler::{ByWorker, JobSpec, Scheduler, SchedulerConfig, State, WorkerId};
 use crate::task::TaskOptions;
@@ -294,7 +295,13 @@ fn check(job: &HostileJob) {
         Parts::Buffered(buffered) => (buffered.others, Some(buffered.result_buffer)),
         parts => (parts.into_iter().collect(), None),
     };
-    parts.extend(job.completion.short().map(|bytes| Part { first: 0, items: 1, raw: false, values: Ok(bytes) }));
+    parts.extend(job.completion.short().map(|bytes| Part {
+        first: 0,
+        items: 1,
+        raw: false,
+        values: Ok(bytes),
+        origin: None,
+    }));
     parts.sort_by_key(|part| part.first);
     let mut next = 0;
     for part in &parts {

@@ -106,7 +106,7 @@ fn results<T: Task>(parts: Vec<Part>, rest: Option<Error>, result_buffer: Place,
 /// Decodes the bytes as results of each task, in each of the ways in which they arrive.
 pub(super) fn decode_as_results(items: u32, bytes: &[u8]) {
     for kind in &KINDS {
-        let part = |items, raw| vec![Part { first: 0, items, raw, values: Ok(Bytes::copy_of(bytes)) }];
+        let part = |items, raw| vec![Part { first: 0, items, raw, values: Ok(Bytes::copy_of(bytes)), origin: None }];
         let count = items as usize;
         assert_eq!((kind.results)(part(items, false), None, None, items.into()), count);
         assert_eq!((kind.results)(part(items, false), None, (kind.result_buffer)(0), items.into()), count);

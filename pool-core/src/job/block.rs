@@ -1,16 +1,18 @@
 //! A block: encoded arguments of consecutive items that can travel together; with those of calls, the completions for
 //! their outcomes.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 use std::sync::Arc;
 
 use pool_ipc::Written;
 
 use crate::codec::bytes::Cut;
-use crate::codec::encoder::{FRAME, Spill};
+use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::completion::Completion;
+use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
+use crate::units::Nanos;
 
 /// Arguments of a call that are no longer than this are kept beside those of the call before.
 pub(super) const BESIDE_MAX: usize = 4096;
@@ -29,71 +31,34 @@ pub(crate) struct Block {
     /// Of calls, with a place for each, and some to spare.
     pub(super) batch: Option<Arc<Batch>>,
     pub(super) bytes: Content,
+    /// When the pool got the items, if their times are asked for; else 0.
+    pub(super) given_ns: Nanos,
     /// The part of [`Blocks::bytes`] that is this block's.
     pub(super) counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
     pub(super) cursor: (u32, usize),
 }
 
-/// The bytes of a block: its own, until a lane has to keep some of them, too.
-#[derive(Debug)]
-pub(crate) enum Content {
-    Own(Vec<u8>),
-    Shared(Arc<Vec<u8>>),
-    /// These bytes of a segment of the arena.
-    InArena(Written, Range<usize>),
-}
-
-impl From<Spill> for Content {
-    fn from(spill: Spill) -> Self {
-        match spill {
-            Spill::Heap(bytes) => Content::Own(bytes),
-            Spill::InArena(segment, range) => Content::InArena(segment.finish(), range),
-        }
-    }
-}
-
-impl Content {
-    pub(super) fn share(&mut self) -> Arc<Vec<u8>> {
-        match self {
-            Content::Shared(bytes) => Arc::clone(bytes),
-            Content::Own(bytes) => {
-                let bytes = Arc::new(std::mem::take(bytes));
-                *self = Content::Shared(Arc::clone(&bytes));
-                bytes
-            }
-            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
-        }
-    }
-
-    /// The memory, if nobody else has it.
-    #[inline]
-    pub(super) fn into_own(self) -> Option<Vec<u8>> {
-        match self {
-            Content::Own(bytes) => Some(bytes),
-            Content::Shared(bytes) => Arc::into_inner(bytes),
-            Content::InArena(..) => None,
-        }
-    }
-}
-
-impl Deref for Content {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        match self {
-            Content::Own(bytes) => bytes,
-            Content::Shared(bytes) => bytes,
-            Content::InArena(segment, range) => &segment[range.clone()],
-        }
-    }
-}
-
 impl Block {
     #[inline]
     pub(crate) fn new(first: u64, items: u32, item_size: Option<usize>, bytes: Content) -> Self {
-        Block { first, items, left: items, item_size, raw: false, batch: None, bytes, counted: 0, cursor: (0, 0) }
+        Block {
+            first,
+            items,
+            left: items,
+            item_size,
+            raw: false,
+            batch: None,
+            bytes,
+            given_ns: 0,
+            counted: 0,
+            cursor: (0, 0),
+        }
+    }
+
+    /// Asks for the times of its items, which the pool gets now.
+    pub(crate) fn ask_times(&mut self, now: Nanos) {
+        self.given_ns = now;
     }
 
     /// The first of its items, and how many there are.
@@ -178,6 +143,8 @@ impl Block {
 pub(crate) struct Args<'b> {
     /// They travel whole.
     pub(crate) raw: bool,
+    /// The times of the items are asked for.
+    pub(crate) timed: bool,
     pub(super) content: &'b mut Content,
     pub(super) range: Range<usize>,
 }

@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use crate::codec::bytes::Bytes;
 use crate::job::batch::{Batch, CompletionRef};
-use crate::job::block::{Args, BESIDE_MAX, Block, Content};
+use crate::job::block::{Args, BESIDE_MAX, Block};
 use crate::job::completion::Completion;
+use crate::job::content::Content;
 use crate::job::owner::Owner;
 use crate::job::waiters::Waiters;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
+use crate::units::Nanos;
 
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
@@ -158,7 +160,13 @@ impl Blocks {
         let block = &mut self.queue[at];
         let item = (first - block.first) as u32;
         let range = block.offset(item)..block.offset(item + items);
-        Some(Args { raw: block.raw, content: &mut block.bytes, range })
+        Some(Args { raw: block.raw, timed: block.given_ns > 0, content: &mut block.bytes, range })
+    }
+
+    /// When the pool got the item, if its times are asked for.
+    pub(crate) fn given_ns(&self, item: u64) -> Option<Nanos> {
+        let block = &self.queue[self.position(item)?];
+        Some(block.given_ns).filter(|given| *given > 0)
     }
 
     /// These items are settled: their arguments can go when their block is through.

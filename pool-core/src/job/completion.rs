@@ -6,6 +6,7 @@ use std::task::Waker;
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
+use crate::job::origin::Origin;
 use crate::job::status::{LENGTH, Status};
 pub(crate) use crate::job::waiters::Waiter;
 use crate::job::waiters::{CompletionQueue, Waiters};
@@ -37,12 +38,14 @@ pub(crate) struct Part {
     /// The one value is its bytes, without a frame.
     pub(crate) raw: bool,
     pub(crate) values: Result<Bytes, Error>,
+    /// Only where the caller has asked for it.
+    pub(crate) origin: Option<Box<Origin>>,
 }
 
 impl Part {
     fn duplicate(&self) -> Part {
         let values = self.values.as_ref().map(|bytes| Bytes::copy_of(bytes)).map_err(Error::duplicate);
-        Part { values, ..*self }
+        Part { values, origin: self.origin.clone(), ..*self }
     }
 }
 
@@ -189,7 +192,7 @@ impl Completion {
     pub(crate) fn copy(&self) -> Completion {
         let copy = Completion::default();
         if let Some(bytes) = self.short() {
-            copy.complete(Part { first: 0, items: 1, raw: false, values: Ok(bytes) });
+            copy.complete(Part { first: 0, items: 1, raw: false, values: Ok(bytes), origin: None });
             return copy;
         }
         let inbox = self.inbox();
@@ -329,7 +332,7 @@ mod tests {
 
     #[test]
     fn an_abandoned_completion_keeps_nothing() {
-        let part = || Part { first: 0, items: 1, raw: false, values: Ok(Bytes::Heap(vec![0; 100])) };
+        let part = || Part { first: 0, items: 1, raw: false, values: Ok(Bytes::Heap(vec![0; 100])), origin: None };
         let completion = Completion::default();
         completion.deliver(part());
         completion.abandon();

@@ -85,6 +85,9 @@ pub(crate) mod request {
     pub(crate) const SINGLY: u16 = 1 << 5;
     /// The body says where in the arena the arguments are.
     pub(crate) const IN_ARENA: u16 = 1 << 6;
+    /// Somebody wants to know when each item began and how long it ran: each outcome is sent alone, with its
+    /// [`ItemTimes`](super::ItemTimes) behind it.
+    pub(crate) const TIMED: u16 = 1 << 7;
 
     /// Where the five bits begin that bound a claim.
     const CLAIM_SHIFT: u32 = 8;
@@ -163,6 +166,28 @@ pub(crate) mod reply {
     pub(crate) const OVER_RSS: u16 = 1 << 2;
     /// The body is the only value's own bytes, without a frame.
     pub(crate) const RAW: u16 = 1 << 3;
+    /// The body ends with the [`ItemTimes`](super::ItemTimes) of the only item.
+    pub(crate) const TIMED: u16 = 1 << 4;
+}
+
+/// The start of an item on the monotonic clock, and the time that it ran, by the worker's word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ItemTimes {
+    pub(crate) begun_ns: u64,
+    pub(crate) ran_ns: u64,
+}
+
+impl ItemTimes {
+    pub(crate) const BYTES: usize = 16;
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
+        (u128::from(self.begun_ns) | u128::from(self.ran_ns) << 64).to_le_bytes()
+    }
+
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let both = u128::from_le_bytes(bytes);
+        ItemTimes { begun_ns: both as u64, ran_ns: (both >> 64) as u64 }
+    }
 }
 
 /// The reason why an item has no value although its worker lives. The nanoseconds that the item ran follow if they are known.
@@ -186,8 +211,14 @@ mod tests {
     }
 
     #[test]
+    fn item_times_come_back() {
+        let times = ItemTimes { begun_ns: u64::MAX - 1, ran_ns: 7 };
+        assert_eq!(ItemTimes::from_bytes(times.to_bytes()), times);
+    }
+
+    #[test]
     fn claims_are_bounded_by_a_power_of_two() {
-        let others = request::QUIET | request::IN_ARENA;
+        let others = request::QUIET | request::IN_ARENA | request::TIMED;
         for (items, most) in [(0, 1), (1, 1), (2, 2), (3, 2), (100, 64), (u32::MAX, 1 << 31)] {
             assert_eq!(request::claim_max(request::claim_flags(items) | others), most, "{items}");
         }

@@ -84,8 +84,9 @@ impl Lane {
             let failed = header.kind == ReplyKind::Failed.kind();
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
+            let timed = header.flags & reply::TIMED != 0;
             let (seq, items, elapsed) = (header.seq, header.count, header.info);
-            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, elapsed, body }));
+            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, timed, elapsed, body }));
         }
     }
 
@@ -156,7 +157,8 @@ impl Lane {
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
-        let is_it = kind == ReplyKind::Values.kind() && flags & (MORE | reply::RAW) == 0 && seq == taken.seq;
+        let is_it =
+            kind == ReplyKind::Values.kind() && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
         if !is_it || record.len < taken.bytes {
             return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
         }
@@ -187,7 +189,8 @@ fn is_reply(header: &Header) -> bool {
         Some(ReplyKind::Failed) => header.count == 1 && !has(reply::RAW),
         None => false,
     };
-    says_something && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW))
+    let is_one = header.count == 1 || !has(reply::TIMED);
+    says_something && is_one && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW | reply::TIMED))
 }
 
 #[cold]

@@ -12,6 +12,8 @@ pub(crate) struct Reply {
     pub(crate) over_rss: bool,
     /// The body is the only value's own bytes, without a frame.
     pub(crate) raw: bool,
+    /// The body ends with the times of the only item.
+    pub(crate) timed: bool,
     pub(crate) elapsed: u64,
     pub(crate) body: Body,
 }

@@ -50,6 +50,9 @@ fn what_workers_write_is_taken() {
         header(ReplyKind::Values.kind(), 0, 3),
         header(ReplyKind::Values.kind(), reply::LAST, 3),
         header(ReplyKind::Values.kind(), reply::RAW, 1),
+        header(ReplyKind::Values.kind(), reply::TIMED, 1),
+        header(ReplyKind::Values.kind(), reply::TIMED | reply::RAW | reply::LAST, 1),
+        header(ReplyKind::Failed.kind(), reply::TIMED, 1),
         header(ReplyKind::Values.kind(), reply::LAST | reply::OVER_RSS, 0),
         header(ReplyKind::Failed.kind(), 0, 1),
     ];
@@ -69,7 +72,7 @@ fn what_no_worker_writes_is_refused() {
         header(0, 0, 1),
         header(3, reply::LAST, 1),
         header(u16::MAX, !MORE, u32::MAX),
-        header(ReplyKind::Values.kind(), 1 << 4, 1),
+        header(ReplyKind::Values.kind(), 1 << 5, 1),
         header(ReplyKind::Values.kind(), (1 << 14) | reply::LAST, 1),
         // It says nothing, and could be said for ever.
         header(ReplyKind::Values.kind(), 0, 0),
@@ -80,6 +83,8 @@ fn what_no_worker_writes_is_refused() {
         header(ReplyKind::Failed.kind(), 0, u32::MAX),
         // So is a value as it is.
         header(ReplyKind::Values.kind(), reply::RAW, 2),
+        header(ReplyKind::Values.kind(), reply::TIMED, 2),
+        header(ReplyKind::Values.kind(), reply::TIMED | reply::LAST, 0),
         header(ReplyKind::Values.kind(), reply::RAW | reply::LAST, 0),
         header(ReplyKind::Failed.kind(), reply::RAW, 1),
     ];

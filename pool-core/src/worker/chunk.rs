@@ -7,7 +7,7 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
 
 use crate::codec::decoder::Decoder;
-use crate::lane::messages::{Failure, RECORD_BYTES, ReplyKind, reply, request};
+use crate::lane::messages::{Failure, ItemTimes, RECORD_BYTES, ReplyKind, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
@@ -54,6 +54,8 @@ pub struct Chunk<'w> {
     spare: Vec<u8>,
     /// Time limit of each item in nanoseconds, or 0.
     pub(super) limit_ns: u64,
+    /// Times of the current item, if the request asks for them.
+    pub(super) times: Option<ItemTimes>,
     /// Flags of the request.
     flags: u16,
     /// Start of the chunk on the monotonic clock.
@@ -109,6 +111,7 @@ impl<'w> Chunk<'w> {
             unpublished_bytes: 0,
             spare: Vec::new(),
             limit_ns: header.info,
+            times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
             flags: header.flags,
             begun_ns: monotonic_ns(),
         }
@@ -252,6 +255,14 @@ impl<'w> Chunk<'w> {
 
     /// Sends the reply to one item in as many records as it takes.
     fn send(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
+        let Some(times) = self.times else { return self.send_bytes(kind, flags, bytes) };
+        // An item that panicked has not been timed to its end.
+        let ran_ns = if times.ran_ns > 0 { times.ran_ns } else { monotonic_ns().saturating_sub(times.begun_ns) };
+        let times = ItemTimes { ran_ns, ..times }.to_bytes();
+        self.send_bytes(kind, flags | reply::TIMED, &[bytes, &times].concat());
+    }
+
+    fn send_bytes(&mut self, kind: u16, flags: u16, bytes: &[u8]) {
         let header = Header { kind, flags, seq: self.seq, count: 1, info: bytes.len() as u64, ..Header::default() };
         flush();
         let mut sent = 0;
@@ -259,7 +270,12 @@ impl<'w> Chunk<'w> {
             let step = self.link.replies.send(&header, bytes, sent);
             sent = step.sent;
             if step.done {
-                self.link.hub.notify();
+                // Items that are timed come one by one, and may be as short as others.
+                if self.times.is_some() && self.flags & request::QUIET != 0 {
+                    self.link.hub.notify_leader();
+                } else {
+                    self.link.hub.notify();
+                }
                 return;
             }
             self.wait_room(self.link.replies.step(bytes.len() - sent));

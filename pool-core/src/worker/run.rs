@@ -3,11 +3,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
+use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{ProgressWriter, own_lines};
 
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
-use crate::lane::messages::{Failure, reply};
+use crate::lane::messages::{Failure, ItemTimes, reply};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
 use crate::task::{Task, args_may_be_plain, output_may_be_plain};
@@ -43,6 +44,7 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     if const { args_may_be_plain::<T>() && output_may_be_plain::<T>() }
         && let (Some(args_size @ 1..), Some(size @ 1..)) = (T::args_size(), T::output_size())
         && chunk.limit_ns == 0
+        && chunk.times.is_none()
         && !has_memory_limit()
         && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size
     {
@@ -128,13 +130,20 @@ const OWNED_BYTES: usize = 2 << 10;
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
-    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, .. } = chunk;
+    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, times, .. } = chunk;
     let Link { replies, progress, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
-    let mut out = Encoder::new(replies.spare(0).get_mut(begun..).unwrap_or_default());
+    // Without room each value becomes an outcome of its own, which is sent with the times of its item.
+    let room = if times.is_none() { replies.spare(0).get_mut(begun..) } else { None };
+    let mut out = Encoder::new(room.unwrap_or_default());
     while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
         stamp(progress, limit_ns);
+        if let Some(times) = times {
+            *times = ItemTimes { begun_ns: monotonic_ns(), ran_ns: 0 };
+            // The host reads it should the item cost the worker.
+            progress.stamp(times.begun_ns);
+        }
         progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
         if has_memory_limit {
             // Should the item die, this tells whether memory was refused to it; a refusal to an earlier item must not count.
@@ -144,6 +153,9 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
             Some(bytes) => T::invoke_raw(bytes),
             None => input.item(T::args_size()).and_then(T::invoke),
         };
+        if let Some(times) = times {
+            times.ran_ns = monotonic_ns().saturating_sub(times.begun_ns).max(1);
+        }
         let output = match invoked {
             Ok(output) => output,
             Err(error) => return Some(ItemOutcome::Failed(Failure::Decode(error.to_string()))),
@@ -160,6 +172,8 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
         // Dropped before the value counts: should this panic, the panic is the item's only outcome.
         drop(output);
         match encoded {
+            // A value of no bytes needs no room.
+            Ok(None) if times.is_some() => return Some(ItemOutcome::Large(Vec::new())),
             Ok(None) => {
                 *unpublished_items += 1;
                 *unpublished_bytes = begun + out.used();

@@ -11,6 +11,7 @@ mod copies;
 mod crashes;
 mod death_times;
 mod deaths;
+mod details;
 mod endurance;
 mod errors;
 mod fairness;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         waiting::checks(),
         wakers::checks(),
         futures::checks(),
+        details::checks(),
         callbacks::checks(),
         copies::checks(),
         values::checks(),

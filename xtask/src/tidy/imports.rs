@@ -119,7 +119,11 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        self.note(&path.segments.iter().map(|segment| segment.ident.to_string()).collect::<Vec<_>>());
+        let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        // A single name is a variable or an item, since a module is no value.
+        if names.len() > 1 {
+            self.note(&names);
+        }
         visit::visit_path(self, path);
     }
 
@@ -229,7 +233,8 @@ mod tests {
             ("a", "use crate::b::B;"),
             ("b", "fn f() -> super::c::C { crate::c::C }"),
             ("c", "macro_call! { #[doc = \"See \\\"crate::d\\\" and crate::d::D.\"] crate::a::A }"),
-            ("d", "use crate::a; use crate::b::{self, B as Other};"),
+            ("d", "use crate::a; use crate::b::{self, B as Other}; fn f(e: u8) -> u8 { e }"),
+            ("d/e", "use super::f;"),
         ];
         let found = circles("pool-core", &graph_of(&through_three));
         assert_eq!(found, ["pool-core: these files import each other in a circle: a, b, c"]);

@@ -1,4 +1,4 @@
-//! The wait of a map for room, where the pool bounds what may be pending.
+//! Waiting of a map: for results, and for room where the pool bounds what may be pending.
 
 use std::time::Instant;
 
@@ -57,5 +57,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         if let Some(turn) = &mut self.turn {
             turn.leave();
         }
+    }
+
+    /// Waits for the completion to have something, or until the deadline: false.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
+        self.host.wait(deadline, || self.completion.has_news(), register)
     }
 }

@@ -5,7 +5,7 @@ use serde::ser::{self, Serialize};
 use super::head;
 use crate::codec::encoder::Encoder;
 use crate::codec::error::{Cause, CodecError};
-use crate::codec::limits::WriteLimits;
+use crate::codec::limits::write::WriteLimits;
 use crate::codec::trace::{Place, Trace};
 
 /// Writes one value.

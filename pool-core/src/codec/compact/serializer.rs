@@ -7,7 +7,7 @@ use super::shape::{Owner, Shape};
 use super::varint;
 use crate::codec::encoder::Encoder;
 use crate::codec::error::{Cause, CodecError};
-use crate::codec::limits::WriteLimits;
+use crate::codec::limits::write::WriteLimits;
 
 /// Writes one value, and sums up its shape.
 pub(super) struct Serializer<'e, 'b, N> {

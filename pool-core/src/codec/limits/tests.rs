@@ -6,6 +6,7 @@ use std::thread;
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::write::check_sequence;
 use super::*;
 use crate::codec::compact;
 use crate::codec::encoder::Encoder;

@@ -1,0 +1,63 @@
+//! The memory in which the arguments of a block are.
+
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use pool_ipc::Written;
+
+use crate::codec::encoder::Spill;
+
+/// The bytes of a block: its own, until a lane has to keep some of them, too.
+#[derive(Debug)]
+pub(crate) enum Content {
+    Own(Vec<u8>),
+    Shared(Arc<Vec<u8>>),
+    /// These bytes of a segment of the arena.
+    InArena(Written, Range<usize>),
+}
+
+impl From<Spill> for Content {
+    fn from(spill: Spill) -> Self {
+        match spill {
+            Spill::Heap(bytes) => Content::Own(bytes),
+            Spill::InArena(segment, range) => Content::InArena(segment.finish(), range),
+        }
+    }
+}
+
+impl Content {
+    pub(super) fn share(&mut self) -> Arc<Vec<u8>> {
+        match self {
+            Content::Shared(bytes) => Arc::clone(bytes),
+            Content::Own(bytes) => {
+                let bytes = Arc::new(std::mem::take(bytes));
+                *self = Content::Shared(Arc::clone(&bytes));
+                bytes
+            }
+            Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
+        }
+    }
+
+    /// The memory, if nobody else has it.
+    #[inline]
+    pub(super) fn into_own(self) -> Option<Vec<u8>> {
+        match self {
+            Content::Own(bytes) => Some(bytes),
+            Content::Shared(bytes) => Arc::into_inner(bytes),
+            Content::InArena(..) => None,
+        }
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Content::Own(bytes) => bytes,
+            Content::Shared(bytes) => bytes,
+            Content::InArena(segment, range) => &segment[range.clone()],
+        }
+    }
+}

@@ -151,6 +151,13 @@ impl<'b> Encoder<'b> {
     fn spill(&mut self, n: usize) -> &mut Spill {
         let (written, arena) = (&self.fixed[self.start..self.at], self.arena);
         let spill = self.spill.get_or_insert_with(|| Spill::begin(written, n, arena));
+        if let Spill::Heap(bytes) = spill
+            && bytes.len() <= MOVED_BYTES_MAX
+            && n >= LARGE_BYTES
+        {
+            // Small parts came first, such as the length of an item that begins where no room is left.
+            *spill = Spill::begin(bytes, n, arena);
+        }
         self.at = self.fixed.len();
         spill
     }
@@ -215,6 +222,9 @@ pub(crate) enum Spill {
 
 /// Bytes of a value from which on it goes to the arena. For shorter ones a ring is as fast, and takes no memory.
 pub(crate) const LARGE_BYTES: usize = 128 << 10;
+
+/// Bytes of small parts that are moved when a large one follows.
+const MOVED_BYTES_MAX: usize = 4 << 10;
 
 /// The first large part of an item begins at a multiple of this in the arena, so that numbers can be lent in place.
 const LARGE_ALIGN: usize = 64;

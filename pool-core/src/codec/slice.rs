@@ -69,24 +69,19 @@ mod tests {
     /// Encodes the values behind so many bytes of memory that is aligned, and decodes them there. True if they were lent in
     /// place.
     fn lend<T: Plain + Copy + PartialEq + std::fmt::Debug>(values: &[T], before: usize) -> bool {
-        let mut memory = vec![0_u64; 32];
+        let mut memory = [0_u8; 256];
         let bytes: Vec<u8> = Encoder::to_vec(vec![0; before]).finish().unwrap_err();
         let mut out = Encoder::to_vec(bytes);
         BlobCodec.encode(values, &mut out).unwrap();
         let bytes = out.finish().unwrap_err();
-        let memory = bytemuck_of(&mut memory);
+        let aligned = memory.as_ptr().align_offset(16);
+        let memory = &mut memory[aligned..];
         memory[..bytes.len()].copy_from_slice(&bytes);
         let mut input = Decoder::new(&memory[before..bytes.len()]);
         let slice: Slice<'_, T> = BlobCodec.decode(&mut input).unwrap();
         assert!(input.rest.is_empty());
         assert_eq!(Borrow::<[T]>::borrow(&slice), values);
         matches!(slice.0, Values::InPlace(..))
-    }
-
-    #[allow(unsafe_code, reason = "a test needs bytes that are aligned")]
-    fn bytemuck_of(words: &mut [u64]) -> &mut [u8] {
-        // SAFETY: words are bytes without padding.
-        unsafe { words.align_to_mut().1 }
     }
 
     #[test]

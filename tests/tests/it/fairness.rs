@@ -128,7 +128,7 @@ fn a_limit_holds_up_no_other_task(setup: &Setup) {
     assert_eq!(pool.map(square::Task, 0..100).unwrap()[99], 99 * 99);
     assert_eq!(pool.apply(square::Task, 4).unwrap(), 16);
     gate.open();
-    limited.into_iter().for_each(|call| _ = call.get().unwrap());
+    limited.into_iter().for_each(|call| call.get().unwrap());
 }
 
 fn what_waits_is_cancelled_and_what_runs_goes_on(setup: &Setup) {
@@ -153,7 +153,7 @@ fn what_waits_is_cancelled_and_what_runs_goes_on(setup: &Setup) {
     assert_eq!(after, 0, "the input of a lazy map is pulled no more");
     assert_eq!(pool.cancel_pending(), 0, "nothing waits any more");
     gate.open();
-    running.into_iter().for_each(|call| _ = call.get().unwrap());
+    running.into_iter().for_each(|call| call.get().unwrap());
 }
 
 fn after_a_cancel_the_pool_goes_on(setup: &Setup) {

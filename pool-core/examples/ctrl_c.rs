@@ -1,5 +1,5 @@
-//! A program that stops well: at Ctrl-C it finishes the items that are out, reports the ones that were not done, and ends in
-//! bounded time.
+//! A program that stops well: at Ctrl-C it finishes the items that run, drops the others and reports them, and ends in bounded
+//! time.
 //!
 //! ```sh
 //! cargo run -p pool-core --example ctrl_c -- 1000 50     # a thousand items of 50 ms
@@ -8,13 +8,12 @@
 //! The terminal sends Ctrl-C to the program and not to its workers, which are in process groups of their own: the program
 //! decides.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 use pool_core::prelude::*;
 
-/// The time that items have to finish after Ctrl-C.
+/// The time that running items have to finish after Ctrl-C.
 const GRACE: Duration = Duration::from_secs(1);
 
 #[pool_task]
@@ -36,33 +35,35 @@ pub(crate) fn main() -> Result<(), Box<dyn std::error::Error>> {
     signals.thread_block()?;
 
     let pool = Pool::new(2)?;
-    let is_stopping = AtomicBool::new(false);
-    let (mut done, mut pulled) = (0, 0);
+    let (mut done, mut failed) = (0, 0);
     thread::scope(|scope| {
-        scope.spawn(|| stop_well(&pool, signals, &is_stopping));
-        // Few items ahead, since those that are out when the signal comes are finished. The input ends with the signal.
-        let input = (0..items).take_while(|_| !is_stopping.load(Ordering::Relaxed)).inspect(|_| pulled += 1);
-        for result in pool.imap(work::Task.prefetch(4), input.map(|item| (item, ms)))? {
-            match result {
+        scope.spawn(|| stop_well(&pool, signals));
+        for result in pool.imap(work::Task, (0..items).map(|item| (item, ms)))? {
+            match result.map_err(|error| (error.kind(), error)) {
                 Ok(square) => {
                     done += 1;
                     say(&format!("{square}"));
                 }
-                Err(error) => say(&format!("not done: {error}")),
+                Err((ErrorKind::Cancelled | ErrorKind::Closed, _)) => {} // no worker had begun it
+                Err((_, error)) => {
+                    failed += 1;
+                    say(&error.to_string());
+                }
             }
         }
-        let is_complete = done == items;
-        say(&format!("{done} of {items} items done, {} begun in vain, {} not begun", pulled - done, items - pulled));
-        std::process::exit(if is_complete { 0 } else { 130 });
+        say(&format!("{done} of {items} items done, {failed} failed, {} not begun", items - done - failed));
+        std::process::exit(if done == items { 0 } else { 130 });
     })
 }
 
-/// Waits for a signal. Lets the items that are out finish, but not for longer than [`GRACE`].
-fn stop_well(pool: &Pool, signals: SigSet, is_stopping: &AtomicBool) {
+/// Waits for a signal. Then items that have not begun are cancelled, and those that run may finish, but not for longer than
+/// [`GRACE`].
+fn stop_well(pool: &Pool, signals: SigSet) {
     if signals.wait().is_err() {
         return;
     }
-    is_stopping.store(true, Ordering::Relaxed);
+    pool.close();
+    pool.cancel_pending();
     if pool.wait_idle_timeout(GRACE).is_err() {
         pool.terminate();
     }

@@ -24,7 +24,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::sync::Arc;
 
-use pool_ipc::Header;
 use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
@@ -38,10 +37,10 @@ use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, request};
+use crate::lane::messages::{Request, RunRequest, request};
 use crate::process::exit;
 use crate::process::oom_kills;
-use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId};
+use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId, WorkerSet};
 use crate::units::Nanos;
 
 /// The initializer: its call, and how to tell whether its reply means success.
@@ -59,6 +58,9 @@ pub(crate) struct Initializer {
 pub(crate) struct Engine {
     scheduler: Scheduler<Box<Job>>,
     workers: ByWorker<WorkerHandle>,
+    /// Workers that are starting or have requests, and some that had: only these are looked at, so that a call costs the same
+    /// in a pool of many workers.
+    active: WorkerSet,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
     /// The record of a job of calls that is done, reused for the next one.
@@ -91,6 +93,7 @@ impl Engine {
         Engine {
             scheduler,
             workers: ByWorker::default(),
+            active: WorkerSet::default(),
             calls: Vec::new(),
             spare: None,
             initializer,
@@ -113,9 +116,13 @@ impl Engine {
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
-        for worker in self.workers.ids() {
+        let mut from = 0;
+        while let Some(worker) = self.active.next(from) {
+            from = worker.index() + 1;
             if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
+            } else {
+                self.active.remove(worker);
             }
         }
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
@@ -162,30 +169,35 @@ impl Engine {
     /// Whether [`Engine::route`] would find something.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
-        let expecting = self.workers.values_mut().filter(|handle| handle.expects_replies());
-        expecting.filter_map(|handle| handle.lane.as_mut()).any(Lane::has_news)
+        let workers = &mut self.workers;
+        self.active.iter().any(|worker| {
+            let handle = &mut workers[worker];
+            handle.expects_replies() && handle.lane.as_mut().is_some_and(Lane::has_news)
+        })
     }
 
     #[inline]
     pub(crate) fn has_quiet_calls(&mut self) -> bool {
-        self.lanes().any(|lane| lane.has_quiet_calls())
+        self.any_lane(|lane| lane.has_quiet_calls())
     }
 
     /// Whether requests are out of which workers do not even notify a leader.
     #[inline]
     pub(crate) fn has_silent_calls(&mut self) -> bool {
-        self.lanes().any(|lane| lane.has_silent_calls())
+        self.any_lane(|lane| lane.has_silent_calls())
     }
 
     /// Whether replies will come so soon that it is worth staying awake for them.
     #[inline]
     pub(crate) fn expects_news(&mut self) -> bool {
-        self.lanes().any(|lane| lane.expects_news())
+        self.any_lane(|lane| lane.expects_news())
     }
 
+    /// Whether this holds for one of the lanes in use.
     #[inline]
-    fn lanes(&mut self) -> impl Iterator<Item = &mut Lane> {
-        self.workers.values_mut().filter_map(|handle| handle.lane.as_mut())
+    fn any_lane(&mut self, mut holds: impl FnMut(&mut Lane) -> bool) -> bool {
+        let workers = &mut self.workers;
+        self.active.iter().any(|worker| workers[worker].lane.as_mut().is_some_and(&mut holds))
     }
 
     #[inline]
@@ -239,11 +251,17 @@ impl Engine {
             None => (request::NO_TASK, Cut::default(), None),
         };
         let count = u32::from(task != request::NO_TASK);
-        let (kind, seq) = (Request::Init.kind(), request::INIT_SEQ);
-        let info = timeout.unwrap_or(0);
-        let header = Header { kind, seq, count, limit: count, extra: task, info, ..Header::default() };
-        lane.send_cut(header, args);
+        let init = RunRequest {
+            kind: Request::Init,
+            seq: request::INIT_SEQ,
+            task,
+            items: count,
+            time_limit_ns: timeout.unwrap_or(0),
+            flags: 0,
+        };
+        lane.send_cut(init.header(), args);
         lane.wake();
+        self.active.insert(worker);
         self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
         self.workers[worker].starting = Some(count);

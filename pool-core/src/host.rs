@@ -146,6 +146,12 @@ impl Host {
     #[inline]
     fn carry_out<R>(&self, mut engine: MutexGuard<'_, Engine>, body: impl FnOnce(&mut Engine) -> R) -> R {
         let result = body(&mut engine);
+        self.follow_up(engine);
+        result
+    }
+
+    /// What follows from a change of the engine. Apart, since this is the same for all changes.
+    fn follow_up(&self, mut engine: MutexGuard<'_, Engine>) {
         engine.act();
         engine.settle_waits();
         let deferred = engine.take_deferred();
@@ -157,7 +163,6 @@ impl Host {
         if let Some(deferred) = deferred {
             self.run(deferred);
         }
-        result
     }
 
     #[inline]

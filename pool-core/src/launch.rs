@@ -1,4 +1,9 @@
 //! Where processes are made: the fork server by its host, workers by the fork server. `fork` stands in a file of its own.
+//!
+//! A fork of a process with threads copies locks that are never released, and takes as long as its memory is large; and the
+//! replacement of a crashed worker is always a late fork. So a small process of one thread, started early, forks all
+//! workers: the fork server. With `StartMethod::Fork` it is a copy of the host; with `StartMethod::Spawn` its workers are
+//! started anew from the executable.
 
 #![allow(unsafe_code)]
 
@@ -66,7 +71,8 @@ pub enum StartMethod {
     /// The workers are copies of the host as it was when the pool was made, its memory included. Only for a host that
     /// has no other thread at that moment, since a copy of a lock that another thread holds is never released; anything
     /// else is an [`ErrorKind::Unsupported`] error. A pool has threads, too, so this works for one pool at a time: the
-    /// next can be made when the one before is dropped.
+    /// next can be made when the one before is dropped. Likewise in a task: a worker that has, or had, threads cannot be
+    /// copied, while pools of the other methods can be made in any task.
     Fork,
     /// Each worker is started from the executable on its own: slower, and nothing at all is shared between workers, not
     /// even the layout of their address space.

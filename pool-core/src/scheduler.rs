@@ -32,6 +32,7 @@ mod task;
 mod tuning;
 mod turns;
 mod worker;
+mod worker_set;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,6 +46,7 @@ use self::slab::Slab;
 use self::task::TaskState;
 pub(crate) use self::tuning::CALLS_PER_CHUNK_MAX;
 use self::worker::{Phase, Range, WorkerState};
+pub(crate) use self::worker_set::WorkerSet;
 use crate::units::Nanos;
 
 /// The state of a pool, and the rules by which it goes on.
@@ -96,6 +98,12 @@ pub(crate) struct Scheduler<P> {
     actions: VecDeque<Action<P>>,
     /// No worker has room: cleared by every event that may give one some.
     full: bool,
+    /// If not full, only this worker may have room.
+    freed: Option<WorkerId>,
+    /// Ready workers without chunks. A member need not be one any more, which is seen when it is looked at.
+    idle: WorkerSet,
+    /// Workers with chunks, and some that had some.
+    busy: WorkerSet,
     unsettled: u64,
     open_jobs: usize,
     /// Callers that wait for the end for a limited time.
@@ -124,6 +132,9 @@ impl<P> Scheduler<P> {
             tasks: vec![TaskState::default(); tasks],
             actions: VecDeque::new(),
             full: false,
+            freed: None,
+            idle: WorkerSet::default(),
+            busy: WorkerSet::default(),
             unsettled: 0,
             open_jobs: 0,
             joiners: 0,

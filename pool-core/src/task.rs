@@ -299,6 +299,17 @@ pub trait Task: Copy + Send + Sync + 'static {
     }
 }
 
+/// False if a value of the arguments may own memory, so that they are not of one size. Asked in `const` blocks, as then the
+/// ways of arguments that are numbers are not even compiled for the others.
+pub(crate) const fn args_may_be_plain<T: Task>() -> bool {
+    !std::mem::needs_drop::<T::Args<'static>>()
+}
+
+/// The same of the result.
+pub(crate) const fn output_may_be_plain<T: Task>() -> bool {
+    !std::mem::needs_drop::<T::Output>()
+}
+
 /// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.
 pub struct Configured<T> {
     task: PhantomData<fn() -> T>,

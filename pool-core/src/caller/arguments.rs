@@ -4,12 +4,15 @@ use crate::codec::CodecError;
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::Encoder;
 use crate::error::{Error, ErrorKind, Result};
-use crate::task::Task;
+use crate::task::table::Entry;
+use crate::task::{Task, args_may_be_plain};
 
 /// The arguments of a single call.
 #[inline]
 pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
-    if let Some(size @ ..=INLINE) = T::args_size() {
+    if const { args_may_be_plain::<T>() }
+        && let Some(size @ ..=INLINE) = T::args_size()
+    {
         let mut bytes = [0; INLINE];
         let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
@@ -50,6 +53,13 @@ fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
 
 #[cold]
 pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
-    let text = format!("the arguments `{}` could not be encoded: {error}", T::entry().args());
-    Error::new(ErrorKind::Encode, text).of_task(T::entry().path())
+    unencodable(T::entry(), error)
+}
+
+/// The same for all tasks.
+#[cold]
+#[inline(never)]
+fn unencodable(entry: &Entry, error: &CodecError) -> Error {
+    let text = format!("the arguments `{}` could not be encoded: {error}", entry.args());
+    Error::new(ErrorKind::Encode, text).of_task(entry.path())
 }

@@ -30,7 +30,7 @@ impl<E: Display> Success for std::result::Result<(), E> {
 pub(crate) fn check<T: Task<Output: Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
     let mut outcome = Err("gave a result that cannot be decoded".to_owned());
     let part = Part { first: 0, items: 1, raw: false, values: Ok(Bytes::copy_of(bytes)), origin: None };
-    decode::<T>(part, false, |_, result| {
+    decode::<T>(part, false, &mut |_, result| {
         outcome = match result.map(Success::failure) {
             Ok(None) => Ok(()),
             Ok(Some(error)) => Err(format!("failed: {error}")),

@@ -28,7 +28,7 @@ use crate::job::completion::Part;
 use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
-use crate::task::Task;
+use crate::task::{Task, args_may_be_plain};
 
 pub(crate) struct MapInput<T: Task, I> {
     pub(crate) host: Arc<Host>,
@@ -281,15 +281,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     fn fill_block(&mut self, count: u64) -> Filled {
         // In a variable of its own, so that it can be kept in registers. If it panics it is gone.
         let Some(mut items) = self.items.take() else { return Filled::Ended };
-        let filled = match T::args_size() {
-            Some(size @ 1..) => loop {
+        let filled = if const { args_may_be_plain::<T>() }
+            && let Some(size @ 1..) = T::args_size()
+        {
+            loop {
                 let filled = self.fill_sized(&mut items, count, size);
                 let has_enough = self.block.items() >= self.target || self.pulled >= count;
                 if has_enough || !matches!(filled, Filled::Enough) || !self.block.make_room(size) {
                     break filled;
                 }
-            },
-            _ => self.fill_any(&mut items, count),
+            }
+        } else {
+            self.fill_any(&mut items, count)
         };
         self.items = Some(items);
         filled

@@ -272,7 +272,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.arrived.add(part.first..part.first + u64::from(part.items));
         }
         let mut undecodable = 0;
-        decode::<T>(part, true, |_, result| {
+        decode::<T>(part, true, &mut |_, result| {
             undecodable += result.as_ref().err().map_or(0, Error::undecodable);
             self.ready.push_back(result);
         });

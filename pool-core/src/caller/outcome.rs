@@ -1,31 +1,32 @@
 //! Decoding in the caller's thread: from the parts in a completion to values and errors.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::completion::{Buffered, Completion, Part, Parts};
 use crate::process::panic;
 use crate::process::stack;
-use crate::task::Task;
+use crate::task::table::Entry;
+use crate::task::{Task, output_may_be_plain};
 
 /// The value of a single call that is finished.
 #[inline]
 pub(crate) fn one<T: Task>(completion: &Completion) -> Result<T::Output> {
-    if is_large::<T>() { large_one::<T>(completion) } else { small_one::<T>(completion) }
+    if const { is_large::<T>() } { large_one::<T>(completion) } else { small_one::<T>(completion) }
 }
 
 #[inline]
 fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     let mut outcome = None;
     if let Some(bytes) = completion.short() {
-        decode_items::<T>(&bytes, 0..1, false, |_, result| outcome = Some(result));
+        decode_items::<T>(&bytes, 0..1, false, &mut |_, result| outcome = Some(result));
     } else if let Parts::One(part) = completion.take() {
-        decode::<T>(part, false, |_, result| outcome = Some(result));
+        decode::<T>(part, false, &mut |_, result| outcome = Some(result));
     }
     outcome.unwrap_or_else(|| Err(missing(completion)))
 }
@@ -40,7 +41,8 @@ fn large_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     }
 }
 
-/// Whether the stack must be looked at before a result is decoded.
+/// Whether the stack must be looked at before a result is decoded. Asked in `const` blocks, so that the way that a type does
+/// not take is not even compiled.
 const fn is_large<T: Task>() -> bool {
     size_of::<T::Output>() > LARGE_BYTES
 }
@@ -127,22 +129,29 @@ impl<T: Task> Gathered<T> {
     fn add(&mut self, part: Part) {
         self.next = part.first + u64::from(part.items);
         let items = part.first..self.next;
-        if !is_large::<T>() {
+        if const { !is_large::<T>() } {
             self.decode_part(part);
         } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
-            self.errors.extend(absent(&error, items));
+            add_absent(&mut self.errors, Some(&error), items);
         }
     }
 
     fn decode_part(&mut self, part: Part) {
         let Gathered { values, errors, .. } = self;
-        if let Ok(bytes) = &part.values
+        if const { output_may_be_plain::<T>() }
+            && let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
             && T::decode_outputs(bytes, values)
         {
             return;
         }
-        decode::<T>(part, true, |item, result| match result {
+        if let Ok(bytes) = &part.values
+            && !part.raw
+        {
+            let items = part.first..part.first + u64::from(part.items);
+            return decode_values::<T>(bytes, items, values, errors);
+        }
+        decode::<T>(part, true, &mut |item, result| match result {
             Ok(value) => values.push(value),
             Err(error) => errors.push((item, error)),
         });
@@ -152,63 +161,45 @@ impl<T: Task> Gathered<T> {
     pub(crate) fn finish(&mut self, completion: &Completion, items: u64) {
         self.take_in(completion);
         match self.buffered.take() {
-            Some(buffered) => self.finish_landed(*buffered, completion.rest(), items),
-            None => self.finish_decoded(completion.rest(), items),
+            Some(buffered) if const { output_may_be_plain::<T>() } => {
+                self.finish_landed(*buffered, completion.rest(), items);
+            }
+            _ => self.finish_decoded(completion.rest(), items),
         }
     }
 
     fn finish_decoded(&mut self, rest: Option<Error>, items: u64) {
         // Unless the job ended early there are no gaps.
-        let missing = |items: Range<u64>| rest.iter().flat_map(move |why| absent(why, items.clone()));
         while let Some((_, part)) = self.early.pop_first() {
-            self.errors.extend(missing(self.next..part.first));
+            add_absent(&mut self.errors, rest.as_ref(), self.next..part.first);
             self.add(part);
         }
-        self.errors.extend(missing(self.next..items));
+        add_absent(&mut self.errors, rest.as_ref(), self.next..items);
         self.rest = rest;
     }
 
     fn finish_landed(&mut self, buffered: Buffered, rest: Option<Error>, items: u64) {
-        let Buffered { mut result_buffer, others } = buffered;
-        let early = std::mem::take(&mut self.early).into_values();
-        let mut failed = BTreeMap::new();
-        for part in early.chain(others) {
-            match &part.values {
-                // Values that a worker had finished when it died.
-                Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
-                _ => decode::<T>(part, true, |item, result| _ = failed.insert(item, result.err())),
-            }
-        }
-        let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
-        let (values, gaps) = result_buffer.finish(items.max(end) as usize);
+        let early = std::mem::take(&mut self.early).into_values().collect();
+        let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
+            decode::<T>(part, true, &mut |item, result| note(item, result.err()));
+        };
+        let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
+        let values = land(buffered, early, items, rest.as_ref(), &mut self.errors, &failure, &missed);
         self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
-        for item in gaps.into_iter().flatten() {
-            let error = failed.remove(&(item as u64)).flatten();
-            let absent = || rest.as_ref().map(|why| why.duplicate().of_item(Some(item)));
-            let error = error.or_else(absent).unwrap_or_else(|| undecodable::<T>("it is of another size", Some(item)));
-            self.errors.push((item as u64, error));
-        }
         self.rest = rest;
     }
 
     /// The values, or the first error by index.
     pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
-        let undecodable = self.undecodable();
-        let error = match (self.errors.into_iter().next(), self.rest) {
-            (None, None) => return Ok(self.values),
-            // A job that was ended before an item had failed has failed as a whole, and a cancelled one has in any case:
-            // how far its workers had come makes no difference.
-            (Some((_, error)), Some(rest)) if rest.kind() == ErrorKind::Cancelled || error.kind() == rest.kind() => {
-                rest
-            }
-            (Some((_, error)), _) | (None, Some(error)) => error,
-        };
-        Err(error.with_undecodable(undecodable))
+        match first_error(self.errors, self.rest) {
+            None => Ok(self.values),
+            Some(error) => Err(error),
+        }
     }
 
     /// Results that have come and could not be decoded.
     pub(crate) fn undecodable(&self) -> u32 {
-        self.errors.iter().map(|(_, error)| error.undecodable()).sum()
+        undecodable_of(&self.errors)
     }
 
     /// Why items are missing, if any are.
@@ -218,7 +209,7 @@ impl<T: Task> Gathered<T> {
 
     /// Each item's own result.
     pub(crate) fn into_results(self) -> Vec<Result<T::Output>> {
-        if !is_large::<T>() {
+        if const { !is_large::<T>() } {
             return self.merge_errors();
         }
         let items = (self.values.len() + self.errors.len()) as u64;
@@ -226,7 +217,7 @@ impl<T: Task> Gathered<T> {
             Ok(results) => results,
             Err(error) => {
                 let mut results = Vec::new();
-                fail_each::<T>(&error, 0..items, true, |_, result| results.push(result));
+                fail_each::<T>(&error, 0..items, true, &mut |_, result| results.push(result));
                 results
             }
         }
@@ -245,13 +236,65 @@ impl<T: Task> Gathered<T> {
     }
 }
 
+/// The error of a map: the first by index, or why the job ended.
+fn first_error(errors: Vec<(u64, Error)>, rest: Option<Error>) -> Option<Error> {
+    let undecodable = undecodable_of(&errors);
+    let error = match (errors.into_iter().next(), rest) {
+        (None, None) => return None,
+        // A job that was ended before an item had failed has failed as a whole, and a cancelled one has in any case: how
+        // far its workers had come makes no difference.
+        (Some((_, error)), Some(rest)) if rest.kind() == ErrorKind::Cancelled || error.kind() == rest.kind() => rest,
+        (Some((_, error)), _) | (None, Some(error)) => error,
+    };
+    Some(error.with_undecodable(undecodable))
+}
+
+fn undecodable_of(errors: &[(u64, Error)]) -> u32 {
+    errors.iter().map(|(_, error)| error.undecodable()).sum()
+}
+
+/// Hands out the error of each item of a part that has one, by the task's own decoder.
+type Failures<'f> = &'f dyn Fn(Part, &mut (dyn FnMut(u64, Option<Error>) + Send));
+
+/// Takes the vector out of a result buffer, and adds the errors of the items that are missing there.
+fn land(
+    buffered: Buffered,
+    early: Vec<Part>,
+    items: u64,
+    rest: Option<&Error>,
+    errors: &mut Vec<(u64, Error)>,
+    failures: Failures<'_>,
+    missed: &dyn Fn(usize) -> Error,
+) -> Box<dyn Any> {
+    let Buffered { mut result_buffer, others } = buffered;
+    let mut failed = BTreeMap::new();
+    for part in early.into_iter().chain(others) {
+        match &part.values {
+            // Values that a worker had finished when it died.
+            Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
+            _ => failures(part, &mut |item, error| _ = failed.insert(item, error)),
+        }
+    }
+    let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
+    let (values, gaps) = result_buffer.finish(items.max(end) as usize);
+    for item in gaps.into_iter().flatten() {
+        let error = failed.remove(&(item as u64)).flatten();
+        let absent = || rest.map(|why| why.duplicate().of_item(Some(item)));
+        errors.push((item as u64, error.or_else(absent).unwrap_or_else(|| missed(item))));
+    }
+    values
+}
+
+/// Takes the result of each item, one function for all that want results: they are compiled once per task.
+type Each<'e, T> = dyn FnMut(u64, Result<<T as Task>::Output>) + Send + 'e;
+
 /// Hands out each item of the part.
-pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>) + Send) {
-    if !is_large::<T>() {
+pub(crate) fn decode<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) {
+    if const { !is_large::<T>() } {
         return decode_here::<T>(part, is_map, each);
     }
     let items = part.first..part.first + u64::from(part.items);
-    if let Err(error) = with_room_for::<T, _>(|| decode_here::<T>(part, is_map, &mut each)) {
+    if let Err(error) = with_room_for::<T, _>(|| decode_here::<T>(part, is_map, each)) {
         fail_each::<T>(&error, items, is_map, each);
     }
 }
@@ -259,13 +302,13 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64
 /// Apart, since its results would take their stack in its caller's frame.
 #[cold]
 #[inline(never)]
-fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, each: &mut Each<'_, T>) {
     for item in items {
         each(item, Err(why.duplicate().of_item(is_map.then_some(item as usize))));
     }
 }
 
-fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Result<T::Output>)) {
+fn decode_here<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) {
     let Part { first, items, raw, values, .. } = part;
     let bytes = match values {
         Ok(bytes) => bytes,
@@ -273,46 +316,74 @@ fn decode_here<T: Task>(part: Part, is_map: bool, mut each: impl FnMut(u64, Resu
     };
     if raw {
         let value = T::decode_raw(bytes.into_vec());
-        let undecodable = |error: CodecError| undecodable::<T>(&error.to_string(), is_map.then_some(first as usize));
-        return each(first, value.map_err(undecodable));
+        let item = is_map.then_some(first as usize);
+        return each(first, value.map_err(|error| undecodable(T::entry(), &error.to_string(), item)));
     }
     decode_items::<T>(&bytes, first..first + u64::from(items), is_map, each);
 }
 
-#[inline]
-fn decode_items<T: Task>(
-    bytes: &[u8],
-    mut items: Range<u64>,
-    is_map: bool,
-    mut each: impl FnMut(u64, Result<T::Output>),
-) {
+fn decode_items<T: Task>(bytes: &[u8], mut items: Range<u64>, is_map: bool, each: &mut Each<'_, T>) {
     let mut input = Decoder::new(bytes);
     // Once for all items: only a panic makes another round necessary.
     while !items.is_empty() {
         let caught = catch_unwind(AssertUnwindSafe(|| {
             for item in &mut items {
                 let value = input.item(T::output_size()).and_then(T::decode_output);
-                each(
-                    item,
-                    value.map_err(|error| undecodable::<T>(&error.to_string(), is_map.then_some(item as usize))),
-                );
+                let index = is_map.then_some(item as usize);
+                each(item, value.map_err(|error| undecodable(T::entry(), &error.to_string(), index)));
             }
         }));
         if let Err(payload) = caught {
             let item = items.start - 1;
-            let report = panic::caught(payload, 0).into_report();
-            let error = undecodable::<T>(&format!("panicked: {}", report.message), is_map.then_some(item as usize));
-            each(item, Err(error.with_panic(report)));
+            each(item, Err(panicked(T::entry(), payload, is_map.then_some(item as usize))));
         }
     }
 }
 
-/// The errors of items that never came.
-fn absent(why: &Error, items: Range<u64>) -> impl Iterator<Item = (u64, Error)> {
-    items.map(|item| (item, why.duplicate().of_item(Some(item as usize))))
+/// As [`decode_items`], straight to where the values of a map are: it may have millions.
+fn decode_values<T: Task>(
+    bytes: &[u8],
+    mut items: Range<u64>,
+    values: &mut Vec<T::Output>,
+    errors: &mut Vec<(u64, Error)>,
+) {
+    let mut input = Decoder::new(bytes);
+    while !items.is_empty() {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            for item in &mut items {
+                match input.item(T::output_size()).and_then(T::decode_output) {
+                    Ok(value) => values.push(value),
+                    Err(error) => {
+                        errors.push((item, undecodable(T::entry(), &error.to_string(), Some(item as usize))));
+                    }
+                }
+            }
+        }));
+        if let Err(payload) = caught {
+            let item = items.start - 1;
+            errors.push((item, panicked(T::entry(), payload, Some(item as usize))));
+        }
+    }
 }
 
-fn undecodable<T: Task>(why: &str, item: Option<usize>) -> Error {
+/// Adds the errors of items that never came, if there is a reason why.
+fn add_absent(errors: &mut Vec<(u64, Error)>, why: Option<&Error>, items: Range<u64>) {
+    if let Some(why) = why {
+        errors.extend(items.map(|item| (item, why.duplicate().of_item(Some(item as usize)))));
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
     let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
-    error.of_task(T::entry().path()).of_item(item).with_undecodable(1)
+    error.of_task(entry.path()).of_item(item).with_undecodable(1)
+}
+
+/// The error of a result whose decoding panicked.
+#[cold]
+#[inline(never)]
+fn panicked(entry: &Entry, payload: Box<dyn Any + Send>, item: Option<usize>) -> Error {
+    let report = panic::caught(payload, 0).into_report();
+    undecodable(entry, &format!("panicked: {}", report.message), item).with_panic(report)
 }

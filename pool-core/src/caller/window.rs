@@ -139,7 +139,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    /// Pulls whatever may be pulled.
+    /// Pulls as many items as may be pulled.
     fn fill(window: &mut Window, workers: u64, argument: u64) -> u64 {
         let items = window.room(window.out(), workers, false);
         window.pulled(items, items * argument);

@@ -83,34 +83,50 @@ impl<'b> Encoder<'b> {
         size: Option<usize>,
         body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
     ) -> Result<Option<Spill>, CodecError> {
-        self.start = self.at;
-        let written = match size {
-            Some(_) => body(self),
-            None => self.framed(body),
-        };
-        if written.is_ok() && self.spill.is_none() {
-            return Ok(None);
+        self.begin_item(size);
+        let written = body(self);
+        if written.is_err() || self.spill.is_some() {
+            return self.take_back(size, written);
         }
-        self.at = self.start;
-        let spill = self.spill.take();
-        written.map(|()| spill)
+        self.end_item(size);
+        Ok(None)
     }
 
     #[inline]
-    fn framed(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        self.put_array([0; FRAME]);
-        body(self)?;
-        let item = match &mut self.spill {
-            None => &mut self.fixed[self.start..self.at],
-            Some(spill) => spill.bytes_mut(),
-        };
-        let length = item.len() - FRAME;
-        let Ok(frame) = u32::try_from(length) else {
-            let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
-            return Err(CodecError::new(text));
-        };
-        item[..FRAME].copy_from_slice(&frame.to_le_bytes());
-        Ok(())
+    fn begin_item(&mut self, size: Option<usize>) {
+        self.start = self.at;
+        if size.is_none() {
+            self.put_array([0; FRAME]);
+        }
+    }
+
+    /// Writes the item's length, if it has one.
+    #[inline]
+    fn end_item(&mut self, size: Option<usize>) {
+        if size.is_none() {
+            // It is as long as the memory given at most.
+            let length = self.at - self.start - FRAME;
+            self.fixed[self.start..self.start + FRAME].copy_from_slice(&(length as u32).to_le_bytes());
+        }
+    }
+
+    /// Takes back an item that does not fit, or could not be encoded.
+    #[cold]
+    #[inline(never)]
+    fn take_back(&mut self, size: Option<usize>, written: Result<(), CodecError>) -> Result<Option<Spill>, CodecError> {
+        self.at = self.start;
+        let mut spill = self.spill.take();
+        written?;
+        if let (None, Some(item)) = (size, &mut spill) {
+            let item = item.bytes_mut();
+            let length = item.len() - FRAME;
+            let Ok(frame) = u32::try_from(length) else {
+                let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
+                return Err(CodecError::new(text));
+            };
+            item[..FRAME].copy_from_slice(&frame.to_le_bytes());
+        }
+        Ok(spill)
     }
 
     /// Room for `n` bytes, to be written by the caller.
@@ -315,7 +331,11 @@ mod tests {
             let mut fixed = [0; 100];
             for arena in [Some(hub.arena()), None] {
                 let mut out = Encoder::with_arena(&mut fixed, arena);
-                assert!(out.item(None, |out| Ok(out.put(b"before"))).unwrap().is_none());
+                let before = |out: &mut Encoder<'_>| {
+                    out.put(b"before");
+                    Ok(())
+                };
+                assert!(out.item(None, before).unwrap().is_none());
                 let mut spill = encode(&mut out, [first, &large, last]).expect("it does not fit");
                 assert_eq!(out.used(), FRAME + 6, "nothing of it is left here");
                 let fits = last.len() < 100;

@@ -42,7 +42,7 @@ pub(crate) const COPIES: usize = if cfg!(debug_assertions) { 16 } else { 6 };
 /// The stack does not hold them.
 #[inline(always)]
 pub(crate) fn check_stack<T>() -> Result<(), CodecError> {
-    if size_of::<T>() <= LARGE_BYTES {
+    if const { size_of::<T>() <= LARGE_BYTES } {
         return Ok(());
     }
     let stack_bytes = stack::left();
@@ -226,7 +226,7 @@ impl ReadLimits {
     /// A `T` is about to be read.
     #[inline(always)]
     pub(crate) fn check_room<T>(&mut self) -> Result<(), CodecError> {
-        if size_of::<T>() <= LARGE_BYTES {
+        if const { size_of::<T>() <= LARGE_BYTES } {
             return Ok(());
         }
         let stack_bytes = stack::left();

@@ -1,4 +1,4 @@
-//! The accounts of what was settled: counted, and told when the lock is free.
+//! The accounts of settled items: counted at once, and told when the lock is free.
 
 use crate::job::waiters::{Waiter, Waiters};
 use crate::scheduler::WorkerId;
@@ -15,7 +15,7 @@ pub(super) struct Accounts {
 pub(super) enum Outcome {
     Value,
     Failure,
-    /// They count neither as succeeded nor as failed, as all items of a job that ends early.
+    /// Counts neither as succeeded nor as failed, like all items of a job that ends early.
     Cancelled,
 }
 

@@ -9,12 +9,11 @@ use crate::codec::bytes::Cut;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::lane::Lane;
-use crate::lane::messages::{Request, request};
+use crate::lane::messages::{Request, RunRequest, request};
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
 impl Engine {
-    /// Carries out what the scheduler wants done.
+    /// Carries out the scheduler's actions.
     #[inline]
     pub(crate) fn act(&mut self) {
         self.act_after(None);
@@ -28,7 +27,11 @@ impl Engine {
             self.perform(action, death);
         }
         if std::mem::take(&mut self.touched) {
-            self.lanes().for_each(Lane::wake);
+            for worker in self.active.iter() {
+                if let Some(lane) = &mut self.workers[worker].lane {
+                    lane.wake();
+                }
+            }
         }
     }
 
@@ -42,12 +45,8 @@ impl Engine {
                     Wake::NoOne => request::QUIET | request::SILENT,
                 } | if brief { request::BRIEF } else { 0 }
                     | request::claim_flags(claim);
-                self.send(
-                    worker,
-                    Header { seq: seq.0, count: items, limit: items, flags, ..Header::default() },
-                    job,
-                    first,
-                );
+                let chunk = RunRequest { kind: Request::Run, seq: seq.0, task: 0, items, time_limit_ns: 0, flags };
+                self.send(worker, chunk, job, first);
             }
             Action::Recall { worker, seq, items, half } => {
                 let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
@@ -70,6 +69,7 @@ impl Engine {
             Action::Kill { worker } => self.kill(worker),
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
+                self.active.insert(worker);
                 if let Some(lane) = self.lane(worker) {
                     lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
                 }
@@ -88,19 +88,20 @@ impl Engine {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, order: Header, job: JobId, first: u64) {
+    fn send(&mut self, worker: WorkerId, chunk: RunRequest, job: JobId, first: u64) {
         if !self.workers[worker].is_silent() {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
-        self.accounts.deferred.quiet |= order.flags & request::QUIET != 0;
+        self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
         let singly = if record.is_map() { 0 } else { request::SINGLY };
-        let (extra, info) = (record.entry.index(), record.time_limit);
+        let (task, time_limit_ns) = (record.entry.index(), record.time_limit);
+        self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        let args = record.blocks.args(first, order.count).expect("what was fed and is not settled has arguments");
+        let args = record.blocks.args(first, chunk.items).expect("what was fed and is not settled has arguments");
         let timed = if args.timed { request::TIMED } else { 0 };
-        let flags = order.flags | singly | timed | if args.raw { request::RAW } else { 0 };
-        let header = Header { kind: Request::Run.kind(), flags, extra, info, ..order };
+        let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
+        let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
         } else if !lane.send(&header, args.bytes()) {

@@ -1,4 +1,7 @@
 //! Replies: resolved to their job, placed in its completion, and accounted for.
+//!
+//! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were half of
+//! the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
 
 use super::Engine;
 use super::accounts::Outcome;
@@ -63,9 +66,9 @@ impl Engine {
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
-            self.accounts.settle(items, Outcome::Value);
             let change = record.blocks.take_change();
             self.note_bytes(change);
+            self.accounts.settle(items, Outcome::Value);
         }
         body
     }

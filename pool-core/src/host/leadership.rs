@@ -12,7 +12,7 @@ use crate::sync::{AtomicBool, Hub, Mutex, MutexGuard, Ordering, PoisonError, Thr
 #[derive(Debug, Default)]
 pub(crate) struct Leadership {
     state: Mutex<State>,
-    /// The leader is among the waiters of what it waits for, so it need not be rung for each outcome.
+    /// The leader is among the waiters of its own outcome, so it need not be notified of each other one.
     is_registered: AtomicBool,
 }
 
@@ -37,7 +37,7 @@ pub(crate) enum Place {
 #[must_use]
 pub(crate) enum Duty {
     None,
-    /// Looks for replies once more: the leader may sleep, and was not rung while this thread was awake.
+    /// Looks for replies once more: the leader may sleep, and was not notified while this thread was awake.
     LookOnce,
     /// Looks for replies once more, and leaves the next ones to the router.
     LeaveToRouter,
@@ -97,6 +97,8 @@ impl Leadership {
 
     /// The leader is about to register as a waiter, as a follower does.
     pub(crate) fn note_registered(&self) {
+        // SYNC REGISTERED, with `has_unregistered`: say so, register, and then sleep behind the doorbell's fence. Loom model:
+        // a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in.
         self.is_registered.store(true, Ordering::Relaxed);
     }
 
@@ -105,9 +107,11 @@ impl Leadership {
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the leader, should it sleep, hears of its outcome only by being rung. To be asked behind the doorbell's fence.
+    /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the doorbell's fence.
     #[inline]
     pub(crate) fn has_unregistered(&self) -> bool {
+        // SYNC REGISTERED, with `note_registered`: take the waiters, pass the doorbell's fence, and then look. Loom model:
+        // a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in.
         !self.is_registered.load(Ordering::Relaxed)
     }
 

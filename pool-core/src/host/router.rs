@@ -8,10 +8,11 @@ use crate::host::Host;
 use crate::host::rest::Resting;
 use crate::sync::Ordering;
 
-/// Calls that are too short to announce their end are looked for after this time, and after longer and longer ones.
+/// The first nap while calls are out that are too short for a notification of their end. Each further one is twice as long.
 const NAP_MIN: Duration = Duration::from_millis(1);
+/// The longest of these naps.
 const NAP_MAX: Duration = Duration::from_millis(64);
-/// The router's first nap while somebody leads.
+/// The router's first nap while callers wait.
 const NAP_BESIDE_LEADER: Duration = Duration::from_millis(4);
 
 /// Submissions since the router last looked up that make it wait for [`NAP_MIN`].
@@ -26,8 +27,8 @@ impl Host {
         while !is_over() {
             let submission_count = self.submission_count.load(Ordering::Relaxed);
             if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
-                // A thread that submits takes replies in as well, and two would only wait for each other's lock. But a worker that has
-                // run out of requests notifies: then no more may be submitted, and a future waits.
+                // A thread that submits takes replies in as well, and two would only wait for each other's lock. A worker that has
+                // run out of requests notifies: then the burst may be over, and a future wait for its outcome.
                 let mut looks = 0;
                 let is_notified = || {
                     looks += 1;
@@ -42,7 +43,7 @@ impl Host {
             let is_watched = || self.leadership.is_watched();
             let mut was_watched = false;
             let resting = self.with(|engine| {
-                // Under the engine's lock: a leader that leaves takes it once more, and then ends this rest.
+                // Asked under the engine's lock: the last caller that leaves takes that once more, and then ends this rest.
                 was_watched = is_watched();
                 if !was_watched {
                     engine.route();
@@ -60,8 +61,8 @@ impl Host {
             }
             let until = (resting == Resting::Naps).then(|| Instant::now() + nap);
             let ready = || is_over() || self.rest.has_ended(resting) || !is_watched() && self.engine().has_news();
-            let rung = self.hub.wait(Sleeper::Router, ready, until);
-            nap = if rung { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
+            let is_notified = self.hub.wait(Sleeper::Router, ready, until);
+            nap = if is_notified { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
     }
 }

@@ -56,12 +56,12 @@ fn a_turn_that_is_dropped_passes_its_room_on() {
     };
     let soon = || Some(Instant::now() + Duration::from_millis(1));
     let first = turn();
-    assert!(first.wait(soon(), |_| false, drop), "there is room for it");
+    assert!(first.wait(soon(), || false, drop), "there is room for it");
     // One leads and the others follow.
     let others = [(); 3].map(|()| turn());
-    assert!(others.iter().all(|turn| !turn.wait(soon(), |_| false, drop)));
+    assert!(others.iter().all(|turn| !turn.wait(soon(), || false, drop)));
     thread::scope(|scope| {
-        let waits = others.map(|turn| scope.spawn(move || turn.wait(None, |_| false, drop)));
+        let waits = others.map(|turn| scope.spawn(move || turn.wait(None, || false, drop)));
         thread::sleep(Duration::from_millis(10));
         drop(first);
         assert!(waits.into_iter().all(|wait| wait.join().unwrap()));

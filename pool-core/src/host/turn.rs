@@ -6,7 +6,6 @@ use std::thread::Thread;
 use std::time::Instant;
 
 use super::Host;
-use crate::engine::Engine;
 use crate::engine::room::Ticket;
 use crate::error::Result;
 use crate::job::batch::CompletionRef;
@@ -50,13 +49,14 @@ impl Turn {
     pub(crate) fn wait(
         &self,
         deadline: Option<Instant>,
-        mut is_vain: impl FnMut(&Engine) -> bool,
+        mut is_vain: impl FnMut() -> bool,
         mut register: impl FnMut(Thread),
     ) -> bool {
         let Some(ticket) = self.ticket else { return true };
         let ready = || {
-            let engine = self.host.engine();
-            engine.is_turn(ticket) || is_vain(&engine)
+            // The lock is free again before the second look, which may take it.
+            let is_turn = self.host.engine().is_turn(ticket);
+            is_turn || is_vain()
         };
         self.host.wait(deadline, ready, |thread| {
             // A waiter that comes too late is found out by the look that follows.
@@ -123,7 +123,7 @@ impl Turn {
                 return outcome;
             }
             self.host.check_owner()?;
-            self.wait(None, |engine| engine.state() != State::Open, drop);
+            self.wait(None, || self.host.engine().state() != State::Open, drop);
         }
     }
 

@@ -21,24 +21,35 @@ const LEADER_NAP_MAX: Duration = Duration::from_millis(64);
 impl Host {
     /// Waits until `ready`; false if the deadline comes first, or in a copy of the host, where it will never be.
     /// `register` has the thread unparked when it should look again.
+    #[inline]
     pub(crate) fn wait(
         &self,
         deadline: Option<Instant>,
         mut ready: impl FnMut() -> bool,
         mut register: impl FnMut(Thread),
     ) -> bool {
+        ready() || self.wait_until(deadline, &mut ready, &mut register)
+    }
+
+    /// The same for all kinds of waits.
+    fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        ready: &mut dyn FnMut() -> bool,
+        register: &mut dyn FnMut(Thread),
+    ) -> bool {
         while !ready() {
             if self.check_owner().is_err() {
                 return false;
             }
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                // A last look, so that a wait of no time at all takes in what is there.
+                // A last look, so that a wait of no time at all takes in the replies that are there.
                 self.with(Engine::route);
                 return ready();
             }
             let mut seat = Seat { host: self, place: self.leadership.enter(&self.hub) };
             if seat.place == Place::Awake {
-                self.stay_awake(&mut ready);
+                self.stay_awake(ready);
                 if ready() {
                     return true;
                 }
@@ -46,7 +57,7 @@ impl Host {
             }
             match seat.place {
                 Place::Awake => {}
-                Place::Leader => self.lead(deadline, &mut ready, &mut register),
+                Place::Leader => self.lead(deadline, ready, register),
                 Place::Follower => {
                     register(thread::current());
                     if !ready() {
@@ -59,7 +70,7 @@ impl Host {
     }
 
     /// Takes in everybody's replies until `ready`, or until it is better to sleep.
-    fn stay_awake(&self, ready: &mut impl FnMut() -> bool) {
+    fn stay_awake(&self, ready: &mut dyn FnMut() -> bool) {
         let mut expects_news = true;
         Backoff::crowded().wait(|| {
             let is_ready = ready();
@@ -76,9 +87,9 @@ impl Host {
     }
 
     /// Takes in everybody's replies until `ready` or the deadline.
-    fn lead(&self, deadline: Option<Instant>, ready: &mut impl FnMut() -> bool, register: &mut impl FnMut(Thread)) {
+    fn lead(&self, deadline: Option<Instant>, ready: &mut dyn FnMut() -> bool, register: &mut dyn FnMut(Thread)) {
         let mut nap = LEADER_NAP_MIN;
-        let mut was_rung_in_vain = false;
+        let mut was_notified_in_vain = false;
         loop {
             let (has_silent_calls, expects_news) = self.with(|engine| {
                 engine.route_news();
@@ -93,8 +104,8 @@ impl Host {
                 nap = LEADER_NAP_MIN;
                 continue;
             }
-            if was_rung_in_vain {
-                // Other threads have taken replies in and rung it. From now on they need not, but for its own outcome.
+            if was_notified_in_vain {
+                // Other threads have taken replies in and notified it. From now on they need not, but for its own outcome.
                 self.leadership.note_registered(); // before it is, or a thread that uses the registration up would be forgotten
                 register(thread::current());
             }
@@ -102,7 +113,7 @@ impl Host {
             let mut was_woken = false;
             let wakes_up = || {
                 let is_there = ready() || self.engine().has_news();
-                was_rung_in_vain |= was_woken && !is_there;
+                was_notified_in_vain |= was_woken && !is_there;
                 // A wake-up has used the registration up, so the next sleep needs a new one.
                 is_there || std::mem::replace(&mut was_woken, true)
             };
@@ -153,7 +164,7 @@ impl Drop for Seat<'_> {
     fn drop(&mut self) {
         let duty = self.host.leadership.leave(self.place, &self.host.hub);
         if thread::panicking() && duty != Duty::None {
-            // The engine may be what has panicked, so the look is left to another thread.
+            // The engine may have panicked, so the look is left to another thread.
             self.host.rest.end_any();
             self.host.hub.notify(Sleeper::Router);
             self.host.hub.notify(Sleeper::Caller);

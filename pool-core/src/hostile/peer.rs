@@ -8,7 +8,7 @@ use pool_ipc::{Header, HostEnd, WorkerEnd};
 
 use super::tasks::KINDS;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, reply, request};
+use crate::lane::messages::{ReplyKind, Request, reply, request};
 
 /// Size of each ring: small, so that they become full from time to time, and wrap.
 const RING_BYTES: usize = 4096;
@@ -81,7 +81,8 @@ impl Peer {
         let count = header.count.min(limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
         let value = kind.map_or_else(Vec::new, |kind| (kind.honest)());
-        let answer = Header { kind: reply::VALUES, flags: reply::LAST, seq: header.seq, count, ..Default::default() };
+        let answer =
+            Header { kind: ReplyKind::Values.kind(), flags: reply::LAST, seq: header.seq, count, ..Default::default() };
         if header.flags & request::SINGLY != 0 && count > 0 {
             let single = |flags| (Header { flags, count: 1, ..answer }, value.clone(), 0);
             self.unsent.extend((1..count).map(|_| single(0)));

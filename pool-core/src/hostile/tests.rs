@@ -32,7 +32,7 @@ fn replies_of_the_corpus() {
 fn results<T: Task>(_task: T, items: u32, bytes: &[u8]) -> Vec<Result<T::Output, Error>> {
     let mut results = Vec::new();
     let part = Part { first: 0, items, raw: false, values: Ok(Bytes::copy_of(bytes)), origin: None };
-    decode::<T>(part, true, |_, result| results.push(result));
+    decode::<T>(part, true, &mut |_, result| results.push(result));
     results
 }
 

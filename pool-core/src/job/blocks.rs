@@ -147,7 +147,7 @@ impl Blocks {
         change
     }
 
-    /// Whether it holds nothing, and little memory.
+    /// Whether no block is left, and the buffers are small.
     #[inline]
     pub(crate) fn is_small(&self) -> bool {
         self.queue.capacity() <= 8 && self.spare.iter().all(|bytes| bytes.capacity() <= BESIDE_MAX)

@@ -271,7 +271,7 @@ impl Completion {
         Waiters::take_if(&mut self.inbox().as_mut()?.waiters, which)
     }
 
-    /// Drops whatever has arrived, arrives from now on, or waits.
+    /// Drops the parts and waiters that are there, and the parts that still arrive.
     pub(crate) fn abandon(&self) {
         let inbox = {
             let mut inbox = self.inbox();

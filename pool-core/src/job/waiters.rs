@@ -16,7 +16,7 @@ pub(crate) enum Waiter {
     /// The waker of a future's latest poll.
     Task(Waker),
     /// The waker of a stream's latest poll, which is told of the next partial result.
-    #[cfg_attr(not(feature = "stream"), expect(dead_code, reason = "streams alone make it"))]
+    #[cfg_attr(not(feature = "stream"), allow(dead_code, reason = "streams alone make it"))]
     TaskNews(Waker),
     /// A wait for one of several jobs, where this one has this number.
     OneOf(Arc<CompletionQueue>, usize),

@@ -1,7 +1,7 @@
 //! The messages between host, fork server and workers: the kinds of records in a lane, and the datagrams of the control
 //! socket.
 
-use pool_ipc::HEADER_BYTES;
+use pool_ipc::{HEADER_BYTES, Header};
 use serde::{Deserialize, Serialize};
 
 use crate::process::panic::PanicReport;
@@ -13,14 +13,10 @@ pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Request {
-    /// Run the initializer, the task `extra`, unless that is [`request::NO_TASK`]. The reply has the sequence number
-    /// [`request::INIT_SEQ`].
+    /// Run the initializer: a [`RunRequest`] of one item, or of none if the pool has no initializer. The reply has the
+    /// sequence number [`request::INIT_SEQ`].
     Init = 1,
-    /// Run `count` items of the task `extra`, but none at or beyond `limit`; `info` is the time limit of each item in
-    /// nanoseconds, or 0. The body holds their arguments, one behind the other.
-    ///
-    /// Items of a request in several records cannot be taken back, so there `limit` announces the length of the body in units of
-    /// [`request::LENGTH_UNIT_BYTES`], rounded up, and at least `count`.
+    /// Run the items of a [`RunRequest`].
     Run = 2,
     /// Leave.
     Quit = 3,
@@ -31,6 +27,46 @@ impl Request {
     #[inline]
     pub(crate) const fn kind(self) -> u16 {
         self as u16
+    }
+}
+
+/// The one record of work for a worker. It says what to run and with which limits; the body holds the arguments of the items,
+/// one behind the other, or their location in the arena.
+///
+/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
+/// the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags, from the
+/// lowest on, each with a length that lets a reader skip it. Bit 7 is set aside for attachments (the numbers of the descriptors
+/// that come by the worker's socket), and bit 13 for the trace context (16 bytes of trace, 8 of span). A worker is of the same
+/// executable as its host, so there are no versions to agree upon.
+///
+/// | header | meaning |
+/// |---|---|
+/// | `kind` | [`Request::Run`] or [`Request::Init`] |
+/// | `flags` | those of [`request`] |
+/// | `seq` | number of the request, which its replies repeat |
+/// | `extra` | index of the task, or [`request::NO_TASK`] |
+/// | `count` | number of items |
+/// | `limit` | items at or beyond it are not to be run: the host lowers it to take them back |
+/// | `info` | time limit of each item in nanoseconds, or 0 |
+///
+/// Items of a request in several records cannot be taken back, so there `limit` announces the length of the body in units of
+/// [`request::LENGTH_UNIT_BYTES`], rounded up, and at least `count`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunRequest {
+    pub(crate) kind: Request,
+    pub(crate) seq: u32,
+    pub(crate) task: u32,
+    pub(crate) items: u32,
+    pub(crate) time_limit_ns: u64,
+    pub(crate) flags: u16,
+}
+
+impl RunRequest {
+    #[inline]
+    pub(crate) fn header(&self) -> Header {
+        let RunRequest { kind, seq, task, items, time_limit_ns, flags } = *self;
+        let (kind, extra, info) = (kind.kind(), task, time_limit_ns);
+        Header { kind, flags, seq, count: items, limit: items, extra, info }
     }
 }
 
@@ -79,15 +115,52 @@ pub(crate) mod request {
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }
 
-/// Kinds and flags of the records in a reply ring. `info` is the length of the whole reply in each record of a reply that takes
-/// several.
-pub(crate) mod reply {
-    /// Kind: the values of the next `count` items.
-    pub(crate) const VALUES: u16 = 1;
-    /// Kind: the next item has no value; the body is a [`Failure`](super::Failure).
-    pub(crate) const FAILED: u16 = 2;
+/// Kind of a record in the reply ring. A record of any other kind, with a flag that is not in [`reply`], or with a count that its
+/// kind does not have, is a protocol violation: the worker is killed.
+///
+/// `seq` names the request. `info` is the length of the whole reply in each record of a reply that takes several, and the time of
+/// the request in nanoseconds in a [`reply::LAST`] one.
+///
+/// | kind | | `count` | body |
+/// |---|---|---|---|
+/// | 1 | [`Values`](ReplyKind::Values) | items, or 0 in a last one | their values, one behind the other |
+/// | 2 | [`Failed`](ReplyKind::Failed) | 1 | a [`Failure`] |
+/// | 3 | set aside for reports of a running item | 0 | one report |
+/// | 4 | set aside for lines of log and output | 0 | lines |
+/// | 5 | set aside for arrays that a value refers to | 0 | the descriptors' numbers; these come by the worker's socket |
+///
+/// Kinds 3 to 5 settle no item, so they may stand anywhere among the replies to a request. A new kind is a variant here, and the
+/// compiler names the places that must handle it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum ReplyKind {
+    /// The values of the next `count` items.
+    Values = 1,
+    /// The next item has no value.
+    Failed = 2,
+}
 
-    /// This ends the reply to a request; `info` is the time that it took in nanoseconds.
+impl ReplyKind {
+    /// The number in the header of such a record.
+    #[inline]
+    pub(crate) const fn kind(self) -> u16 {
+        self as u16
+    }
+
+    /// The kind of this number; `None` if no worker sends such records.
+    #[inline]
+    pub(crate) const fn of(kind: u16) -> Option<ReplyKind> {
+        match kind {
+            1 => Some(ReplyKind::Values),
+            2 => Some(ReplyKind::Failed),
+            _ => None,
+        }
+    }
+}
+
+/// Flags of the records in a reply ring. Bit 0 is the ring's own, [`pool_ipc::MORE`].
+pub(crate) mod reply {
+    /// This ends the reply to a request.
     pub(crate) const LAST: u16 = 1 << 1;
     /// The worker has grown too large and should be replaced.
     pub(crate) const OVER_RSS: u16 = 1 << 2;
@@ -128,6 +201,14 @@ pub(crate) enum Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_kind_of_reply_has_one_number_and_all_others_have_none() {
+        for kind in [ReplyKind::Values, ReplyKind::Failed] {
+            assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
+        }
+        assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 2);
+    }
 
     #[test]
     fn item_times_come_back() {

@@ -7,7 +7,7 @@ use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::lane::messages::reply;
+use crate::lane::messages::{ReplyKind, reply};
 use crate::lane::reply::{Body, Reply};
 
 /// The longest reply: a value of the largest length that its frame can hold. Tests use a smaller one, since they have less
@@ -38,7 +38,7 @@ impl Lane {
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let mut header = record.header;
             if !is_reply(&header) {
-                return Err(nonsense("kind, flags or count", header.kind.into(), reply::FAILED.into()));
+                return Err(nonsense("kind, flags or count", header.kind.into(), ReplyKind::Failed.kind().into()));
             }
             let length = if record.more() { header.info } else { record.len as u64 };
             if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
@@ -81,7 +81,7 @@ impl Lane {
                 self.silent -= usize::from(sent.silent);
                 self.brief -= usize::from(sent.brief);
             }
-            let failed = header.kind == reply::FAILED;
+            let failed = header.kind == ReplyKind::Failed.kind();
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
             let timed = header.flags & reply::TIMED != 0;
@@ -108,7 +108,7 @@ impl Lane {
     pub(crate) fn next_short(&mut self, seq: u32) -> Option<([u64; 2], u8)> {
         let record = self.end.replies.peek().ok()??;
         let Header { kind, flags, count, .. } = record.header;
-        let is_one = kind == reply::VALUES && flags == 0 && count == 1 && record.header.seq == seq;
+        let is_one = kind == ReplyKind::Values.kind() && flags == 0 && count == 1 && record.header.seq == seq;
         if is_one { self.take_short(&Body::InRing(record)) } else { None }
     }
 
@@ -157,7 +157,8 @@ impl Lane {
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
-        let is_it = kind == reply::VALUES && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
+        let is_it =
+            kind == ReplyKind::Values.kind() && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
         if !is_it || record.len < taken.bytes {
             return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
         }
@@ -182,11 +183,11 @@ impl Lane {
 #[inline]
 fn is_reply(header: &Header) -> bool {
     let has = |flag: u16| header.flags & flag != 0;
-    let says_something = match header.kind {
-        reply::VALUES if has(reply::RAW) => header.count == 1,
-        reply::VALUES => header.count > 0 || has(reply::LAST),
-        reply::FAILED => header.count == 1 && !has(reply::RAW),
-        _ => false,
+    let says_something = match ReplyKind::of(header.kind) {
+        Some(ReplyKind::Values) if has(reply::RAW) => header.count == 1,
+        Some(ReplyKind::Values) => header.count > 0 || has(reply::LAST),
+        Some(ReplyKind::Failed) => header.count == 1 && !has(reply::RAW),
+        None => false,
     };
     let is_one = header.count == 1 || !has(reply::TIMED);
     says_something && is_one && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW | reply::TIMED))

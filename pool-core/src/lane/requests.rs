@@ -1,4 +1,7 @@
 //! Sends requests into the worker's ring, and takes back items that the worker has not claimed.
+//!
+//! A request is one record where it fits into the ring, so it can be taken back wherever it lies there. Only a long one, or one
+//! for a ring that can grow no more, goes in pieces.
 
 use std::ops::Range;
 

@@ -8,7 +8,7 @@ use pool_ipc::{Header, MORE, WorkerEnd};
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{RECORD_BYTES, Request, reply};
+use crate::lane::messages::{RECORD_BYTES, ReplyKind, Request, reply};
 use crate::lane::reply::Body;
 
 const RING: usize = 4096;
@@ -47,14 +47,14 @@ fn header(kind: u16, flags: u16, count: u32) -> Header {
 #[test]
 fn what_workers_write_is_taken() {
     let honest = [
-        header(reply::VALUES, 0, 3),
-        header(reply::VALUES, reply::LAST, 3),
-        header(reply::VALUES, reply::RAW, 1),
-        header(reply::VALUES, reply::TIMED, 1),
-        header(reply::VALUES, reply::TIMED | reply::RAW | reply::LAST, 1),
-        header(reply::FAILED, reply::TIMED, 1),
-        header(reply::VALUES, reply::LAST | reply::OVER_RSS, 0),
-        header(reply::FAILED, 0, 1),
+        header(ReplyKind::Values.kind(), 0, 3),
+        header(ReplyKind::Values.kind(), reply::LAST, 3),
+        header(ReplyKind::Values.kind(), reply::RAW, 1),
+        header(ReplyKind::Values.kind(), reply::TIMED, 1),
+        header(ReplyKind::Values.kind(), reply::TIMED | reply::RAW | reply::LAST, 1),
+        header(ReplyKind::Failed.kind(), reply::TIMED, 1),
+        header(ReplyKind::Values.kind(), reply::LAST | reply::OVER_RSS, 0),
+        header(ReplyKind::Failed.kind(), 0, 1),
     ];
     for header in honest {
         let mut victim = Victim::new();
@@ -72,21 +72,21 @@ fn what_no_worker_writes_is_refused() {
         header(0, 0, 1),
         header(3, reply::LAST, 1),
         header(u16::MAX, !MORE, u32::MAX),
-        header(reply::VALUES, 1 << 4, 1),
-        header(reply::VALUES, (1 << 14) | reply::LAST, 1),
+        header(ReplyKind::Values.kind(), 1 << 5, 1),
+        header(ReplyKind::Values.kind(), (1 << 14) | reply::LAST, 1),
         // It says nothing, and could be said for ever.
-        header(reply::VALUES, 0, 0),
-        header(reply::VALUES, reply::OVER_RSS, 0),
+        header(ReplyKind::Values.kind(), 0, 0),
+        header(ReplyKind::Values.kind(), reply::OVER_RSS, 0),
         // A failure is one item's.
-        header(reply::FAILED, 0, 0),
-        header(reply::FAILED, reply::LAST, 2),
-        header(reply::FAILED, 0, u32::MAX),
+        header(ReplyKind::Failed.kind(), 0, 0),
+        header(ReplyKind::Failed.kind(), reply::LAST, 2),
+        header(ReplyKind::Failed.kind(), 0, u32::MAX),
         // So is a value as it is.
-        header(reply::VALUES, reply::RAW, 2),
-        header(reply::VALUES, reply::TIMED, 2),
-        header(reply::VALUES, reply::TIMED | reply::LAST, 0),
-        header(reply::VALUES, reply::RAW | reply::LAST, 0),
-        header(reply::FAILED, reply::RAW, 1),
+        header(ReplyKind::Values.kind(), reply::RAW, 2),
+        header(ReplyKind::Values.kind(), reply::TIMED, 2),
+        header(ReplyKind::Values.kind(), reply::TIMED | reply::LAST, 0),
+        header(ReplyKind::Values.kind(), reply::RAW | reply::LAST, 0),
+        header(ReplyKind::Failed.kind(), reply::RAW, 1),
     ];
     for header in hostile {
         let mut victim = Victim::new();
@@ -131,7 +131,8 @@ fn no_chunk_is_cut() {
             if seq % 3 == 0 {
                 let record = worker.requests.peek().expect("the host is honest").expect("there are more");
                 worker.requests.release(&record);
-                let header = Header { seq: record.header.seq, ..self::header(reply::VALUES, reply::LAST, 31) };
+                let header =
+                    Header { seq: record.header.seq, ..self::header(ReplyKind::Values.kind(), reply::LAST, 31) };
                 assert!(worker.replies.send(&header, &[], 0).done);
                 let reply = lane.next_reply().expect("the worker is honest").expect("the one");
                 let _ = lane.take(reply.body);
@@ -152,7 +153,7 @@ fn a_ring_grows_for_replies_no_further_than_need_be() {
         let (mut lane, mut worker) = growing();
         for _ in 0..1000 {
             for _ in 0..replies {
-                while !worker.replies.send(&header(reply::VALUES, 0, 1), &[0; 100], 0).done {
+                while !worker.replies.send(&header(ReplyKind::Values.kind(), 0, 1), &[0; 100], 0).done {
                     assert!(take_replies(&mut lane) > 0);
                 }
             }
@@ -195,7 +196,7 @@ fn endless(bytes: &[u8]) -> usize {
     let mut victim = Victim::new();
     let mut records = 0;
     loop {
-        victim.record(header(reply::VALUES, MORE, 1), bytes);
+        victim.record(header(ReplyKind::Values.kind(), MORE, 1), bytes);
         records += 1;
         match victim.lane.next_reply() {
             Ok(None) => assert!(victim.lane.gathered.len() <= MESSAGE_MAX),
@@ -220,7 +221,7 @@ fn a_reply_in_pieces_is_taken_one_ringful_at_a_time() {
     let (mut sent, mut rounds) = (0, 0);
     let reply = loop {
         // Before the host has looked again, there is more.
-        let step = victim.worker.replies.send(&header(reply::VALUES, 0, 1), &long, sent);
+        let step = victim.worker.replies.send(&header(ReplyKind::Values.kind(), 0, 1), &long, sent);
         sent = step.sent;
         rounds += 1;
         if let Some(reply) = victim.lane.next_reply().expect("no lie in it") {
@@ -250,7 +251,7 @@ fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
 fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
     for (announced, most) in [(10_000, 10_000), (0, 20_000), (u64::MAX, ANNOUNCED_MAX as usize)] {
         let mut victim = Victim::new();
-        let header = Header { info: announced, ..header(reply::VALUES, 0, 1) };
+        let header = Header { info: announced, ..header(ReplyKind::Values.kind(), 0, 1) };
         let (bytes, mut sent) = (vec![7; 10_000], 0);
         let reply = loop {
             sent = victim.worker.replies.send(&header, &bytes, sent).sent;
@@ -283,7 +284,7 @@ fn values_of_a_living_worker_are_taken_once() {
     at_item(&mut worker, 3, b"aabbcc");
     let (items, values) = lane.take_finished(5, 2).expect("another value");
     assert_eq!((items, &values[..]), (1, &b"cc"[..]));
-    let last = Header { seq: 5, ..header(reply::VALUES, reply::LAST, 4) };
+    let last = Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 4) };
     worker.replies.spare(8)[..8].copy_from_slice(b"aabbccdd");
     worker.replies.publish(&last, 8);
     assert!(lane.take_finished(5, 3).is_none(), "it is published");
@@ -311,10 +312,10 @@ fn a_dead_worker_leaves_what_was_not_taken_before() {
 #[test]
 fn a_reply_without_what_was_taken_of_it_is_refused() {
     let lies = [
-        Header { seq: 5, ..header(reply::VALUES, reply::LAST, 1) },
-        Header { seq: 6, ..header(reply::VALUES, reply::LAST, 2) },
-        Header { seq: 5, ..header(reply::FAILED, 0, 1) },
-        Header { seq: 5, ..header(reply::VALUES, reply::RAW, 1) },
+        Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) },
+        Header { seq: 6, ..header(ReplyKind::Values.kind(), reply::LAST, 2) },
+        Header { seq: 5, ..header(ReplyKind::Failed.kind(), 0, 1) },
+        Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::RAW, 1) },
     ];
     for lie in lies {
         let Victim { mut lane, mut worker, .. } = Victim::new();
@@ -326,6 +327,6 @@ fn a_reply_without_what_was_taken_of_it_is_refused() {
     let Victim { mut lane, mut worker, .. } = Victim::new();
     at_item(&mut worker, 2, b"aabb");
     lane.take_finished(5, 0).expect("two values");
-    worker.replies.publish(&Header { seq: 5, ..header(reply::VALUES, reply::LAST, 2) }, 3);
+    worker.replies.publish(&Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 2) }, 3);
     assert!(lane.next_reply().is_err(), "it has become shorter");
 }

@@ -2,6 +2,9 @@
 //!
 //! Neither side waits in a send: it would stop reading meanwhile, and two full sockets would block both sides for ever. A
 //! message for which the socket has no room stays in an [`Outbox`], and its owner goes on reading.
+//!
+//! Deaths of workers are reported here, too, so the host polls one descriptor and not one for each worker. Its pidfds only kill,
+//! since the number of a dead process may be another's by then.
 
 #![allow(unsafe_code)]
 

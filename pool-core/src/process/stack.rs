@@ -93,8 +93,16 @@ fn thread_stack() -> Option<Range<usize>> {
 ///
 /// The error of a thread that cannot be started.
 pub(crate) fn with_room<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) -> io::Result<R> {
+    let (mut body, mut result) = (Some(body), None);
+    run_with_room(bytes, &mut || result = body.take().map(|body| body()))?;
+    Ok(result.expect("the body has run"))
+}
+
+/// The same for all types: what starts a thread is long.
+fn run_with_room(bytes: usize, body: &mut (dyn FnMut() + Send)) -> io::Result<()> {
     if left() >= bytes {
-        return Ok(on_frame_of_its_own(body));
+        on_frame_of_its_own(body);
+        return Ok(());
     }
     thread::scope(|scope| {
         let thread = thread::Builder::new().stack_size(bytes.saturating_add(MARGIN_BYTES));
@@ -108,8 +116,8 @@ const MARGIN_BYTES: usize = 64 << 10;
 
 /// Keeps the locals of `body` out of the caller's frame, which exists before the stack is checked.
 #[inline(never)]
-fn on_frame_of_its_own<R>(body: impl FnOnce() -> R) -> R {
-    body()
+fn on_frame_of_its_own(body: &mut (dyn FnMut() + Send)) {
+    body();
 }
 
 #[cfg(test)]

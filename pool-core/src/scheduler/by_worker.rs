@@ -21,11 +21,6 @@ impl<T> ByWorker<T> {
     }
 
     #[inline]
-    pub(crate) fn get(&self, worker: WorkerId) -> Option<&T> {
-        self.0.get(worker.index())
-    }
-
-    #[inline]
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut T> {
         self.0.get_mut(worker.index())
     }
@@ -45,7 +40,7 @@ impl<T> ByWorker<T> {
         self.0.iter()
     }
 
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn values_mut(&mut self) -> std::slice::IterMut<'_, T> {
         self.0.iter_mut()
     }

@@ -63,7 +63,11 @@ impl<P> Scheduler<P> {
         !job.spec.urgent
             && job.queued < u64::from(CALLS_PER_CHUNK_MAX)
             && self.tasks[job.spec.task as usize].pace.is_short(CALLS_PER_CHUNK_MAX)
-            && self.workers.values().all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant)
+            && (self.full
+                || self
+                    .workers
+                    .values()
+                    .all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant))
     }
 
     /// Ends one call, which must not have ended: a queued one is skipped when its turn comes, a sent one that has not begun

@@ -9,6 +9,7 @@ impl<P> Scheduler<P> {
     /// First half of cancelling all items that have not begun: lazy jobs get no more, and sent items that are not claimed are
     /// taken back. The shell carries the actions out, and then calls [`Scheduler::end_cancel_pending`].
     pub(crate) fn begin_cancel_pending(&mut self) {
+        // Else items that are taken back would be sent to the next worker at once.
         self.holds_back = true;
         self.seal_lazy();
         for worker in self.workers.ids() {
@@ -44,7 +45,7 @@ impl<P> Scheduler<P> {
             }
         }
         self.holds_back = false;
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
         cancelled

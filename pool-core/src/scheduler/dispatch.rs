@@ -68,6 +68,7 @@ impl<P> Scheduler<P> {
             let is_contended = self.is_contended();
             let task = &self.tasks[spec.task as usize];
             if spec.max_concurrent.is_some_and(|most| task.occupied >= most) {
+                // Out of the turns, or it would hold up flows of other tasks.
                 self.park(flow, spec.task, spec.priority);
                 continue;
             }
@@ -89,6 +90,7 @@ impl<P> Scheduler<P> {
             let preferred = self.flow_mut(flow).and_then(|flow| flow.last_worker);
             let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
+                self.freed = None;
                 if is_contended {
                     // A chunk may take longer than was expected, and then gives way, too.
                     self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
@@ -99,6 +101,7 @@ impl<P> Scheduler<P> {
             if !self.workers[worker].in_flight.is_empty() {
                 self.call_back();
             }
+            // Before the call is sent, so that it is the first in the ring after what is claimed.
             if spec.calls && is_contended && std::mem::take(&mut self.flow_mut(flow).expect("it has its turn").jumps) {
                 self.make_way(worker, spec.priority);
             }
@@ -115,7 +118,7 @@ impl<P> Scheduler<P> {
 
     /// The worker that the next call goes to, if that one has nothing to do.
     #[inline]
-    pub(crate) fn idle_worker(&self) -> Option<WorkerId> {
+    pub(crate) fn idle_worker(&mut self) -> Option<WorkerId> {
         self.roomiest(Capacity::Chunks(1), self.calls[Priority::Normal as usize].last_worker)
     }
 
@@ -128,47 +131,91 @@ impl<P> Scheduler<P> {
     /// Whether the worker may be sent items at all.
     #[inline]
     fn takes_items(&self, worker: WorkerId) -> bool {
-        let Some(state) = self.workers.get(worker) else { return false };
+        let state = &self.workers[worker];
         state.takes_work()
             && self.config.max_tasks_per_worker.is_none_or(|max| state.served < max)
             && !(state.phase == Phase::Starting && self.config.has_initializer)
+    }
+
+    /// All workers may have room again.
+    #[inline]
+    pub(super) fn find_room(&mut self) {
+        self.full = false;
+        self.freed = None;
+    }
+
+    /// This worker may have room again.
+    #[inline]
+    pub(super) fn note_room(&mut self, worker: WorkerId) {
+        if self.full {
+            self.full = false;
+            self.freed = Some(worker);
+        } else if self.freed != Some(worker) {
+            self.freed = None;
+        }
+    }
+
+    #[inline]
+    fn worker_is_idle(&self, worker: WorkerId) -> bool {
+        let state = &self.workers[worker];
+        state.in_flight.is_empty() && state.phase == Phase::Ready && self.takes_items(worker)
+    }
+
+    /// The first worker that is ready and has nothing to do.
+    #[inline]
+    pub(super) fn first_idle(&mut self) -> Option<WorkerId> {
+        while let Some(worker) = self.idle.first() {
+            if self.worker_is_idle(worker) {
+                return Some(worker);
+            }
+            self.idle.remove(worker);
+        }
+        None
     }
 
     /// The worker with the least before it, if that is within the capacity. A ready one comes before a starting one, the one
     /// that last ran the flow before other idle ones, and the first of equals before the others, since its caches are warm
     /// and it may still be awake.
     #[inline]
-    fn roomiest(&self, capacity: Capacity, preferred: Option<WorkerId>) -> Option<WorkerId> {
+    fn roomiest(&mut self, capacity: Capacity, preferred: Option<WorkerId>) -> Option<WorkerId> {
         if let Some(worker) = preferred
-            && self.takes_items(worker)
-            && let state = &self.workers[worker]
-            && state.in_flight.is_empty()
-            && state.phase == Phase::Ready
+            && worker.index() < self.config.workers
+            && self.worker_is_idle(worker)
         {
             return Some(worker);
         }
+        if let Some(worker) = self.freed {
+            return Some(worker).filter(|worker| self.load(*worker, capacity).is_some());
+        }
+        if let Some(worker) = self.first_idle() {
+            return Some(worker);
+        }
         let mut best = None;
-        for (worker, state) in self.workers.iter() {
-            if !self.takes_items(worker) {
-                continue;
-            }
-            let is_starting = state.phase == Phase::Starting;
-            let load = match capacity {
-                _ if state.in_flight.is_empty() => u64::from(is_starting),
-                Capacity::Chunks(depth) if state.in_flight.len() < depth => {
-                    2 * state.in_flight.len() as u64 + u64::from(is_starting)
-                }
-                Capacity::Time(most) if state.ahead < most => 2 + state.ahead,
-                _ => continue,
-            };
-            if load == 0 {
-                return Some(worker);
-            }
+        for worker in self.workers.ids() {
+            let Some(load) = self.load(worker, capacity) else { continue };
             if best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, worker));
             }
         }
         best.map(|(_, worker)| worker)
+    }
+
+    /// How much is before the worker, if that is within the capacity.
+    #[inline]
+    fn load(&self, worker: WorkerId, capacity: Capacity) -> Option<u64> {
+        if !self.takes_items(worker) {
+            return None;
+        }
+        let state = &self.workers[worker];
+        let is_starting = state.phase == Phase::Starting;
+        match capacity {
+            _ if state.in_flight.is_empty() => Some(u64::from(is_starting)),
+            Capacity::Chunks(depth) if state.in_flight.len() < depth => {
+                Some(2 * state.in_flight.len() as u64 + u64::from(is_starting))
+            }
+            Capacity::Time(most) if state.ahead < most => Some(2 + state.ahead),
+            _ => None,
+        }
     }
 
     /// Takes so many items from the front of the flow's queue.
@@ -225,10 +272,13 @@ impl<P> Scheduler<P> {
         let claim = pace.items_in(CLAIM_NS);
         let sent_at = self.now;
         let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
+        // A flow that is alone takes nothing from others, so it owes nothing when one comes.
         let charged = is_contended.then_some(time);
         let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, charged, sent_at };
         state.in_flight.push_back(sent);
         if state.in_flight.len() == 1 {
+            self.busy.insert(worker);
+            self.idle.remove(worker);
             state.heard = self.now;
             self.watch(worker, range.job);
         }

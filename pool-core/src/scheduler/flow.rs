@@ -227,6 +227,7 @@ impl Turns {
     #[inline]
     pub(super) fn hasten(&mut self, id: FlowId, flow: &mut Flow) {
         let due = self.round.saturating_add(flow.rounds_owed().max(1));
+        // A heap has no way to move an entry, so the flow gets another place, and the old one does not count any more.
         if due < flow.due {
             flow.ticket = flow.ticket.wrapping_add(1);
             self.push_back(due, id, flow);

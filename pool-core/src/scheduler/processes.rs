@@ -21,7 +21,7 @@ impl<P> Scheduler<P> {
         } else if worker.index() >= self.config.workers {
             self.quit(worker);
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }
@@ -38,7 +38,7 @@ impl<P> Scheduler<P> {
         if state.phase == Phase::Launching {
             state.phase = Phase::Vacant;
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }
@@ -51,11 +51,12 @@ impl<P> Scheduler<P> {
         if state.phase == Phase::Starting {
             state.phase = Phase::Ready;
             state.has_started = true;
+            self.idle.insert(worker);
             if state.in_flight.is_empty() {
                 state.deadline = None; // the initializer's
             }
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.retire_if_idle(worker);
     }
@@ -127,7 +128,7 @@ impl<P> Scheduler<P> {
             self.finish_if_done(sent.range.job);
         }
         self.replace(worker, phase);
-        self.full = false;
+        self.find_room();
         self.dispatch();
         self.wind_down();
     }

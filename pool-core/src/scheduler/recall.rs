@@ -3,19 +3,18 @@
 use super::Scheduler;
 use super::interface::{Action, JobSpec, Priority, Seq, WorkerId};
 use super::tuning::{CALL_AHEAD_NS, CONTENDED_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
-use super::worker::{Phase, Range};
+use super::worker::Range;
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
     pub(super) fn rebalance(&mut self) {
-        if self.unsettled == 0
-            || !self.workers.values().any(|state| state.phase == Phase::Ready && state.in_flight.is_empty())
-        {
+        if self.unsettled == 0 || self.first_idle().is_none() {
             return;
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
-        for (worker, state) in self.workers.iter() {
+        for worker in self.busy.iter() {
+            let state = &self.workers[worker];
             let Some((at, sent)) = state.last_to_recall() else { continue };
             let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
@@ -89,6 +88,7 @@ impl<P> Scheduler<P> {
         let state = &mut self.workers[worker];
         let pause_ends = state.gave_way_at.saturating_add(GIVE_WAY_PAUSE_NS);
         if state.ahead > CALL_AHEAD_NS && self.now >= pause_ends {
+            // Noted even if nothing can be taken back: asking again would not help.
             state.gave_way_at = self.now;
             self.recall_maps(worker, priority, 0);
         }
@@ -152,6 +152,7 @@ impl<P> Scheduler<P> {
         sent.charged = sent.charged.zip(refund).map(|(charged, refund)| charged - refund);
         sent.range.items = kept;
         sent.recalling = false;
+        // A chunk without items occupies no place, though it stays in flight until its worker has passed it.
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
         state.ahead = state.ahead.saturating_sub(time);
         state.served = state.served.saturating_sub(u64::from(items));
@@ -162,8 +163,7 @@ impl<P> Scheduler<P> {
         if is_vacant {
             self.vacate_place(job);
         }
-        // What is ahead of the worker has become less.
-        self.full = false;
+        self.note_room(worker);
         self.expect_leave(worker);
         self.dispatch();
     }

@@ -49,6 +49,7 @@ impl<P> Scheduler<P> {
                 self.tasks[job.spec.task as usize].pace.learn(sent.settled, elapsed);
             }
             self.correct_charge(&sent, elapsed);
+            // The next chunks of the same task will take as long, and were sent for less.
             if self.is_contended() && elapsed > 2 * sent.time {
                 self.recall_underestimated(worker);
             }
@@ -79,7 +80,11 @@ impl<P> Scheduler<P> {
     /// A worker has ended a chunk, and may have had its share of items.
     #[inline]
     fn after_chunk(&mut self, worker: WorkerId) {
-        self.full = false;
+        if self.workers[worker].in_flight.is_empty() {
+            self.idle.insert(worker);
+            self.busy.remove(worker);
+        }
+        self.note_room(worker);
         let spent = self.config.max_tasks_per_worker.is_some_and(|max| self.workers[worker].served >= max);
         if spent && self.workers[worker].in_flight.is_empty() {
             self.quit(worker);

@@ -109,7 +109,7 @@ impl<P> Scheduler<P> {
                 self.quit(worker);
             }
         }
-        self.full = false;
+        self.find_room();
         self.dispatch();
     }
 

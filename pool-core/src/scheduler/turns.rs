@@ -38,9 +38,11 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn note_queued(&mut self, id: FlowId, priority: Priority) {
         let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else { return };
+        // A flow that takes part already keeps its place: more items are no reason for an earlier turn.
         if flow.standing == Standing::Idle {
             let own = flow.in_flight;
             self.turns[priority as usize].enter(id, flow);
+            // Lower priorities hold workers, too, until they give way; higher ones are not asked to.
             let others: u32 = self.in_flight[..=priority as usize].iter().sum();
             if others > own || self.turns[priority as usize].is_contended() {
                 self.note_contention(priority);
@@ -62,11 +64,13 @@ impl<P> Scheduler<P> {
                 turns.drop_dead();
                 continue;
             };
+            // It was given an earlier turn meanwhile, and this place does not count.
             if !turns.is_valid(flow) {
                 turns.leave();
                 continue;
             }
             if flow.queue.is_empty() {
+                // Only here, so that the last chunk's items may come back without losing the turn.
                 flow.standing = Standing::Idle;
                 turns.leave();
                 if let FlowId::Job(job) = id {
@@ -209,9 +213,10 @@ impl<P> Scheduler<P> {
             let FlowId::Job(job) = id else { continue };
             let Some(priority) = self.jobs.get(job).map(|job| job.spec.priority) else { continue };
             let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else { continue };
+            // Its items may have been cancelled while it was parked; then the place goes to the next.
             flow.standing = Standing::Idle;
             if !flow.queue.is_empty() {
-                self.full = false;
+                self.find_room();
                 return self.note_queued(id, priority);
             }
         }

@@ -7,7 +7,7 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
 
 use crate::codec::decoder::Decoder;
-use crate::lane::messages::{Failure, ItemTimes, RECORD_BYTES, reply, request};
+use crate::lane::messages::{Failure, ItemTimes, RECORD_BYTES, ReplyKind, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
@@ -177,7 +177,7 @@ impl<'w> Chunk<'w> {
     #[cold]
     pub(super) fn send_value(&mut self, bytes: Vec<u8>, flags: u16) {
         self.publish_values();
-        self.send(reply::VALUES, flags, &bytes);
+        self.send(ReplyKind::Values.kind(), flags, &bytes);
         if bytes.capacity() > self.spare.capacity() {
             self.spare = bytes;
         }
@@ -212,7 +212,7 @@ impl<'w> Chunk<'w> {
             None => postcard::to_allocvec(failure),
         };
         let bytes = bytes.unwrap_or_default();
-        self.send(reply::FAILED, 0, &bytes);
+        self.send(ReplyKind::Failed.kind(), 0, &bytes);
     }
 
     /// The start of the current item on the monotonic clock, if it is known.
@@ -238,7 +238,7 @@ impl<'w> Chunk<'w> {
             self.wait_room(MARGIN_BYTES);
         }
         let (seq, count) = (self.seq, self.unpublished_items);
-        let header = Header { kind: reply::VALUES, flags, seq, count, info, ..Header::default() };
+        let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, info, ..Header::default() };
         // The output of the tasks must be written before the host knows that they are done.
         flush();
         self.link.replies.publish(&header, self.unpublished_bytes);

@@ -11,7 +11,7 @@ use crate::codec::encoder::Encoder;
 use crate::lane::messages::{Failure, ItemTimes, reply};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
-use crate::task::Task;
+use crate::task::{Task, args_may_be_plain, output_may_be_plain};
 use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
 
 /// Runs the items of a chunk.
@@ -41,17 +41,16 @@ enum ItemOutcome {
 #[inline]
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     chunk.make_room();
-    match (T::args_size(), T::output_size()) {
-        (Some(args_size @ 1..), Some(size @ 1..))
-            if chunk.limit_ns == 0
-                && chunk.times.is_none()
-                && !has_memory_limit()
-                && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size =>
-        {
-            run_sized::<T>(chunk, args_size, size)
-        }
-        _ => run_any::<T>(chunk),
+    if const { args_may_be_plain::<T>() && output_may_be_plain::<T>() }
+        && let (Some(args_size @ 1..), Some(size @ 1..)) = (T::args_size(), T::output_size())
+        && chunk.limit_ns == 0
+        && chunk.times.is_none()
+        && !has_memory_limit()
+        && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size
+    {
+        return run_sized::<T>(chunk, args_size, size);
     }
+    run_any::<T>(chunk)
 }
 
 /// [`run_claimed`] for arguments of one size, values of one size, and no limits: nothing has to be measured, and the bookkeeping

@@ -147,7 +147,7 @@ struct Pool {
 }
 
 impl Pool {
-    fn ring_router(&self) {
+    fn notify_router(&self) {
         self.hub.switchboard().router.notify();
     }
 }
@@ -168,14 +168,14 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
                 let place = pool.leadership.enter(&pool.hub);
                 *pool.engine.lock().unwrap() = true;
                 if pool.rest.end(Resting::Dozes) {
-                    pool.ring_router();
+                    pool.notify_router();
                 }
                 if pool.leadership.leave(place, &pool.hub) == Duty::LeaveToRouter {
                     if !is(Weakness::LeaveWithoutLock) {
                         drop(pool.engine.lock().unwrap());
                     }
                     if pool.rest.end(Resting::Leans) {
-                        pool.ring_router();
+                        pool.notify_router();
                     }
                 }
             }
@@ -345,8 +345,8 @@ fn a_follower_is_told_or_leads() {
     check(model, &missed);
 }
 
-/// A leader that has been registered leaves, and leads again. Another thread rings it in vain, then takes its outcome in, and rings it
-/// only if it must.
+/// A leader that has been registered leaves, and leads again. Another thread notifies it in vain, then takes its outcome in, and notifies
+/// it only if it must.
 #[test]
 fn a_leader_that_sleeps_hears_of_an_outcome_that_another_thread_takes_in() {
     struct Call {

@@ -31,6 +31,7 @@ mod large_values;
 mod lazy_maps;
 mod limits;
 mod long_maps;
+mod many_callers;
 mod many_workers;
 mod maps;
 mod matrix;
@@ -121,6 +122,7 @@ fn main() -> ExitCode {
         fork_servers::checks(),
         inherits::checks(),
         odd_hosts::checks(),
+        many_callers::checks(),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

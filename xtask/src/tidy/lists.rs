@@ -85,6 +85,7 @@ pub(super) const CIRCLES_LEFT: &[(&str, usize)] = &[("pool-core", 4)];
 /// itself. All other files of the top level may import from everything, and nothing here may import from them.
 pub(super) const DOORS: &Doors = &[
     ("units", &[]),
+    ("priority", &[]),
     ("sync", &[]),
     ("stats", &[]),
     ("priority", &[]),

@@ -35,8 +35,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let turn = turn.get_or_insert_with(|| Turn::new(host));
         turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
         let is_vain = || completion.is_finished() || or_news && completion.has_news();
-        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
-        let is_ready = turn.wait(deadline, |_| is_vain(), register);
+        let is_ready = turn.wait(deadline, is_vain, |thread| drop(completion.set_waiter(Waiter::Thread(thread))));
         if completion.is_finished() {
             turn.leave();
         }

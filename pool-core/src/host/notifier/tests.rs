@@ -21,7 +21,7 @@ fn call(callback: impl FnOnce() + Send + 'static) -> Job {
     Job::Call(Box::new(callback))
 }
 
-/// Jobs that return when all of them run, and what hears of each.
+/// Jobs that return when all of them run, and a channel that gets a message from each.
 fn jobs_that_meet(count: usize) -> (Vec<Job>, Receiver<()>) {
     let (sender, receiver) = channel();
     let barrier = Arc::new(Barrier::new(count));

@@ -14,7 +14,7 @@ use crate::scheduler::tuning::{CONTENDED_AHEAD_NS, QUANTUM_NS};
 use crate::units::Nanos;
 
 /// How long flows are watched.
-const WATCHED_NS: Nanos = 200_000_000;
+const WATCHED_NS: Nanos = 100_000_000;
 
 /// The bound holds for times that are known. Until the pace of a task is, chunks may take several times what they are charged.
 const MARGIN: f64 = 3.0;
@@ -91,7 +91,7 @@ fn share(seed: u64, plant: Option<Plant>) -> f64 {
 
 #[test]
 fn flows_share_the_workers_evenly() {
-    let seeds = number("POOL_SEEDS").map_or(60, |seeds| seeds / 10);
+    let seeds = number("POOL_SEEDS").map_or(12, |seeds| seeds / 10);
     let mut worst: f64 = 0.0;
     for seed in (FIRST_SEED..).take(seeds as usize) {
         let part = share(seed, None);

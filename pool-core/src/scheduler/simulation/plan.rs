@@ -84,11 +84,11 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(rng: &mut Rng) -> Self {
-        let plan = Plan::any(rng);
-        if !rng.permille(150) {
-            return plan;
-        }
-        // Much is cancelled, and only that ends workers.
+        if rng.permille(150) { Plan::cancelling(rng) } else { Plan::any(rng) }
+    }
+
+    /// Much is cancelled, and only that ends workers.
+    pub(super) fn cancelling(rng: &mut Rng) -> Self {
         Plan {
             cancels: 150,
             cancelled_hang: true,
@@ -103,7 +103,7 @@ impl Plan {
             resizes: 0,
             ends_early: 0,
             max_tasks_per_worker: None,
-            ..plan
+            ..Plan::any(rng)
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod arguments;
 pub(crate) mod block_builder;
 pub(crate) mod initializer;
 pub(crate) mod input;
+pub(crate) mod job_input;
 pub(crate) mod outcome;
 pub(crate) mod ranges;
 pub(crate) mod window;

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::caller::input::MapInput;
+use crate::caller::job_input::JobInput;
 use crate::caller::outcome::decode;
 use crate::caller::ranges::Ranges;
 use crate::caller::window::Window;
@@ -184,7 +185,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
             let is_there = if or_room { self.input.wait_or_room(until) } else { self.input.wait(until) };
             let now = Instant::now();
-            let MapInput { host, completion, .. } = &self.input;
+            let JobInput { host, completion, .. } = &*self.input;
             if is_there || host.check_owner().is_err() {
                 return is_there;
             }
@@ -207,7 +208,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let MapInput { host, completion, .. } = &self.input;
+            let JobInput { host, completion, .. } = &*self.input;
             let (workers, room) = host.look();
             if completion.has_news() {
                 return Pulled::News;

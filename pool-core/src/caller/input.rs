@@ -3,88 +3,43 @@
 //! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
-use std::any::Any;
-use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::ops::{Deref, DerefMut};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Instant;
 
-use pool_ipc::{SEGMENT_BYTES, Segment};
-
-use crate::caller::arguments::encode_error;
-use crate::caller::block_builder::{BlockBuilder, Clock};
-use crate::codec::CodecError;
+use crate::caller::job_input::{BLOCK_BYTES, Filled, JobInput, Source};
 use crate::codec::encoder::Encoder;
 use crate::error::Result;
 use crate::host::Host;
-use crate::host::router::BURST;
 use crate::job::batch::CompletionRef;
-use crate::job::blocks::{Block, Content};
-use crate::job::completion::{Part, Waiter};
-use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
 use crate::task::{Task, args_may_be_plain};
 
+/// The items of a map on their way, of which only the taking and the encoding depends on their types.
 pub(crate) struct MapInput<T: Task, I> {
-    pub(crate) host: Arc<Host>,
-    pub(crate) completion: CompletionRef,
+    job: JobInput,
     /// `None` while it is being pulled, and when it has panicked.
     items: Option<I>,
-    /// Items taken from the iterator.
-    pulled: u64,
-    block: BlockBuilder,
-    /// Items that a block should have.
-    target: u32,
-    clock: Clock,
-    /// Memory of earlier blocks.
-    spare: Vec<Vec<u8>>,
-    /// Items that wait until fewer are pending; the job has their arguments already.
-    waiting: VecDeque<(u64, u32)>,
-    /// Bytes of all arguments handed over so far.
-    bytes: u64,
-    /// Results are taken while items are pulled, and go first.
-    is_lazy: bool,
-    source: Source,
-    is_detached: bool,
     task: std::marker::PhantomData<fn() -> T>,
 }
 
-enum Source {
-    Flowing,
-    Ended,
-    /// The pool takes no more of it.
-    Refused,
-    Panicked(Box<dyn Any + Send>),
+impl<T: Task, I> Deref for MapInput<T, I> {
+    type Target = JobInput;
+
+    fn deref(&self) -> &JobInput {
+        &self.job
+    }
 }
 
-/// Why a block goes off.
-enum Filled {
-    Enough,
-    /// It has waited long enough for more.
-    Late,
-    /// A result has come.
-    Overtaken,
-    Ended,
-    /// The item pulled last does not fit beside the others, so it goes alone.
-    Oversized(Vec<u8>),
-    /// The item pulled last goes nowhere.
-    Unencodable(CodecError),
+impl<T: Task, I> DerefMut for MapInput<T, I> {
+    fn deref_mut(&mut self) -> &mut JobInput {
+        &mut self.job
+    }
 }
 
-/// Bytes of a full block that is sent: a chunk of it never has more, so that several fit into a ring and decoding begins
-/// early. Beyond that it goes to a segment of the arena.
-const BLOCK_BYTES: usize = RECORD_BYTES;
-const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
-const BLOCK_BYTES_MIN: usize = 1 << 10;
-/// Bytes from which on a chunk is better read in the arena than sent. A shorter one costs less in a ring, where the next chunk
-/// is in the same cache line or the one behind it.
-const LOCATED_MIN: usize = 4 << 10;
-const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
 const LAZY_STEP_BYTES: u64 = 1 << 20;
-/// Bytes expected of an item of no fixed size.
-const ITEM_BYTES: usize = 64;
 
 /// Counts items in one place, and tells the feed how many there were when it is done, also when the iterator panics.
 struct Tally<'f> {
@@ -124,56 +79,14 @@ fn fill_run<'a, 'p, T: Task>(
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(host: &Arc<Host>, spec: JobSpec, items: I) -> Result<Self> {
-        let is_lazy = spec.lazy;
         let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
-        let completion = host.open_map(spec, T::entry(), result_buffer)?;
-        Ok(MapInput {
-            host: Arc::clone(host),
-            completion,
-            items: Some(items),
-            pulled: 0,
-            block: BlockBuilder::default(),
-            target: 1,
-            clock: Clock::default(),
-            spare: Vec::new(),
-            waiting: VecDeque::new(),
-            bytes: 0,
-            is_lazy,
-            source: Source::Flowing,
-            is_detached: false,
-            task: std::marker::PhantomData,
-        })
+        let job = JobInput::open(host, spec, T::entry(), T::args_size(), result_buffer)?;
+        Ok(MapInput { job, items: Some(items), task: std::marker::PhantomData })
     }
 
     /// Leaves the job to itself.
-    pub(crate) fn detach(mut self) -> CompletionRef {
-        self.is_detached = true;
-        self.completion.clone()
-    }
-
-    /// Items taken from the iterator so far.
-    pub(crate) fn pulled(&self) -> u64 {
-        self.pulled
-    }
-
-    /// Whether no more items will be taken.
-    pub(crate) fn has_ended(&self) -> bool {
-        !matches!(self.source, Source::Flowing)
-    }
-
-    /// Whether the pool ended before all of the input was pulled.
-    pub(crate) fn was_cut_off(&self) -> bool {
-        matches!(self.source, Source::Refused)
-    }
-
-    /// Bytes of all arguments handed over so far.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Whether pulled items wait for [room](MapInput::hand_over_rest).
-    pub(crate) fn has_rest(&self) -> bool {
-        !self.waiting.is_empty()
+    pub(crate) fn detach(self) -> CompletionRef {
+        self.job.detach()
     }
 
     pub(crate) fn size_hint(&self) -> (usize, Option<usize>) {
@@ -197,48 +110,35 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    /// Waits until more items may be pending, or none of the job's ever will be; how many.
-    fn wait_for_room(&self) -> u64 {
-        if self.host.max_pending == u64::MAX {
-            return u64::MAX;
-        }
-        self.host.wait_for_room(|_| self.completion.is_finished());
-        self.host.look().1.max(1)
-    }
-
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
     /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
     /// not asked again once a result is there.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
         let before = self.bytes;
-        self.begin_block(self.pulled, 0);
+        let first = self.pulled;
+        self.begin_block(first, 0);
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(bytes)) = &filled
             && bytes.len() <= BLOCK_BYTES / 2
             && !(self.is_lazy && (self.completion.has_news() || self.bytes - before >= LAZY_STEP_BYTES))
         {
             // The first of the next block, which is begun at once: nothing pulled may wait for the next call.
-            self.begin_block(self.pulled - 1, bytes.len());
+            let first = self.pulled - 1;
+            self.begin_block(first, bytes.len());
             self.block.put(bytes);
             filled = self.pull(count);
         }
-        let index = self.pulled.saturating_sub(1);
-        let is_slow = matches!(filled, Ok(Filled::Late));
-        match filled {
-            Ok(Filled::Enough | Filled::Late | Filled::Overtaken) => {}
-            Ok(Filled::Oversized(bytes)) => {
-                self.hand_over(Block::new(index, 1, T::args_size(), Content::Own(bytes)));
-            }
-            Ok(Filled::Unencodable(error)) => {
-                let error = encode_error::<T>(&error).of_item(Some(index as usize));
-                self.completion.deliver(Part { first: index, items: 1, raw: false, values: Err(error) });
-                self.host.settle_unsent();
-            }
-            Ok(Filled::Ended) => self.source = Source::Ended,
-            Err(payload) => self.source = Source::Panicked(payload),
-        }
-        self.seal_if_done();
+        let is_slow = self.job.end_block(filled);
+        self.end_if_through();
         is_slow
+    }
+
+    /// An input that is known to have nothing more loses nothing when the pool takes no more of it.
+    fn end_if_through(&mut self) {
+        let is_through = || self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
+        if self.job.was_cut_off() && is_through() {
+            self.job.source = Source::Ended;
+        }
     }
 
     /// Pulls one item of an input of which the pool takes no more, if there is one: the first that is lost.
@@ -253,13 +153,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 }
                 Err(payload) => Source::Panicked(payload),
             };
-    }
-
-    /// Says that no more items will come, when that is so.
-    fn seal_if_done(&self) {
-        if self.has_ended() && !self.has_rest() {
-            self.host.seal(self.completion.job());
-        }
     }
 
     /// Fills the block and hands it over.
@@ -294,7 +187,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// there is room.
     #[inline]
     fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
-        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let JobInput { pulled, block, target, clock, completion, is_lazy, .. } = &mut self.job;
         let is_overtaken = || *is_lazy && completion.has_news();
         let (room, filled, used) = block.parts();
         let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
@@ -324,7 +217,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// [`fill_block`](MapInput::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let JobInput { pulled, block, target, clock, completion, is_lazy, .. } = &mut self.job;
         let (room, filled, used) = block.parts();
         let before = *used;
         let mut out = Encoder::new(room);
@@ -351,96 +244,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         Filled::Enough
     }
 
-    /// Goes on with the iterator's panic, if that is why it ended.
-    pub(crate) fn resume_panic(&mut self) {
-        if let Source::Panicked(payload) = std::mem::replace(&mut self.source, Source::Ended) {
-            resume_unwind(payload);
-        }
-    }
-
-    /// A block with room for `least` bytes at least.
-    fn begin_block(&mut self, first: u64, least: usize) {
-        let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
-        let length = (size * self.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size).max(least);
-        let segment = T::args_size().filter(|_| length == BLOCK_BYTES).and_then(|size| self.segment(size));
-        let bytes = self.spare.pop().unwrap_or_default();
-        self.block = match segment {
-            Some(segment) => BlockBuilder::in_arena(first, size, segment, bytes),
-            None => BlockBuilder::new(first, length, bytes),
-        };
-        // The first item's own pull counts: behind a slow one comes another slow one.
-        self.clock = Clock::begin();
-    }
-
-    /// A segment of the arena, if chunks of items of this size are worth one.
-    fn segment(&self, size: usize) -> Option<Segment> {
-        // A copy of the host does not have the arena.
-        self.host.check_owner().ok()?;
-        let (items, expects_news) = self.host.chunk_items(self.completion.job());
-        if (items as usize).saturating_mul(size) < LOCATED_MIN {
-            return None;
-        }
-        self.host.take_segment(expects_news)
-    }
-
-    fn flush(&mut self) {
-        let block = std::mem::take(&mut self.block);
-        if block.items() >= self.target {
-            self.target = (self.target * 2).min(BLOCK_ITEMS_MAX);
-        }
-        if let Some(block) = block.finish(T::args_size(), &mut self.spare) {
-            self.hand_over(block);
-        }
-    }
-
-    fn hand_over(&mut self, block: Block) {
-        self.waiting.push_back(block.range());
-        self.bytes += block.bytes().len() as u64;
-        self.host.note_submissions(BURST + 1);
-        self.hand_over_items(Some(block));
-    }
-
     /// Hands over the waiting items, as far as there is room.
     pub(crate) fn hand_over_rest(&mut self) {
-        self.hand_over_items(None);
-        self.seal_if_done();
-    }
-
-    /// Gives the job the block, and the scheduler as many of the waiting items as may be pending.
-    fn hand_over_items(&mut self, block: Option<Block>) {
-        let accepted = self.host.feed(self.completion.job(), block, &mut self.waiting, &mut self.spare);
-        if !accepted {
-            self.waiting.clear();
-            // One that is known to have nothing more loses nothing.
-            let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
-            self.source = if is_through { Source::Ended } else { Source::Refused };
-        }
-    }
-
-    /// Waits for the completion to have something, or until the deadline: false.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
-        self.host.wait(deadline, || self.completion.has_news(), register)
-    }
-
-    /// As [`wait`](MapInput::wait), or until more items may be pending.
-    pub(crate) fn wait_or_room(&self, deadline: Option<Instant>) -> bool {
-        self.host.wait_or_room(
-            deadline,
-            || self.completion.has_news(),
-            |thread| {
-                drop(self.completion.set_waiter(Waiter::Thread(thread)));
-            },
-        )
-    }
-}
-
-/// No thread will look at the outcome, so items that have not begun are dropped.
-impl<T: Task, I> Drop for MapInput<T, I> {
-    fn drop(&mut self) {
-        if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {
-            self.completion.abandon();
-            self.host.discard(self.completion.job());
-        }
+        self.job.hand_over_rest();
+        self.end_if_through();
     }
 }

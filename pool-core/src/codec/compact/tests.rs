@@ -3,6 +3,7 @@
 mod attributes;
 mod crossed;
 mod generated;
+mod together;
 
 use std::fmt::Debug;
 

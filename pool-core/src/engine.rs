@@ -2,7 +2,7 @@
 //!
 //! All of it happens under one lock, in whichever thread is there: a caller that submits or waits, the router, the
 //! supervisor. Work that must not happen under the lock (waking threads, callbacks, launches) is left in
-//! [`Deferred`].
+//! [`accounts::Deferred`].
 
 pub(crate) mod accounts;
 mod actions;

@@ -23,7 +23,7 @@ use crate::task::Task;
 /// a callback or a waker does not wait for callbacks and wakers.
 ///
 /// A process that the host forks cannot use its copy of the pool. Submitting and waiting are
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) errors there, closing, terminating and dropping do nothing,
+/// [`ErrorKind::Unsupported`] errors there, closing, terminating and dropping do nothing,
 /// and the copy reports that it is terminated and has no workers. No method blocks there.
 ///
 /// # Examples

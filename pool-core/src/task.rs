@@ -114,7 +114,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// This task with a limit on the time of each item, counted from its start in the worker.
     ///
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
-    /// [`ErrorKind::TaskTimeout`]. All else goes on. A limit of zero is an [`ErrorKind::InvalidInput`] error of the call.
+    /// [`ErrorKind::TaskTimeout`](crate::ErrorKind::TaskTimeout). All else goes on. A limit of zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
     ///
     /// # Examples
     ///
@@ -191,7 +191,7 @@ pub trait Task: Copy + Send + Sync + 'static {
 
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
     ///
-    /// Zero is an [`ErrorKind::InvalidInput`] error of the call.
+    /// Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
     ///
     /// # Examples
     ///
@@ -214,7 +214,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     ///
     /// A small number keeps down the memory of an input of large items, or its side effects; fewer items than workers leave
     /// workers idle. The limit of 64 MiB of arguments and results stays in force. Zero is an
-    /// [`ErrorKind::InvalidInput`] error of the call. Other calls and maps ignore it.
+    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call. Other calls and maps ignore it.
     ///
     /// # Examples
     ///
@@ -261,7 +261,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// connections.
     ///
     /// A submission with a limit sends an item when fewer items of the task run, whoever submitted those; a submission without
-    /// one sends its items regardless. Meanwhile workers run other tasks. Zero is an [`ErrorKind::InvalidInput`] error of the
+    /// one sends its items regardless. Meanwhile workers run other tasks. Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the
     /// call.
     ///
     /// # Examples

@@ -23,7 +23,7 @@ pub struct Backoff {
     pub spins: u32,
     /// Time of checks with a `sched_yield` between them.
     pub yield_for: Duration,
-    /// Yields to make at least, unless they take [`CROWDED_FACTOR`] times as long as that.
+    /// Yields to make at least, unless they take `CROWDED_FACTOR` times as long as that.
     pub yields_min: u32,
 }
 

@@ -5,7 +5,7 @@
 //! `skip_deserializing` leave a field out on one side only, and the next value is then taken for it. So each side sums
 //! up the [`shape`] of a value, that is the names of the fields in their order, and the sum travels behind the value. On
 //! a difference the value is looked at again, since there is a harmless one: a field that has aliases, or two names in
-//! different styles. Where names cannot tell, [`confirm`](super::confirm) compares values.
+//! different styles. Where names cannot tell, [`confirm`] compares values.
 
 mod access;
 mod deserializer;

@@ -5,7 +5,7 @@
 //! as the bytes say, until the thread's stack overflows and takes the program along.
 //!
 //! So both formats count with [`ReadLimits`] at every place where either could happen. Workers decode arguments the same
-//! way; they trust their host, and the limits do no harm there. [`WriteLimits`] are the same limits on the other side, so
+//! way; they trust their host, and the limits do no harm there. The serializers have the same limits on the other side, so
 //! that a value that nobody could decode fails where it is encoded, before it has taken the stack or the memory there.
 
 use std::fmt;

@@ -33,7 +33,7 @@ pub(crate) struct Block {
     pub(super) bytes: Content,
     /// When the pool got the items, if their times are asked for; else 0.
     pub(super) given_ns: Nanos,
-    /// The part of [`Blocks::bytes`] that is this block's.
+    /// The part of `Blocks::bytes` that is this block's.
     pub(super) counted: u64,
     /// An item and where it begins: chunks are mostly cut one after the other.
     pub(super) cursor: (u32, usize),

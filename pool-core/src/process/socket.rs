@@ -63,7 +63,7 @@ impl Socket {
         }
     }
 
-    /// True if [`Control::receive`] would return at once.
+    /// True if `receive` would return at once.
     pub(crate) fn has_news(&self) -> bool {
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(self.0.as_raw_fd(), &mut [0], flags) != Err(Errno::EAGAIN)

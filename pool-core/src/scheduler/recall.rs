@@ -119,8 +119,9 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: the rest of their
-    /// chunks is taken back.
+    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: half of the rest of
+    /// their chunks is taken back, and half of that the next time. They keep one item, since a worker may merely wait for a CPU:
+    /// if it lost all, it could be sent the same again and again.
     pub(super) fn recall_late(&mut self) {
         for worker in self.workers.ids() {
             let state = &mut self.workers[worker];
@@ -129,7 +130,7 @@ impl<P> Scheduler<P> {
             if let Some(sent) = front.filter(|sent| sent.range.items - sent.settled > 1) {
                 sent.ask_back();
                 let (seq, items) = (sent.seq, sent.range.items);
-                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+                self.actions.push_back(Action::Recall { worker, seq, items, half: true });
             }
         }
     }

@@ -122,7 +122,7 @@ impl Contender for PoolCore {
 
     fn calls_beside(&mut self, count: u64, pause: Duration, items: &[Item]) -> Outcome<Vec<Duration>> {
         let pool = self.pool();
-        let map = || pool.map(run_item::Task, items.iter().copied()).map(drop);
+        let map = || Ok(pool.map(run_item::Task, items.iter().copied()).map(drop)?);
         beside(map, || time_calls(count, pause, |number| Ok(pool.apply(increment::Task, number)?)))
     }
 

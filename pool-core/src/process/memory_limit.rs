@@ -27,8 +27,9 @@ const REPORT_BYTES: u64 = 1 << 30;
 pub(crate) fn beyond_limit<R>(report: impl FnOnce() -> R) -> R {
     let limits = getrlimit(Resource::RLIMIT_DATA).ok().filter(|_| has_memory_limit());
     let Some((limit, most)) = limits else { return report() };
-    let before = status_bytes("VmData:").unwrap_or(0);
     let is_raised = setrlimit(Resource::RLIMIT_DATA, most, most).is_ok();
+    // Behind that, since to read it takes memory, too.
+    let before = status_bytes("VmData:").unwrap_or(0);
     let result = report();
     if is_raised {
         let kept = status_bytes("VmData:").unwrap_or(before).saturating_sub(before);

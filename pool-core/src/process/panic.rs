@@ -60,7 +60,7 @@ pub(crate) fn report_panics_of_this_thread(keep: impl Fn(&PanicReport) + Send + 
             keep(&seen.report);
             remember(&mut all, seen);
             drop(all);
-            beyond_limit(|| print(info));
+            print(info);
         }
     }));
 }

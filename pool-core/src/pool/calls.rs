@@ -3,6 +3,7 @@
 use super::Pool;
 use crate::caller::arguments::encode_owned;
 use crate::caller::outcome;
+use crate::codec::bytes::Bytes;
 use crate::error::Result;
 use crate::handle::AsyncResult;
 use crate::host::Host;
@@ -93,7 +94,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn try_apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
-        let call = encode_call::<T>(args)?;
+        let call = call_of::<T>(encode_owned::<T>(args)?);
         Ok(AsyncResult::new(Host::try_call(&self.host, call, task.options())?, outcome::one::<T>))
     }
 
@@ -135,20 +136,19 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> Submit<T::Output> {
-        let call = || Ok((encode_call::<T>(args)?, self.host.spec(T::entry(), task.options())?));
+        let call = || Ok((call_of::<T>(encode_owned::<T>(args)?), self.host.spec(T::entry(), task.options())?));
         Submit::new(&self.host, call(), outcome::one::<T>)
     }
 
     /// Inlined, so that each task has a copy only of what depends on its types.
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
-        let call = encode_call::<T>(args)?;
+        let call = call_of::<T>(encode_owned::<T>(args)?);
         Ok(AsyncResult::new(Host::call(&self.host, call, task.options(), urgent)?, outcome::one::<T>))
     }
 }
 
 #[inline(always)]
-fn encode_call<T: Task>(args: T::Args<'_>) -> Result<Call> {
-    let (args, raw) = encode_owned::<T>(args)?;
-    Ok(Call { entry: T::entry(), args, args_size: T::args_size(), raw })
+fn call_of<T: Task>((args, raw): (Bytes, bool)) -> Call {
+    Call { entry: T::entry(), args, args_size: T::args_size(), raw }
 }

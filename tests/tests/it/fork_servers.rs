@@ -7,6 +7,7 @@ use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, fork};
 use pool_core::prelude::*;
+use tests::gate::{Gate, open_and_hang};
 use tests::host::{Host, say};
 use tests::procs::{self, eventually, fork_server};
 use tests::tasks::{Way, crash, nap, pid, square};
@@ -183,8 +184,10 @@ fn the_end_of_the_fork_server_is_told_with_its_signal(setup: &Setup) {
 }
 
 fn the_death_of_a_worker_is_seen_although_the_fork_server_is_stopped(setup: &Setup) {
-    let pool = setup.pool();
-    let mut running = pool.apply_async(nap::Task, 600_000).unwrap();
+    let (pool, gate) = (setup.pool(), Gate::new());
+    let mut running = pool.apply_async(open_and_hang::Task, gate.path()).unwrap();
+    // An item that has not begun would run elsewhere.
+    gate.wait();
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     procs::signal(fork_server().pid, Signal::SIGSTOP);
     pool.worker_pids().into_iter().for_each(procs::kill_9);

@@ -14,7 +14,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
         && let Some(size @ ..=INLINE) = T::args_size()
     {
         let mut bytes = [0; INLINE];
-        let encoded = T::encode_args(args, &mut Encoder::new(&mut bytes[..size]));
+        let encoded = Encoder::in_place(&mut bytes[..size], |out| T::encode_args(args, out));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
     }
     let mut short = [0; 64];

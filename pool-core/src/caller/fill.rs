@@ -44,7 +44,7 @@ pub(super) fn fill_run<'a, 'p, T: Task>(
 ) -> Option<Filled> {
     for place in places {
         let Some(args) = items.next() else { return Some(Filled::Ended) };
-        if let Err(error) = T::encode_args(&args, &mut Encoder::new(place)) {
+        if let Err(error) = Encoder::in_place(place, |out| T::encode_args(&args, out)) {
             *tally.pulled += 1;
             return Some(Filled::Unencodable(error));
         }

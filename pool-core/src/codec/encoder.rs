@@ -1,5 +1,6 @@
 //! Writing values into memory that exists already.
 
+use std::mem::ManuallyDrop;
 use std::ops::{Deref, Range};
 
 use pool_ipc::{Arena, Segment};
@@ -41,6 +42,18 @@ impl<'b> Encoder<'b> {
     /// Writes to a vector only.
     pub fn to_vec(spill: Vec<u8>) -> Encoder<'static> {
         Encoder { spill: Some(Spill::Heap(spill)), ..Encoder::new(&mut []) }
+    }
+
+    /// Writes one value with `encode` into a place of exactly its size.
+    // The encoder is not dropped: its destructor would make the compiler write all of it to memory for each value. A value that
+    // fits has no memory of its own, so nothing is leaked.
+    #[inline(always)]
+    pub(crate) fn in_place(
+        place: &mut [u8],
+        encode: impl FnOnce(&mut Encoder<'_>) -> Result<(), CodecError>,
+    ) -> Result<(), CodecError> {
+        let mut out = ManuallyDrop::new(Encoder::new(place));
+        encode(&mut out)
     }
 
     /// The bytes as a vector if they did not fit (or were never meant to), else how many stand in the memory given.

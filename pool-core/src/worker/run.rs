@@ -110,7 +110,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
                 // A process that the task forked must not answer in the worker's place.
                 signals::exit_now(0);
             }
-            let encoded = T::encode_output(&output, &mut Encoder::new(place));
+            let encoded = Encoder::in_place(place, |out| T::encode_output(&output, out));
             drop(output);
             if let Err(error) = encoded {
                 return Some(ItemOutcome::Failed(Failure::Encode(error.to_string())));

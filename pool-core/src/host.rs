@@ -65,7 +65,7 @@ pub(crate) struct Host {
     pub(crate) owner: ForkCheck,
 }
 
-/// Requests to the supervisor, and the threads that wait for room.
+/// Requests to the supervisor, and whether it has left.
 #[derive(Debug, Default)]
 struct SupervisorQueue {
     launches: Vec<WorkerId>,

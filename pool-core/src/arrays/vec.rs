@@ -45,7 +45,7 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) beyond what the machine has left, or beyond `RLIMIT_FSIZE`;
+    /// [`ErrorKind::TooLarge`](crate::ErrorKind::TooLarge) beyond the memory that is left, or beyond `RLIMIT_FSIZE`;
     /// [`ErrorKind::System`](crate::ErrorKind::System) where the kernel gives no memory or no descriptor.
     pub fn with_capacity(capacity: usize) -> Result<SharedVec<T>> {
         let buffer = ArrayBuffer::with_capacity(bytes_of::<T>(capacity)?).map_err(memory_error)?;
@@ -80,7 +80,7 @@ impl<T: Pod> SharedVec<T> {
         Ok(vec)
     }
 
-    /// An array of what an iterator yields.
+    /// An array of the elements of an iterator.
     ///
     /// ```
     /// let numbers = pool_core::SharedVec::try_from_iter((0..5).map(f64::from))?;
@@ -118,7 +118,7 @@ impl<T: Pod> SharedVec<T> {
         let len = self.len + elements.len();
         if len > self.capacity() {
             let doubled = bytes_of::<T>(len)?.max(self.buffer.capacity().saturating_mul(2));
-            // Twice as much may be more than there is, where what is needed is not.
+            // There may be memory for the elements, but not for twice as much.
             self.buffer
                 .grow(doubled)
                 .or_else(|_| self.buffer.grow(bytes_of::<T>(len).unwrap_or(usize::MAX)))

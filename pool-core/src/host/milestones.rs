@@ -39,11 +39,7 @@ impl Host {
     pub(crate) fn wait_for_settlement(&self, ready: impl Fn() -> bool) {
         while self.check_owner().is_ok() {
             // Looked at and registered under one lock, so no settlement comes in between.
-            let id = self.with(
-                |engine| {
-                    if ready() { None } else { Some(engine.watch(Milestone::Settled, thread::current())) }
-                },
-            );
+            let id = self.with(|engine| (!ready()).then(|| engine.watch(Milestone::Settled, thread::current())));
             match id {
                 None => return,
                 Some(None) => {}

@@ -7,7 +7,8 @@ use std::ops::{Deref, DerefMut};
 use bytemuck::Pod;
 use pool_ipc::ArrayBuffer;
 
-use super::{SharedSlice, bytes_of, memory_error};
+use super::element::{bytes_of, memory_error};
+use super::slice::SharedSlice;
 use crate::error::Result;
 
 /// A growable array in shared memory, which this process fills and then [freezes](SharedVec::freeze).

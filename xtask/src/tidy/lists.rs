@@ -7,7 +7,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-cli/src/cmd/demo/tasks.rs",
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
-    "pool-core/src/arrays/slice.rs",
+    "pool-core/src/arrays/file.rs",
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/codec/slice.rs",
     "pool-core/src/launch.rs",
@@ -79,7 +79,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 pub(super) const CRATES: &[&str] = &["pool-core", "pool-ipc", "pool-macros", "pool-cli", "xtask", "xtask/bench"];
 
 /// Circles that are still to be opened; to be lowered with each, and never raised.
-pub(super) const CIRCLES_LEFT: &[(&str, usize)] = &[("pool-core", 4)];
+pub(super) const CIRCLES_LEFT: &[(&str, usize)] = &[("pool-core", 3)];
 
 /// The rooms of pool-core, and the low files of its top level: each with the rooms and files that it may import from, beside
 /// itself. All other files of the top level may import from everything, and nothing here may import from them.

@@ -1,5 +1,5 @@
-//! Decides which worker runs which items, and what a death means. It is pure: no clock, file descriptor, process or lock,
-//! so that it can be simulated with seeds (see `simulation`).
+//! Decides which worker runs which items, and how the items of a dead worker go on. It is pure: no clock, file
+//! descriptor, process or lock, so that it can be simulated with seeds (see `simulation`).
 //!
 //! A **job** is one submission: a map of many items, or a call. Calls of one task with the same options that are submitted
 //! before the ones before them are done [join](Scheduler::join) these as further items of one job, so that they are handed
@@ -62,7 +62,7 @@ use crate::units::Nanos;
 /// - [`tick`](Scheduler::tick) is called at the latest at [`wake_at`](Scheduler::wake_at). `None` means that time changes
 ///   nothing.
 ///
-/// # What never happens
+/// # Invariants
 ///
 /// - An unsettled item is in exactly one place: in the queue, in one worker's `in_flight`, or, until its next attempt, in
 ///   `retries`. It leaves these for good only through [`replied`](Scheduler::replied) (a value or an error came),
@@ -86,7 +86,7 @@ pub(crate) struct Scheduler<P> {
     in_flight: [u32; 3],
     /// Several flows have items for workers, or had so lately.
     contended_until: Nanos,
-    /// Nothing is sent, since all that waits is about to be cancelled.
+    /// True while all waiting items are being cancelled; nothing is sent then.
     holds_back: bool,
     /// Items in the calls' queues that will not run: cancelled ones, and those of jobs that have ended.
     stale: u64,
@@ -96,13 +96,14 @@ pub(crate) struct Scheduler<P> {
     workers: ByWorker<WorkerState>,
     tasks: Vec<TaskState>,
     actions: VecDeque<Action<P>>,
-    /// No worker has room: cleared by every event that may give one some.
+    /// True if no worker has room, so that a submission need not look for one. Every event that may give a worker room
+    /// clears it.
     full: bool,
     /// If not full, only this worker may have room.
     freed: Option<WorkerId>,
-    /// Ready workers without chunks. A member need not be one any more, which is seen when it is looked at.
+    /// Ready workers without chunks. A member may have changed since, so it is checked when it is looked at.
     idle: WorkerSet,
-    /// Workers with chunks, and some that had some.
+    /// Workers with chunks. Workers that had some may still be members.
     busy: WorkerSet,
     unsettled: u64,
     open_jobs: usize,
@@ -112,7 +113,7 @@ pub(crate) struct Scheduler<P> {
 }
 
 impl<P> Scheduler<P> {
-    /// A pool whose workers are all to be launched.
+    /// Creates a pool, and asks for the launch of all its workers.
     pub(crate) fn new(config: SchedulerConfig, tasks: usize) -> Self {
         let mut workers = ByWorker::default();
         workers.grow(config.workers, WorkerState::new);
@@ -140,6 +141,7 @@ impl<P> Scheduler<P> {
             joiners: 0,
             wake_at: None,
         };
+        // All at once, so that the first map finds all workers.
         scheduler.workers.ids().for_each(|worker| scheduler.launch(worker));
         scheduler
     }
@@ -155,6 +157,7 @@ impl<P> Scheduler<P> {
 
     /// The pool has ended: no process is left and none will come.
     pub(crate) fn is_finished(&self) -> bool {
+        // The state alone is not enough: a process that was told to leave may still run.
         self.state != State::Open && self.workers.values().all(|worker| worker.phase == Phase::Vacant)
     }
 

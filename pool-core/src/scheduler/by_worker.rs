@@ -47,6 +47,7 @@ impl<T> ByWorker<T> {
 
     /// Adds entries until there are at least so many.
     pub(crate) fn grow(&mut self, workers: usize, entry: impl FnMut() -> T) {
+        // It never shrinks: processes beyond the new size leave in their own time, and keep their entries until then.
         self.0.resize_with(workers.max(self.0.len()), entry);
     }
 }

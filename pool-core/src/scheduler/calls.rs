@@ -18,20 +18,21 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(crate) fn call(&mut self, spec: JobSpec, record: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
+        // Never open: a job of one call is complete from the start, and those that join it keep it going.
         let id = self.jobs.insert(|id| JobEntry { open: false, ..JobEntry::new(as_calls(spec), record(id)) });
         self.join(id, false);
         id
     }
 
-    /// The number of a further call, if the job is of calls under these terms and not done.
+    /// The number that a further call would have, if the job consists of calls with these options and is not done.
     #[inline]
     pub(crate) fn next_call(&self, id: JobId, spec: JobSpec) -> Option<u64> {
         let job = self.jobs.get(id).filter(|job| job.record.is_some() && job.spec == as_calls(spec))?;
         Some(job.end)
     }
 
-    /// The [next call](Scheduler::next_call) of the job is there; `beside` the one before, so that one chunk can hold
-    /// both.
+    /// The [next call](Scheduler::next_call) of the job has come. With `beside` its arguments follow those of the call
+    /// before, so that one chunk can hold both.
     #[inline]
     pub(crate) fn join(&mut self, id: JobId, beside: bool) {
         let job = self.jobs.get_mut(id).expect("it takes another call");
@@ -44,6 +45,7 @@ impl<P> Scheduler<P> {
         let queue = &mut self.flow_mut(flow).expect("looked up above").queue;
         match queue.back_mut() {
             Some(last) if beside && last.job == id && last.end() == item => last.items += 1,
+            // Other calls came between; the order of submission counts.
             _ => queue.push_back(Range { job: id, first: item, items: 1 }),
         }
         self.note_queued(flow, priority);
@@ -63,6 +65,7 @@ impl<P> Scheduler<P> {
         !job.spec.urgent
             && job.queued < u64::from(CALLS_PER_CHUNK_MAX)
             && self.tasks[job.spec.task as usize].pace.is_short(CALLS_PER_CHUNK_MAX)
+            // A hand-over now would wake a worker for one short call; a moment later it serves many.
             && (self.full
                 || self
                     .workers
@@ -74,10 +77,12 @@ impl<P> Scheduler<P> {
     /// is taken back, a running one costs its worker. False if the job had ended.
     pub(crate) fn cancel_call(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        // The last one: the whole job ends, and its entry with it.
         if job.unsettled == 1 {
             return self.cancel(id, true);
         }
         job.records.entry(item).or_default().cancelled = true;
+        // Failed before the recall: the caller need not wait for the worker.
         self.actions.push_back(Action::Fail { worker: None, job: id, item, cause: FailureCause::Cancelled });
         if !self.take_from_worker(id, item) {
             self.leave_waiting(id, item);
@@ -96,6 +101,7 @@ impl<P> Scheduler<P> {
         sent.ask_back();
         let (seq, items) = (sent.seq, sent.range.items);
         self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+        // If the recall comes too late the item may be running already, which the probe finds out.
         self.actions.push_back(Action::Probe { worker });
         true
     }
@@ -104,6 +110,7 @@ impl<P> Scheduler<P> {
     /// longer the more is pending.
     fn leave_waiting(&mut self, id: JobId, item: u64) {
         let Some(job) = self.jobs.get_mut(id) else { return };
+        // A resting item is in no queue, so neither count has it.
         if !job.records.get(&item).is_some_and(|record| record.rests) {
             job.queued -= 1;
             self.stale += 1;
@@ -117,6 +124,7 @@ impl<P> Scheduler<P> {
         if self.stale <= self.unsettled + STALE_ITEMS_MAX {
             return;
         }
+        // Everything stale goes below, so the count starts anew.
         self.stale = 0;
         for priority in 0..self.calls.len() {
             let queue = std::mem::take(&mut self.calls[priority].queue);
@@ -164,16 +172,18 @@ impl<P> Scheduler<P> {
             let item = sent.range.first + u64::from(begun.item);
             begun.is_in(sent) && self.jobs.get(sent.range.job).is_some_and(|job| job.has_cancelled(item))
         };
+        // By the worker's own word, since the host cannot know which claimed item it is at.
         if let Some(begun) = begun.filter(is_cancelled) {
             self.kill(worker, KillReason::ItemCancelled { begun });
         } else {
             let at = self.now.saturating_add(REPLY_SILENCE_NS);
+            // A time limit that ends sooner keeps its probe.
             self.probe_at(worker, self.workers[worker].deadline.map_or(at, |deadline| deadline.min(at)));
         }
     }
 
-    /// Kills the worker if it is at a chunk whose job was cancelled with what runs. A worker may have claimed an item of
-    /// a chunk that is not its first as far as the host has heard, so this is asked again when that chunk comes up.
+    /// Kills the worker if it is at a chunk of a job that was cancelled together with its running items. The worker may
+    /// have claimed items of a later chunk without the host knowing, so this is checked again when that chunk comes up.
     #[inline]
     pub(super) fn kill_if_cancelled(&mut self, worker: WorkerId) {
         let Some(sent) = self.workers[worker].in_flight.front().filter(|sent| !sent.is_settled()) else { return };

@@ -32,6 +32,7 @@ impl<P> Scheduler<P> {
         for id in self.jobs.ids() {
             let Some(flow) = self.jobs.get_mut(id).and_then(|job| job.flow.as_deref_mut()) else { continue };
             waiting.extend(std::mem::take(&mut flow.queue));
+            // It has no items left that could wait for a place of its task.
             if flow.standing == Standing::Parked {
                 flow.standing = Standing::Idle;
             }
@@ -44,6 +45,7 @@ impl<P> Scheduler<P> {
                 self.finish_if_done(id);
             }
         }
+        // Only now: the items that came back from workers have all been cancelled.
         self.holds_back = false;
         self.find_room();
         self.dispatch();
@@ -60,6 +62,7 @@ impl<P> Scheduler<P> {
     /// Cancels items that were taken out of the queue. Calls end at once; a map ends when its running items have ended.
     fn cancel_waiting(&mut self, range: Range) -> u64 {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return 0 };
+        // A call has a handle of its own that waits, a map one for all items.
         if !job.spec.calls {
             let items = u64::from(range.items);
             job.queued -= items;
@@ -77,6 +80,7 @@ impl<P> Scheduler<P> {
 
     fn cancel_waiting_call(&mut self, id: JobId, item: u64) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        // It had its outcome before, and is not counted again.
         if job.records.remove(&item).is_some_and(|record| record.cancelled) {
             return false;
         }

@@ -7,7 +7,7 @@ use super::worker::{KillReason, Phase};
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
-    /// Sets the time, so that what happens next is dated.
+    /// Sets the time of the events that follow.
     #[inline]
     pub(crate) fn set_now(&mut self, now: Nanos) {
         self.now = now;
@@ -18,9 +18,10 @@ impl<P> Scheduler<P> {
         self.wake_at
     }
 
-    /// Does what is due.
+    /// Does everything that is due by `now`: launches, retirements, probes and retries.
     pub(crate) fn tick(&mut self, now: Nanos) {
         self.now = now;
+        // Cleared first: everything below that is still to come sets it again.
         self.wake_at = None;
         for worker in self.workers.ids() {
             match self.workers[worker].phase {
@@ -34,13 +35,16 @@ impl<P> Scheduler<P> {
                     // It was told to leave long ago and has no work, so it must have been stopped by a signal.
                     self.kill(worker, KillReason::Unwanted);
                 } else if deadline <= now {
+                    // Not killed at once: the worker may have answered meanwhile and be at another item, which only its
+                    // own memory tells.
                     self.actions.push_back(Action::Probe { worker });
                 } else {
                     self.wake_by(deadline);
                 }
             }
         }
-        self.retry_what_is_due();
+        self.retry_due();
+        // Only then: with room or without rivals a late chunk keeps nobody waiting.
         if self.is_contended() && self.full {
             self.recall_late();
         }
@@ -50,6 +54,7 @@ impl<P> Scheduler<P> {
     /// The result of a [probe](Action::Probe): the item that the worker has begun, and when (0 if unknown); `None` if it has
     /// begun none.
     pub(crate) fn probed(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {
+        // A start of 0 is unknown, so it says nothing about a time limit; a cancelled item is killed all the same.
         self.probe_limit(worker, running.filter(|(_, since)| *since > 0));
         self.probe_cancelled(worker, running.map(|(begun, _)| begun));
     }
@@ -71,10 +76,12 @@ impl<P> Scheduler<P> {
             self.kill(worker, KillReason::Timeout { begun, limit, ran });
         } else if running.is_none()
             && (state.phase == Phase::Ready || state.phase == Phase::Starting && !self.config.has_initializer)
+            // Granted on top of the limit: under load a sound worker may begin late.
             && self.now.saturating_sub(state.heard) >= limit.saturating_add(UNRESPONSIVE_NS)
         {
             self.kill(worker, KillReason::Unresponsive);
         } else {
+            // Nothing runs: the next item can reach its limit no sooner than one limit from now.
             let since = running.map_or(self.now, |(_, since)| since);
             self.probe_at(worker, since.saturating_add(limit));
         }

@@ -23,13 +23,13 @@ enum Capacity {
 }
 
 impl Capacity {
-    /// Of workers that no other flow waits for.
+    /// Capacity of workers that no other flow waits for.
     #[inline]
     fn alone(pace: Pace, items: u32, spec: JobSpec) -> Self {
         Capacity::Chunks(pace.depth(items, spec.bulk))
     }
 
-    /// Of workers that other flows wait for. Maps leave room for a call.
+    /// Capacity of workers that other flows wait for. Maps leave room for a call.
     #[inline]
     fn contended(spec: JobSpec) -> Self {
         Capacity::Time(if spec.calls { CONTENDED_AHEAD_NS } else { CONTENDED_MAP_AHEAD_NS })
@@ -50,12 +50,15 @@ impl<P> Scheduler<P> {
             };
             let range = *self.queue_of(flow).front().expect("its turn came since it has items");
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else {
+                // The job has ended. Its items are skipped here, since a search through the queue at its end would cost
+                // more.
                 self.stale -= u64::from(range.items);
                 self.queue_of(flow).pop_front();
                 continue;
             };
             let range = match job.first_cancelled(range) {
                 None => range,
+                // A chunk is one run of items, so it ends before a cancelled one.
                 Some(item) if item > range.first => range.without(item).0,
                 Some(item) => {
                     job.records.remove(&item);
@@ -68,14 +71,16 @@ impl<P> Scheduler<P> {
             let is_contended = self.is_contended();
             let task = &self.tasks[spec.task as usize];
             if spec.max_concurrent.is_some_and(|most| task.occupied >= most) {
-                // Out of the turns, or it would hold up flows of other tasks.
+                // Leaves the turns, or it would hold up flows of other tasks.
                 self.park(flow, spec.task, spec.priority);
                 continue;
             }
             let pace = task.pace;
             let want = match spec.chunk_size {
+                // A chunk size that the user chose does not entitle a map to more than its share.
                 Some(items) if is_contended => items.min(pace.items_in(QUANTUM_NS)),
                 Some(items) => items,
+                // A thread waits for this call: another one in its chunk would only delay it.
                 None if spec.calls && spec.urgent => 1,
                 // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
@@ -90,6 +95,7 @@ impl<P> Scheduler<P> {
             let preferred = self.flow_mut(flow).and_then(|flow| flow.last_worker);
             let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
+                // Looking through all workers again at each submission would cost more than the submission.
                 self.freed = None;
                 if is_contended {
                     // A chunk may take longer than was expected, and then gives way, too.
@@ -98,13 +104,15 @@ impl<P> Scheduler<P> {
                 self.call_back();
                 return;
             };
+            // No idle worker is left, so a resting one is worth its launch.
             if !self.workers[worker].in_flight.is_empty() {
                 self.call_back();
             }
-            // Before the call is sent, so that it is the first in the ring after what is claimed.
+            // Before the call is sent, so that it is the first in the ring behind the claimed items.
             if spec.calls && is_contended && std::mem::take(&mut self.flow_mut(flow).expect("it has its turn").jumps) {
                 self.make_way(worker, spec.priority);
             }
+            // The worker is replaced exactly after so many items, also if a chunk would hold more.
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
             self.send(worker, flow, Range { items, ..range }, pace);
@@ -134,6 +142,8 @@ impl<P> Scheduler<P> {
         let state = &self.workers[worker];
         state.takes_work()
             && self.config.max_tasks_per_worker.is_none_or(|max| state.served < max)
+            // Without an initializer a starting worker is sure to take work soon; with one it may fail, and its items
+            // would wait in vain.
             && !(state.phase == Phase::Starting && self.config.has_initializer)
     }
 
@@ -150,6 +160,7 @@ impl<P> Scheduler<P> {
         if self.full {
             self.full = false;
             self.freed = Some(worker);
+        // A second worker has room, so all are to be looked at.
         } else if self.freed != Some(worker) {
             self.freed = None;
         }
@@ -168,6 +179,7 @@ impl<P> Scheduler<P> {
             if self.worker_is_idle(worker) {
                 return Some(worker);
             }
+            // Removed here and not by each event that ends its idleness: these are many, and one would be forgotten.
             self.idle.remove(worker);
         }
         None
@@ -179,6 +191,7 @@ impl<P> Scheduler<P> {
     #[inline]
     fn roomiest(&mut self, capacity: Capacity, preferred: Option<WorkerId>) -> Option<WorkerId> {
         if let Some(worker) = preferred
+            // The flow remembers a number; the pool may have shrunk since.
             && worker.index() < self.config.workers
             && self.worker_is_idle(worker)
         {
@@ -211,8 +224,10 @@ impl<P> Scheduler<P> {
         match capacity {
             _ if state.in_flight.is_empty() => Some(u64::from(is_starting)),
             Capacity::Chunks(depth) if state.in_flight.len() < depth => {
+                // Doubled, so that the phase decides between workers with equally many chunks, and only between these.
                 Some(2 * state.in_flight.len() as u64 + u64::from(is_starting))
             }
+            // Above the loads of workers without chunks, 0 and 1.
             Capacity::Time(most) if state.ahead < most => Some(2 + state.ahead),
             _ => None,
         }
@@ -243,6 +258,7 @@ impl<P> Scheduler<P> {
         let is_alone = self.unsettled == 1;
         // Items of unknown time may take long.
         let time = pace.time(range.items).unwrap_or(QUANTUM_NS * u64::from(range.items));
+        // Alone it takes nothing from others, and a debt from then would keep it waiting when they come.
         self.charge_sent(flow, priority, if is_contended { time } else { 0 });
         if let Some(flow) = self.flow_mut(flow) {
             flow.last_worker = Some(worker);
@@ -269,6 +285,8 @@ impl<P> Scheduler<P> {
         } else {
             Wake::Anyone
         };
+        // A claim costs the worker a fence, and binds the items: so many that the fence is cheap, so few that idle
+        // workers get the rest.
         let claim = pace.items_in(CLAIM_NS);
         let sent_at = self.now;
         let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
@@ -279,6 +297,7 @@ impl<P> Scheduler<P> {
         if state.in_flight.len() == 1 {
             self.busy.insert(worker);
             self.idle.remove(worker);
+            // The item can begin only now, so its limit counts from here.
             state.heard = self.now;
             self.watch(worker, range.job);
         }
@@ -297,11 +316,13 @@ impl<P> Scheduler<P> {
         if self.is_at_cancelled(worker) {
             self.actions.push_back(Action::Probe { worker });
         }
+        // After the probe, which is of use only for a process that still runs.
         self.kill_if_cancelled(worker);
     }
 
     /// Launches one of the workers that rest, since there is more work than idle workers.
     pub(super) fn call_back(&mut self) {
+        // Asked first: without an idle timeout no worker rests, and the search would be for nothing.
         if self.config.idle_timeout.is_some()
             && let Some(worker) = self.workers.ids().find(|worker| self.workers[*worker].phase == Phase::Resting)
         {

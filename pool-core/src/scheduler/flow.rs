@@ -26,7 +26,7 @@ pub(super) enum FlowId {
 /// Where a flow stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// Nothing of it waits for a worker.
+    /// It has no items that wait for a worker.
     #[default]
     Idle,
     /// It is in the turns of its priority.
@@ -51,7 +51,7 @@ pub(super) struct Flow {
     pub(super) jumps: bool,
     /// Chunks with workers.
     pub(super) in_flight: u32,
-    /// The worker that was sent its last chunk, whose caches are warm.
+    /// The worker that was sent its last chunk: its caches are warm.
     pub(super) last_worker: Option<WorkerId>,
 }
 
@@ -59,6 +59,7 @@ impl Flow {
     /// Gives the flow the quanta of all rounds up to this one.
     #[inline]
     fn renew(&mut self, round: u64) {
+        // Given when it is looked at, not in each round: rounds in which nobody looks cost nothing.
         let rounds = i64::try_from(round.saturating_sub(self.round)).unwrap_or(i64::MAX);
         self.round = self.round.max(round);
         self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM_NS as i64));
@@ -69,6 +70,7 @@ impl Flow {
     fn renew_idle(&mut self, round: u64) {
         let before = self.credit;
         self.renew(round);
+        // Else a flow that comes after a pause could keep the workers for as long as it was away.
         self.credit = self.credit.min(before.max(QUANTUM_NS as i64));
     }
 
@@ -80,6 +82,7 @@ impl Flow {
 
     #[inline]
     pub(super) fn charge(&mut self, time: Nanos) {
+        // Saturates: times are measured in memory that a worker can write.
         self.credit = self.credit.saturating_sub(i64::try_from(time).unwrap_or(i64::MAX));
     }
 
@@ -128,7 +131,7 @@ pub(super) struct Turns {
     round: u64,
     first_order: i64,
     last_order: i64,
-    /// Flows among these whose jobs have ended.
+    /// Entries of flows of jobs that have ended.
     dead: usize,
 }
 
@@ -149,7 +152,7 @@ impl Turns {
         !self.waiting.is_empty()
     }
 
-    /// The flow whose turn it is, if it has not been settled whether it may go on.
+    /// The current flow; the caller decides whether it may be sent.
     #[inline]
     pub(super) fn candidate(&mut self) -> Option<FlowId> {
         if self.current.is_none() {
@@ -176,6 +179,7 @@ impl Turns {
         }
         if self.waiting.is_empty() {
             // Alone it need not wait for rounds to pass.
+            // The rounds pass at once, since nobody else is there to use them.
             self.round += owed;
             flow.renew(self.round);
             return true;
@@ -212,9 +216,11 @@ impl Turns {
             flow.jumps = owed == 0;
         } else if owed == 0 && matches!(id, FlowId::Calls(_)) {
             flow.jumps = true;
+            // A caller waits for each call, while a map has others under way: so calls with credit go first.
             let turn = Turn { round: self.round, order: 0, flow: id, ticket: flow.ticket };
             flow.due = self.round;
             if let Some(current) = self.current.replace(turn) {
+                // The interrupted flow goes on before all others that wait in this round.
                 self.first_order -= 1;
                 self.waiting.push(Turn { round: self.round, order: self.first_order, ..current });
             }
@@ -245,6 +251,7 @@ impl Turns {
     /// [swept](Turns::sweep).
     pub(super) fn note_dead(&mut self) -> bool {
         self.dead += 1;
+        // A sweep is linear; with half of the entries dead it costs a constant for each.
         self.dead > self.waiting.len() / 2 + 3
     }
 

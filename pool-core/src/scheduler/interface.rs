@@ -11,6 +11,7 @@ pub(crate) struct WorkerId(pub(crate) u32);
 impl WorkerId {
     #[inline]
     pub(crate) fn new(index: usize) -> Self {
+        // No truncation: a pool has at most 4096 workers.
         WorkerId(index as u32)
     }
 
@@ -27,6 +28,8 @@ pub(crate) struct Seq(pub(crate) u32);
 impl Seq {
     #[inline]
     pub(crate) fn next(self) -> Seq {
+        // A process may serve more than 2^32 chunks; far fewer are in flight, so numbers that come again are never
+        // mixed up.
         Seq(self.0.wrapping_add(1))
     }
 }
@@ -59,7 +62,7 @@ pub(crate) struct JobSpec {
     pub(crate) task: u32,
     /// Time limit of each item.
     pub(crate) timeout: Option<Nanos>,
-    /// Further attempts for an item whose worker died.
+    /// Further attempts for an item that its worker did not survive.
     pub(crate) retries: u32,
     /// A panic is worth another attempt, too.
     pub(crate) retry_panics: bool,
@@ -85,12 +88,12 @@ pub(crate) struct JobSpec {
 pub(crate) enum FailureCause {
     /// Its worker died while it ran.
     Died,
-    /// Its worker was killed since the item had run for `ran` of its `limit`.
+    /// Its worker was killed because the item had run for `ran` of its `limit`.
     TimedOut {
         limit: Nanos,
         ran: Nanos,
     },
-    /// So many workers in a row were sent it, did not begin it, and were killed for that.
+    /// Its last `workers` workers in a row were sent it, did not begin it, and were killed for that.
     NotStarted {
         workers: u32,
     },
@@ -132,9 +135,9 @@ pub(crate) enum Action<P> {
 
 /// The host threads that a worker wakes at the end of a chunk.
 ///
-/// A wake-up costs more than a short chunk. So a chunk of a map whose results are taken all together wakes no thread while its
-/// worker has more, and the host looks when half of that is done. A call that is expected to be short does not wake the
-/// router, which looks after 1 ms, 2 ms, and so on.
+/// A wake-up costs more than a short chunk. So a chunk of a map with results that are taken all together wakes no
+/// thread while its worker has more, and the host looks when half of that is done. A call that is expected to be short
+/// does not wake the router, which looks after 1 ms, 2 ms, and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wake {
     /// The leader, or else the router.

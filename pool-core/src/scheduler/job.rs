@@ -22,10 +22,10 @@ pub(super) struct JobEntry<P> {
     pub(super) end: u64,
     /// Items accepted and neither delivered nor failed.
     pub(super) unsettled: u64,
-    /// Of the unsettled items, those that will not run since all that waited was cancelled. Their job ends early when the
-    /// others are settled.
+    /// Unsettled items that will not run since all waiting items were cancelled. Their job ends early when the others
+    /// are settled.
     pub(super) dropped: u64,
-    /// Of the unsettled items, those in the queue.
+    /// Unsettled items in the queue.
     pub(super) queued: u64,
     /// Chunks with workers.
     pub(super) in_flight: u32,
@@ -36,7 +36,7 @@ pub(super) struct JobEntry<P> {
 /// The history of an item to which something happened.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ItemRecord {
-    /// Attempts that were charged to it: workers that died of it, and panics that allow a retry.
+    /// Attempts that it is blamed for: workers that died of it, and panics that allow a retry.
     pub(super) blamed_workers: u32,
     /// Workers that were killed since they did not begin it.
     pub(super) not_started: u32,
@@ -52,6 +52,7 @@ impl<P> JobEntry<P> {
         JobEntry {
             record: Some(record),
             spec,
+            // Boxed: a job of one call needs none, and its entry stays small.
             flow: (!spec.calls || spec.max_concurrent.is_some()).then(Box::default),
             kills_running: false,
             open: true,
@@ -74,6 +75,7 @@ impl<P> JobEntry<P> {
         if self.records.is_empty() {
             return None;
         }
+        // A map of 10 million items has records for few of them, so these are searched and not the items.
         self.records.range(items).rev().find(|(_, record)| record.cancelled).map(|(&item, _)| item)
     }
 
@@ -101,6 +103,7 @@ impl<P> JobEntry<P> {
         if self.records.is_empty() {
             return 0;
         }
+        // Almost always none has a history, so the check above spares the tree.
         let records = self.records.extract_if(first..first + u64::from(items), |_, _| true);
         records.filter(|(_, record)| record.cancelled).count() as u64
     }

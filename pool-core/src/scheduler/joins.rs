@@ -1,4 +1,4 @@
-//! Waiting for the end, which no input that is pulled with the results may put off for ever.
+//! Waiting for the end, which an input that is pulled with the results must not put off for ever.
 
 use super::Scheduler;
 use super::interface::State;
@@ -17,7 +17,9 @@ impl<P> Scheduler<P> {
     }
 
     pub(super) fn seal_idle_lazy(&mut self) {
+        // Only a closed pool: an open one may get other work, which would be worth waiting for.
         if self.joiners > 0 && self.unsettled == 0 && self.state == State::Closed {
+            // A map that is still being filled may bring more items, and lazy jobs may go on meanwhile.
             let mut open = self.jobs.ids().into_iter().filter_map(|id| self.jobs.get(id)).filter(|job| job.open);
             if open.all(|job| job.spec.lazy) {
                 self.seal_lazy();
@@ -25,7 +27,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Lazy jobs get no more items: `join` waits for nobody to pull an iterator.
+    /// Lazy jobs get no more items: `join` does not wait for an iterator to be pulled.
     pub(crate) fn seal_lazy(&mut self) {
         for id in self.jobs.ids() {
             if self.jobs.get(id).is_some_and(|job| job.spec.lazy) {

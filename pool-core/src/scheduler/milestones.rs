@@ -3,10 +3,11 @@
 use super::Scheduler;
 
 impl<P> Scheduler<P> {
-    /// Whether nothing is pending. A lazy job without pending items does not count, though it may get more: nobody knows
-    /// whether its results will be asked for.
+    /// Whether nothing is pending. A lazy job without pending items does not count, though it may get more: its results may
+    /// never be asked for.
     pub(crate) fn is_idle(&self) -> bool {
         let may_get_items = |id| self.jobs.get(id).is_some_and(|job| job.open && !job.spec.lazy);
+        // Counters first: the walk over all jobs is for the rare pool that has open ones and nothing pending.
         self.unsettled == 0 && (self.open_jobs == 0 || !self.jobs.ids().into_iter().any(may_get_items))
     }
 

@@ -16,7 +16,9 @@ impl Pace {
     /// Averages in that `items` took `elapsed`.
     #[inline]
     pub(crate) fn learn(&mut self, items: u32, elapsed: Nanos) {
+        // At least 1, since 0 stands for unknown; at most so much that the average below cannot overflow.
         let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX_NS);
+        // A quarter of the new one: an outlier passes within a few chunks, and a change is followed as soon.
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
     }
 
@@ -34,7 +36,7 @@ impl Pace {
 
     /// Items of the next chunk, of a job with `queued` items waiting for `workers`.
     ///
-    /// Until something is known a chunk is one item. Near the end chunks shrink with what is left (guided
+    /// A chunk is one item until the pace is known. Near the end chunks shrink with the rest of the queue (guided
     /// self-scheduling: Polychronopoulos and Kuck, 1987).
     #[inline]
     pub(crate) fn chunk(self, queued: u64, open: bool, workers: usize) -> u32 {
@@ -42,6 +44,8 @@ impl Pace {
             return 1;
         }
         let by_time = (CHUNK_NS / self.item).max(1);
+        // More items may come to an open job, so the end of its queue is not its end. Half a share for each worker
+        // leaves work for those that finish early.
         let share = if open { queued } else { queued.div_ceil(2 * workers as u64) };
         u32::try_from(by_time.min(share).max(1)).unwrap_or(u32::MAX)
     }
@@ -51,6 +55,7 @@ impl Pace {
     pub(crate) fn depth(self, items: u32, is_bulk: bool) -> usize {
         let (ahead, least) = if is_bulk { (BULK_AHEAD_NS, BULK_DEPTH_MIN) } else { (AHEAD_NS, DEPTH_MIN) };
         match self.time(items) {
+            // Items may take hours; more of them ahead of one worker would wait while others are idle.
             None => DEPTH_MIN,
             Some(time) => ((ahead / time.max(1)) as usize + 1).clamp(least, DEPTH_MAX),
         }

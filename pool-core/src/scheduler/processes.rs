@@ -17,10 +17,12 @@ impl<P> Scheduler<P> {
             }
         }
         if self.state == State::Terminated || self.state == State::Broken {
+            // It was ordered before the end and could not be called off while it was forked.
             self.kill(worker, KillReason::Unwanted);
         } else if worker.index() >= self.config.workers {
             self.quit(worker);
         }
+        // The work may all have been done while the process was launched; then it is told to leave at once.
         self.find_room();
         self.dispatch();
         self.wind_down();
@@ -46,6 +48,7 @@ impl<P> Scheduler<P> {
     /// The process has run its initializer.
     pub(crate) fn ready(&mut self, worker: WorkerId) {
         let state = &mut self.workers[worker];
+        // Only failures in a row count: the pool survives a fault that passes.
         state.failures = 0;
         state.heard = self.now;
         if state.phase == Phase::Starting {
@@ -61,8 +64,10 @@ impl<P> Scheduler<P> {
         self.retire_if_idle(worker);
     }
 
-    /// The process has grown too large: it leaves after what it runs, and a fresh one comes.
+    /// The process has grown too large: it leaves after the items that it has claimed, and a fresh one comes.
     pub(crate) fn exceeded_rss(&mut self, worker: WorkerId) {
+        // Taken back before it is told to leave, so that it leaves after the items that it has claimed, and not after
+        // all that it was sent.
         self.recall_unstarted(worker);
         self.quit(worker);
     }
@@ -70,6 +75,7 @@ impl<P> Scheduler<P> {
     /// The process has violated the protocol.
     pub(crate) fn misbehaved(&mut self, worker: WorkerId) {
         let is_starting = self.workers[worker].phase == Phase::Starting;
+        // Nothing but the start itself can be to blame, and a start that always fails must break the pool.
         self.kill(worker, if is_starting { KillReason::FailedStart } else { KillReason::Protocol });
     }
 
@@ -84,15 +90,19 @@ impl<P> Scheduler<P> {
     pub(crate) fn exited(&mut self, worker: WorkerId, begun: Option<Begun>) {
         let state = &mut self.workers[worker];
         let phase = state.phase;
+        // Taken as a whole: the chunks are judged one by one below, and the next process starts with none.
         let lost = std::mem::take(&mut state.in_flight);
         state.phase = Phase::Vacant;
         let heard = state.heard;
         state.ahead = 0;
         state.served = 0;
+        // The next process numbers its chunks from 0, as its fresh rings do.
         state.next_seq = Seq::default();
         state.deadline = None;
+        // Counted first, and reset below if the death has another cause.
         state.idle_deaths += 1;
         if self.state == State::Terminated || self.state == State::Broken {
+            // All jobs were ended with the pool; there is nothing to give back.
             return;
         }
         // A chunk that was taken back whole may still stand before the chunk that it was at.
@@ -127,6 +137,7 @@ impl<P> Scheduler<P> {
             }
             self.finish_if_done(sent.range.job);
         }
+        // Before the dispatch, which launches a resting worker if there is work for it.
         self.replace(worker, phase);
         self.find_room();
         self.dispatch();
@@ -142,6 +153,7 @@ impl<P> Scheduler<P> {
             _ => FailureCause::Died,
         };
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
+        // A cancelled item has its outcome already.
         if job.has_cancelled(item) {
             job.records.remove(&item);
         } else if !self.defer_retry(id, item) {
@@ -162,6 +174,7 @@ impl<P> Scheduler<P> {
         let state = &mut self.workers[worker];
         if matches!(phase, Phase::Launching | Phase::Starting | Phase::Killed(KillReason::FailedStart)) {
             state.failures += 1;
+            // Breaking the pool is better than starting for ever: callers hear of it instead of waiting.
             if state.failures > self.config.restart_limit {
                 self.end(State::Broken, FailureCause::Broken);
                 return;
@@ -175,6 +188,7 @@ impl<P> Scheduler<P> {
             let deaths = state.idle_deaths - 1;
             self.back_off(worker, deaths);
         } else if wanted && phase == Phase::Retiring {
+            // It left for want of work, so its successor comes with the next work.
             state.phase = Phase::Resting;
         } else if wanted {
             self.launch(worker);
@@ -188,6 +202,7 @@ impl<P> Scheduler<P> {
 
     pub(super) fn quit(&mut self, worker: WorkerId) {
         let state = &mut self.workers[worker];
+        // Told once: it reads no request behind the first such one.
         if state.takes_work() {
             state.phase = Phase::Leaving;
             self.actions.push_back(Action::Quit { worker });
@@ -199,6 +214,7 @@ impl<P> Scheduler<P> {
         let state = &mut self.workers[worker];
         if matches!(state.phase, Phase::Starting | Phase::Ready | Phase::Leaving | Phase::Retiring) {
             state.phase = Phase::Killed(kill);
+            // A process that is being killed is not probed: the kernel ends it without its help.
             state.deadline = None;
             // Unclaimed items go elsewhere, and must not begin while the kill is under way. A worker that violated the
             // protocol is not asked: it could deny the item that it runs, which would do the same elsewhere.
@@ -212,6 +228,7 @@ impl<P> Scheduler<P> {
     /// Tells a worker to leave that has been idle for long enough, or sets the clock for that.
     #[inline]
     pub(super) fn retire_if_idle(&mut self, worker: WorkerId) {
+        // First, since most pools have none, and this runs after each chunk.
         let Some(limit) = self.config.idle_timeout else { return };
         let state = &mut self.workers[worker];
         if state.phase != Phase::Ready || !state.in_flight.is_empty() {
@@ -219,6 +236,7 @@ impl<P> Scheduler<P> {
         }
         let until = state.heard.saturating_add(limit);
         if until > self.now {
+            // Re-armed lazily: work may come and go until then without a timer being moved.
             self.wake_by(until);
             return;
         }

@@ -9,6 +9,7 @@ use crate::units::Nanos;
 impl<P> Scheduler<P> {
     /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
     pub(super) fn rebalance(&mut self) {
+        // The cheap questions first: this runs each time that the queues run dry.
         if self.unsettled == 0 || self.first_idle().is_none() {
             return;
         }
@@ -18,10 +19,12 @@ impl<P> Scheduler<P> {
             let Some((at, sent)) = state.last_to_recall() else { continue };
             let fresh = sent.settled == 0 && at > 0;
             let items = sent.range.items - sent.settled;
+            // The last item of a chunk that is under way is the one that runs.
             if !(fresh || items > 1) || !state.takes_work() {
                 continue;
             }
             let Some(job) = self.jobs.get(sent.range.job) else { continue };
+            // Half of a chunk that runs would be one more item of its task at once than is allowed.
             if !fresh && self.is_at_limit(sent.range) {
                 continue;
             }
@@ -29,6 +32,7 @@ impl<P> Scheduler<P> {
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = self.now.saturating_sub(state.heard);
             let work =
+                // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.
                 pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
             if best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, worker));
@@ -36,11 +40,14 @@ impl<P> Scheduler<P> {
         }
         let Some((work, worker)) = best else { return };
         if work < RECALL_MIN_NS {
+            // Not worth a recall as far as is known; if the worker stays silent it is looked at again.
             self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
             return;
         }
         let state = &mut self.workers[worker];
         let (at, _) = state.last_to_recall().expect("it was chosen for that");
+        // The worker goes on with the chunk that it is at, so it keeps half; a chunk that it has not reached is taken
+        // whole.
         let half = at == 0;
         let sent = &mut state.in_flight[at];
         sent.ask_back();
@@ -58,8 +65,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Items took much longer than expected: the time of the worker's other chunks is estimated anew, and what is too far
-    /// ahead now is taken back.
+    /// Items took much longer than expected: the time of the worker's other chunks is estimated anew, and chunks that
+    /// are too far ahead now are taken back.
     #[cold]
     pub(super) fn recall_underestimated(&mut self, worker: WorkerId) {
         self.estimate_anew(worker);
@@ -87,6 +94,7 @@ impl<P> Scheduler<P> {
     pub(super) fn make_way(&mut self, worker: WorkerId, priority: Priority) {
         let state = &mut self.workers[worker];
         let pause_ends = state.gave_way_at.saturating_add(GIVE_WAY_PAUSE_NS);
+        // A recall costs about as much as a short chunk, so a short wait is cheaper.
         if state.ahead > CALL_AHEAD_NS && self.now >= pause_ends {
             // Noted even if nothing can be taken back: asking again would not help.
             state.gave_way_at = self.now;
@@ -108,6 +116,7 @@ impl<P> Scheduler<P> {
         }
         // Newest first, so that they end up in their old order, each in front of the queue.
         for (at, sent) in state.in_flight.iter_mut().enumerate().skip(keeps).rev() {
+            // Calls of one priority stay in the order in which they came.
             let gives_way = |spec: JobSpec| spec.priority <= priority && (!spec.calls || spec.priority < priority);
             let gives_way = self.jobs.get(sent.range.job).is_some_and(|job| gives_way(job.spec));
             let is_running = at == 0 && sent.range.items - sent.settled == 1;
@@ -139,6 +148,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
         let state = &mut self.workers[worker];
         let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
+        // Replies that came between count, whatever the limit in the ring says.
         let kept = kept.max(sent.settled);
         if kept >= sent.range.items {
             // The idle worker may get other items.
@@ -147,6 +157,7 @@ impl<P> Scheduler<P> {
         }
         let (job, items) = (sent.range.job, sent.range.items - kept);
         let range = Range { job, first: sent.range.first + u64::from(kept), items };
+        // In 128 bits: a long time multiplied by many items passes 2^64.
         let part = |time: Nanos| (u128::from(time) * u128::from(items) / u128::from(sent.range.items)) as Nanos;
         let (time, refund) = (part(sent.time), sent.charged.map(part));
         sent.time -= time;
@@ -156,10 +167,12 @@ impl<P> Scheduler<P> {
         // A chunk without items occupies no place, though it stays in flight until its worker has passed it.
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
         state.ahead = state.ahead.saturating_sub(time);
+        // They did not run here, so they do not bring the replacement of this worker nearer.
         state.served = state.served.saturating_sub(u64::from(items));
         if let Some(refund) = refund {
             self.refund(job, refund);
         }
+        // Queued before the place is given up, so that the flow is there to take it.
         self.requeue(range);
         if is_vacant {
             self.vacate_place(job);

@@ -1,7 +1,7 @@
 //! Another attempt for an item that has cost a worker, or has panicked: not at once, and in whichever worker has room.
 //!
 //! Until its time has come such an item is in [`Scheduler::retries`] and nowhere else: no worker is kept for it, and
-//! what stands behind it in the queue goes on.
+//! items behind it in the queue go on.
 
 use super::Scheduler;
 use super::interface::{JobId, WorkerId};
@@ -18,6 +18,7 @@ impl<P> Scheduler<P> {
         let is_retried = self.jobs.get(id).is_some_and(|job| job.spec.retry_panics) && self.defer_retry(id, item);
         if is_retried {
             let sent = self.workers[worker].in_flight.front_mut().expect("it was there above");
+            // For the worker it is answered; the next reply is about the item behind it.
             sent.settled += 1;
         }
         is_retried
@@ -29,7 +30,9 @@ impl<P> Scheduler<P> {
             return false;
         };
         let record = job.records.entry(item).or_default();
+        // Counted even if there is no further attempt, since the error says how many there were.
         record.blamed_workers += 1;
+        // A cancelled item has its outcome, and must not run again.
         if record.blamed_workers > job.spec.retries || record.cancelled {
             return false;
         }
@@ -50,7 +53,7 @@ impl<P> Scheduler<P> {
     }
 
     /// Puts items whose pause is over to the front of the queue.
-    pub(super) fn retry_what_is_due(&mut self) {
+    pub(super) fn retry_due(&mut self) {
         while let Some(entry) = self.retries.first_entry() {
             let due = *entry.key();
             if due > self.now {
@@ -60,6 +63,7 @@ impl<P> Scheduler<P> {
                 if let Some(record) = self.jobs.get_mut(range.job).and_then(|job| job.records.get_mut(&range.first)) {
                     record.rests = false;
                 }
+                // At the front: it has waited since before all that is queued.
                 self.requeue(range);
             }
         }

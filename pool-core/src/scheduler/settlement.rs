@@ -7,7 +7,7 @@ use super::worker::{Range, SentChunk};
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
-    /// The job and the first item that a reply about the next `items` items of the chunk `seq` is about. With `last` the
+    /// Finds the job and the first item of a reply about the next `items` items of the chunk `seq`. With `last` the
     /// worker ends the chunk, and all items must be answered unless there was a recall.
     #[inline]
     pub(crate) fn resolve_reply(
@@ -18,6 +18,7 @@ impl<P> Scheduler<P> {
         last: bool,
     ) -> Result<(JobId, u64), ProtocolViolation> {
         let sent = self.workers[worker].in_flight.front().filter(|sent| sent.seq == seq).ok_or(ProtocolViolation)?;
+        // The count is the worker's word: an overflow must not pass as a small number.
         let end = sent.settled.checked_add(items).ok_or(ProtocolViolation)?;
         if end > sent.range.items || (last && end < sent.range.items && !sent.was_recalled) {
             return Err(ProtocolViolation);
@@ -41,8 +42,10 @@ impl<P> Scheduler<P> {
             let state = &mut self.workers[worker];
             let sent = state.in_flight.pop_front().expect("it was there above");
             state.deadline = None;
+            // It has done something, so a death from now on is no sign of a bad start.
             state.idle_deaths = 0;
             state.ahead = state.ahead.saturating_sub(sent.time);
+            // A chunk that was taken back whole says nothing about the time of an item.
             if sent.settled > 0
                 && let Some(job) = self.jobs.get(job)
             {
@@ -53,14 +56,16 @@ impl<P> Scheduler<P> {
             if self.is_contended() && elapsed > 2 * sent.time {
                 self.recall_underestimated(worker);
             }
+            // Before new chunks are sent, so that items that were left go first.
             self.chunk_ended(&sent);
             self.after_chunk(worker);
         }
         self.expect_leave(worker);
+        // Last, since it may remove the job that the lines above look up.
         self.finish_if_done(job);
     }
 
-    /// The failed attempts that were charged to an unsettled item.
+    /// The failed attempts that an unsettled item is blamed for.
     pub(crate) fn blamed_workers(&self, id: JobId, item: u64) -> u32 {
         self.jobs.get(id).and_then(|job| job.records.get(&item)).map_or(0, |record| record.blamed_workers)
     }
@@ -85,6 +90,7 @@ impl<P> Scheduler<P> {
             self.busy.remove(worker);
         }
         self.note_room(worker);
+        // Only after its last chunk: it would not be sent the rest of its share any more.
         let spent = self.config.max_tasks_per_worker.is_some_and(|max| self.workers[worker].served >= max);
         if spent && self.workers[worker].in_flight.is_empty() {
             self.quit(worker);
@@ -101,6 +107,7 @@ impl<P> Scheduler<P> {
     #[inline]
     fn settle(&mut self, id: JobId, first: u64, items: u32) {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return };
+        // A cancelled item was settled when it was cancelled, and must not count twice.
         let items = u64::from(items) - job.forget(first, items);
         debug_assert!(job.unsettled >= items);
         job.unsettled -= items;
@@ -111,6 +118,7 @@ impl<P> Scheduler<P> {
     pub(super) fn finish_if_done(&mut self, id: JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         if job.unsettled > job.dropped || job.open {
+            // This may have been the last pending item that a join waited for beside lazy jobs.
             if self.joiners > 0 {
                 self.seal_idle_lazy();
             }
@@ -126,6 +134,7 @@ impl<P> Scheduler<P> {
         if job.flow.is_some() {
             self.retire_flow(id);
         }
+        // Else the entry stays: the empty request refers to it until it is answered.
         if in_flight == 0 {
             self.jobs.remove(id);
         }
@@ -185,6 +194,7 @@ impl<P> Scheduler<P> {
                 own.unwrap_or(&mut self.calls[priority as usize]).queue.push_front(after);
                 is_queued = true;
             }
+            // From the end to the front, so that each part lands before the one behind it.
             range = before;
         }
         if is_queued {

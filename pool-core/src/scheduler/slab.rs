@@ -44,6 +44,7 @@ impl<T> Slab<T> {
     #[inline]
     pub(crate) fn get(&self, id: JobId) -> Option<&T> {
         let entry = self.places.get(id.place as usize)?;
+        // An old key finds its place with another generation, and nothing.
         entry.tenant.as_ref().filter(|_| entry.generation == id.generation)
     }
 
@@ -58,6 +59,7 @@ impl<T> Slab<T> {
         let is_it = |entry: &&mut Place<T>| entry.generation == id.generation && entry.tenant.is_some();
         let Some(entry) = self.places.get_mut(id.place as usize).filter(is_it) else { return };
         entry.tenant = None;
+        // Wraps only after 2^32 jobs in one place; no key is kept for so long.
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(id.place);
         if self.free.len() == self.places.len() && self.places.len() > KEEP {

@@ -33,11 +33,12 @@ impl<P> Scheduler<P> {
         true
     }
 
-    /// Each chunk of the job that is sent from now on wakes the host at its end, since somebody waits for it who cannot look
-    /// by himself.
+    /// From now on each chunk of the job wakes the host at its end, since a future waits for it, which cannot look by
+    /// itself.
     #[cfg(feature = "stream")]
     pub(crate) fn announce(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(id) {
+            // Chunks that were sent before keep their way of waking; the timer of the stream looks for them.
             job.spec.urgent = true;
         }
     }
@@ -57,9 +58,10 @@ impl<P> Scheduler<P> {
     }
 
     /// Ends a job early: queued items are dropped, sent items that have not begun are taken back. Running items are killed
-    /// if `running` is set, else they end and nobody gets their values. False if the job had ended.
+    /// if `running` is set, else they end and their values are dropped. False if the job had ended.
     pub(crate) fn cancel(&mut self, id: JobId, running: bool) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
+        // Noted first: `kill_if_cancelled` below asks the entry, which outlives the job's end.
         job.kills_running = running;
         self.abandon(id, FailureCause::Cancelled);
         for worker in self.workers.ids() {
@@ -71,6 +73,7 @@ impl<P> Scheduler<P> {
             }
             self.kill_if_cancelled(worker);
         }
+        // Cancelled calls stay in the queue, and cancelling again and again must not fill memory.
         self.sweep_if_stale();
         self.wind_down();
         true
@@ -101,7 +104,9 @@ impl<P> Scheduler<P> {
                 }
                 continue;
             }
+            // The place may be filled again later, by a worker that has yet to start.
             self.workers[worker].has_started = false;
+            // No process has to leave, so there is no exit to wait for.
             if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
                 self.workers[worker].phase = Phase::Vacant;
             } else if matches!(phase, Phase::Starting | Phase::Ready) {
@@ -121,11 +126,13 @@ impl<P> Scheduler<P> {
     /// Ends the pool and all that is in it.
     pub(super) fn end(&mut self, state: State, cause: FailureCause) {
         if self.state == State::Terminated || self.state == State::Broken {
+            // The first cause stays: a pool that broke is not said to have been terminated, nor the other way round.
             return;
         }
         self.state = state;
         for id in self.jobs.ids() {
             self.abandon(id, cause);
+            // At once, though chunks are with workers: none of their replies will be taken in.
             self.jobs.remove(id);
         }
         self.calls = Default::default();
@@ -137,6 +144,7 @@ impl<P> Scheduler<P> {
         for worker in self.workers.ids() {
             self.workers[worker].in_flight.clear();
             self.workers[worker].ahead = 0;
+            // Both, since each acts on other phases: without a process, and with one.
             self.vacate(worker);
             self.kill(worker, KillReason::Unwanted);
         }
@@ -154,6 +162,7 @@ impl<P> Scheduler<P> {
         if job.flow.is_some() {
             self.retire_flow(id);
         } else {
+            // They are in the queue of all calls, and leave it when their turn comes.
             self.stale += queued;
         }
         if self.jobs.get(id).is_some_and(|job| job.in_flight == 0) {

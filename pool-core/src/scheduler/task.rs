@@ -11,6 +11,7 @@ pub(super) struct TaskState {
     /// Chunks with workers that may have items to run. A worker runs one item of a chunk at a time, so no more items run.
     pub(super) occupied: u32,
     /// Flows that wait until fewer items run, by priority, the longest waiting first.
+    // Beside the turns, which would look at each of them in vain as long as the task is at its limit.
     pub(super) parked: [VecDeque<FlowId>; 3],
 }
 

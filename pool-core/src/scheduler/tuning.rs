@@ -11,13 +11,13 @@ pub(super) const CHUNK_NS: Nanos = 200_000;
 
 /// Work that a worker should have before it, so that it never waits for the host.
 pub(super) const AHEAD_NS: Nanos = 200_000;
-/// The same for a job whose results are taken all together: the host need not hear of each chunk, and comes round when
-/// half of this is done. As many wake-ups are saved, each of which takes a CPU from a worker.
+/// The same for a job with results that are taken all together: the host need not hear of each chunk, and comes round
+/// when half of this is done. Fewer wake-ups are needed, each of which takes a CPU from a worker.
 pub(super) const BULK_AHEAD_NS: Nanos = 6_400_000;
 
 /// Chunks that a worker holds at the least: the one it runs and the next.
 pub(super) const DEPTH_MIN: usize = 2;
-/// The same for a job whose results are taken all together.
+/// The same for a job with results that are taken all together.
 pub(super) const BULK_DEPTH_MIN: usize = 4;
 /// Chunks that a worker holds at the most: items of 100 ns stay ahead by 50 µs, about the time in which the host comes
 /// round.
@@ -25,15 +25,15 @@ pub(super) const DEPTH_MAX: usize = 512;
 
 /// Chunks shorter than this do not wake the host one by one.
 pub(super) const SHORT_CHUNK_NS: Nanos = 20_000;
-/// Of the chunks too short to wake the host, one in so many does.
+/// One in this many short chunks wakes the host all the same, so that the replies of the others do not wait for long.
 pub(super) const SHORT_CHUNKS_PER_WAKE: u32 = 32;
 
 /// The longest time per item that is believed, whatever a worker says: some 146 years, and four times that is still a
 /// number.
 pub(super) const ITEM_MAX_NS: Nanos = Nanos::MAX / 4;
 
-/// Worker time that a flow may use in each round: five chunks, so that turns cost little, and short beside what a person
-/// notices.
+/// Worker time that a flow may use in each round: five chunks, so that turns cost little, and too short for a person to
+/// notice.
 pub(super) const QUANTUM_NS: Nanos = 1_000_000;
 /// Work that may be ahead of a worker while flows wait for each other ...
 pub(super) const CONTENDED_AHEAD_NS: Nanos = 1_000_000;
@@ -61,13 +61,14 @@ pub(super) const UNRESPONSIVE_NS: Nanos = 10_000_000_000;
 /// A worker's time stamp that lies further than this in the future is invalid: worker and host have the same clock.
 pub(super) const FUTURE_MAX_NS: Nanos = 1_000_000_000;
 
-/// Pause before a worker that failed to start is started again, or a failed item is tried again: ten times what a new
-/// process takes, so that a passing trouble can pass. It doubles with each failure in a row, up to 1.28 s.
+/// Pause before a worker that failed to start is started again, or a failed item is tried again: ten times as long as a
+/// launch takes, so that a passing trouble can pass. It doubles with each failure in a row, up to 1.28 s.
 const BACK_OFF_NS: Nanos = 10_000_000;
 const BACK_OFF_DOUBLINGS_MAX: u32 = 7;
 
 /// The pause after the `times`-th failure in a row.
 pub(super) fn back_off_pause(times: u32) -> Nanos {
+    // Bounded before the shift: a worker may fail for years, and a shift by 64 or more would overflow.
     BACK_OFF_NS << (times - 1).min(BACK_OFF_DOUBLINGS_MAX)
 }
 
@@ -76,4 +77,5 @@ pub(super) const NOT_STARTED_MAX: u32 = 3;
 
 /// Queued items that will not run are swept out when they outnumber the pending ones by more than this: sweeping earlier
 /// costs more than the memory.
+// Tests use a small number, so that short simulations sweep, too.
 pub(super) const STALE_ITEMS_MAX: u64 = if cfg!(test) { 3 } else { 1024 };

@@ -1,4 +1,4 @@
-//! Taking turns: which flow is next, what it is charged, and how a flow that was alone gives way.
+//! Taking turns: which flow is next, how much it is charged, and how a flow that was alone gives way.
 
 use std::collections::VecDeque;
 
@@ -96,8 +96,8 @@ impl<P> Scheduler<P> {
         self.now < self.contended_until
     }
 
-    /// A flow waits beside others. If these were alone until now they give way once; as long as they meet again and again,
-    /// the bound on what is ahead of a worker is enough.
+    /// A flow waits beside others. If these were alone until now they give way once. As long as they meet again and
+    /// again, no further recall is needed: little is ahead of a worker anyway.
     #[cold]
     fn note_contention(&mut self, priority: Priority) {
         let was_contended = self.is_contended();
@@ -129,16 +129,18 @@ impl<P> Scheduler<P> {
         if let Some((id, _)) = self.flow_of(sent.range.job)
             && let Some(flow) = self.flow_mut(id)
         {
+            // Not moved in the turns: a later place follows by itself when its next turn finds it in debt.
             flow.charge(elapsed - charged);
         }
     }
 
-    /// Takes back so much of what the job's flow was charged.
+    /// Gives back a part of the worker time that the job's flow was charged.
     #[inline]
     pub(super) fn refund(&mut self, job: JobId, time: Nanos) {
         let Some((id, priority)) = self.flow_of(job) else { return };
         let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else { return };
         flow.refund(time);
+        // Only then it has a place among the turns that the refund could improve.
         if flow.standing == Standing::Waiting {
             self.turns[priority as usize].hasten(id, flow);
         }
@@ -159,15 +161,18 @@ impl<P> Scheduler<P> {
             Standing::Waiting => {
                 if turns.note_dead() {
                     turns.sweep(|flow| match flow {
+                        // The flow of all calls has no job that could end.
                         FlowId::Calls(_) => true,
                         FlowId::Job(id) => self.jobs.get(id).is_some_and(|job| job.record.is_some()),
                     });
                 }
+                // The place that its turn would have taken is free for a parked flow of the task.
                 if max_concurrent.is_some() {
                     self.unpark(task);
                 }
             }
             Standing::Parked => {
+                // Removed at once: a queue can do that, unlike the heap of the turns.
                 let parked = &mut self.tasks[task as usize].parked[priority as usize];
                 parked.retain(|flow| *flow != FlowId::Job(id));
             }
@@ -194,7 +199,7 @@ impl<P> Scheduler<P> {
         spec.max_concurrent.is_some_and(|most| self.tasks[spec.task as usize].occupied >= most)
     }
 
-    /// Takes the flow whose turn it is out of the turns until fewer items of its task run.
+    /// Takes the current flow out of the turns until fewer items of its task run.
     #[cold]
     pub(super) fn park(&mut self, id: FlowId, task: u32, priority: Priority) {
         if let Some(flow) = self.flow_mut(id) {
@@ -204,8 +209,7 @@ impl<P> Scheduler<P> {
         self.tasks[task as usize].parked[priority as usize].push_back(id);
     }
 
-    /// One place of the task is free, or is not used by the flow that was to: the flow of the highest priority that has waited longest
-    /// takes part again.
+    /// A place of the task is free: the parked flow of the highest priority that has waited longest takes part again.
     #[cold]
     pub(super) fn unpark(&mut self, task: u32) {
         let next = |parked: &mut [VecDeque<FlowId>; 3]| parked.iter_mut().rev().find_map(VecDeque::pop_front);
@@ -216,6 +220,7 @@ impl<P> Scheduler<P> {
             // Its items may have been cancelled while it was parked; then the place goes to the next.
             flow.standing = Standing::Idle;
             if !flow.queue.is_empty() {
+                // It may find room where the flows before it had found none, since its chunks differ.
                 self.find_room();
                 return self.note_queued(id, priority);
             }

@@ -8,6 +8,7 @@ use crate::units::Nanos;
 impl Begun {
     /// Whether that item is of this chunk and has not been answered.
     pub(super) fn is_in(self, sent: &SentChunk) -> bool {
+        // The worker's word may be older than its last reply; then it is about an item that has an answer.
         self.seq == sent.seq && self.item >= sent.settled
     }
 }
@@ -27,6 +28,7 @@ impl Range {
 
     /// The items before `item`, and those behind it.
     pub(super) fn without(self, item: u64) -> (Range, Range) {
+        // No truncation: the item lies within the range, which has 32 bits of items.
         let before = Range { items: (item - self.first) as u32, ..self };
         (before, Range { first: item + 1, items: self.items - before.items - 1, ..self })
     }
@@ -112,7 +114,7 @@ pub(super) enum KillReason {
     FailedStart,
     /// It wrote something though nothing was asked of it.
     UnsolicitedReply,
-    /// It did not begin what it was sent, which is not the chunk's fault.
+    /// It did not begin its items, which is not the fault of their chunk.
     Unresponsive,
     /// The pool was terminated.
     Unwanted,
@@ -146,9 +148,9 @@ pub(super) struct WorkerState {
     pub(super) served: u64,
     /// A process of this worker has been ready, since the pool last shrank.
     pub(super) has_started: bool,
-    /// Starts in a row that came to nothing.
+    /// Starts in a row that failed.
     pub(super) failures: u32,
-    /// Processes in a row that died before they had done anything, though they had started well.
+    /// Processes in a row that started well and died before they had answered a chunk.
     pub(super) idle_deaths: u32,
     /// When this worker last replied, became ready, or got work while it had none.
     pub(super) heard: Nanos,
@@ -184,8 +186,8 @@ impl WorkerState {
         matches!(self.phase, Phase::Starting | Phase::Ready)
     }
 
-    /// The newest chunk of which items may be taken back. A chunk that was taken back whole keeps its place until it is
-    /// answered; one whose recall had no effect is not recalled again.
+    /// The newest chunk that still holds items to take back. A chunk that was taken back whole keeps its place until it
+    /// is answered; one that did not give anything is not recalled again.
     #[inline]
     pub(super) fn last_to_recall(&self) -> Option<(usize, &SentChunk)> {
         self.in_flight.iter().enumerate().rev().find(|(_, sent)| !sent.recalling && sent.range.items > sent.settled)

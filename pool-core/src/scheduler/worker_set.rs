@@ -1,4 +1,4 @@
-//! A set of workers, so that what concerns few of them costs the same in a pool of many.
+//! A set of workers: an operation on few of them costs the same in a pool of many.
 
 use super::interface::WorkerId;
 
@@ -36,6 +36,7 @@ impl WorkerSet {
             }
             self.first_word += 1;
         }
+        // Else each call on an empty set would go through all words again.
         self.first_word = self.words.len();
         None
     }
@@ -44,6 +45,7 @@ impl WorkerSet {
     #[inline]
     pub(crate) fn next(&self, from: usize) -> Option<WorkerId> {
         let first = from / 64;
+        // Bits below `from` are masked, not shifted out, so that positions stay.
         let mut word = self.words.get(first)? & (u64::MAX << (from % 64));
         let mut at = first;
         while word == 0 {

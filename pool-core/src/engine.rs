@@ -58,8 +58,8 @@ pub(crate) struct Initializer {
 pub(crate) struct Engine {
     scheduler: Scheduler<Box<Job>>,
     workers: ByWorker<WorkerHandle>,
-    /// Workers that are starting or have requests, and some that had: only these are looked at, so that a call costs the same
-    /// in a pool of many workers.
+    /// Workers that are starting or have requests, and some that had: only these are looked at, so that a call costs
+    /// the same in a pool of many workers.
     active: WorkerSet,
     /// The job of each task's latest call, which the next one may join.
     calls: Vec<Option<JobId>>,
@@ -68,17 +68,17 @@ pub(crate) struct Engine {
     initializer: Option<Initializer>,
     /// Bytes of memory that a worker may use.
     memory_limit: Option<u64>,
-    /// Why the latest worker could not start.
+    /// The error of the latest worker that could not start.
     cause: Option<Error>,
     accounts: Accounts,
     looks: Looks,
     room: Room,
-    /// Bytes of the arguments of pending items; of calls always, of maps if the pool bounds them.
+    /// Bytes of the arguments of pending items. Those of maps are counted only if the pool bounds pending items.
     argument_bytes: u64,
     /// Submissions in line have been told that the pool takes no more.
     line_knows_end: bool,
     watchers: Watchers,
-    /// A lane may have something new for a worker that sleeps, which must be woken.
+    /// A lane may have a new request for a sleeping worker, which must be woken.
     touched: bool,
 }
 
@@ -117,17 +117,20 @@ impl Engine {
         let now = monotonic_ns();
         self.scheduler.set_now(now);
         let mut from = 0;
+        // Asked for one by one: taking in a reply may send a request, which adds to the set.
         while let Some(worker) = self.active.next(from) {
             from = worker.index() + 1;
             if self.workers[worker].expects_replies() {
                 self.route_lane(worker);
             } else {
+                // Here and not where the last reply is taken: most workers get a new request at once.
                 self.active.remove(worker);
             }
         }
         if self.scheduler.wake_at().is_some_and(|at| at <= now) {
             self.scheduler.tick(now);
         }
+        // After the replies, which may have brought the results that a look is for.
         if self.looks.next().is_some_and(|at| at <= now) {
             self.look_for_held(now);
         }
@@ -149,10 +152,12 @@ impl Engine {
             let Some((items, values)) = self.lane(worker).and_then(|lane| lane.take_finished(seq.0, settled)) else {
                 continue;
             };
+            // The count comes from the worker's memory, so it may pass the end of the chunk.
             if self.scheduler.resolve_reply(worker, seq, items, false).is_err() {
                 self.disbelieve(worker);
                 continue;
             }
+            // Not the end of the chunk, which alone brings a time.
             self.deliver(job, Part { first, items, raw: false, values: Ok(values), origin: None });
             self.scheduler.replied(worker, seq, items, false, 0);
         }
@@ -209,9 +214,11 @@ impl Engine {
     fn route_lane(&mut self, worker: WorkerId) {
         loop {
             let Some(lane) = self.lane(worker) else { return };
+            // Requests that had no room go first: the worker may be waiting for the rest of one.
             lane.pump();
             match lane.next_reply() {
                 Ok(None) => {
+                    // One wake-up for all that was sent meanwhile.
                     lane.wake();
                     return;
                 }
@@ -226,9 +233,10 @@ impl Engine {
         self.disbelieve(worker);
     }
 
-    /// The worker wrote nonsense: its process is killed, and its job fails.
+    /// The worker's replies make no sense: its process is killed, and the item that it ran fails.
     fn disbelieve(&mut self, worker: WorkerId) {
         if let Some(lane) = self.lane(worker) {
+            // Nothing that it wrote before its death is salvaged either.
             lane.is_corrupt = true;
         }
         self.scheduler.misbehaved(worker);
@@ -240,6 +248,8 @@ impl Engine {
     pub(crate) fn next_incarnation(&mut self, worker: WorkerId) -> u32 {
         self.workers.grow(worker.index() + 1, WorkerHandle::default);
         let handle = &mut self.workers[worker];
+        // Counted when it is asked for and not when it exists: a launch that fails must not share its number with the
+        // next one.
         handle.incarnations += 1;
         handle.incarnations - 1
     }
@@ -250,6 +260,7 @@ impl Engine {
             Some(initializer) => (initializer.task, initializer.args.clone(), initializer.timeout),
             None => (request::NO_TASK, Cut::default(), None),
         };
+        // Sent without an initializer, too: the answer shows that the process is ready.
         let count = u32::from(task != request::NO_TASK);
         let init = RunRequest {
             kind: Request::Init,
@@ -265,6 +276,7 @@ impl Engine {
         self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
         self.workers[worker].starting = Some(count);
+        // It says something about the process before.
         self.workers[worker].refused = false;
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.launched(worker);
@@ -287,6 +299,8 @@ impl Engine {
     pub(super) fn kill(&mut self, worker: WorkerId) {
         if let Some(lane) = self.workers.get_mut(worker).and_then(|handle| handle.lane.as_mut()) {
             lane.kill();
+            // A process of another user can only be killed by its parent; asking it means to wait, which must not
+            // happen under the lock.
             self.accounts.deferred.kills |= lane.is_out_of_reach;
         }
     }
@@ -305,6 +319,8 @@ impl Engine {
     /// The worker's process is gone; `cause` says why if its status does not.
     pub(crate) fn exited(&mut self, worker: WorkerId, pid: u32, status: ExitStatus, cause: Option<Arc<str>>) {
         self.scheduler.set_now(monotonic_ns());
+        // An exit may be told twice: by the fork server, and by the end of the fork server. The second must not hit the
+        // successor.
         if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
             return;
         }
@@ -312,6 +328,8 @@ impl Engine {
         self.route_lane(worker);
         self.act();
         let mut lane = self.workers[worker].lane.take().expect("looked at above");
+        // Read once: the memory may be written until the last thread of a copy of the process is gone, and two reads
+        // may differ.
         let remains = lane.remains();
         // The fork server's end explains the worker's.
         let killer = (cause.is_none() && status.signal() == Some(libc::SIGKILL))
@@ -319,10 +337,12 @@ impl Engine {
         let since = lane.running().map(|(_, since)| since).filter(|since| *since > 0);
         let death = Death { pid, status, cause, words: lane.last_words().map(Arc::new), killer, since };
         if let Some((seq, settled)) = self.scheduler.current_chunk(worker)
+            // An untrustworthy lane is not salvaged: its values may be anything.
             && let Some(begun) = remains.begun.filter(|begun| begun.seq == seq && !lane.is_corrupt)
             && let finished = begun.item.saturating_sub(settled)
             && finished > 0
             && let Ok((job, first)) = self.scheduler.resolve_reply(worker, seq, finished, false)
+            // Calls are answered one by one, so more than one finished call can only be an overwritten note.
             && !(finished > 1 && self.has_calls(job))
             && let Some(values) = lane.salvage(&remains)
         {
@@ -345,6 +365,7 @@ impl Engine {
         self.accounts.counts.exited(status);
         self.scheduler.exited(worker, remains.begun);
         self.act_after(Some(&death));
+        // The end of the pool may depend on this exit, even if no item was settled by it.
         self.accounts.deferred.progress = true;
     }
 

@@ -25,7 +25,7 @@ pub(crate) struct Job {
     /// Nanoseconds that each item may take, or 0.
     pub(crate) time_limit: u64,
     pub(crate) blocks: Blocks,
-    /// Only of a map. The completions of calls are in the blocks.
+    /// Present for a map only. The completions of calls are in the blocks.
     map: Option<Map>,
     /// Only maps that a future awaits have one.
     pub(crate) look: Option<Look>,
@@ -100,7 +100,7 @@ impl Job {
         self.map.as_mut()?.result_buffer.as_deref_mut()
     }
 
-    /// Takes the outcome of some items; nothing if it is of a call that was settled before.
+    /// Takes the outcome of some items. Returns `None` for a call that was settled before.
     #[inline]
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
@@ -120,6 +120,7 @@ impl Job {
         match &mut self.map {
             Some(Map { completion, result_buffer }) => {
                 each(completion.finish(why(), result_buffer.take()));
+                // Of calls nothing is cleared: the record is reused, and its blocks are drained below.
                 self.blocks.clear();
             }
             None => self.blocks.drain_completions(|completion| each(completion.finish(why(), None))),

@@ -33,6 +33,7 @@ impl Accounts {
     #[inline]
     pub(super) fn finish_job(&mut self, waiters: Option<Waiters>) {
         self.counts.finished();
+        // Woken later: a thread that is woken under the lock runs into it at once.
         self.deferred.waiters.extend(waiters);
     }
 }
@@ -41,12 +42,12 @@ impl Accounts {
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(crate) waiters: Vec<Waiters>,
-    /// Submissions that have got room, and threads whose state of the pool is there.
+    /// Submissions that have got room, and threads that wait for a state of the pool that has come.
     pub(crate) woken: Vec<Waiter>,
     pub(crate) launches: Vec<WorkerId>,
     /// Something was settled: the leader looks again.
     pub(crate) progress: bool,
-    /// A call went out whose end the router will not hear of at once.
+    /// A call went out, and the router will not be notified of its end at once.
     pub(crate) quiet: bool,
     /// The supervisor is to have a process killed.
     pub(crate) kills: bool,
@@ -55,6 +56,7 @@ pub(crate) struct Deferred {
 impl Deferred {
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Deferred> {
+        // Asked at each release of the lock, so the common case moves nothing.
         let is_empty = self.waiters.is_empty()
             && self.woken.is_empty()
             && self.launches.is_empty()

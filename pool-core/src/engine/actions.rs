@@ -19,10 +19,11 @@ impl Engine {
         self.act_after(None);
     }
 
-    /// As [`act`](Engine::act), when this death is the reason for what is wanted.
+    /// As [`act`](Engine::act), for actions that a death has caused.
     #[inline]
     pub(super) fn act_after(&mut self, death: Option<&Death>) {
         while let Some(action) = self.scheduler.next_action() {
+            // Wake-ups are put off to the end of the loop: a worker that gets several chunks is woken once.
             self.touched = true;
             self.perform(action, death);
         }
@@ -49,6 +50,7 @@ impl Engine {
                 self.send(worker, chunk, job, first);
             }
             Action::Recall { worker, seq, items, half } => {
+                // Without a lane the process is gone, and its exit gives all items back.
                 let kept = self.lane(worker).map_or(items, |lane| lane.recall(seq.0, items, half));
                 self.scheduler.recalled(worker, seq, kept);
             }
@@ -58,6 +60,7 @@ impl Engine {
                 let error = self.item_error(job, item, cause, death);
                 let origin = self.origin_of_death(worker, job, item, death, &error);
                 self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error), origin });
+                // After the delivery, since it may end the job, and its record with it.
                 self.scheduler.failed(job, item);
             }
             Action::Finish { record } => self.finish(record, None),
@@ -67,6 +70,7 @@ impl Engine {
             }
             Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
             Action::Kill { worker } => self.kill(worker),
+            // Before the request goes out: a reply that is already there cannot be its answer.
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
                 self.active.insert(worker);
@@ -93,17 +97,22 @@ impl Engine {
             return self.scheduler.replied_unsolicited(worker);
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
+        // Told to the router when the lock is free: it must look up by itself, since this call will not wake it.
         self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
+        // A call's caller waits for it alone, so its value must not be held back for the next one's.
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (task, time_limit_ns) = (record.entry.index(), record.time_limit);
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        let args = record.blocks.args(first, chunk.items).expect("what was fed and is not settled has arguments");
+        let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
         let timed = if args.timed { request::TIMED } else { 0 };
         let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
+        // Workers map the arena, so the place is sent instead of the bytes.
         if let Some((segment, range)) = args.in_arena() {
             lane.send_located(header, segment, range);
+        // No room in the ring: the lane keeps a share of the bytes and sends them by and by, so the block stays as it
+        // is.
         } else if !lane.send(&header, args.bytes()) {
             lane.send_cut(header, args.cut());
         }
@@ -116,6 +125,7 @@ impl Engine {
             self.accounts.finish_job(waiters);
         });
         self.note_bytes(record.blocks.take_change());
+        // Taken up by the next call: while calls come one by one, none of them allocates a record.
         self.spare = Some(record).filter(|record| record.is_reusable());
     }
 }

@@ -24,7 +24,8 @@ impl Engine {
         Amount { items: self.scheduler.unsettled(), bytes: self.argument_bytes }
     }
 
-    /// Before the lock is released: gives room to submissions that wait, and finds threads whose state of the pool is there.
+    /// Before the lock is released: gives room to submissions that wait, and finds threads that wait for a state that
+    /// has come.
     #[inline]
     pub(crate) fn settle_waits(&mut self) {
         if self.room.has_line() {
@@ -37,6 +38,7 @@ impl Engine {
 
     #[cold]
     fn grant_room(&mut self) {
+        // Once is enough: a submission that finds the pool closed does not come back into line.
         if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
             // Calls will get no room. Maps that are open do, until all of their items have ended.
             self.accounts.deferred.woken.extend(self.room.wake_all());
@@ -51,13 +53,16 @@ impl Engine {
     /// How many of these items of a map, which are of one block, may be pending from now on.
     #[inline]
     pub(super) fn admit(&mut self, job: JobId, first: u64, items: u32, has_turn: bool) -> u32 {
+        // Without a bound bytes need not be counted, which takes a search for the block.
         if self.room.is_unlimited() {
             return items;
         }
         let pending = self.pending();
+        // The map has ended; the scheduler refuses the items right after this.
         let Some(record) = self.scheduler.record_mut(job) else { return items };
         let room = self.room.items_to_feed(pending, record.blocks.item_bytes(first), has_turn);
         let admitted = u32::try_from(room).unwrap_or(u32::MAX).min(items);
+        // Items that wait for room count only when they get it: else they would take the room that they wait for.
         record.blocks.count(first, admitted);
         let change = record.blocks.take_change();
         self.note_bytes(change);
@@ -91,6 +96,7 @@ impl Engine {
         if may_go {
             *ticket = None;
         }
+        // A pool that is not open takes the call in order to refuse it, so that the caller hears why.
         let call = call.take_if(|_| may_go || self.state() != State::Open)?;
         Some(self.call(owner, spec, call))
     }
@@ -103,6 +109,7 @@ impl Engine {
     /// Stands in line for one item of a map: the one that was pulled and waits, or one that is still to be pulled.
     pub(crate) fn draw_item_ticket(&mut self, job: JobId, waiting: Option<u64>) -> Ticket {
         let item_bytes = |item| Some(self.scheduler.record_mut(job)?.blocks.item_bytes(item));
+        // An item that is still to be pulled has no known size; its real size counts when it is fed.
         let bytes = waiting.and_then(item_bytes).unwrap_or(1);
         self.room.draw(Amount { items: 1, bytes })
     }
@@ -118,7 +125,7 @@ impl Engine {
         self.room.is_granted(ticket)
     }
 
-    /// Leaves the line. Returns the waiter, whose destructor may be the user's code.
+    /// Leaves the line. Returns the waiter: its destructor may be the user's code.
     pub(crate) fn leave_line(&mut self, ticket: Ticket) -> Option<Waiter> {
         self.room.leave(ticket)
     }

@@ -21,26 +21,31 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Why the pool takes none.
+    /// The reason why the pool takes none.
     #[inline]
     pub(crate) fn call(&mut self, owner: &Arc<impl Owner>, spec: JobSpec, call: Call) -> Result<CompletionRef, Error> {
+        // Before the call: else a thread that only submits would fill the reply rings, and its workers would stop.
         if (self.accounts.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
             self.route();
         }
         self.check_open().map_err(|error| error.of_task(call.entry.path()))?;
+        // Only from idle: workers that have something to do are awake.
         if self.scheduler.unsettled() == 0 {
             self.wake_early();
         }
         self.accounts.counts.submitted();
         let task = spec.task as usize;
         if self.calls.len() <= task {
+            // Grown as tasks are called: a program may register many tasks and call few.
             self.calls.resize(task + 1, None);
         }
+        // The scheduler compares the options: calls that differ in a time limit are not items of one job.
         if let Some(job) = self.calls[task]
             && let Some(number) = self.scheduler.next_call(job, spec)
             && let Some(record) = self.scheduler.record_mut(job)
         {
             let (completion, beside) = record.blocks.push_call(owner, job, number, call);
+            // Taken before `join`, which may send, and with that reborrow the record.
             let change = record.blocks.take_change();
             self.scheduler.join(job, beside);
             self.note_bytes(change);
@@ -70,6 +75,7 @@ impl Engine {
     /// Ends a call, or a whole job; false if it had ended.
     pub(crate) fn cancel(&mut self, job: JobId, call: Option<u64>) -> bool {
         let Some(number) = call else { return self.scheduler.cancel(job, true) };
+        // The call may have ended although its job has not, and must not fail a second time.
         let is_there = self.scheduler.record(job).is_some_and(|record| record.blocks.has_call(number));
         is_there && self.scheduler.cancel_call(job, number)
     }

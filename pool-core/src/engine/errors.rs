@@ -24,8 +24,10 @@ impl Engine {
             Ok((failure @ Failure::Encode(_), rest)) => (Error::new(ErrorKind::Encode, say(&failure)), rest),
             Err(_) => (Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"), &[][..]),
         };
+        // From the worker's memory, so it may be missing or nonsense; the error is worth more than its time.
         let ran = postcard::from_bytes(rest).ok().map(Duration::from_nanos);
         let pid = self.lane(worker).map(|lane| lane.pid);
+        // This attempt has not been counted yet: the scheduler hears of it after the delivery.
         let attempts = self.scheduler.blamed_workers(job, item) + 1;
         self.address(job, item, pid, error.with_attempts(attempts).with_ran(ran))
     }
@@ -34,7 +36,7 @@ impl Engine {
     pub(super) fn item_error(&self, job: JobId, item: u64, cause: FailureCause, death: Option<&Death>) -> Error {
         let mut error = self.cause_error(cause, death);
         if let Some(death) = death {
-            // The death that is being settled has been charged, unless the item may not be tried again.
+            // The death that is being settled has been counted, unless the item may not be tried again.
             error = error.with_attempts(self.scheduler.blamed_workers(job, item).max(1)).with_exit_status(death.status);
         }
         let ran = match cause {
@@ -48,6 +50,7 @@ impl Engine {
     /// How long the process had been at the item of the job, if it noted when it began.
     fn time_spent(&self, job: JobId, item: u64, death: Option<&Death>) -> Option<Nanos> {
         let since = self.noted_begin(job, item, death?.since?)?;
+        // A start in the future is a lie or a scribble; then there is no time rather than a wrong one.
         monotonic_ns().checked_sub(since)
     }
 
@@ -83,6 +86,7 @@ impl Engine {
 
     /// The error of the item that a process ran when it died.
     pub(super) fn death_error(&self, Death { status, words, killer, cause, .. }: &Death) -> Error {
+        // Known for certain, while the status may be a signal that followed from it.
         if let Some(cause) = cause {
             return Error::worker_lost(*status, cause);
         }
@@ -105,6 +109,7 @@ impl Engine {
         let why = self.cause.as_ref().map_or_else(|| "workers cannot be started".to_owned(), ToString::to_string);
         let error = Error::new(ErrorKind::Broken, format!("the pool is broken: {why}"));
         match &self.cause {
+            // A copy: each of the failed jobs reports the same cause.
             Some(cause) => error.with_source(cause.duplicate()),
             None => error,
         }

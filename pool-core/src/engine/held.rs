@@ -28,21 +28,24 @@ impl Engine {
             return;
         }
         let look = Look { at: monotonic_ns().saturating_add(PAUSE_MIN_NS), pause: PAUSE_MIN_NS };
+        // The place in the order of looks is by time, so a look that moves has to be taken out first.
         if let Some(before) = record.look.replace(look) {
             self.looks.remove(before.at, job);
         }
         self.looks.add(look.at, job);
     }
 
-    /// Takes the held results of the maps whose time has come.
+    /// Takes the held results of the maps that are due.
     #[cold]
     pub(super) fn look_for_held(&mut self, now: Nanos) {
         while let Some(job) = self.looks.take_due(now) {
             self.take_held(job);
             let is_out = self.scheduler.has_unsettled(job);
             let Some(record) = self.scheduler.record_mut(job) else { continue };
+            // Doubled: a map of long items costs ever fewer looks, and short ones are found within milliseconds.
             let pause = record.look.map_or(PAUSE_MIN_NS, |look| (2 * look.pause).min(PAUSE_MAX_NS));
             let look = Look { at: now.saturating_add(pause), pause };
+            // Nothing is out: an idle pool has no timer.
             record.look = is_out.then_some(look);
             if is_out {
                 self.looks.add(look.at, job);

@@ -22,7 +22,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Why the pool takes none.
+    /// The reason why the pool takes none.
     pub(crate) fn open_map(
         &mut self,
         owner: &Arc<impl Owner>,
@@ -54,12 +54,14 @@ impl Engine {
     ) -> bool {
         let mut has_turn = ticket.take_if(|ticket| self.room.redeem(*ticket)).is_some();
         let Some(record) = self.scheduler.record_mut(job) else { return false };
+        // The block goes in whole even if its items must wait: they are encoded, and only numbers wait for room.
         if let Some(block) = block {
             record.blocks.push(block, spare);
         }
         let mut accepted = true;
         while let Some((first, items)) = waiting.front_mut().filter(|_| accepted) {
             let some = self.admit(job, *first, *items, std::mem::take(&mut has_turn));
+            // No room: the rest stays in `waiting`, and the caller stands in line for it.
             if some == 0 {
                 break;
             }
@@ -69,6 +71,7 @@ impl Engine {
                 waiting.pop_front();
             }
         }
+        // A thread that feeds a long map takes in replies as it goes, so that workers find room in their rings.
         self.route();
         accepted
     }
@@ -83,10 +86,12 @@ impl Engine {
         self.scheduler.seal(job);
     }
 
-    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. Returns the number of cancelled
+    /// items.
     pub(crate) fn cancel_pending(&mut self) -> u64 {
         // Replies that are there settle items, which are not counted then.
         self.route();
+        // Recalls are carried out between the halves, so that their items are in the queue when it is emptied.
         self.scheduler.begin_cancel_pending();
         self.act();
         let cancelled = self.scheduler.end_cancel_pending();
@@ -94,7 +99,7 @@ impl Engine {
         cancelled
     }
 
-    /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
+    /// Drops all items of a map that no worker has begun, and the outcomes of the others.
     pub(crate) fn discard(&mut self, job: JobId) {
         self.scheduler.cancel(job, false);
     }
@@ -148,7 +153,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// Why the pool takes no jobs any more.
+    /// The reason why the pool takes no jobs any more.
     pub(crate) fn resize(&mut self, workers: usize) -> Result<(), Error> {
         self.check_open()?;
         self.scheduler.resize(workers);

@@ -1,4 +1,4 @@
-//! The maps whose held results are looked for, by the time of the next look.
+//! Maps with results that workers hold back, by the time of the next look for them.
 
 use std::collections::BTreeSet;
 
@@ -24,8 +24,9 @@ impl Looks {
         self.0.remove(&(at, job));
     }
 
-    /// Takes out a map whose time has come.
+    /// Takes out a map that is due.
     pub(super) fn take_due(&mut self, now: Nanos) -> Option<JobId> {
+        // One at a time: a look takes in replies, which may add or remove others.
         let first = self.0.first().copied().filter(|(at, _)| *at <= now)?;
         self.0.remove(&first);
         Some(first.1)

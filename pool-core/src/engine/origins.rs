@@ -9,7 +9,7 @@ use crate::scheduler::{JobId, WorkerId};
 use crate::units::{Nanos, nanos};
 
 impl Engine {
-    /// The origin of an outcome that the worker has sent with the times of its item; `None` if nobody has asked for it. `tried`
+    /// The origin of an outcome that the worker has sent with the times of its item; `None` if the caller has not asked for it. `tried`
     /// is the number of attempts, if it is an error's.
     #[cold]
     pub(super) fn origin(
@@ -20,10 +20,12 @@ impl Engine {
         times: ItemTimes,
         tried: Option<u32>,
     ) -> Option<Box<Origin>> {
+        // Asked first, since most callers do not ask for origins.
         let given = self.scheduler.record(job)?.blocks.given_ns(item)?;
         let pid = self.workers[worker].lane.as_ref()?.pid;
-        // An error has counted its attempts before the last of them was charged.
+        // An error has counted its attempts; those of a value are counted here, the successful one included.
         let attempts = tried.unwrap_or_else(|| self.scheduler.blamed_workers(job, item) + 1);
+        // The begin is the worker's word; one before the submission must not become a huge number.
         let waited_ns = Some(times.begun_ns.saturating_sub(given));
         let worker = Some(self.origin_worker(worker, pid));
         Some(Box::new(Origin { worker, attempts, waited_ns, ran_ns: Some(times.ran_ns) }))
@@ -41,7 +43,8 @@ impl Engine {
     ) -> Option<Box<Origin>> {
         let given = self.scheduler.record(job)?.blocks.given_ns(item)?;
         let Some((worker, death)) = worker.zip(death) else { return Some(Box::default()) };
-        // An older time is that of an item of another job, which was the last whose time was asked for.
+        // An older time belongs to an item of another job: only items with a time limit or with asked times note
+        // theirs.
         let since = death.since.filter(|since| *since >= given);
         Some(Box::new(Origin {
             worker: Some(self.origin_worker(worker, death.pid)),

@@ -17,12 +17,14 @@ impl Engine {
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut items, failed, last, over_rss, raw, timed, elapsed, body } = reply;
         if let Some(left) = self.workers[worker].starting {
+            // More values than were asked for, or an answer to another request, is a violation.
             let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
             self.workers[worker].starting = Some(left);
             self.started(worker, items, failed, last, body);
             return Ok(());
         }
         let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
+        // Each call has a completion of its own, and a value of many could not be told apart.
         if items > 1 && self.has_calls(job) {
             return Err(ProtocolViolation);
         }
@@ -33,13 +35,16 @@ impl Engine {
             body if is_plain => self.store(worker, job, first, items, body),
             body => Some(body),
         };
+        // The short way may have taken further replies of the chunk with this one.
         items = items.max(calls);
         if let Some(body) = body {
             let mut body = self.lane(worker).expect("it has just spoken").take(body);
+            // Cut off before the values are decoded: the tail is not part of the last one.
             let times = if timed { Some(body.split_tail().ok_or(ProtocolViolation)?) } else { None };
             if items > 0 {
                 let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
                 let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
+                // Asked before the delivery: an item that is tried again has no outcome yet.
                 if panicked && self.scheduler.panicked(worker) {
                     items = 0;
                 } else {
@@ -51,6 +56,7 @@ impl Engine {
             }
         }
         self.scheduler.replied(worker, Seq(seq), items, last, elapsed);
+        // After the reply has counted, so that its items are not taken back.
         if over_rss {
             self.scheduler.exceeded_rss(worker);
         }
@@ -63,6 +69,7 @@ impl Engine {
         let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
         let Some(record) = self.scheduler.record_mut(job) else { return Some(body) };
         let Some(result_buffer) = record.result_buffer() else { return Some(body) };
+        // Values go from the ring to their place in the result in one copy.
         let body = lane.store(body, first, items, result_buffer).err();
         if body.is_none() {
             record.blocks.settled(first, items);
@@ -76,6 +83,7 @@ impl Engine {
     /// The initializer has answered: with values of no use or a failure, then with the end of its request.
     fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
         let body = self.lane(worker).expect("it has just spoken").take(body);
+        // It is being killed, and an answer that was on its way must not make it ready.
         if self.workers[worker].refused {
             return;
         }
@@ -86,7 +94,7 @@ impl Engine {
                 } else {
                     (initializer.check)(&body)
                 };
-                failure.map_err(|what| format!("the initializer `{}` {what}", initializer.name))
+                failure.map_err(|failure| format!("the initializer `{}` {failure}", initializer.name))
             }
             _ => Ok(()),
         };
@@ -110,6 +118,7 @@ impl Engine {
     /// answered. The short way of [`deliver`](Engine::deliver). Returns the number of calls.
     #[inline]
     fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
+        // Behind the last reply of a chunk there are none of this job.
         let most = if last { 1 } else { self.scheduler.unanswered(worker) };
         let Some(record) = self.scheduler.record_mut(job).filter(|record| !record.is_map()) else { return 0 };
         let lane = self.workers[worker].lane.as_mut().expect("it has just spoken");
@@ -137,6 +146,7 @@ impl Engine {
             Err(_) => Outcome::Failure,
         };
         let Some(record) = self.scheduler.record_mut(job) else { return };
+        // A call that was cancelled meanwhile has its outcome, and this one does not count.
         let Some(delivered) = record.deliver(part) else { return };
         let change = record.blocks.take_change();
         self.note_bytes(change);

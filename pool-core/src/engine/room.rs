@@ -1,7 +1,7 @@
 //! Room for submissions: how much may be pending, and the line of submissions that wait for room (backpressure).
 //!
 //! A submission that finds no room draws a *ticket*. Tickets are granted in their order, first come, first served. The room
-//! that a granted ticket needs is reserved until the ticket is redeemed or given back, so nobody can overtake it. A
+//! that a granted ticket needs is reserved until the ticket is redeemed or given back, so no submission can overtake it. A
 //! submission that never comes for its room, such as a future that is not polled, holds up that much room and no more.
 
 use std::collections::BTreeMap;
@@ -54,16 +54,17 @@ impl Room {
         Room { most, reserved: Amount::default(), waiting: BTreeMap::new(), granted: BTreeMap::new(), next: 0 }
     }
 
-    /// Whether `wanted` fits beside what is `pending` and reserved. A submission of more bytes than may ever be pending
-    /// fits when no other bytes are pending.
+    /// Whether `wanted` fits beside the `pending` and the reserved amount. A submission of more bytes than may ever be
+    /// pending fits when no other bytes are pending.
     fn fits(&self, pending: Amount, wanted: Amount) -> bool {
         let taken = pending.plus(self.reserved);
         let all = taken.plus(wanted);
         all.items <= self.most.items && (all.bytes <= self.most.bytes || taken.bytes == 0)
     }
 
-    /// Whether a submission without a ticket may go ahead: nobody waits before it, and there is room.
+    /// Whether a submission without a ticket may go ahead: the line is empty, and there is room.
     pub(crate) fn is_open(&self, pending: Amount, wanted: Amount) -> bool {
+        // Room that is free beside a line is too small for its first; taking it would starve that one.
         self.waiting.is_empty() && self.fits(pending, wanted)
     }
 
@@ -85,6 +86,7 @@ impl Room {
             return 0;
         }
         let free = self.most.minus(pending.plus(self.reserved));
+        // With others in line the ticket stands for one item, and the next one draws again.
         let by_bytes = if self.waiting.is_empty() { free.bytes.checked_div(item_bytes).unwrap_or(u64::MAX) } else { 1 };
         free.items.min(by_bytes).max(1)
     }
@@ -114,7 +116,7 @@ impl Room {
         true
     }
 
-    /// Leaves the line, or gives the room back. Returns the waiter, whose destructor may be the user's code.
+    /// Leaves the line, or gives the room back. Returns the waiter: its destructor may be the user's code.
     pub(crate) fn leave(&mut self, ticket: Ticket) -> Option<Waiter> {
         self.redeem(ticket);
         self.waiting.remove(&ticket)?.waiter
@@ -132,11 +134,13 @@ impl Room {
         while let Some(first) = self.waiting.first_entry() {
             let wanted = first.get().wanted;
             let ticket = *first.key();
+            // The first one alone decides, though a later one might fit: that is the price of serving in order.
             if !self.fits(pending, wanted) {
                 break;
             }
             let waiting = self.waiting.remove(&ticket).expect("it has just been looked at");
             woken.extend(waiting.waiter);
+            // At once, so that no submission that comes before the woken thread runs takes the room.
             self.reserved = self.reserved.plus(wanted);
             self.granted.insert(ticket, wanted);
             has_granted = true;

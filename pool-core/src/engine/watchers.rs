@@ -33,8 +33,9 @@ impl Engine {
         self.watchers.list.retain(|watcher| watcher.0 != id);
     }
 
-    /// Takes out the threads whose state is there, to be woken.
+    /// Takes out the threads that wait for a state that has come, to be woken.
     pub(super) fn notify_watchers(&mut self) {
+        // Asked once for each state and not for each thread: many may wait for the same.
         let reached = [Milestone::Idle, Milestone::Started, Milestone::Settled]
             .map(|milestone| self.is_reached(milestone).then_some(milestone));
         let is_over = |watcher: &mut (WatcherId, Milestone, Thread)| reached.contains(&Some(watcher.1));
@@ -45,6 +46,8 @@ impl Engine {
     fn is_reached(&self, milestone: Milestone) -> bool {
         match milestone {
             Milestone::Idle => self.scheduler.is_idle(),
+            // Set by every settlement since the lock was taken, and taken when it is released: so no settlement is
+            // missed.
             Milestone::Settled => self.accounts.deferred.progress,
             Milestone::Started => self.started_workers().0 == self.workers() || self.state() != State::Open,
         }
@@ -55,7 +58,8 @@ impl Engine {
         (self.scheduler.started_workers(), self.workers())
     }
 
-    /// Whether all workers have passed their initializer; `after` says in an error how long that was waited for.
+    /// Whether all workers have passed their initializer. `after` is the end of the error's text, and tells how long
+    /// the wait was.
     ///
     /// # Errors
     ///
@@ -65,6 +69,7 @@ impl Engine {
         if started == all {
             return Ok(());
         }
+        // A pool that has ended says so: waiting longer would not help.
         self.check_open()?;
         let mut text = format!("{started} of {all} workers are ready{after}");
         if let Some(cause) = &self.cause {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::lane::messages::Failure;
 use crate::units::{self, Nanos};
 
-/// The deed of a worker whose replies make no sense.
+/// Said of a worker with replies that make no sense.
 pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
 
 pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {

@@ -38,12 +38,13 @@ impl WorkerHandle {
         self.starting.is_some() || self.lane.as_ref().is_some_and(Lane::expects_replies)
     }
 
-    /// Whether the worker has said nothing that it was not asked: a thread that a task left behind may have written over the
-    /// rings. If it has, nothing further from there is believed.
+    /// Whether the worker has stayed silent while it had no request. A thread that a task left behind may write over
+    /// the rings; then nothing further from there is believed.
     #[inline]
     pub(super) fn is_silent(&mut self) -> bool {
         let expects_replies = self.expects_replies();
         let Some(lane) = &mut self.lane else { return true };
+        // Asked before a request goes out: from then on a reply may be honest.
         lane.is_corrupt |= !expects_replies && lane.has_news();
         !lane.is_corrupt
     }

@@ -7,7 +7,7 @@ use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::scheduler::JobId;
 
-/// Completions that are made at once, for calls that are submitted one after the other, or the one of a map; and the pool
+/// Completions that are made at once, for calls that are submitted one after the other, or for one map; and the pool
 /// that they belong to.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -18,7 +18,7 @@ pub(crate) struct Batch {
     completions: Completions,
 }
 
-/// No allocation of its own for the one of a map, or of a call alone.
+/// The single completion of a map or of a lone call takes no allocation of its own.
 #[derive(Debug)]
 enum Completions {
     One(Completion),
@@ -34,6 +34,7 @@ impl Batch {
     pub(crate) fn of_calls(owner: &Arc<impl Owner>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
         let completions = match calls {
             1 => Completions::One(Completion::default()),
+            // One allocation for up to 31 calls, and one count of references for their handles.
             _ => Completions::Many((0..calls).map(|_| Completion::default()).collect()),
         };
         Arc::new(Batch { owner: owner.clone(), job, first: Some(first), completions })

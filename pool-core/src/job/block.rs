@@ -22,13 +22,13 @@ pub(super) const BESIDE_MAX: usize = 4096;
 pub(crate) struct Block {
     pub(super) first: u64,
     pub(super) items: u32,
-    /// Items that are not settled; 0 only of one that is left empty.
+    /// Items that are not settled; 0 only if the block was left empty in its place.
     pub(super) left: u32,
     /// Bytes of each item; `None` if each stands behind its length.
     pub(super) item_size: Option<usize>,
     /// They are the only argument of the only item, without a frame.
     pub(super) raw: bool,
-    /// Of calls, with a place for each, and some to spare.
+    /// Completions of calls, one for each and some to spare; a map's block has none.
     pub(super) batch: Option<Arc<Batch>>,
     pub(super) bytes: Content,
     /// When the pool got the items, if their times are asked for; else 0.
@@ -94,6 +94,7 @@ impl Block {
         if let Some(size) = self.item_size {
             return item as usize * size;
         }
+        // Items that came back from a worker are sent again, from further in front.
         if item < self.cursor.0 {
             self.cursor = (0, 0);
         }
@@ -116,10 +117,12 @@ impl Block {
     #[inline]
     pub(super) fn add(&mut self, number: u64, args: &[u8]) -> Option<CompletionRef> {
         let batch = self.batch.as_ref().filter(|batch| batch.completions().len() > self.items as usize)?;
+        // A raw block is one value without a frame; a gap in the numbers would assign outcomes to the wrong calls.
         if self.raw || self.end() != number || args.len() > BESIDE_MAX {
             return None;
         }
         let Content::Own(bytes) = &mut self.bytes else { return None };
+        // A block travels in one record, or in pieces, which cannot be recalled.
         if bytes.len() + args.len() > RECORD_BYTES {
             return None;
         }
@@ -134,6 +137,7 @@ impl Block {
     /// The completion of a call that is not settled.
     #[inline]
     pub(super) fn completion(&self, number: u64) -> Option<&Completion> {
+        // A settled call stays in its block until the others are through, and must not be found.
         let completion = self.batch.as_ref()?.completions().get((number - self.first) as usize)?;
         (!completion.is_finished()).then_some(completion)
     }

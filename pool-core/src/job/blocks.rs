@@ -18,12 +18,12 @@ use crate::units::Nanos;
 /// The arguments of items that are not settled.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
-    /// In order. Those that are through are taken out at the ends, and left empty in the middle: see
+    /// In order of their items. Settled blocks are taken out at the ends, and left empty in the middle: see
     /// [`Blocks::remove`].
     queue: VecDeque<Block>,
-    /// Empty ones among them.
+    /// The number of empty blocks in the queue.
     empty: usize,
-    /// Memory of those that are settled, which the caches may still know, for further ones.
+    /// Memory of settled blocks for further ones: it may still be in the caches.
     spare: Vec<Vec<u8>>,
     /// Bytes of the arguments of pending items: those that were [counted](Blocks::count), and those of calls.
     bytes: u64,
@@ -69,12 +69,14 @@ impl Blocks {
     ) -> (CompletionRef, bool) {
         self.bytes += call.args.len() as u64;
         let last = self.queue.back_mut();
+        // Doubled from one: a lone call pays for one completion, a stream of them allocates rarely.
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
             return (completion, true);
         }
         let Call { args, args_size, raw, .. } = call;
         let bytes = match args {
+            // Large arguments were encoded into memory of their own, which becomes the block's.
             Bytes::Heap(bytes) => bytes,
             Bytes::Inline(..) => {
                 let mut bytes = self.spare.pop().unwrap_or_default();
@@ -105,6 +107,7 @@ impl Blocks {
     ) -> Option<Option<Waiters>> {
         let at = self.position(number)?;
         let waiters = outcome(self.queue[at].completion(number)?);
+        // After the outcome is in: the block may be the last owner of the completions.
         self.settled_at(at, 1);
         Some(waiters)
     }
@@ -128,6 +131,7 @@ impl Blocks {
     pub(crate) fn count(&mut self, first: u64, items: u32) {
         let Some(at) = self.position(first) else { return };
         let block = &mut self.queue[at];
+        // An average: to know each size would take a walk over the block, and the sum is right.
         let bytes = block.item_bytes() * u64::from(items);
         block.counted += bytes;
         self.bytes += bytes;
@@ -195,6 +199,7 @@ impl Blocks {
         }
         if block.left == 0
             && let Some(bytes) = self.remove(at).into_own()
+            // Bounded: a burst must not leave its memory behind for good.
             && self.spare.len() < SPARE_MAX
         {
             self.spare.push(bytes);
@@ -204,11 +209,12 @@ impl Blocks {
     /// Where the block of this item is. It may be an empty one.
     #[inline]
     fn position(&self, item: u64) -> Option<usize> {
+        // Items settle mostly in order, so a walk over a few beats any search.
         let front = self.queue.iter().take(FRONT_BLOCKS).position(|block| block.holds(item));
         front.or_else(|| self.position_behind(item))
     }
 
-    /// Likewise, of the others: in a time that grows with the logarithm of how far it is from the nearer end.
+    /// Likewise for the blocks behind those, in a time that grows with the logarithm of how far it is from the nearer end.
     fn position_behind(&self, item: u64) -> Option<usize> {
         let last = self.queue.len().checked_sub(1)?;
         let is_before = |at: usize| self.queue[at].end() <= item;
@@ -238,7 +244,7 @@ impl Blocks {
         self.queue[low].holds(item).then_some(low)
     }
 
-    /// Takes out a block that is through; its bytes. In the middle of many it stays as an empty one, since to close the gap
+    /// Takes out a settled block and returns its bytes. In the middle of many it stays as an empty one, since to close the gap
     /// would mean to move half of the others, and all that are empty go together when they are the greater part.
     #[inline]
     fn remove(&mut self, at: usize) -> Content {
@@ -278,6 +284,7 @@ impl Blocks {
             self.queue.pop_back();
             self.empty -= 1;
         }
+        // A sweep moves the rest; at half it costs a constant for each block that goes.
         if self.empty > self.queue.len() / 2 {
             self.queue.retain(|block| block.left > 0);
             self.empty = 0;

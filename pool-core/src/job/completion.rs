@@ -25,7 +25,7 @@ const _: () = assert!(INLINE <= LENGTH as usize && size_of::<Completion>() <= 40
 #[derive(Debug, Default)]
 struct Inbox {
     parts: Parts,
-    /// Why the items that have not been delivered never will be.
+    /// The reason why the items that have not been delivered never will be.
     rest: Option<Error>,
     waiters: Option<Waiters>,
 }
@@ -49,7 +49,7 @@ impl Part {
     }
 }
 
-/// No allocation for the one part of a single call.
+/// Parts that have arrived. The single part of a call takes no allocation of its own.
 #[derive(Debug, Default)]
 pub(crate) enum Parts {
     #[default]
@@ -83,7 +83,7 @@ impl Parts {
         }
     }
 
-    /// All that have not landed.
+    /// The parts that are not in a result buffer.
     fn as_slice(&self) -> &[Part] {
         match self {
             Parts::None => &[],
@@ -111,17 +111,21 @@ impl IntoIterator for Parts {
 impl Completion {
     #[inline]
     fn inbox(&self) -> MutexGuard<'_, Option<Box<Inbox>>> {
+        // No code of the user's runs under it, so a panic leaves nothing half done.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds the outcome of some items. Returns the waiters for news.
     pub(crate) fn deliver(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
+        // Checked under the lock: `abandon` empties the inbox under it, and a part that came behind would stay for
+        // ever.
         if self.status.is_abandoned() {
             return None;
         }
         let inbox = inbox.get_or_insert_default();
         inbox.parts.push(part);
+        // Under the lock and behind the push, so that a thread that sees the news finds the part.
         self.status.set_news(true);
         Waiters::take_if(&mut inbox.waiters, Waiter::is_for_news)
     }
@@ -138,6 +142,7 @@ impl Completion {
     /// Ends a call with a short value: the first `length` bytes of these words. Returns all waiters.
     #[inline]
     pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiters> {
+        // The inbox is looked at only if somebody waits: most values are there before they are asked for.
         if self.status.finish_short(words, length) { self.inbox().as_mut()?.waiters.take() } else { None }
     }
 
@@ -147,7 +152,7 @@ impl Completion {
         inbox.as_mut()?.waiters.take()
     }
 
-    /// Nothing more will come; `rest` says why, if items are missing.
+    /// Ends the job: nothing more will come. `rest` is the reason, if items are missing.
     pub(crate) fn finish(&self, rest: Option<Error>, result_buffer: Option<Box<dyn ResultBuffer>>) -> Option<Waiters> {
         let mut inbox = self.inbox();
         if rest.is_some() || result_buffer.is_some() {
@@ -183,6 +188,7 @@ impl Completion {
     #[inline]
     pub(crate) fn take(&self) -> Parts {
         let mut inbox = self.inbox();
+        // Under the lock: news that come meanwhile wait for it, and stay.
         self.status.set_news(false);
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
@@ -207,7 +213,7 @@ impl Completion {
         self.inbox().get_or_insert_default().rest = Some(error);
     }
 
-    /// Why the items that were not delivered never will be.
+    /// Returns the reason why the items that were not delivered never will be.
     pub(crate) fn rest(&self) -> Option<Error> {
         self.inbox().as_ref()?.rest.as_ref().map(Error::duplicate)
     }
@@ -238,6 +244,7 @@ impl Completion {
         if self.is_finished() {
             return true;
         }
+        // Polled again with the same waker, as nearly always: to clone it would cost more than the look.
         if self.inbox().as_ref().and_then(|inbox| inbox.waiters.as_ref()).is_some_and(|own| own.has_task(waker)) {
             return self.is_finished();
         }

@@ -1,4 +1,4 @@
-//! The memory in which the arguments of a block are.
+//! The memory that holds the arguments of a block.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ impl Content {
             Content::Shared(bytes) => Arc::clone(bytes),
             Content::Own(bytes) => {
                 let bytes = Arc::new(std::mem::take(bytes));
+                // Moved into the `Arc` without a copy; the block reads the same bytes through it from now on.
                 *self = Content::Shared(Arc::clone(&bytes));
                 bytes
             }
@@ -38,11 +39,12 @@ impl Content {
         }
     }
 
-    /// The memory, if nobody else has it.
+    /// Returns the memory, if it is not shared.
     #[inline]
     pub(super) fn into_own(self) -> Option<Vec<u8>> {
         match self {
             Content::Own(bytes) => Some(bytes),
+            // A lane may still be sending from it; then the lane frees it.
             Content::Shared(bytes) => Arc::into_inner(bytes),
             Content::InArena(..) => None,
         }

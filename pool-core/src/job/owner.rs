@@ -42,5 +42,6 @@ pub(crate) trait Owner: fmt::Debug + Send + Sync + 'static {
 
 /// Whether both are the same pool.
 pub(crate) fn is_same(one: &dyn Owner, other: &dyn Owner) -> bool {
+    // By address alone: there may be several method tables of one type.
     std::ptr::addr_eq(one, other)
 }

@@ -60,6 +60,7 @@ impl Status {
     /// Ends a call with the first `length` bytes of these words. True if waiters may be in the inbox.
     #[inline]
     pub(crate) fn finish_short(&self, words: [u64; 2], length: u8) -> bool {
+        // Relaxed: the swap below publishes them.
         self.short.iter().zip(words).for_each(|(place, word)| place.store(word, Ordering::Relaxed));
         // Either this finds `AWAITED`, or the thread that begins to wait finds `FINISHED`.
         self.flags.swap(FINISHED | SHORT | length, hand_over_order()) & AWAITED != 0
@@ -68,6 +69,7 @@ impl Status {
     /// Ends a job in any other way, under the completion's lock.
     #[inline]
     pub(crate) fn finish(&self) {
+        // No pairing with `AWAITED` is needed: waiters are added and taken under the completion's lock.
         self.flags.fetch_or(FINISHED, Ordering::Release);
     }
 
@@ -79,12 +81,14 @@ impl Status {
 
     #[inline]
     pub(crate) fn abandon(&self) {
+        // Read and written under the completion's lock, which orders it.
         self.flags.fetch_or(ABANDONED, Ordering::Relaxed);
     }
 
     /// The words of a short value, and its length.
     #[inline]
     pub(crate) fn short(&self) -> Option<([u64; 2], u8)> {
+        // Once, so that flag and length belong together.
         let flags = self.flags.load(Ordering::Acquire);
         if flags & SHORT == 0 {
             return None;

@@ -83,6 +83,7 @@ impl fmt::Debug for Waiter {
 impl Waiters {
     /// Adds a waiter. Returns the one that it replaces: its destructor may be the user's code.
     pub(crate) fn add(place: &mut Option<Waiters>, waiter: Waiter) -> Option<Waiter> {
+        // A future that is polled again, or a thread that waits again, must not pile up.
         let several = match place {
             Some(Waiters::One(one)) if one.is_replaced_by(&waiter) => return Some(std::mem::replace(one, waiter)),
             Some(Waiters::Many(several)) => several,
@@ -111,6 +112,7 @@ impl Waiters {
         };
         let taken: Vec<_> = several.0.extract_if(.., |waiter| is_wanted(waiter)).collect();
         if several.0.is_empty() {
+            // An empty list would keep its box for as long as the completion lives.
             *place = None;
         }
         (!taken.is_empty()).then(|| Waiters::Many(Box::new(Several(taken))))
@@ -149,6 +151,7 @@ impl CompletionQueue {
     pub(crate) fn push(&self, number: usize) {
         let mut state = self.state();
         state.0.push_back(number);
+        // Under the lock: unparking runs no code of the user's, and the thread cannot leave between.
         if let Some(thread) = state.1.take() {
             thread.unpark();
         }

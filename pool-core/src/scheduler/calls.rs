@@ -307,12 +307,12 @@ mod tests {
             assert!(scheduler.defer_retry(id, 0));
             if waits_in_queue {
                 scheduler.set_now(u64::MAX);
-                scheduler.retry_what_is_due();
+                scheduler.retry_due();
             }
             assert!(scheduler.cancel_call(id, 0));
             scheduler.failed(id, 0);
             scheduler.set_now(u64::MAX);
-            scheduler.retry_what_is_due();
+            scheduler.retry_due();
             let job = scheduler.jobs.get(id).expect("its other call waits");
             assert_eq!((job.queued, job.unsettled), (1, 1));
             let waits = |range: &&Range| range.job == id && job.first_cancelled(**range).is_none();

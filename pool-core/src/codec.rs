@@ -20,15 +20,14 @@ pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod error;
 pub(crate) mod large_vec;
+pub(crate) mod lent;
 pub(crate) mod limits;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
-pub(crate) mod slice;
 mod trace;
 mod type_identity;
 
-use std::borrow::Borrow;
-use std::ffi::{CStr, CString, OsStr, OsString};
+use std::ffi::OsStr;
 use std::marker::PhantomData;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -40,7 +39,6 @@ use crate::codec::encoder::Encoder;
 pub use crate::codec::error::CodecError;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::codec::plain::{Plain, stride};
-use crate::codec::slice::Slice;
 
 /// Writes a `T`.
 pub trait Encode<T: ?Sized> {
@@ -94,36 +92,6 @@ pub trait Decode<'a, T> {
     fn decode_all(&self, _bytes: &'a [u8], _values: &mut Vec<T>) -> bool {
         false
     }
-}
-
-/// The value that a worker holds while it lends a `&Self` to a function: the bytes in place for text and numbers, else an owned
-/// value.
-pub trait Lent {
-    /// What is decoded.
-    type Held<'a>: Borrow<Self>;
-}
-
-impl<T> Lent for T {
-    type Held<'a> = T;
-}
-
-// `&[u8]`, of which nothing has to be decoded, is for the macro to see: here it would overlap.
-impl<T> Lent for [T] {
-    type Held<'a> = Slice<'a, T>;
-}
-
-macro_rules! lent {
-    ($($type:ty as $held:ty;)*) => {$(
-        impl Lent for $type {
-            type Held<'a> = $held;
-        }
-    )*};
-}
-lent! {
-    str as &'a str;
-    Path as &'a Path;
-    OsStr as OsString;
-    CStr as CString;
 }
 
 /// A length and plain bytes: vectors of plain values, strings, and what can be lent of them.

@@ -2,13 +2,13 @@
 
 pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
+pub use crate::codec::lent::{Lent, Slice};
 pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
-pub use crate::codec::slice::Slice;
 pub use crate::codec::{Blob, BlobCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
-pub use crate::codec::{CodecError, Decode, Encode, Lent};
+pub use crate::codec::{CodecError, Decode, Encode};
 pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;

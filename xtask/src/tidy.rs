@@ -11,7 +11,7 @@ mod words;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use self::lists::{ARROWS, ATOMICS, BANNED, CIRCLES_LEFT, CRATES, DOORS, FORKS, LINES_MAX, LONG, UNSAFE};
+use self::lists::{ARROWS, ATOMICS, BANNED, CRATES, DOORS, FORKS, LINES_MAX, LONG, UNSAFE};
 use self::prose::Prose;
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -32,9 +32,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     }
     for &krate in CRATES {
         let graph = imports::read(&root.join(krate).join("src"))?;
-        let circles = imports::circles(krate, &graph);
-        let left = CIRCLES_LEFT.iter().find(|(name, _)| *name == krate).map_or(0, |(_, left)| *left);
-        findings.extend(circles.into_iter().skip(left));
+        findings.extend(imports::circles(krate, &graph));
         if krate == "pool-core" {
             findings.extend(imports::wrong_doors(krate, &graph, DOORS));
         }

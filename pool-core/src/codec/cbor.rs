@@ -8,6 +8,7 @@
 //! minicbor-serde of `Some(None)`, and the latter two make an empty sequence of `serde_json::Value::Null`.
 
 mod access;
+mod deserialize;
 mod deserializer;
 mod head;
 mod items;
@@ -45,7 +46,7 @@ fn write_value<T: Serialize + ?Sized>(
 ) -> Result<(bool, Option<Trace>), CodecError> {
     let mut serializer = Serializer::new(out, trace);
     let result = value.serialize(&mut serializer);
-    match (result, serializer.limits.excess()) {
+    match (result, serializer.limits.nesting.excess()) {
         (Ok(()), None) => Ok((serializer.has_tuples, serializer.trace)),
         (_, Some(error)) => Err(error),
         (Err(fault), None) => Err(CodecError::new(fault.to_string())),
@@ -75,7 +76,7 @@ fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), 
     limits::check_stack::<T>()?;
     let mut deserializer = Deserializer::new(bytes, None);
     match T::deserialize(&mut deserializer) {
-        Ok(value) => deserializer.limits.excess().map_or(Ok((value, deserializer.rest)), Err),
+        Ok(value) => deserializer.limits.nesting.excess().map_or(Ok((value, deserializer.rest)), Err),
         Err(fault) => Err(deserializer.failed(&fault)),
     }
 }
@@ -83,7 +84,7 @@ fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), 
 impl<'a> Deserializer<'a> {
     /// What is behind the value, and the doubts about it.
     fn complete(&self) -> Result<(&'a [u8], u8), CodecError> {
-        if let Some(error) = self.limits.excess() {
+        if let Some(error) = self.limits.nesting.excess() {
             return Err(error);
         }
         match self.rest.split_first() {
@@ -96,7 +97,7 @@ impl<'a> Deserializer<'a> {
 
     #[cold]
     fn failed(&self, fault: &CodecError) -> CodecError {
-        self.limits.excess().unwrap_or_else(|| CodecError::new(fault.to_string()))
+        self.limits.nesting.excess().unwrap_or_else(|| CodecError::new(fault.to_string()))
     }
 }
 

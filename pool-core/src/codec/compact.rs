@@ -8,7 +8,10 @@
 //! different styles. Where names cannot tell, [`confirm`] compares values.
 
 mod access;
+mod advice;
+mod deserialize;
 mod deserializer;
+mod doubt;
 mod enums;
 mod log;
 mod noting;
@@ -26,6 +29,7 @@ use std::cell::Cell;
 
 use serde::{Deserialize, Serialize};
 
+use self::advice::{CROSSED_REMEDY, REMEDY, advice};
 use self::deserializer::Deserializer;
 use self::enums::Enums;
 use self::log::Log;
@@ -34,23 +38,10 @@ use self::reader::Reader;
 use self::serializer::Serializer;
 use self::watch::{Unwatched, Watched};
 use crate::codec::encoder::Encoder;
-use crate::codec::error::{Cause, CodecError};
+use crate::codec::error::CodecError;
 use crate::codec::limits::write::WriteLimits;
 use crate::codec::trace::Group;
 use crate::codec::{confirm, limits, type_identity};
-
-/// The advice for a type that this format cannot carry.
-const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"cbor\")]`";
-
-/// The kinds of doubt about a value that has been read, as bits.
-mod doubt {
-    /// An enum whose list of names does not, or may not, say which variant an index is.
-    pub(super) const ENUM: u8 = 1;
-    /// A type that may read other fields than it writes.
-    pub(super) const OPEN: u8 = 2;
-    /// A type that does.
-    pub(super) const REFUSED: u8 = 4;
-}
 
 /// Appends a value and the sum of its shape.
 #[inline]
@@ -65,7 +56,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> 
 fn write_value<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<u32, CodecError> {
     let mut serializer = Serializer::new(out, Unnoted);
     match value.serialize(&mut serializer) {
-        Ok(()) if !serializer.limits.is_exceeded() => Ok(shape::fold(serializer.sum)),
+        Ok(()) if !serializer.limits.nesting.is_exceeded() => Ok(shape::fold(serializer.sum)),
         result => Err(unwritten(&serializer.limits, result.err())),
     }
 }
@@ -73,7 +64,7 @@ fn write_value<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Resul
 #[cold]
 #[inline(never)]
 fn unwritten(limits: &WriteLimits, error: Option<CodecError>) -> CodecError {
-    limits.excess().or(error).unwrap_or_else(|| CodecError::new("past a limit"))
+    limits.nesting.excess().or(error).unwrap_or_else(|| CodecError::new("past a limit"))
 }
 
 /// Takes a value off the front of the bytes, and leaves what is behind it.
@@ -107,7 +98,7 @@ fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Res
 pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = Deserializer::new(bytes, Unwatched);
     match T::deserialize(&mut deserializer) {
-        Ok(value) => deserializer.reader.limits.excess().map_or(Ok((value, deserializer.reader.rest)), Err),
+        Ok(value) => deserializer.reader.limits.nesting.excess().map_or(Ok((value, deserializer.reader.rest)), Err),
         Err(fault) => Err(deserializer.reader.failed(fault, std::any::type_name::<T>())),
     }
 }
@@ -118,27 +109,13 @@ impl<'a> Reader<'a> {
     fn complete(&self) -> Option<&'a [u8]> {
         let (told, rest) = self.rest.split_first_chunk()?;
         let is_sure = self.doubts == 0 && u32::from_le_bytes(*told) == shape::fold(self.sum);
-        (is_sure && !self.limits.is_exceeded()).then_some(rest)
+        (is_sure && !self.limits.nesting.is_exceeded()).then_some(rest)
     }
 
     #[cold]
     #[inline(never)]
     fn failed(&self, error: CodecError, type_name: &str) -> CodecError {
-        self.limits.excess().unwrap_or_else(|| advice(error, type_name))
-    }
-}
-
-/// Adds what to do about the error.
-#[cold]
-fn advice(error: CodecError, type_name: &str) -> CodecError {
-    match error.cause() {
-        Cause::Bytes => CodecError::new(format!(
-            "{error}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
-             (serde's `skip_serializing`, `skip_serializing_if` or `skip_deserializing`, or an implementation by hand): \
-             {REMEDY}, or make both sides agree"
-        )),
-        Cause::Format if !error.has_place() => CodecError::new(format!("`{type_name}`: {error}")),
-        Cause::Type | Cause::Format => error,
+        self.limits.nesting.excess().unwrap_or_else(|| advice(error, type_name))
     }
 }
 
@@ -178,7 +155,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     whole: &'a [u8],
     read: &Reader<'a>,
 ) -> Result<&'a [u8], CodecError> {
-    if let Some(error) = read.limits.excess() {
+    if let Some(error) = read.limits.nesting.excess() {
         return Err(error);
     }
     let (told, rest) = match read.rest.split_first_chunk() {
@@ -293,7 +270,3 @@ impl Doubtful<'_, '_> {
         ))
     }
 }
-
-/// The advice for a type of which a field is taken for another.
-const CROSSED_REMEDY: &str =
-    "give its fields names and annotate the task with `#[pool_task(codec = \"cbor\")]`, where fields are told by name";

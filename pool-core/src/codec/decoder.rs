@@ -19,13 +19,7 @@ impl<'a> Decoder<'a> {
 
     #[inline]
     pub(crate) fn take(&mut self, n: usize) -> Result<&'a [u8], CodecError> {
-        match self.rest.split_at_checked(n) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(truncated(n, self.rest.len())),
-        }
+        take(&mut self.rest, n)
     }
 
     /// The next value written with [`Encoder::item`](crate::codec::encoder::Encoder::item) (`size` is `None`) or of a fixed
@@ -49,7 +43,26 @@ impl<'a> Decoder<'a> {
     }
 }
 
-#[cold]
-fn truncated(wanted: usize, left: usize) -> CodecError {
-    CodecError::new(format!("{wanted} more bytes expected and {left} left"))
+/// Takes bytes off the front of the rest. Nothing is taken if there are fewer.
+#[cfg_attr(not(debug_assertions), inline(always))]
+pub(super) fn take<'a>(rest: &mut &'a [u8], bytes: usize) -> Result<&'a [u8], CodecError> {
+    match rest.split_at_checked(bytes) {
+        Some((taken, behind)) => {
+            *rest = behind;
+            Ok(taken)
+        }
+        None => Err(CodecError::truncated(bytes, rest.len())),
+    }
+}
+
+/// The same for a number of bytes that is known when the program is compiled.
+#[cfg_attr(not(debug_assertions), inline(always))]
+pub(super) fn take_array<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], CodecError> {
+    match rest.split_first_chunk() {
+        Some((&taken, behind)) => {
+            *rest = behind;
+            Ok(taken)
+        }
+        None => Err(CodecError::truncated(N, rest.len())),
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tasks::{List, Unit, decode_as_results};
 use crate::codec::decoder::Decoder;
-use crate::codec::limits::EMPTY_ELEMENTS_MAX;
+use crate::codec::limits::nesting::EMPTY_ELEMENTS_MAX;
 use crate::codec::plain::Plain;
 use crate::codec::{BlobCodec, Decode, PlainCodec, SerdeCodec};
 use crate::lane::messages::Failure;

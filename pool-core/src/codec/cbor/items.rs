@@ -2,6 +2,7 @@
 
 use super::deserializer::Deserializer;
 use super::head;
+use crate::codec::decoder::{take, take_array};
 use crate::codec::error::{Cause, CodecError};
 
 /// The first byte of an item, and the number that it has with it.
@@ -19,24 +20,11 @@ pub(super) enum Float {
 
 impl<'a> Deserializer<'a> {
     pub(super) fn take(&mut self, length: u64) -> Result<&'a [u8], CodecError> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        match self.rest.split_at_checked(length) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(CodecError::truncated(length, self.rest.len())),
-        }
+        take(&mut self.rest, usize::try_from(length).unwrap_or(usize::MAX))
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        match self.rest.split_first_chunk() {
-            Some((&bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(CodecError::truncated(N, self.rest.len())),
-        }
+        take_array(&mut self.rest)
     }
 
     pub(super) fn peek(&self) -> Result<u8, CodecError> {

@@ -39,9 +39,9 @@ impl<'e, 'b> Serializer<'e, 'b> {
 
     /// Goes one level deeper for `body`.
     fn nested(&mut self, body: impl FnOnce(&mut Self) -> Result<(), CodecError>) -> Result<(), CodecError> {
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         body(self)?;
-        self.limits.leave();
+        self.limits.nesting.leave();
         Ok(())
     }
 
@@ -293,7 +293,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
         announced: Option<usize>,
     ) -> Result<Elements<'_, 'e, 'b>, CodecError> {
         if kind.is_nested() {
-            self.limits.enter()?;
+            self.limits.nesting.enter()?;
         }
         match announced {
             Some(length) => self.head(major, length as u64)?,
@@ -348,7 +348,7 @@ impl Elements<'_, '_, '_> {
             }
         }
         if self.kind.is_nested() {
-            self.to.limits.leave();
+            self.to.limits.nesting.leave();
         }
         self.to.note(|trace, _| match self.kind.is_tuple() {
             true => trace.close_fields(None, Place::of(self.type_name, self.variant)),

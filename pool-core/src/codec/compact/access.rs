@@ -3,7 +3,8 @@
 use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
-use super::deserializer::{Deserializer, Names};
+use super::deserializer::Deserializer;
+use super::enums::Names;
 use super::shape::{Owner, Shape};
 use super::watch::Watch;
 use crate::codec::error::{Cause, CodecError};

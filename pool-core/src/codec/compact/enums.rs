@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use crate::codec::error::CodecError;
 
-type Names = &'static [&'static str];
+/// The names of fields or variants, as serde's derive lists them.
+pub(super) type Names = &'static [&'static str];
 
 /// What tells one enum from another: its name and its list.
 pub(super) type Key = (&'static str, Names);
@@ -71,6 +72,11 @@ impl Enums {
             KNOWN.with_borrow_mut(|known| known.insert(address(key), exact.unwrap_or(true)));
         }
     }
+}
+
+/// The name of a variant. An index past the end is for the type to refuse.
+pub(super) fn variant_name(names: Names, index: u32) -> &'static str {
+    names.get(index as usize).copied().unwrap_or("")
 }
 
 /// The number of variants in the words of serde's derive; implementations by hand have no aliases.

@@ -1,13 +1,13 @@
 //! Taking numbers, text and the beginnings of what is nested off the front of the bytes. Nothing here depends on the
 //! type that is read, so that all types share one copy, which is compiled with this crate.
 
+use super::enums::{Names, variant_name};
 use super::shape::Shape;
 use super::totals::Key;
 use super::{doubt, enums};
+use crate::codec::decoder::{take, take_array};
 use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::ReadLimits;
-
-type Names = &'static [&'static str];
 
 /// The bytes of one value, and what is known of it so far.
 pub(super) struct Reader<'a> {
@@ -31,17 +31,6 @@ impl<'a> Reader<'a> {
     }
 
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub(super) fn take(&mut self, length: usize) -> Result<&'a [u8], CodecError> {
-        match self.rest.split_at_checked(length) {
-            Some((bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(CodecError::truncated(length, self.rest.len())),
-        }
-    }
-
-    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
         match self.rest.split_first() {
             Some((&byte, rest)) => {
@@ -54,13 +43,7 @@ impl<'a> Reader<'a> {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        match self.rest.split_first_chunk() {
-            Some((&bytes, rest)) => {
-                self.rest = rest;
-                Ok(bytes)
-            }
-            None => Err(CodecError::truncated(N, self.rest.len())),
-        }
+        take_array(&mut self.rest)
     }
 
     /// A number of up to `bits` bits.
@@ -94,13 +77,14 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
         let length = self.length()?;
-        self.take(length)
+        take(&mut self.rest, length)
     }
 
     #[inline(never)]
     pub(super) fn text(&mut self) -> Result<&'a str, CodecError> {
         let length = self.length()?;
-        std::str::from_utf8(self.take(length)?).map_err(|error| CodecError::of(Cause::Bytes, error.to_string()))
+        std::str::from_utf8(take(&mut self.rest, length)?)
+            .map_err(|error| CodecError::of(Cause::Bytes, error.to_string()))
     }
 
     #[inline(never)]
@@ -129,9 +113,9 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(false)
             }
-            Some((1, rest)) if self.limits.may_enter() => {
+            Some((1, rest)) if self.limits.nesting.may_enter() => {
                 self.rest = rest;
-                self.limits.enter()?;
+                self.limits.nesting.enter()?;
                 Ok(true)
             }
             _ => self.open_option_slowly(),
@@ -143,7 +127,7 @@ impl<'a> Reader<'a> {
     fn open_option_slowly(&mut self) -> Result<bool, CodecError> {
         match self.byte()? {
             0 => Ok(false),
-            1 => self.limits.enter().map(|()| true),
+            1 => self.limits.nesting.enter().map(|()| true),
             byte => Err(not_a(byte, "an `Option`")),
         }
     }
@@ -153,7 +137,7 @@ impl<'a> Reader<'a> {
     pub(super) fn open_sequence(&mut self) -> Result<usize, CodecError> {
         let elements = self.length()?;
         self.limits.begin(elements)?;
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         Ok(elements)
     }
 
@@ -166,7 +150,7 @@ impl<'a> Reader<'a> {
         names: Names,
         is_watched: bool,
     ) -> Result<u32, CodecError> {
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         let index = self.varint(u32::BITS)? as u32;
         let key = Key::variant(name, names, index);
         match key.look_up() {
@@ -185,11 +169,6 @@ impl<'a> Reader<'a> {
         }
         self.add(total);
     }
-}
-
-/// The name of a variant. An index past the end is for the type to refuse.
-pub(super) fn variant_name(names: Names, index: u32) -> &'static str {
-    names.get(index as usize).copied().unwrap_or("")
 }
 
 #[cold]

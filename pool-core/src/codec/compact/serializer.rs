@@ -2,6 +2,7 @@
 
 use serde::ser::{self, Serialize};
 
+use super::advice::REMEDY;
 use super::noting::{Notes, Noting};
 use super::shape::{Owner, Shape};
 use super::varint;
@@ -33,7 +34,7 @@ impl<'e, 'b, N: Noting> Serializer<'e, 'b, N> {
     /// The choice of a variant, which is a level of nesting.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
         self.note(|notes, _| notes.log.variant(name, variant));
         varint::put(index.into(), self.out);
@@ -172,10 +173,10 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         self.out.put_array([1]);
         value.serialize(&mut *self)?;
-        self.limits.leave();
+        self.limits.nesting.leave();
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -189,7 +190,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
         self.variant(name, index, variant)?;
-        self.limits.leave();
+        self.limits.nesting.leave();
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -207,13 +208,13 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
         self.variant(name, index, variant)?;
         self.sum = self.sum.wrapping_add(Shape::NEWTYPE.total());
         value.serialize(&mut *self)?;
-        self.limits.leave();
+        self.limits.nesting.leave();
         Ok(())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, CodecError> {
         let announced = length.ok_or_else(unknown_length)?;
-        self.limits.enter()?;
+        self.limits.nesting.enter()?;
         varint::put(announced as u64, self.out);
         self.note(|notes, written| notes.trace.open(written));
         let start = self.out.written_bytes();
@@ -275,7 +276,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
 fn unknown_length() -> CodecError {
     let text = "its type writes elements without saying how many (serde's `flatten`, or an iterator), which the default \
                 format cannot: ";
-    CodecError::of(Cause::Format, [text, super::REMEDY].concat())
+    CodecError::of(Cause::Format, [text, REMEDY].concat())
 }
 
 impl<N: Noting> Elements<'_, '_, '_, N> {
@@ -296,7 +297,7 @@ impl<N: Noting> Elements<'_, '_, '_, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self) -> Result<(), CodecError> {
         self.to.note(|notes, _| notes.trace.close_sequence());
-        self.to.limits.leave();
+        self.to.limits.nesting.leave();
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
 }
@@ -376,7 +377,7 @@ impl<N: Noting> Fields<'_, '_, '_, N> {
     fn complete(self, shape: Shape) -> Result<(), CodecError> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
         if self.owner.variant.is_some() {
-            self.to.limits.leave();
+            self.to.limits.nesting.leave();
         }
         self.to.note(|notes, _| {
             notes.log.written(self.owner, N::list(self.keys), self.written);
@@ -389,7 +390,7 @@ impl<N: Noting> Fields<'_, '_, '_, N> {
     fn skipped(&self, key: &'static str) -> CodecError {
         let text = "the field is left out (serde's `skip_serializing_if`), and the default format has no field names to \
                     tell so: remove the attribute, or ";
-        CodecError::of(Cause::Format, [text, super::REMEDY].concat()).within(self.owner.name(), key)
+        CodecError::of(Cause::Format, [text, REMEDY].concat()).within(self.owner.name(), key)
     }
 }
 

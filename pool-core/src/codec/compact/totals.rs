@@ -5,9 +5,8 @@ use std::any::TypeId;
 use std::cell::Cell;
 use std::hash::{Hash, Hasher};
 
+use super::enums::Names;
 use super::shape::Owner;
-
-type Names = &'static [&'static str];
 
 /// A list, and how much of it. Two that have one key cost time and no more: the sums differ, and the value is compared.
 #[derive(Clone, Copy, Eq, PartialEq)]

@@ -4,8 +4,6 @@ use crate::codec::encoder::Encoder;
 
 /// Most bytes that a `u64` takes.
 const BYTES_MAX: usize = 10;
-/// Most bytes that a `u128` takes.
-const LONG_BYTES_MAX: usize = 19;
 
 /// Appends a number.
 #[cfg_attr(not(debug_assertions), inline(always))]
@@ -29,14 +27,11 @@ fn put_groups(number: u64, out: &mut Encoder<'_>) {
 
 /// Appends a number of up to 128 bits.
 pub(super) fn put_long(number: u128, out: &mut Encoder<'_>) {
-    let mut bytes = [0; LONG_BYTES_MAX];
     let mut rest = number;
-    let mut length = 0;
-    while rest > 0x7f {
-        bytes[length] = rest as u8 | 0x80;
+    // The groups above a `u64` go one by one: such numbers are rare, and the rest is a number like any other.
+    while rest > u64::MAX.into() {
+        out.put_array([rest as u8 | 0x80]);
         rest >>= 7;
-        length += 1;
     }
-    bytes[length] = rest as u8;
-    out.put(&bytes[..=length]);
+    put(rest as u64, out);
 }

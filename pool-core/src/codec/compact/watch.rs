@@ -2,14 +2,11 @@
 
 use std::any::TypeId;
 
-use super::enums::{self, Enums};
+use super::enums::{self, Enums, Names, variant_name};
 use super::log::Log;
-use super::reader::variant_name;
 use super::shape::Owner;
 use crate::codec::error::CodecError;
 use crate::codec::trace::Trace;
-
-type Names = &'static [&'static str];
 
 /// The fields of a struct, variant or tuple that has been read.
 #[derive(Clone, Copy)]

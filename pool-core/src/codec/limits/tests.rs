@@ -1,11 +1,13 @@
 //! Lies of every kind, and honest values up to the limits.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::thread;
 
 use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::nesting::DEPTH_MAX;
 use super::write::check_sequence;
 use super::*;
 use crate::codec::compact;

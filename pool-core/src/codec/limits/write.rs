@@ -1,6 +1,6 @@
 //! The limits where a value is encoded.
 
-use super::{EMPTY_ELEMENTS_MAX, Excess, Stack, refused};
+use super::nesting::{EMPTY_ELEMENTS_MAX, Excess, Nesting, refused};
 use crate::codec::error::CodecError;
 
 /// The check of a sequence whose elements take `size` bytes each, before there is memory for it.
@@ -27,61 +27,24 @@ const BYTES_MAX: usize = u32::MAX as usize;
 #[derive(Debug)]
 pub(crate) struct WriteLimits {
     empty_elements: usize,
-    /// Options, enums, sequences and maps around the place that is being written.
-    depth: u32,
-    stack: Stack,
-    excess: Option<Excess>,
+    pub(crate) nesting: Nesting,
 }
 
 impl WriteLimits {
     #[inline]
     pub(crate) fn new() -> Self {
-        WriteLimits { empty_elements: 0, depth: 0, stack: Stack::UNKNOWN, excess: None }
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.excess.is_some()
-    }
-
-    /// The limit that was passed. It counts even where the value was written, because an implementation of `Serialize` may
-    /// have swallowed the error.
-    #[inline]
-    pub(crate) fn excess(&self) -> Option<CodecError> {
-        self.excess.map(refused)
+        WriteLimits { empty_elements: 0, nesting: Nesting::new() }
     }
 
     /// Text or bytes of any length are about to be written behind so many. Numbers need no such check: a value that never
     /// ends has elements, or long text.
     #[inline(always)]
     pub(crate) fn check(&mut self, written_bytes: usize, more_bytes: usize) -> Result<(), CodecError> {
-        if written_bytes.saturating_add(more_bytes) > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
-    }
-
-    /// One level of nesting begins.
-    #[inline(always)]
-    pub(crate) fn enter(&mut self) -> Result<(), CodecError> {
-        if self.stack.may_enter(self.depth) {
-            self.depth += 1;
-            return Ok(());
+        if written_bytes.saturating_add(more_bytes) > BYTES_MAX {
+            Err(self.nesting.refuse(Excess::Bytes))
+        } else {
+            Ok(())
         }
-        self.enter_slowly()
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_slowly(&mut self) -> Result<(), CodecError> {
-        match self.stack.look(self.depth) {
-            Ok(()) => self.depth += 1,
-            Err(excess) => return Err(self.refuse(excess)),
-        }
-        Ok(())
-    }
-
-    /// The level ends.
-    #[inline(always)]
-    pub(crate) fn leave(&mut self) {
-        self.depth -= 1;
     }
 
     /// An element of a sequence or map has been written, from `start` to `end`. A value that never ends is refused before
@@ -91,16 +54,9 @@ impl WriteLimits {
         if start == end {
             self.empty_elements += 1;
             if self.empty_elements > EMPTY_ELEMENTS_MAX {
-                return Err(self.refuse(Excess::EmptyElements));
+                return Err(self.nesting.refuse(Excess::EmptyElements));
             }
         }
-        if end > BYTES_MAX { Err(self.refuse(Excess::Bytes)) } else { Ok(()) }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn refuse(&mut self, excess: Excess) -> CodecError {
-        self.excess = Some(excess);
-        CodecError::new("past a limit")
+        if end > BYTES_MAX { Err(self.nesting.refuse(Excess::Bytes)) } else { Ok(()) }
     }
 }

@@ -1,12 +1,44 @@
-//! Slices that a worker lends to a function: the encoded bytes in place where these are the values' memory, else a vector.
+//! Values that a worker lends to a function: in place where the encoded bytes are the value's memory, else a decoded copy.
 
 use std::borrow::Borrow;
+use std::ffi::{CStr, CString, OsStr, OsString};
+use std::path::Path;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codec::decoder::Decoder;
 use crate::codec::plain::Plain;
 use crate::codec::{Blob, BlobCodec, CodecError, Decode, take_blob};
+
+/// The value that a worker holds while it lends a `&Self` to a function: the bytes in place for text and numbers, else an owned
+/// value.
+pub trait Lent {
+    /// What is decoded.
+    type Held<'a>: Borrow<Self>;
+}
+
+impl<T> Lent for T {
+    type Held<'a> = T;
+}
+
+// `&[u8]`, of which nothing has to be decoded, is for the macro to see: here it would overlap.
+impl<T> Lent for [T] {
+    type Held<'a> = Slice<'a, T>;
+}
+
+macro_rules! lent {
+    ($($type:ty as $held:ty;)*) => {$(
+        impl Lent for $type {
+            type Held<'a> = $held;
+        }
+    )*};
+}
+lent! {
+    str as &'a str;
+    Path as &'a Path;
+    OsStr as OsString;
+    CStr as CString;
+}
 
 /// The values of a `&[T]` while it is lent to a function.
 #[derive(Debug)]

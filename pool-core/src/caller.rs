@@ -1,4 +1,4 @@
-//! The thread that called: takes items from an iterator, encodes them, and decodes what comes back.
+//! The thread that called: takes items from an iterator, encodes them, and decodes the results.
 //!
 //! Nothing here runs under the host's lock, except the closures that it passes there.
 

@@ -299,8 +299,8 @@ impl Engine {
     pub(super) fn kill(&mut self, worker: WorkerId) {
         if let Some(lane) = self.workers.get_mut(worker).and_then(|handle| handle.lane.as_mut()) {
             lane.kill();
-            // A process of another user can only be killed by its parent; asking it means to wait, which must not
-            // happen under the lock.
+            // The kernel refuses to kill a process that has changed its user. Its parent may; asking it is the
+            // supervisor's work.
             self.accounts.deferred.kills |= lane.is_out_of_reach;
         }
     }
@@ -319,8 +319,7 @@ impl Engine {
     /// The worker's process is gone; `cause` says why if its status does not.
     pub(crate) fn exited(&mut self, worker: WorkerId, pid: u32, status: ExitStatus, cause: Option<Arc<str>>) {
         self.scheduler.set_now(monotonic_ns());
-        // An exit may be told twice: by the fork server, and by the end of the fork server. The second must not hit the
-        // successor.
+        // A report may be late, and must not hit the successor of its process.
         if self.lane(worker).is_none_or(|lane| lane.pid != pid) {
             return;
         }

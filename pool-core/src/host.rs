@@ -50,12 +50,12 @@ pub(crate) struct Host {
     /// Options of tasks that set none.
     pub(crate) defaults: TaskOptions,
     supervision: Mutex<SupervisorQueue>,
-    /// When the scheduler must look at the clock next. The supervisor sleeps until then.
+    /// The time at which the scheduler must look at the clock next. The supervisor sleeps until then.
     alarm: Alarm,
     /// Signalled when the supervisor has left.
     ended: Condvar,
     pub(crate) bell: Arc<EventFd>,
-    /// How the router sleeps.
+    /// The way in which the router sleeps.
     rest: Rest,
     /// The pool is over: the router ends.
     pub(crate) is_over: AtomicBool,
@@ -74,7 +74,7 @@ struct SupervisorQueue {
 }
 
 impl Host {
-    /// `name` is the pool's.
+    /// Creates the host of a pool that is called `name`.
     pub(crate) fn new(
         engine: Engine,
         hub: Hub,
@@ -150,11 +150,13 @@ impl Host {
         result
     }
 
-    /// What follows from a change of the engine. Apart, since this is the same for all changes.
+    /// Does the work that follows from a change of the engine. It stands apart, since it is the same for all changes.
     fn follow_up(&self, mut engine: MutexGuard<'_, Engine>) {
+        // Actions first: they settle items, and with that make room.
         engine.act();
         engine.settle_waits();
         let deferred = engine.take_deferred();
+        // Under the lock, which orders the writers of `due`; the supervisor reads it without.
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
         if is_early {
@@ -168,10 +170,12 @@ impl Host {
     #[inline]
     fn run(&self, deferred: Deferred) {
         let Deferred { waiters, woken, launches, progress, quiet, kills } = deferred;
+        // All wakers and callbacks of one round go to the notifier together: one lock, and one thread to wake.
         let mut jobs = Vec::new();
         let mut wakes_threads = false;
         let mut wake = |waiter| match waiter {
             Waiter::Thread(thread) | Waiter::AtEnd(thread) => {
+                // Unparking runs no code of the user's, so this thread does it itself.
                 wakes_threads = true;
                 thread.unpark();
             }
@@ -183,6 +187,7 @@ impl Host {
             Waiter::Callback(callback) => jobs.push(Job::Call(callback)),
         };
         woken.into_iter().for_each(&mut wake);
+        // After those that wait for room, which may have waited longer.
         for waiters in waiters {
             waiters.for_each(&mut wake);
         }
@@ -200,7 +205,7 @@ impl Host {
             }
             self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
-        if quiet && self.rest.end(Resting::Dozes) {
+        if quiet && self.rest.end(Resting::Sleeps) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.
             self.hub.notify(Sleeper::Router);
         }
@@ -220,7 +225,7 @@ impl Host {
         std::mem::take(&mut self.supervision().launches)
     }
 
-    /// The supervisor is about to sleep. Returns until when it may.
+    /// Announces that the supervisor is about to sleep. Returns the time until which it may.
     pub(crate) fn supervisor_sleeps(&self) -> Nanos {
         let latest =
             if self.notifier.retry() { monotonic_ns().saturating_add(RETRY_AFTER.as_nanos() as Nanos) } else { NEVER };
@@ -229,6 +234,7 @@ impl Host {
 
     pub(crate) fn supervisor_left(&self) {
         self.supervision().is_over = true;
+        // Set before the router is notified, which looks for it when it wakes.
         self.is_over.store(true, Ordering::Release);
         self.hub.notify(Sleeper::Router);
         self.ended.notify_all();

@@ -47,7 +47,7 @@ pub(crate) struct Lane {
     sent: VecDeque<SentRequest>,
     /// Requests for which the ring had no room.
     outgoing: VecDeque<OutgoingRequest>,
-    /// The first part of a reply whose rest has not arrived.
+    /// The first part of a reply that has not arrived whole.
     gathered: Vec<u8>,
     /// Position of that reply in the ring.
     gathered_from: Option<u64>,
@@ -108,7 +108,7 @@ impl Lane {
         }
     }
 
-    /// With this end of the socket whose other end the worker has.
+    /// Adds the host's end of the socket to the worker.
     pub(crate) fn with_socket(self, socket: Socket) -> Self {
         Lane { socket: Some(socket), ..self }
     }
@@ -116,6 +116,7 @@ impl Lane {
     /// Wakes the worker if it sleeps and the lane has changed since it was last woken.
     #[inline]
     pub(crate) fn wake(&mut self) {
+        // A wake-up costs a fence at least, so an untouched lane has none.
         if std::mem::take(&mut self.touched) {
             self.end.wake_worker();
         }
@@ -167,6 +168,7 @@ impl Lane {
     /// Kills the process. If this process has no right to, [`Lane::is_out_of_reach`] says so.
     pub(crate) fn kill(&mut self) {
         self.is_killed = true;
+        // Refused if the worker has changed its user; its parent may still kill it.
         self.is_out_of_reach = !kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
     }
 
@@ -178,6 +180,7 @@ impl Lane {
     pub(crate) fn remains(&self) -> Remains {
         let progress = self.end.progress();
         Remains {
+            // Nothing claimed: the numbers are those of fresh memory.
             begun: (progress.claimed > 0).then_some(Begun { seq: Seq(progress.seq), item: progress.item }),
             unpublished_end: progress.unpublished_end,
         }
@@ -186,6 +189,7 @@ impl Lane {
     /// The values that it had finished and not published; `None` if its progress is impossible.
     pub(crate) fn salvage(&mut self, remains: &Remains) -> Option<Bytes> {
         let mut bytes = Vec::new();
+        // Values that were taken while it lived have been delivered, and must not count twice.
         let before = self.taken.map_or(0, |taken| taken.bytes);
         if !self.end.salvage(remains.unpublished_end, &mut bytes) || bytes.len() < before {
             return None;
@@ -211,6 +215,7 @@ impl Lane {
         let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
         let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
         let mut bytes = Vec::new();
+        // The reply may have been published between the two looks; then the bytes are taken with it.
         let is_whole = self.end.salvage(second.unpublished_end, &mut bytes) && !self.end.replies.has_news();
         if !is_whole || bytes.len() < before.bytes {
             return None;

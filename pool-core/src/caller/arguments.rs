@@ -7,7 +7,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::task::table::Entry;
 use crate::task::{Task, args_may_be_plain};
 
-/// The arguments of a single call.
+/// Encodes the arguments of a single call.
 #[inline]
 pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
     if const { args_may_be_plain::<T>() }
@@ -17,6 +17,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
         let encoded = Encoder::in_place(&mut bytes[..size], |out| T::encode_args(args, out));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
     }
+    // On the stack: most arguments are shorter, and then the call allocates nothing for them.
     let mut short = [0; 64];
     let mut out = Encoder::new(&mut short);
     match out.item(T::args_size(), |out| T::encode_args(args, out)) {
@@ -29,8 +30,8 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
     }
 }
 
-/// The arguments of a single call as they travel, and whether they travel whole: as the memory of the only argument
-/// itself, if it is bytes or text of some length, which then is not copied.
+/// Encodes the arguments of a single call. True if they travel raw: bytes or text of some length, as the only argument,
+/// go as the memory that they are in, without a copy.
 #[inline]
 pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
     // Arrays are encoded where they lie: each function that takes one by value may take a copy's worth of stack.

@@ -15,9 +15,9 @@ use crate::job::content::Content;
 pub(crate) struct BlockBuilder {
     first: u64,
     items: u32,
-    /// Encoded items: all of them, or those that have not gone to the segment; none of those that are encoded there.
+    /// Encoded items that have not gone to the segment. Without a segment these are all.
     bytes: Vec<u8>,
-    /// Bytes of these, or of the segment, that are taken.
+    /// Bytes in use, of this memory or of the segment.
     used: usize,
     segment: Option<Segment>,
     /// Items are not encoded in the segment.
@@ -34,14 +34,17 @@ pub(crate) type Parts<'d> = (&'d mut [u8], &'d mut u32, &'d mut usize);
 const STAGE_BYTES: usize = 4 << 10;
 
 impl BlockBuilder {
-    /// For `length` bytes of items from `first` on, in memory that may hold any.
+    /// Begins a block of `length` bytes for items from `first` on. The memory may hold anything.
     pub(crate) fn new(first: u64, length: usize, mut bytes: Vec<u8>) -> Self {
+        // Memory of an earlier block is as long already, so mostly nothing is written here.
         bytes.resize(length, 0);
         BlockBuilder { first, bytes, ..BlockBuilder::default() }
     }
 
-    /// For as many items of `size` bytes as the segment holds.
+    /// Begins a block for as many items of `size` bytes as the segment holds.
     pub(crate) fn in_arena(first: u64, size: usize, segment: Segment, bytes: Vec<u8>) -> Self {
+        // A worker on the same cache reads it from there; for others a write past the caches saves fetching the lines
+        // first.
         let is_staged = segment.is_far();
         BlockBuilder { segment: Some(segment), is_staged, ..BlockBuilder::new(first, STAGE_BYTES.max(size), bytes) }
     }
@@ -123,6 +126,7 @@ impl Clock {
     }
 
     fn look(&mut self, items: u32) -> bool {
+        // Seldom: reading the clock takes as long as encoding several numbers.
         self.check_at = 4 * items;
         let now = Instant::now();
         let since = *self.since.get_or_insert(now);
@@ -137,20 +141,20 @@ mod tests {
     use super::*;
 
     /// Fills a block with so many items of so many bytes, each of them its number; the items that found room.
-    fn fill(mut draft: BlockBuilder, items: usize, size: usize) -> (usize, Option<Block>) {
+    fn fill(mut block_builder: BlockBuilder, items: usize, size: usize) -> (usize, Option<Block>) {
         let mut filled = 0;
         while filled < items {
-            let (room, count, used) = draft.parts();
+            let (room, count, used) = block_builder.parts();
             if room.len() >= size {
                 room[..size].fill(filled as u8);
                 (*count, *used) = (*count + 1, *used + size);
                 filled += 1;
-            } else if !draft.make_room(size) {
+            } else if !block_builder.make_room(size) {
                 break;
             }
         }
-        assert_eq!(draft.items() as usize, filled);
-        (filled, draft.finish(Some(size), &mut Vec::new()))
+        assert_eq!(block_builder.items() as usize, filled);
+        (filled, block_builder.finish(Some(size), &mut Vec::new()))
     }
 
     #[test]
@@ -162,8 +166,8 @@ mod tests {
                 [1, most / 2, most - 1, most, most + 1].into_iter().flat_map(|items| [(items, false), (items, true)])
             {
                 let segment = hub.arena().take().expect("it is free again");
-                let draft = BlockBuilder { is_staged, ..BlockBuilder::in_arena(5, size, segment, vec![9; 10]) };
-                let (filled, block) = fill(draft, items, size);
+                let block_builder = BlockBuilder { is_staged, ..BlockBuilder::in_arena(5, size, segment, vec![9; 10]) };
+                let (filled, block) = fill(block_builder, items, size);
                 assert_eq!(filled, items.min(most), "{items} items of {size} bytes");
                 let Some(block) = block else {
                     assert_eq!(filled, 0);

@@ -1,10 +1,10 @@
-//! Runs of items of one size, encoded one behind the other, and the reasons why a block goes off.
+//! Runs of items of one size, encoded one behind the other, and the reasons for which a block goes off.
 
 use crate::codec::CodecError;
 use crate::codec::encoder::{Encoder, Spill};
 use crate::task::Task;
 
-/// Why a block goes off.
+/// The reason for which a block goes off.
 pub(super) enum Filled {
     Enough,
     /// It has waited long enough for more.
@@ -35,7 +35,7 @@ impl Drop for Tally<'_> {
     }
 }
 
-/// Encodes an item into each place; why not, if it ends before.
+/// Encodes an item into each place. Returns the reason if it ends before the last.
 #[inline(always)]
 pub(super) fn fill_run<'a, 'p, T: Task>(
     items: &mut impl Iterator<Item = T::Args<'a>>,
@@ -45,6 +45,7 @@ pub(super) fn fill_run<'a, 'p, T: Task>(
     for place in places {
         let Some(args) = items.next() else { return Some(Filled::Ended) };
         if let Err(error) = Encoder::in_place(place, |out| T::encode_args(&args, out)) {
+            // It was taken from the iterator, and has an index of its own for its error, but no place in the block.
             *tally.pulled += 1;
             return Some(Filled::Unencodable(error));
         }

@@ -1,4 +1,4 @@
-//! Initializers: the results that they may have, and which of these mean success.
+//! Initializers: the results that they may have, and those that mean success.
 
 use std::fmt::Display;
 
@@ -29,6 +29,7 @@ impl<E: Display> Success for std::result::Result<(), E> {
 /// Tells from the bytes of an initializer's result whether it succeeded; the error says why not.
 pub(crate) fn check<T: Task<Output: Success>>(bytes: &[u8]) -> std::result::Result<(), String> {
     let mut outcome = Err("gave a result that cannot be decoded".to_owned());
+    // By the way of all results, which survives bytes that make no sense and decoders that panic.
     let part = Part { first: 0, items: 1, raw: false, values: Ok(Bytes::copy_of(bytes)), origin: None };
     decode::<T>(part, false, &mut |_, result| {
         outcome = match result.map(Success::failure) {

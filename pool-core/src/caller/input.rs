@@ -1,6 +1,6 @@
 //! Takes the items of a map from the caller's iterator, encodes them, and hands them over block by block.
 //!
-//! It runs in the caller's thread, so iterators need not be `Send` and may lend what they yield. Blocks begin
+//! It runs in the caller's thread, so iterators need not be `Send` and may yield borrowed items. Blocks begin
 //! small, so that the first workers start at once, and double; a slow iterator's items go off as they come.
 
 mod room;
@@ -33,7 +33,7 @@ use crate::task::{Task, args_may_be_plain};
 pub(crate) struct MapInput<T: Task, I> {
     pub(crate) host: Arc<Host>,
     pub(crate) completion: CompletionRef,
-    /// `None` while it is being pulled, and when it has panicked.
+    /// The iterator. `None` while it is being pulled, and when it has panicked.
     items: Option<I>,
     /// Items taken from the iterator.
     pulled: u64,
@@ -92,6 +92,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(host: &Arc<Host>, spec: JobSpec, items: I) -> Result<Self> {
         let is_lazy = spec.lazy;
+        // Only where all results are taken together: a buffer hands nothing out before the end.
         let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
         let completion = host.open_map(spec, T::entry(), result_buffer)?;
         Ok(MapInput {
@@ -117,7 +118,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         })
     }
 
-    /// For a caller that waits for all results.
+    /// Declares that the caller waits for all results.
     pub(crate) fn awaited(mut self) -> Self {
         self.is_awaited = true;
         self
@@ -166,6 +167,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
             let room = self.wait_for_room();
+            // Before the item is pulled: it is encoded as soon as it is there.
             self.wait_for_arena();
             self.pull_block(count.min(self.pulled.saturating_add(room)));
             while self.has_rest() {
@@ -184,6 +186,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
         let (host, bytes, enough) = (&self.host, self.large_bytes, LARGE_PER_WORKER * self.host.workers());
         let Some(arena) = host.arena() else { return };
+        // Here and not when they end: no event tells the caller that workers are through with a segment.
         self.large.retain(InUse::is_in_use);
         let out = || self.large.iter().filter(|segment| segment.is_in_use()).count();
         host.wait_for_settlement(|| out() < enough || arena.has_large(bytes) || self.completion.is_finished());
@@ -235,6 +238,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Pulls one item of an input of which the pool takes no more, if there is one: the first that is lost.
     pub(crate) fn pull_refused(&mut self) {
+        // Out of the struct: if it panics it must not be pulled again.
         let mut items = self.items.take();
         self.source =
             match catch_unwind(AssertUnwindSafe(|| items.as_mut().is_some_and(|items| items.next().is_some()))) {
@@ -263,7 +267,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         drop(self.items.take());
     }
 
-    /// Says that no more items will come, when that is so.
+    /// Seals the job if no more items will come.
     fn seal_if_done(&self) {
         if self.has_ended() && !self.has_rest() {
             self.host.seal(self.completion.job());
@@ -309,6 +313,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let mut places = room.chunks_exact_mut(size);
         let mut left = most.min(places.len());
         while left > 0 {
+            // The clock is looked at between runs only, so that the loop within one stays tight.
             let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
             left -= run;
             let tally = Tally { done: 0, pulled: &mut *pulled, filled: &mut *filled, used: &mut *used, size };
@@ -335,6 +340,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let MapInput { host, pulled, block, target, clock, completion, is_lazy, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
+        // With the arena at hand, a large item is encoded there at once instead of being copied.
         let mut out = Encoder::with_arena(room, host.arena());
         while *filled < *target && *pulled < count {
             if *is_lazy && completion.has_news() {
@@ -359,14 +365,14 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         Filled::Enough
     }
 
-    /// Goes on with the iterator's panic, if that is why it ended.
+    /// Goes on with the iterator's panic, if it ended by one.
     pub(crate) fn resume_panic(&mut self) {
         if let Source::Panicked(payload) = std::mem::replace(&mut self.source, Source::Ended) {
             resume_unwind(payload);
         }
     }
 
-    /// A block with room for `least` bytes at least.
+    /// Begins a block with room for `least` bytes at least.
     fn begin_block(&mut self, first: u64, least: usize) {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
         let length = (size * self.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size).max(least);
@@ -394,6 +400,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     fn flush(&mut self) {
         let block = std::mem::take(&mut self.block);
         if block.items() >= self.target {
+            // Only after a full block: a slow iterator never fills one, and its items should go in small ones.
             self.target = (self.target * 2).min(BLOCK_ITEMS_MAX);
         }
         if let Some(block) = block.finish(T::args_size(), &mut self.spare) {
@@ -407,6 +414,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
         self.waiting.push_back(block.range());
         self.bytes += block.bytes().len() as u64;
+        // So many that the router stays away: this thread takes in replies with each block.
         self.host.note_submissions(BURST + 1);
         self.hand_over_items(Some(block));
     }
@@ -422,6 +430,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let accepted =
             self.host.feed(self.completion.job(), block, &mut self.waiting, self.turn.as_mut(), &mut self.spare);
         if !accepted {
+            // The job has ended, so they have their errors, and no room will come for them.
             self.waiting.clear();
             // One that is known to have nothing more loses nothing.
             let is_through = self.items.as_ref().is_some_and(|items| items.size_hint().1 == Some(0));
@@ -434,6 +443,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 impl<T: Task, I> Drop for MapInput<T, I> {
     fn drop(&mut self) {
         if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {
+            // Before the job is discarded, which delivers errors that would only be dropped.
             self.completion.abandon();
             self.host.discard(self.completion.job());
         }

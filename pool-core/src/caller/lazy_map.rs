@@ -1,4 +1,4 @@
-//! A map whose input is pulled while its results are taken: how far it looks ahead, and in which order results go.
+//! A lazy map: its input is pulled while its results are taken. Decides how far it looks ahead, and the order of the results.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,7 +26,7 @@ const GLANCE: Duration = Duration::from_micros(100);
 const STALL_MIN: Duration = Duration::from_millis(10);
 const STALL_MAX: Duration = Duration::from_secs(1);
 
-/// A map whose input is pulled while its results are taken.
+/// A map that pulls its input while its results are taken.
 pub(crate) struct LazyMap<T: Task, I> {
     input: MapInput<T, I>,
     is_ordered: bool,
@@ -41,7 +41,7 @@ pub(crate) struct LazyMap<T: Task, I> {
     ready_bytes: usize,
     /// Parts that are not decoded: they wait for those before them, or until the results that are ready are handed out.
     parts: Vec<Part>,
-    /// When the host next looks for results that workers hold back, and the pause before that look.
+    /// The time of the host's next look for results that workers hold back, and the pause before it.
     stall: Option<(Instant, Duration)>,
     /// Items decoded.
     decoded: u64,
@@ -70,7 +70,7 @@ pub(crate) struct Detail {
 /// A result with its detail; there is none beside an error that is no item's.
 pub(crate) type WithDetail<R> = (Option<Detail>, Result<R>);
 
-/// How far a step has come.
+/// The point that a step has come to.
 enum Step<R> {
     /// To the next result, or to the end.
     Yield(Option<Result<R>>),
@@ -80,7 +80,7 @@ enum Step<R> {
     WaitForRoom,
 }
 
-/// Why pulling stopped.
+/// The reason for which pulling stopped.
 enum Pulled {
     /// A result has come, or the job has ended.
     News,
@@ -116,6 +116,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.yielded += 1;
             return Some(result);
         }
+        // The thread does something else next, and others must not wait in line behind it.
         let result = self.next_part(deadline);
         self.input.leave_line();
         result
@@ -136,12 +137,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         }
     }
 
-    /// Goes on as far as that is possible without waiting: takes in what has come, and pulls input.
+    /// Goes on as far as that is possible without waiting: takes in the results that have come, and pulls input.
     fn step(&mut self, deadline: Option<Instant>) -> Step<T::Output> {
         while !self.has_ended {
             // Read before the parts are taken: nothing comes after the end.
             let is_finished = self.input.completion.is_finished();
             self.take_in();
+            // Results go before the end and before errors: they have been paid for.
             if !self.ready.is_empty() {
                 break;
             }
@@ -183,6 +185,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 let pause = (2 * pause).min(STALL_MAX);
                 self.stall = Some((now + pause, pause));
                 host.take_finished(completion.job());
+                // Found by this look, which no waiter is told of.
                 if completion.has_news() {
                     return true;
                 }
@@ -207,9 +210,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 if self.input.has_rest() {
                     return Pulled::NoRoom;
                 }
+                // The rest is with the scheduler, so the room has to be asked again.
                 continue;
             }
             let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());
+            // Pulling from a slow input keeps results waiting, so it is done only to keep workers busy.
             let is_busy = self.is_slow && self.window.out() >= 2 * workers;
             if self.input.has_ended() || wanted == 0 || is_busy {
                 return Pulled::Enough;
@@ -219,6 +224,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             }
             let now = Instant::now();
             let (start, until) = *start.get_or_insert_with(|| {
+                // With nothing out a limit of zero would never pull, and polling with it would never end.
                 let is_idle = self.window.out() == 0;
                 (now, deadline.map(|deadline| if is_idle { deadline.max(now + GLANCE) } else { deadline }))
             });
@@ -239,6 +245,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Takes the parts that have arrived, and decodes the next one. Called when no result is ready.
     fn take_in(&mut self) {
+        // The last part has been handed out whole, since none of it is ready.
         self.window.handed_out(std::mem::take(&mut self.ready_bytes));
         if !self.is_next_there() && self.input.completion.has_news() {
             let before = self.parts.len();
@@ -247,6 +254,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 self.window.arrived(u64::from(*items), values.as_ref().ok().map(|bytes| bytes.len()));
             }
             match self.is_ordered {
+                // In reverse, so that the next one is popped from the end.
                 true => self.parts.sort_unstable_by_key(|part| std::cmp::Reverse(part.first)),
                 // The oldest of them is the last.
                 false => self.parts.reverse(),
@@ -268,6 +276,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         self.stall = None;
         self.decoded += u64::from(part.items);
         self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
+        // An ordered map needs no set: all items before `decoded` have come.
         if !self.is_ordered {
             self.arrived.add(part.first..part.first + u64::from(part.items));
         }
@@ -283,6 +292,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn end(&mut self) {
         if !self.input.has_ended() {
             // The pool has ended the job. Only the input can tell whether items are lost by that.
+            // An iterator that had nothing more has lost nothing, and its map ends without an error.
             self.input.pull_refused();
         }
         self.has_ended = true;
@@ -314,10 +324,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     /// The results of these items are about to be ready.
     fn note_items(&mut self, items: Range<u64>, mut origin: Option<Box<Origin>>) {
         if self.ready.is_empty() {
+            // Kept only for results that are ready, in case that details are asked for later.
             self.ready_items.clear();
         }
         if let Some(details) = &mut self.details {
-            // Items whose origins are known come one by one.
+            // A part with an origin holds one item, so the origin goes to the first.
             details.extend(items.clone().map(|item| Detail { item, origin: origin.take() }));
         }
         self.ready_items.push(items);
@@ -399,6 +410,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             return true;
         }
         if self.window.out() > 0 {
+            // A future has no clock, so the host looks for it.
             self.input.host.watch_held(self.input.completion.job());
         }
         false

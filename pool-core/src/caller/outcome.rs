@@ -85,21 +85,22 @@ fn missing(completion: &Completion) -> Error {
 /// The items of a map in input order, as far as they have come.
 pub(crate) struct Gathered<T: Task> {
     values: Vec<T::Output>,
-    /// By index; the values lack these.
+    /// Errors by index. `values` holds no place for these items.
     errors: Vec<(u64, Error)>,
-    /// Parts that have overtaken others, by their first item; if values land, all parts, which are few.
+    /// Parts that have overtaken others, by their first item. With a result buffer these are all parts, which are few.
     early: BTreeMap<u64, Part>,
     is_buffered: bool,
-    /// All of them, when the job is finished.
+    /// The result buffer, when the job is finished.
     buffered: Option<Box<Buffered>>,
     next: u64,
-    /// Why the items that never came did not.
+    /// The reason for which items never came.
     rest: Option<Error>,
 }
 
 impl<T: Task> Gathered<T> {
     pub(crate) fn with_capacity(items: usize) -> Self {
         let is_buffered = T::result_buffer(0).is_some();
+        // Values in a result buffer come as a vector of their own, so none is made here.
         let values = large_vec::with_room(if is_buffered { 0 } else { items });
         Gathered {
             values,
@@ -141,6 +142,7 @@ impl<T: Task> Gathered<T> {
         if const { output_may_be_plain::<T>() }
             && let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
+            // All values of a part in one copy, where their memory is their encoding.
             && T::decode_outputs(bytes, values)
         {
             return;
@@ -162,7 +164,7 @@ impl<T: Task> Gathered<T> {
         self.take_in(completion);
         match self.buffered.take() {
             Some(buffered) if const { output_may_be_plain::<T>() } => {
-                self.finish_landed(*buffered, completion.rest(), items);
+                self.finish_buffered(*buffered, completion.rest(), items);
             }
             _ => self.finish_decoded(completion.rest(), items),
         }
@@ -178,13 +180,13 @@ impl<T: Task> Gathered<T> {
         self.rest = rest;
     }
 
-    fn finish_landed(&mut self, buffered: Buffered, rest: Option<Error>, items: u64) {
+    fn finish_buffered(&mut self, buffered: Buffered, rest: Option<Error>, items: u64) {
         let early = std::mem::take(&mut self.early).into_values().collect();
         let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
             decode::<T>(part, true, &mut |item, result| note(item, result.err()));
         };
         let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
-        let values = land(buffered, early, items, rest.as_ref(), &mut self.errors, &failure, &missed);
+        let values = take_buffered(buffered, early, items, rest.as_ref(), &mut self.errors, &failure, &missed);
         self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
         self.rest = rest;
     }
@@ -202,7 +204,7 @@ impl<T: Task> Gathered<T> {
         undecodable_of(&self.errors)
     }
 
-    /// Why items are missing, if any are.
+    /// Takes the reason for which items are missing, if any are.
     pub(crate) fn take_rest(&mut self) -> Option<Error> {
         self.rest.take()
     }
@@ -225,6 +227,7 @@ impl<T: Task> Gathered<T> {
 
     fn merge_errors(self) -> Vec<Result<T::Output>> {
         let mut results = large_vec::with_room(self.values.len() + self.errors.len());
+        // Errors are few: values move in runs between them.
         let mut values = self.values.into_iter();
         for (item, error) in self.errors {
             let before = item as usize - results.len();
@@ -236,7 +239,7 @@ impl<T: Task> Gathered<T> {
     }
 }
 
-/// The error of a map: the first by index, or why the job ended.
+/// The error of a map: the first by index, or the one that ended the job.
 fn first_error(errors: Vec<(u64, Error)>, rest: Option<Error>) -> Option<Error> {
     let undecodable = undecodable_of(&errors);
     let error = match (errors.into_iter().next(), rest) {
@@ -257,7 +260,7 @@ fn undecodable_of(errors: &[(u64, Error)]) -> u32 {
 type Failures<'f> = &'f dyn Fn(Part, &mut (dyn FnMut(u64, Option<Error>) + Send));
 
 /// Takes the vector out of a result buffer, and adds the errors of the items that are missing there.
-fn land(
+fn take_buffered(
     buffered: Buffered,
     early: Vec<Part>,
     items: u64,
@@ -275,6 +278,7 @@ fn land(
             _ => failures(part, &mut |item, error| _ = failed.insert(item, error)),
         }
     }
+    // Items may have failed behind the last one that was fed, if the pool ended meanwhile.
     let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
     let (values, gaps) = result_buffer.finish(items.max(end) as usize);
     for item in gaps.into_iter().flatten() {
@@ -299,7 +303,7 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) 
     }
 }
 
-/// Apart, since its results would take their stack in its caller's frame.
+/// Gives each item the error. It stands apart, since its results would take stack in the frame of its caller.
 #[cold]
 #[inline(never)]
 fn fail_each<T: Task>(why: &Error, items: Range<u64>, is_map: bool, each: &mut Each<'_, T>) {
@@ -334,6 +338,7 @@ fn decode_items<T: Task>(bytes: &[u8], mut items: Range<u64>, is_map: bool, each
             }
         }));
         if let Err(payload) = caught {
+            // The iterator had handed it out when its decoder panicked; the next round begins behind it.
             let item = items.start - 1;
             each(item, Err(panicked(T::entry(), payload, is_map.then_some(item as usize))));
         }
@@ -366,7 +371,7 @@ fn decode_values<T: Task>(
     }
 }
 
-/// Adds the errors of items that never came, if there is a reason why.
+/// Adds the errors of items that never came, if there is a reason.
 fn add_absent(errors: &mut Vec<(u64, Error)>, why: Option<&Error>, items: Range<u64>) {
     if let Some(why) = why {
         errors.extend(items.map(|item| (item, why.duplicate().of_item(Some(item as usize)))));
@@ -380,7 +385,7 @@ fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
     error.of_task(entry.path()).of_item(item).with_undecodable(1)
 }
 
-/// The error of a result whose decoding panicked.
+/// The error of a result that panicked while it was decoded.
 #[cold]
 #[inline(never)]
 fn panicked(entry: &Entry, payload: Box<dyn Any + Send>, item: Option<usize>) -> Error {

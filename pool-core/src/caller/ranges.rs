@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+/// Item numbers as ranges.
+///
 /// # Invariants
 /// * The ranges are in order, and neither overlap nor touch.
 #[derive(Debug, Default)]
@@ -11,6 +13,7 @@ impl Ranges {
     /// Adds items of which none is in the set.
     pub(crate) fn add(&mut self, items: Range<u64>) {
         let at = self.0.partition_point(|range| range.start < items.start);
+        // Neighbours are joined, so that a set without gaps stays one range however many items it has.
         let joins_next = self.0.get(at).is_some_and(|next| next.start == items.end);
         match at.checked_sub(1).map(|before| &mut self.0[before]) {
             Some(before) if before.end == items.start => {

@@ -1,6 +1,6 @@
-//! How far a lazy map looks ahead.
+//! The window of a lazy map: how far it looks ahead.
 //!
-//! Results come in from the workers whether somebody takes them or not, so a lazy map can bound its memory only by how
+//! Results come in from the workers whether they are taken or not, so a lazy map can bound its memory only by how
 //! many items it has out. That number follows from the sizes of the results so far and of the arguments.
 
 use std::collections::VecDeque;
@@ -58,7 +58,7 @@ impl Window {
         }
     }
 
-    /// With a number of items of the user's choice, and the limit on bytes that the pool has.
+    /// Sets the number of items, if the user has chosen one, and the pool's limit on bytes.
     pub(crate) fn with_limits(self, prefetch: Option<usize>, pool_bytes: u64) -> Self {
         let items_max = prefetch.map_or(ITEMS_MAX, |items| items as u64);
         Window { items_max, bytes_max: BYTES_MAX.min(pool_bytes), ..self }
@@ -69,7 +69,7 @@ impl Window {
         self.out
     }
 
-    /// Items have been pulled that have so many bytes of arguments.
+    /// Counts items that have been pulled, with the bytes of their arguments.
     pub(crate) fn pulled(&mut self, items: u64, bytes: u64) {
         if items == 0 {
             return;
@@ -80,7 +80,7 @@ impl Window {
         self.blocks.push_back((items, bytes));
     }
 
-    /// Results have arrived, of so many bytes; failures have none.
+    /// Counts results that have arrived, with their bytes; failures have none.
     pub(crate) fn arrived(&mut self, items: u64, bytes: Option<usize>) {
         self.out = self.out.saturating_sub(items);
         self.arrived += items;
@@ -89,6 +89,7 @@ impl Window {
             self.latest = bytes / items.max(1);
             self.recent = (self.recent.0 + items, self.recent.1 + bytes);
             while self.recent.0 > RESULTS_WEIGHED {
+                // Halved and not cleared, so that old sizes fade out.
                 self.recent = (self.recent.0 / 2, self.recent.1 / 2);
             }
         }
@@ -105,14 +106,13 @@ impl Window {
         }
     }
 
-    /// Results of so many bytes have been handed out.
+    /// Counts results as handed out, by their bytes.
     pub(crate) fn handed_out(&mut self, bytes: usize) {
         self.result_bytes -= bytes as u64;
     }
 
-    /// Items that may be pulled now, of a map that `held` items have been pulled for and not handed out, in a pool of so
-    /// many workers. It is not refilled before half of what it may hold is gone, so that blocks do not shrink to single
-    /// items.
+    /// Items that may be pulled now. `held` items have been pulled and not handed out. The window is not refilled
+    /// before half of it is free, so that blocks do not shrink to single items.
     pub(crate) fn room(&self, held: u64, workers: u64, is_being_refilled: bool) -> u64 {
         let by_start = match self.result_size {
             Some(_) => u64::MAX,
@@ -122,6 +122,7 @@ impl Window {
         let result = self.result_size();
         let taken = self.argument_bytes + self.result_bytes + self.out.saturating_mul(result);
         let by_bytes = self.bytes_max.saturating_sub(taken) / (result + self.argument_mean).max(1);
+        // At least an item for each worker, whatever its size: idle workers would save no memory that is worth it.
         let most = held.saturating_add(by_start.min(by_bytes)).min(self.items_max).max(workers.min(self.items_max));
         if is_being_refilled || held < workers.min(most) || held <= most / 2 { most.saturating_sub(held) } else { 0 }
     }
@@ -129,6 +130,7 @@ impl Window {
     /// Bytes that a result is expected to have.
     fn result_size(&self) -> u64 {
         let (items, bytes) = self.recent;
+        // The larger of both: results that grow must not be taken for the average of smaller ones.
         self.result_size.unwrap_or_else(|| self.latest.max(bytes.checked_div(items).unwrap_or(0)))
     }
 }

@@ -1,4 +1,4 @@
-//! When the clock is to be looked at next, and until when the supervisor sleeps. Argued in `waiting.md`.
+//! The time of the next look at the clock, and the time until which the supervisor sleeps. Argued in `waiting.md`.
 
 use crate::sync::{AtomicU64, Ordering, store_load_fence};
 
@@ -21,6 +21,7 @@ impl Alarm {
     /// Sets the time at which the clock must be looked at. True if the supervisor would sleep past it, and must be woken.
     #[inline]
     pub(crate) fn set(&self, due: u64) -> bool {
+        // Mostly nothing has changed, and a fence at each release of the lock would cost more than the call.
         if self.due.load(Ordering::Relaxed) == due {
             return false;
         }
@@ -30,12 +31,13 @@ impl Alarm {
         due < self.sleeps_until.load(Ordering::Relaxed)
     }
 
-    /// The supervisor is about to sleep, until `latest` at most: until when it may.
+    /// Announces that the supervisor is about to sleep, until `latest` at most. Returns the time until which it may.
     pub(crate) fn sleep(&self, latest: u64) -> u64 {
         loop {
             let until = self.due.load(Ordering::Relaxed).min(latest);
             self.sleeps_until.store(until, Ordering::Relaxed);
             store_load_fence(); // SYNC DUE, with `set`: our announcement before our look for an earlier time
+            // An earlier time came in between, and its setter may have seen the old announcement.
             if self.due.load(Ordering::Relaxed) >= until {
                 return until;
             }

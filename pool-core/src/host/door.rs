@@ -27,11 +27,11 @@ use crate::task::table::Entry;
 // ---- jobs --------------------------------------------------------------------------------------------------------------
 
 impl Host {
-    /// Opens a map of no items yet; values land in `result_buffer`, if there is one.
+    /// Opens a map without items yet. Its values are put into `result_buffer`, if there is one.
     ///
     /// # Errors
     ///
-    /// Why the pool takes none.
+    /// The reason why the pool takes none.
     pub(crate) fn open_map(
         self: &Arc<Self>,
         spec: JobSpec,
@@ -66,12 +66,12 @@ impl Host {
         self.with(|engine| engine.seal(job));
     }
 
-    /// Cancels all items that no worker has begun, and lets lazy maps get no more. How many items these are.
+    /// Cancels all items that no worker has begun, and lets lazy maps get no more. Returns their number.
     pub(crate) fn cancel_pending(&self) -> u64 {
         self.with(Engine::cancel_pending)
     }
 
-    /// Drops all items of a map that no worker has begun; nobody looks at the outcome of the others.
+    /// Drops all items of a map that no worker has begun, and the outcomes of the others.
     pub(crate) fn discard(&self, job: JobId) {
         self.with(|engine| engine.discard(job));
     }
@@ -98,6 +98,7 @@ impl Host {
         let mut none = None;
         let ticket = turn.map_or(&mut none, Turn::ticket);
         self.with(|engine| {
+            // Replies that are there make room, so they are taken in first.
             engine.route_news();
             (engine.workers() as u64, if self.is_bounded { engine.items_to_pull(ticket) } else { u64::MAX })
         })
@@ -121,6 +122,7 @@ impl Host {
     /// Counts results that were taken for values and could not be decoded.
     #[inline]
     pub(crate) fn note_undecodable(&self, results: u32) {
+        // The lock is taken only if there is something to count.
         if results > 0 && self.owner.is_here() {
             self.with(|engine| engine.note_undecodable(results));
         }
@@ -136,6 +138,8 @@ impl Host {
         let arena = self.hub.arena();
         let mut segment = arena.take();
         if segment.is_none() && expects_news {
+            // A worker that is about to be through frees a segment within microseconds; without one the arguments are
+            // copied twice.
             Backoff::default().wait(|| {
                 self.with(Engine::route_news);
                 segment = arena.take();
@@ -191,6 +195,7 @@ impl Owner for Host {
 impl Host {
     /// Takes no more jobs.
     pub(crate) fn close(&self) {
+        // The supervisor may sleep without a limit, and the pool may end with this.
         self.with(Engine::close);
         self.nudge();
     }
@@ -220,7 +225,7 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Why the pool takes no jobs any more.
+    /// The reason why the pool takes no jobs any more.
     pub(crate) fn resize(&self, workers: usize) -> Result<()> {
         self.with(|engine| engine.resize(workers))
     }

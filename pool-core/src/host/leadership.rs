@@ -1,4 +1,4 @@
-//! The threads that wait for outcomes, and which of them look for replies.
+//! The threads that wait for outcomes, and the choice of those that look for replies.
 //!
 //! Threads that stay **awake** look for everybody's replies, for some microseconds, and give way to other threads in between.
 //! One thread, the **leader**, goes on looking, and sleeps on the hub's caller bell. The others, the **followers**, sleep until
@@ -24,7 +24,7 @@ struct State {
     followers: VecDeque<Thread>,
 }
 
-/// How a thread waits.
+/// The place of a thread that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Leader,
@@ -61,12 +61,14 @@ impl Leadership {
         let mut state = self.state();
         if state.is_led {
             state.awake += 1;
+            // Only the first changes it: workers read this word after each reply, so it is written rarely.
             if state.awake == 1 {
                 hub.set_watch(Watch::Awake);
             }
             return Place::Awake;
         }
         self.lead(&mut state);
+        // Threads that are awake look for the leader, too, and it need not be notified.
         if state.awake == 0 {
             hub.set_watch(Watch::Leader);
         }
@@ -85,6 +87,7 @@ impl Leadership {
             self.lead(&mut state);
             return (Place::Leader, Duty::None); // a leader looks first
         }
+        // At the end: the one that has waited longest leads next.
         state.followers.push_back(thread::current());
         (Place::Follower, if is_last { Duty::LookOnce } else { Duty::None })
     }
@@ -92,6 +95,7 @@ impl Leadership {
     #[inline]
     fn lead(&self, state: &mut State) {
         state.is_led = true;
+        // It says something about the leader before.
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
@@ -128,6 +132,7 @@ impl Leadership {
                 }
             }
             Place::Follower => {
+                // It may have been taken out already, by the thread that woke it to lead.
                 let me = thread::current().id();
                 state.followers.retain(|thread| thread.id() != me);
             }
@@ -135,7 +140,7 @@ impl Leadership {
         if state.is_led || state.awake > 0 {
             return Duty::None;
         }
-        // The thread that is woken comes in again, or leaves; either way it passes here or leads.
+        // The woken thread comes in again, or leaves: either way it passes here, or leads. So the lead is never lost.
         match state.followers.pop_front() {
             Some(next) => {
                 next.unpark();

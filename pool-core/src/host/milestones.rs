@@ -25,6 +25,7 @@ impl Host {
         let after = limit.map(|limit| format!(" after {}", units::time(limit))).unwrap_or_default();
         loop {
             let is_reached = self.wait_for(Milestone::Started, deadline);
+            // The wait ends at once in a copy of the host, where nothing will ever start.
             self.check_owner()?;
             // The pool may have grown since then.
             let outcome = self.with(|engine| engine.check_started(&after));
@@ -55,7 +56,7 @@ impl Host {
 
     fn wait_while_watching(&self, id: WatcherId, deadline: Option<Instant>) -> bool {
         let watcher = Watcher { host: self, id };
-        // The thread has been registered above, and stays so until the milestone is reached.
+        // No registration: the thread is in the list since before, and stays there until the milestone is reached.
         self.wait(deadline, || !self.engine().is_watching(watcher.id), drop)
     }
 }
@@ -68,6 +69,7 @@ struct Watcher<'h> {
 
 impl Drop for Watcher<'_> {
     fn drop(&mut self) {
+        // A copy of the host must not take the lock, which another thread may have held when it was made.
         if self.host.owner.is_here() {
             self.host.with(|engine| engine.unwatch(self.id));
         }

@@ -52,7 +52,7 @@ pub(crate) enum Job {
 pub(crate) struct Notifier {
     /// The name of its threads.
     name: String,
-    /// The supervisor's bell, rung when the system has refused a thread.
+    /// The supervisor's bell, for the case that the system refuses a thread.
     bell: Arc<EventFd>,
     state: Mutex<State>,
     /// Signalled when an idle thread is wanted.
@@ -76,7 +76,7 @@ struct State {
     called: usize,
     /// A thread watches whether the queue moves.
     watched: bool,
-    /// How long that thread watches.
+    /// The time for which that thread watches.
     look_after: Duration,
     /// Jobs that have been run.
     finished: u64,
@@ -121,12 +121,14 @@ impl Notifier {
     pub(crate) fn push(self: &Arc<Self>, jobs: Vec<Job>) {
         let mut state = self.state();
         state.queue.extend(jobs);
+        // One thread is enough for any number of jobs: it calls the next before it runs the first.
         self.call_helper(state);
     }
 
     /// Makes sure that a thread will look at the queue if it is not empty.
     fn call_helper(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
         let helper = state.helper();
+        // Threads are made outside of the lock: it takes tens of microseconds, and the new one takes the lock first.
         drop(state);
         match helper {
             Helper::None => {}
@@ -149,6 +151,7 @@ impl Notifier {
         if let Ok(mask) = mask {
             let _ = mask.thread_set_mask();
         }
+        // It was counted before, so that two callers do not make two threads for one job.
         if spawned.is_err() {
             let mut state = self.state();
             state.threads -= 1;
@@ -181,6 +184,7 @@ impl Notifier {
         IS_NOTIFIER.set(true);
         let mut state = self.state();
         state.coming -= 1;
+        // True after a watch in vain: then this thread runs a job though enough others do.
         let mut is_stuck = false;
         loop {
             if state.queue.is_empty() && state.closing {
@@ -208,6 +212,7 @@ impl Notifier {
     fn idle<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (MutexGuard<'s, State>, bool) {
         state.idle += 1;
         let (mut state, waited) = self.wanted.wait_timeout(state, LINGER).unwrap_or_else(PoisonError::into_inner);
+        // The count and not the wake-up is believed: a condition variable may wake without a cause.
         if state.called > 0 {
             // Another thread may have been meant. It then finds that it was not called.
             state.called -= 1;
@@ -220,6 +225,7 @@ impl Notifier {
 
     /// Waits for a moment. True if no job has ended in that time and some are queued.
     fn watch<'s>(&'s self, mut state: MutexGuard<'s, State>) -> (MutexGuard<'s, State>, bool) {
+        // Others need not watch as well: one is enough to find that the queue does not move.
         state.watched = true;
         let (finished, look_after) = (state.finished, state.look_after);
         let (mut state, _) = self.nap.wait_timeout(state, look_after).unwrap_or_else(PoisonError::into_inner);
@@ -237,6 +243,7 @@ impl Notifier {
     fn run_next<'s>(self: &'s Arc<Self>, mut state: MutexGuard<'s, State>) -> MutexGuard<'s, State> {
         let Some(job) = state.queue.pop_front() else { return state };
         state.running += 1;
+        // Before the job, which may never return.
         self.call_helper(state);
         let is_callback = matches!(job, Job::Call(_));
         job.run();
@@ -245,6 +252,7 @@ impl Notifier {
         state.finished += 1;
         if is_callback {
             state.callbacks -= 1;
+            // The end of the pool waits for the last one.
             if state.callbacks == 0 {
                 self.left.notify_all();
             }
@@ -257,6 +265,7 @@ impl Notifier {
     pub(crate) fn close(self: &Arc<Self>, deadline: Option<Instant>) -> bool {
         let mut state = self.state();
         state.closing = true;
+        // Idle threads would otherwise keep the pool's end for as long as they linger.
         self.wanted.notify_all();
         if IS_NOTIFIER.get() {
             return true;
@@ -264,6 +273,7 @@ impl Notifier {
         let mut grace = None;
         while state.threads > 0 || state.callbacks > 0 {
             let now = Instant::now();
+            // Counted from the last callback on, since wakers may queue behind callbacks.
             let grace = (state.callbacks == 0).then(|| *grace.get_or_insert(now + WAKERS_GRACE));
             let until = [grace, deadline].into_iter().flatten().min();
             if until.is_some_and(|until| until <= now) {
@@ -333,6 +343,7 @@ fn drop_payload(payload: Box<dyn Any + Send>) {
 /// Runs a callback in a copy of the host that was made by `fork`, which has no thread of the pool: in a fresh thread, or in
 /// this one if the system refuses.
 pub(crate) fn run_in_copy(callback: Callback) {
+    // Shared, since a thread that is refused takes its closure with it.
     let callback = Arc::new(Mutex::new(Some(callback)));
     let take = |callback: &Mutex<Option<Callback>>| callback.lock().unwrap_or_else(PoisonError::into_inner).take();
     let theirs = Arc::clone(&callback);

@@ -21,6 +21,7 @@ pub(crate) const BURST: u32 = 32;
 impl Host {
     /// Takes replies in until the pool is over.
     pub(crate) fn route_for_nobody(&self) {
+        // Short at first, and doubled: a short call is found soon, and a long one costs few looks.
         let mut nap = NAP_MIN;
         let is_over = || self.is_over.load(Ordering::Acquire);
         let mut seen = 0;
@@ -49,8 +50,8 @@ impl Host {
                     engine.route();
                 }
                 let resting = match engine.has_quiet_calls() {
-                    false => Resting::Dozes,
-                    true if was_watched && nap >= NAP_MAX => Resting::Leans,
+                    false => Resting::Sleeps,
+                    true if was_watched && nap >= NAP_MAX => Resting::ReliesOnCallers,
                     true => Resting::Naps,
                 };
                 self.rest.begin(resting);
@@ -60,8 +61,10 @@ impl Host {
                 nap = nap.max(NAP_BESIDE_LEADER);
             }
             let until = (resting == Resting::Naps).then(|| Instant::now() + nap);
+            // Asked behind the doorbell's fence, so that a reply that came before the sleep is not missed.
             let ready = || is_over() || self.rest.has_ended(resting) || !is_watched() && self.engine().has_news();
             let is_notified = self.hub.wait(Sleeper::Router, ready, until);
+            // Notified: calls come again, and the next may be short.
             nap = if is_notified { NAP_MIN } else { (2 * nap).min(NAP_MAX) };
         }
     }

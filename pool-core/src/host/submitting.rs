@@ -13,10 +13,11 @@ use crate::task::TaskOptions;
 use crate::task::table::Entry;
 
 impl Host {
-    /// Notes `count` submissions. A thread that submits again and again must [route](crate::engine::Engine::route) in between.
+    /// Notes `count` submissions. A thread that submits again and again must [route](crate::engine::Engine::route) in
+    /// between: the router stays away meanwhile.
     #[inline]
     pub(crate) fn note_submissions(&self, count: u32) {
-        // Not exact if two do so at once, which is good enough for a hint.
+        // A load and a store, which may lose a count: good enough for a hint, and cheaper than an atomic addition.
         self.submission_count
             .store(self.submission_count.load(Ordering::Relaxed).wrapping_add(count), Ordering::Relaxed);
     }
@@ -28,6 +29,7 @@ impl Host {
     /// An option that is out of range.
     #[inline]
     pub(crate) fn spec(&self, entry: &'static Entry, options: TaskOptions) -> Result<JobSpec> {
+        // First: a copy of the host must not touch the engine.
         self.check_owner()?;
         let options = options.or(self.defaults);
         if options.chunk_size == Some(0) {
@@ -62,10 +64,11 @@ impl Host {
     ///
     /// # Errors
     ///
-    /// Why the pool takes none.
+    /// The reason why the pool takes none.
     pub(crate) fn call(self: &Arc<Self>, call: Call, options: TaskOptions, urgent: bool) -> Result<CompletionRef> {
         let spec = JobSpec { urgent, ..self.spec(call.entry, options)? };
         if self.is_bounded {
+            // Apart, so that a pool without a bound does not pay for the line.
             return Turn::new(self).call(spec, call);
         }
         self.note_submissions(1);

@@ -1,7 +1,7 @@
-//! The supervisor: the host's thread that minds the processes: launches, deaths, time limits, and the end of the pool.
+//! The supervisor: the host's thread that minds processes, their launches, deaths and time limits, and the end of the pool.
 //!
-//! It sleeps in `poll` on the control socket (deaths come there, from the fork server, which is the workers' parent),
-//! and on a bell that other threads ring when they have something for it.
+//! It sleeps in `poll` on the control socket and on a bell. The fork server, which is the workers' parent, tells of deaths on
+//! the socket; other threads use the bell when they have something for it.
 
 mod fork_server;
 
@@ -54,7 +54,7 @@ pub(crate) struct Supervisor {
     ends: Option<Epoll>,
     /// Processes that have ended and that the fork server has not reported yet.
     ended: BTreeSet<u32>,
-    /// When the fork server should have spoken, while it has something to report.
+    /// The time by which the fork server should have spoken, while it has something to report.
     due: Option<Nanos>,
 }
 
@@ -100,6 +100,7 @@ impl Supervisor {
         self.server = Some(self.start_server()?);
         // The scheduler has asked for them already; this carries its actions out.
         self.host.with(|_| ());
+        // Here and not in `run`, so that a pool that cannot start fails in the call that makes it.
         self.wanted.extend(self.host.take_launches());
         loop {
             while self.launching.len() < LAUNCHES_AHEAD
@@ -118,6 +119,7 @@ impl Supervisor {
     fn await_launch(&mut self) -> Result<()> {
         let until = monotonic_ns().saturating_add(SERVER_SILENCE_NS);
         let [_, has_news, has_ended, _] = self.wait_for_news([None, self.control(), self.end_of_server(), None], until);
+        // A last word may explain the end, so the socket is read first.
         if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
             return Err(self.lose_server().0);
         }
@@ -142,6 +144,7 @@ impl Supervisor {
         let Some(server) = &mut self.server else { return Ok(News::None) };
         match server.control.receive(MsgFlags::MSG_DONTWAIT) {
             Ok(Some((report, fds))) => {
+                // Any report shows that it serves, so its later end is not taken for a failure to start.
                 server.is_up = true;
                 Ok(News::Report(report, fds))
             }
@@ -163,6 +166,7 @@ impl Supervisor {
                 engine.route();
                 (engine.is_finished(), engine.awaits_death(), engine.take_kills())
             });
+            // Asked after the replies of this round: the last exit may just have been taken in.
             if is_finished {
                 break;
             }
@@ -170,6 +174,7 @@ impl Supervisor {
                 for (worker, pid) in kills {
                     self.requests.push(ServerRequest::Kill { worker: worker.0, pid }, Vec::new());
                 }
+                // They are sent at the top of the loop.
                 continue;
             }
             self.wait(awaits_death);
@@ -183,6 +188,7 @@ impl Supervisor {
         while self.launching.len() < LAUNCHES_AHEAD
             && let Some(worker) = self.wanted.pop_front()
         {
+            // Asked when it is its turn: with many in line the pool may have shrunk or closed since.
             if !self.host.with(|engine| engine.is_wanted(worker)) {
                 self.host.with(|engine| engine.withdraw_launch(worker));
             } else if let Err(error) = self.launch(worker) {
@@ -207,11 +213,13 @@ impl Supervisor {
 
     /// Sleeps until something is to be done, and takes in the fork server's reports.
     fn wait(&mut self, awaits_death: bool) {
+        // Only a fork server that has something to report can be late with it.
         if !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SERVER_SILENCE_NS));
         }
+        // The socket was full, or descriptors were in flight; the kernel does not tell when that is over.
         let again = if self.requests.has_refusals() {
             monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
         } else {
@@ -247,6 +255,7 @@ impl Supervisor {
     }
 
     fn take_reports(&mut self) {
+        // Bounded: thousands of workers that die in a row must not keep time limits waiting.
         for _ in 0..REPORTS_TOGETHER {
             match self.report() {
                 Ok(News::None) => return,
@@ -259,6 +268,7 @@ impl Supervisor {
     /// Tells which descriptors are ready, after one is or the time has come.
     fn wait_for_news(&self, fds: [Option<(BorrowedFd<'_>, PollFlags)>; 4], until: Nanos) -> [bool; 4] {
         wait_for(fds, until).unwrap_or_else(|_| {
+            // The system refuses memory for `poll`: everything is looked at from time to time instead.
             thread::sleep(POLL_PAUSE);
             let server = self.server.as_ref();
             let has_ended = server.is_some_and(|server| wait_gone(server.pidfd.as_fd(), 0));
@@ -274,14 +284,16 @@ impl Supervisor {
             self.ends = made.ok().map(Epoll);
         }
         if let Some(ends) = &self.ends {
+            // A worker that cannot be added is still reported by the fork server.
             let _ = ends.add(pidfd, EpollEvent::new(EpollFlags::EPOLLIN | EpollFlags::EPOLLONESHOT, pid.into()));
         }
     }
 
-    /// Notes which workers have ended.
+    /// Notes the workers that have ended.
     fn take_ends(&mut self) {
         let Some(ends) = &self.ends else { return };
         let mut events = [EpollEvent::empty(); REPORTS_TOGETHER];
+        // To the end: each is told once, and a rest would make the descriptor readable for ever.
         while let Ok(count @ 1..) = ends.wait(&mut events, EpollTimeout::ZERO) {
             self.ended.extend(events[..count].iter().map(|event| event.data() as u32));
         }
@@ -291,9 +303,11 @@ impl Supervisor {
         if self.server.is_none() {
             self.server = Some(self.start_again()?);
         }
+        // Made here and passed to the process, so that the fork server maps no memory of workers.
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
+        // Before the request: the report may come as soon as it is sent.
         self.launching.insert(worker, (end, ours));
         let request = ServerRequest::Launch(Launch { worker: worker.0, incarnation });
         self.requests.push(request, vec![lane.host, lane.worker, theirs.into_fd()]);
@@ -304,7 +318,7 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// A worker that cannot be asked for, and why.
+    /// A worker that cannot be asked for, and the reason.
     fn send_requests(&mut self) -> std::result::Result<(), (WorkerId, Error)> {
         let Some(server) = &self.server else { return Ok(()) };
         match self.requests.flush(&server.control) {
@@ -379,11 +393,12 @@ impl Drop for Supervisor {
 }
 
 /// The cause of a death if something else has taken the exit status.
-const NO_STATUS: &str = "its worker ended, and nobody knows how: something in the fork server, such as a thread that a \
+const NO_STATUS: &str = "its worker ended, and its exit status is lost: something in the fork server, such as a thread that a \
     constructor of this program starts, waits for all children there";
 
 /// Tells which descriptors are ready, after one is or the time has come.
 fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
+    // Without the absent ones, so that the results are matched by their order.
     let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
     let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
     let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));

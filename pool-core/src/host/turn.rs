@@ -13,7 +13,7 @@ use crate::job::blocks::Call;
 use crate::job::waiters::Waiter;
 use crate::scheduler::{JobId, JobSpec, State};
 
-/// Is left when it is dropped: a future that is given up, or a thread that unwinds, makes room for the next.
+/// A place in the line, left when it is dropped: a future that is given up, or a thread that unwinds, makes room for the next.
 #[derive(Debug)]
 pub(crate) struct Turn {
     host: Arc<Host>,
@@ -21,7 +21,7 @@ pub(crate) struct Turn {
 }
 
 impl Turn {
-    /// Does not stand in line yet.
+    /// Makes a turn that does not stand in line yet.
     pub(crate) fn new(host: &Arc<Host>) -> Self {
         Turn { host: Arc::clone(host), ticket: None }
     }
@@ -89,6 +89,7 @@ impl Turn {
             if let Some(outcome) = engine.call_if_room(host, spec, call, ticket) {
                 return (Some(outcome), Some(waiter));
             }
+            // The waker is set under the lock under which no room was found: room that comes later finds it.
             let call = call.as_ref().expect("it has not been submitted");
             let ticket = *ticket.get_or_insert_with(|| engine.draw_ticket(call));
             match engine.set_room_waiter(ticket, waiter) {
@@ -114,6 +115,7 @@ impl Turn {
             let Turn { host, ticket } = &mut *self;
             let outcome = host.with(|engine| {
                 let outcome = engine.call_if_room(host, spec, &mut call, ticket);
+                // Drawn under the lock under which no room was found, or a later submission could come first.
                 if let Some(call) = &call {
                     ticket.get_or_insert_with(|| engine.draw_ticket(call));
                 }
@@ -123,6 +125,7 @@ impl Turn {
                 return outcome;
             }
             self.host.check_owner()?;
+            // A closed pool gives no room to calls, so its end is waited for as well.
             self.wait(None, || self.host.engine().state() != State::Open, drop);
         }
     }

@@ -13,7 +13,8 @@ use crate::host::Host;
 use crate::host::leadership::{Duty, Place};
 use crate::host::rest::Resting;
 
-/// The leader's first sleep while chunks are out of whose end no worker tells it: those of maps that have others behind them.
+/// The leader's first sleep while chunks are out that end without a notification: those of maps that have others behind
+/// them.
 const LEADER_NAP_MIN: Duration = Duration::from_millis(8);
 /// The last one: each is twice as long as the one before.
 const LEADER_NAP_MAX: Duration = Duration::from_millis(64);
@@ -47,6 +48,7 @@ impl Host {
                 self.with(Engine::route);
                 return ready();
             }
+            // A seat, so that a panic in `ready` gives the place back.
             let mut seat = Seat { host: self, place: self.leadership.enter(&self.hub) };
             if seat.place == Place::Awake {
                 self.stay_awake(ready);
@@ -60,6 +62,7 @@ impl Host {
                 Place::Leader => self.lead(deadline, ready, register),
                 Place::Follower => {
                     register(thread::current());
+                    // Looked for behind the registration: an outcome that comes from here on unparks the thread.
                     if !ready() {
                         park(deadline);
                     }
@@ -80,6 +83,7 @@ impl Host {
                     engine.route_news();
                     engine.expects_news()
                 };
+                // The lock is taken: its holder may be about to bring the outcome.
                 expects_news = self.try_with(look).unwrap_or(true);
             }
             is_ready || ready() || !expects_news
@@ -91,6 +95,7 @@ impl Host {
         let mut nap = LEADER_NAP_MIN;
         let mut was_notified_in_vain = false;
         loop {
+            // The lead begins with a look: a worker may have relied on the thread that led before.
             let (has_silent_calls, expects_news) = self.with(|engine| {
                 engine.route_news();
                 (engine.has_silent_calls(), engine.expects_news())
@@ -109,6 +114,7 @@ impl Host {
                 self.leadership.note_registered(); // before it is, or a thread that uses the registration up would be forgotten
                 register(thread::current());
             }
+            // No worker notifies of silent chunks, so the leader looks up by itself.
             let until = earlier(deadline, has_silent_calls.then(|| Instant::now() + nap));
             let mut was_woken = false;
             let wakes_up = || {
@@ -122,7 +128,7 @@ impl Host {
         }
     }
 
-    /// As far as that can be seen without waiting for the lock.
+    /// Whether there are replies, as far as that can be seen without waiting for the lock.
     #[inline]
     fn has_news_now(&self) -> bool {
         self.try_engine().is_some_and(|mut engine| engine.has_news())
@@ -147,10 +153,11 @@ impl Seat<'_> {
     fn do_duty(&self, duty: Duty) {
         match duty {
             Duty::None => {}
+            // Under the lock and not only if it is free: this look is relied on.
             Duty::LookOnce => self.host.with(Engine::route_news),
             Duty::LeaveToRouter => {
                 self.host.with(Engine::route_news);
-                if self.host.rest.end(Resting::Leans) {
+                if self.host.rest.end(Resting::ReliesOnCallers) {
                     // It has left quiet calls to the leader.
                     self.host.hub.notify(Sleeper::Router);
                 }

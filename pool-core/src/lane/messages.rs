@@ -30,7 +30,7 @@ impl Request {
     }
 }
 
-/// The one record of work for a worker. It says what to run and with which limits; the body holds the arguments of the items,
+/// The one record of work for a worker. It names the task and the limits; the body holds the arguments of the items,
 /// one behind the other, or their location in the arena.
 ///
 /// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
@@ -72,24 +72,24 @@ impl RunRequest {
 
 /// Flags and numbers of the records in a request ring. Bit 0 is the ring's own, [`pool_ipc::MORE`].
 pub(crate) mod request {
-    /// The items are expected to be short and nobody waits for them, so the router need not be woken at once when they are
+    /// The items are expected to be short and no thread waits for them, so the router need not be woken at once when they are
     /// done.
     pub(crate) const QUIET: u16 = 1 << 1;
     /// The body is the only argument of the only item, without a frame.
     pub(crate) const RAW: u16 = 1 << 2;
-    /// Nobody need be woken when the items are done, as long as more requests follow.
+    /// No thread need be woken when the items are done, as long as more requests follow.
     pub(crate) const SILENT: u16 = 1 << 3;
     /// The items are expected to be over at once. The host reads this; the worker does not.
     pub(crate) const BRIEF: u16 = 1 << 4;
     /// The items are calls of different callers, so each value is published before the next item begins.
     pub(crate) const SINGLY: u16 = 1 << 5;
-    /// The body says where in the arena the arguments are.
+    /// The body is the location of the arguments in the arena.
     pub(crate) const IN_ARENA: u16 = 1 << 6;
-    /// Somebody wants to know when each item began and how long it ran: each outcome is sent alone, with its
+    /// The caller asks for the start and the time of each item: each outcome is sent alone, with its
     /// [`ItemTimes`](super::ItemTimes) behind it.
     pub(crate) const TIMED: u16 = 1 << 7;
 
-    /// Where the five bits begin that bound a claim.
+    /// Position of the five bits that bound a claim.
     const CLAIM_SHIFT: u32 = 8;
     /// Claims of so many items, as a power of two, are not bounded further.
     const CLAIM_LOG_MAX: u32 = 31;
@@ -97,6 +97,7 @@ pub(crate) mod request {
     /// The flags that bound the claims of a worker to this many items, rounded down to a power of two.
     #[inline]
     pub(crate) fn claim_flags(items: u32) -> u16 {
+        // As a power of two it fits into five bits of the flags, and the record grows by nothing.
         (items.max(1).ilog2() << CLAIM_SHIFT) as u16
     }
 

@@ -34,6 +34,7 @@ impl Lane {
             if self.is_corrupt {
                 return Ok(None);
             }
+            // The worker says how far it has read the requests. An impossible position is found before it is used.
             self.end.requests.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let mut header = record.header;
@@ -52,6 +53,7 @@ impl Lane {
                 Body::Gathered(bytes.split_off(taken.bytes))
             } else if record.more() || self.gathered_from.is_some() {
                 let position = record.position();
+                // One round of the ring for each call, so that a fast writer does not keep the other lanes waiting.
                 if position >= *round_ends.get_or_insert(position + self.end.replies.capacity() as u64) {
                     return Ok(None);
                 }
@@ -60,8 +62,8 @@ impl Lane {
                     self.gathered = large_vec::with_room(header.info.min(ANNOUNCED_MAX) as usize);
                 }
                 self.check_length(&record)?;
-                // A vector that grows is moved, and its large pages are split, so it grows in few steps; but no further than what
-                // has come vouches for.
+                // A vector that grows is moved, and its large pages are split, so it grows in few steps. The bytes that
+                // have come bound each step, since an announced length may be a lie.
                 let announced = (header.info.min(MESSAGE_MAX as u64) as usize).saturating_sub(self.gathered.len());
                 let more = announced.min(GROWTH * self.gathered.len()).max(record.len);
                 large_vec::reserve(&mut self.gathered, more);
@@ -76,6 +78,8 @@ impl Lane {
                 Body::InRing(record)
             };
             let last = header.flags & reply::LAST != 0;
+            // A last reply to another request is a violation, which the scheduler finds; the counts stay right until
+            // then.
             if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
                 self.quiet -= usize::from(sent.quiet);
                 self.silent -= usize::from(sent.silent);
@@ -106,6 +110,7 @@ impl Lane {
     /// are left for [`next_reply`](Lane::next_reply).
     #[inline]
     pub(crate) fn next_short(&mut self, seq: u32) -> Option<([u64; 2], u8)> {
+        // An error is left to the next look, which reports it.
         let record = self.end.replies.peek().ok()??;
         let Header { kind, flags, count, .. } = record.header;
         let is_one = kind == ReplyKind::Values.kind() && flags == 0 && count == 1 && record.header.seq == seq;

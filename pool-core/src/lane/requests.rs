@@ -16,6 +16,7 @@ impl Lane {
     /// Sends a request if it fits into one record now.
     #[inline]
     pub(crate) fn send(&mut self, header: &Header, body: &[u8]) -> bool {
+        // Not past requests that wait: a worker answers in the order of sending.
         if !self.outgoing.is_empty() || !self.has_room(body.len()) {
             return false;
         }
@@ -61,7 +62,7 @@ impl Lane {
         }
     }
 
-    /// Sends a request whose arguments lie in the arena.
+    /// Sends a request for arguments that lie in the arena.
     #[inline]
     pub(crate) fn send_located(&mut self, header: Header, segment: &Written, args: Range<usize>) {
         let header = Header { flags: header.flags | request::IN_ARENA, ..header };
@@ -70,6 +71,7 @@ impl Lane {
             self.send_cut(header, location.to_vec().into());
         }
         if let Some(sent) = self.sent.back_mut() {
+            // Until the reply is complete, also if the job ends before: the worker may still read there.
             sent.segment = Some(segment.clone());
         }
     }
@@ -141,6 +143,8 @@ impl Lane {
             if !self.end.requests.revise(position, limit) {
                 return items;
             }
+            // Read again behind the lowered limit: the worker claims first and looks at the limit then, so one of both
+            // sees the other.
             return limit.max(self.claimed(seq, items));
         }
         // If none of it has been sent, only its header goes, so that the replies stay in order.
@@ -159,6 +163,7 @@ impl Lane {
         let progress = self.end.progress();
         match progress.seq.wrapping_sub(seq) as i32 {
             0 => progress.claimed.min(items),
+            // It is at a later request, so it has claimed all of this one.
             1.. => items,
             _ => 0,
         }

@@ -1,4 +1,4 @@
-//! Requests that are out, and such as wait for room in the ring.
+//! Requests that are out, and requests that wait for room in the ring.
 
 use pool_ipc::{Header, Written};
 

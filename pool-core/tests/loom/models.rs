@@ -167,14 +167,14 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
             move || {
                 let place = pool.leadership.enter(&pool.hub);
                 *pool.engine.lock().unwrap() = true;
-                if pool.rest.end(Resting::Dozes) {
+                if pool.rest.end(Resting::Sleeps) {
                     pool.notify_router();
                 }
                 if pool.leadership.leave(place, &pool.hub) == Duty::LeaveToRouter {
                     if !is(Weakness::LeaveWithoutLock) {
                         drop(pool.engine.lock().unwrap());
                     }
-                    if pool.rest.end(Resting::Leans) {
+                    if pool.rest.end(Resting::ReliesOnCallers) {
                         pool.notify_router();
                     }
                 }
@@ -185,8 +185,8 @@ fn the_router_does_not_sleep_on_when_a_quiet_call_is_left_to_it() {
             let engine = pool.engine.lock().unwrap();
             let is_watched = early.unwrap_or_else(|| pool.leadership.is_watched());
             let resting = match (*engine, is_watched) {
-                (false, _) => Resting::Dozes,
-                (true, true) => Resting::Leans,
+                (false, _) => Resting::Sleeps,
+                (true, true) => Resting::ReliesOnCallers,
                 (true, false) => Resting::Naps,
             };
             pool.rest.begin(resting);

@@ -1,4 +1,4 @@
-//! Waiting of a map: for results, and for room where the pool bounds what may be pending.
+//! Waiting of a map: for results, and for room where the pool bounds its pending items.
 
 use std::time::Instant;
 
@@ -18,6 +18,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             return room;
         }
         self.wait_for_turn(None, false);
+        // One in any case: the turn was granted for it, or the job has ended and the item finds that out.
         self.look().1.max(1)
     }
 
@@ -37,6 +38,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         let is_vain = || completion.is_finished() || or_news && completion.has_news();
         let is_ready = turn.wait(deadline, is_vain, |thread| drop(completion.set_waiter(Waiter::Thread(thread))));
         if completion.is_finished() {
+            // No item will take the room any more.
             turn.leave();
         }
         is_ready
@@ -59,7 +61,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
-    /// Waits for the completion to have something, or until the deadline: false.
+    /// Waits for news of the completion; false if the deadline comes first.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
         let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
         self.host.wait(deadline, || self.completion.has_news(), register)

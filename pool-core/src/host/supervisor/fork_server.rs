@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{Server, ServerEnd, StartMethod};
 use crate::process::pidfd::{kill_process, wait_gone};
 
-/// Time in which killed processes are gone, even large ones.
+/// The longest wait for killed processes: the kernel takes seconds to free one with much memory.
 const DEATH_TIME: Duration = Duration::from_secs(10);
 
 impl Supervisor {
@@ -22,7 +22,7 @@ impl Supervisor {
         self.give_up_server(&why, Some(end));
     }
 
-    /// Ends the rest of the fork server. Returns why it is given up, as an error.
+    /// Ends the rest of the fork server. Returns an error that says why it is given up.
     pub(super) fn lose_server(&mut self) -> (Error, ServerEnd) {
         let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
         let end = self.stop_server();
@@ -40,10 +40,12 @@ impl Supervisor {
     /// Settles the items that the fork server's workers ran, and the launches that it was asked for.
     pub(super) fn give_up_server(&mut self, why: &Error, end: Option<ServerEnd>) {
         let end = end.unwrap_or_else(|| self.stop_server());
+        // They were for the server that is gone; its successor is asked anew.
         self.requests.clear();
         let lost: Vec<_> = self.host.with(|engine| {
             let lanes = engine.lanes_by_worker();
             let killed = lanes.map(|(worker, lane)| {
+                // By the host, too: a fork server that is stopped cannot take its workers with it.
                 let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
                 // Its replies are settled only when it surely publishes no more.
                 let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
@@ -53,6 +55,7 @@ impl Supervisor {
         });
         self.take_ends();
         self.ended.clear();
+        // One deadline for all: they die at the same time.
         let deadline = Instant::now() + DEATH_TIME;
         let cause = end.of_workers();
         for (worker, pid, pidfd) in lost {
@@ -63,6 +66,7 @@ impl Supervisor {
             let status = exit_status(libc::SIGKILL);
             self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
+        // Last, since each failure may break the pool, and then the items above should already have their own errors.
         for (worker, _) in std::mem::take(&mut self.launching) {
             self.host.with(|engine| engine.not_launched(worker, why.duplicate()));
         }

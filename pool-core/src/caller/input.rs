@@ -83,8 +83,6 @@ const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.
 const LAZY_STEP_BYTES: u64 = 1 << 20;
-/// Large items for each worker that are out before the input waits: one that runs, and one ahead.
-const LARGE_PER_WORKER: usize = 2;
 /// Bytes expected of an item of no fixed size.
 const ITEM_BYTES: usize = 64;
 
@@ -176,20 +174,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
                 self.hand_over_rest();
             }
         }
-    }
-
-    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
-    /// have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to wait.
-    fn wait_for_arena(&mut self) {
-        if self.large_bytes == 0 || !self.is_awaited {
-            return;
-        }
-        let (host, bytes, enough) = (&self.host, self.large_bytes, LARGE_PER_WORKER * self.host.workers());
-        let Some(arena) = host.arena() else { return };
-        // Here and not when they end: no event tells the caller that workers are through with a segment.
-        self.large.retain(InUse::is_in_use);
-        let out = || self.large.iter().filter(|segment| segment.is_in_use()).count();
-        host.wait_for_settlement(|| out() < enough || arena.has_large(bytes) || self.completion.is_finished());
     }
 
     /// Hands over an item that does not fit beside others.

@@ -1,11 +1,16 @@
-//! Waiting of a map: for results, and for room where the pool bounds its pending items.
+//! Waiting of a map: for results, for memory of the arena, and for room where the pool bounds its pending items.
 
 use std::time::Instant;
+
+use pool_ipc::InUse;
 
 use super::MapInput;
 use crate::host::turn::Turn;
 use crate::job::completion::Waiter;
 use crate::task::Task;
+
+/// Large items for each worker that are out before the input waits: one that runs, and one ahead.
+const LARGE_PER_WORKER: usize = 2;
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Waits until more items may be pulled, or the job has ended; returns how many.
@@ -20,6 +25,20 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self.wait_for_turn(None, false);
         // One in any case: the turn was granted for it, or the job has ended and the item finds that out.
         self.look().1.max(1)
+    }
+
+    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
+    /// have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to wait.
+    pub(super) fn wait_for_arena(&mut self) {
+        if self.large_bytes == 0 || !self.is_awaited {
+            return;
+        }
+        let (host, bytes, enough) = (&self.host, self.large_bytes, LARGE_PER_WORKER * self.host.workers());
+        let Some(arena) = host.arena() else { return };
+        // Here and not when they end: no event tells the caller that workers are through with a segment.
+        self.large.retain(InUse::is_in_use);
+        let out = || self.large.iter().filter(|segment| segment.is_in_use()).count();
+        host.wait_for_settlement(|| out() < enough || arena.has_large(bytes) || self.completion.is_finished());
     }
 
     /// Takes in the replies that are there. Returns the number of workers, and how many items may be pulled.

@@ -71,7 +71,7 @@ pub trait Decode<'a, T> {
     /// Takes the value off the front.
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError>;
 
-    /// Makes a value of what [`Encode::give_away`] gave.
+    /// Makes a value of the bytes that [`Encode::give_away`] gave.
     ///
     /// # Errors
     ///
@@ -94,7 +94,7 @@ pub trait Decode<'a, T> {
     }
 }
 
-/// A length and plain bytes: vectors of plain values, strings, and what can be lent of them.
+/// A length and plain bytes: vectors of plain values, strings, and the slices and text lent from them.
 pub trait Blob {}
 impl<T: Plain> Blob for Vec<T> {}
 impl Blob for String {}
@@ -145,6 +145,8 @@ pickers! {
     PickBlob gives BlobCodec;
     PickSerde gives SerdeCodec;
 }
+// One reference less each: method look-up on `&&&Probe` tries the plain codec first, and takes a reference off for each
+// rank that does not fit.
 impl<T: Plain> PickPlain<'_> for &&Probe<T> {}
 impl<T: Blob> PickBlob<'_> for &Probe<T> {}
 impl<'a, T: Serialize + Deserialize<'a>> PickSerde<'a> for Probe<T> {}
@@ -189,6 +191,7 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
     }
     #[inline]
     fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
+        // Bytes cannot tell how many values of no size there are.
         T::SIZE > 0 && T::append_from_bytes(bytes, values)
     }
     fn result_buffer(&self, items: usize) -> Option<Box<dyn ResultBuffer>> {
@@ -202,6 +205,7 @@ fn put_length(bytes: usize, out: &mut Encoder<'_>) {
 
 pub(crate) fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecError> {
     let length: u64 = PlainCodec.decode(input)?;
+    // A length past the address space is past the end of the bytes, too, and is refused there.
     input.take(usize::try_from(length).unwrap_or(usize::MAX))
 }
 
@@ -217,6 +221,7 @@ impl<T: Plain> Encode<Vec<T>> for BlobCodec {
         self.encode(value.as_slice(), out)
     }
     fn give_away(&self, value: Vec<T>) -> Result<Vec<u8>, Vec<T>> {
+        // The elements count as bytes, since a vector is given away only where these are the same.
         if RAW_BYTES.contains(&value.len()) { T::vec_into_bytes(value) } else { Err(value) }
     }
 }
@@ -226,6 +231,7 @@ impl<T: Plain> Encode<[T]> for BlobCodec {
         None
     }
     fn encode(&self, value: &[T], out: &mut Encoder<'_>) -> Result<(), CodecError> {
+        // Before there is memory for it: a slice of `()` may be as long as an address space and takes none.
         crate::codec::limits::write::check_sequence(value.len(), T::SIZE)?;
         put_length(value.len() * stride::<T>(), out);
         T::append(value, out);
@@ -282,6 +288,7 @@ encode_blob_of_bytes! {
     PathBuf, path_bytes;
 }
 
+// These two are functions, since a closure's result would not take the lifetime of its argument.
 fn lent_text<'v>(text: &'v &str) -> &'v [u8] {
     text.as_bytes()
 }
@@ -359,6 +366,7 @@ impl<T: Serialize + ?Sized> Encode<T> for CborCodec {
 #[cfg(feature = "cbor")]
 impl<'a, T: Serialize + Deserialize<'a>> Decode<'a, T> for CborCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<T, CodecError> {
+        // On an error the input stays in front of the value.
         let (value, rest) = cbor::read(input.rest)?;
         input.rest = rest;
         Ok(value)

@@ -13,7 +13,7 @@ use super::vec::SharedVec;
 use crate::error::{Error, ErrorKind, Result};
 
 impl<T: Pod> SharedSlice<T> {
-    /// A copy of a file, whose bytes are taken for elements as they are.
+    /// A copy of a file. Its bytes are taken for elements as they are.
     ///
     /// # Errors
     ///

@@ -53,7 +53,7 @@ impl<T: Pod> SharedVec<T> {
         Ok(SharedVec { buffer, len: 0, elements: PhantomData })
     }
 
-    /// An array of `len` elements whose bytes are all zero.
+    /// An array of `len` elements, all bytes of which are zero.
     ///
     /// ```
     /// let pixels = pool_core::SharedVec::<u32>::zeroed(640 * 480)?;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use pool_ipc::{Consumer, Record};
 
-/// As many as make the whole no larger than a vector.
+/// Bytes kept in place: as many as leave [`Bytes`] no larger than a vector.
 pub(crate) const INLINE: usize = 15;
 
 /// Owned bytes. Most calls of small functions need no allocation for them.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    /// What stands behind the length is not of them.
+    /// Only the first `length` bytes are valid.
     Inline([u8; INLINE], u8),
     Heap(Vec<u8>),
 }
@@ -34,9 +34,11 @@ impl Bytes {
     pub(crate) fn of_record(ring: &Consumer, record: &Record) -> Self {
         if record.len > INLINE {
             let mut bytes = Vec::new();
+            // Out of the ring at once, since its memory is released to the worker, which may write it any time.
             ring.copy(record, &mut bytes);
             return Bytes::Heap(bytes);
         }
+        // A copy of two words is two loads; one of a length known only now would call `memcpy`.
         Bytes::of_words(ring.start(record), record.len as u8)
     }
 

@@ -27,7 +27,7 @@ use crate::codec::error::CodecError;
 use crate::codec::trace::Trace;
 use crate::codec::{confirm, limits};
 
-/// What follows a value: whether it has fields without names.
+/// The byte behind a value says whether the value has fields without names.
 const WITHOUT_TUPLES: u8 = 0;
 const WITH_TUPLES: u8 = 1;
 
@@ -53,8 +53,9 @@ fn write_value<T: Serialize + ?Sized>(
     }
 }
 
-/// Takes a value off the front of the bytes; what is left of them.
+/// Takes a value off the front of the bytes. Returns the rest of them, too.
 pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    // Before the function below is entered: its frame holds a `T`, and to enter it is to take the stack.
     limits::check_stack::<T>()?;
     read_checked(bytes)
 }
@@ -82,14 +83,15 @@ fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), 
 }
 
 impl<'a> Deserializer<'a> {
-    /// What is behind the value, and the doubts about it.
+    /// The bytes behind the value, and the doubts about it.
     fn complete(&self) -> Result<(&'a [u8], u8), CodecError> {
+        // Also where the value was read: an implementation of `Deserialize` may have swallowed the error.
         if let Some(error) = self.limits.nesting.excess() {
             return Err(error);
         }
         match self.rest.split_first() {
             Some((&WITH_TUPLES, rest)) => Ok((rest, self.doubts)),
-            // An array was an array.
+            // The writer had no tuples, so each array was a sequence.
             Some((&WITHOUT_TUPLES, rest)) => Ok((rest, self.doubts & !doubt::UNTYPED)),
             _ => Err(CodecError::new("the end of the value is missing")),
         }
@@ -116,12 +118,14 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     let bytes = &whole[..whole.len() - rest.len()];
     let mut out = Encoder::to_vec(Vec::new());
     let written = write_value(value, &mut out, Some(Trace::new())).ok().and_then(|(_, trace)| trace);
+    // Equal bytes are right, see `confirm`. Only a look at the fields confirms an open type and so ends the doubt, which is
+    // why some values are compared field by field all the same.
     let is_same = written.is_some() && out.written() == bytes;
     if is_same && doubts & doubt::REFUSED == 0 && (doubts & doubt::OPEN == 0 || !confirm::is_due()) {
         return Ok(());
     }
     let mut deserializer = Deserializer::new(whole, Some(Box::new(Watched::new(whole))));
-    // That it can be read has been seen.
+    // The result is of no interest: the value has been read once, and this time its parts are noted.
     confirm::discard(|| T::deserialize(&mut deserializer));
     let read = deserializer.watch.unwrap_or_else(|| Box::new(Watched::new(whole)));
     judge(std::any::type_name::<T>(), doubts, *read, written, (bytes, out.written()))
@@ -137,7 +141,8 @@ fn judge(
 ) -> Result<(), CodecError> {
     let mut written = written.unwrap_or_else(Trace::new);
     let is_equal = bytes == again || read.trace.finish(bytes) == written.finish(again);
-    // What was read without its type has other parts than were written, but not other bytes.
+    // A value that was read without its type has other parts than were written, but the same bytes. They may have another
+    // order, since maps have none.
     let is_equal = is_equal || doubts & doubt::UNTYPED != 0 && sorted(bytes) == sorted(again);
     if let Some(group) = confirm::crossed(&read.trace, &written, &read.suspects, is_equal) {
         return Err(CodecError::new(confirm::text(&group.place.name, "give its fields names")));

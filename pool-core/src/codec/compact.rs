@@ -1,4 +1,4 @@
-//! The default format: postcard's bytes, without field names, and a check that what was written is what is read.
+//! The default format: postcard's bytes, without field names, and a check that the fields written are the fields read.
 //!
 //! Postcard writes the fields of a struct one behind the other and nothing else, so both halves of a type must agree on
 //! which fields there are. Serde's attributes can make them disagree: `skip_serializing_if`, `skip_serializing` and
@@ -56,6 +56,7 @@ pub(crate) fn write<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> 
 fn write_value<T: Serialize + ?Sized>(value: &T, out: &mut Encoder<'_>) -> Result<u32, CodecError> {
     let mut serializer = Serializer::new(out, Unnoted);
     match value.serialize(&mut serializer) {
+        // The limit counts even then: an implementation of `Serialize` may have swallowed the error.
         Ok(()) if !serializer.limits.nesting.is_exceeded() => Ok(shape::fold(serializer.sum)),
         result => Err(unwritten(&serializer.limits, result.err())),
     }
@@ -67,9 +68,10 @@ fn unwritten(limits: &WriteLimits, error: Option<CodecError>) -> CodecError {
     limits.nesting.excess().or(error).unwrap_or_else(|| CodecError::new("past a limit"))
 }
 
-/// Takes a value off the front of the bytes, and leaves what is behind it.
+/// Takes a value and its sum off the front of the bytes.
 #[inline]
 pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Result<T, CodecError> {
+    // Before the function below is entered: its frame holds a `T`, and to enter it is to take the stack.
     limits::check_stack::<T>()?;
     read_checked(bytes)
 }
@@ -93,7 +95,7 @@ fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Res
     result
 }
 
-/// Takes a value that has no sum off the front of the bytes. Gives what is behind it, too.
+/// Takes a value that has no sum off the front of the bytes. Returns the rest of them, too.
 #[cfg(test)]
 pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = Deserializer::new(bytes, Unwatched);
@@ -104,7 +106,7 @@ pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, 
 }
 
 impl<'a> Reader<'a> {
-    /// What is behind the value and its sum, if there is no doubt about it.
+    /// The bytes behind the value and its sum, if there is no doubt about the value.
     #[inline(always)]
     fn complete(&self) -> Option<&'a [u8]> {
         let (told, rest) = self.rest.split_first_chunk()?;
@@ -137,17 +139,17 @@ struct Doubtful<'d, 'a> {
 /// The two sums of one value.
 #[derive(Clone, Copy, Eq, PartialEq)]
 struct Sums {
-    /// By who wrote it.
+    /// As the writer sent it.
     told: u32,
     read: u32,
 }
 
-/// Lets a value pass if no field is left out or taken for another, and no variant has become another. Gives what is behind
-/// it.
+/// Lets a value pass if no field is left out or taken for another, and no variant has become another. Returns the bytes
+/// behind the value and its sum.
 ///
 /// # Errors
 ///
-/// Which type writes other than it reads, or the limit that was passed.
+/// A type writes other fields than it reads, or a limit was passed.
 #[cold]
 #[inline(never)]
 fn look_again<'a, T: Serialize + Deserialize<'a>>(
@@ -155,6 +157,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     whole: &'a [u8],
     read: &Reader<'a>,
 ) -> Result<&'a [u8], CodecError> {
+    // A limit comes first: a value that passed one may be cut short, and its sum differs for that reason.
     if let Some(error) = read.limits.nesting.excess() {
         return Err(error);
     }
@@ -168,10 +171,12 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
         identity: type_identity::of::<T>(),
         doubts: read.doubts,
         bytes: &whole[..whole.len() - read.rest.len()],
+        // Without a sum the two must differ, so that the value is never called sound.
         sums: Sums { told: told.unwrap_or(!sum), read: sum },
         read: &|enums| {
             let mut deserializer = Deserializer::new(whole, Watched::new(whole, enums));
-            // That it can be read has been seen, but an enum refuses the index by which it is asked.
+            // The result is of no interest: the value has been read once. An error is expected, since an enum refuses the
+            // index by which it is asked for the number of its variants.
             confirm::discard(|| T::deserialize(&mut deserializer));
             deserializer.watch
         },
@@ -189,7 +194,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
 }
 
 thread_local! {
-    /// Types whose sums differ and have been found to be harmless, so that those with aliases are compared once.
+    /// Types with sums that differ harmlessly, so that a type with aliases is compared once.
     static HARMLESS: Cell<[Option<(TypeId, Sums)>; HARMLESS_PAIRS]> = const { Cell::new([None; HARMLESS_PAIRS]) };
 }
 
@@ -197,6 +202,8 @@ const HARMLESS_PAIRS: usize = 16;
 
 impl Doubtful<'_, '_> {
     fn accept(&self) -> Result<(), CodecError> {
+        // The short way, for a value of an open type that is written back just as it came: it costs one encoding. From time
+        // to time its fields are compared as well, until the type is confirmed.
         let is_same = self.sums.told == self.sums.read;
         if is_same && self.doubts == doubt::OPEN && self.is_written_as_it_came() {
             if confirm::is_due() {
@@ -205,6 +212,7 @@ impl Doubtful<'_, '_> {
             }
             return Ok(());
         }
+        // A table of fixed size, where a newcomer replaces: a lost entry costs one more comparison.
         let place = (self.sums.told ^ self.sums.read) as usize % HARMLESS_PAIRS;
         let mut known = HARMLESS.get();
         if self.doubts == 0 && known[place] == Some((self.identity, self.sums)) {
@@ -213,12 +221,13 @@ impl Doubtful<'_, '_> {
         let mut read = (self.read)(Enums::default());
         for key in std::mem::take(&mut read.enums.new) {
             (self.read)(Enums { asked: Some((key, None)), ..Enums::default() }).enums.remember();
-            // Now it is known.
+            // Met again, now that the answer is known, so that `inexact` counts this enum.
             read.enums.meet(key);
         }
         if is_same && !read.enums.inexact && read.suspects.is_empty() {
             return Ok(());
         }
+        // From here the value is written once more with notes, and the two sides are compared part by part.
         let mut out = Encoder::to_vec(Vec::new());
         let Some((sum, mut written)) = (self.write_noting)(&mut out) else { return Err(self.differs()) };
         // A variant that was taken for another is now written as that other one.
@@ -231,6 +240,7 @@ impl Doubtful<'_, '_> {
             return Err(CodecError::new(confirm::text(&group.place.name, CROSSED_REMEDY)));
         }
         let all_confirmed = confirm::learn(&read.trace, &read.suspects);
+        // Remembered only if the names alone would decide next time: values and variants can differ under equal sums.
         if all_confirmed && !read.enums.inexact && written.log.has_same_variants(&read.log) {
             known[place] = Some((self.identity, self.sums));
             HARMLESS.set(known);

@@ -1,4 +1,4 @@
-//! Which tuple structs read the fields that they write.
+//! Confirmation that a tuple struct reads the fields that it writes.
 //!
 //! `struct T(u8, #[serde(skip_serializing)] u8, #[serde(skip_deserializing)] u8)` writes as many fields as it reads, and
 //! has no names that could be compared; so does a struct with names if a field is read by an `alias` that is another
@@ -7,8 +7,8 @@
 //!
 //! **Equal bytes are right.** Let `w` be a field that is written and not read. It arrives as its default, so in equal
 //! bytes it was the default before. A field that is read and not written takes the place of the next one that is
-//! written, and so on until such a `w`; so every field in that chain was the default, and what was not written arrives
-//! as a default, as it would with `#[serde(skip)]`.
+//! written, and so on until such a `w`; so every field in that chain was the default, and a field that was not written
+//! arrives as a default, as it would with `#[serde(skip)]`.
 //!
 //! **A type is confirmed** once each field has been read with two different contents in values that were equal: `w` can
 //! have no more than one content in such values. From then on its values cost nothing. A type in which no field can be
@@ -21,11 +21,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::codec::trace::{Group, Trace};
 
-/// What is known of a type.
+/// The state of a type's confirmation.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     Confirmed,
-    /// A value of it was refused; so are all.
+    /// One value was refused, and so are all from now on.
     Refused,
     Open {
         /// The contents of the fields of the first value.
@@ -35,16 +35,17 @@ pub(crate) enum State {
     },
 }
 
+// One table for each thread: decoding takes no lock, and a thread learns from a few values.
 thread_local! {
     static KNOWN: RefCell<BTreeMap<TypeId, State>> = const { RefCell::new(BTreeMap::new()) };
-    /// Values of open types since the last from which something was learned.
+    /// Values of open types since the last one that taught something.
     static UNEVENTFUL: Cell<u32> = const { Cell::new(0) };
 }
 
-/// So many values of open types are looked at field by field, one after the other.
+/// Values of open types that are looked at field by field in a row.
 const EAGER_VALUES: u32 = 64;
 
-/// After that, about one of 2 to the power of so many.
+/// After that, about one value of 2 to this power is looked at.
 const LATER_BITS: u32 = 6;
 
 pub(crate) fn is_confirmed(identity: TypeId) -> bool {
@@ -69,6 +70,7 @@ pub(crate) fn learn(read: &Trace, suspects: &[TypeId]) -> bool {
     let mut all_confirmed = true;
     for group in read.groups() {
         let Some(identity) = group.identity.filter(|identity| suspects.contains(identity)) else { continue };
+        // A new type makes values worth looking at again, whatever the others have taught.
         KNOWN.with_borrow_mut(|known| {
             let state = known.entry(identity).or_insert_with(|| {
                 UNEVENTFUL.set(0);
@@ -85,6 +87,7 @@ impl State {
     fn observe(&mut self, group: &Group) {
         let State::Open { first, varied } = self else { return };
         let before = varied.clone();
+        // A field varies within this value, or from the first value to this one.
         for (index, varied) in varied.iter_mut().enumerate() {
             *varied |= group.varied.get(index) == Some(&true) || group.first.get(index) != first.get(index);
         }
@@ -97,9 +100,9 @@ impl State {
     }
 }
 
-/// The first of these types whose values are written otherwise than they were read, or has been before. It is refused
-/// from now on. If the value `is_equal` as a whole, so are they; if not, another type may be the cause, one that changes
-/// its values on the way.
+/// The first of these types with values that are written otherwise than they were read, or were in an earlier value. It
+/// is refused from now on. If the value `is_equal` as a whole, no type is to blame; if not, the cause may be another type,
+/// one that changes its values on the way.
 pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId], is_equal: bool) -> Option<&'r Group> {
     read.groups().iter().find(|group| {
         let Some(identity) = group.identity.filter(|identity| suspects.contains(identity)) else { return false };
@@ -111,8 +114,8 @@ pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId],
     })
 }
 
-/// Reads a value once more, for what is learned on the way, and drops it. If that panics, the value that was read first
-/// does so, too, when its turn comes; both at a time would abort the process.
+/// Reads a value once more, for the notes taken on the way, and drops it. If the drop panics, so will the drop of the value
+/// that was read first; both at a time would abort the process.
 pub(crate) fn discard<T>(read: impl FnOnce() -> T) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(read())));
 }

@@ -28,6 +28,7 @@ impl<'a> Decoder<'a> {
     pub(crate) fn item(&mut self, size: Option<usize>) -> Result<Decoder<'a>, CodecError> {
         let n = match size {
             Some(n) => n,
+            // A length past the end is refused by the next line, so a lie costs nothing.
             None => u32::from_bytes(self.take(FRAME)?).unwrap_or_default() as usize,
         };
         self.take(n).map(Decoder::new)

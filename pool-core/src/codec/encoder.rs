@@ -15,7 +15,7 @@ pub struct Encoder<'b> {
     fixed: &'b mut [u8],
     /// Start of the current item.
     start: usize,
-    /// Where its next byte goes: at the end of `fixed` while there is a spill, so that one look tells both.
+    /// The place of its next byte: the end of `fixed` while there is a spill, so that one comparison tells both.
     at: usize,
     /// The current item, if it does not fit.
     spill: Option<Spill>,
@@ -56,7 +56,7 @@ impl<'b> Encoder<'b> {
         encode(&mut out)
     }
 
-    /// The bytes as a vector if they did not fit (or were never meant to), else how many stand in the memory given.
+    /// The number of bytes in the memory given, or the bytes as a vector if they did not fit or were never meant to.
     #[inline]
     pub fn finish(self) -> Result<usize, Vec<u8>> {
         match self.spill {
@@ -70,7 +70,7 @@ impl<'b> Encoder<'b> {
         self.spill.as_deref().unwrap_or(&self.fixed[self.start..self.at])
     }
 
-    /// How many they are.
+    /// The number of these bytes.
     #[inline(always)]
     pub(crate) fn written_bytes(&self) -> usize {
         self.spill.as_ref().map_or(self.at - self.start, |spill| spill.len())
@@ -97,6 +97,7 @@ impl<'b> Encoder<'b> {
         body: impl FnOnce(&mut Self) -> Result<(), CodecError>,
     ) -> Result<Option<Spill>, CodecError> {
         self.begin_item(size);
+        // One test for both rare cases, so that the compiler's loop over items has one branch.
         let written = body(self);
         if written.is_err() || self.spill.is_some() {
             return self.take_back(size, written);
@@ -117,7 +118,7 @@ impl<'b> Encoder<'b> {
     #[inline]
     fn end_item(&mut self, size: Option<usize>) {
         if size.is_none() {
-            // It is as long as the memory given at most.
+            // The item is no longer than the memory given, which is less than 4 GiB, so the cast loses nothing.
             let length = self.at - self.start - FRAME;
             self.fixed[self.start..self.start + FRAME].copy_from_slice(&(length as u32).to_le_bytes());
         }
@@ -127,6 +128,7 @@ impl<'b> Encoder<'b> {
     #[cold]
     #[inline(never)]
     fn take_back(&mut self, size: Option<usize>, written: Result<(), CodecError>) -> Result<Option<Spill>, CodecError> {
+        // Before the error is returned: the items before this one are sent all the same.
         self.at = self.start;
         let mut spill = self.spill.take();
         written?;
@@ -171,6 +173,7 @@ impl<'b> Encoder<'b> {
             // Small parts came first, such as the length of an item that begins where no room is left.
             *spill = Spill::begin(bytes, n, arena);
         }
+        // From here each write misses the fixed memory, and comes here.
         self.at = self.fixed.len();
         spill
     }
@@ -205,7 +208,7 @@ impl<'b> Encoder<'b> {
         }
     }
 
-    // By value, since bytes whose address is taken would be written to memory first.
+    // By value, since a reference to the bytes would force them into memory first.
     #[cold]
     #[inline(never)]
     fn put_array_in_spill<const N: usize>(&mut self, bytes: [u8; N]) {
@@ -245,6 +248,7 @@ const LARGE_ALIGN: usize = 64;
 impl Spill {
     /// Memory for an item that begins with `written`, and to which `more` bytes are about to be added.
     fn begin(written: &[u8], more: usize, arena: Option<&Arena>) -> Spill {
+        // The gap in front puts the first large part on an aligned address: the small parts before it are of odd length.
         let before = written.len().next_multiple_of(LARGE_ALIGN) - written.len();
         let arena = arena.filter(|_| more >= LARGE_BYTES);
         let segment = arena.and_then(|arena| arena.take_large(before + written.len().checked_add(more)?));
@@ -263,6 +267,7 @@ impl Spill {
         if let Spill::InArena(segment, range) = self {
             let bytes = segment.bytes_mut();
             if more > bytes.len() - range.end {
+                // To the heap, which can grow again: the segment was taken for a size that has proved wrong.
                 *self = Spill::begin(&bytes[range.clone()], more, None);
             }
         }

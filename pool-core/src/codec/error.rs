@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Why a value could not be encoded or decoded. One pointer, so that the results of hot functions stay small, and one type
+/// A value could not be encoded or decoded. One pointer, so that the results of hot functions stay small, and one type
 /// for both formats and the tasks, so that a result is passed on without being moved.
 pub struct CodecError(Box<Inner>);
 
@@ -14,14 +14,14 @@ struct Inner {
     place: Option<(&'static str, String)>,
 }
 
-/// Who found the fault.
+/// The party that found the fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Cause {
     /// The type itself, through `custom`.
     Type,
-    /// The bytes are not what the type expects.
+    /// The bytes do not fit the type.
     Bytes,
-    /// The format cannot express what the type asks for.
+    /// The format cannot express the type.
     Format,
 }
 
@@ -53,12 +53,13 @@ impl CodecError {
     /// Adds the field, unless a field within it is known.
     #[cold]
     pub(crate) fn within(mut self, name: &'static str, field: impl fmt::Display) -> Self {
+        // Errors pass through the structs from the inside out, so the first place is the most precise one.
         self.0.place.get_or_insert_with(|| (name, field.to_string()));
         self
     }
 
-    /// As [`within`](CodecError::within). The arguments are values, since a struct whose address is taken for the sake of an error
-    /// would be kept in memory and not in registers.
+    /// As [`within`](CodecError::within). The arguments are values, since a reference to a struct for the sake of an error
+    /// would keep the struct in memory instead of registers.
     #[cold]
     #[inline(never)]
     pub(crate) fn within_named(self, name: &'static str, field: &'static str) -> Self {
@@ -79,7 +80,7 @@ impl CodecError {
         self.within(name, fields.get(read.saturating_sub(1)).copied().unwrap_or(""))
     }
 
-    /// Who found the fault, unless it has been added to what to do about it.
+    /// The party that found the fault. An error with advice counts as the type's own.
     pub(crate) fn cause(&self) -> Cause {
         self.0.cause
     }

@@ -6,9 +6,10 @@ use std::collections::TryReserveError;
 
 use pool_ipc::sys::page_bytes;
 
-/// A vector with room for so many, if there is memory: a size hint may be anything, and costs nothing before it is used.
+/// A vector with room for so many items, if there is memory. A size hint may be a lie, so none is an error.
 pub(crate) fn with_room<T>(items: usize) -> Vec<T> {
     let mut values = Vec::new();
+    // Exact, because the hint is the length in nearly all cases. A failure is met again when the items come.
     let _ = values.try_reserve_exact(items);
     prefer_large_pages(&mut values);
     values
@@ -36,23 +37,25 @@ pub(crate) fn reserve<T>(values: &mut Vec<T>, more: usize) {
     }
 }
 
-/// Bytes that are worth large pages.
+/// Bytes from which on large pages pay.
 const LARGE: usize = 4 << 20;
 
-/// Has the kernel use large pages for the memory, if it wants to be asked for that: fresh memory is then had in half of the
-/// time that all the small ones take. NumPy does so, too. See MADV_HUGEPAGE in madvise(2).
+/// Asks the kernel for large pages, where it gives them on request: faulting them in takes half of the time that small
+/// pages take. NumPy asks as well. See MADV_HUGEPAGE in madvise(2).
 pub(crate) fn prefer_large_pages<T>(values: &mut Vec<T>) {
     let bytes = values.capacity().saturating_mul(size_of::<T>());
     if bytes < LARGE {
         return;
     }
-    // The pages of both ends, too: an allocator that has mapped all of these moves a mapping only as long as it is one.
+    // The partial pages at both ends are included: advice on a part splits the mapping in two, and `mremap`, by which an
+    // allocator grows a large vector without a copy, moves one mapping only.
     let page = page_bytes();
     let before = values.as_ptr().addr() % page;
     let start = values.as_mut_ptr().cast::<libc::c_void>().wrapping_byte_sub(before);
     // SAFETY:
     // - the pages are mapped, since all of them hold some of the vector's memory;
-    // - the advice changes how the kernel provides memory, and nothing of what is there.
+    // - the advice changes how the kernel provides memory, and not its contents.
+    // A refusal is ignored: a kernel without large pages serves small ones.
     unsafe { libc::madvise(start, (before + bytes).next_multiple_of(page), libc::MADV_HUGEPAGE) };
 }
 

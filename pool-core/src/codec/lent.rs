@@ -13,7 +13,7 @@ use crate::codec::{Blob, BlobCodec, CodecError, Decode, take_blob};
 /// The value that a worker holds while it lends a `&Self` to a function: the bytes in place for text and numbers, else an owned
 /// value.
 pub trait Lent {
-    /// What is decoded.
+    /// The decoded value that lends.
     type Held<'a>: Borrow<Self>;
 }
 
@@ -21,7 +21,7 @@ impl<T> Lent for T {
     type Held<'a> = T;
 }
 
-// `&[u8]`, of which nothing has to be decoded, is for the macro to see: here it would overlap.
+// The macro itself sees to `&[u8]`, which is the encoded bytes: an implementation here would overlap with this one.
 impl<T> Lent for [T] {
     type Held<'a> = Slice<'a, T>;
 }
@@ -57,6 +57,7 @@ enum Values<'a, T> {
 impl<T> Borrow<[T]> for Slice<'_, T> {
     fn borrow(&self) -> &[T] {
         match &self.0 {
+            // The view is asked again, because keeping its result beside the bytes would need unsafe code.
             Values::InPlace(bytes, view) => view(bytes).unwrap_or_default(),
             Values::Decoded(values) => values,
         }
@@ -67,6 +68,7 @@ impl<T: Plain> Blob for Slice<'_, T> {}
 
 impl<'a, T: Plain> Decode<'a, Slice<'a, T>> for BlobCodec {
     fn decode(&self, input: &mut Decoder<'a>) -> Result<Slice<'a, T>, CodecError> {
+        // A decoder of its own: if the bytes are not aligned, the input is still in front of them.
         let mut ahead = Decoder::new(input.rest);
         let bytes = take_blob(&mut ahead)?;
         if T::view(bytes).is_some() {
@@ -77,7 +79,7 @@ impl<'a, T: Plain> Decode<'a, Slice<'a, T>> for BlobCodec {
     }
 }
 
-// As a vector, whose encoding is the slice's.
+// A slice is encoded as a vector is, so that a caller may send either.
 
 impl<T: Serialize> Serialize for Slice<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -1,6 +1,6 @@
 //! The limits of a value, for bytes that a worker wrote: however they lie, decoding them takes bounded time and stack.
 //!
-//! Two lies would do harm. A sequence whose elements take no bytes may claim 2^60 of them, and nothing in the bytes
+//! Two lies would do harm. A sequence of elements that take no bytes may claim 2^60 of them, and nothing in the bytes
 //! contradicts it. And a type that contains itself (a list, a tree) is decoded by a function that calls itself, as deep
 //! as the bytes say, until the thread's stack overflows and takes the program along.
 //!
@@ -15,11 +15,11 @@ use crate::process::stack;
 pub(crate) mod nesting;
 pub(crate) mod write;
 
-/// Values of more bytes than this are looked at before they are decoded: whether the stack holds them.
+/// For values of more bytes than this, the stack that is left is measured before they are decoded.
 const LARGE_BYTES: usize = 4 << 10;
 
-/// The check of whether the stack holds the copies of a `T` that are made while one is decoded: to be made before any
-/// function is entered whose frame holds a `T`.
+/// Checks that the stack holds the copies of a `T` that are made while one is decoded. To be called before any function
+/// with a `T` in its frame is entered.
 ///
 /// # Errors
 ///
@@ -47,6 +47,7 @@ pub(crate) struct ReadLimits {
 impl ReadLimits {
     #[inline]
     pub(crate) fn new(bytes: usize) -> Self {
+        // Honest elements take a byte each, so there are no more of them than bytes, but for those that take none.
         ReadLimits { bytes, elements: bytes.saturating_add(EMPTY_ELEMENTS_MAX), nesting: Nesting::new() }
     }
 

@@ -1,5 +1,5 @@
-//! Where the values of a map land, if they are plain numbers: in the caller's vector, each at its own place, in whatever
-//! order they come. So they are copied once, out of the ring.
+//! The results of a map of plain numbers, which are copied once: out of the ring, to their place in the caller's vector, in
+//! the order in which they come.
 
 #![allow(unsafe_code)]
 
@@ -14,25 +14,27 @@ use crate::codec::large_vec;
 
 /// A vector of some kind of number that is being filled.
 pub trait ResultBuffer: Send + fmt::Debug {
-    /// Copies the record's payload to where these items are. False, and nothing is copied, if it is not their bytes.
+    /// Copies the record's payload to the place of these items. False, and nothing is copied, if the lengths differ.
     fn store(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool;
 
     /// As [`store`](ResultBuffer::store), for bytes that are here already.
     fn store_bytes(&mut self, first: u64, items: u32, bytes: &[u8]) -> bool;
 
-    /// The vector of the values that have landed, and the items without one, of so many or more.
+    /// The vector of the values that have come, and those of the `items` that have none.
     fn finish(self: Box<Self>, items: usize) -> (Box<dyn Any>, Vec<Range<usize>>);
 }
 
+/// A vector that is being filled, with gaps.
+///
 /// # Invariants
-/// * The items in `landed`, whose ranges are in order and neither overlap nor touch, have been written.
+/// * The items in `buffered` have been written. Its ranges are in order, and neither overlap nor touch.
 #[derive(Debug)]
-struct Field<T> {
+struct NumberBuffer<T> {
     values: Vec<MaybeUninit<T>>,
     buffered: Vec<Range<usize>>,
 }
 
-/// Numbers whose encoding is their memory: no padding, and every pattern of bits is a value.
+/// Numbers with an encoding that is their memory: no padding, and every pattern of bits is a value.
 ///
 /// # Safety
 ///
@@ -42,13 +44,13 @@ pub(crate) unsafe trait Number: Copy + Send + fmt::Debug + 'static {}
 macro_rules! numbers {
     ($($number:ty),*) => {$(
         // SAFETY:
-        // - integers and floats are such; their encoding is little-endian, and `field` asks for a machine that is, too.
+        // - integers and floats are such; their encoding is little-endian, and `new_buffer` asks for a machine that is, too.
         unsafe impl Number for $number {}
     )*};
 }
 numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
 
-/// The numbers whose memory these bytes are; `None` if the bytes are not aligned for them, or not a whole number of them.
+/// These bytes as the memory of numbers; `None` if they are not aligned for them, or not a whole number of them.
 pub(crate) fn view<T: Number>(bytes: &[u8]) -> Option<&[T]> {
     // SAFETY:
     // - a number has no padding, and every pattern of bits is one.
@@ -65,22 +67,25 @@ pub(crate) fn bytes_of<T: Number>(values: &[T]) -> Option<&[u8]> {
     cfg!(target_endian = "little").then_some(bytes)
 }
 
-/// A place for so many values, more or less.
-pub(crate) fn field<T: Number>(items: usize) -> Option<Box<dyn ResultBuffer>> {
-    let new =
-        || Box::new(Field::<T> { values: large_vec::with_room(items), buffered: Vec::new() }) as Box<dyn ResultBuffer>;
+/// A buffer for so many values, more or less.
+pub(crate) fn new_buffer<T: Number>(items: usize) -> Option<Box<dyn ResultBuffer>> {
+    let new = || {
+        Box::new(NumberBuffer::<T> { values: large_vec::with_room(items), buffered: Vec::new() })
+            as Box<dyn ResultBuffer>
+    };
     cfg!(target_endian = "little").then(new)
 }
 
-impl<T: Number> Field<T> {
+impl<T: Number> NumberBuffer<T> {
     /// The bytes of these items, if there are `length`.
     fn place(&mut self, items: Range<usize>, length: usize) -> Option<&mut [MaybeUninit<u8>]> {
         if items.len().checked_mul(size_of::<T>()) != Some(length) {
             return None;
         }
-        let buffered = self.values.len();
-        if buffered < items.end {
-            large_vec::reserve(&mut self.values, items.end - buffered);
+        let len = self.values.len();
+        if len < items.end {
+            // Without zeroing: the memory is touched once, by the values themselves.
+            large_vec::reserve(&mut self.values, items.end - len);
             self.values.resize_with(items.end, MaybeUninit::uninit);
         }
         let place = &mut self.values[items];
@@ -94,6 +99,8 @@ impl<T: Number> Field<T> {
             last.end = items.end;
             return;
         }
+        // Chunks come in nearly any order, but each near the last ones, so the list stays short. The ranges that overlap
+        // or touch the new one are `at..behind`; they become one with it.
         let at = self.buffered.partition_point(|buffered| buffered.end < items.start);
         let behind = self.buffered.partition_point(|buffered| buffered.start <= items.end);
         let start =
@@ -103,8 +110,9 @@ impl<T: Number> Field<T> {
     }
 
     fn into_values(self, items: usize) -> (Vec<T>, Vec<Range<usize>>) {
-        let Field { values, buffered } = self;
+        let NumberBuffer { values, buffered } = self;
         if items == values.len() && (items == 0 || buffered.first() == Some(&(0..items))) {
+            // The usual case, without a copy: the vector's memory only changes its type.
             let mut values = std::mem::ManuallyDrop::new(values);
             // SAFETY:
             // - `MaybeUninit<T>` is laid out as `T`, and the vector that had the memory gives it up;
@@ -112,6 +120,7 @@ impl<T: Number> Field<T> {
             let values = unsafe { Vec::from_raw_parts(values.as_mut_ptr().cast::<T>(), items, values.capacity()) };
             return (values, Vec::new());
         }
+        // Items are missing, since some failed: the caller gets the values that exist, without places for the others.
         let mut whole = Vec::with_capacity(values.len());
         let (mut gaps, mut next) = (Vec::new(), 0);
         for range in buffered {
@@ -120,7 +129,7 @@ impl<T: Number> Field<T> {
             }
             next = range.end;
             // SAFETY:
-            // - what is in `landed` has been written.
+            // - the items in `buffered` have been written.
             whole.extend(values[range].iter().map(|value| unsafe { value.assume_init() }));
         }
         if next < items {
@@ -130,11 +139,11 @@ impl<T: Number> Field<T> {
     }
 }
 
-impl<T: Number> ResultBuffer for Field<T> {
+impl<T: Number> ResultBuffer for NumberBuffer<T> {
     fn store(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool {
         let items = first as usize..first as usize + items as usize;
         let Some(place) = self.place(items.clone(), record.len) else { return false };
-        // It fills the whole of it.
+        // The record is as long as the place, so all of the place is written.
         ring.copy_to(record, 0, place);
         self.note(items);
         true
@@ -161,13 +170,13 @@ mod tests {
     use super::*;
 
     fn filled(parts: &[Range<u64>], items: usize) -> (Vec<u64>, Vec<Range<usize>>) {
-        let mut field = Field::<u64> { values: Vec::new(), buffered: Vec::new() };
+        let mut buffer = NumberBuffer::<u64> { values: Vec::new(), buffered: Vec::new() };
         for part in parts {
             let bytes: Vec<u8> = part.clone().flat_map(u64::to_le_bytes).collect();
-            assert!(field.store_bytes(part.start, (part.end - part.start) as u32, &bytes));
-            assert!(!field.store_bytes(part.start, (part.end - part.start) as u32, &bytes[1..]), "a byte is missing");
+            assert!(buffer.store_bytes(part.start, (part.end - part.start) as u32, &bytes));
+            assert!(!buffer.store_bytes(part.start, (part.end - part.start) as u32, &bytes[1..]), "a byte is missing");
         }
-        field.into_values(items)
+        buffer.into_values(items)
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::{self, ResultBuffer};
 
-/// A value whose bytes are itself: a fixed size, no padding, no pointer.
+/// A value that its bytes are all of: a fixed size, no padding, no pointer.
 pub trait Plain: Sized {
     /// Its size in bytes.
     const SIZE: usize;
@@ -26,7 +26,7 @@ pub trait Plain: Sized {
     fn append(values: &[Self], out: &mut Encoder<'_>) {
         values_to_bytes(values, out.room(values.len() * stride::<Self>()));
     }
-    /// A place for about so many values, if they need not be looked at.
+    /// A buffer for about so many values, if they need not be looked at.
     fn result_buffer(_items: usize) -> Option<Box<dyn ResultBuffer>> {
         None
     }
@@ -34,18 +34,19 @@ pub trait Plain: Sized {
     fn vec_into_bytes(values: Vec<Self>) -> Result<Vec<u8>, Vec<Self>> {
         Err(values)
     }
-    /// The vector whose memory this is.
+    /// A vector with this memory, if the values' encoding is their memory.
     fn vec_from_bytes(_bytes: Vec<u8>) -> Option<Vec<Self>> {
         None
     }
-    /// The values whose memory these bytes are; `None` if their encoding is not their memory, or the bytes are not aligned for
-    /// them.
+    /// These bytes as the memory of values; `None` if the values' encoding is not their memory, or the bytes are not
+    /// aligned for them.
     fn view(_bytes: &[u8]) -> Option<&[Self]> {
         None
     }
     /// Appends many that stand one behind the other; false, and nothing is appended, if the bytes are no such values.
     fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
         let before = values.len();
+        // The bytes are here, so this reserves little more memory than they have.
         values.reserve(bytes.len() / stride::<Self>());
         for bytes in bytes.chunks(stride::<Self>()) {
             let Some(value) = bytes.get(..Self::SIZE).and_then(Self::from_bytes) else {
@@ -77,7 +78,7 @@ macro_rules! plain_numbers {
                 true
             }
             fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
-                number_buffer::field::<$number>(items)
+                number_buffer::new_buffer::<$number>(items)
             }
             fn view(bytes: &[u8]) -> Option<&[Self]> {
                 number_buffer::view(bytes)
@@ -88,7 +89,7 @@ macro_rules! plain_numbers {
                     None => values_to_bytes(values, out.room(values.len() * Self::SIZE)),
                 }
             }
-            // Without an `Option` for each, which makes a memcpy of it.
+            // Without an `Option` for each number, so that the compiler makes one `memcpy` of the loop.
             fn append_from_bytes(bytes: &[u8], values: &mut Vec<Self>) -> bool {
                 let (chunks, rest) = bytes.as_chunks();
                 if rest.is_empty() {
@@ -101,6 +102,7 @@ macro_rules! plain_numbers {
 }
 plain_numbers!(u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
 
+// By hand, since a byte's memory is its encoding on every machine, and a vector of them travels as it is.
 impl Plain for u8 {
     const SIZE: usize = 1;
     #[inline]
@@ -118,7 +120,7 @@ impl Plain for u8 {
         true
     }
     fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
-        number_buffer::field::<u8>(items)
+        number_buffer::new_buffer::<u8>(items)
     }
     fn view(bytes: &[u8]) -> Option<&[Self]> {
         number_buffer::view(bytes)
@@ -150,6 +152,7 @@ impl Plain for bool {
     }
     #[inline]
     fn read(&mut self, bytes: &[u8]) -> bool {
+        // Any other byte is refused: a `bool` of another pattern would be undefined behaviour.
         *self = bytes == [1];
         matches!(bytes, [0 | 1])
     }
@@ -190,6 +193,7 @@ impl<T: Plain, const N: usize> Plain for [T; N] {
         if bytes.len() != Self::SIZE || T::SIZE == 0 {
             return bytes.len() == Self::SIZE;
         }
+        // No early end: without a branch for each value the loop becomes vector instructions.
         let mut is_valid = true;
         for (value, bytes) in self.iter_mut().zip(bytes.chunks_exact(T::SIZE)) {
             is_valid &= value.read(bytes);
@@ -229,6 +233,7 @@ macro_rules! plain_tuples {
         }
     )*};
 }
+// A longer tuple goes through serde.
 plain_tuples! { () (A) (A B) (A B C) (A B C D) (A B C D E) (A B C D E F) (A B C D E F G) (A B C D E F G H) }
 
 #[inline]
@@ -238,7 +243,7 @@ pub(crate) fn values_to_bytes<T: Plain>(values: &[T], bytes: &mut [u8]) {
     }
 }
 
-/// Bytes from one value of a vector to the next: at least one, so that no length says more than its bytes.
+/// Bytes from one value of a vector to the next: at least one, so that no length claims more values than there are bytes.
 pub(crate) const fn stride<T: Plain>() -> usize {
     if T::SIZE == 0 { 1 } else { T::SIZE }
 }

@@ -1,13 +1,13 @@
 //! The contents of a value as they were read or written, in a form that does not depend on the order of map entries.
 //!
-//! Two encodings of one value may differ, because the entries of hash maps and sets have no order. So what is nested is
+//! Two encodings of one value may differ, because the entries of hash maps and sets have no order. So nested parts are
 //! summed up: the elements of a sequence or map by a sum, which is blind to their order, and the fields of a struct by a
 //! hash, which is not. A trace exists only for the few values that are compared, see [`confirm`](super::confirm).
 
 use std::any::TypeId;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-/// Takes down one value.
+/// The sums of one value's parts.
 #[derive(Debug)]
 pub(crate) struct Trace {
     /// Bytes that have been summed up.
@@ -30,21 +30,22 @@ struct Frame {
 /// A struct, tuple struct, variant or tuple.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Place {
-    /// Of the struct or the enum. Empty for a tuple.
+    /// The name of the struct or enum. Empty for a tuple.
     pub(crate) type_name: &'static str,
     /// Tells the variants of an enum apart.
     pub(crate) variant: u64,
-    /// As errors say it.
+    /// The name in errors.
     pub(crate) name: String,
 }
 
 impl Place {
-    /// Of a tuple struct, or of a variant if that is not empty.
+    /// The place of a tuple struct, or of a variant if that is not empty.
     #[cfg(feature = "cbor")]
     pub(crate) fn of(type_name: &'static str, variant: &str) -> Self {
         if variant.is_empty() {
             return Place { type_name, variant: 0, name: type_name.to_owned() };
         }
+        // The serializer knows a variant's index, the deserializer its name only, so the name's hash is its number.
         let mut hasher = DefaultHasher::new();
         variant.hash(&mut hasher);
         Place { type_name, variant: hasher.finish(), name: format!("{type_name}::{variant}") }
@@ -61,7 +62,7 @@ pub(crate) struct Group {
     sum: u64,
     /// The fields of the first occurrence.
     pub(crate) first: Vec<u64>,
-    /// The fields whose contents were not always the same.
+    /// True for each field with contents that were not always the same.
     pub(crate) varied: Vec<bool>,
 }
 
@@ -76,6 +77,7 @@ impl Trace {
     }
 
     fn current(&mut self) -> &mut Frame {
+        // Not a panic: this runs in a thread of the user's, and a wrong trace costs no more than a refused value.
         if self.open.is_empty() {
             self.open.push(Frame::default());
         }
@@ -108,6 +110,7 @@ impl Trace {
     /// A sequence or map ends.
     pub(crate) fn close_sequence(&mut self) {
         let frame = self.open.pop().unwrap_or_default();
+        // With the number of parts, or two equal parts that cancel each other out would be as none.
         (frame.sum, frame.parts.len()).hash(&mut self.current().part);
     }
 

@@ -1,4 +1,4 @@
-//! Which type a type parameter is, also for types that borrow.
+//! The identity of a type parameter, also for types that borrow.
 
 #![allow(unsafe_code)]
 

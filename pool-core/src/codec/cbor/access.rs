@@ -1,4 +1,4 @@
-//! What a value is given to read its parts: elements, entries, fields, and the content of a variant.
+//! Access to the parts of a value for its type: elements, entries, fields, and the content of a variant.
 
 use serde::de::{self, DeserializeSeed, Visitor};
 
@@ -11,11 +11,11 @@ use crate::codec::error::{Cause, CodecError};
 pub(super) struct Elements<'s, 'a> {
     from: &'s mut Deserializer<'a>,
     left: Option<usize>,
-    /// Of the struct, if it is one.
+    /// The name of the struct or enum; empty for a sequence or map.
     name: &'static str,
     /// The field that is being read.
     key: Option<&'a str>,
-    /// Bytes in memory of what has been read.
+    /// Bytes in memory of the elements that have been read.
     pub(super) size: usize,
 }
 
@@ -49,7 +49,7 @@ impl<'s, 'a> Elements<'s, 'a> {
     pub(super) fn place<T>(&self, value: Result<T, CodecError>) -> Result<T, CodecError> {
         match (self.name, self.key) {
             ("", _) => value,
-            // After the last field, or of the whole.
+            // Without a key the error came after the last field, or is about the whole struct.
             (name, key) => value.map_err(|fault| fault.within(name, key.unwrap_or(""))),
         }
     }
@@ -81,6 +81,7 @@ impl<'a> de::MapAccess<'a> for Elements<'_, 'a> {
             self.key = None;
             return Ok(None);
         }
+        // Only a struct's field is named in errors. Its name is read ahead, because the seed keeps the key to itself.
         if !self.name.is_empty() {
             let before = self.from.rest;
             self.key = self.from.text().ok();
@@ -100,7 +101,7 @@ impl<'a> de::MapAccess<'a> for Elements<'_, 'a> {
     }
 }
 
-/// The choice of a variant, then what it holds.
+/// The choice of a variant, then its content.
 pub(super) struct Variant<'s, 'a> {
     pub(super) from: &'s mut Deserializer<'a>,
     pub(super) name: &'static str,
@@ -116,6 +117,7 @@ impl<'a> de::EnumAccess<'a> for Variant<'_, 'a> {
     fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Self), CodecError> {
         let before = self.from.rest;
         let value = seed.deserialize(&mut *self.from)?;
+        // The name is for the trace alone, so only a value that is read a second time pays for it.
         let is_watched = self.from.watch.is_some();
         let variant = if is_watched { Deserializer::new(before, None).text().unwrap_or_default() } else { "" };
         Ok((value, Variant { variant, ..self }))
@@ -127,8 +129,8 @@ impl Variant<'_, '_> {
         if self.holds == holds {
             return Ok(());
         }
-        let what = if holds { "nothing where the content" } else { "content where nothing" };
-        Err(CodecError::of(Cause::Bytes, format!("{what} of a variant of `{}` is expected", self.name)))
+        let found = if holds { "nothing where the content" } else { "content where nothing" };
+        Err(CodecError::of(Cause::Bytes, format!("{found} of a variant of `{}` is expected", self.name)))
     }
 }
 

@@ -10,7 +10,7 @@ pub(super) struct Deserializer<'a> {
     pub(super) limits: ReadLimits,
     /// The kinds of doubt about what has been read, see [`doubt`].
     pub(super) doubts: u8,
-    /// What has been read, if that is asked for.
+    /// Notes of the parts that have been read, if these are asked for. Boxed, because few values need them.
     pub(super) watch: Option<Box<Watched<'a>>>,
 }
 

@@ -28,5 +28,5 @@ pub(super) const BREAK: u8 = 0xff;
 
 pub(super) const POSITIVE_TAG: u64 = 2;
 pub(super) const NEGATIVE_TAG: u64 = 3;
-/// Of those that are for everybody's use: these bytes leave no program.
+/// A tag from the range that RFC 8949 leaves to anybody: these bytes stay among the processes of one program.
 pub(super) const SOME_TAG: u64 = 0xff_ff00;

@@ -69,7 +69,7 @@ impl<'a> Deserializer<'a> {
         std::str::from_utf8(self.take(length)?).map_err(|error| CodecError::of(Cause::Bytes, error.to_string()))
     }
 
-    /// A whole number as its sign and what it is: `n`, or `-1 - n`.
+    /// A whole number `n`, or with the sign `-1 - n`.
     pub(super) fn integer(&mut self) -> Result<(bool, u128), CodecError> {
         let first = self.peek()?;
         let head = self.head()?;
@@ -79,6 +79,7 @@ impl<'a> Deserializer<'a> {
             (head::TAG, Some(tag @ (head::POSITIVE_TAG | head::NEGATIVE_TAG))) => {
                 let length = self.expect(head::BYTES, "a number")?;
                 let bytes = self.take(length)?;
+                // The sender may leave out leading zeros, so the bytes are set against the end.
                 let mut number = [0; 16];
                 let Some(padding) = number.len().checked_sub(bytes.len()) else {
                     return Err(CodecError::of(Cause::Bytes, "a number of more than 128 bits"));
@@ -106,7 +107,7 @@ impl<'a> Deserializer<'a> {
             return Err(unexpected(first, expected));
         }
         match head.number {
-            // Each takes a byte at least.
+            // Each element takes a byte at least, so a number past the bytes is a lie, found before memory is set aside.
             Some(number) if number > self.rest.len() as u64 => {
                 Err(CodecError::truncated(usize::try_from(number).unwrap_or(usize::MAX), self.rest.len()))
             }
@@ -114,9 +115,10 @@ impl<'a> Deserializer<'a> {
         }
     }
 
-    /// Takes the tag that says that what follows is within a `Some`.
+    /// Takes the tag that marks the content of a `Some`.
     pub(super) fn takes_some_tag(&mut self) -> Result<bool, CodecError> {
         let before = self.rest;
+        // Another tag is put back: it begins a number of more than 64 bits.
         if self.peek()? >> head::MAJOR_SHIFT == head::TAG && self.head()?.number == Some(head::SOME_TAG) {
             return Ok(true);
         }

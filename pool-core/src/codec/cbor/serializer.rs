@@ -16,7 +16,7 @@ pub(super) struct Serializer<'e, 'b> {
     some: bool,
     /// There are fields without names in the value.
     pub(super) has_tuples: bool,
-    /// What has been written, if that is asked for.
+    /// Notes of the parts that have been written, if these are asked for.
     pub(super) trace: Option<Trace>,
 }
 
@@ -45,8 +45,9 @@ impl<'e, 'b> Serializer<'e, 'b> {
         Ok(())
     }
 
-    /// What each item of the data begins with: its kind, and a number in as few bytes as it takes.
+    /// The first bytes of an item: its kind, and a number in as few bytes as it takes.
     fn head(&mut self, major: u8, number: u64) -> Result<(), CodecError> {
+        // Any item ends the state of being right within a `Some`.
         self.some = false;
         let mut bytes = [0; 9];
         let length = match number {
@@ -93,7 +94,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
         self.bytes(&bytes[number.leading_zeros() as usize / 8..])
     }
 
-    /// A map of one entry: the variant's name and what it holds.
+    /// A map of one entry: the variant's name and its content.
     fn variant(&mut self, variant: &str) -> Result<(), CodecError> {
         self.head(head::MAP, 1)?;
         self.text(variant)
@@ -109,7 +110,7 @@ fn fill(bytes: &mut [u8; 9], size: u8, number: &[u8]) -> usize {
 /// Elements, entries or fields, which must be as many as were announced.
 pub(super) struct Elements<'s, 'e, 'b> {
     to: &'s mut Serializer<'e, 'b>,
-    /// Of a struct or enum.
+    /// The name of a struct or enum.
     type_name: &'static str,
     variant: &'static str,
     announced: Option<usize>,
@@ -121,15 +122,15 @@ pub(super) struct Elements<'s, 'e, 'b> {
 
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Kind {
-    /// A sequence or map: a level of nesting, whose elements may take no bytes.
+    /// A sequence or map: a level of nesting, with elements that may take no bytes.
     Sequence,
     /// A struct or tuple.
     Fields,
     /// A tuple struct.
     Tuple,
-    /// A variant whose fields have names, which is a level of nesting.
+    /// A variant of named fields, which is a level of nesting.
     Variant,
-    /// One whose fields have none.
+    /// A variant of fields without names, which is one, too.
     TupleVariant,
 }
 
@@ -194,6 +195,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     fn serialize_bool(self, value: bool) -> Result<(), CodecError> {
         self.byte(if value { head::TRUE } else { head::FALSE })
     }
+    // Numbers with a fraction are never made shorter, so that a NaN keeps its bits.
     fn serialize_f32(self, number: f32) -> Result<(), CodecError> {
         self.byte(head::F32)?;
         self.put(&number.to_bits().to_be_bytes())
@@ -216,7 +218,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     }
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         if self.some {
-            // Of `Some(Some(x))` the outer one is told by the tag, since the inner one might be about to.
+            // The outer one of `Some(Some(x))` gets the tag, because `x` may turn out to be null.
             self.head(head::TAG, head::SOME_TAG)?;
         }
         self.some = true;
@@ -297,6 +299,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
         }
         match announced {
             Some(length) => self.head(major, length as u64)?,
+            // A type that cannot count its elements beforehand (serde's `flatten`) ends them by a byte.
             None => self.byte(major << head::MAJOR_SHIFT | head::INDEFINITE)?,
         }
         self.has_tuples |= kind.is_tuple();
@@ -306,7 +309,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
 }
 
 impl Elements<'_, '_, '_> {
-    /// What errors call it.
+    /// The name in errors.
     fn name(&self) -> &'static str {
         if self.variant.is_empty() { self.type_name } else { self.variant }
     }

@@ -1,4 +1,4 @@
-//! What is noted of a value that is read a second time, because it may have a field that was taken for another.
+//! Notes about a value that is read a second time, because it may have a field that was taken for another.
 
 use std::any::TypeId;
 
@@ -8,13 +8,13 @@ use crate::codec::trace::{Place, Trace};
 pub(super) mod doubt {
     /// A type that may read other fields than it writes.
     pub(in crate::codec::cbor) const OPEN: u8 = 1;
-    /// A type that does.
+    /// A type that has been seen to do so.
     pub(in crate::codec::cbor) const REFUSED: u8 = 2;
-    /// An array whose type did not say what it is, so it may be such a type.
+    /// An array that was read without a type, so that it may have been such a tuple struct.
     pub(in crate::codec::cbor) const UNTYPED: u8 = 4;
 }
 
-/// All is noted.
+/// Notes all parts of a value.
 pub(super) struct Watched<'a> {
     whole: &'a [u8],
     pub(super) trace: Trace,
@@ -41,6 +41,7 @@ impl<'a> Watched<'a> {
 
     pub(super) fn close_fields(&mut self, identity: TypeId, place: Place, is_open: bool) {
         self.trace.close_fields(Some(identity), place);
+        // A value may have millions of one type, and each type is judged once.
         if is_open && !self.suspects.contains(&identity) {
             self.suspects.push(identity);
         }

@@ -1,4 +1,4 @@
-//! What a value is given to read its parts: elements, entries, fields, and the content of a variant.
+//! Access to the parts of a value for its type: elements, entries, fields, and the content of a variant.
 
 use serde::de::value::U32Deserializer;
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
@@ -18,6 +18,7 @@ pub(super) struct Elements<'s, 'a, W> {
 impl<'a, W: Watch<'a>> Elements<'_, 'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
+        // Before the seed is entered, whose frame holds the value.
         self.from.reader.limits.check_room::<S::Value>()?;
         seed.deserialize(&mut *self.from)
     }
@@ -72,7 +73,7 @@ impl<'a, W: Watch<'a>> de::MapAccess<'a> for Elements<'_, 'a, W> {
 pub(super) struct Fields<'s, 'a, W> {
     pub(super) from: &'s mut Deserializer<'a, W>,
     pub(super) left: usize,
-    /// Bytes in memory that the fields take which have been read.
+    /// Bytes in memory of the fields that have been read.
     pub(super) size: usize,
 }
 
@@ -98,7 +99,7 @@ impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Fields<'_, 'a, W> {
     }
 }
 
-/// The choice of a variant, then what it holds.
+/// The choice of a variant, then its content.
 pub(super) struct Variant<'s, 'a, W> {
     pub(super) from: &'s mut Deserializer<'a, W>,
     pub(super) name: &'static str,
@@ -114,12 +115,14 @@ impl<'s, 'a, W: Watch<'a>> de::EnumAccess<'a> for Variant<'s, 'a, W> {
     fn variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<(S::Value, Content<'s, 'a, W>), CodecError> {
         let index = self.index;
         let asks = self.from.watch.asks((self.name, self.variants));
+        // Serde tells the number of variants only in the error about an index that is too large.
         let identifier: U32Deserializer<CodecError> = if asks { u32::MAX } else { index }.into_deserializer();
         let value = seed.deserialize(identifier);
         if asks {
             self.from.watch.answer(&value);
         }
         let value = value.map_err(|_| unknown_variant(self.name, index))?;
+        // The type took the index, so a list that is too short lacks skipped variants; the name is for errors alone.
         let name = self.variants.get(index as usize).copied().unwrap_or(self.name);
         Ok((value, Content { from: self.from, owner: Owner::variant(self.name, index, name) }))
     }
@@ -131,7 +134,7 @@ fn unknown_variant(name: &str, index: u32) -> CodecError {
     CodecError::of(Cause::Bytes, text)
 }
 
-/// What a variant holds.
+/// The content of a variant.
 pub(super) struct Content<'s, 'a, W> {
     from: &'s mut Deserializer<'a, W>,
     owner: Owner,

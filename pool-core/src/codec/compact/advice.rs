@@ -1,4 +1,4 @@
-//! What errors advise about a type that this format cannot carry.
+//! Advice in errors about a type that this format cannot carry.
 
 use crate::codec::error::{Cause, CodecError};
 
@@ -9,10 +9,11 @@ pub(super) const REMEDY: &str = "annotate the task with `#[pool_task(codec = \"c
 pub(super) const CROSSED_REMEDY: &str =
     "give its fields names and annotate the task with `#[pool_task(codec = \"cbor\")]`, where fields are told by name";
 
-/// Adds what to do about the error.
+/// Adds advice to the error.
 #[cold]
 pub(super) fn advice(error: CodecError, type_name: &str) -> CodecError {
     match error.cause() {
+        // An error about bytes is the first sign of two sides that disagree: the next value was taken for a field.
         Cause::Bytes => CodecError::new(format!(
             "{error}; unless something has overwritten these bytes, a type among them writes other fields than it reads \
              (serde's `skip_serializing`, `skip_serializing_if` or `skip_deserializing`, or an implementation by hand): \

@@ -21,7 +21,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
         self.reader.limits.check_room::<V::Value>()?;
         self.watch.open(self.reader.rest);
         let mut fields = Fields { from: self, left: names.len(), size: 0 };
-        // The value is returned at once, because it would go through memory if it were kept beside what follows.
+        // The value is returned in each arm, because keeping it across later code would move it through memory.
         match visitor.visit_seq(&mut fields) {
             Ok(value) => {
                 // There are more names than fields where a field has aliases, and never fewer.
@@ -101,6 +101,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
     fn deserialize_u8<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         visitor.visit_u8(self.reader.byte()?)
     }
+    // Numbers of 128 bits are rare, so these two are not inlined.
     fn deserialize_i128<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         let number = self.reader.long_varint()?;
         visitor.visit_i128((number >> 1) as i128 ^ -((number & 1) as i128))
@@ -165,6 +166,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         let value = visitor.visit_seq(&mut elements);
         let left = elements.left;
         self.close_sequence();
+        // Elements that the type left unread would be taken for the next value.
         if left > 0 && value.is_ok() { Err(left_over(left)) } else { value }
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -180,7 +182,8 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
     fn deserialize_tuple<V: Visitor<'a>>(self, length: usize, visitor: V) -> Result<V::Value, CodecError> {
         self.reader.limits.check_room::<V::Value>()?;
         self.watch.open(self.reader.rest);
-        // All of its fields are read, or the type refuses it.
+        // All of its fields are read, or the type refuses it. The total is added after an error, too, when it is not
+        // looked at: a branch would cost more.
         let value = visitor.visit_seq(Fields { from: &mut *self, left: length, size: 0 });
         self.add_tuple::<V>(Owner::TUPLE, length, false);
         value
@@ -212,6 +215,7 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
     ) -> Result<V::Value, CodecError> {
         self.reader.limits.check_room::<V::Value>()?;
         let index = self.reader.open_variant(name, variants, W::WATCHES)?;
+        // Noted before the visitor is asked, because it may refuse the index on purpose, see `enums`.
         self.watch.variant((name, variants), index);
         let value = visitor.visit_enum(Variant { from: &mut *self, name, variants, index });
         self.reader.limits.nesting.leave();

@@ -42,6 +42,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
             // An alias may be the name of another field that was written, so it takes more than the names.
             key = key.of_type(type_identity::of::<V>());
         }
+        // A watched value wants to hear of every struct, so the short way is for the others.
         let known = if W::WATCHES { None } else { key.look_up() };
         let total = match known {
             Some(total) => total,
@@ -86,6 +87,8 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
             _ => names[..read].iter().fold(shape, |shape, name| shape.name(name)).total(),
         };
         self.watch.close_fields(fields);
+        // A total is remembered only where it settles the matter: an open type must raise the doubt each time until values
+        // have confirmed it.
         if !is_open || confirm::is_confirmed(identity) {
             key.remember(total);
         } else {

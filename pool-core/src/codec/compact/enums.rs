@@ -12,7 +12,7 @@ use crate::codec::error::CodecError;
 /// The names of fields or variants, as serde's derive lists them.
 pub(super) type Names = &'static [&'static str];
 
-/// What tells one enum from another: its name and its list.
+/// The identity of an enum: its name and its list.
 pub(super) type Key = (&'static str, Names);
 
 /// The enums of one value that need another look.
@@ -20,7 +20,7 @@ pub(super) type Key = (&'static str, Names);
 pub(super) struct Enums {
     /// Met for the first time in this thread.
     pub(super) new: Vec<Key>,
-    /// One was met whose list does not say which variant an index is.
+    /// An enum was met with a list that does not say which variant an index is.
     pub(super) inexact: bool,
     /// The enum that is being asked, and its answer.
     pub(super) asked: Option<(Key, Option<bool>)>,
@@ -31,6 +31,8 @@ thread_local! {
     static KNOWN: RefCell<BTreeMap<(usize, usize, usize), bool>> = const { RefCell::new(BTreeMap::new()) };
 }
 
+// Both are statics of serde's derive, so addresses are enough, and comparing them takes less than comparing text. An
+// implementation by hand that passes other addresses each time is asked each time.
 fn address((name, names): Key) -> (usize, usize, usize) {
     (name.as_ptr().addr(), names.as_ptr().addr(), names.len())
 }
@@ -56,7 +58,7 @@ impl Enums {
         matches!(&self.asked, Some((asked, None)) if address(*asked) == address(key))
     }
 
-    /// Takes down what the enum made of an index that is too large.
+    /// Records the enum's answer to an index that is too large.
     pub(super) fn answer<T>(&mut self, answer: &Result<T, CodecError>) {
         let Some(((_, names), exact)) = &mut self.asked else { return };
         *exact = Some(match answer {

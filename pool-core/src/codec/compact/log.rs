@@ -1,4 +1,4 @@
-//! Which structs and variants were written or read, for the comparison of a value whose shapes differ.
+//! The structs and variants that were written or read, for the comparison of a value with two shapes that differ.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -51,16 +51,16 @@ impl Log {
         *self.variants.entry(Chosen { name, variant }).or_default() += 1;
     }
 
-    /// That each struct of `written` is one of `read`, perhaps by other names of its fields. A struct that is known by its
-    /// name on both sides is compared with none but its like, or two that leave out a field on opposite sides would make
-    /// up for each other; only what is read as another type (serde's `from` and `into`) may match that.
+    /// Checks that each struct of `written` is one of `read`, perhaps by other names of its fields. A struct that is known
+    /// by its name on both sides is compared with its like alone, or two that leave out a field on opposite sides would
+    /// make up for each other; only a struct that is read as another type (serde's `from` and `into`) may match a stranger.
     ///
-    /// Gives the types that are read by other names than they are written, which only values can tell from types that are
-    /// wrong.
+    /// Returns the types that are read by other names than they are written, which only values can tell from types that
+    /// are wrong.
     ///
     /// # Errors
     ///
-    /// Which of them is not.
+    /// The first struct that differs, in words.
     pub(super) fn compare(written: &Log, read: &Log) -> Result<Vec<TypeId>, String> {
         let mut written: Vec<(&Written, usize)> = counted(&written.written);
         let mut expected: Vec<(&Read, usize)> = counted(&read.read);
@@ -69,8 +69,11 @@ impl Log {
         let named = expected.iter().map(|(read, _)| read).filter(|read| !read.names.is_empty());
         let by_other_names = named.map(|read| read.identity).collect();
         pair(&mut written, &mut expected, |written, read| written.owner.is(read.owner) && written.is(read));
+        // A struct that has a namesake on the other side must match that one, so it is reported before strangers are
+        // paired.
         let is_read = |written: &Written| expected.iter().any(|(read, _)| written.owner.is(read.owner));
         let lone = written.iter().map(|&(written, _)| written).find(|&written| is_read(written));
+        // Strangers last: they stand for each other by their fields alone.
         if lone.is_none() {
             pair(&mut written, &mut expected, Written::is);
         }
@@ -84,7 +87,7 @@ impl Log {
         }
     }
 
-    /// That the variants have the same names on both sides.
+    /// True if the variants have the same names on both sides.
     pub(super) fn has_same_variants(&self, other: &Log) -> bool {
         self.variants == other.variants
     }
@@ -92,6 +95,7 @@ impl Log {
     /// The enums among the values.
     pub(super) fn enums(&self) -> Vec<&'static str> {
         let mut names: Vec<_> = self.variants.keys().map(|chosen| chosen.name).collect();
+        // The map is sorted by the enum's name first, so equal names are neighbours.
         names.dedup();
         names
     }
@@ -101,7 +105,7 @@ fn counted<T: Ord>(map: &BTreeMap<T, usize>) -> Vec<(&T, usize)> {
     map.iter().map(|(item, &count)| (item, count)).collect()
 }
 
-/// Takes off both sides what is the same.
+/// Takes equal structs off both sides.
 fn pair(
     written: &mut Vec<(&Written, usize)>,
     expected: &mut Vec<(&Read, usize)>,
@@ -126,8 +130,8 @@ impl Written {
         self.owner.is(read.owner) && self.keys == read.names && self.is(read)
     }
 
-    /// The same number of fields, each of which has its name among those that are read, in the same order. Between two of
-    /// these may be aliases. Names that differ only in their style come of `rename_all` with two styles.
+    /// True if there are as many fields, and each name is among those that are read, in the same order. Aliases may stand
+    /// between them. Names that differ only in their style come from `rename_all` with two styles.
     fn is(&self, read: &Read) -> bool {
         if self.fields != read.fields {
             return false;

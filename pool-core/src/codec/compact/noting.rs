@@ -1,4 +1,4 @@
-//! What is noted of a value while it is written: nothing, or all that a comparison needs.
+//! Notes about a value while it is written: none, or all that a comparison needs.
 
 use super::log::Log;
 use crate::codec::trace::Trace;
@@ -31,7 +31,7 @@ impl Noting for Unnoted {
     }
 }
 
-/// What a comparison needs to know of a value that has been written.
+/// Notes for a comparison about a value that has been written.
 #[derive(Debug)]
 pub(super) struct Notes {
     pub(super) log: Log,

@@ -1,4 +1,4 @@
-//! Taking numbers, text and the beginnings of what is nested off the front of the bytes. Nothing here depends on the
+//! Taking numbers, text and the beginnings of nested values off the front of the bytes. Nothing here depends on the
 //! type that is read, so that all types share one copy, which is compiled with this crate.
 
 use super::enums::{Names, variant_name};
@@ -9,13 +9,13 @@ use crate::codec::decoder::{take, take_array};
 use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::ReadLimits;
 
-/// The bytes of one value, and what is known of it so far.
+/// The bytes of one value, the sum of its shape so far, and the doubts about it.
 pub(super) struct Reader<'a> {
     pub(super) rest: &'a [u8],
-    /// Of the shapes of what has been read.
+    /// The sum of the shapes that have been read.
     pub(super) sum: u64,
     pub(super) limits: ReadLimits,
-    /// The kinds of doubt about what has been read, see [`doubt`].
+    /// The kinds of doubt about the value so far, see [`doubt`].
     pub(super) doubts: u8,
 }
 
@@ -56,6 +56,7 @@ impl<'a> Reader<'a> {
     #[inline(never)]
     pub(super) fn long_varint(&mut self) -> Result<u128, CodecError> {
         let mut number = 0;
+        // Bounded by the type, so that bytes with the high bit set for ever end in an error.
         for shift in (0..u128::BITS).step_by(7) {
             let byte = self.byte()?;
             let group = u128::from(byte & 0x7f);
@@ -105,7 +106,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// True for `Some`, whose level of nesting begins.
+    /// True for `Some`: one level of nesting begins.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn open_option(&mut self) -> Result<bool, CodecError> {
         match self.rest.split_first() {
@@ -113,6 +114,7 @@ impl<'a> Reader<'a> {
                 self.rest = rest;
                 Ok(false)
             }
+            // Asked before the byte is taken, so that the slow way below finds it there and no error is built here.
             Some((1, rest)) if self.limits.nesting.may_enter() => {
                 self.rest = rest;
                 self.limits.nesting.enter()?;
@@ -132,17 +134,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A sequence or map begins: how many elements it has.
+    /// A sequence or map begins. Returns the number of its elements.
     #[inline(never)]
     pub(super) fn open_sequence(&mut self) -> Result<usize, CodecError> {
         let elements = self.length()?;
+        // Before anything is set aside for so many elements.
         self.limits.begin(elements)?;
         self.limits.nesting.enter()?;
         Ok(elements)
     }
 
-    /// An enum begins: the index of its variant. Adds the variant's total if that is known; it is always to be found
-    /// where `is_watched`.
+    /// An enum begins. Adds the variant's total, and returns the variant's index. A watched value never takes the
+    /// remembered total, so that each enum raises its doubt again.
     #[inline(never)]
     pub(super) fn open_variant(
         &mut self,
@@ -163,6 +166,7 @@ impl<'a> Reader<'a> {
     #[cold]
     fn add_variant(&mut self, key: Key, name: &'static str, names: Names, index: u32) {
         let total = Shape::VARIANT.name(variant_name(names, index)).total();
+        // Only an exact list says by its names which variant the index is; for another one the doubt must come each time.
         match enums::is_exact((name, names)) {
             true => key.remember(total),
             false => self.doubts |= doubt::ENUM,
@@ -189,7 +193,7 @@ fn too_large(bits: u32) -> CodecError {
     CodecError::of(Cause::Bytes, format!("a number of more than {bits} bits"))
 }
 
-/// A number of more than seven bits, whose first byte has been taken. One function for all types.
+/// A number of more than seven bits after its first byte. One function for all types.
 #[inline(never)]
 fn varint_groups(rest: &mut &[u8], first: u8, bits: u32) -> Result<u64, CodecError> {
     let mut number = u64::from(first & 0x7f);

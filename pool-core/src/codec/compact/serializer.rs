@@ -41,7 +41,7 @@ impl<'e, 'b, N: Noting> Serializer<'e, 'b, N> {
         Ok(())
     }
 
-    /// The value of a field or element, or what is nested in it.
+    /// The value of a field or element, with all that is nested in it.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), CodecError> {
         value.serialize(&mut *self)?;
@@ -80,7 +80,7 @@ pub(super) struct Fields<'s, 'e, 'b, N: Noting> {
     owner: Owner,
     shape: Shape,
     written: usize,
-    /// Their names, if they have any, and if they are noted.
+    /// The names of the fields so far, if these are noted.
     keys: N::Keys,
 }
 
@@ -213,6 +213,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_seq(self, length: Option<usize>) -> Result<Self::SerializeSeq, CodecError> {
+        // The number stands in front of the elements in a varint, so it cannot be filled in later.
         let announced = length.ok_or_else(unknown_length)?;
         self.limits.nesting.enter()?;
         varint::put(announced as u64, self.out);
@@ -263,6 +264,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
         self.variant(name, index, variant)?;
         Ok(self.fields(Owner::variant(name, index, variant), Shape::NAMED))
     }
+
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), CodecError> {
         self.serialize_str(&value.to_string())
     }
@@ -363,6 +365,7 @@ impl<N: Noting> Fields<'_, '_, '_, N> {
         N::add_key(&mut self.keys, key);
         self.written += 1;
         let result = self.to.part(value);
+        // Not `map_err`, whose closure would take addresses and so keep the fields in memory.
         if let Err(fault) = result { Err(fault.within_named(self.owner.name(), key)) } else { Ok(()) }
     }
 
@@ -376,6 +379,7 @@ impl<N: Noting> Fields<'_, '_, '_, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn complete(self, shape: Shape) -> Result<(), CodecError> {
         self.to.sum = self.to.sum.wrapping_add(shape.total());
+        // A struct is no level of nesting; the level of a variant began with its choice.
         if self.owner.variant.is_some() {
             self.to.limits.nesting.leave();
         }
@@ -424,6 +428,7 @@ macro_rules! structs {
             fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), CodecError> {
                 self.named(key, value)
             }
+            // Serde's default does nothing, and the next field would be read in place of this one.
             fn skip_field(&mut self, key: &'static str) -> Result<(), CodecError> {
                 Err(self.skipped(key))
             }

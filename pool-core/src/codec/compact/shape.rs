@@ -1,4 +1,4 @@
-//! The shape of a value: which fields were written, and which were read.
+//! The shape of a value: the names of the fields that were written, or read.
 //!
 //! Each struct, and each variant of an enum, contributes one number that is made of its name and those of its fields in
 //! their order. The contributions are added up, so that the order of a map's entries is of no account; without the name
@@ -10,18 +10,19 @@
 
 use crate::codec::trace::Place;
 
-/// What a struct or a variant contributes.
+/// The contribution of a struct or a variant to the sum.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Shape(u64);
 
+// The golden ratio in 64 bits, odd: multiplying by it loses nothing and spreads the low bits upwards.
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Whose fields they are.
+/// The struct, tuple or variant that has the fields.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Owner {
-    /// A struct's or an enum's. Empty for a tuple.
+    /// The name of the struct or enum. Empty for a tuple.
     pub(super) type_name: &'static str,
-    /// Its index, and its name, which may be another one where it is read.
+    /// The variant's index, and its name, which may be another one where it is read.
     pub(super) variant: Option<(u32, &'static str)>,
 }
 
@@ -38,7 +39,7 @@ impl Owner {
         Owner { type_name, variant: Some((index, name)) }
     }
 
-    /// What tells variants of one enum from each other: not their names, since a list of names may have aliases.
+    /// A number that tells variants of one enum from each other. It is no name, since a list of names may have aliases.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn number(self) -> usize {
         self.variant.map_or(0, |(index, _)| 1 + index as usize)
@@ -57,16 +58,16 @@ impl Owner {
         Place { type_name: self.type_name, variant: self.number() as u64, name }
     }
 
-    /// What errors call it.
+    /// The name in errors.
     pub(super) fn name(self) -> &'static str {
         self.variant.map_or(self.type_name, |(_, name)| name)
     }
 }
 
 impl Shape {
-    /// A struct or struct variant, whose fields have names.
+    /// A struct or struct variant: fields with names.
     pub(crate) const NAMED: Shape = Shape(0x243f_6a88_85a3_08d3);
-    /// A tuple struct or tuple variant, whose fields have none.
+    /// A tuple struct or tuple variant: fields without names.
     pub(crate) const TUPLE: Shape = Shape(0x1319_8a2e_0370_7344);
     /// A variant that holds one value without a name.
     pub(crate) const NEWTYPE: Shape = Shape(0x082e_fa98_ec4e_6c89);
@@ -94,6 +95,7 @@ impl Shape {
     /// The number to be added.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn total(self) -> u64 {
+        // Mixed at the end, because totals are added up: without it, fields of two structs could make up for each other.
         let mixed = (self.0 ^ (self.0 >> 32)).wrapping_mul(MULTIPLIER);
         mixed ^ (mixed >> 29)
     }
@@ -130,6 +132,7 @@ fn hash(name: &str) -> u64 {
     mix(mix(first, last), length as u64)
 }
 
+// Names this long are rare, and inlined into every struct the loop would be no constant all the same.
 #[inline(never)]
 fn middle(bytes: &[u8]) -> u64 {
     bytes.chunks(8).fold(0, |sum, chunk| {

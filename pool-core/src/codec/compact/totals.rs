@@ -1,5 +1,5 @@
-//! What structs and variants contribute to the sum, remembered by the addresses of their lists of names: where serde's
-//! derive passes a list it is a static, and to look it up takes less than to go through the names.
+//! The contributions of structs and variants to the sum, remembered by the addresses of their lists of names: where
+//! serde's derive passes a list it is a static, and to look it up takes less than to go through the names.
 
 use std::any::TypeId;
 use std::cell::Cell;
@@ -16,7 +16,7 @@ const NUMBER_BITS: u32 = 16;
 const ENTRIES_BITS: u32 = 8;
 
 thread_local! {
-    /// Each at a place that its key says; one that was there before makes way.
+    /// Each total stands at a place that its key gives, and replaces the one that was there.
     static RECENT: [Cell<(Key, u64)>; 1 << ENTRIES_BITS] =
         const { [const { Cell::new((Key(0), 0)) }; 1 << ENTRIES_BITS] };
 }
@@ -31,7 +31,7 @@ impl Key {
         Key(list ^ (name.as_ptr().addr() as u64).rotate_right(NUMBER_BITS) ^ number.rotate_right(NUMBER_BITS))
     }
 
-    /// The same, of this type only: what is known of it is not known of another with the same names.
+    /// The same for this type only: a type with the same names may not be confirmed.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn of_type(self, identity: TypeId) -> Key {
         let mut word = Word(0);
@@ -39,10 +39,11 @@ impl Key {
         Key(self.0 ^ word.0)
     }
 
-    /// A variant of an enum whose list is exact.
+    /// A variant of an enum with an exact list.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn variant(name: &'static str, names: Names, index: u32) -> Key {
         let list = (names.as_ptr().addr() as u64) << NUMBER_BITS ^ u64::from(index);
+        // Inverted, so that a variant's key is none of a struct with the same list.
         Key(!list
             ^ (name.as_ptr().addr() as u64).rotate_right(NUMBER_BITS)
             ^ (names.len() as u64).rotate_right(NUMBER_BITS))
@@ -50,6 +51,7 @@ impl Key {
 
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn place(self) -> usize {
+        // Addresses differ in their middle bits; the product's high bits depend on all of them.
         (self.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - ENTRIES_BITS)) as usize
     }
 

@@ -11,6 +11,7 @@ pub(super) fn put(number: u64, out: &mut Encoder<'_>) {
     if number < 0x80 { out.put_array([number as u8]) } else { put_groups(number, out) }
 }
 
+// A call for large numbers only, so that the code at each field is a comparison and a store.
 #[inline(never)]
 fn put_groups(number: u64, out: &mut Encoder<'_>) {
     let mut bytes = [0; BYTES_MAX];
@@ -22,6 +23,7 @@ fn put_groups(number: u64, out: &mut Encoder<'_>) {
         length += 1;
     }
     bytes[length] = rest as u8;
+    // All ten bytes are stored where there is room, since a copy of a length known only now would call `memcpy`.
     out.put_first(bytes, length + 1);
 }
 

@@ -1,4 +1,4 @@
-//! What is noted of a value while it is read: nothing, or all that a comparison needs.
+//! Notes about a value while it is read: none, or all that a comparison needs.
 
 use std::any::TypeId;
 
@@ -12,7 +12,7 @@ use crate::codec::trace::Trace;
 #[derive(Clone, Copy)]
 pub(super) struct Fields {
     pub(super) owner: Owner,
-    /// With the aliases. Empty for those without names.
+    /// The names with the aliases. Empty for fields without names.
     pub(super) names: Names,
     pub(super) read: usize,
     /// The type that read them.
@@ -21,9 +21,9 @@ pub(super) struct Fields {
     pub(super) is_open: bool,
 }
 
-/// Learns of each part of a value while it is read; `rest` is what is left of the bytes.
+/// Learns of each part of a value while it is read; `rest` is the bytes that have not been read.
 pub(super) trait Watch<'a> {
-    /// True if all is to be told, also what is known.
+    /// True if all parts are to be told, also those with a remembered total.
     const WATCHES: bool;
 
     /// A struct, tuple, sequence or map begins.
@@ -47,7 +47,7 @@ impl Watch<'_> for Unwatched {
     const WATCHES: bool = false;
 }
 
-/// All is noted.
+/// Notes all parts of a value.
 pub(super) struct Watched<'a> {
     whole: &'a [u8],
     pub(super) log: Log,

@@ -5,8 +5,8 @@ use std::fmt;
 use crate::codec::error::CodecError;
 use crate::process::stack;
 
-/// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: what
-/// contains itself does so through one of the four, or it would have no end.
+/// How deep options, enums, sequences and maps may be nested in a value. Structs, tuples and boxes do not count: a type
+/// that contains itself does so through one of the four, or its values would have no end.
 ///
 /// Deep enough for a list of as many boxes (JSON parsers stop at 128). An unoptimized build takes 1 to 4 KiB of stack
 /// for each level of a small type, so in a thread of 2 MiB this limit comes before that of the stack: half of what is
@@ -84,6 +84,7 @@ impl Nesting {
     #[cold]
     #[inline(never)]
     pub(super) fn refuse(&mut self, excess: Excess) -> CodecError {
+        // The words are made later: this error may be swallowed, and then the excess speaks for it.
         self.excess = Some(excess);
         CodecError::new("past a limit")
     }
@@ -106,12 +107,13 @@ impl Stack {
         depth < DEPTH_MAX && stack::pointer() >= self.floor
     }
 
-    /// The same where that is not so, or not known.
+    /// The same where the floor is not known, or has been passed.
     fn look(&mut self, depth: u32) -> Result<(), Excess> {
         if depth == DEPTH_MAX {
             return Err(Excess::Depth);
         }
         let (pointer, left) = (stack::pointer(), stack::left());
+        // Measured at the first nested value, not before: a flat value is read faster than the bounds of the stack.
         if self.floor == usize::MAX {
             self.floor = pointer - left / 2;
             return Ok(());
@@ -131,7 +133,7 @@ pub(super) enum Excess {
         depth: u32,
         stack_bytes: usize,
     },
-    /// One value is too large for what is left of the stack.
+    /// One value is too large for the rest of the stack.
     Large {
         bytes: usize,
         stack_bytes: usize,

@@ -3,7 +3,7 @@
 use super::nesting::{EMPTY_ELEMENTS_MAX, Excess, Nesting, refused};
 use crate::codec::error::CodecError;
 
-/// The check of a sequence whose elements take `size` bytes each, before there is memory for it.
+/// Checks a sequence of elements that take `size` bytes each, before there is memory for it.
 ///
 /// # Errors
 ///

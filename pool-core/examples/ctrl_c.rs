@@ -69,7 +69,7 @@ fn stop_well(pool: &Pool, signals: SigSet) {
     }
 }
 
-/// A line on standard output. If the reader has left there is nobody to tell.
+/// A line on standard output. If the reader has left, the line is lost.
 fn say(line: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{line}");

@@ -70,13 +70,13 @@ pub struct PoolBuilder {
     settings: WorkerLimits,
 }
 
-/// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the worker's
-/// cache (the reason stands in `lane`). Measured with one host and one worker: 1.2 ns for eight bytes there and back with 512 KiB, 0.7 with 1 MiB, 0.6
-/// with 2 and with 4.
+/// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the
+/// worker's cache (the reason stands in `lane`). Measured with one host and one worker: 1.2 ns for eight bytes there
+/// and back with 512 KiB, 0.7 with 1 MiB, 0.6 with 2 and with 4.
 const ARENA_SEGMENTS: u32 = 32;
 
-/// Bytes of the arena for large values: four of 16 MiB with their frames, so that two workers each have one to run and one
-/// ahead. It takes no memory before it is used, and keeps what it has used.
+/// Bytes of the arena for large values: four of 16 MiB with their frames, so that two workers each have one to run and
+/// one ahead. The arena takes no memory before it is used, and keeps the memory that it has used.
 const ARENA_LARGE_BYTES: usize = 65 << 20;
 
 /// Bytes of a pool's name. The kernel keeps 15 bytes of a process's name, and five are for the worker's number.
@@ -201,6 +201,7 @@ impl PoolBuilder {
                 check: |bytes| initializer::check::<T>(bytes),
             })
         };
+        // An error is kept for `build`, so that the options can be chained.
         self.initializer = Some(checked());
         self
     }
@@ -267,6 +268,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
+        // Before any process: a program with two tasks of one name cannot work, and should say so at once.
         table::fingerprint()?;
         let (hub, hub_fd) = Hub::create_with_large(ARENA_SEGMENTS, ARENA_LARGE_BYTES)
             // Within a file size limit (RLIMIT_FSIZE) that is too small for it, large values go through the rings.
@@ -291,14 +293,18 @@ impl PoolBuilder {
             most_pending,
         );
         let host = Host::new(engine, hub, most_pending, self.defaults, &self.settings.name)?;
+        // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take()?;
         let mut supervisor =
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);
+        // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
+        // lock would hold it for ever.
         supervisor.start()?;
         // From here on an early return drops the supervisor, which ends the processes that it has started.
         let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.settings.name), move || for_router.route_for_nobody())?;
         let supervisor = spawn(format!("{}-super", self.settings.name), move || supervisor.run());
+        // The router waits for the supervisor's word that the pool is over; without a supervisor this is it.
         let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
         Ok(Pool::from_parts(host, vec![supervisor, router]))
     }

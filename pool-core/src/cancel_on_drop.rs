@@ -13,7 +13,7 @@ use crate::handle::AsyncResult;
 /// [`AsyncResult::cancel_on_drop`].
 ///
 /// It is a [`Future`] for any executor. A future that is given up, by a `select` or a time limit of the executor, does not
-/// leave its job behind: what waits is dropped, and what runs is killed, as with [`AsyncResult::cancel`].
+/// leave its job behind: waiting items are dropped and running ones are killed, as with [`AsyncResult::cancel`].
 ///
 /// In a process that the host forks, dropping it cancels nothing.
 ///
@@ -73,6 +73,10 @@ impl<R> CancelOnDrop<R> {
     /// # Errors
     ///
     /// As [`AsyncResult::get`].
+    ///
+    /// # Examples
+    ///
+    /// See [`AsyncResult::cancel_on_drop`].
     pub fn get(self) -> Result<R> {
         self.into_inner().get()
     }
@@ -104,6 +108,21 @@ impl<R> CancelOnDrop<R> {
 
     /// Ends the job now with [`Cancelled`](crate::ErrorKind::Cancelled); returns false if it has an outcome already. See
     /// [`AsyncResult::cancel`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn hang() { loop { std::thread::park() } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(hang::Task, ())?.cancel_on_drop();
+    /// assert!(job.cancel());
+    /// assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Cancelled);
+    /// # Ok(()) }
+    /// ```
     pub fn cancel(&self) -> bool {
         self.job().cancel()
     }

@@ -1,4 +1,4 @@
-//! Results with their details: which item, which worker, how many attempts, how long.
+//! Results with their details: the item, the worker, the number of attempts, the times.
 
 use std::fmt;
 use std::iter::FusedIterator;
@@ -22,7 +22,7 @@ pub struct Completed<R> {
     /// The worker that ran the item. `None` if the item was not run: its arguments could not be encoded, or its map or pool
     /// ended before. Also `None` for an item that was pulled before the details were asked for.
     pub worker: Option<Worker>,
-    /// How often the item was tried: once, and once more for each of its [`retries`](Task::retries) that was used. 0 where
+    /// The number of attempts at the item: one, and one more for each of its [`retries`](Task::retries) that was used. 0 where
     /// there is no worker.
     pub attempts: u32,
     /// The time from the moment in which the pool got the item from the input to the start of its last attempt: earlier
@@ -37,7 +37,7 @@ pub struct Completed<R> {
 }
 
 impl<R> Completed<R> {
-    /// `index` is that of an error which is no item's.
+    /// `index` is for an error that belongs to no item.
     fn new(detail: Option<Detail>, index: u64, result: Result<R>) -> Self {
         let (item, origin) = detail.map_or((index, None), |detail| (detail.item, detail.origin));
         let origin = origin.map(|origin| *origin).unwrap_or_default();
@@ -60,8 +60,8 @@ impl<R> Completed<R> {
 /// # Cost
 ///
 /// The worker reads the clock before and after each item, whatever the size of its chunk, and sends each result on its own:
-/// that takes some hundred nanoseconds for each item, and wakes the host more often. Maps whose details nobody asks for pay
-/// nothing.
+/// that takes some hundred nanoseconds for each item, and wakes the host more often. Maps without
+/// details pay nothing.
 ///
 /// # Examples
 ///
@@ -94,7 +94,7 @@ impl<M: fmt::Debug> fmt::Debug for Detailed<M> {
 macro_rules! detailed {
     ($($name:ident, $method:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            /// The same results with their details: which item, which worker, how many attempts, how long each waited and
+            /// The same results with their details: item, worker, number of attempts, and the times for which each waited and
             /// ran.
             ///
             /// To be asked for before the first result: items that have been pulled already come without their workers and

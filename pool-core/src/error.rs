@@ -80,15 +80,16 @@ impl Error {
         let error = error.into();
         let (kind, hint) = match error.raw_os_error() {
             Some(libc::ENOSYS) => (ErrorKind::Unsupported, "; Linux 5.3 or later is needed"),
+            // The usual cause in a program that is otherwise right, and the number alone does not tell it.
             Some(libc::EMFILE) => (ErrorKind::System, "; a pool needs a descriptor for each worker, see `ulimit -n`"),
             _ => (ErrorKind::System, ""),
         };
         Error::new(kind, format!("{doing}: {error}{hint}")).with_source(error)
     }
 
-    /// The error of memory that could not be shared; `whose` begins with "of" or "for".
-    pub(crate) fn memory(whose: &str, error: pool_ipc::Error) -> Self {
-        let doing = format!("shared memory {whose}");
+    /// The error of memory that could not be shared; `object` begins with "of" or "for".
+    pub(crate) fn memory(object: &str, error: pool_ipc::Error) -> Self {
+        let doing = format!("shared memory {object}");
         match error {
             pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
             pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
@@ -209,7 +210,20 @@ impl Error {
         self.0.kind
     }
 
-    /// The task whose call failed, as `module::function`. `None` if the failure concerns no task.
+    /// The task that failed, as `module::function`. `None` if the failure concerns no task.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn fail() { panic!("on purpose") }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(1)?.apply(fail::Task, ()).unwrap_err();
+    /// assert!(error.task().unwrap().ends_with("fail"));
+    /// # Ok(()) }
+    /// ```
     pub fn task(&self) -> Option<&str> {
         self.0.task.as_deref()
     }
@@ -222,6 +236,19 @@ impl Error {
 
     /// The index of the failed item in the input of its map. `None` for a single call, and for a map that failed as a
     /// whole: cancelled, or ended with its pool, before an item of it had failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn half(x: u64) -> u64 { assert!(x % 2 == 0); x / 2 }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(2)?.map(half::Task, [2, 4, 5]).unwrap_err();
+    /// assert_eq!(error.item(), Some(2));
+    /// # Ok(()) }
+    /// ```
     pub fn item(&self) -> Option<usize> {
         self.0.item
     }
@@ -232,6 +259,20 @@ impl Error {
     }
 
     /// Where the panic happened, as `file:line:column`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn fail() { panic!("on purpose") }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(1)?.apply(fail::Task, ()).unwrap_err();
+    /// assert_eq!(error.panic_message(), Some("on purpose"));
+    /// assert!(error.location().is_some_and(|location| location.contains(".rs:")));
+    /// # Ok(()) }
+    /// ```
     pub fn location(&self) -> Option<&str> {
         self.0.panic.as_ref()?.location.as_deref()
     }
@@ -269,6 +310,19 @@ impl Error {
     ///
     /// 0 if the error concerns no attempt: a submission that was refused, a wait, a job that was cancelled or ended
     /// with its pool, a result that could not be decoded in the caller's process.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn abort() { std::process::abort() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(1)?.apply(abort::Task.retries(2), ()).unwrap_err();
+    /// assert_eq!(error.attempts(), 3);
+    /// # Ok(()) }
+    /// ```
     pub fn attempts(&self) -> u32 {
         self.0.attempts
     }
@@ -302,7 +356,7 @@ impl Error {
     /// | [`Timeout`](ErrorKind::Timeout) | yes | the job goes on: wait again, do not submit again |
     /// | [`Full`](ErrorKind::Full) | yes | there is room again when an item has ended |
     /// | [`TaskTimeout`](ErrorKind::TaskTimeout), [`WorkerDied`](ErrorKind::WorkerDied), [`MemoryLimit`](ErrorKind::MemoryLimit), [`Protocol`](ErrorKind::Protocol) | yes | the next worker is a fresh one; [`Task::retries`](crate::Task::retries) tries these again |
-    /// | [`System`](ErrorKind::System) | yes | the system may have later what it lacked: processes, descriptors, memory |
+    /// | [`System`](ErrorKind::System) | yes | the system may have more processes, descriptors or memory later |
     /// | [`Panicked`](ErrorKind::Panicked) | no | a function panics of its arguments, as a rule; [`Task::retry_panics`](crate::Task::retry_panics) is for the others |
     /// | [`Encode`](ErrorKind::Encode), [`Decode`](ErrorKind::Decode), [`TooLarge`](ErrorKind::TooLarge), [`InvalidInput`](ErrorKind::InvalidInput), [`Unsupported`](ErrorKind::Unsupported) | no | the same would be wrong again |
     /// | [`Cancelled`](ErrorKind::Cancelled) | no | the program asked for it |

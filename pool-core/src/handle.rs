@@ -16,8 +16,8 @@ use crate::job::owner::Owner;
 use crate::job::waiters::Waiter;
 use crate::units;
 
-/// The handle of a job whose outcome is still to come: of one call ([`Pool::apply_async`](crate::Pool::apply_async)), or of
-/// a whole map ([`Pool::map_async`](crate::Pool::map_async)).
+/// The handle of a job, through which its outcome will come: of one call
+/// ([`Pool::apply_async`](crate::Pool::apply_async)), or of a whole map ([`Pool::map_async`](crate::Pool::map_async)).
 ///
 /// It always completes, with a value or with an [`Error`] that says why there is none. That holds for a worker that dies,
 /// a pool that is terminated, and a pool that is dropped. It stays readable after [`Pool::join`](crate::Pool::join).
@@ -172,6 +172,7 @@ impl<R> AsyncResult<R> {
         let mut is_registered = false;
         let mut register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
         let is_finished = self.owner().wait(deadline, &mut || self.completion.is_finished(), &mut register);
+        // The registration would wake this thread later, while it waits for something else.
         if is_registered && !is_finished {
             self.completion.forget_this_thread();
         }
@@ -179,6 +180,21 @@ impl<R> AsyncResult<R> {
     }
 
     /// Whether there is an outcome. It does not wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn nap(ms: u64) { std::thread::sleep(Duration::from_millis(ms)) }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(nap::Task, 60_000)?;
+    /// assert!(!job.ready());
+    /// job.cancel();
+    /// assert!(job.ready());
+    /// # Ok(()) }
+    /// ```
     #[must_use]
     pub fn ready(&self) -> bool {
         self.completion.is_finished()
@@ -204,6 +220,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
+        // On a copy: decoding takes the outcome, which `get` is still to return.
         let is_value = |collect: fn(&Completion) -> Result<R>| collect(&self.completion.copy()).is_ok();
         let is_success = || self.completion.is_success() && self.collect.is_none_or(is_value);
         (self.is_here() && self.ready()).then(is_success)
@@ -269,9 +286,11 @@ impl<R> AsyncResult<R> {
         if let Err(error) = self.owner().check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
+        // Before the callback is registered: from then on the job may end, and the pool with it.
         self.owner().expect_callback();
         let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
+        // The outcome is there already: the callback goes to the same threads as any other, never to this one.
         if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
             self.owner().run_callback(run);
         }
@@ -286,6 +305,7 @@ impl<R> AsyncResult<R> {
         let was_there = self.collect.is_some();
         let result = self.collect();
         if let Some(error) = result.as_ref().err().filter(|_| was_there) {
+            // Else `successful` would find no outcome, and no failure either.
             self.completion.keep_failure(error.duplicate());
         }
         result
@@ -299,7 +319,7 @@ fn collect_from<R>(completion: &CompletionRef, collect: Option<fn(&Completion) -
     result.inspect_err(|error| completion.owner().note_undecodable(error.undecodable()))
 }
 
-/// Frees the memory of an outcome that nobody will take, though other completions of the batch may stay.
+/// Frees the memory of an outcome that will not be taken, though other completions of the batch may stay.
 impl<R> Drop for AsyncResult<R> {
     fn drop(&mut self) {
         if !self.is_here() {

@@ -44,7 +44,7 @@ pub(crate) struct Host {
     pub(crate) hub: Hub,
     leadership: Leadership,
     pub(crate) notifier: Arc<Notifier>,
-    /// A limit is set on what may be pending, so a submission may have to wait.
+    /// A limit is set on pending items or bytes, so a submission may have to wait.
     is_bounded: bool,
     most_pending: Amount,
     /// Options of tasks that set none.

@@ -1,4 +1,4 @@
-//! Maps whose results are iterated over as they come.
+//! Lazy maps: iterators over results as they come.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -48,7 +48,8 @@ pub struct Imap<T: Task, I>(pub(crate) LazyMap<T, I>);
 
 /// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// Otherwise as [`Imap`]. An [`Error`](crate::Error) names its item; for values that are wanted with their item, let the task return it.
+/// Otherwise as [`Imap`]. An [`Error`](crate::Error) names its item; [`detailed`](ImapUnordered::detailed) adds the
+/// item to values.
 ///
 /// # Examples
 ///

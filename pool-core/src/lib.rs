@@ -15,8 +15,8 @@
 //! }
 //! ```
 //!
-//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes, in whatever way, fails alone,
-//! with an error that says why, and everything else goes on. The worker is replaced.
+//! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes fails alone, with an error
+//! that says why. The worker is replaced, and everything else goes on.
 //!
 //! # Concepts
 //!
@@ -39,7 +39,7 @@
 //! * a field that serde's `skip_serializing_if`, `skip_serializing` or `skip_deserializing` leaves out on one side
 //!   only, or a variant that comes behind a skipped one. (`skip` leaves a field out on both sides: it arrives as its
 //!   default.)
-//! * types that ask the format what comes next: `untagged`, `tag`, `flatten`, `serde_json::Value`.
+//! * types that ask the format for the kind of the next value: `untagged`, `tag`, `flatten`, `serde_json::Value`.
 //! * a field with two names, `rename(serialize = "x", deserialize = "y")`, unless it also has `alias = "x"`: it looks
 //!   like two fields. Two styles of one name (`rename_all`) are fine.
 //! * implementations by hand that write another kind of value than they read.
@@ -50,13 +50,13 @@
 //! serde's `default` for that, or the call fails. Limits of serde itself remain: `u128` and `i128` within an untagged
 //! enum, for instance, are an error.
 //!
-//! In neither format can a field take the place of another in silence. A *tuple* struct of which one field is skipped in
-//! writing only and another in reading only writes as many fields as it reads, and they have no names (nor do the names
-//! help if one field's `alias` is the name of another). So the first values of a type in which a field may be hidden are
-//! encoded again after they have been decoded, and compared with what came, until each field has been seen with two
-//! different contents; a difference is an [`ErrorKind::Decode`] error that names the type. The price: such a type must be
-//! written as it was read, so one that changes its fields on the way (`deserialize_with = "trimmed"`) is refused with
-//! the same words. Types without such a place, most by far, are never looked at.
+//! In neither format can a field take the place of another in silence. A *tuple* struct of which one field is skipped
+//! in writing only and another in reading only writes as many fields as it reads, and they have no names (nor do the
+//! names help if one field's `alias` is the name of another). So the first values of a type that may hide such a field
+//! are encoded again after they have been decoded, and compared with the bytes that came, until each field has been
+//! seen with two different contents; a difference is an [`ErrorKind::Decode`] error that names the type. The price:
+//! such a type must be written as it was read, so one that changes its fields on the way (`deserialize_with =
+//! "trimmed"`) is refused with the same words. Types without such a place, most by far, are never looked at.
 //!
 //! # Failures
 //!
@@ -71,9 +71,9 @@
 //! |---|---|
 //! | the task's function, `Deserialize` and `Drop` of its arguments, `Serialize` and `Drop` of its result; the initializer | the worker process, in its main thread, one item at a time |
 //! | `Serialize` and `Drop` of arguments | the thread that submits, before [`Pool::apply_async`] and [`Pool::map_async`] return; for a lazy map the thread that iterates |
-//! | the input iterator of a map, and its `Drop` | likewise; nothing is pulled between two calls of the lazy map's `next` |
-//! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that nobody takes is never decoded |
-//! | callbacks ([`AsyncResult::on_done`]), and `Drop` of what they own | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
+//! | the input iterator of a map, and its `Drop` | the thread that submits, before the map returns; for a lazy map the thread that iterates, within `next` or the stream's `poll_next` |
+//! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that is never taken is never decoded |
+//! | callbacks ([`AsyncResult::on_done`]), and `Drop` of their captures | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
 //! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
 //! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
 //! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |
@@ -145,7 +145,7 @@ mod process;
 mod sync;
 mod units;
 
-// A host in tests and fuzz targets, whose workers lie.
+// For tests and fuzz targets: a host with workers that lie.
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod hostile;

@@ -44,7 +44,7 @@ use crate::task::Task;
 /// ```
 pub struct Pool {
     host: Arc<Host>,
-    /// The supervisor's and the router's; taken by the first thread that waits for their end.
+    /// Supervisor and router; taken by the first thread that waits for their end.
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -89,6 +89,19 @@ impl Pool {
     }
 
     /// The stage of the pool's life.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # use pool_core::PoolState;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// assert_eq!(pool.state(), PoolState::Open);
+    /// pool.close();
+    /// assert_eq!(pool.state(), PoolState::Closed);
+    /// # Ok(()) }
+    /// ```
     pub fn state(&self) -> PoolState {
         match self.host.state() {
             State::Open => PoolState::Open,
@@ -135,7 +148,7 @@ impl Pool {
         self.host.worker_pids()
     }
 
-    /// Counts of what the pool has done so far.
+    /// Counts of the pool's jobs, items and workers so far.
     ///
     /// # Examples
     ///
@@ -157,8 +170,8 @@ impl Pool {
 
     /// Changes the number of workers, to between 1 and 4096.
     ///
-    /// It returns at once. New workers are started in the background. Those too many finish what they run and leave;
-    /// the items that waited for them run elsewhere.
+    /// It returns at once. New workers are started in the background. Those too many finish the items that they run,
+    /// and leave; the items that waited for them run elsewhere.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! How urgent a job is beside others.
+//! The priority of a job beside others.
 
 /// The priority of a job, set by [`Task::priority`](crate::Task::priority) or `#[pool_task(priority = "high")]`.
 ///

@@ -65,7 +65,7 @@ pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
     codec.size()
 }
 
-/// Decodes arguments that travel as their own memory, for a task whose arguments never do.
+/// The decoder of raw arguments for a task that has none: its arguments never travel as their own memory.
 ///
 /// # Errors
 ///

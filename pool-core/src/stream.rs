@@ -20,7 +20,7 @@ macro_rules! streams {
         ///
         /// The waker is woken in a thread of the pool that runs nothing but the user's code, so it may panic, block, use the
         /// pool or drop it. No thread is made for a stream, and nothing is polled: the pool wakes the task for the next
-        /// results, and for room where [`max_pending`](crate::PoolBuilder::max_pending) bounds what is pending.
+        /// results, and for room where [`max_pending`](crate::PoolBuilder::max_pending) bounds the pending items.
         ///
         /// The stream is fused: after the end it stays at the end. Dropping it drops the items that no worker has begun.
         ///

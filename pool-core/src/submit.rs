@@ -54,7 +54,7 @@ pub struct Submit<R> {
 }
 
 impl<R> Submit<R> {
-    /// `call` and its options, or the reason why it cannot be submitted.
+    /// Makes a submission of `call` with its options; an error is given at the first poll.
     pub(crate) fn new(host: &Arc<Host>, call: Result<(Call, JobSpec)>, collect: fn(&Completion) -> Result<R>) -> Self {
         let (call, spec, refused) = match call {
             Ok((call, spec)) => (Some(call), spec, None),
@@ -69,6 +69,7 @@ impl<R> Future for Submit<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Submit { turn, call, spec, refused, collect } = &mut *self;
+        // At each poll: the process may have been forked since the last one.
         if let Err(error) = turn.check_owner() {
             return Poll::Ready(Err(error));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Nanoseconds of `CLOCK_MONOTONIC`.
 pub(crate) type Nanos = u64;
 
-/// A limit too large for the clock means no limit.
+/// The duration in nanoseconds. A limit too large for the clock means no limit.
 pub(crate) fn nanos(limit: Duration) -> Nanos {
     Nanos::try_from(limit.as_nanos()).unwrap_or(Nanos::MAX)
 }
@@ -19,6 +19,7 @@ pub(crate) fn time(time: Duration) -> String {
         1_000.. => (1_000, "µs"),
         _ => return format!("{ns} ns"),
     };
+    // In 128 bits, so that no duration overflows here.
     let thousandths = (ns * 1000).div_ceil(unit);
     let decimals = format!("{:03}", thousandths % 1000);
     let decimals = decimals.trim_end_matches('0');

@@ -6,7 +6,7 @@ use super::PoolBuilder;
 
 impl PoolBuilder {
     /// After so many items, at least 1, a worker is replaced by a fresh process. No item is lost by that. With 1, no task
-    /// ever sees what another has left behind.
+    /// ever sees the traces of another.
     ///
     /// # Examples
     ///
@@ -34,9 +34,10 @@ impl PoolBuilder {
     /// The number of items that may be pending, at least 1: accepted and not settled. It bounds the memory of a producer
     /// that is faster than the workers (backpressure).
     ///
-    /// [`apply`](crate::Pool::apply), [`apply_async`](crate::Pool::apply_async) and [`map`](crate::Pool::map) wait until there is room, first come, first
-    /// served; [`try_apply_async`](crate::Pool::try_apply_async) does not wait, and [`submit`](crate::Pool::submit) waits as a future. A lazy map
-    /// pulls no more of its input than there is room for.
+    /// [`apply`](crate::Pool::apply), [`apply_async`](crate::Pool::apply_async) and [`map`](crate::Pool::map) wait
+    /// until there is room, first come, first served; [`try_apply_async`](crate::Pool::try_apply_async) does not wait,
+    /// and [`submit`](crate::Pool::submit) waits as a future. A lazy map pulls no more of its input than there is room
+    /// for.
     ///
     /// # Examples
     ///
@@ -82,9 +83,9 @@ impl PoolBuilder {
         self
     }
 
-    /// The number of times in a row that a worker that failed to start, or whose initializer failed, is started again. If
-    /// the last of these attempts fails, too, the pool is [`Broken`](crate::ErrorKind::Broken): with 0, at the first failure.
-    /// Workers that die later, of their tasks, are always replaced.
+    /// The number of times in a row that a worker is started again after it failed to start, or its initializer failed.
+    /// If the last of these attempts fails, too, the pool is [`Broken`](crate::ErrorKind::Broken): with 0, at the first
+    /// failure. Workers that die later, of their tasks, are always replaced.
     ///
     /// # Examples
     ///
@@ -127,8 +128,8 @@ impl PoolBuilder {
         self
     }
 
-    /// The number of further attempts at an item whose worker died or was killed by a time limit, for tasks that set none
-    /// themselves; see [`Task::retries`](crate::Task::retries).
+    /// The number of further attempts at an item that killed its worker or exceeded its time limit, for tasks that set
+    /// none themselves; see [`Task::retries`](crate::Task::retries).
     ///
     /// # Examples
     ///
@@ -170,9 +171,9 @@ impl PoolBuilder {
         self
     }
 
-    /// A worker whose resident memory has grown by more than so many bytes since it started is replaced by a fresh
-    /// process, between two jobs: for tasks that leak. No item is lost by that. Memory that it starts with does not count,
-    /// even if that is all of the host's, as with [`StartMethod::Fork`](crate::StartMethod::Fork).
+    /// A worker is replaced by a fresh process, between two jobs, when its resident memory has grown by more than so
+    /// many bytes since it started: for tasks that leak. No item is lost by that. Memory that it starts with does not
+    /// count, even if that is all of the host's, as with [`StartMethod::Fork`](crate::StartMethod::Fork).
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! The kinds of errors: their names, whether a retry may help, and their counterparts in `std::io`.
+//! The kinds of errors: their names, their retries, and their counterparts in `std::io`.
 
 use std::fmt;
 use std::io;
@@ -76,6 +76,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     pub(super) fn is_retryable(self) -> bool {
+        // Without a wildcard, so that a new kind has to be thought about.
         match self {
             ErrorKind::Full
             | ErrorKind::Timeout

@@ -43,6 +43,7 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
         let until = [deadline, glance].into_iter().flatten().min();
         let mut register = |thread| {
             queue.set_thread(thread);
+            // Once is enough: the registrations stay until their jobs end.
             if !std::mem::replace(&mut is_registered, true) {
                 register_all(jobs.iter(), &queue);
             }
@@ -53,6 +54,7 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
         }
     }
     if is_registered {
+        // Else each call would leave registrations behind in jobs that are waited for again and again.
         jobs.iter().filter(|job| !job.ready()).for_each(|job| job.completion.forget(&queue));
     }
     find()
@@ -119,6 +121,7 @@ impl<R> Iterator for AsCompleted<R> {
                 self.jobs[self.first] = None;
                 return Some((self.first, Err(error)));
             }
+            // The queue keeps the order in which jobs ended, which the jobs themselves do not tell.
             if let Some(index) = self.queue.pop() {
                 self.left -= 1;
                 return self.jobs[index].take().map(|job| (index, job.get()));

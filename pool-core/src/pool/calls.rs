@@ -98,7 +98,7 @@ impl Pool {
         Ok(AsyncResult::new(Host::try_call(&self.host, call, task.options())?, outcome::one::<T>))
     }
 
-    /// A future that submits a call of the task when there is room for it, and whose output is the call's handle.
+    /// A future that submits a call of the task when there is room for it. Its output is the handle of the call.
     ///
     /// The arguments are encoded now, so the future owns all that it needs. It waits without a thread, and gets room in its
     /// turn: first come, first served, with the threads that wait in [`apply_async`](Pool::apply_async). See [`Submit`].
@@ -140,7 +140,7 @@ impl Pool {
         Submit::new(&self.host, call(), outcome::one::<T>)
     }
 
-    /// Inlined, so that each task has a copy only of what depends on its types.
+    /// Inlined, so that each task has a copy of the lines that depend on its types, and of no others.
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let call = call_of::<T>(encode_owned::<T>(args)?);

@@ -15,7 +15,7 @@ const MAP_STRIDE_ITEMS: u64 = 1 << 16;
 impl Pool {
     /// Calls the task for each item and returns the results in the order of the items.
     ///
-    /// Items travel in chunks whose size follows from the measured time per item; [`Task::chunk_size`] fixes it. A task
+    /// Items travel in chunks. Their size follows from the measured time per item, unless [`Task::chunk_size`] fixes it. A task
     /// of several arguments takes tuples. The iterator is pulled in the calling thread, so it may borrow.
     ///
     /// # Errors
@@ -92,6 +92,7 @@ impl Pool {
             input.pull_to(input.pulled() + MAP_STRIDE_ITEMS);
             gathered.take_in(&input.completion);
         }
+        // Results are decoded as they come, while workers still run, and not all at the end.
         while !input.completion.is_finished() {
             input.wait(None);
             gathered.take_in(&input.completion);
@@ -99,6 +100,7 @@ impl Pool {
         gathered.finish(&input.completion, input.pulled());
         self.host.note_undecodable(gathered.undecodable());
         let is_cut_off = input.was_cut_off();
+        // Last, so that the items before the panic have ended, as documented.
         input.resume_panic();
         Ok((gathered, is_cut_off))
     }
@@ -138,6 +140,7 @@ impl Pool {
         let mut input =
             MapInput::<T, _>::open(&self.host, JobSpec { bulk: true, ..self.spec(&task)? }, items.into_iter())?;
         input.pull_to(u64::MAX);
+        // Before the input is detached: the unwinding drops it, which cancels the items before the panic.
         input.resume_panic();
         Ok(AsyncResult::new(input.detach(), outcome::all::<T>))
     }

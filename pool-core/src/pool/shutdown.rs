@@ -90,6 +90,7 @@ impl Pool {
     /// ```
     pub fn join(&self) -> Result<()> {
         self.check_closed()?;
+        // This very thread may be the one that iterates, and would wait for itself.
         self.host.seal_lazy();
         self.wait_over(None);
         Ok(())
@@ -187,6 +188,7 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
+        // In a copy of the host the threads do not exist, and the processes belong to the original.
         if !self.host.owner.is_surely_here() {
             return;
         }

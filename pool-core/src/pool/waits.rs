@@ -102,8 +102,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] if a worker is not ready yet; the text says how many are, and how the latest start has failed,
-    /// if one has. Else as [`wait_ready`](Pool::wait_ready).
+    /// [`ErrorKind::Timeout`] if a worker is not ready yet; the text tells the number of ready workers, and the latest failure of a
+    /// start. Else as [`wait_ready`](Pool::wait_ready).
     ///
     /// # Examples
     ///

@@ -133,7 +133,7 @@ mod tests {
 
     const LIMIT: Nanos = 1_000_000;
 
-    /// A pool whose one worker has an item with a time limit.
+    /// A pool of one worker, which has an item with a time limit.
     fn busy() -> Scheduler<()> {
         let config = SchedulerConfig {
             workers: 1,

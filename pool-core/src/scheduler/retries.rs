@@ -52,7 +52,7 @@ impl<P> Scheduler<P> {
         record.not_started >= NOT_STARTED_MAX
     }
 
-    /// Puts items whose pause is over to the front of the queue.
+    /// Puts items to the front of the queue when their pause is over.
     pub(super) fn retry_due(&mut self) {
         while let Some(entry) = self.retries.first_entry() {
             let due = *entry.key();

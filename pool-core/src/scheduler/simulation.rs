@@ -1,5 +1,5 @@
-//! Seeded simulation of the scheduler: one number decides what callers ask, what workers do, who dies when and how time
-//! passes. After every step the scheduler is compared with books that were kept apart from it.
+//! Seeded simulation of the scheduler: one number decides the requests of callers, the deeds and deaths of workers, and the
+//! course of time. After every step the scheduler is compared with books that were kept apart from it.
 //!
 //! `POOL_SEEDS=100000 cargo test -p pool-core --lib simulation` tries more seeds; a failure names the seed, and
 //! `POOL_SEED=… cargo test -p pool-core --lib simulation::replay -- --nocapture` shows all that happened with it.
@@ -10,6 +10,7 @@ mod fairness;
 mod invariants;
 mod plan;
 mod process;
+mod replies;
 mod shell;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -24,15 +25,15 @@ use super::interface::WorkerId;
 enum Plant {
     /// A reply is dropped.
     LosesReply,
-    /// What a dead worker had finished is delivered twice.
+    /// Values that a dead worker had finished are delivered twice.
     SalvagesTwice,
     /// A recall is reported as done and the worker is not told.
     FeignsRecall,
-    /// What a dead worker had not begun is taken for answered.
+    /// Items that a dead worker had not begun are taken for answered.
     ForgetsUnstarted,
     /// A death is blamed on a chunk that was not begun.
     BlamesTheNext,
-    /// That a launch has failed is not passed on.
+    /// The failure of a launch is not passed on.
     ForgetsLaunch,
     /// Nothing is ever due.
     ForgetsTime,
@@ -42,9 +43,9 @@ enum Plant {
     RestartsForever,
     /// The scheduler is not told how long an initializer may take.
     StartsForever,
-    /// What waits for another attempt is lost.
+    /// Items that wait for another attempt are lost.
     ForgetsRetry,
-    /// What waits for another attempt has it at once.
+    /// Items that wait for another attempt have it at once.
     RetriesEarly,
     /// The scheduler believes that panics are to be retried.
     RetriesPanics,
@@ -54,9 +55,9 @@ enum Plant {
     RetriesMore,
     /// The scheduler forgets that running items of a job were cancelled.
     SparesRunning,
-    /// The scheduler does not hear how long chunks took, and what it charged is forgotten.
+    /// The scheduler does not hear how long chunks took, and its charges are forgotten.
     ForgetsCharges,
-    /// The scheduler forgets that what a worker has was cancelled.
+    /// The scheduler forgets that items of a worker were cancelled.
     ForgetsCancelled,
 }
 
@@ -193,7 +194,7 @@ impl World {
         assert!(is_done(self), "not after {rounds} rounds: {goal}");
     }
 
-    /// All processes go on as far as they can, or else time passes; `None` if no one waits for that either.
+    /// All processes go on as far as they can, or else time passes; `None` if nothing waits for that either.
     fn round(&mut self) -> Option<()> {
         let mut goes_on = self.route();
         for worker in self.workers.ids() {

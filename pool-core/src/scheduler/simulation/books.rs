@@ -1,4 +1,4 @@
-//! What really happened, written down apart from the scheduler, and the invariants that compare the two.
+//! The books: a record of all events that is kept apart from the scheduler, and the invariants that compare the two.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ pub(super) struct JobBook {
     pub(super) open: bool,
     pub(super) ended: bool,
     pub(super) cancelled: bool,
-    /// It was cancelled with what runs.
+    /// It was cancelled together with its running items.
     pub(super) kills_running: bool,
     are_calls: bool,
     /// Time that workers spent on its items.
@@ -79,7 +79,7 @@ pub(super) struct ProcessBook {
     begun: u64,
 }
 
-/// What the shell knows of a worker's place.
+/// A worker's place as the shell knows it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
     pub(super) process: Option<usize>,
@@ -88,7 +88,7 @@ pub(super) struct Place {
     pub(super) failures: u32,
 }
 
-// ---- what happens ---------------------------------------------------------------------------------------------------
+// ---- events ---------------------------------------------------------------------------------------------------------
 
 impl Books {
     pub(super) fn new() -> Self {
@@ -167,7 +167,7 @@ impl Books {
         dropped
     }
 
-    /// Whatever is cancelled in this part of a chunk was claimed before.
+    /// Items of this part of a chunk that are cancelled were claimed before.
     pub(super) fn keeps(&mut self, job: usize, first: u64, items: u32) {
         self.jobs[job].items.range_mut(first..first + u64::from(items)).for_each(|(_, item)| item.was_claimed = true);
     }
@@ -229,14 +229,14 @@ impl Books {
         entry.costs += 1;
         assert!(is_retried || entry.costs > spec.retries, "item {item} of job {job} was not tried again: {spec:?}");
         if is_retried {
-            self.charges_few(job, item);
+            self.blames_few(job, item);
             assert!(self.item(job, item).charges <= spec.retries, "one attempt too many for item {item} of job {job}");
         }
     }
 
     pub(super) fn value(&mut self, job: usize, item: u64) {
         self.is_real(job, item);
-        // Nobody looks at the value of what was cancelled.
+        // The value of a cancelled item is dropped.
         if !self.item(job, item).cancelled {
             self.settles_once(job, item);
         }
@@ -280,7 +280,7 @@ impl Books {
         self.unsettled -= 1;
     }
 
-    /// What is delivered as the outcome of a run stems from a run that came to its end.
+    /// A value that is delivered stems from a run that came to its end.
     fn is_real(&mut self, job: usize, item: u64) {
         assert!(self.item(job, item).ran > 0, "item {item} of job {job} has a value and was never run");
     }
@@ -325,7 +325,7 @@ impl Books {
     }
 
     /// An item that kills its worker again and again is given up; before the next attempt it rests.
-    pub(super) fn charges_few(&mut self, job: usize, item: u64) {
+    pub(super) fn blames_few(&mut self, job: usize, item: u64) {
         let (now, retries) = (self.now, self.jobs[job].spec.retries);
         let entry = self.item(job, item);
         entry.charges += 1;

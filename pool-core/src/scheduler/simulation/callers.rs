@@ -1,4 +1,4 @@
-//! What callers ask of the pool, at random: submissions, cancels, the end.
+//! The requests of callers, at random: submissions, cancels, the end.
 
 use super::shell::World;
 use super::{Plant, invariants};
@@ -53,7 +53,7 @@ impl World {
         self.act();
     }
 
-    /// The books' terms are what was asked for; the scheduler may have been told something else.
+    /// The books have the options that were asked for; with a planted fault the scheduler was told others.
     pub(super) fn new_job(&mut self) -> (JobSpec, usize) {
         let mut spec = self.plan.spec(&mut self.rng);
         let job = self.books.submit(spec);
@@ -87,7 +87,7 @@ impl World {
         let (id, spec) = self.jobs[job];
         let end = self.books.jobs[job].end;
         self.trace(|| format!("job {job}: call {end}, beside: {beside}"));
-        assert_eq!(self.scheduler.next_call(id, spec), Some(end), "what is not done takes further calls");
+        assert_eq!(self.scheduler.next_call(id, spec), Some(end), "a job that is not done takes further calls");
         self.books.add_items(job, end, 1);
         self.scheduler.join(id, beside);
         self.act();
@@ -180,7 +180,7 @@ impl World {
         self.books.jobs[job].cancelled = true;
         let has_ended = self.books.jobs[job].ended;
         self.books.jobs[job].kills_running |= running && !has_ended;
-        assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "what is live can be cancelled");
+        assert_ne!(self.scheduler.cancel(self.jobs[job].0, running), has_ended, "a live job can be cancelled");
         self.act();
         if !has_ended {
             invariants::end_is_noticed(&self.scheduler);
@@ -211,7 +211,7 @@ impl World {
     pub(super) fn cancel_call(&mut self, job: usize, item: u64) {
         self.trace(|| format!("job {job}: call {item} cancelled"));
         self.books.cancel_call(job, item);
-        assert!(self.scheduler.cancel_call(self.jobs[job].0, item), "what is live can be cancelled");
+        assert!(self.scheduler.cancel_call(self.jobs[job].0, item), "a live job can be cancelled");
         self.act();
         assert!(self.books.has_ended(job, item), "the one that was cancelled goes on");
         invariants::end_is_noticed(&self.scheduler);

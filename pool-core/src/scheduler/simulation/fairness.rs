@@ -16,7 +16,8 @@ use crate::units::Nanos;
 /// How long flows are watched.
 const WATCHED_NS: Nanos = 100_000_000;
 
-/// The bound holds for times that are known. Until the pace of a task is, chunks may take several times what they are charged.
+/// The bound holds for known times. Before the pace of a task is known, chunks may take several times as long as they
+/// are charged.
 const MARGIN: f64 = 3.0;
 
 /// The times of two flows since both wait.

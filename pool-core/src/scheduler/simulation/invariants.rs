@@ -58,7 +58,7 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
     assert_eq!(settled.map_or(0, Iterator::count), 0, "a settled item is to be run");
 }
 
-/// What a job counts of its items is so.
+/// The counts of a job are those of its items.
 fn counters_are_true(scheduler: &Scheduler<usize>) {
     for id in scheduler.jobs.ids() {
         let job = scheduler.jobs.get(id).expect("its id was listed");
@@ -153,8 +153,8 @@ fn nobody_is_surplus(scheduler: &Scheduler<usize>) {
     assert!(surplus.is_none(), "more than {} workers: {surplus:?}", scheduler.workers());
 }
 
-/// Who runs an item or an initializer with a time limit is watched, and so is who was told to leave and has nothing left
-/// to run; the clock is set for them, for those who back off, and for the next attempts of items.
+/// Workers that run an item or an initializer with a time limit are watched, and workers that were told to leave and
+/// have nothing left to run. The clock is set for these, for workers that back off, and for the next attempts of items.
 fn clock_is_set(scheduler: &Scheduler<usize>, plan: &Plan) {
     let is_set_for = |due| scheduler.wake_at().is_some_and(|at| at <= due);
     let retry = scheduler.retries.keys().next();

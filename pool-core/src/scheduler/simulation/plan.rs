@@ -1,4 +1,4 @@
-//! What a seed decides beforehand: the pool, the tasks, and how bad the weather is.
+//! The plan that a seed makes beforehand: the pool, the tasks, and the rates of faults.
 
 use crate::priority::Priority;
 use crate::scheduler::{JobSpec, SchedulerConfig};
@@ -60,7 +60,7 @@ pub(super) struct Plan {
     pub(super) steps: u64,
     /// How much later than at an event the host looks.
     pub(super) lateness: Vec<Nanos>,
-    /// What callers do, for 88 steps of others.
+    /// Steps of callers, for each 88 steps of others.
     pub(super) calls: u64,
     pub(super) launch_fails: u64,
     pub(super) initializer_dies: u64,

@@ -48,11 +48,11 @@ pub(super) struct Chunk {
     pub(super) task: u32,
     /// Items that are claimed at once.
     pub(super) claim: u32,
-    /// It came in one record, whose limit can be lowered.
+    /// It came in one record, with a limit that can be lowered.
     pub(super) in_one: bool,
     /// It is in the ring.
     pub(super) is_out: bool,
-    /// What the scheduler believes that it may run.
+    /// The items that the scheduler believes it may run.
     pub(super) kept: u32,
 }
 
@@ -102,7 +102,7 @@ pub(super) struct Run {
 #[derive(Debug)]
 enum Stage {
     Between,
-    /// It has said what it claims, and not looked at the limit.
+    /// It has published its claim, and not looked at the limit.
     Claiming {
         claimed: u32,
     },

@@ -2,10 +2,10 @@
 
 use super::books::{self, Books, Place};
 use super::plan::{Plan, Rng};
-use super::process::{Call, Chunk, Process, Reply};
+use super::process::{Call, Chunk, Process};
 use super::{Plant, invariants};
 use crate::scheduler::worker::{KillReason, Phase};
-use crate::scheduler::{Action, Begun, ByWorker, JobId, JobSpec, Scheduler, Seq, State, WorkerId};
+use crate::scheduler::{Action, Begun, ByWorker, JobId, JobSpec, Scheduler, Seq, WorkerId};
 use crate::units::Nanos;
 
 #[derive(Debug)]
@@ -15,11 +15,11 @@ pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) rng: Rng,
     pub(super) workers: ByWorker<WorkerHandle>,
-    /// As they are known to the scheduler, and the terms that it was told.
+    /// The jobs as the scheduler knows them, and the options that it was told.
     pub(super) jobs: Vec<(JobId, JobSpec)>,
     plant: Option<Plant>,
     is_traced: bool,
-    /// Only what the test itself asks is checked.
+    /// The invariants are not checked at each step: the test checks others.
     pub(super) is_unchecked: bool,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct World {
 pub(super) struct WorkerHandle {
     pub(super) process: Option<Process>,
     pub(super) launching: bool,
-    failures: u32,
+    pub(super) failures: u32,
 }
 
 impl World {
@@ -52,9 +52,9 @@ impl World {
         self.plant == Some(plant) && self.rng.permille(500)
     }
 
-    pub(super) fn trace(&self, what: impl FnOnce() -> String) {
+    pub(super) fn trace(&self, line: impl FnOnce() -> String) {
         if self.is_traced {
-            eprintln!("{:>14} {}", self.books.now, what());
+            eprintln!("{:>14} {}", self.books.now, line());
         }
     }
 
@@ -85,149 +85,6 @@ impl World {
 
     pub(super) fn process(&mut self, worker: WorkerId) -> Option<&mut Process> {
         self.workers.get_mut(worker)?.process.as_mut()
-    }
-
-    // ---- replies ---------------------------------------------------------------------------------------------------
-
-    /// Takes in all replies; whether there were any.
-    pub(super) fn route(&mut self) -> bool {
-        self.scheduler.set_now(self.books.now);
-        if self.errs(Plant::SparesRunning) {
-            for id in self.scheduler.jobs.ids() {
-                self.scheduler.jobs.get_mut(id).expect("its id was listed").kills_running = false;
-            }
-        }
-        if self.errs(Plant::ForgetsCharges) {
-            self.scheduler.forget_charges();
-        }
-        if self.errs(Plant::ForgetsCancelled) {
-            for id in self.scheduler.jobs.ids() {
-                self.scheduler
-                    .jobs
-                    .get_mut(id)
-                    .expect("its id was listed")
-                    .records
-                    .retain(|_, record| !record.cancelled);
-            }
-        }
-        // Asked before: what is dispatched meanwhile has not gone yet.
-        let expecting = self.workers.ids().filter(|&worker| self.expects_replies(worker, 0)).collect::<Vec<_>>();
-        let replies: usize = expecting.into_iter().map(|worker| self.route_lane(worker)).sum();
-        self.act();
-        replies > 0
-    }
-
-    /// Whether the worker has something to answer, besides so many chunks.
-    fn expects_replies(&self, worker: WorkerId, besides: usize) -> bool {
-        let Some(process) = &self.workers[worker].process else { return false };
-        !self.books.processes[process.id].ready || self.scheduler.workers[worker].in_flight.len() > besides
-    }
-
-    /// Whether the worker has said something though nothing was asked of it, besides so many chunks that are about to go.
-    fn replied_unsolicited(&mut self, worker: WorkerId, besides: usize) -> bool {
-        let expects_replies = self.expects_replies(worker, besides);
-        let process = self.process(worker).expect("something is about to go there");
-        let spoke = !expects_replies && !process.replies.is_empty();
-        if spoke {
-            process.is_corrupt = true;
-            self.scheduler.replied_unsolicited(worker);
-        }
-        spoke
-    }
-
-    fn route_lane(&mut self, worker: WorkerId) -> usize {
-        let all_out = self.rng.permille(self.plan.has_room);
-        let mut replies = 0;
-        let Some(process) = self.process(worker) else { return replies };
-        for call in &mut process.calls {
-            if let Call::Run(chunk) = call {
-                chunk.is_out |= all_out;
-            }
-        }
-        while let Some(process) = self.process(worker).filter(|process| !process.is_corrupt)
-            && let Some(reply) = process.replies.pop_front()
-        {
-            self.trace(|| format!("{worker:?} says {reply:?}"));
-            self.take_in(worker, reply);
-            if !self.plan.acts_late {
-                self.act();
-            }
-            replies += 1;
-        }
-        replies
-    }
-
-    fn take_in(&mut self, worker: WorkerId, reply: Reply) {
-        match reply {
-            Reply::Ready => {
-                let process = self.process(worker).expect("it has just spoken").id;
-                self.books.processes[process].ready = true;
-                self.workers[worker].failures = 0;
-                self.scheduler.ready(worker);
-            }
-            Reply::NotReady => self.process(worker).expect("it has just spoken").killed = true,
-            Reply::Nonsense => {
-                let front = self.scheduler.current_chunk(worker).map_or(Seq(0), |(seq, _)| seq);
-                let (seq, items) = self.rng.pick(&[(front, u32::MAX), (Seq(front.0 + 7), 1)]);
-                assert!(
-                    self.scheduler.resolve_reply(worker, seq, items, false).is_err(),
-                    "nonsense is taken for an answer"
-                );
-                let is_corrupt = self.rng.permille(500);
-                // That it is to leave may have been decided, and not been said yet.
-                let leaves = matches!(self.scheduler.workers[worker].phase, Phase::Leaving | Phase::Retiring);
-                let process = self.process(worker).expect("it has just spoken");
-                process.is_corrupt = is_corrupt;
-                let (id, is_dead) = (process.id, process.killer.is_some());
-                let book = &mut self.books.processes[id];
-                book.spoke_nonsense = true;
-                book.dies_of_nonsense |= is_dead && !book.killed;
-                book.has_failed_start |= !book.ready && !book.killed && !book.told_to_leave && !leaves;
-                self.scheduler.misbehaved(worker);
-            }
-            Reply::Panicked { seq, job, item } => {
-                let Ok((id, at)) = self.scheduler.resolve_reply(worker, seq, 1, false) else {
-                    return self.refuse(worker);
-                };
-                let is_retried = self.scheduler.panicked(worker);
-                if self.scheduler.record(id).is_some() {
-                    self.books.panicked(job, item, is_retried);
-                }
-                if !is_retried {
-                    self.deliver(id, job, item, at, 1);
-                }
-                self.scheduler.replied(worker, seq, u32::from(!is_retried), false, 0);
-            }
-            Reply::Items { seq, job, first, items, last, over_rss, elapsed } => {
-                if self.errs(Plant::LosesReply) {
-                    return;
-                }
-                let Ok((id, at)) = self.scheduler.resolve_reply(worker, seq, items, last) else {
-                    return self.refuse(worker);
-                };
-                self.deliver(id, job, first, at, items);
-                self.scheduler.replied(worker, seq, items, last, elapsed);
-                if over_rss {
-                    let process = self.process(worker).expect("it has just spoken").id;
-                    self.books.processes[process].is_over_rss = true;
-                    self.scheduler.exceeded_rss(worker);
-                }
-            }
-        }
-    }
-
-    /// An honest worker's answer is nonsense only when nothing is in flight any more.
-    fn refuse(&mut self, worker: WorkerId) {
-        let is_over = matches!(self.scheduler.state(), State::Terminated | State::Broken);
-        assert!(is_over, "the answer of an honest worker is refused");
-        self.scheduler.misbehaved(worker);
-    }
-
-    /// `first` is what the worker means, `at` what the scheduler takes it for.
-    fn deliver(&mut self, id: JobId, job: usize, first: u64, at: u64, items: u32) {
-        let Some(&record) = self.scheduler.record(id) else { return };
-        assert_eq!((record, at), (job, first), "the answer is taken for another item's");
-        (at..at + u64::from(items)).for_each(|item| self.books.value(job, item));
     }
 
     // ---- processes -------------------------------------------------------------------------------------------------
@@ -270,7 +127,7 @@ impl World {
         }
         let is_clear = salvaged && process.replies.is_empty() && (!book.killed || book.dies_of_nonsense);
         if let Some((job, item)) = process.killer.filter(|_| is_clear) {
-            self.books.charges_few(job, item);
+            self.books.blames_few(job, item);
         }
         if self.errs(Plant::ForgetsUnstarted) {
             while let Some((seq, _)) = self.scheduler.current_chunk(worker).filter(|(seq, _)| Some(*seq) != begun) {
@@ -285,7 +142,7 @@ impl World {
         self.act();
     }
 
-    /// Delivers what the process had finished and not published; false if that cannot be read.
+    /// Delivers the values that the process had finished and not published; false if they cannot be read.
     fn salvage(&mut self, worker: WorkerId, process: &Process, begun: Option<Seq>) -> bool {
         let Some((seq, settled)) = self.scheduler.current_chunk(worker).filter(|(seq, _)| begun == Some(*seq)) else {
             return true;
@@ -309,8 +166,8 @@ impl World {
     }
 
     /// The items that the process may have died of: those that it had begun and not answered, and the next one if it
-    /// had just answered the one before. Of one that wrote nonsense nothing is believed: it may be the first without
-    /// an answer.
+    /// had just answered the one before. A process that wrote nonsense is not believed: it may have died of the first item
+    /// without an answer.
     fn note_costs(&mut self, worker: WorkerId, process: &Process, begun: Option<Seq>) {
         let mut suspects = Vec::new();
         if let (Some(run), Some(Call::Run(chunk))) = (&process.run, process.calls.front())
@@ -338,7 +195,7 @@ impl World {
         }
     }
 
-    /// As the supervisor does: first what has been said, then what the time brings.
+    /// As the supervisor does: takes in replies, and then does everything that is due.
     pub(super) fn tick(&mut self) {
         self.route();
         if self.plant == Some(Plant::ForgetsTime) {
@@ -403,14 +260,14 @@ impl World {
                 handle.launching = true;
             }
             Action::Kill { worker } => {
-                let process = self.process(worker).expect("who is killed is there");
+                let process = self.process(worker).expect("a worker that is killed has a process");
                 process.killed = true;
                 let id = process.id;
                 assert!(!std::mem::replace(&mut self.books.processes[id].killed, true), "killed twice");
             }
             Action::Quit { worker } if self.replied_unsolicited(worker, 0) => {}
             Action::Quit { worker } => {
-                let process = self.process(worker).expect("who is to leave is there");
+                let process = self.process(worker).expect("a worker that is to leave has a process");
                 process.calls.push_back(Call::Quit);
                 let id = process.id;
                 invariants::leaves_for_a_reason(&self.scheduler, &self.plan, worker, &self.books.processes[id]);
@@ -419,7 +276,7 @@ impl World {
             }
             Action::Overran { worker, limit, ran } => {
                 let now = self.books.now;
-                let process = self.process(worker).expect("who has begun is there");
+                let process = self.process(worker).expect("a worker that has begun has a process");
                 assert!(process.starts_slowly(now, limit, ran), "{ran} of {limit}: {process:?}");
                 let id = process.id;
                 self.books.processes[id].has_failed_start = true;
@@ -457,7 +314,7 @@ impl World {
         process.calls.push_back(Call::Run(chunk));
     }
 
-    /// Takes back what the worker has not begun, as `Lane::recall` does; what it keeps.
+    /// Takes back items that the worker has not begun, as `Lane::recall` does. Returns the number that it keeps.
     fn recall(&mut self, worker: WorkerId, seq: Seq, items: u32, half: bool) -> u32 {
         let feigns = self.errs(Plant::FeignsRecall);
         let Some(process) = self.workers[worker].process.as_mut() else { return items };

@@ -11,10 +11,10 @@
 mod alarm;
 #[path = "../../../pool-ipc/src/doorbell.rs"]
 mod doorbell;
+#[path = "../../src/host/leadership.rs"]
+mod leadership;
 #[path = "../../src/host/rest.rs"]
 mod rest;
-#[path = "../../src/host/leadership.rs"]
-mod room;
 #[path = "../../src/job/status.rs"]
 mod status;
 

@@ -7,8 +7,8 @@ use loom::model::Builder;
 use loom::sync::{Condvar, Mutex};
 
 use super::alarm::{Alarm, NEVER};
+use super::leadership::{Duty, Leadership, Place};
 use super::rest::{Rest, Resting};
-use super::room::{Duty, Leadership, Place};
 use super::status::Status;
 use super::sync::{AtomicBool, AtomicU32, Hub, Ordering, Thread, Weakness, is, thread, weaken};
 

@@ -1,4 +1,4 @@
-//! What `#[pool_task]` makes of a function: a [`Task`], its options, and its line in the dispatch table.
+//! A [`Task`], which `#[pool_task]` makes of a function, its options, and its entry in the dispatch table.
 
 pub(crate) mod options;
 pub(crate) mod table;
@@ -40,12 +40,12 @@ use crate::task::table::Entry;
             `#[pool_task]` that takes what the closure captures as arguments"
 )]
 pub trait Task: Copy + Send + Sync + 'static {
-    /// What a call takes. One argument: that type. Several: a tuple. None: `()`.
+    /// The arguments of a call. One argument: that type. Several: a tuple. None: `()`.
     ///
     /// The lifetime lets `&str`, `&[u8]` and other references be lent by the caller, and to the function.
     type Args<'a>;
 
-    /// What the function returns.
+    /// The result of the function.
     type Output: Send + 'static;
 
     #[doc(hidden)]
@@ -133,10 +133,10 @@ pub trait Task: Copy + Send + Sync + 'static {
         Configured::new(TaskOptions { timeout: Some(limit), ..self.options() })
     }
 
-    /// This task with up to `retries` further attempts for an item whose worker died or was killed by a time limit.
+    /// This task with up to `retries` further attempts for an item that cost its worker, or was killed by a time limit.
     ///
     /// The first comes 10 ms later, each further one after twice the time, up to 1.28 s. Meanwhile the item holds up
-    /// nobody. Only what a worker had begun is charged: what was merely sent there runs elsewhere, at once.
+    /// nobody. Only an item that a worker had begun is charged; the others that were sent there run elsewhere, at once.
     ///
     /// A panic is retried only with [`retry_panics`](Task::retry_panics), and an error that the function returns never.
     ///
@@ -260,8 +260,8 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// This task with at most so many of its items running at once in the pool, such as for a server that takes no more
     /// connections.
     ///
-    /// A submission with a limit sends an item when fewer items of the task run, whoever submitted those; a submission without
-    /// one sends its items regardless. Meanwhile workers run other tasks. Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the
+    /// A submission with a limit sends an item when fewer items of the task run, those of other submissions included; a
+    /// submission without one sends its items regardless. Meanwhile workers run other tasks. Zero is an [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the
     /// call.
     ///
     /// # Examples
@@ -280,7 +280,7 @@ pub trait Task: Copy + Send + Sync + 'static {
         Configured::new(TaskOptions { max_concurrent: Some(items), ..self.options() })
     }
 
-    /// This task with a name for this submission, for people who look at what the pool does.
+    /// This task with a name for this submission, for people that look at the pool's work.
     ///
     /// # Examples
     ///
@@ -302,6 +302,7 @@ pub trait Task: Copy + Send + Sync + 'static {
 /// False if a value of the arguments may own memory, so that they are not of one size. Asked in `const` blocks, as then the
 /// ways of arguments that are numbers are not even compiled for the others.
 pub(crate) const fn args_may_be_plain<T: Task>() -> bool {
+    // `args_size` cannot be asked here, since it is no `const fn`: a trait has none.
     !std::mem::needs_drop::<T::Args<'static>>()
 }
 
@@ -312,6 +313,7 @@ pub(crate) const fn output_may_be_plain<T: Task>() -> bool {
 
 /// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.
 pub struct Configured<T> {
+    // A function's result, so that `Configured` is `Send` and `Sync` whatever `T` is.
     task: PhantomData<fn() -> T>,
     options: TaskOptions,
 }
@@ -322,6 +324,7 @@ impl<T> Configured<T> {
     }
 }
 
+// By hand: a derive would ask for `T: Clone`.
 impl<T> Clone for Configured<T> {
     fn clone(&self) -> Self {
         *self

@@ -117,9 +117,11 @@ pub fn current_worker() -> Option<Worker> {
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descriptors, settings: &WorkerLimits) -> ! {
     CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
+    // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
+
     settings.apply(worker.id as u32);
     output::prepare();
     let me = ForkCheck::here();
@@ -145,6 +147,7 @@ fn keep_panics(progress: ProgressWriter, me: ForkCheck) {
             return; // a forked copy does not have the memory
         }
         let mut report = PanicReport { backtrace: None, ..report.clone() };
+        // At a character's boundary, or `truncate` would panic within the panic hook and end the process.
         report.message.truncate(report.message.floor_char_boundary(LAST_MESSAGE_BYTES_MAX));
         if let Ok(words) = postcard::to_allocvec(&LastWords::Panicked(report)) {
             progress.write_last_words(&words);
@@ -222,6 +225,7 @@ impl RequestLoop {
             }
             self.is_new = header.kind == Request::Init.kind();
             self.answer(&incoming);
+            // A long request has been copied, and its records were released then. This one's bytes were read in place.
             if !incoming.is_long {
                 self.end.requests.release(&incoming.record);
             }
@@ -292,11 +296,13 @@ impl RequestLoop {
         if self.unnotified == Unnotified::Host {
             self.unnotified = self.notify_leader();
         }
+        // A new worker sleeps at once: spinning would take the CPU from the workers that are still starting.
         let backoff = if self.is_new { Backoff::NONE } else { Backoff::default() };
         if backoff.wait(|| self.end.requests.has_news()) {
             // The router is still not notified: a host that sends one request after the other takes the replies anyway.
             return;
         }
+        // The worker is about to sleep, so from here time is cheap and memory is not.
         if !is_amid_request && !self.keeps_long() {
             self.long = Vec::new();
         }
@@ -351,6 +357,7 @@ impl RequestLoop {
         let now = monotonic_ns();
         let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));
         let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
+        // The larger one is kept: a worker that sends large values may be sent large arguments, and needs one at a time.
         if spare.capacity() > self.long.capacity() {
             self.long = spare;
         }

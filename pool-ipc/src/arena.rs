@@ -93,7 +93,7 @@ impl Arena {
         Arena(Arc::new(Ground { mapping, at, small_bytes, free: Mutex::new(free), large }))
     }
 
-    /// Takes a segment, whose bytes are arbitrary. `None` if all are taken, or if the kernel has no memory for another one or
+    /// Takes a segment of arbitrary bytes. `None` if all are taken, or if the kernel has no memory for another one or
     /// (before Linux 5.14) cannot tell.
     ///
     /// A process that the host has forked does not have the memory and must not call this.

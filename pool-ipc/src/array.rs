@@ -1,13 +1,13 @@
 //! Memory of a shared array: written by one process, then sealed against writing by anybody.
 //!
-//! | type | who writes | seals |
+//! | type | writer | seals |
 //! |---|---|---|
 //! | [`ArrayBuffer`] | its owner, through `&mut` | none yet |
 //! | [`FrozenArray`] | nobody | `F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`, `F_SEAL_SEAL` |
 //!
 //! Seals are the kernel's promise, not ours: see "File sealing" in
 //! [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html). A file that is mapped by [`FrozenArray::map_file`] has no
-//! seals, so its caller promises what the kernel does not.
+//! seals, so its caller makes the promise in place of the kernel.
 
 #![allow(unsafe_code)]
 
@@ -132,7 +132,7 @@ impl FrozenArray {
         FrozenArray::map(fd)
     }
 
-    /// Maps a file, or memory whose seals do not matter.
+    /// Maps a file, or memory with seals that do not matter.
     ///
     /// # Safety
     /// Nobody may write the file, or change its size, while the value lives in any process.
@@ -183,7 +183,7 @@ struct Mapping {
 
 // SAFETY:
 // - the address range belongs to the process, not to a thread;
-// - `&Mapping` gives out nothing; whoever makes references of the address answers for them.
+// - `&Mapping` gives out nothing; code that makes references of the address answers for them.
 unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
@@ -256,8 +256,8 @@ fn round_up(bytes: usize) -> Result<usize, Error> {
     bytes.checked_next_multiple_of(page_bytes()).ok_or(Error::TooLarge { bytes: bytes as u64 })
 }
 
-/// Gives the memory another size, and takes what is new of it now: a machine without memory would say so by SIGBUS at the
-/// first touch of a page.
+/// Gives the memory another size, and takes new pages from the kernel now: a machine without memory would report that by
+/// SIGBUS at the first touch of a page.
 fn resize(fd: &OwnedFd, from: usize, to: usize) -> Result<(), Error> {
     // Past this limit the kernel does not refuse, it kills (SIGXFSZ).
     let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE).map_err(|errno| Error::system("getrlimit", errno))?;
@@ -286,7 +286,7 @@ fn resize(fd: &OwnedFd, from: usize, to: usize) -> Result<(), Error> {
 /// Bytes that are taken without asking how much the machine has.
 const UNASKED_BYTES: u64 = 64 << 20;
 
-/// Refuses what the machine does not have: the kernel would take page after page, and then kill some process.
+/// Refuses more memory than the machine has: the kernel would take page after page, and then kill some process.
 fn check_available(bytes: u64) -> Result<(), Error> {
     if bytes <= UNASKED_BYTES {
         return Ok(());
@@ -299,7 +299,7 @@ fn check_available(bytes: u64) -> Result<(), Error> {
     }
 }
 
-/// What programs can still take without swapping, and by swapping: see `MemAvailable` in
+/// Memory that programs can still take without swapping, and by swapping: see `MemAvailable` in
 /// [proc_meminfo(5)](https://man7.org/linux/man-pages/man5/proc_meminfo.5.html).
 fn available_bytes(meminfo: &str) -> Option<u64> {
     let kibibytes = |name: &str| -> Option<u64> {

@@ -20,7 +20,7 @@ pub enum Error {
         /// Bytes that the limit leaves.
         limit: u64,
     },
-    /// The machine has less memory left than an array takes, counting what it can swap out.
+    /// The machine has less memory left than an array takes, swap included.
     Memory {
         /// Bytes that the array takes.
         needed: u64,
@@ -38,7 +38,7 @@ pub enum Error {
         /// Bytes asked for or found.
         bytes: u64,
     },
-    /// The file descriptor holds something other than what was to be opened.
+    /// The file descriptor holds something else than a lane or hub.
     Magic {
         /// The first word found.
         found: u64,

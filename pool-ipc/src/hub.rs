@@ -48,7 +48,7 @@ struct Bells {
 const ARENA_AT: usize = WORDS_BYTES;
 
 impl Hub {
-    /// Makes a hub whose arena has `segments` segments, and the descriptors by which workers open it. A segment takes memory
+    /// Makes a hub with an arena of `segments` segments, and the descriptors by which workers open it. A segment takes memory
     /// when it is first used.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Hub {
         &self.arena
     }
 
-    /// Tells workers which threads look for replies, and so whom to wake.
+    /// Tells workers which threads look for replies, and so which one to wake.
     ///
     /// A thread that leaves the watch to a sleeper must look for replies once more *after* this, or notify that sleeper: a
     /// worker that published just before relied on the thread that leaves, and woke nobody.
@@ -106,8 +106,8 @@ impl Hub {
         self.doorbell(who).notify()
     }
 
-    /// As [`notify`](Hub::notify) if `is_wanted`. That is asked only of a sleeper that has announced itself, and then sees what
-    /// was stored before the announcement.
+    /// As [`notify`](Hub::notify) if `is_wanted`. That is called only if the sleeper has announced itself, and then sees all
+    /// stores before the announcement.
     #[inline]
     pub fn notify_if(&self, who: Sleeper, is_wanted: impl FnOnce() -> bool) {
         self.doorbell(who).notify_if(is_wanted);
@@ -161,7 +161,7 @@ impl HubWorker {
     }
 
     /// Wakes the leader, or the router if no caller is on watch, if it sleeps. Call this after publishing a reply, and after
-    /// releasing requests for whose room the host may wait. True if that took a system call.
+    /// releasing requests, since the host may wait for their room. True if that took a system call.
     #[inline]
     pub fn notify(&self) -> bool {
         self.bells.switchboard().notify()

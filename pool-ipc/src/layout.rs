@@ -69,7 +69,7 @@ pub(crate) const VERSION: u32 = 3;
 #[repr(C, align(128))]
 pub(crate) struct Line<T>(pub(crate) T);
 
-/// The first words of a lane or hub, which say what the memory is.
+/// The first words of a lane or hub, which identify the memory.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Label {

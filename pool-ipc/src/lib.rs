@@ -8,7 +8,7 @@
 //!
 //! A *lane* is two rings of bytes, one in each direction, each in a sealed memfd of its own. [`HostEnd`] and [`WorkerEnd`]
 //! are its two ends. Each shared word has one process that writes it, and the kernel lets the other only read it. So a
-//! worker can damage only what it says itself, and the host checks all of that: a worker that overwrites its memory causes
+//! worker can damage only its own words, and the host checks all of these: a worker that overwrites its memory causes
 //! a wrong payload, a late answer or an [`Error::Corrupt`], but never undefined behaviour, a panic or an endless loop.
 //!
 //! ```

@@ -246,7 +246,7 @@ impl Producer {
     /// Changes the `limit` word of a published record. False, and nothing is changed, if the peer has released the
     /// record, since its bytes may have been used again.
     ///
-    /// `position` is what [`publish`](Producer::publish) or [`send`](Producer::send) returned. Read the peer's claim
+    /// `position` is the one that [`publish`](Producer::publish) or [`send`](Producer::send) returned. Read the peer's claim
     /// *after* this: see [`ProgressWriter::claim`](crate::ProgressWriter::claim).
     pub fn revise(&mut self, position: u64, limit: u32) -> bool {
         self.refresh();

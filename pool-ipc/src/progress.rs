@@ -139,7 +139,7 @@ impl ProgressWriter {
         self.marks.begin_item(item, unpublished_end);
     }
 
-    /// [`begin_item`](ProgressWriter::begin_item) for a loop over items from `first` on whose results take `size` bytes each. Also
+    /// [`begin_item`](ProgressWriter::begin_item) for a loop over items from `first` on with results of `size` bytes each. Also
     /// returns the number of items, at least one, that it can mark.
     #[inline]
     pub fn item_marks(&self, first: u32, unpublished_end: u32, size: u32) -> (ItemMarks<'_>, usize) {

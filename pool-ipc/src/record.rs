@@ -1,4 +1,4 @@
-//! The 32-byte header before each payload, and a record whose header has been checked.
+//! The 32-byte header before each payload, and a record with a checked header.
 //!
 //! Records are padded to 32 bytes and a ring's capacity is a multiple of 32, so wherever a byte is free there is room
 //! for a header, and a header never wraps. A payload never wraps either: a message that meets the ring's

@@ -9,7 +9,7 @@ use std::ptr;
 use nix::fcntl::{FcntlArg, fcntl};
 
 /// Gives way to other threads that could run on this CPU. By the same door as the futex requests: `sched_yield` of the C library
-/// is in another page, and whoever has just slept finds each page cold.
+/// is in another page, and a thread that has just slept finds each page cold.
 ///
 /// See [sched_yield(2)](https://man7.org/linux/man-pages/man2/sched_yield.2.html). Expected: no error.
 #[inline]

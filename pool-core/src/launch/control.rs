@@ -71,7 +71,7 @@ pub(crate) fn bell() -> Result<EventFd> {
     Ok(unsafe { EventFd::from_owned_fd(fd) })
 }
 
-// ---- what waits to be sent -----------------------------------------------------------------------------------------
+// ---- messages that wait to be sent ---------------------------------------------------------------------------------
 
 /// Messages that wait to be sent, oldest first, with their descriptors of type `F`.
 #[derive(Debug)]

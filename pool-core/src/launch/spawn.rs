@@ -80,8 +80,8 @@ impl Inherited {
         Ok(Inherited { args, env: env.collect(), cwd, umask: umask() })
     }
 
-    /// Starts the executable once more, to do what the greeting in `socket` says instead of running `main`. `socket`
-    /// becomes its standard input.
+    /// Starts the executable once more, to follow the greeting in `socket` instead of running `main`. `socket` becomes its
+    /// standard input.
     ///
     /// # Errors
     ///
@@ -372,7 +372,8 @@ fn check_executable() -> Result<()> {
 
 /// The executable, if this program is in another file.
 fn other_executable() -> Option<String> {
-    // A program whose loader the kernel has loaded is the executable itself, so the long list below need not be read.
+    // If the kernel has loaded a loader for this program, the program is the executable itself, so the long list below need
+    // not be read.
     // SAFETY:
     // - `getauxval` has no preconditions.
     if unsafe { libc::getauxval(AT_BASE) } != 0 {

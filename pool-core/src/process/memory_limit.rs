@@ -7,7 +7,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 static HAS_MEMORY_LIMIT: AtomicBool = AtomicBool::new(false);
 
-/// Limits this process to so many bytes beyond what it has now: private writable memory of any kind, since Linux 4.7, see
+/// Limits this process to so many bytes beyond its present memory: private writable memory of any kind, since Linux 4.7, see
 /// RLIMIT_DATA in getrlimit(2).
 pub(crate) fn limit_memory(bytes: u64) {
     let now = status_bytes("VmData:").unwrap_or(0);
@@ -22,8 +22,8 @@ pub(crate) fn limit_memory(bytes: u64) {
 /// that the process would hang.
 const REPORT_BYTES: u64 = 1 << 30;
 
-/// Runs `report` with memory beyond the limit. What it keeps, such as tables of names for the next time, is not charged to the
-/// tasks.
+/// Runs `report` with memory beyond the limit. Memory that it keeps, such as tables of names for the next time, is not
+/// charged to the tasks.
 pub(crate) fn beyond_limit<R>(report: impl FnOnce() -> R) -> R {
     let limits = getrlimit(Resource::RLIMIT_DATA).ok().filter(|_| has_memory_limit());
     let Some((limit, most)) = limits else { return report() };

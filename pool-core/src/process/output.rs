@@ -161,7 +161,7 @@ struct Flusher {
 }
 
 impl Flusher {
-    /// Asks for a flush, whose number is returned.
+    /// Asks for a flush, and returns its number.
     fn ask(&'static self) -> u32 {
         let number = self.asked.load(Ordering::Relaxed).wrapping_add(1);
         // SYNC FLUSH, with `serve`: ask, then look for a sleeper. SeqCst on all four accesses, so either the thread finds this

@@ -81,7 +81,7 @@ fn remember(all: &mut Vec<Seen>, seen: Seen) {
 struct Seen {
     payload: Identity,
     report: PanicReport,
-    /// Captured without the names of functions, whose lookup takes long.
+    /// Captured without the names of functions, because looking these up takes long.
     backtrace: Backtrace,
     /// Time of the panic on the monotonic clock.
     at_ns: u64,
@@ -97,7 +97,7 @@ impl Seen {
         Seen { payload: Identity::of(info.payload()), report, backtrace: Backtrace::capture(), at_ns: monotonic_ns() }
     }
 
-    /// True if this payload, whose text is `message`, may be this panic's.
+    /// True if this payload, with the text `message`, may be this panic's.
     fn is_of(&self, payload: Identity, message: &str) -> bool {
         // The text is compared, too, since an address may have been used again.
         self.payload == payload && self.report.message == message

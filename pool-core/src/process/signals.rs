@@ -216,7 +216,7 @@ pub(crate) fn report_deaths(progress: ProgressWriter, me: ForkCheck) {
     let action = SigAction::new(SigHandler::SigAction(on_death), flags, SigSet::empty());
     for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT] {
         // SAFETY:
-        // - `on_death` does only what is async-signal-safe: loads, stores and `sigaction`.
+        // - `on_death` is async-signal-safe: it does loads, stores and `sigaction`.
         let _ = unsafe { sigaction(signal, &action) };
     }
 }

@@ -98,8 +98,9 @@ pub(crate) fn with_room<R: Send>(bytes: usize, body: impl FnOnce() -> R + Send) 
     Ok(result.expect("the body has run"))
 }
 
-/// The same for all types: what starts a thread is long.
+/// The same for all types, since the code that starts a thread is long.
 fn run_with_room(bytes: usize, body: &mut (dyn FnMut() + Send)) -> io::Result<()> {
+    // The usual case: a thread takes some tens of microseconds to start.
     if left() >= bytes {
         on_frame_of_its_own(body);
         return Ok(());

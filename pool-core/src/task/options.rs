@@ -20,6 +20,8 @@ pub struct TaskOptions {
 }
 
 impl TaskOptions {
+    // Constants and `const fn`, since the macro builds the options of an attribute in a static.
+
     /// No option set.
     pub const NONE: TaskOptions = TaskOptions {
         timeout: None,
@@ -64,6 +66,7 @@ impl TaskOptions {
 
     /// With the pool's where these say nothing.
     pub(crate) fn or(self, pool: TaskOptions) -> Self {
+        // The other options have no default of the pool.
         TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
     }
 
@@ -74,6 +77,7 @@ impl TaskOptions {
     /// `InvalidInput` for a limit of zero.
     #[inline]
     pub(crate) fn timeout_ns(&self) -> Result<Option<Nanos>> {
+        // Zero means "no limit" in the ring's header, so it must not get there.
         if self.timeout == Some(Duration::ZERO) {
             let text = "a time limit of zero leaves no time to run";
             return Err(Error::new(ErrorKind::InvalidInput, text));

@@ -38,6 +38,7 @@ unsafe extern "C" {
 /// The reason why the table cannot be used, if there is one. Check this first: other uses of a bad table panic.
 fn defect() -> Option<String> {
     let version = env!("CARGO_PKG_VERSION");
+    // Both sizes come from the linker's own symbols: `TASKS.len()` divides, and panics on a table of odd size.
     let bytes = (&raw const TABLE_END).addr().wrapping_sub((&raw const TABLE_START).addr());
     let declared = (&raw const DECLARATIONS_END).addr().wrapping_sub((&raw const DECLARATIONS_START).addr());
     if declared != size_of::<isize>() {
@@ -58,7 +59,7 @@ fn defect() -> Option<String> {
     }
 }
 
-/// One task: what a person may want to know about it, and how a worker runs it.
+/// One task: a description for people, and the function by which a worker runs it.
 pub struct Entry {
     info: Info,
     identity: u64,
@@ -89,6 +90,7 @@ impl Entry {
     /// `run` is the loop over a chunk's items that is made for the task's types.
     #[doc(hidden)]
     pub const fn new(info: Info, run: fn(&mut Chunk<'_>)) -> Self {
+        // Computed when the program is compiled, so the check at the start hashes one word for each task.
         let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
         let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
         let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
@@ -134,6 +136,7 @@ impl Entry {
     /// Its place in the table.
     #[inline]
     pub(crate) fn index(&'static self) -> u32 {
+        // The entry is a static in the table, so its address gives its place without a search.
         let offset = std::ptr::from_ref(self).addr().wrapping_sub(TASKS.as_ptr().addr());
         let index = offset / size_of::<Entry>();
         debug_assert!(TASKS.get(index).is_some_and(|entry| std::ptr::eq(entry, self)));
@@ -168,6 +171,7 @@ impl fmt::Debug for Entry {
 /// # }
 /// ```
 pub fn tasks() -> Vec<&'static Entry> {
+    // Sorted, because the linker's order differs from one build to the next.
     let mut entries: Vec<_> = TASKS.iter().collect();
     entries.sort_by_key(|entry| (entry.module(), entry.name(), entry.file(), entry.line()));
     entries
@@ -193,6 +197,7 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 /// FNV-1a (Fowler, Noll, Vo), which can be computed at compile time.
 const fn fnv1a(mut hash: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
+    // A `const fn` has no `for` loop.
     let mut i = 0;
     while i < bytes.len() {
         hash = (hash ^ bytes[i] as u64).wrapping_mul(FNV_PRIME);

@@ -35,7 +35,7 @@ pub(crate) enum Input<'w> {
 /// The items of a request that is being answered.
 pub struct Chunk<'w> {
     pub(super) link: Link<'w>,
-    /// The record whose limit the host may lower; `None` if the request came in several.
+    /// The record with the limit that the host may lower; `None` if the request came in several.
     record: Option<Record>,
     seq: u32,
     items: u32,
@@ -142,11 +142,14 @@ impl<'w> Chunk<'w> {
         if self.next < self.claimed {
             return true;
         }
+        // As many as are claimed already, so the claims double: one item, one, two, four.
         let block = self.claimed.min(self.items / 16).min(request::claim_max(self.flags)).max(1);
         let claimed = self.items.min(self.claimed + block);
         if claimed == self.claimed {
             return false;
         }
+        // First the claim, then a look at the limit; the host lowers the limit, then looks at the claim. So at least one of
+        // them sees the other's store, and no item is both run and recalled.
         self.link.progress.claim(self.seq, claimed);
         if let Some(record) = &self.record {
             self.items = self.items.min(self.link.requests.limit(record));
@@ -176,6 +179,7 @@ impl<'w> Chunk<'w> {
     /// Sends a value that cannot be appended to the record under construction.
     #[cold]
     pub(super) fn send_value(&mut self, bytes: Vec<u8>, flags: u16) {
+        // Replies carry no numbers of items, so the values before this one go first.
         self.publish_values();
         self.send(ReplyKind::Values.kind(), flags, &bytes);
         if bytes.capacity() > self.spare.capacity() {
@@ -211,6 +215,7 @@ impl<'w> Chunk<'w> {
             Some(ran) => postcard::to_allocvec(&(failure, ran)),
             None => postcard::to_allocvec(failure),
         };
+        // Numbers and text can always be written. If not, the host reports a reply that it cannot decode.
         let bytes = bytes.unwrap_or_default();
         self.send(ReplyKind::Failed.kind(), 0, &bytes);
     }

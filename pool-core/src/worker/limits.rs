@@ -32,6 +32,7 @@ impl WorkerLimits {
     /// Applies the limits to this process, the worker `worker`. Limits that the system does not allow are left out.
     pub(crate) fn apply(&self, worker: u32) {
         if let Some(score) = *OOM_SCORE_BEFORE {
+            // From the score of the start, so that a worker forked by a worker is not raised twice.
             let _ = fs::write(OOM_SCORE, (score + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string());
         }
         if self.pin_cpus {
@@ -52,6 +53,7 @@ pub(crate) static OOM_SCORE_BEFORE: LazyLock<Option<i32>> =
 
 /// Pins the worker to the CPU of its number, among those that this process may use.
 fn pin(worker: usize) -> nix::Result<()> {
+    // The allowed CPUs need not be the first ones: a container or `taskset` may leave any of them.
     let me = Pid::from_raw(0);
     let allowed = sched_getaffinity(me)?;
     let cpus: Vec<_> = (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
@@ -87,6 +89,7 @@ impl RssWatch {
         }
         self.next_check_ns = now_ns + RSS_CHECK_NS;
         let is_past = || resident_pages().is_some_and(|pages| pages.saturating_mul(self.page_bytes) > self.max_bytes);
+        // Pages of the arena that this process has read count as resident, too, and are not its own.
         is_past() && {
             forget_shared();
             is_past()

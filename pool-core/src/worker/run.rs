@@ -17,6 +17,7 @@ use crate::worker::chunk::{Chunk, Link, PUBLISH_BYTES, stamp};
 /// Runs the items of a chunk.
 pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
     while chunk.claim() {
+        // One `catch_unwind` for many items, not for each: it keeps the compiler from holding the loop's state in registers.
         match catch_unwind(AssertUnwindSafe(|| run_claimed::<T>(chunk))) {
             Ok(None) => continue,
             Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(bytes, 0),
@@ -94,11 +95,13 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     let Some(arguments) = input.rest.get(..items * args_size) else {
         return Some(ItemOutcome::Failed(Failure::Decode("its arguments are missing".to_owned())));
     };
+    // The counts are kept in registers during the loop, and the chunk learns of them once, at its end.
     let mut unfinished =
         Unfinished { input, args_size, progress, next, unpublished_items, unpublished_bytes, size, items };
     let group = (OWNED_BYTES / size).max(1);
     let groups = places[..items * size].chunks_mut(group * size).zip(arguments.chunks(group * args_size));
     for (places, arguments) in groups {
+        // The host has read these cache lines last. One store takes a line over, and several at a time overlap.
         own_lines(places);
         for (place, arguments) in places.chunks_exact_mut(size).zip(arguments.chunks_exact(args_size)) {
             marks.begin_next();
@@ -111,6 +114,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
                 signals::exit_now(0);
             }
             let encoded = Encoder::in_place(place, |out| T::encode_output(&output, out));
+            // Here, so that a destructor that panics does so while the item is still the current one.
             drop(output);
             if let Err(error) = encoded {
                 return Some(ItemOutcome::Failed(Failure::Encode(error.to_string())));
@@ -119,6 +123,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
     }
     unfinished.advance(items);
     unfinished.input.rest = &unfinished.input.rest[items * args_size..];
+    // All items are done, and its destructor counts one as ended without a value.
     std::mem::forget(unfinished);
     None
 }

@@ -170,7 +170,7 @@ impl FileActions {
     fn new() -> io::Result<Self> {
         let mut actions = MaybeUninit::uninit();
         // SAFETY:
-        // - the call initializes what the pointer points to.
+        // - the call initializes the memory behind the pointer.
         check(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) })?;
         // SAFETY:
         // - it has been initialized.
@@ -250,7 +250,7 @@ impl Attributes {
     fn new() -> io::Result<Self> {
         let mut attributes = MaybeUninit::uninit();
         // SAFETY:
-        // - the call initializes what the pointer points to.
+        // - the call initializes the memory behind the pointer.
         check(unsafe { libc::posix_spawnattr_init(attributes.as_mut_ptr()) })?;
         // SAFETY:
         // - it has been initialized.

@@ -8,7 +8,7 @@ use crate::codec::limits::ReadLimits;
 pub(super) struct Deserializer<'a> {
     pub(super) rest: &'a [u8],
     pub(super) limits: ReadLimits,
-    /// The kinds of doubt about what has been read, see [`doubt`].
+    /// The kinds of doubt about the value so far, see [`doubt`](super::watch::doubt).
     pub(super) doubts: u8,
     /// Notes of the parts that have been read, if these are asked for. Boxed, because few values need them.
     pub(super) watch: Option<Box<Watched<'a>>>,

@@ -18,7 +18,7 @@ pub(super) struct Elements<'s, 'a, W> {
 impl<'a, W: Watch<'a>> Elements<'_, 'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn seed<S: DeserializeSeed<'a>>(&mut self, seed: S) -> Result<S::Value, CodecError> {
-        // Before the seed is entered, whose frame holds the value.
+        // Before the seed is entered, since the value is in its frame.
         self.from.reader.limits.check_room::<S::Value>()?;
         seed.deserialize(&mut *self.from)
     }

@@ -1,6 +1,6 @@
 //! The kinds of doubt about a value that has been read, as bits.
 
-/// An enum whose list of names does not, or may not, say which variant an index is.
+/// An enum with a list of names that does not, or may not, say which variant an index is.
 pub(super) const ENUM: u8 = 1;
 /// A type that may read other fields than it writes.
 pub(super) const OPEN: u8 = 2;

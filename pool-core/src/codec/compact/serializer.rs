@@ -365,7 +365,7 @@ impl<N: Noting> Fields<'_, '_, '_, N> {
         N::add_key(&mut self.keys, key);
         self.written += 1;
         let result = self.to.part(value);
-        // Not `map_err`, whose closure would take addresses and so keep the fields in memory.
+        // Not `map_err`: its closure would take addresses, and so keep the fields in memory.
         if let Err(fault) = result { Err(fault.within_named(self.owner.name(), key)) } else { Ok(()) }
     }
 

@@ -9,8 +9,8 @@ use crate::process::stack;
 /// that contains itself does so through one of the four, or its values would have no end.
 ///
 /// Deep enough for a list of as many boxes (JSON parsers stop at 128). An unoptimized build takes 1 to 4 KiB of stack
-/// for each level of a small type, so in a thread of 2 MiB this limit comes before that of the stack: half of what is
-/// left, since the other half is for the level that is about to begin, and for the caller.
+/// for each level of a small type, so in a thread of 2 MiB this limit comes before that of the stack: half of the free
+/// stack, since the other half is for the level that is about to begin, and for the caller.
 pub(crate) const DEPTH_MAX: u32 = 256;
 
 /// Elements, of all sequences and maps of a value together, that may take no bytes. More than anybody sends in earnest,
@@ -90,7 +90,7 @@ impl Nesting {
     }
 }
 
-/// The part of the stack that a value may take: half of what is left when the first nested value begins.
+/// The part of the stack that a value may take: half of the stack that is free when the first nested value begins.
 #[derive(Debug)]
 struct Stack {
     /// The lowest stack pointer that a nested value may have. As long as nothing is nested it is higher than any, so that

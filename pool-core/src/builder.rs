@@ -67,7 +67,7 @@ pub struct PoolBuilder {
     idle_timeout: Option<Duration>,
     restart_limit: u32,
     defaults: TaskOptions,
-    settings: WorkerLimits,
+    limits: WorkerLimits,
 }
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the
@@ -121,7 +121,7 @@ impl PoolBuilder {
             idle_timeout: None,
             restart_limit: 3,
             defaults: TaskOptions::NONE,
-            settings: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
+            limits: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
         }
     }
 
@@ -222,7 +222,7 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn pin_cpus(mut self, pin: bool) -> Self {
-        self.settings.pin_cpus = pin;
+        self.limits.pin_cpus = pin;
         self
     }
 
@@ -242,7 +242,7 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.name = name.into();
+        self.limits.name = name.into();
         self
     }
 
@@ -289,21 +289,21 @@ impl PoolBuilder {
         let engine = Engine::new(
             Scheduler::new(config, table::TASKS.len()),
             initializer,
-            self.settings.memory_limit,
+            self.limits.memory_limit,
             most_pending,
         );
-        let host = Host::new(engine, hub, most_pending, self.defaults, &self.settings.name)?;
+        let host = Host::new(engine, hub, most_pending, self.defaults, &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take()?;
         let mut supervisor =
-            Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.settings.clone(), inherited);
+            Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.limits.clone(), inherited);
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
         // lock would hold it for ever.
         supervisor.start()?;
         // From here on an early return drops the supervisor, which ends the processes that it has started.
         let for_router = Arc::clone(&host);
-        let router = spawn(format!("{}-router", self.settings.name), move || for_router.route_for_nobody())?;
-        let supervisor = spawn(format!("{}-super", self.settings.name), move || supervisor.run());
+        let router = spawn(format!("{}-router", self.limits.name), move || for_router.route_for_nobody())?;
+        let supervisor = spawn(format!("{}-super", self.limits.name), move || supervisor.run());
         // The router waits for the supervisor's word that the pool is over; without a supervisor this is it.
         let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
         Ok(Pool::from_parts(host, vec![supervisor, router]))
@@ -321,8 +321,9 @@ impl PoolBuilder {
             }
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
             _ if self.max_pending_bytes == Some(0) => refuse("max_pending_bytes must be at least 1, and is 0".into()),
-            _ if self.settings.name.len() > NAME_BYTES_MAX || self.settings.name.contains('\0') => {
-                let length = self.settings.name.len();
+            // A longer name would lose its end in `ps`, where the number of the worker stands.
+            _ if self.limits.name.len() > NAME_BYTES_MAX || self.limits.name.contains('\0') => {
+                let length = self.limits.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
             }
             workers => check_workers(workers),

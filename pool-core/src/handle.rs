@@ -288,6 +288,7 @@ impl<R> AsyncResult<R> {
         }
         // Before the callback is registered: from then on the job may end, and the pool with it.
         self.owner().expect_callback();
+        // Taken, so that the drop of this handle does not abandon the outcome.
         let (from, collect) = (self.completion.clone(), self.collect.take());
         let run = Waiter::Callback(Box::new(move || callback(collect_from(&from, collect))));
         // The outcome is there already: the callback goes to the same threads as any other, never to this one.
@@ -302,6 +303,7 @@ impl<R> AsyncResult<R> {
 
     /// As [`collect`](AsyncResult::collect), where the handle may still be asked something afterwards.
     fn collect_and_stay(&mut self) -> Result<R> {
+        // A second call fails for having come too late, which is not the job's failure.
         let was_there = self.collect.is_some();
         let result = self.collect();
         if let Some(error) = result.as_ref().err().filter(|_| was_there) {

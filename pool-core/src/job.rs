@@ -120,7 +120,7 @@ impl Job {
         match &mut self.map {
             Some(Map { completion, result_buffer }) => {
                 each(completion.finish(why(), result_buffer.take()));
-                // Of calls nothing is cleared: the record is reused, and its blocks are drained below.
+                // A record of calls is not cleared: it is drained below, and reused.
                 self.blocks.clear();
             }
             None => self.blocks.drain_completions(|completion| each(completion.finish(why(), None))),

@@ -131,6 +131,7 @@ impl Lane {
     /// True if [`Lane::next_reply`] or [`Lane::pump`] has something to do.
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
+        // A worker that lied is not listened to any more; its end comes by its pidfd.
         !self.is_corrupt && (self.can_pump() || self.end.replies.has_news() || self.end.requests.check().is_err())
     }
 
@@ -143,6 +144,7 @@ impl Lane {
     /// True if news may come at once: a brief request is out, or a long message is under way.
     #[inline]
     pub(crate) fn expects_news(&self) -> bool {
+        // Pieces of a long message follow within microseconds, so a sleep between them would cost more than they do.
         self.brief > 0 || !self.outgoing.is_empty() || !self.gathered.is_empty()
     }
 
@@ -204,6 +206,7 @@ impl Lane {
     /// published meanwhile. But all replies must have been taken before and after, so that the values begin where the host
     /// looks for them.
     pub(crate) fn take_finished(&mut self, seq: u32, settled: u32) -> Option<(u32, Bytes)> {
+        // A published reply has to be taken first: the unpublished values begin behind it.
         if self.is_corrupt || self.gathered_from.is_some() || self.end.replies.has_news() {
             return None;
         }
@@ -220,11 +223,13 @@ impl Lane {
         if !is_whole || bytes.len() < before.bytes {
             return None;
         }
+        // Kept until the reply is published: it begins with these values, which must not be delivered again.
         self.taken = Some(Taken { seq, items: before.items + items, bytes: bytes.len() });
         Some((items, Bytes::Heap(bytes.split_off(before.bytes))))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {
+        // The worker may have died while it wrote them, so nonsense here is no violation.
         postcard::from_bytes(&self.end.last_words()).ok()
     }
 }

@@ -167,7 +167,7 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.settings.memory_limit = Some(bytes);
+        self.limits.memory_limit = Some(bytes);
         self
     }
 
@@ -192,7 +192,7 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn max_worker_rss(mut self, bytes: u64) -> Self {
-        self.settings.max_rss = Some(bytes);
+        self.limits.max_rss = Some(bytes);
         self
     }
 

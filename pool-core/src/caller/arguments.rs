@@ -13,6 +13,7 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
     if const { args_may_be_plain::<T>() }
         && let Some(size @ ..=INLINE) = T::args_size()
     {
+        // A number or two: encoded at once into the value that travels, without a buffer between.
         let mut bytes = [0; INLINE];
         let encoded = Encoder::in_place(&mut bytes[..size], |out| T::encode_args(args, out));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
@@ -48,6 +49,7 @@ const LARGE_ARGS_BYTES: usize = 256;
 fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
     match T::args_into_bytes(args) {
         Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
+        // Given back: only the codec knows whether it can take the memory.
         Err(args) => Ok((encode_one::<T>(&args)?, false)),
     }
 }

@@ -59,6 +59,7 @@ impl BlockBuilder {
             None => &mut self.bytes,
             Some(segment) if !self.is_staged => segment.bytes_mut(),
             Some(_) => {
+                // No more than the segment still takes, or an encoded item would have no place there.
                 let end = self.bytes.len().min(SEGMENT_BYTES - self.sent);
                 &mut self.bytes[..end]
             }
@@ -77,6 +78,7 @@ impl BlockBuilder {
     /// Makes room for so many bytes more in the segment; false if there is none.
     pub(crate) fn make_room(&mut self, bytes: usize) -> bool {
         let Some(segment) = self.segment.as_mut().filter(|_| self.is_staged) else { return false };
+        // Past the caches: the host does not read these bytes again.
         segment.stream(self.sent, &self.bytes[..self.used]);
         self.sent += self.used;
         self.used = 0;
@@ -91,6 +93,7 @@ impl BlockBuilder {
                 if is_staged {
                     segment.stream(sent, &bytes[..used]);
                 }
+                // The stage is of no use to the block, and the next block needs one.
                 spare.push(bytes);
                 Content::InArena(segment.finish(), 0..sent + used)
             }

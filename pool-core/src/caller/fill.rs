@@ -29,6 +29,7 @@ pub(super) struct Tally<'f> {
 
 impl Drop for Tally<'_> {
     fn drop(&mut self) {
+        // In `drop`, so that an iterator that panics leaves the counts right.
         *self.pulled += self.done as u64;
         *self.filled += self.done as u32;
         *self.used += self.done * self.size;

@@ -164,6 +164,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// pending items is bounded, no more are pulled than there is room for.
     pub(crate) fn pull_to(&mut self, count: u64) {
         while self.pulled < count && !self.has_ended() {
+            // Before the item exists: a pulled item must be kept somewhere.
             let room = self.wait_for_room();
             // Before the item is pulled: it is encoded as soon as it is there.
             self.wait_for_arena();
@@ -216,6 +217,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
         }
+        // After the last block is in, or the job could end without it.
         self.seal_if_done();
         is_slow
     }
@@ -245,6 +247,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         if self.has_ended() || self.host.check_owner().is_err() {
             return;
         }
+        // Ended first: the destructor below may use this very pool.
         self.source = Source::Ended;
         self.seal_if_done();
         // Last, since its destructor is the user's code and may panic.
@@ -260,6 +263,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// Fills the block and hands it over.
     fn pull(&mut self, count: u64) -> thread::Result<Filled> {
+        // The iterator is the user's: items before its panic are still handed over, and the panic goes on later.
         let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
         self.flush();
         filled
@@ -359,6 +363,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Begins a block with room for `least` bytes at least.
     fn begin_block(&mut self, first: u64, least: usize) {
         let size = T::args_size().unwrap_or(ITEM_BYTES).max(1);
+        // Between 1 KiB and the longest record; a single item may be longer than both.
         let length = (size * self.target as usize).clamp(BLOCK_BYTES_MIN, BLOCK_BYTES).max(size).max(least);
         let segment = T::args_size().filter(|_| length == BLOCK_BYTES).and_then(|size| self.segment(size));
         let bytes = self.spare.pop().unwrap_or_default();

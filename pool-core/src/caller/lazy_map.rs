@@ -174,10 +174,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn wait(&mut self, deadline: Option<Instant>, or_room: bool) -> bool {
         loop {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
+            // The pause ends the sleep, so that results that workers hold back are found.
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
             let is_there = if or_room { self.input.wait_for_turn(until, true) } else { self.input.wait(until) };
             let now = Instant::now();
             let MapInput { host, completion, .. } = &self.input;
+            // A copy of the host would wait for ever.
             if is_there || host.check_owner().is_err() {
                 return is_there;
             }
@@ -228,6 +230,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 let is_idle = self.window.out() == 0;
                 (now, deadline.map(|deadline| if is_idle { deadline.max(now + GLANCE) } else { deadline }))
             });
+            // Asked between blocks: the user's iterator cannot be interrupted within one.
             if until.is_some_and(|until| until <= now) {
                 return Pulled::Enough;
             }
@@ -273,6 +276,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     fn decode(&mut self, mut part: Part) {
         self.note_items(part.first..part.first + u64::from(part.items), part.origin.take());
+        // A result has come, so the pause starts anew with the next wait.
         self.stall = None;
         self.decoded += u64::from(part.items);
         self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
@@ -285,6 +289,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             undecodable += result.as_ref().err().map_or(0, Error::undecodable);
             self.ready.push_back(result);
         });
+        // The items had counted as successes when their bytes came.
         self.input.host.note_undecodable(undecodable);
     }
 
@@ -338,6 +343,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         if self.has_ended {
             return (self.ready.len(), Some(self.ready.len()));
         }
+        // Items that are out still yield a result each, whatever becomes of the input.
         let pending = (self.input.pulled() - self.yielded) as usize;
         let (_, most) = self.input.size_hint();
         // No lower bound for the input: the pool may be closed and joined before it is pulled.

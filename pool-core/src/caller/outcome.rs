@@ -28,6 +28,7 @@ fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     } else if let Parts::One(part) = completion.take() {
         decode::<T>(part, false, &mut |_, result| outcome = Some(result));
     }
+    // No part: the job ended before its item had one, or the outcome has been taken.
     outcome.unwrap_or_else(|| Err(missing(completion)))
 }
 
@@ -119,6 +120,7 @@ impl<T: Task> Gathered<T> {
             Parts::Buffered(buffered) => self.buffered = Some(buffered),
             parts => self.early.extend(parts.into_iter().map(|part| (part.first, part))),
         }
+        // Only in order: a value goes to the end of the vector, so one that came early waits.
         while !self.is_buffered
             && let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() == self.next)
         {
@@ -185,6 +187,7 @@ impl<T: Task> Gathered<T> {
         let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
             decode::<T>(part, true, &mut |item, result| note(item, result.err()));
         };
+        // A worker gave bytes that are no values of this type, and no failure.
         let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
         let values = take_buffered(buffered, early, items, rest.as_ref(), &mut self.errors, &failure, &missed);
         self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
@@ -320,6 +323,7 @@ fn decode_here<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) {
     };
     if raw {
         let value = T::decode_raw(bytes.into_vec());
+        // A raw value is the memory of its bytes, which decoding takes over.
         let item = is_map.then_some(first as usize);
         return each(first, value.map_err(|error| undecodable(T::entry(), &error.to_string(), item)));
     }

@@ -76,6 +76,7 @@ impl Window {
         }
         self.out += items;
         self.argument_bytes += bytes;
+        // The mean of the latest block: the next items are most like it.
         self.argument_mean = bytes / items;
         self.blocks.push_back((items, bytes));
     }
@@ -124,6 +125,7 @@ impl Window {
         let by_bytes = self.bytes_max.saturating_sub(taken) / (result + self.argument_mean).max(1);
         // At least an item for each worker, whatever its size: idle workers would save no memory that is worth it.
         let most = held.saturating_add(by_start.min(by_bytes)).min(self.items_max).max(workers.min(self.items_max));
+        // Workers without an item are a reason to pull at once.
         if is_being_refilled || held < workers.min(most) || held <= most / 2 { most.saturating_sub(held) } else { 0 }
     }
 

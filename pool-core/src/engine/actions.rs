@@ -65,6 +65,7 @@ impl Engine {
             }
             Action::Finish { record } => self.finish(record, None),
             Action::Abort { record, cause } => {
+                // Without the worker's death: the whole job ends, for the same reason for all of its items.
                 let error = self.cause_error(cause, None).of_task(record.entry.path());
                 self.finish(record, Some(&error));
             }

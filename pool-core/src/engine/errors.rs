@@ -22,6 +22,7 @@ impl Engine {
             Ok((Failure::Panicked(report), rest)) => (Error::panicked(report), rest),
             Ok((failure @ Failure::Decode(_), rest)) => (Error::new(ErrorKind::Decode, say(&failure)), rest),
             Ok((failure @ Failure::Encode(_), rest)) => (Error::new(ErrorKind::Encode, say(&failure)), rest),
+            // Only the body is nonsense, so the item fails and the worker stays; the ring itself was sound.
             Err(_) => (Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"), &[][..]),
         };
         // From the worker's memory, so it may be missing or nonsense; the error is worth more than its time.

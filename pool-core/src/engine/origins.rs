@@ -64,6 +64,7 @@ impl Engine {
     pub(super) fn noted_begin(&self, job: JobId, item: u64, since: Nanos) -> Option<Nanos> {
         let record = self.scheduler.record(job)?;
         let given = record.blocks.given_ns(item);
+        // Others do not note their start, since reading the clock takes longer than a short item.
         (record.time_limit > 0 || given.is_some_and(|given| given <= since)).then_some(since)
     }
 }

@@ -182,7 +182,7 @@ mod tests {
         let tickets = [(); 3].map(|()| room.draw(ITEM));
         tickets.iter().for_each(|ticket| assert!(room.set_waiter(*ticket, waiter()).is_none()));
         assert!(!room.grant(amount(2, 0)).0);
-        // Somebody waits, so a newcomer may not go ahead though there would be room.
+        // A submission waits, so a newcomer may not go ahead though there would be room.
         assert!(!room.is_open(amount(1, 0), ITEM) && room.items_to_pull(amount(1, 0)) == 0);
         assert_eq!(room.grant(amount(1, 0)).1.len(), 1);
         assert!(room.is_granted(tickets[0]) && !room.is_granted(tickets[1]));
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(room.items_to_feed(amount(4, 80), 0, false), 6);
         assert_eq!(room.items_to_feed(amount(4, 95), 10, false), 0);
         assert_eq!(room.items_to_feed(amount(0, 0), 1000, false), 1, "a giant goes alone");
-        // With somebody in line only the one for which there is a ticket goes.
+        // With others in line only the item with a ticket goes.
         room.draw(ITEM);
         assert_eq!(room.items_to_feed(amount(4, 0), 10, false), 0);
         assert_eq!(room.items_to_feed(amount(4, 0), 10, true), 1);

@@ -40,7 +40,7 @@ pub(crate) struct Supervisor {
     host: Arc<Host>,
     method: StartMethod,
     hub: Descriptors,
-    settings: WorkerLimits,
+    limits: WorkerLimits,
     /// The state that each fork server begins with, the first and those that replace it.
     inherited: Inherited,
     server: Option<Server>,
@@ -72,14 +72,14 @@ impl Supervisor {
         host: Arc<Host>,
         method: StartMethod,
         hub: Descriptors,
-        settings: WorkerLimits,
+        limits: WorkerLimits,
         inherited: Inherited,
     ) -> Self {
         Supervisor {
             host,
             method,
             hub,
-            settings,
+            limits,
             inherited,
             server: None,
             wanted: VecDeque::new(),
@@ -241,6 +241,7 @@ impl Supervisor {
         if is_ready[0] {
             let _ = self.host.bell.read();
         }
+        // Reports before the server's end: its last ones are still in the socket then.
         if is_ready[1] {
             self.due = None;
             self.take_reports();
@@ -280,6 +281,7 @@ impl Supervisor {
     fn watch(&mut self, pid: u32, pidfd: &OwnedFd) {
         if self.ends.is_none() {
             let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|ends| ends.0);
+            // Not on 0, 1 or 2, which a host may have closed and may open again.
             let made = made.map_err(io::Error::from).and_then(off_standard_streams);
             self.ends = made.ok().map(Epoll);
         }
@@ -353,6 +355,7 @@ impl Supervisor {
             ServerReport::Exited { worker, pid, status } => {
                 // The kernel told of this end before the report, so it must not be noted after it.
                 self.take_ends();
+                // Only ends without a report make the fork server late.
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());

@@ -142,7 +142,7 @@ impl Completion {
     /// Ends a call with a short value: the first `length` bytes of these words. Returns all waiters.
     #[inline]
     pub(crate) fn complete_short(&self, words: [u64; 2], length: u8) -> Option<Waiters> {
-        // The inbox is looked at only if somebody waits: most values are there before they are asked for.
+        // The inbox is looked at only if a waiter may be there: most values are there before they are asked for.
         if self.status.finish_short(words, length) { self.inbox().as_mut()?.waiters.take() } else { None }
     }
 
@@ -197,6 +197,7 @@ impl Completion {
     /// are left out: they are values for sure.
     pub(crate) fn copy(&self) -> Completion {
         let copy = Completion::default();
+        // A short value stays where it is, and has no part in the inbox to be copied.
         if let Some(bytes) = self.short() {
             copy.complete(Part { first: 0, items: 1, raw: false, values: Ok(bytes), origin: None });
             return copy;

@@ -38,6 +38,7 @@ impl Lane {
             self.end.requests.check()?;
             let Some(record) = self.end.replies.peek()? else { return Ok(None) };
             let mut header = record.header;
+            // Checked before anything is used: every word of the header is the worker's.
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), ReplyKind::Failed.kind().into()));
             }
@@ -98,6 +99,7 @@ impl Lane {
     #[inline]
     pub(crate) fn take_short(&mut self, body: &Body) -> Option<([u64; 2], u8)> {
         let Body::InRing(record) = body else { return None };
+        // Longer values need memory of their own, and then the lock of the completion is no matter.
         if record.len > INLINE {
             return None;
         }
@@ -113,6 +115,7 @@ impl Lane {
         // An error is left to the next look, which reports it.
         let record = self.end.replies.peek().ok()??;
         let Header { kind, flags, count, .. } = record.header;
+        // No flag at all: the end of a chunk, a growth of memory and times have to be looked at.
         let is_one = kind == ReplyKind::Values.kind() && flags == 0 && count == 1 && record.header.seq == seq;
         if is_one { self.take_short(&Body::InRing(record)) } else { None }
     }
@@ -154,6 +157,7 @@ impl Lane {
     #[inline]
     fn release(&mut self, record: &Record) {
         self.end.replies.release(record);
+        // The worker may be waiting for this room.
         self.touched = true;
     }
 
@@ -174,6 +178,7 @@ impl Lane {
     /// empty records cannot go on for ever either.
     fn check_length(&mut self, record: &Record) -> Result<(), pool_ipc::Error> {
         let length = (self.gathered.len() + record.len) as u64;
+        // Positions in the ring count headers, too, so a sender of empty records moves on here.
         let travelled = record.position() - *self.gathered_from.get_or_insert(record.position());
         let most = length.max(travelled / 2);
         if most > MESSAGE_MAX as u64 {
@@ -194,6 +199,7 @@ fn is_reply(header: &Header) -> bool {
         Some(ReplyKind::Failed) => header.count == 1 && !has(reply::RAW),
         None => false,
     };
+    // The times at the end of the body are those of one item.
     let is_one = header.count == 1 || !has(reply::TIMED);
     says_something && is_one && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW | reply::TIMED))
 }

@@ -30,6 +30,7 @@ impl Lane {
     /// True if the bytes fit into one record now. Grows the ring for them if necessary.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
+        // The ring starts small, and grows with the first message that shows the need.
         if is_small_for(bytes as u64, self.end.requests.extent()) {
             self.end.grow_requests();
         }
@@ -96,6 +97,7 @@ impl Lane {
         while let Some(front) = self.outgoing.front() {
             let (sent, bytes) = (front.sent, front.body.len());
             let fits_now = sent == 0 && self.has_room(bytes);
+            // In pieces it could not be recalled, so it waits for the worker to make room.
             if sent == 0 && !fits_now && self.will_fit(bytes) {
                 return;
             }
@@ -108,6 +110,7 @@ impl Lane {
             self.touched |= step.position.is_some();
             if step.done {
                 let is_it = |sent: &&mut SentRequest| header.kind == Request::Run.kind() && sent.seq == header.seq;
+                // Only a request in one record has a limit that the worker looks at.
                 if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| fits_now) {
                     sent.record = step.position;
                 }
@@ -115,6 +118,7 @@ impl Lane {
                 continue;
             }
             self.outgoing[0].sent = step.sent;
+            // A ring that is full of long pieces grows, so that copying here and there goes on at once.
             if !self.end.requests.is_crowded() || !self.end.grow_requests() {
                 return;
             }
@@ -150,6 +154,7 @@ impl Lane {
         // If none of it has been sent, only its header goes, so that the replies stay in order.
         match self.outgoing.iter_mut().find(|outgoing| outgoing.header.seq == seq && outgoing.sent == 0) {
             Some(outgoing) if outgoing.header.kind == Request::Run.kind() && !half => {
+                // The worker answers with no values, and the numbers of its chunks stay in step.
                 outgoing.header.limit = 0;
                 outgoing.body = Cut::default();
                 0
@@ -160,6 +165,7 @@ impl Lane {
 
     /// Number of items of the request that the worker has claimed.
     fn claimed(&self, seq: u32, items: u32) -> u32 {
+        // By difference, since sequence numbers wrap around.
         let progress = self.end.progress();
         match progress.seq.wrapping_sub(seq) as i32 {
             0 => progress.claimed.min(items),

@@ -44,7 +44,7 @@ impl<P> Scheduler<P> {
             }
         }
         self.retry_due();
-        // Only then: with room or without rivals a late chunk keeps nobody waiting.
+        // Only then: with room or without rivals a late chunk keeps no flow waiting.
         if self.is_contended() && self.full {
             self.recall_late();
         }

@@ -268,6 +268,7 @@ impl<P> Scheduler<P> {
         let seq = state.next_seq;
         state.next_seq = seq.next();
         state.served += u64::from(range.items);
+        // Saturates: a pace may come from a lie, and the sum of many must not wrap.
         state.ahead = state.ahead.saturating_add(time);
         // Behind other flows even a short one takes a while.
         let waits = is_contended && state.ahead - time > SHORT_CHUNK_NS;

@@ -59,7 +59,7 @@ impl Flow {
     /// Gives the flow the quanta of all rounds up to this one.
     #[inline]
     fn renew(&mut self, round: u64) {
-        // Given when it is looked at, not in each round: rounds in which nobody looks cost nothing.
+        // Given when it is looked at, not in each round: rounds without a look cost nothing.
         let rounds = i64::try_from(round.saturating_sub(self.round)).unwrap_or(i64::MAX);
         self.round = self.round.max(round);
         self.credit = self.credit.saturating_add(rounds.saturating_mul(QUANTUM_NS as i64));
@@ -179,7 +179,7 @@ impl Turns {
         }
         if self.waiting.is_empty() {
             // Alone it need not wait for rounds to pass.
-            // The rounds pass at once, since nobody else is there to use them.
+            // The rounds pass at once, since no other flow could use them.
             self.round += owed;
             flow.renew(self.round);
             return true;

@@ -70,9 +70,9 @@ pub(crate) struct JobSpec {
     pub(crate) chunk_size: Option<u32>,
     /// A thread waits for its end from the start.
     pub(crate) urgent: bool,
-    /// Its items come as its results are taken, so nobody can wait for it to be complete.
+    /// Its items come as its results are taken, so no thread can wait for it to be complete.
     pub(crate) lazy: bool,
-    /// Its results are taken all together, so nobody waits for a part of them.
+    /// Its results are taken all together, so no thread waits for a part of them.
     pub(crate) bulk: bool,
     /// Its items are calls: strangers to each other.
     pub(crate) calls: bool,

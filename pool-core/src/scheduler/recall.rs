@@ -106,6 +106,7 @@ impl<P> Scheduler<P> {
     fn recall_maps(&mut self, worker: WorkerId, priority: Priority, ahead_max: Nanos) {
         let state = &mut self.workers[worker];
         let mut ahead: Nanos = 0;
+        // Chunks that the worker reaches within the bound stay with it.
         let mut keeps = 0;
         for sent in &state.in_flight {
             ahead = ahead.saturating_add(sent.time);
@@ -163,6 +164,7 @@ impl<P> Scheduler<P> {
         sent.time -= time;
         sent.charged = sent.charged.zip(refund).map(|(charged, refund)| charged - refund);
         sent.range.items = kept;
+        // It gave something, so it may be asked again for the half of the rest.
         sent.recalling = false;
         // A chunk without items occupies no place, though it stays in flight until its worker has passed it.
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);

@@ -143,6 +143,11 @@ pub(super) const RETIRED_WORDS: &[(&str, &str)] = &[
     ("addressee", "`resolve_reply`"),
     ("landing", "`ResultBuffer`"),
     ("lump", "a blob"),
+    ("crowd", "`waiting_submitters`"),
+    ("doze", "a thread sleeps"),
+    ("struck", "an item is blamed"),
+    ("owes", "say whom a worker wakes: `Wake`"),
+    ("landed", "a value is in the `ResultBuffer`"),
     ("dozes", "the router sleeps: `Resting::Sleeps`"),
     ("leans", "`Resting::ReliesOnCallers`"),
 ];
@@ -151,11 +156,11 @@ pub(super) const RETIRED_WORDS: &[(&str, &str)] = &[
 pub(super) const HANGING_WORDS: &[&str] = &["what", "who", "whoever", "whom", "whose"];
 
 /// The share of comment lines of pool-core and pool-ipc that may.
-pub(super) const HANGING_MAX_PERCENT: f64 = 0.6;
+pub(super) const HANGING_MAX_PERCENT: f64 = 0.3;
 
 /// The share of lines of pool-core and pool-ipc that should be reasons given at the line. The goal is 5; to be raised as
 /// prose comes in.
-pub(super) const REASONS_MIN_PERCENT: f64 = 4.3;
+pub(super) const REASONS_MIN_PERCENT: f64 = 4.5;
 
 /// Words that must not stand in the sources, and their replacements.
 pub(super) const BANNED: &[(&str, &str)] = &[

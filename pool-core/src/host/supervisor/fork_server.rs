@@ -81,7 +81,7 @@ impl Supervisor {
     }
 
     pub(super) fn start_server(&self) -> Result<Server> {
-        Server::start(self.method, &self.settings, &self.hub, &self.inherited, self.host.bell.as_fd())
+        Server::start(self.method, &self.limits, &self.hub, &self.inherited, self.host.bell.as_fd())
     }
 
     pub(super) fn stop_server(&mut self) -> ServerEnd {

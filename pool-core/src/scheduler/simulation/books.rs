@@ -45,7 +45,7 @@ pub(super) struct Item {
     /// Processes that died while it was its turn, or were one too many not to begin it.
     costs: u32,
     /// Of these, the ones that it killed itself, and its panics that were worth another attempt.
-    charges: u32,
+    blames: u32,
     /// Processes that were killed since they did not begin it.
     not_started: u32,
     /// It may not be sent before.
@@ -230,7 +230,7 @@ impl Books {
         assert!(is_retried || entry.costs > spec.retries, "item {item} of job {job} was not tried again: {spec:?}");
         if is_retried {
             self.blames_few(job, item);
-            assert!(self.item(job, item).charges <= spec.retries, "one attempt too many for item {item} of job {job}");
+            assert!(self.item(job, item).blames <= spec.retries, "one attempt too many for item {item} of job {job}");
         }
     }
 
@@ -328,9 +328,9 @@ impl Books {
     pub(super) fn blames_few(&mut self, job: usize, item: u64) {
         let (now, retries) = (self.now, self.jobs[job].spec.retries);
         let entry = self.item(job, item);
-        entry.charges += 1;
-        entry.rests_until = now + back_off_pause(entry.charges);
-        assert!(entry.charges <= retries + 1, "item {item} of job {job} has killed {} workers", entry.charges);
+        entry.blames += 1;
+        entry.rests_until = now + back_off_pause(entry.blames);
+        assert!(entry.blames <= retries + 1, "item {item} of job {job} has killed {} workers", entry.blames);
     }
 
     /// No item is sent before its rest is over.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-/// A process pool at work: a walk through it for people who know Python's, and a parallel sha256sum
+/// A process pool at work: a walk through it for users of Python's pool, and a parallel sha256sum
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct Args {
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Walk through what Python's multiprocessing.Pool does, and a bit beyond
+    /// Walk through the features of Python's multiprocessing.Pool, and a bit beyond
     ///
     /// Each step shows the line of Python that it stands for, the expected and the actual outcome, and "ok" or "DIFFERS".
     /// It takes a few seconds. The exit code is 1 if any step differs.

@@ -1,4 +1,4 @@
-//! `pool-cli`: a walk through the pool for people who know Python's, and a parallel `sha256sum`.
+//! `pool-cli`: a walk through the pool for users of Python's, and a parallel `sha256sum`.
 
 #![deny(unsafe_code)]
 

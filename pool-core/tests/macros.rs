@@ -1,4 +1,4 @@
-//! What `#[pool_task]` makes of functions, without a pool: arguments and results go through their bytes and back in
+//! The tasks that `#[pool_task]` makes of functions, without a pool: arguments and results go through their bytes and back in
 //! this process.
 
 use std::borrow::Cow;
@@ -118,7 +118,7 @@ mod owned {
         assert_eq!(square::Task.timeout(Duration::from_secs(1)).name_and_size(), ("square", Some(8)));
     }
 
-    /// What a task with options of its own takes over from the task.
+    /// A task with options of its own takes all else over from the task.
     trait NameAndSize: Task {
         fn name_and_size(self) -> (&'static str, Option<usize>) {
             (Self::entry().name(), Self::args_size())

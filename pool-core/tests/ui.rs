@@ -1,4 +1,4 @@
-//! What the compiler says to mistakes in the use of `#[pool_task]`: one file in `ui` for each, named after it.
+//! The compiler's errors about mistakes in the use of `#[pool_task]`: one file in `ui` for each, named after it.
 //!
 //! ```text
 //! fn f(values: &mut Vec<u64>) {}
@@ -6,8 +6,8 @@
 //! //~ a worker's copy
 //! ```
 //!
-//! A line with `//~` stands below the one it is about: there the compiler must report an error whose message, label or
-//! note has that text, and which points at exactly what the carets point at, if there are any. Errors without such a
+//! A line with `//~` stands below the one it is about: there the compiler must report an error with that text in its
+//! message, label or note, and with exactly the place under the carets, if there are any. Errors without such a
 //! line fail the test, and so do lines without such an error. All else that the compiler prints is left out, for it
 //! differs from one version to the next. The files in `ui/pass` must compile without even a warning.
 //!

@@ -1,4 +1,4 @@
-//! What the ring costs, between two processes: `cargo run --release -p pool-ipc --example measure`.
+//! The costs of the ring, between two processes: `cargo run --release -p pool-ipc --example measure`.
 
 #![allow(clippy::print_stdout, reason = "a report is what this is for")]
 

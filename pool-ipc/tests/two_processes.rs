@@ -281,7 +281,7 @@ fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
     })
 }
 
-/// What a host makes of a worker's babble.
+/// The host's answers to a worker's babble.
 #[derive(Default)]
 struct Listener {
     seq: u32,

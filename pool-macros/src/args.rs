@@ -6,7 +6,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
 use syn::{Error, LitInt, LitStr, Path, Result, Token};
 
-/// What the attribute says beside its name.
+/// The options of the attribute.
 pub(crate) struct Args {
     /// The limit on the time of an item, in nanoseconds.
     pub(crate) timeout: Option<u64>,
@@ -16,9 +16,9 @@ pub(crate) struct Args {
     pub(crate) retry_panics: bool,
     /// Items that a lazy map may have out.
     pub(crate) prefetch: Option<usize>,
-    /// The format of what is neither bytes, text nor plain numbers.
     /// The variant of `Priority`.
     pub(crate) priority: Option<&'static str>,
+    /// The format of values that are neither bytes, text nor plain numbers.
     pub(crate) codec: Codec,
     /// Where `pool-core` is found.
     pub(crate) krate: Path,
@@ -32,7 +32,7 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
-    /// The trait of `__private` whose method picks it.
+    /// The trait of `__private` with the method that picks it.
     pub(crate) fn picker(self) -> Ident {
         let name = match self {
             Codec::Default => "PickSerde",
@@ -92,7 +92,7 @@ const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
 const RETRY_PANICS_FORM: &str = "`retries = 3, retry_panics`: it has no value";
 
-/// The literal behind `name =`, or an error on what stands there that shows the form.
+/// The literal behind `name =`, or an error that points at the other token there and shows the form.
 fn value<T: Parse>(meta: &ParseNestedMeta<'_>, form: &str) -> Result<T> {
     if !meta.input.peek(Token![=]) {
         return Err(meta.error(format!("write {form}")));

@@ -1,4 +1,4 @@
-//! What stands beside the function: the module with its `Task`, and the implementation that the pool runs.
+//! The code beside the function: the module with its `Task`, and the implementation that the pool runs.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -110,7 +110,7 @@ fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
     if items.len() == 1 { items.into_token_stream() } else { glue!((#items)) }
 }
 
-/// `args_size`, `encode_args`, `invoke`, and what becomes of an argument that is its memory.
+/// `args_size`, `encode_args`, `invoke`, and the ways of an argument that travels as its memory.
 fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
     let variables: Vec<Ident> =
         (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect();
@@ -121,7 +121,7 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
     let decoded = each().map(|(value, variable)| value.decode(private, variable));
     let passed = each().map(|(value, variable)| value.pass(variable));
     let references = one_or_tuple(variables.iter().collect());
-    // What is lent stays the caller's, so only an owned argument can give its memory away.
+    // A lent argument stays the caller's, so only an owned one can give its memory away.
     let whole = match arguments {
         [(_, value)] if value.lent.is_none() => Some((value.give_away(private, &glue!(args)), value.adopt(private))),
         _ => None,

@@ -1,4 +1,4 @@
-//! The function under the attribute: what the expansion needs of it, and why some cannot be tasks.
+//! The function under the attribute: the parts that the expansion needs, and the reasons why some cannot be tasks.
 
 use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
@@ -91,7 +91,7 @@ fn not_a_function(item: &TokenStream, error: Error) -> Error {
         Ok(Item::Type(item)) => (item.type_token.span, "a type alias"),
         Ok(Item::Use(item)) => (item.use_token.span, "an import"),
         Ok(Item::Verbatim(_)) | Err(_) => match syn::parse2::<syn::TraitItemFn>(item.clone()) {
-            // Of a trait or an `extern` block.
+            // A method of a trait, or a function of an `extern` block.
             Ok(method) => return Error::new_spanned(method.sig, "a task is a function with a body"),
             Err(_) => return error,
         },
@@ -146,7 +146,8 @@ fn check_generics(generics: &Generics, errors: &mut Errors) {
 
 const METHOD: &str = "a method cannot be a task: write a free function that takes the value as its first argument";
 
-/// What stands beside a task is a module, which an `impl` block or a trait cannot hold. A method is told by its receiver.
+/// Refuses associated functions: the module beside a task cannot stand in an `impl` block or a trait. A method is told by
+/// its receiver.
 fn check_surroundings(function: &ItemFn, errors: &mut Errors) {
     let has_receiver = function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_)));
     if !has_receiver && surroundings::is_in_impl_or_trait(function) {
@@ -223,7 +224,7 @@ enum Place {
     Output,
 }
 
-/// Looks through a type for what cannot travel.
+/// Looks through a type for parts that cannot travel.
 struct Refused<'e> {
     errors: &'e mut Errors,
     place: Place,
@@ -267,7 +268,7 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
-        // `Cow<'static, str>` owns what it holds once it has been decoded.
+        // `Cow<'static, str>` owns its text once it has been decoded.
         if self.place == Place::Output && lifetime.ident != "static" {
             let message = "return a value that borrows nothing: the result comes from another process";
             self.errors.push(lifetime, message);

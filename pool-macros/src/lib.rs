@@ -1,9 +1,9 @@
 //! The `#[pool_task]` attribute of `pool-core`, which re-exports it: use it as `pool_core::pool_task`.
 //!
 //! The stages are files: `args` reads the options, `item` reads the function and says why it cannot be a task, `expand`
-//! writes what stands beside it, `value` how one argument or result travels. All else is in `pool_core::__private`.
+//! writes the module beside it, `value` how one argument or result travels. All else is in `pool_core::__private`.
 
-/// Tokens whose local variables are not those of the user, whatever their names.
+/// Tokens with local variables that are never those of the user, whatever their names.
 macro_rules! glue {
     ($($tokens:tt)*) => { ::quote::quote_spanned!(::proc_macro2::Span::mixed_site()=> $($tokens)*) };
 }
@@ -23,8 +23,8 @@ use crate::item::Function;
 
 /// Makes a function one that a pool can run in its worker processes.
 ///
-/// The function stays as it is. Beside it comes a module of the same name with one type in it, the *task*, which is
-/// what the methods of a pool take:
+/// The function stays as it is. Beside it comes a module of the same name with one type in it, the *task*, which the
+/// methods of a pool take:
 ///
 /// ```ignore (pool-macros cannot depend on pool-core; the crate's first example is this one, tested)
 /// use pool_core::prelude::*;
@@ -42,15 +42,15 @@ use crate::item::Function;
 /// `use` of the function's name brings both. The task is as public as the function. A link to the function in
 /// documentation must say that it is meant and not the module: ``[`count_words()`]``.
 ///
-/// The task also gets a line in the dispatch table of the program, see `pool_core::tasks`. A function in the body of
+/// The task also gets an entry in the dispatch table of the program, see `pool_core::tasks`. A function in the body of
 /// another can be a task, too.
 ///
-/// # TaskOptions
+/// # Options
 ///
 /// | option | meaning |
 /// |---|---|
 /// | `timeout = "2s"` | the limit on the time of one item, in `ms`, `s`, `m` or `h`, with a fraction if need be; an item that takes longer is killed with its worker |
-/// | `retries = 3` | further attempts for an item whose worker died or was killed by the time limit |
+/// | `retries = 3` | further attempts for an item that cost its worker, or was killed by the time limit |
 /// | `retry_panics` | these attempts are for an item that panicked, too |
 /// | `prefetch = 100` | how many items a lazy map may have out |
 /// | `priority = "high"` | items of a higher priority go to workers first: `"low"`, `"normal"` or `"high"` |
@@ -77,7 +77,7 @@ use crate::item::Function;
 /// `flatten` or `skip_serializing_if`, and for `serde_json::Value`: see the section on values in the documentation of
 /// pool-core.
 ///
-/// # What is refused
+/// # Functions that are refused
 ///
 /// | no task | instead |
 /// |---|---|

@@ -1,7 +1,7 @@
 //! Where a function stands, as far as that can be known.
 //!
-//! A macro gets the function and nothing of what is around it, so the source file is looked at. This serves a better error
-//! message and nothing else: whatever cannot be found out counts as a free function.
+//! A macro gets the function without its surroundings, so the source file is looked at. This serves a better error message
+//! and nothing else: if the place cannot be found out, the function counts as a free one.
 
 use std::fs;
 

@@ -53,7 +53,7 @@ fn write(tokens: TokenStream, text: &mut String) {
     }
 }
 
-/// A space, if what stands before would run into a word.
+/// A space, if the token before would run into a word.
 fn part_from_word(text: &mut String) {
     if text.ends_with(|last: char| last.is_alphanumeric() || last == '_' || last == '>') {
         text.push(' ');

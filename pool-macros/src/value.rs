@@ -5,11 +5,11 @@ use quote::{ToTokens, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Ident, Lifetime, Type, TypeReference};
 
-/// What travels: an argument, or the result.
+/// A value that travels: an argument, or the result.
 pub(crate) struct Value {
     /// The type as it is written.
     pub(crate) ty: Type,
-    /// Of a reference: what it refers to, if the worker decodes that and lends it to the function.
+    /// The type behind a reference, if the worker decodes that type and lends it to the function.
     pub(crate) lent: Option<Type>,
 }
 
@@ -55,7 +55,7 @@ impl Value {
         glue!(#private::Encode::<#subject>::give_away(&#codec, #variable))
     }
 
-    /// The value whose memory `bytes` is.
+    /// The value with `bytes` as its memory.
     pub(crate) fn adopt(&self, private: &TokenStream) -> TokenStream {
         let codec = self.codec(private);
         glue!(#private::Decode::adopt(&#codec, bytes))
@@ -101,7 +101,7 @@ impl Value {
     }
 }
 
-/// Where the user's tokens begin and end, for tokens of ours: what rustc has to say of these, it shows there.
+/// The first and the last place of the user's tokens, for tokens of ours: rustc shows its errors about ours there.
 pub(crate) fn ends(tokens: impl ToTokens) -> (Span, Span) {
     let mut places = tokens.to_token_stream().into_iter().map(|token| Span::mixed_site().located_at(token.span()));
     let start = places.next().unwrap_or_else(Span::mixed_site);

@@ -18,7 +18,7 @@ pub struct Host {
 }
 
 impl Host {
-    /// Starts a process, with a process group of its own, whose `main` is this [`program`](crate::trial::program).
+    /// Starts a process in a process group of its own. Its `main` is this [`program`](crate::trial::program).
     pub fn start<F: Fn(&Setup)>(main: F, setup: &Setup) -> Host {
         use std::os::unix::process::CommandExt;
         let stderr = Capture::new();

@@ -1,4 +1,4 @@
-//! Runs a piece of a check in a process of its own, in which, or in whose children, the N-th system call of a kind fails.
+//! Runs a piece of a check in a process of its own. The N-th system call of a kind fails there, or in its children.
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};

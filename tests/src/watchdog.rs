@@ -39,7 +39,7 @@ pub(crate) fn hear_ctrl_c() {
 /// Makes this process the leader of a session, to which then all its descendants belong, even orphans.
 pub(crate) fn lead_a_session() {
     setsid().expect("a trial has just been started and leads no group");
-    // A person who interrupts the tests interrupts this one, too.
+    // In a session of its own this process gets no Ctrl-C, so it ends with the one that started it.
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).expect("a valid signal");
 }
 

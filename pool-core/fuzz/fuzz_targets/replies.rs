@@ -1,4 +1,4 @@
-//! A host whose workers do as the input says. In `pool-core`: `cargo +nightly fuzz run replies -- -max_total_time=300`
+//! A host with workers that do as the input says. In `pool-core`: `cargo +nightly fuzz run replies -- -max_total_time=300`
 
 #![no_main]
 

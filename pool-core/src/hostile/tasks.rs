@@ -1,4 +1,4 @@
-//! Tasks whose results are decoded in different ways.
+//! Tasks with results that are decoded in different ways.
 
 #![allow(unsafe_code, reason = "rustc counts the `link_section` of a dispatch table entry as unsafe code")]
 

@@ -95,7 +95,7 @@ fn what_no_worker_writes_is_refused() {
     }
 }
 
-/// A lane as workers have it, of whose calls none is answered.
+/// A lane as workers have it. None of its requests is answered.
 fn growing() -> (Lane, WorkerEnd) {
     let (end, memory) = Lane::memory().expect("there is memory for a lane");
     let worker = WorkerEnd::open(&memory).expect("it is a lane");

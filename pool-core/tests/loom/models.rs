@@ -15,10 +15,10 @@ use super::sync::{AtomicBool, AtomicU32, Hub, Ordering, Thread, Weakness, is, th
 /// How often loom takes the CPU from a thread that could go on. Known bugs of this kind of code need two.
 const PREEMPTIONS: usize = 2;
 
-/// What loom says when a thread is not woken.
+/// Loom's complaint when a thread is not woken.
 const NOT_WOKEN: &str = "deadlock";
 
-/// Runs a model as it is, where it must hold, and with each weakness given, where loom must say what is missed.
+/// Runs a model as it is, where it must hold, and with each weakness given, where loom must complain in these words.
 fn check(model: fn(), missed: &[(Weakness, &str)]) {
     let mut loom = Builder::new();
     loom.preemption_bound = Some(PREEMPTIONS);
@@ -35,7 +35,7 @@ fn check(model: fn(), missed: &[(Weakness, &str)]) {
     }
 }
 
-/// A completion: its status, and the inbox with those who wait.
+/// A completion: its status, and the inbox with the threads that wait.
 struct Completion {
     status: Status,
     waiters: Mutex<Vec<Thread>>,
@@ -77,7 +77,7 @@ fn each_waiter_hears_of_a_short_value_and_reads_it_whole() {
     fn model() {
         let completion = Completion::new();
         let wait = |completion: &Completion| {
-            // As a future or a callback does: whoever is registered looks no more before it is told.
+            // As a future or a callback does: once registered, it does not look again before it is notified.
             if !completion.status.is_finished() && completion.set_waiter() {
                 thread::park();
             }
@@ -137,7 +137,7 @@ fn the_supervisor_does_not_sleep_past_what_is_due() {
     check(model, &[(Weakness::NoStoreLoadFence, NOT_WOKEN)]);
 }
 
-/// What all threads of a pool share, in small.
+/// The state that all threads of a pool share, in small.
 struct Pool {
     hub: Hub,
     leadership: Leadership,

@@ -1,4 +1,4 @@
-//! The twin of `src/sync.rs` and of what `pool-ipc` gives it, and the means to weaken it.
+//! The twin of `src/sync.rs` and of its parts from `pool-ipc`, and the means to weaken it.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ pub(crate) use super::doorbell::Watch;
 use super::doorbell::{Doorbell, Switchboard};
 use super::futex::Futex;
 
-/// What is left out, to see that loom misses it.
+/// An ordering or step that is left out, to see that loom misses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weakness {
     None,

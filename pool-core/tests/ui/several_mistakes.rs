@@ -1,4 +1,4 @@
-//! All that is wrong is said at once, and what uses the task is not blamed for it.
+//! All mistakes are reported at once, and code that uses the task is not blamed for them.
 
 use pool_core::pool_task;
 

@@ -11,7 +11,7 @@ fn arena(segments: u32) -> Result<(Hub, HubWorker), Error> {
     Ok((hub, worker))
 }
 
-/// What a worker finds there. The segment must be kept meanwhile.
+/// The bytes that a worker finds there. The segment must be kept meanwhile.
 #[allow(unsafe_code, reason = "tests read what they have written")]
 fn read(worker: &HubWorker, location: &[u8]) -> Option<Vec<u8>> {
     // SAFETY: nobody writes meanwhile.

@@ -30,7 +30,7 @@ impl Victim {
         self.memory.write_all_at(bytes, at).expect("the memory can be written");
     }
 
-    /// Everything that a host does with what a worker writes.
+    /// Everything that a host does with the words of a worker.
     fn use_it(&mut self, random: &mut Random) {
         let host = &mut self.host;
         let mut out = Vec::new();
@@ -90,7 +90,7 @@ fn random_bytes_everywhere() -> Result<(), Error> {
     Ok(())
 }
 
-/// Values that come closer to what is believed than noise does.
+/// Values that are more credible than noise.
 #[test]
 fn likely_words_in_likely_places() -> Result<(), Error> {
     let mut random = Random::new(2);

@@ -197,14 +197,14 @@ fn unsealed_memory_is_refused() -> Result<(), Error> {
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
     let fd = memfd_create(c"unsealed", flags).expect("memfd");
     assert!(matches!(open_error(&with_host(fd, &lane)), Error::Seals { found: 0, .. }));
-    // What others could write is not the host's.
+    // Memory that others could write is not the host's.
     let (fd, _) = region::create(c"open", 2 * RING, 0, SEALS, Access::ReadWrite)?;
     assert!(matches!(open_error(&with_host(fd, &lane)), Error::Seals { .. }));
     Ok(())
 }
 
-/// Whoever has the descriptors can write what is the worker's, and neither write what is the host's nor change the size or
-/// the seals of either.
+/// A process with the descriptors can write the worker's memory, but not the host's, nor change the size or the seals of
+/// either.
 #[test]
 fn descriptors_give_no_more_than_a_worker_needs() -> Result<(), Error> {
     let (_host, lane) = HostEnd::create(RING, RING)?;

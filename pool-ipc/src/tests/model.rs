@@ -14,7 +14,7 @@ enum Step {
     Begin(usize),
     /// Begin one that goes in one record, if it fits and none is under way.
     Whole(usize),
-    /// Send what fits of it.
+    /// Send as much of it as fits.
     Send,
     /// Publish a record of at most this length in place, if no message is under way.
     Build(usize),
@@ -40,7 +40,7 @@ struct Traffic {
     consumer: Consumer,
     /// The message that is being sent, and how much of it has been.
     under_way: Option<(Header, Vec<u8>, usize)>,
-    /// What has been sent, or begun, and not arrived.
+    /// The messages that have been sent, or begun, and not arrived.
     expected: VecDeque<(Header, Vec<u8>)>,
     arriving: Vec<u8>,
     seq: u32,
@@ -79,7 +79,7 @@ impl Traffic {
             Step::Take(records) => self.take(records),
             Step::Grow => {
                 let extent = 2 * self.producer.extent();
-                // In this order: what may be written may be read.
+                // In this order: the reader's extent must never be the smaller one.
                 self.consumer.extend(extent);
                 self.producer.extend(extent);
             }

@@ -1,4 +1,4 @@
-//! What a ring does, call by call.
+//! The behaviour of a ring, call by call.
 
 use super::super::record::PAD;
 use super::super::{Consumer, Error, Header, MORE, Producer};
@@ -54,7 +54,7 @@ fn send_says_what_it_has_done() -> Result<(), Error> {
     let empty = producer.send(&header, &[], 0);
     assert_eq!((empty.sent, empty.position, empty.done), (0, Some(0), true));
     let part = producer.send(&header, &[1; CAPACITY], 0);
-    // Two quarters with a header each: what is left is too little for a step of another.
+    // Two quarters with a header each: the rest is too small for a step of another.
     assert_eq!((part.sent, part.position, part.done), (CAPACITY / 2, Some(32), false));
     let full = producer.send(&header, &[1; CAPACITY], part.sent);
     assert_eq!((full.sent, full.position, full.done), (part.sent, None, false));

@@ -5,7 +5,7 @@
 //! loom's types. So no flag is needed to run the models, and the shipped crate has no trace of loom. Each model also runs with
 //! one ordering weakened, and must fail then: otherwise it would prove nothing.
 //!
-//! What loom does not see: the kernel (its futex is modelled by a mutex and a condition variable), signals, death of a
+//! Loom does not see the kernel (its futex is modelled by a mutex and a condition variable), signals, death of a
 //! process in the middle, the mapping, and more than the few records given here. That is left to the tests with two
 //! processes.
 

@@ -8,11 +8,11 @@ use loom::cell::UnsafeCell;
 
 use super::record::{HEADER_BYTES, Wire};
 
-/// What stands in for 32 bytes of a ring, be they a header or a piece of payload.
+/// The stand-in for 32 bytes of a ring, be they a header or a piece of payload.
 #[derive(Debug, Default)]
 struct Block {
     wire: Wire,
-    /// Told of every access to the payload bytes, so that loom can judge who may touch them.
+    /// Told of every access to the payload bytes, so that loom can judge whether it is allowed.
     watch: UnsafeCell<()>,
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct Memory {
     bytes: Arc<[std::cell::UnsafeCell<u8>]>,
 }
 
-// SAFETY: loom's threads are coroutines of one thread; which of them may touch which bytes is what the models ask.
+// SAFETY: loom's threads are coroutines of one thread; the models check which of them may touch which bytes.
 unsafe impl Send for Memory {}
 
 impl Memory {

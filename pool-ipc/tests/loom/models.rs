@@ -27,7 +27,7 @@ const RACE: &str = "Causality violation";
 /// Its complaint about a sleeper that is not woken.
 const NOT_WOKEN: &str = "deadlock";
 
-/// Runs a model as it is, where it must hold, and with each weakness given, where loom must say what is missed.
+/// Runs a model as it is, where it must hold, and with each weakness given, where loom must complain in these words.
 fn check(model: fn(), missed: &[(Weakness, &str)]) {
     let mut loom = Builder::new();
     loom.preemption_bound = Some(PREEMPTIONS);
@@ -114,7 +114,7 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
 #[test]
 fn bytes_that_a_request_points_to_are_whole() {
     fn model() {
-        // Loom's own, since its cell is one that must not be shared: which is what it checks.
+        // Loom's own `Arc`: the cell must not be shared, and loom checks that.
         let place = loom::sync::Arc::new(UnsafeCell::new(0));
         let ((mut requests, mut incoming), (mut replies, mut answers)) = (ring(64), ring(64));
         let theirs = place.clone();
@@ -364,8 +364,8 @@ fn unpublished_results_can_be_salvaged() {
     check(model, &[(Weakness::RelaxedPublish, RACE), (Weakness::NoAcquireFence, RACE)]);
 }
 
-/// A host that asks since when the worker runs its item, while the worker goes on to the next message, whose first item has
-/// the same number: an older time would have the worker killed before its time.
+/// A host that asks since when the worker runs its item, while the worker goes on to the first item of the next message,
+/// which has the same number: an older time would have the worker killed too early.
 #[test]
 fn no_item_is_dated_by_the_one_before() {
     fn model() {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 pub(crate) use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-/// What is left out, to see that loom misses it.
+/// An ordering that is left out, to see that loom misses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Weakness {
     None,
@@ -34,7 +34,7 @@ pub(crate) fn publish_order() -> Ordering {
 
 pub(crate) fn store_load_fence() {
     match WEAKNESS.get() {
-        // What is left keeps the bytes right, so that only the order of store and load is missed.
+        // AcqRel keeps the bytes right, so that only the order of store and load is missed.
         Weakness::NoStoreLoadFence => loom::sync::atomic::fence(Ordering::AcqRel),
         _ => loom::sync::atomic::fence(Ordering::SeqCst),
     }

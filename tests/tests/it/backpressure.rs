@@ -1,4 +1,4 @@
-//! Room for submissions: who gets it when, who waits without a thread, and how many bytes may be pending.
+//! Room for submissions: the order in which it is given, waits without a thread, and the bytes that may be pending.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -93,7 +93,7 @@ fn a_call_that_is_not_to_wait_is_refused_when_the_pool_is_full(setup: &Setup) {
     gate.open();
     assert!(held.into_iter().all(|job| job.get().is_ok()));
     assert_eq!(pool.try_apply_async(square::Task, 3).unwrap().get().unwrap(), 9);
-    // What has been answered makes room, also if nobody has looked meanwhile.
+    // Answered calls make room, also if no thread has looked meanwhile.
     for x in 0..200 {
         assert!(eventually(|| match pool.try_apply_async(square::Task, x) {
             Ok(job) => job.get().unwrap() == x * x,

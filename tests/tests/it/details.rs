@@ -58,7 +58,7 @@ fn each_item_tells_where_and_how_long_it_ran(setup: &Setup) {
             assert_eq!(identity(done.worker.unwrap()), done.result.unwrap());
         }
     }
-    // Of short items, too, and they wait for those before them.
+    // Short items are timed, too, and wait for the items before them.
     let dones: Vec<_> = pool.imap(square::Task, 0..5000).unwrap().detailed().collect();
     for (x, done) in (0..).zip(&dones) {
         assert_eq!(*done.result.as_ref().unwrap(), x * x);

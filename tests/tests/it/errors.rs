@@ -1,4 +1,4 @@
-//! The facts that an error tells: which attempt, how long it ran, how the worker ended and who killed it.
+//! The facts that an error tells: the attempt, the time that it ran, how the worker ended, and the process that killed it.
 
 use std::os::unix::process::ExitStatusExt;
 

@@ -1,5 +1,5 @@
-//! Jobs beside each other: calls and short maps get their turn, higher priorities go first, limits on how much runs at once
-//! hold, and what waits can be cancelled.
+//! Jobs beside each other: calls and short maps get their turn, higher priorities go first, limits on items at once hold,
+//! and waiting items can be cancelled.
 
 use std::thread;
 use std::time::{Duration, Instant};

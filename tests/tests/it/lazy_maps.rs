@@ -1,4 +1,4 @@
-//! Maps whose results are taken while their input is pulled: the order of pulling and handing out, how far they look ahead,
+//! Maps with results that are taken while their input is pulled: the order of pulling and handing out, how far they look ahead,
 //! the memory that they hold, and the fate of the input when the pool ends.
 
 use std::cell::{Cell, RefCell};

@@ -29,7 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// What this process and its workers have printed so far. The trial's standard output is a file.
+/// The output of this process and its workers so far. The trial's standard output is a file.
 fn printed() -> String {
     fs::read_to_string(format!("/proc/self/fd/{}", stdout().as_raw_fd())).unwrap()
 }

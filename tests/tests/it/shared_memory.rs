@@ -125,8 +125,8 @@ fn resize_in_every_way(shared: &Shared) -> Vec<String> {
 
 // ---- memory that the host writes -----------------------------------------------------------------------------------
 
-/// A digest of the text. Whoever is told to writes to all memory that its worker may only read, and says how that was
-/// possible.
+/// A digest of the text. With `trespasses` it writes to all memory that its worker may only read, and reports each way
+/// that was possible.
 #[pool_task]
 fn digest(text: &str, trespasses: bool) -> Result<u64, Vec<String>> {
     if trespasses {

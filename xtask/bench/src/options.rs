@@ -33,7 +33,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) plot: Option<PathBuf>,
 
-    /// What the driver asks of the processes that it starts
+    /// An order of the driver to a process that it starts
     #[arg(long, num_args = 2, hide = true, value_names = ["CASE", "CONTENDER"])]
     pub(crate) measure: Option<Vec<String>>,
 

@@ -18,7 +18,7 @@ type Module = Vec<String>;
 /// For each file, by its module, the files that it imports from.
 pub(super) type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
-/// Who may import from which room: the room, and the rooms that it may import from beside itself.
+/// The permitted imports: each room, and the rooms that it may import from beside itself.
 pub(super) type Doors = [(&'static str, &'static [&'static str])];
 
 /// The room of the files that stand in no folder.

@@ -74,7 +74,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("xtask/bench", &["pool-core"]),
 ];
 
-/// The crates whose files must not import each other in circles.
+/// The crates in which no files may import each other in circles.
 pub(super) const CRATES: &[&str] = &["pool-core", "pool-ipc", "pool-macros", "pool-cli", "xtask", "xtask/bench"];
 
 /// The rooms of pool-core, and the low files of its top level: each with the rooms and files that it may import from, beside

@@ -12,7 +12,7 @@ use crate::codec::encoder::Encoder;
 
 mod crossed;
 
-/// The value and what follows it.
+/// The value and the bytes behind it.
 fn written<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     let mut out = Encoder::to_vec(Vec::new());
     write(value, &mut out).expect("it can be written");

@@ -51,7 +51,7 @@ fn trip<T: Serialize + DeserializeOwned>(value: &T) -> Result<T, String> {
 #[track_caller]
 fn survives<T: Serialize + DeserializeOwned + PartialEq + Debug>(value: T) {
     assert_eq!(trip(&value).as_ref(), Ok(&value));
-    // At a place of its own, beside others, and behind what hides its type.
+    // At a place of its own, beside others, and within types that hide its type.
     assert_eq!(trip(&vec![Some((1_u8, &value)), None].len()), Ok(2));
 }
 

@@ -42,7 +42,7 @@ struct Fat {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 struct Unit;
 
-/// Reads a value off the front of the bytes; what is left of them.
+/// Reads a value off the front of the bytes. Returns the rest of them, too.
 fn take<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     check_stack::<T>()?;
     take_checked(bytes)
@@ -239,7 +239,7 @@ fn every_kind_of_value_survives() {
     assert_eq!((copy, rest), (all, &[77][..]));
 }
 
-/// A vector that believes what it is told of its length, as some crates' do.
+/// A vector that believes the length that it is told, as those of some crates do.
 struct Trusting(usize);
 
 impl<'de> Deserialize<'de> for Trusting {
@@ -323,7 +323,7 @@ fn what_can_be_encoded_can_be_decoded() {
     let bytes = encoded(&(1_u8, &units)).expect("up to the limit");
     assert_eq!(take::<(u8, Vec<Unit>)>(&bytes).expect("the same limit").0.1.len(), EMPTY_ELEMENTS_MAX);
     check_sequence(EMPTY_ELEMENTS_MAX, 0).expect("up to the limit");
-    // What takes bytes does not count.
+    // Elements that take bytes do not count.
     assert!(encoded(&vec![Some(()); 3 * EMPTY_ELEMENTS_MAX]).is_ok());
     assert!(encoded(&vec![vec![(); 0]; 3 * EMPTY_ELEMENTS_MAX]).is_ok());
 }

@@ -1,4 +1,4 @@
-//! A program with its own idea of what the usual names mean.
+//! A program that gives the usual names a meaning of its own.
 
 #![allow(dead_code, non_camel_case_types, non_snake_case, unused_macros)]
 

@@ -1,4 +1,4 @@
-//! A program that forbids what it can: nothing in what the attribute makes may trip a lint.
+//! A program that forbids all that it can: nothing that the attribute makes may trip a lint.
 
 #![forbid(unsafe_code)]
 #![deny(warnings, future_incompatible, nonstandard_style, rust_2018_idioms, unused)]

@@ -1,4 +1,4 @@
-//! What all pictures have in common: the area that they are drawn on, fonts and colors.
+//! The common parts of all pictures: the area that they are drawn on, fonts and colors.
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
@@ -7,7 +7,7 @@ use crate::contenders::{ENTRIES, FLOOR};
 
 pub(super) type Outcome = Result<(), Box<dyn std::error::Error>>;
 
-/// What either backend can be drawn on.
+/// The area of either backend.
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 
 pub(super) const FONT: &str = "sans-serif";

@@ -79,7 +79,7 @@ fn a_field_that_is_left_out_under_a_condition() {
     everywhere!(survives, TupleIf(3, Some(2), 1));
     everywhere!(refused, Variants::Tuple(None, 1), &["skip"]);
     everywhere!(survives, Variants::Tuple(Some(0), 1));
-    // What is read beyond the value may happen to be one.
+    // The bytes read beyond the value may happen to be a value.
     for c in 0..=255 {
         everywhere!(refused, TupleIf(1, None, c), &["skip"]);
         everywhere!(refused, Variants::Tuple(None, c), &["skip"]);
@@ -152,7 +152,7 @@ fn a_skipped_variant() {
     everywhere!(survives, LastSkipped::B(1));
 }
 
-/// What is left out on both sides arrives as its default, which is what the attribute is for.
+/// A field that is left out on both sides arrives as its default, as the attribute promises.
 #[test]
 fn attributes_that_work() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -288,7 +288,7 @@ fn types_of_the_standard_library() {
     everywhere!(survives, Some(None::<Option<u8>>));
 }
 
-/// Types that ask the format what comes next.
+/// Types that ask the format for the kind of the next value.
 #[test]
 fn types_that_ask() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]

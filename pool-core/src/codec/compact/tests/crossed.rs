@@ -91,7 +91,7 @@ fn a_borrowed_field() {
     assert!(error.contains("`Lent`"), "{error}");
 }
 
-/// Values whose fields are the default arrive as they would with `skip`, until one shows that the type is at fault.
+/// Values with default fields arrive as they would with `skip`, until one shows that the type is at fault.
 #[test]
 fn defaults_first() {
     assert_eq!(trip(&Last(0, 0, 0)), Ok(Last(0, 0, 0)));
@@ -139,7 +139,7 @@ fn a_field_whose_alias_is_the_name_of_another() {
     everywhere_refused!(Styles { a: 1, user_id: 2, other: 3 }, "Styles");
 }
 
-/// What is known of one type says nothing of another that has the same name.
+/// A verdict on one type says nothing of another that has the same name.
 #[test]
 fn types_of_one_name() {
     fn fine() {

@@ -1,4 +1,4 @@
-//! Types beside each other in one value: what one lacks, another may have too much.
+//! Types beside each other in one value: one may lack a field while another has one too many.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -51,12 +51,12 @@ fn two_structs_that_make_up_for_each_other() {
         },
         Tuple(u8, #[serde(skip_deserializing)] u8),
     }
-    // What is taken for the variant happens to be its number.
+    // The byte that is taken for the variant happens to be its number.
     refused((Call::Request { id: 1, token: 2 }, Reply::Response { id: 1, token: 4 }), &["skip"]);
     refused((Call::Tuple(1, 2), Reply::Tuple(2, 4)), &["skip"]);
 }
 
-/// What was found to be harmless in one type says nothing of another that has the same names.
+/// A difference that is harmless in one type may be harmful in another that has the same names.
 #[test]
 fn a_harmless_type_beside_a_harmful_one() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -126,7 +126,7 @@ fn the_worker() -> Outcome {
     let (worker, hub) = (WorkerEnd::open(&lane)?, HubWorker::open(&hub)?);
     match role {
         "echo" => echo(worker, &hub)?,
-        "babble" => babble(worker, &hub),
+        "endless" => send_endlessly(worker, &hub),
         "crash" => {
             worker.claim(1, 2);
             worker.begin_item(3, 0);
@@ -169,8 +169,8 @@ fn echo(mut worker: WorkerEnd, hub: &HubWorker) -> Result<(), Error> {
     }
 }
 
-/// Talks without end, and keeps a draft between messages.
-fn babble(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
+/// Talks without end, and keeps an unpublished record between messages.
+fn send_endlessly(mut worker: WorkerEnd, hub: &HubWorker) -> ! {
     let mut random = Random(u64::from(process::id()) << 1 | 1);
     for seq in 1.. {
         worker.stamp(pool_ipc::sys::monotonic_ns());
@@ -281,7 +281,7 @@ fn frames_of_all_lengths_in_both_directions_at_once() -> Outcome {
     })
 }
 
-/// The host's answers to a worker's babble.
+/// The host's answers to a worker that sends without end.
 #[derive(Default)]
 struct Listener {
     seq: u32,
@@ -313,7 +313,7 @@ impl Listener {
         host.wake_worker();
     }
 
-    /// The worker is dead. True if it has left a draft.
+    /// The worker is dead. True if it has left an unpublished record.
     fn bury(&mut self, host: &mut HostEnd) -> bool {
         self.drain(host);
         let seq = if self.inside { self.seq - 1 } else { self.seq };
@@ -335,10 +335,10 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
     on_stage("kills", || {
         let (hub, hub_fd) = Hub::create(0)?;
         let mut random = Random(0x5eed);
-        let (mut drafts, mut cut) = (0, 0);
+        let (mut unpublished, mut cut) = (0, 0);
         for kill in 0..KILLS {
             let (mut host, fd) = HostEnd::create(4 << 10, 16 << 10)?;
-            let mut worker = Worker::start("babble", &fd, &hub_fd)?;
+            let mut worker = Worker::start("endless", &fd, &hub_fd)?;
             hub.set_watch(if kill % 2 == 0 { Watch::Leader } else { Watch::Router });
             let who = if kill % 2 == 0 { Sleeper::Caller } else { Sleeper::Router };
             let mut listener = Listener::default();
@@ -354,10 +354,10 @@ fn a_killed_worker_leaves_whole_records() -> Outcome {
                 }
             }
             worker.kill();
-            drafts += u32::from(listener.bury(&mut host));
+            unpublished += u32::from(listener.bury(&mut host));
             cut += u32::from(listener.inside);
         }
-        eprintln!("{KILLS} kills, {drafts} of them with an unpublished record, {cut} in the middle of a message");
+        eprintln!("{KILLS} kills, {unpublished} of them with an unpublished record, {cut} in the middle of a message");
         Ok(())
     })
 }

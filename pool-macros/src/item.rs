@@ -7,7 +7,7 @@ use syn::visit::{self, Visit};
 use syn::{Attribute, Error, Expr, ExprLit, FnArg, Generics, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType};
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
 
-use crate::surroundings;
+use crate::enclosing;
 use crate::text;
 use crate::value::Value;
 
@@ -34,7 +34,7 @@ impl Function {
         let mut errors = Errors::default();
         check_attributes(&function.attrs, &mut errors);
         check_signature(&function.sig, &mut errors);
-        check_surroundings(&function, &mut errors);
+        check_enclosing(&function, &mut errors);
         let arguments = check_arguments(&function.sig, &mut errors);
         let output = check_output(&function.sig.output, &mut errors);
         errors.finish()?;
@@ -148,9 +148,9 @@ const METHOD: &str = "a method cannot be a task: write a free function that take
 
 /// Refuses associated functions: the module beside a task cannot stand in an `impl` block or a trait. A method is told by
 /// its receiver.
-fn check_surroundings(function: &ItemFn, errors: &mut Errors) {
+fn check_enclosing(function: &ItemFn, errors: &mut Errors) {
     let has_receiver = function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_)));
-    if !has_receiver && surroundings::is_in_impl_or_trait(function) {
+    if !has_receiver && enclosing::is_in_impl_or_trait(function) {
         let message = "an associated function cannot be a task: write a free function beside the `impl` block or trait";
         errors.push(&function.sig.ident, message);
     }

@@ -9,9 +9,9 @@ macro_rules! glue {
 }
 
 mod args;
+mod enclosing;
 mod expand;
 mod item;
-mod surroundings;
 mod text;
 mod value;
 

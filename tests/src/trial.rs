@@ -10,7 +10,7 @@ use pool_core::{Pool, PoolBuilder, StartMethod};
 
 use crate::leaks::Snapshot;
 use crate::tasks::square;
-use crate::watchdog::{self, Terms};
+use crate::watchdog::{self, WatchOptions};
 
 /// The pool that a check is to use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +65,7 @@ pub struct Check {
     run: Box<dyn Fn(&Setup) + Send + Sync>,
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
-    terms: Terms,
+    options: WatchOptions,
     is_possible: fn() -> bool,
 }
 
@@ -82,7 +82,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         run: Box::new(run),
         methods: METHODS.to_vec(),
         workers: vec![1, 2, 5],
-        terms: Terms::default(),
+        options: WatchOptions::default(),
         is_possible: || true,
     }
 }
@@ -118,13 +118,13 @@ impl Check {
     /// It may write to standard error.
     #[must_use]
     pub fn noisy(self) -> Check {
-        Check { terms: Terms { noisy: true, ..self.terms }, ..self }
+        Check { options: WatchOptions { noisy: true, ..self.options }, ..self }
     }
 
     /// It may take so long.
     #[must_use]
     pub fn backoff(self, limit: Duration) -> Check {
-        Check { terms: Terms { limit, ..self.terms }, ..self }
+        Check { options: WatchOptions { limit, ..self.options }, ..self }
     }
 
     /// It is ignored where this does not hold.
@@ -134,12 +134,12 @@ impl Check {
     }
 
     fn trials(&self) -> impl Iterator<Item = Trial> {
-        let Check { name, terms, is_possible, .. } = *self;
+        let Check { name, options, is_possible, .. } = *self;
         let setups =
             self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();
-            let run = move || watchdog::run(&trial_args(name, setup), terms).map_err(Into::into);
+            let run = move || watchdog::run(&trial_args(name, setup), options).map_err(Into::into);
             Trial::test(format!("{name}/{method}/{workers}"), run).with_ignored_flag(!is_possible())
         })
     }

@@ -13,17 +13,17 @@ use crate::procs;
 
 /// The permissions of a trial.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct WatchOptions {
     /// Write to standard error.
     pub(crate) noisy: bool,
     /// Take so long.
     pub(crate) limit: Duration,
 }
 
-impl Default for Terms {
+impl Default for WatchOptions {
     fn default() -> Self {
         // Far more than any trial takes, even on a machine that has other things to do.
-        Terms { noisy: false, limit: Duration::from_secs(90) }
+        WatchOptions { noisy: false, limit: Duration::from_secs(90) }
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn lead_a_session() {
 /// # Errors
 ///
 /// The trial's output, if it failed, took too long, or wrote to its standard error without leave to.
-pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
+pub(crate) fn run(args: &[String], options: WatchOptions) -> Result<(), String> {
     let (stdout, stderr) = (Capture::new(), Capture::new());
     let mut child = Command::new("/proc/self/exe")
         .args(args)
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
         .spawn()
         .map_err(|error| format!("starting the trial: {error}"))?;
     let session = child.id();
-    let deadline = Instant::now() + terms.limit;
+    let deadline = Instant::now() + options.limit;
     let ended = loop {
         match child.try_wait().expect("it is our child") {
             Some(status) => break Ok(status),
@@ -71,15 +71,15 @@ pub(crate) fn run(args: &[String], terms: Terms) -> Result<(), String> {
         let _ = kill(Pid::from_raw(process.pid as i32), Signal::SIGKILL);
     }
     let _ = child.wait();
-    verdict(ended, terms, &stdout.text(), &stderr.text())
+    verdict(ended, options, &stdout.text(), &stderr.text())
 }
 
-fn verdict(ended: Result<ExitStatus, String>, terms: Terms, stdout: &str, stderr: &str) -> Result<(), String> {
+fn verdict(ended: Result<ExitStatus, String>, options: WatchOptions, stdout: &str, stderr: &str) -> Result<(), String> {
     let what = match ended {
-        Ok(status) if status.success() && (terms.noisy || stderr.is_empty()) => return Ok(()),
+        Ok(status) if status.success() && (options.noisy || stderr.is_empty()) => return Ok(()),
         Ok(status) if status.success() => "passed, but wrote to its standard error".to_owned(),
         Ok(status) => format!("ended by {status}"),
-        Err(processes) => format!("hung for {:?}:\n{processes}", terms.limit),
+        Err(processes) => format!("hung for {:?}:\n{processes}", options.limit),
     };
     Err(format!("{what}\n--- stdout ---\n{stdout}--- stderr ---\n{stderr}"))
 }

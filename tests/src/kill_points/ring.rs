@@ -14,7 +14,7 @@ pub enum End {
     Producer,
     /// The same with a planted bug: a record is published and then filled. It must be found.
     HastyProducer,
-    /// The same with a planted bug: an item of a draft is counted and then written. It must be found, too.
+    /// The same with a planted bug: an item of an unpublished record is counted and then written. It must be found, too.
     HastyWriter,
     /// Takes messages, copies them and gives their room back.
     Consumer,
@@ -104,7 +104,7 @@ fn header(seq: u32) -> Header {
 
 fn produce(mut worker: WorkerEnd, end: End) {
     let messages: Vec<Vec<u8>> = (0..).zip(LENGTHS).map(|(seq, len)| pattern(seq, len).collect()).collect();
-    let draft: Vec<u8> = pattern(UNPUBLISHED_SEQ, UNPUBLISHED_ITEMS * 8).collect();
+    let unpublished: Vec<u8> = pattern(UNPUBLISHED_SEQ, UNPUBLISHED_ITEMS * 8).collect();
     let mut is_first = true;
     for (seq, message) in (0..).zip(&messages) {
         let mut sent = 0;
@@ -121,16 +121,16 @@ fn produce(mut worker: WorkerEnd, end: End) {
             offer();
         }
     }
-    worker.wait_room(draft.len(), Backoff::NONE);
+    worker.wait_room(unpublished.len(), Backoff::NONE);
     worker.claim(UNPUBLISHED_SEQ, UNPUBLISHED_ITEMS as u32);
     let start = worker.replies.unpublished_end(0);
     let begin = |item: usize| worker.progress.begin_item(item as u32, start.wrapping_add(item as u32 * 8));
-    let spare = worker.replies.spare(draft.len());
-    for (item, value) in draft.chunks_exact(8).enumerate() {
+    let spare = worker.replies.spare(unpublished.len());
+    for (item, value) in unpublished.chunks_exact(8).enumerate() {
         begin(item + usize::from(end == End::HastyWriter));
         spare[item * 8..][..8].copy_from_slice(value);
     }
-    worker.replies.publish(&header(UNPUBLISHED_SEQ), draft.len());
+    worker.replies.publish(&header(UNPUBLISHED_SEQ), unpublished.len());
 }
 
 /// As [`Producer::send`](pool_ipc::Producer::send) of one record, but in the wrong order.
@@ -231,10 +231,14 @@ impl Witness for Reader {
             return true;
         }
         self.host.wake_worker();
-        let mut draft = Vec::new();
+        let mut unpublished = Vec::new();
         let progress = self.host.progress();
-        let is_draft = self.host.salvage(progress.unpublished_end, &mut draft) && progress.seq == UNPUBLISHED_SEQ;
-        if is_draft && (draft.len() != progress.item as usize * 8 || !pattern(UNPUBLISHED_SEQ, draft.len()).eq(draft)) {
+        let is_unpublished =
+            self.host.salvage(progress.unpublished_end, &mut unpublished) && progress.seq == UNPUBLISHED_SEQ;
+        if is_unpublished
+            && (unpublished.len() != progress.item as usize * 8
+                || !pattern(UNPUBLISHED_SEQ, unpublished.len()).eq(unpublished))
+        {
             self.verdict.complain(format!("{progress:?} counts items that are not there"));
         }
         self.verdict.complaint.is_some()

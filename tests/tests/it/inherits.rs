@@ -161,9 +161,9 @@ fn what_is_printed_goes_nowhere_else_if_the_host_has_closed_its_output(setup: &S
 // ---- environment, directory, umask, arguments ----------------------------------------------------------------------
 
 /// The state that a process has from its host.
-type Surroundings = (BTreeMap<String, String>, String, u32, Vec<String>);
+type Inherited = (BTreeMap<String, String>, String, u32, Vec<String>);
 
-fn look_around() -> Surroundings {
+fn look_around() -> Inherited {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
     let mask = u32::from_str_radix(mask.trim(), 8).unwrap();
@@ -171,7 +171,7 @@ fn look_around() -> Surroundings {
 }
 
 #[pool_task]
-fn surroundings() -> Surroundings {
+fn inherited() -> Inherited {
     look_around()
 }
 
@@ -206,7 +206,7 @@ fn environment_directory_umask_and_arguments_are_the_hosts(setup: &Setup) {
     chdir(&scratch.0).unwrap();
     umask(Mode::from_bits_truncate(0o027));
     let pool = setup.pool();
-    assert_eq!(pool.apply(surroundings::Task, ()).unwrap(), look_around());
+    assert_eq!(pool.apply(inherited::Task, ()).unwrap(), look_around());
 }
 
 fn a_replaced_server_gives_workers_what_the_first_gave(setup: &Setup) {
@@ -222,7 +222,7 @@ fn a_replaced_server_gives_workers_what_the_first_gave(setup: &Setup) {
     let is_new = |child: &Process| child.pid != first && child.state != 'Z';
     assert!(eventually(|| children(std::process::id()).iter().any(is_new)));
     // The pool starts another server when the workers of the first are gone.
-    assert_eq!(pool.apply(surroundings::Task.retries(5), ()).unwrap(), before);
+    assert_eq!(pool.apply(inherited::Task.retries(5), ()).unwrap(), before);
 }
 
 fn the_working_directory_may_be_renamed(setup: &Setup) {
@@ -233,7 +233,7 @@ fn the_working_directory_may_be_renamed(setup: &Setup) {
     let pool = setup.pool();
     fs::rename(&old, &new).unwrap();
     kill_9(fork_server().pid);
-    let seen = pool.apply(surroundings::Task.retries(5), ()).unwrap();
+    let seen = pool.apply(inherited::Task.retries(5), ()).unwrap();
     assert_eq!(seen.1, new.canonicalize().unwrap().display().to_string());
     chdir("/").unwrap();
 }

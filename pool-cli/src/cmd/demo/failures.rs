@@ -12,7 +12,7 @@ use super::tasks::{Crash, crash, nap, square, square_unless_five};
 use crate::cmd::ending::Failure;
 
 /// How long a callback may take to come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const CALLBACK_TIMEOUT: Duration = Duration::from_secs(60);
 
 const SIGABRT: i32 = 6;
 const SIGSEGV: i32 = 11;
@@ -107,10 +107,12 @@ fn show_callbacks(stage: &mut Stage<'_>, pool: &Pool) -> Result<(), Failure> {
     stage.step(step, || {
         let (sender, receiver) = mpsc::channel();
         pool.apply_async(square::Task, 5)?.on_done(move |result| drop(sender.send(result)));
-        let Ok(value) = receiver.recv_timeout(PATIENCE) else { return seen(false, "no call") };
+        let Ok(value) = receiver.recv_timeout(CALLBACK_TIMEOUT) else { return seen(false, "no call") };
         let (sender, receiver) = mpsc::channel();
         pool.apply_async(crash::Task, Crash::Panic)?.on_done(move |result| drop(sender.send(result)));
-        let Ok(Err(error)) = receiver.recv_timeout(PATIENCE) else { return seen(false, "no call with an error") };
+        let Ok(Err(error)) = receiver.recv_timeout(CALLBACK_TIMEOUT) else {
+            return seen(false, "no call with an error");
+        };
         let value = value?;
         seen(value == 25 && error.kind() == ErrorKind::Panicked, format!("{value}\n{}", words(&error)))
     })?;

@@ -2,6 +2,7 @@
 //! their own.
 
 mod limits;
+mod setup;
 
 use std::sync::Arc;
 use std::thread;
@@ -40,6 +41,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`idle_timeout`](PoolBuilder::idle_timeout) | workers stay |
 /// | [`pin_cpus`](PoolBuilder::pin_cpus) | no |
 /// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
+/// | [`seed`](PoolBuilder::seed) | drawn at random, item by item |
 /// | [`name`](PoolBuilder::name) | `pool` |
 ///
 /// # Examples

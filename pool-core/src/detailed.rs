@@ -9,7 +9,7 @@ use crate::error::{ErrorKind, Result};
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::origin::OriginWorker;
 use crate::task::Task;
-use crate::worker::Worker;
+use crate::worker::position::Worker;
 
 /// A result of a map with its details; from [`Detailed`].
 ///

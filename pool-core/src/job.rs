@@ -24,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) entry: &'static Entry,
     /// Nanoseconds that each item may take, or 0.
     pub(crate) time_limit: u64,
+    /// The seed of the submission, if it has one.
+    pub(crate) seed: Option<u64>,
     pub(crate) blocks: Blocks,
     /// Present for a map only. The completions of calls are in the blocks.
     map: Option<Map>,
@@ -64,6 +66,7 @@ impl Job {
         Box::new(Job {
             entry,
             time_limit,
+            seed: None,
             blocks: Blocks::default(),
             map: Some(Map { completion, result_buffer }),
             look: None,
@@ -75,10 +78,10 @@ impl Job {
     pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
         match spare {
             Some(mut spare) => {
-                (spare.entry, spare.time_limit) = (entry, time_limit);
+                (spare.entry, spare.time_limit, spare.seed) = (entry, time_limit, None);
                 spare
             }
-            None => Box::new(Job { entry, time_limit, blocks: Blocks::default(), map: None, look: None }),
+            None => Box::new(Job { entry, time_limit, seed: None, blocks: Blocks::default(), map: None, look: None }),
         }
     }
 

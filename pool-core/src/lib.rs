@@ -142,6 +142,7 @@ mod task;
 
 // The operating system, and units.
 mod process;
+mod seed;
 mod sync;
 mod units;
 
@@ -171,6 +172,6 @@ pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
-pub use crate::worker::{Worker, current_worker};
+pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker};
 #[doc(inline)]
 pub use pool_macros::pool_task;

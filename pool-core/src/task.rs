@@ -297,6 +297,27 @@ pub trait Task: Copy + Send + Sync + 'static {
     fn label(self, label: &'static str) -> Configured<Self> {
         Configured::new(TaskOptions { label: Some(label), ..self.options() })
     }
+
+    /// This task with a seed for the random numbers of its items, in place of [the pool's](crate::PoolBuilder::seed); see
+    /// [`CurrentItem::seed`](crate::CurrentItem::seed).
+    ///
+    /// Calls with a seed travel one by one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn draw() -> u64 { pool_core::current_item().unwrap().seed }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let draw = |workers| Pool::new(workers)?.map(draw::Task.seed(7), [(); 10]);
+    /// assert_eq!(draw(1)?, draw(2)?);
+    /// # Ok(()) }
+    /// ```
+    fn seed(self, seed: u64) -> Configured<Self> {
+        Configured::new(TaskOptions { seed: Some(seed), ..self.options() })
+    }
 }
 
 /// False if a value of the arguments may own memory, so that they are not of one size. Asked in `const` blocks, as then the

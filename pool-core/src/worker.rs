@@ -4,18 +4,18 @@
 
 pub(crate) mod chunk;
 pub(crate) mod limits;
+pub(crate) mod position;
 pub(crate) mod run;
 
 use std::alloc::Layout;
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicPtr, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
-use crate::lane::messages::{Request, reply, request};
+use crate::lane::messages::{Place, Request, reply, request};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::last_words::LastWords;
@@ -27,102 +27,17 @@ use crate::process::socket::Socket;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
 use crate::worker::limits::{RssWatch, WorkerLimits};
-
-/// The worker that runs the current task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Worker {
-    id: usize,
-    incarnation: u32,
-    pid: u32,
-}
-
-impl Worker {
-    pub(crate) fn new(id: u32, incarnation: u32) -> Self {
-        Worker { id: id as usize, incarnation, pid: std::process::id() }
-    }
-
-    /// The worker of another process.
-    pub(crate) fn of_process(id: usize, incarnation: u32, pid: u32) -> Self {
-        Worker { id, incarnation, pid }
-    }
-
-    /// Its number in the pool, from 0. A process that replaces it has the same.
-    pub fn id(&self) -> usize {
-        self.id
-    }
-
-    /// The number of processes that had this id before.
-    pub fn incarnation(&self) -> u32 {
-        self.incarnation
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.pid
-    }
-
-    /// The time at which the current item will be killed, if its task has a [time limit](crate::Task::timeout). A task can stop
-    /// before that and return a partial result.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pool_core::prelude::*;
-    /// use std::time::Instant;
-    ///
-    /// #[pool_task]
-    /// fn best_effort() -> u64 {
-    ///     let deadline = pool_core::current_worker().and_then(|worker| worker.deadline()).unwrap();
-    ///     (0..).take_while(|_| Instant::now() + Duration::from_millis(900) < deadline).count() as u64
-    /// }
-    ///
-    /// # fn main() -> pool_core::Result<()> {
-    /// assert!(Pool::new(1)?.apply(best_effort::Task.timeout(Duration::from_secs(1)), ())? > 0);
-    /// # Ok(()) }
-    /// ```
-    pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ns = chunk::deadline_ns();
-        let left_ns = || deadline_ns.saturating_sub(monotonic_ns());
-        (deadline_ns > 0).then(|| Instant::now() + Duration::from_nanos(left_ns()))
-    }
-}
-
-/// A leaked [`Worker`], or null. If a worker makes a pool with [`StartMethod::Fork`](crate::StartMethod::Fork), each copy
-/// replaces it.
-static CURRENT: AtomicPtr<Worker> = AtomicPtr::new(std::ptr::null_mut());
-
-/// The worker that this code runs in, `None` in any other process.
-///
-/// # Examples
-///
-/// ```
-/// use pool_core::prelude::*;
-///
-/// #[pool_task]
-/// fn whoami() -> Option<usize> { pool_core::current_worker().map(|worker| worker.id()) }
-///
-/// # fn main() -> pool_core::Result<()> {
-/// assert_eq!(whoami(), None);
-/// assert_eq!(Pool::new(1)?.apply(whoami::Task, ())?, Some(0));
-/// # Ok(()) }
-/// ```
-pub fn current_worker() -> Option<Worker> {
-    // SAFETY:
-    // - it is null, or points to a leaked `Worker`.
-    let worker = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
-    // A process that a task forked has inherited the pointer, but is no worker.
-    worker.copied().filter(|worker| worker.pid == std::process::id())
-}
+use crate::worker::position::{Position, Worker};
 
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descriptors, settings: &WorkerLimits) -> ! {
-    CURRENT.store(Box::leak(Box::new(worker)), Ordering::Release);
     // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
 
-    settings.apply(worker.id as u32);
+    let position = position::enter(Position::new(worker, end.progress.clone()));
+    settings.apply(worker.id() as u32);
     output::prepare();
     let me = ForkCheck::here();
     signals::report_deaths(end.progress.clone(), me);
@@ -131,6 +46,8 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
         end,
         socket,
         hub,
+        position,
+        place: None,
         me,
         rss: RssWatch::new(settings),
         long: Vec::new(),
@@ -174,6 +91,9 @@ struct RequestLoop {
     #[expect(dead_code, reason = "arrays travel by it")]
     socket: Socket,
     hub: HubWorker,
+    position: &'static Position,
+    /// The place of the next request, if it came before that.
+    place: Option<Place>,
     me: ForkCheck,
     rss: Option<RssWatch>,
     /// The body of a request that came in several records; after that, memory for the next one.
@@ -210,6 +130,11 @@ impl RequestLoop {
         loop {
             let Ok(incoming) = self.next_request() else { leave(exit::BAD_LANE) };
             let header = incoming.record.header;
+            if header.kind == Request::Place.kind() {
+                self.place = Some(Place::of_header(&header));
+                self.end.requests.release(&incoming.record);
+                continue;
+            }
             let has = |flag| header.flags & flag != 0;
             // Before a request that may run long: the earlier replies must not wait for its end.
             let may_take_its_time = match self.unnotified {
@@ -347,12 +272,13 @@ impl RequestLoop {
         };
         // A panic that a task has caught is not the cause of a later death.
         progress.clear_last_words();
-        let link = Link { requests, replies, progress, bell, hub: &self.hub, me: self.me };
+        let link = Link { requests, replies, progress, bell, hub: &self.hub, position: self.position, me: self.me };
         let mut chunk = Chunk::new(link, (!incoming.is_long).then_some(incoming.record), &header, input);
         if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {
-            chunk.run(entry.run);
+            let place = self.place.take().unwrap_or_else(|| Place::of_request(&header));
+            chunk.run(entry.run, place);
         }
         let now = monotonic_ns();
         let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));

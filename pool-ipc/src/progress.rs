@@ -154,6 +154,11 @@ impl ProgressWriter {
         unpack(self.marks.item.load(Ordering::Relaxed)).0
     }
 
+    /// Sequence number of the request of the latest claim.
+    pub fn request(&self) -> u32 {
+        unpack(self.marks.claim.load(Ordering::Relaxed)).0
+    }
+
     /// Stores the time at which the current work began; see [`monotonic_ns`](crate::sys::monotonic_ns).
     #[inline]
     pub fn stamp(&self, ns: u64) {

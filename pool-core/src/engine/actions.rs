@@ -9,7 +9,7 @@ use crate::codec::bytes::Cut;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
-use crate::lane::messages::{Request, RunRequest, request};
+use crate::lane::messages::{Place, Request, RunRequest, request};
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
 impl Engine {
@@ -39,7 +39,7 @@ impl Engine {
     #[inline]
     fn perform(&mut self, action: Action<Box<Job>>, death: Option<&Death>) {
         match action {
-            Action::Send { worker, seq, job, first, items, wake, brief, claim } => {
+            Action::Send { worker, seq, job, first, items, attempt, wake, brief, claim } => {
                 let flags = match wake {
                     Wake::Anyone => 0,
                     Wake::LeaderOnly => request::QUIET,
@@ -47,7 +47,7 @@ impl Engine {
                 } | if brief { request::BRIEF } else { 0 }
                     | request::claim_flags(claim);
                 let chunk = RunRequest { kind: Request::Run, seq: seq.0, task: 0, items, time_limit_ns: 0, flags };
-                self.send(worker, chunk, job, first);
+                self.send(worker, chunk, job, first, attempt);
             }
             Action::Recall { worker, seq, items, half } => {
                 // Without a lane the process is gone, and its exit gives all items back.
@@ -93,7 +93,7 @@ impl Engine {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, chunk: RunRequest, job: JobId, first: u64) {
+    fn send(&mut self, worker: WorkerId, chunk: RunRequest, job: JobId, first: u64, attempt: u32) {
         if !self.workers[worker].is_silent() {
             return self.scheduler.replied_unsolicited(worker);
         }
@@ -102,19 +102,31 @@ impl Engine {
         self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
         // A call's caller waits for it alone, so its value must not be held back for the next one's.
         let singly = if record.is_map() { 0 } else { request::SINGLY };
-        let (task, time_limit_ns) = (record.entry.index(), record.time_limit);
+        let (task, time_limit_ns, seed) = (record.entry.index(), record.time_limit, record.seed);
+        let is_map = record.is_map();
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
         let timed = if args.timed { request::TIMED } else { 0 };
         let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
+        let place = Place { first: if is_map { first } else { Place::CALL }, attempt, seed };
+        let is_said = seed.is_some() || attempt > 1 || (is_map && first > u32::MAX.into());
+        if is_said {
+            lane.send_cut(place.header(), Cut::default());
+        }
+        let is_numbered = is_map && !is_said;
+        let numbered = if is_numbered { request::numbered(header, first) } else { header };
         // Workers map the arena, so the place is sent instead of the bytes.
         if let Some((segment, range)) = args.in_arena() {
-            lane.send_located(header, segment, range);
+            lane.send_located(numbered, segment, range);
         // No room in the ring: the lane keeps a share of the bytes and sends them by and by, so the block stays as it
         // is.
-        } else if !lane.send(&header, args.bytes()) {
+        } else if !lane.send(&numbered, args.bytes()) {
+            if is_numbered {
+                // The header of a request in several records has no room for the index.
+                lane.send_cut(place.header(), Cut::default());
+            }
             lane.send_cut(header, args.cut());
         }
     }

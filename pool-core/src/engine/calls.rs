@@ -23,7 +23,12 @@ impl Engine {
     ///
     /// The reason why the pool takes none.
     #[inline]
-    pub(crate) fn call(&mut self, owner: &Arc<impl Owner>, spec: JobSpec, call: Call) -> Result<CompletionRef, Error> {
+    pub(crate) fn call(
+        &mut self,
+        owner: &Arc<impl Owner>,
+        mut spec: JobSpec,
+        call: Call,
+    ) -> Result<CompletionRef, Error> {
         // Before the call: else a thread that only submits would fill the reply rings, and its workers would stop.
         if (self.accounts.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
             self.route();
@@ -33,7 +38,7 @@ impl Engine {
         if self.scheduler.unsettled() == 0 {
             self.wake_early();
         }
-        self.accounts.counts.submitted();
+        self.note_submission(&mut spec);
         let task = spec.task as usize;
         if self.calls.len() <= task {
             // Grown as tasks are called: a program may register many tasks and call few.
@@ -55,6 +60,7 @@ impl Engine {
         let spare = self.spare.take();
         let job = self.scheduler.call(spec, |job| {
             let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
+            record.seed = spec.seed;
             completion = Some(record.blocks.push_call(owner, job, 0, call).0);
             change = record.blocks.take_change();
             record

@@ -13,6 +13,7 @@ use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
+use crate::seed::derive;
 use crate::stats::Stats;
 use crate::task::table::Entry;
 use crate::units::Nanos;
@@ -26,18 +27,30 @@ impl Engine {
     pub(crate) fn open_map(
         &mut self,
         owner: &Arc<impl Owner>,
-        spec: JobSpec,
+        mut spec: JobSpec,
         entry: &'static Entry,
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef, Error> {
         self.check_open().map_err(|error| error.of_task(entry.path()))?;
-        self.accounts.counts.submitted();
+        self.note_submission(&mut spec);
         let mut completion = None;
         self.scheduler.submit(spec, |job| {
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job), 0));
-            Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer)
+            let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
+            record.seed = spec.seed;
+            record
         });
         Ok(completion.expect("the record has been made"))
+    }
+
+    /// Counts a submission. Its seed follows from that of its task or pool, and from its number. So calls with a seed never
+    /// are items of one job.
+    #[inline]
+    pub(super) fn note_submission(&mut self, spec: &mut JobSpec) {
+        let number = self.accounts.counts.submitted() - 1;
+        if let Some(seed) = &mut spec.seed {
+            *seed = derive(*seed, number);
+        }
     }
 
     /// Gives a map a block of arguments, and the scheduler as many of the `waiting` items as there is room for. Memory

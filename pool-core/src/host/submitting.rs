@@ -57,6 +57,7 @@ impl Host {
             priority: options.priority,
             max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
             label: options.label,
+            seed: options.seed,
         })
     }
 

@@ -78,7 +78,7 @@ impl Peer {
         if header.kind == Request::Quit.kind() {
             return Step::Leaves;
         }
-        let count = header.count.min(limit);
+        let count = request::items(&header, limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
         let value = kind.map_or_else(Vec::new, |kind| (kind.honest)());
         let answer =

@@ -195,6 +195,7 @@ impl World {
             priority: [Priority::Normal, Priority::High][usize::from(bits >> 7)],
             max_concurrent: None,
             label: None,
+            seed: None,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];

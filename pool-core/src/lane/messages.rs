@@ -20,6 +20,8 @@ pub(crate) enum Request {
     Run = 2,
     /// Leave.
     Quit = 3,
+    /// A [`Place`]: more about the next request.
+    Place = 4,
 }
 
 impl Request {
@@ -45,8 +47,8 @@ impl Request {
 /// | `flags` | those of [`request`] |
 /// | `seq` | number of the request, which its replies repeat |
 /// | `extra` | index of the task, or [`request::NO_TASK`] |
-/// | `count` | number of items |
-/// | `limit` | items at or beyond it are not to be run: the host lowers it to take them back |
+/// | `count` | number of items; with [`request::NUMBERED`] the index of the first one |
+/// | `limit` | items at or beyond it are not to be run: at first their number, which the host lowers to take items back |
 /// | `info` | time limit of each item in nanoseconds, or 0 |
 ///
 /// Items of a request in several records cannot be taken back, so there `limit` announces the length of the body in units of
@@ -70,8 +72,60 @@ impl RunRequest {
     }
 }
 
+/// Where the items of a request stand in their submission. Most requests say it in their header, see
+/// [`request::NUMBERED`]. Before the others goes a record of its own, [`Request::Place`], so that they alone pay for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Index of the first item; [`Place::CALL`] of calls, [`Place::NO_ITEM`] of what is no item.
+    pub(crate) first: u64,
+    /// The number of this attempt at them, from 1.
+    pub(crate) attempt: u32,
+    /// The seed of the submission, if it has one.
+    pub(crate) seed: Option<u64>,
+}
+
+impl Place {
+    pub(crate) const CALL: u64 = u64::MAX;
+    pub(crate) const NO_ITEM: u64 = u64::MAX - 1;
+
+    /// The record, which has no body.
+    pub(crate) fn header(self) -> Header {
+        let seed = self.seed.unwrap_or(0);
+        Header {
+            kind: Request::Place.kind(),
+            flags: if self.seed.is_some() { request::SEEDED } else { 0 },
+            count: seed as u32,
+            limit: (seed >> 32) as u32,
+            extra: self.attempt,
+            info: self.first,
+            ..Header::default()
+        }
+    }
+
+    pub(crate) fn of_header(header: &Header) -> Self {
+        let seed = u64::from(header.count) | u64::from(header.limit) << 32;
+        let seed = (header.flags & request::SEEDED != 0).then_some(seed);
+        Place { first: header.info, attempt: header.extra, seed }
+    }
+
+    /// The place of a request that none came before.
+    #[inline]
+    pub(crate) fn of_request(header: &Header) -> Self {
+        let first = if header.flags & request::NUMBERED != 0 {
+            header.count.into()
+        } else if header.kind == Request::Run.kind() {
+            Place::CALL
+        } else {
+            Place::NO_ITEM
+        };
+        Place { first, attempt: 1, seed: None }
+    }
+}
+
 /// Flags and numbers of the records in a request ring. Bit 0 is the ring's own, [`pool_ipc::MORE`].
 pub(crate) mod request {
+    use pool_ipc::Header;
+
     /// The items are expected to be short and no thread waits for them, so the router need not be woken at once when they are
     /// done.
     pub(crate) const QUIET: u16 = 1 << 1;
@@ -88,6 +142,24 @@ pub(crate) mod request {
     /// The caller asks for the start and the time of each item: each outcome is sent alone, with its
     /// [`ItemTimes`](super::ItemTimes) behind it.
     pub(crate) const TIMED: u16 = 1 << 7;
+
+    /// `count` is the index of the first item in its map, and `limit` alone tells the number of items. Only of a request in
+    /// one record.
+    pub(crate) const NUMBERED: u16 = 1 << 14;
+    /// A [`Place`](super::Place) has a seed.
+    pub(crate) const SEEDED: u16 = 1 << 1;
+
+    /// The header with the index of its first item, which must be less than 2^32.
+    #[inline]
+    pub(crate) fn numbered(header: Header, first: u64) -> Header {
+        Header { flags: header.flags | NUMBERED, count: first as u32, ..header }
+    }
+
+    /// The items of a request in one record, of which this is the limit now.
+    #[inline]
+    pub(crate) fn items(header: &Header, limit: u32) -> u32 {
+        if header.flags & NUMBERED != 0 { limit } else { limit.min(header.count) }
+    }
 
     /// Position of the five bits that bound a claim.
     const CLAIM_SHIFT: u32 = 8;
@@ -209,6 +281,14 @@ mod tests {
             assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
         }
         assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 2);
+    }
+
+    #[test]
+    fn places_come_back() {
+        for seed in [None, Some(0), Some(u64::MAX - 1)] {
+            let place = Place { first: 1 << 40, attempt: 3, seed };
+            assert_eq!(Place::of_header(&place.header()), place);
+        }
     }
 
     #[test]

@@ -34,8 +34,9 @@ use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::task::table;
+use crate::worker;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
-use crate::worker::{self, Worker};
+use crate::worker::position::Worker;
 
 /// Runs before `main` in every process of a program that holds this crate. It returns at once unless the process is one of a
 /// pool.

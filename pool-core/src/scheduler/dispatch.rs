@@ -254,6 +254,8 @@ impl<P> Scheduler<P> {
         job.in_flight += 1;
         let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, priority, task, .. } = job.spec;
         let is_last = job.queued == 0 && !job.open;
+        // An item that is tried again travels alone.
+        let attempt = job.attempt_at(range.first);
         // With nothing else pending one wake-up is due in any case, and the end of this chunk is soon enough for it.
         let is_alone = self.unsettled == 1;
         // Items of unknown time may take long.
@@ -303,7 +305,7 @@ impl<P> Scheduler<P> {
             self.watch(worker, range.job);
         }
         let Range { job, first, items } = range;
-        self.actions.push_back(Action::Send { worker, seq, job, first, items, wake, brief, claim });
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, attempt, wake, brief, claim });
     }
 
     /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.

@@ -81,6 +81,8 @@ pub(crate) struct JobSpec {
     pub(crate) max_concurrent: Option<u32>,
     /// The name that the caller gave the job, for people.
     pub(crate) label: Option<&'static str>,
+    /// The seed of the random numbers of its items.
+    pub(crate) seed: Option<u64>,
 }
 
 /// Why an item, or a whole job, has no value.
@@ -107,9 +109,19 @@ pub(crate) enum FailureCause {
 /// An order to the shell, which carries orders out in the order in which they come.
 #[derive(Debug)]
 pub(crate) enum Action<P> {
-    /// Put a chunk into the worker's request ring. A `brief` one may be done before a thread could fall asleep over it. The
-    /// worker claims at most `claim` items at once.
-    Send { worker: WorkerId, seq: Seq, job: JobId, first: u64, items: u32, wake: Wake, brief: bool, claim: u32 },
+    /// Put a chunk into the worker's request ring, for the attempt of this number at its items, from 1. A `brief` one may be
+    /// done before a thread could fall asleep over it. The worker claims at most `claim` items at once.
+    Send {
+        worker: WorkerId,
+        seq: Seq,
+        job: JobId,
+        first: u64,
+        items: u32,
+        attempt: u32,
+        wake: Wake,
+        brief: bool,
+        claim: u32,
+    },
     /// Take back all that the worker has not claimed of a chunk, or half of that, and report it with
     /// [`Scheduler::recalled`](super::Scheduler::recalled).
     Recall { worker: WorkerId, seq: Seq, items: u32, half: bool },

@@ -65,6 +65,15 @@ impl<P> JobEntry<P> {
         }
     }
 
+    /// The number of the next attempt at the item, from 1.
+    #[inline]
+    pub(super) fn attempt_at(&self, item: u64) -> u32 {
+        if self.records.is_empty() {
+            return 1;
+        }
+        self.records.get(&item).map_or(0, |record| record.blamed_workers) + 1
+    }
+
     pub(super) fn has_cancelled(&self, item: u64) -> bool {
         self.records.get(&item).is_some_and(|record| record.cancelled)
     }

@@ -17,6 +17,7 @@ pub struct TaskOptions {
     pub(crate) priority: Priority,
     pub(crate) max_concurrent: Option<usize>,
     pub(crate) label: Option<&'static str>,
+    pub(crate) seed: Option<u64>,
 }
 
 impl TaskOptions {
@@ -32,6 +33,7 @@ impl TaskOptions {
         priority: Priority::Normal,
         max_concurrent: None,
         label: None,
+        seed: None,
     };
 
     /// With the attribute's `timeout`.
@@ -67,7 +69,12 @@ impl TaskOptions {
     /// With the pool's where these say nothing.
     pub(crate) fn or(self, pool: TaskOptions) -> Self {
         // The other options have no default of the pool.
-        TaskOptions { timeout: self.timeout.or(pool.timeout), retries: self.retries.or(pool.retries), ..self }
+        TaskOptions {
+            timeout: self.timeout.or(pool.timeout),
+            retries: self.retries.or(pool.retries),
+            seed: self.seed.or(pool.seed),
+            ..self
+        }
     }
 
     /// The time limit for the scheduler.

@@ -1,17 +1,17 @@
 //! The request that a worker runs: its claimed items, and its replies.
 
 use std::any::Any;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
 
 use crate::codec::decoder::Decoder;
-use crate::lane::messages::{Failure, ItemTimes, RECORD_BYTES, ReplyKind, reply, request};
+use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
+use crate::worker::position::Position;
 
 /// The parts of a worker that a chunk uses.
 pub(crate) struct Link<'w> {
@@ -20,6 +20,7 @@ pub(crate) struct Link<'w> {
     pub(crate) progress: &'w ProgressWriter,
     pub(crate) bell: &'w mut WorkerBell,
     pub(crate) hub: &'w HubWorker,
+    pub(crate) position: &'w Position,
     /// Tells this process from one that a task forked.
     pub(crate) me: ForkCheck,
 }
@@ -74,20 +75,12 @@ pub(super) const PUBLISH_BYTES: usize = RECORD_BYTES;
 /// Stores the start and the deadline of the next item if there is a limit. This comes before the item itself is marked, so
 /// that a host that reads the item does not read the time of an older one.
 #[inline]
-pub(super) fn stamp(progress: &ProgressWriter, limit_ns: u64) {
+pub(super) fn stamp(progress: &ProgressWriter, position: &Position, limit_ns: u64) {
     if limit_ns > 0 {
         let now = monotonic_ns();
         progress.stamp(now);
-        DEADLINE_NS.store(now.saturating_add(limit_ns), Ordering::Relaxed);
+        position.set_deadline(now.saturating_add(limit_ns));
     }
-}
-
-/// See [`deadline_ns`].
-static DEADLINE_NS: AtomicU64 = AtomicU64::new(0);
-
-/// The time on the monotonic clock at which the current item will be killed; 0 if it has no limit.
-pub(crate) fn deadline_ns() -> u64 {
-    DEADLINE_NS.load(Ordering::Relaxed)
 }
 
 impl<'w> Chunk<'w> {
@@ -102,7 +95,7 @@ impl<'w> Chunk<'w> {
             record,
             seq: header.seq,
             // In a request of several records the limit is the length of the body, see `Request::Run`.
-            items: if record.is_some() { header.count.min(header.limit) } else { header.count },
+            items: if record.is_some() { request::items(header, header.limit) } else { header.count },
             next: 0,
             claimed: 0,
             input: Decoder::new(bytes),
@@ -119,9 +112,8 @@ impl<'w> Chunk<'w> {
 
     /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
     #[inline]
-    pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>)) {
-        // The deadline and the item of the chunk before must not be taken for this one's.
-        DEADLINE_NS.store(0, Ordering::Relaxed);
+    pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>), place: Place) {
+        self.link.position.begin(place);
         self.mark_item();
         run(self);
     }
@@ -161,7 +153,7 @@ impl<'w> Chunk<'w> {
     /// Marks the next item as begun, with the end of the unpublished values before it.
     #[inline]
     fn mark_item(&self) {
-        stamp(self.link.progress, self.limit_ns);
+        stamp(self.link.progress, self.link.position, self.limit_ns);
         self.link.progress.begin_item(self.next, self.link.replies.unpublished_end(self.unpublished_bytes));
     }
 
@@ -225,7 +217,7 @@ impl<'w> Chunk<'w> {
         match self.limit_ns {
             0 => (self.next == 0).then_some(self.begun_ns),
             // A deadline that the clock cannot hold is cut, so it does not tell the start.
-            limit => Some(deadline_ns()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
+            limit => Some(self.link.position.deadline_ns()).filter(|at| *at < u64::MAX)?.checked_sub(limit),
         }
     }
 

@@ -136,14 +136,14 @@ const OWNED_BYTES: usize = 2 << 10;
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
     let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, times, .. } = chunk;
-    let Link { replies, progress, me, .. } = link;
+    let Link { replies, progress, position, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
     // Without room each value becomes an outcome of its own, which is sent with the times of its item.
     let room = if times.is_none() { replies.spare(0).get_mut(begun..) } else { None };
     let mut out = Encoder::new(room.unwrap_or_default());
     while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
-        stamp(progress, limit_ns);
+        stamp(progress, position, limit_ns);
         if let Some(times) = times {
             *times = ItemTimes { begun_ns: monotonic_ns(), ran_ns: 0 };
             // The host reads it should the item cost the worker.

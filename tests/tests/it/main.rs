@@ -48,6 +48,7 @@ mod process_state;
 mod programs;
 mod retries;
 mod rights;
+mod seeds;
 mod shared_memory;
 mod stopping;
 mod system_calls;
@@ -101,6 +102,7 @@ fn main() -> ExitCode {
         kill_points::checks(),
         time_limits::checks(),
         retries::checks(),
+        seeds::checks(),
         shared_memory::checks(),
         errors::checks(),
         outcomes::checks(),

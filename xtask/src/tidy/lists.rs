@@ -20,6 +20,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/codec/large_vec.rs",
     "pool-core/src/codec/type_identity.rs",
     "pool-core/src/worker.rs",
+    "pool-core/src/worker/position.rs",
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
     "pool-ipc/src/consumer.rs",
@@ -41,7 +42,7 @@ pub(super) const UNSAFE: &[&str] = &[
 /// The files that may name atomics, beside tests. In pool-ipc it is only the one that the loom models replace, so that loom
 /// checks the code that runs.
 pub(super) const ATOMICS: &[&str] = &[
-    "pool-core/src/worker/chunk.rs",
+    "pool-core/src/worker/position.rs",
     "pool-core/src/process/memory_limit.rs",
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",
@@ -49,7 +50,6 @@ pub(super) const ATOMICS: &[&str] = &[
     "pool-core/src/host/submitting.rs",
     "pool-core/src/process/signals.rs",
     "pool-core/src/sync.rs",
-    "pool-core/src/worker.rs",
     "pool-ipc/src/sync.rs",
     "xtask/bench/src/contender.rs",
     "xtask/bench/src/contenders/floor.rs",
@@ -81,6 +81,7 @@ pub(super) const CRATES: &[&str] = &["pool-core", "pool-ipc", "pool-macros", "po
 /// itself. All other files of the top level may import from everything, and nothing here may import from them.
 pub(super) const DOORS: &Doors = &[
     ("units", &[]),
+    ("seed", &[]),
     ("priority", &[]),
     ("sync", &[]),
     ("stats", &[]),
@@ -90,11 +91,11 @@ pub(super) const DOORS: &Doors = &[
     ("codec", &["error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
     ("task", &["codec", "error", "priority", "units", "worker"]),
-    ("worker", &["codec", "lane", "process", "task", "units"]),
+    ("worker", &["codec", "lane", "process", "seed", "task", "units"]),
     ("lane", &["codec", "process", "scheduler", "units"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
     ("job", &["codec", "error", "lane", "scheduler", "sync", "task", "units"]),
-    ("engine", &["codec", "error", "job", "lane", "process", "scheduler", "stats", "task", "units"]),
+    ("engine", &["codec", "error", "job", "lane", "process", "scheduler", "seed", "stats", "task", "units"]),
     (
         "host",
         &[

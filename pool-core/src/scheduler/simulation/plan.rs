@@ -204,6 +204,7 @@ impl Plan {
             priority: rng.pick(&[Priority::Normal, Priority::Normal, Priority::Normal, Priority::Low, Priority::High]),
             max_concurrent: self.max_concurrent[task],
             label: None,
+            seed: None,
         }
     }
 }

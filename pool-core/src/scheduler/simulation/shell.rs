@@ -235,7 +235,7 @@ impl World {
 
     fn perform(&mut self, action: Action<usize>) {
         match action {
-            Action::Send { worker, seq, job, first, items, wake: _, brief: _, claim } => {
+            Action::Send { worker, seq, job, first, items, attempt: _, wake: _, brief: _, claim } => {
                 self.send(worker, seq, job, first, items, claim)
             }
             Action::Recall { worker, seq, items, half } => {

@@ -89,6 +89,7 @@ impl Engine {
         memory_limit: Option<u64>,
         most_pending: Amount,
     ) -> Self {
+        // Now, so that a later SIGKILL can be told from those before the pool was made.
         oom_kills::watch();
         Engine {
             scheduler,
@@ -115,6 +116,7 @@ impl Engine {
     #[inline]
     pub(crate) fn route(&mut self) {
         let now = monotonic_ns();
+        // One reading of the clock for all events of the round: more would cost as much as short calls.
         self.scheduler.set_now(now);
         let mut from = 0;
         // Asked for one by one: taking in a reply may send a request, which adds to the set.
@@ -270,6 +272,7 @@ impl Engine {
             time_limit_ns: timeout.unwrap_or(0),
             flags: 0,
         };
+        // Before the lane is known to the scheduler, so that no chunk goes ahead of it.
         lane.send_cut(init.header(), args);
         lane.wake();
         self.active.insert(worker);

@@ -78,6 +78,7 @@ impl Job {
     pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
         match spare {
             Some(mut spare) => {
+                // All else is as a new record would have it: its blocks were drained when the last job ended.
                 (spare.entry, spare.time_limit, spare.seed) = (entry, time_limit, None);
                 spare
             }
@@ -88,6 +89,7 @@ impl Job {
     /// True if no calls are left and its buffers are small enough to be reused.
     #[inline]
     pub(crate) fn is_reusable(&self) -> bool {
+        // A record that has grown would keep the memory of a burst for as long as the pool lives.
         self.map.is_none() && self.blocks.is_small()
     }
 
@@ -108,6 +110,7 @@ impl Job {
     pub(crate) fn deliver(&mut self, part: Part) -> Option<Delivered> {
         let (first, items) = (part.first, part.items);
         let Some(map) = &self.map else {
+            // Each call has a completion of its own, in which it is the first item.
             let waiters = self.blocks.complete(first, |completion| completion.complete(Part { first: 0, ..part }))?;
             return Some(Delivered { waiters, ends_call: true });
         };

@@ -76,6 +76,7 @@ impl Room {
     /// Items that a map may pull: those that may be pending, if any bytes may. The size of an item is not known before it
     /// is pulled.
     pub(crate) fn items_to_pull(&self, pending: Amount) -> u64 {
+        // One byte stands for the item: if not even that fits, no item does.
         let next = Amount { items: 1, bytes: 1 };
         if self.is_open(pending, next) { self.most.minus(pending.plus(self.reserved)).items } else { 0 }
     }
@@ -153,6 +154,7 @@ impl Room {
     pub(crate) fn wake_all(&mut self) -> Vec<Waiter> {
         let wake = |waiting: &mut Waiting| match &waiting.waiter {
             Some(Waiter::Thread(thread)) => Some(Waiter::Thread(thread.clone())),
+            // A future that is woken registers again with its next poll.
             _ => waiting.waiter.take(),
         };
         self.waiting.values_mut().filter_map(wake).collect()

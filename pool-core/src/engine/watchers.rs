@@ -14,6 +14,7 @@ use crate::scheduler::State;
 impl Engine {
     /// Has the thread woken when the state is there; `None` if it is there already.
     pub(crate) fn watch(&mut self, milestone: Milestone, thread: Thread) -> Option<WatcherId> {
+        // Asked under the lock that all changes take, so the state cannot come between this and the entry.
         if self.is_reached(milestone) {
             return None;
         }

@@ -252,6 +252,7 @@ impl Host {
 
     /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.
     fn ask<R>(&self, in_copy: R, body: impl FnOnce(&mut Engine) -> R) -> R {
+        // Asked before the lock, since another thread may have held it when the copy was made.
         if self.owner.is_here() { self.with(body) } else { in_copy }
     }
 }

@@ -39,6 +39,7 @@ impl Turn {
 
     /// Stands in line for an item of a map: `waiting`, or one that is still to be pulled.
     pub(crate) fn draw_for_item(&mut self, job: JobId, waiting: Option<u64>) {
+        // A map that is asked again keeps its place in the line.
         if self.ticket.is_none() {
             self.ticket = Some(self.host.with(|engine| engine.draw_item_ticket(job, waiting)));
         }
@@ -100,6 +101,7 @@ impl Turn {
         drop(unused);
         match outcome {
             Some(outcome) => {
+                // Behind the lock: the count is a hint for the router, and orders nothing.
                 host.note_submissions(1);
                 Poll::Ready(outcome)
             }

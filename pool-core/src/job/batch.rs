@@ -11,6 +11,7 @@ use crate::scheduler::JobId;
 /// that they belong to.
 #[derive(Debug)]
 pub(crate) struct Batch {
+    // Not generic: else each type of handle would be compiled for each kind of owner.
     owner: Arc<dyn Owner>,
     job: JobId,
     /// The number of the first call in its job; a map has none.

@@ -88,6 +88,7 @@ impl Block {
         if item == 0 {
             return 0;
         }
+        // Asked for each chunk that ends its block; a walk over the frames would find the same.
         if item == self.items {
             return self.bytes.len();
         }
@@ -110,6 +111,7 @@ impl Block {
 
     /// Bytes of each item, on average.
     pub(super) fn item_bytes(&self) -> u64 {
+        // Good enough for a bound on memory: the sum over a block is exact.
         (self.bytes.len() as u64).checked_div(self.items.into()).unwrap_or(0)
     }
 
@@ -121,12 +123,14 @@ impl Block {
         if self.raw || self.end() != number || args.len() > BESIDE_MAX {
             return None;
         }
+        // Bytes that a lane shares must not move, and those in the arena are sealed.
         let Content::Own(bytes) = &mut self.bytes else { return None };
         // A block travels in one record, or in pieces, which cannot be recalled.
         if bytes.len() + args.len() > RECORD_BYTES {
             return None;
         }
         bytes.extend_from_slice(args);
+        // Counted with the block, since its memory is freed as a whole.
         self.counted += args.len() as u64;
         let completion = CompletionRef::new(batch, self.items);
         self.items += 1;

@@ -55,6 +55,7 @@ impl Blocks {
     /// The block behind the last. Memory for further ones goes to `spare`.
     pub(crate) fn push(&mut self, block: Block, spare: &mut Vec<Vec<u8>>) {
         self.queue.push_back(block);
+        // The caller is about to fill the next block; memory that workers are through with saves it fresh pages.
         spare.append(&mut self.spare);
     }
 
@@ -71,6 +72,7 @@ impl Blocks {
         let last = self.queue.back_mut();
         // Doubled from one: a lone call pays for one completion, a stream of them allocates rarely.
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
+        // Beside the last call if possible: one chunk can then carry both.
         if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
             return (completion, true);
         }
@@ -81,6 +83,7 @@ impl Blocks {
             Bytes::Inline(..) => {
                 let mut bytes = self.spare.pop().unwrap_or_default();
                 bytes.clear();
+                // Into memory that was used before, and that has room for the calls that follow.
                 bytes.extend_from_slice(&args);
                 bytes
             }
@@ -117,6 +120,7 @@ impl Blocks {
     pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(&Completion)) {
         self.bytes = 0;
         while let Some(block) = self.queue.pop_front() {
+            // Completions beyond the items were made ahead, and no handle has them.
             let completions = block.batch.iter().flat_map(|batch| batch.completions()).take(block.items as usize);
             completions.filter(|completion| !completion.is_finished()).for_each(&mut each);
         }
@@ -146,6 +150,7 @@ impl Blocks {
     /// The change in bytes of arguments since the last time.
     #[inline]
     pub(crate) fn take_change(&mut self) -> i64 {
+        // As a difference, so that the engine keeps the sum over all jobs without asking each of them.
         let change = self.bytes.wrapping_sub(self.seen_bytes).cast_signed();
         self.seen_bytes = self.bytes;
         change

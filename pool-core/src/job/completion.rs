@@ -69,6 +69,7 @@ pub(crate) struct Buffered {
 
 impl Parts {
     fn push(&mut self, part: Part) {
+        // Taken out, since the variant changes with the second part.
         match std::mem::take(self) {
             Parts::None => *self = Parts::One(part),
             Parts::One(first) => *self = Parts::Many(vec![first, part]),
@@ -134,6 +135,7 @@ impl Completion {
     pub(crate) fn complete(&self, part: Part) -> Option<Waiters> {
         let mut inbox = self.inbox();
         if !self.status.is_abandoned() {
+            // The inbox is made with the first thing that needs it: a short value needs none.
             inbox.get_or_insert_default().parts = Parts::One(part);
         }
         self.end(&mut inbox)
@@ -148,6 +150,7 @@ impl Completion {
 
     /// The only place where a job ends, except a call with a short value.
     fn end(&self, inbox: &mut Option<Box<Inbox>>) -> Option<Waiters> {
+        // Before the waiters are taken, so that each of them finds the end when it wakes.
         self.status.finish();
         inbox.as_mut()?.waiters.take()
     }
@@ -159,6 +162,7 @@ impl Completion {
             let inbox = inbox.get_or_insert_default();
             inbox.rest = rest;
             if let Some(result_buffer) = result_buffer {
+                // Failures came as parts; they go along with the buffer, where their places are empty.
                 let others = std::mem::take(&mut inbox.parts).into_iter().collect();
                 inbox.parts = Parts::Buffered(Box::new(Buffered { result_buffer, others }));
             }
@@ -230,6 +234,7 @@ impl Completion {
     /// nothing to wait for: either may have a destructor of the user's, which must not run under the lock.
     pub(crate) fn set_waiter(&self, waiter: Waiter) -> Result<Option<Waiter>, Waiter> {
         let mut inbox = self.inbox();
+        // News that are there would not be told of again.
         if waiter.is_for_news() && self.has_news() {
             return Err(waiter);
         }

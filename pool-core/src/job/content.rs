@@ -35,6 +35,7 @@ impl Content {
                 *self = Content::Shared(Arc::clone(&bytes));
                 bytes
             }
+            // A request in the arena sends the place alone, and holds the segment until its reply is complete.
             Content::InArena(..) => unreachable!("a lane keeps the segment itself"),
         }
     }

@@ -49,6 +49,7 @@ impl Status {
     /// Whether there is something new, or never will be.
     #[inline]
     pub(crate) fn has_news(&self) -> bool {
+        // Apart from the flags: it is set and cleared again and again, and they only ever gain bits.
         self.fresh.load(Ordering::Acquire) || self.is_finished()
     }
 

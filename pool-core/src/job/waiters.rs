@@ -49,6 +49,7 @@ impl Waiter {
     /// Whether the other is this one's successor: a later request of the same thread, or a later poll.
     fn is_replaced_by(&self, other: &Waiter) -> bool {
         match (self, other) {
+            // A future belongs to one task at a time, so the latest poll is the one to wake.
             (Waiter::Task(_), Waiter::Task(_)) | (Waiter::TaskNews(_), Waiter::TaskNews(_)) => true,
             _ => self.thread().is_some_and(|thread| other.thread() == Some(thread)),
         }
@@ -110,6 +111,7 @@ impl Waiters {
             Some(Waiters::Many(several)) => several,
             one => return one.take_if(|one| matches!(one, Waiters::One(waiter) if is_wanted(waiter))),
         };
+        // The others stay: threads that wait for the end sleep on while parts come.
         let taken: Vec<_> = several.0.extract_if(.., |waiter| is_wanted(waiter)).collect();
         if several.0.is_empty() {
             // An empty list would keep its box for as long as the completion lives.
@@ -166,6 +168,7 @@ impl CompletionQueue {
     }
 
     pub(crate) fn set_thread(&self, thread: Thread) {
+        // Set again before each sleep: a push uses it up.
         self.state().1 = Some(thread);
     }
 }

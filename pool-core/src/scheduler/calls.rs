@@ -204,6 +204,7 @@ impl<P> Scheduler<P> {
 
 /// The options of calls, which have no chunk size.
 fn as_calls(spec: JobSpec) -> JobSpec {
+    // So calls with different chunk sizes join one job.
     JobSpec { calls: true, chunk_size: None, ..spec }
 }
 

@@ -170,6 +170,7 @@ impl<P> Scheduler<P> {
 
     /// Starts a successor of a process that ended in `phase`, if one is wanted.
     fn replace(&mut self, worker: WorkerId, phase: Phase) {
+        // A closed pool replaces its dead only as long as items are left for them.
         let wanted = worker.index() < self.config.workers && (self.state == State::Open || self.has_work());
         let state = &mut self.workers[worker];
         if matches!(phase, Phase::Launching | Phase::Starting | Phase::Killed(KillReason::FailedStart)) {

@@ -12,6 +12,7 @@ impl<P> Scheduler<P> {
     /// be open.
     pub(crate) fn submit(&mut self, spec: JobSpec, record: impl FnOnce(JobId) -> P) -> JobId {
         debug_assert_eq!(self.state, State::Open);
+        // Counted apart from the items, since a closed pool waits for inputs that are still being pulled.
         self.open_jobs += 1;
         self.jobs.insert(|id| JobEntry::new(spec, record(id)))
     }
@@ -27,6 +28,7 @@ impl<P> Scheduler<P> {
             let priority = job.spec.priority;
             let flow = job.flow.as_deref_mut().expect("a map is a flow of its own");
             flow.queue.push_back(Range { job: id, first, items });
+            // Queued first: the turn of a flow begins with its first item.
             self.note_queued(FlowId::Job(id), priority);
             self.dispatch();
         }

@@ -1,5 +1,5 @@
-//! A program that stops well: at Ctrl-C it finishes the items that run, drops the others and reports them, and ends in bounded
-//! time.
+//! A program that stops well: at Ctrl-C it finishes the items that run, drops the others and reports them, and ends in
+//! bounded time.
 //!
 //! ```sh
 //! cargo run -p pool-core --example ctrl_c -- 1000 50     # a thousand items of 50 ms

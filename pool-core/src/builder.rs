@@ -105,7 +105,11 @@ impl Pool {
         Pool::builder().workers(workers).build()
     }
 
-    /// The options of a pool, to be set one by one; see [`PoolBuilder`].
+    /// The options of a pool, to be set one by one.
+    ///
+    /// # Examples
+    ///
+    /// See [`PoolBuilder`].
     pub fn builder() -> PoolBuilder {
         PoolBuilder::new()
     }

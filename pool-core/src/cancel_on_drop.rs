@@ -156,6 +156,7 @@ impl<R> Future for CancelOnDrop<R> {
 
 impl<R> Drop for CancelOnDrop<R> {
     fn drop(&mut self) {
+        // Does nothing if there is an outcome, or in a copy of the host.
         if let Some(job) = &self.job {
             job.cancel();
         }

@@ -14,6 +14,10 @@ use crate::worker::position::Worker;
 /// A result of a map with its details; from [`Detailed`].
 ///
 /// The times are the last attempt's. They are measured in the worker, on the clock that all processes of the machine share.
+///
+/// # Examples
+///
+/// See [`Detailed`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Completed<R> {
@@ -22,8 +26,8 @@ pub struct Completed<R> {
     /// The worker that ran the item. `None` if the item was not run: its arguments could not be encoded, or its map or pool
     /// ended before. Also `None` for an item that was pulled before the details were asked for.
     pub worker: Option<Worker>,
-    /// The number of attempts at the item: one, and one more for each of its [`retries`](Task::retries) that was used. 0 where
-    /// there is no worker.
+    /// The number of attempts at the item: one, and one more for each of its [`retries`](Task::retries) that was used. 0
+    /// where there is no worker.
     pub attempts: u32,
     /// The time from the moment in which the pool got the item from the input to the start of its last attempt: earlier
     /// attempts, and the pauses before retries, are part of it. `None` where there is no worker, and for an item that died
@@ -144,6 +148,7 @@ macro_rules! detailed {
             pub fn next_timeout(&mut self, limit: Duration) -> Option<Result<Completed<T::Output>>> {
                 let (detail, result) = self.0.0.next_detailed(Instant::now().checked_add(limit))?;
                 match result {
+                    // A wait that timed out belongs to no item; an item's own time limit has another kind.
                     Err(error) if detail.is_none() && error.kind() == ErrorKind::Timeout => Some(Err(error)),
                     result => Some(Ok(Completed::new(detail, self.0.0.yielded(), result))),
                 }
@@ -152,6 +157,22 @@ macro_rules! detailed {
             /// Pulls no more input. The results of the items that were pulled still come, and then the end.
             ///
             /// The input is dropped at once.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use pool_core::prelude::*;
+            /// # #[pool_task]
+            /// # fn square(x: u64) -> u64 { x * x }
+            /// # fn main() -> pool_core::Result<()> {
+            /// let pool = Pool::new(2)?;
+            #[doc = concat!("let mut squares = pool.", $method, "(square::Task, 0..)?.detailed();")]
+            /// assert!(squares.next().is_some());
+            /// squares.stop_input();
+            /// // The input was endless, and this comes to an end.
+            /// assert!(squares.all(|done| done.result.is_ok()));
+            /// # Ok(()) }
+            /// ```
             pub fn stop_input(&mut self) {
                 self.0.stop_input();
             }
@@ -190,6 +211,25 @@ macro_rules! detailed {
             /// Pulls no more input. The results of the items that were pulled still come, and then the end.
             ///
             /// The input is dropped at once.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use futures::StreamExt;
+            /// # use pool_core::prelude::*;
+            /// # #[pool_task]
+            /// # fn square(x: u64) -> u64 { x * x }
+            /// # fn main() -> pool_core::Result<()> {
+            /// let pool = Pool::new(2)?;
+            #[doc = concat!("let mut squares = pool.", $method, "(square::Task, 0..)?.detailed().into_stream();")]
+            /// futures::executor::block_on(async {
+            ///     assert!(squares.next().await.is_some());
+            ///     squares.stop_input();
+            ///     // The input was endless, and this comes to an end.
+            ///     while squares.next().await.is_some() {}
+            /// });
+            /// # Ok(()) }
+            /// ```
             pub fn stop_input(&mut self) {
                 self.0.stop_input();
             }

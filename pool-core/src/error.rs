@@ -40,6 +40,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// assert!(error.to_string().ends_with("exited with code 3"));
 /// # Ok(()) }
 /// ```
+// Boxed, so that a `Result` of a small value stays small: results travel by value through each layer.
 pub struct Error(Box<Repr>);
 
 #[derive(Clone)]
@@ -92,6 +93,7 @@ impl Error {
         let doing = format!("shared memory {object}");
         match error {
             pool_ipc::Error::System { call, source } => Error::system(&format!("{doing}: {call}"), source),
+            // A limit of this process, which a user can raise; not a failure of the system.
             pool_ipc::Error::FileLimit { .. } | pool_ipc::Error::Memory { .. } | pool_ipc::Error::TooLarge { .. } => {
                 Error::new(ErrorKind::TooLarge, format!("{doing}: {error}")).with_source(error)
             }
@@ -108,6 +110,7 @@ impl Error {
     /// The error of a worker that a panic has aborted.
     pub(crate) fn panicked_to_death(status: ExitStatus, report: PanicReport) -> Self {
         let mut error = Error::worker_died(status, Some(&report.to_string())).with_panic(report);
+        // The panic explains the death, and is the kind that users match on.
         error.0.kind = ErrorKind::Panicked;
         error
     }
@@ -206,6 +209,10 @@ impl Error {
     }
 
     /// The kind of failure, to match on.
+    ///
+    /// # Examples
+    ///
+    /// See [`ErrorKind`].
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -230,6 +237,20 @@ impl Error {
 
     /// The process that ran, or was to run, the item. `None` if no worker had a part in the failure, or the job was ended
     /// as a whole.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn abort() { std::process::abort() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let error = Pool::new(1)?.apply(abort::Task, ()).unwrap_err();
+    /// let pid = error.worker_pid().unwrap();
+    /// assert!(error.to_string().contains(&format!("worker {pid}: killed by signal 6")));
+    /// # Ok(()) }
+    /// ```
     pub fn worker_pid(&self) -> Option<u32> {
         self.0.worker_pid
     }
@@ -254,6 +275,10 @@ impl Error {
     }
 
     /// The message of the panic. `None` if the failure is no panic.
+    ///
+    /// # Examples
+    ///
+    /// See [`location`](Error::location).
     pub fn panic_message(&self) -> Option<&str> {
         self.0.panic.as_ref().map(|panic| panic.message.as_str())
     }

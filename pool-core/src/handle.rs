@@ -45,6 +45,7 @@ use crate::units;
 pub struct AsyncResult<R> {
     completion: CompletionRef,
     /// Decodes the outcome of a finished completion; `None` once the outcome has been taken.
+    // A function pointer: the handle is generic over the result alone, and not over the task.
     collect: Option<fn(&Completion) -> Result<R>>,
 }
 
@@ -337,6 +338,7 @@ impl<R> Future for AsyncResult<R> {
     type Output = Result<R>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        // Ready with an error: a pending future of a copy would never be woken.
         if let Err(error) = self.owner().check_owner() {
             return Poll::Ready(Err(error));
         }

@@ -82,6 +82,7 @@ impl Host {
         defaults: TaskOptions,
         name: &str,
     ) -> Result<Arc<Self>> {
+        // An eventfd and no condition variable: the supervisor also sleeps on sockets and pidfds.
         let bell = Arc::new(control::bell()?);
         Ok(Arc::new(Host {
             engine: Mutex::new(engine),
@@ -243,6 +244,7 @@ impl Host {
     /// Waits for the end of the pool; false if the deadline comes first.
     pub(crate) fn wait_over(&self, deadline: Option<Instant>) -> bool {
         let mut supervision = self.supervision();
+        // Asked again after each wake-up, which may be without a cause.
         while !supervision.is_over {
             supervision = match deadline {
                 None => self.ended.wait(supervision).unwrap_or_else(PoisonError::into_inner),

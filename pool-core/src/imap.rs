@@ -68,6 +68,7 @@ pub struct Imap<T: Task, I>(pub(crate) LazyMap<T, I>);
 #[must_use = "dropping it cancels what has not begun"]
 pub struct ImapUnordered<T: Task, I>(pub(crate) LazyMap<T, I>);
 
+// A macro and not a generic type: both iterators keep documentation and names of their own.
 macro_rules! iterators {
     ($($name:ident, $method:literal, $is_ordered:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
@@ -75,8 +76,8 @@ macro_rules! iterators {
                 $name(LazyMap::new(input, $is_ordered, prefetch))
             }
 
-            /// The next result, if it comes within `limit`; else `Some` error of kind [`Timeout`](crate::ErrorKind::Timeout), and the
-            /// next call waits for the same result. `None` after the end.
+            /// The next result, if it comes within `limit`; else `Some` error of kind
+            /// [`Timeout`](crate::ErrorKind::Timeout), and the next call waits for the same result. `None` after the end.
             ///
             /// Input is pulled as long as the limit allows; the pool cannot know how long the input's `next` will take,
             /// and does not interrupt it. A limit of zero only looks: it pulls nothing while an item is out. If none

@@ -95,6 +95,7 @@ impl Lane {
             socket: None,
             is_killed: false,
             is_out_of_reach: false,
+            // Empty queues take no memory: an idle worker costs its rings and little more.
             sent: VecDeque::new(),
             outgoing: VecDeque::new(),
             quiet: 0,
@@ -234,8 +235,8 @@ impl Lane {
     }
 }
 
-/// True if a ring holds only few messages of `bytes` bytes. It should hold many, so that its lines leave the other CPU's cache
-/// before they are written again.
+/// True if a ring holds only few messages of `bytes` bytes. It should hold many, so that its lines leave the other CPU's
+/// cache before they are written again.
 #[inline]
 fn is_small_for(bytes: u64, extent: usize) -> bool {
     bytes > extent as u64 / 32

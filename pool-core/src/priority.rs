@@ -2,9 +2,9 @@
 
 /// The priority of a job, set by [`Task::priority`](crate::Task::priority) or `#[pool_task(priority = "high")]`.
 ///
-/// Items of a higher priority go to workers first. Items of [`Low`](Priority::Low) are run only when no others wait, so a pool
-/// that always has other work never runs them: a lower priority can starve. Running items are not interrupted. Jobs of one
-/// priority share the workers evenly, by the time that their items take.
+/// Items of a higher priority go to workers first. Items of [`Low`](Priority::Low) are run only when no others wait, so a
+/// pool that always has other work never runs them: a lower priority can starve. Running items are not interrupted. Jobs
+/// of one priority share the workers evenly, by the time that their items take.
 ///
 /// # Examples
 ///

@@ -60,6 +60,7 @@ impl Counts {
     }
 
     pub(crate) fn settled(&mut self, items: u32, is_ok: bool) {
+        // Cancelled items are in neither count, so this is not called for them.
         let count = if is_ok { &mut self.0.items_succeeded } else { &mut self.0.items_failed };
         *count += u64::from(items);
     }

@@ -69,6 +69,25 @@ macro_rules! streams {
             /// Pulls no more input. The results of the items that were pulled still come, and then the end.
             ///
             /// The input is dropped at once.
+            ///
+            /// # Examples
+            ///
+            /// ```
+            /// # use futures::StreamExt;
+            /// # use pool_core::prelude::*;
+            /// # #[pool_task]
+            /// # fn square(x: u64) -> u64 { x * x }
+            /// # fn main() -> pool_core::Result<()> {
+            /// let pool = Pool::new(2)?;
+            #[doc = concat!("let mut squares = pool.", $method, "(square::Task, 0..)?.into_stream();")]
+            /// futures::executor::block_on(async {
+            ///     assert!(squares.next().await.is_some());
+            ///     squares.stop_input();
+            ///     // The input was endless, and this comes to an end.
+            ///     while squares.next().await.is_some() {}
+            /// });
+            /// # Ok(()) }
+            /// ```
             pub fn stop_input(&mut self) {
                 self.0.stop_input();
             }

@@ -56,6 +56,7 @@ pub struct Submit<R> {
 impl<R> Submit<R> {
     /// Makes a submission of `call` with its options; an error is given at the first poll.
     pub(crate) fn new(host: &Arc<Host>, call: Result<(Call, JobSpec)>, collect: fn(&Completion) -> Result<R>) -> Self {
+        // An error is kept for the first poll: `submit` itself returns no result.
         let (call, spec, refused) = match call {
             Ok((call, spec)) => (Some(call), spec, None),
             Err(error) => (None, JobSpec::default(), Some(error)),

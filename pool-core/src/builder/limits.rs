@@ -108,8 +108,9 @@ impl PoolBuilder {
         self
     }
 
-    /// The time limit of each item, for tasks that set none themselves; see [`Task::timeout`](crate::Task::timeout). It does not apply to the
-    /// initializer. Zero is an [`InvalidInput`](crate::ErrorKind::InvalidInput) error of [`build`](PoolBuilder::build).
+    /// The time limit of each item, for tasks that set none themselves; see [`Task::timeout`](crate::Task::timeout). It
+    /// does not apply to the initializer. Zero is an [`InvalidInput`](crate::ErrorKind::InvalidInput) error of
+    /// [`build`](PoolBuilder::build).
     ///
     /// # Examples
     ///

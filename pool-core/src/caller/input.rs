@@ -77,8 +77,8 @@ enum Source {
 const BLOCK_BYTES: usize = RECORD_BYTES;
 const _: () = assert!(BLOCK_BYTES <= SEGMENT_BYTES);
 const BLOCK_BYTES_MIN: usize = 1 << 10;
-/// Bytes from which on a chunk is better read in the arena than sent. A shorter one costs less in a ring, where the next chunk
-/// is in the same cache line or the one behind it.
+/// Bytes from which on a chunk is better read in the arena than sent. A shorter one costs less in a ring, where the next
+/// chunk is in the same cache line or the one behind it.
 const LOCATED_MIN: usize = 4 << 10;
 const BLOCK_ITEMS_MAX: u32 = 1 << 15;
 /// Bytes of a lazy map's arguments that are pulled before it is asked again how many may be.

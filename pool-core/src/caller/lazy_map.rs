@@ -101,6 +101,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             details: None,
             ready_bytes: 0,
             parts: Vec::new(),
+            // No timer before the first wait: most results are there when they are asked for.
             stall: None,
             decoded: 0,
             arrived: Ranges::default(),

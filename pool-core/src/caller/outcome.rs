@@ -358,6 +358,7 @@ fn decode_values<T: Task>(
 ) {
     let mut input = Decoder::new(bytes);
     while !items.is_empty() {
+        // A decoder of the user's may panic: its item fails, and the loop begins again behind it.
         let caught = catch_unwind(AssertUnwindSafe(|| {
             for item in &mut items {
                 match input.item(T::output_size()).and_then(T::decode_output) {
@@ -393,6 +394,7 @@ fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
 #[cold]
 #[inline(never)]
 fn panicked(entry: &Entry, payload: Box<dyn Any + Send>, item: Option<usize>) -> Error {
+    // The panic hook has printed it; the error takes its message and place along.
     let report = panic::caught(payload, 0).into_report();
     undecodable(entry, &format!("panicked: {}", report.message), item).with_panic(report)
 }

@@ -78,6 +78,7 @@ impl Window {
         self.argument_bytes += bytes;
         // The mean of the latest block: the next items are most like it.
         self.argument_mean = bytes / items;
+        // By block, since single items would take as much memory as their arguments.
         self.blocks.push_back((items, bytes));
     }
 

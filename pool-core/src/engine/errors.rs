@@ -70,6 +70,7 @@ impl Engine {
     pub(super) fn cause_error(&self, cause: FailureCause, death: Option<&Death>) -> Error {
         match (cause, death) {
             (FailureCause::Died, Some(death)) => self.death_error(death),
+            // A job that is ended as a whole has no single death to tell of.
             (FailureCause::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
             (FailureCause::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
             (FailureCause::NotStarted { workers }, _) => {

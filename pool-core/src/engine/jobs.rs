@@ -32,6 +32,7 @@ impl Engine {
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef, Error> {
         self.check_open().map_err(|error| error.of_task(entry.path()))?;
+        // Counted here and not at the first item: an empty map is a job, too.
         self.note_submission(&mut spec);
         let mut completion = None;
         self.scheduler.submit(spec, |job| {

@@ -9,8 +9,8 @@ use crate::scheduler::{JobId, WorkerId};
 use crate::units::{Nanos, nanos};
 
 impl Engine {
-    /// The origin of an outcome that the worker has sent with the times of its item; `None` if the caller has not asked for it. `tried`
-    /// is the number of attempts, if it is an error's.
+    /// The origin of an outcome that the worker has sent with the times of its item; `None` if the caller has not asked
+    /// for it. `tried` is the number of attempts, if it is an error's.
     #[cold]
     pub(super) fn origin(
         &self,

@@ -1,7 +1,7 @@
 //! Replies: resolved to their job, placed in its completion, and accounted for.
 //!
-//! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were half of
-//! the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
+//! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were
+//! half of the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
 
 use super::Engine;
 use super::accounts::Outcome;
@@ -114,8 +114,8 @@ impl Engine {
         self.workers[worker].refused = true;
     }
 
-    /// Settles a call that has a value of a few bytes and, if it is not the last of its chunk, the calls behind it that have been
-    /// answered. The short way of [`deliver`](Engine::deliver). Returns the number of calls.
+    /// Settles a call that has a value of a few bytes and, if it is not the last of its chunk, the calls behind it that
+    /// have been answered. The short way of [`deliver`](Engine::deliver). Returns the number of calls.
     #[inline]
     fn deliver_short(&mut self, worker: WorkerId, job: JobId, first: u64, body: &Body, seq: u32, last: bool) -> u32 {
         // Behind the last reply of a chunk there are none of this job.

@@ -1,7 +1,7 @@
 //! Threads that wait for a state of the whole pool: that it is idle, that its workers are ready, or that items were settled.
 //!
-//! A watcher is taken out of the list when its state is there, by the thread that brings that about, and woken when the lock is
-//! free. So a state that lasts for a moment only is not missed.
+//! A watcher is taken out of the list when its state is there, by the thread that brings that about, and woken when the
+//! lock is free. So a state that lasts for a moment only is not missed.
 
 use std::thread::Thread;
 

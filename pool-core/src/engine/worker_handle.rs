@@ -31,8 +31,8 @@ pub(super) struct Death {
 }
 
 impl WorkerHandle {
-    /// Whether the worker has something to answer. Other workers are not looked at, so that a call costs the same in a pool of
-    /// many workers.
+    /// Whether the worker has something to answer. Other workers are not looked at, so that a call costs the same in a
+    /// pool of many workers.
     #[inline]
     pub(super) fn expects_replies(&self) -> bool {
         self.starting.is_some() || self.lane.as_ref().is_some_and(Lane::expects_replies)

@@ -98,6 +98,10 @@ pub fn as_completed<R>(jobs: impl IntoIterator<Item = AsyncResult<R>>) -> AsComp
 }
 
 /// Iterator over outcomes in the order in which they come; made by [`as_completed`].
+///
+/// # Examples
+///
+/// See [`as_completed`].
 #[derive(Debug)]
 #[must_use = "iterators do nothing unless consumed"]
 pub struct AsCompleted<R> {

@@ -111,7 +111,8 @@ impl Leadership {
         self.is_registered.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the doorbell's fence.
+    /// Whether the leader, should it sleep, hears of its outcome only by a notification. To be asked behind the
+    /// doorbell's fence.
     #[inline]
     pub(crate) fn has_unregistered(&self) -> bool {
         // SYNC REGISTERED, with `note_registered`: take the waiters, pass the doorbell's fence, and then look. Loom model:

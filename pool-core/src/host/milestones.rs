@@ -35,8 +35,8 @@ impl Host {
         }
     }
 
-    /// Waits until `ready`, which is asked under the engine's lock, again after each settlement of items; or not at all in a copy of
-    /// the host.
+    /// Waits until `ready`, which is asked under the engine's lock, again after each settlement of items; or not at all
+    /// in a copy of the host.
     pub(crate) fn wait_for_settlement(&self, ready: impl Fn() -> bool) {
         while self.check_owner().is_ok() {
             // Looked at and registered under one lock, so no settlement comes in between.

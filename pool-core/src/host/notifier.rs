@@ -26,8 +26,8 @@ const EAGER_THREADS: usize = 2;
 /// Time that an idle thread waits for a job before it ends.
 const LINGER: Duration = Duration::from_millis(500);
 
-/// Time without an ended job after which the watching thread takes the next one. It is halved each time that this happens, and
-/// doubled while jobs end: more threads do not make jobs faster that compute.
+/// Time without an ended job after which the watching thread takes the next one. It is halved each time that this
+/// happens, and doubled while jobs end: more threads do not make jobs faster that compute.
 const LOOK_AFTER: Duration = Duration::from_millis(1);
 const LOOK_AFTER_MIN: Duration = Duration::from_micros(250);
 const LOOK_AFTER_MAX: Duration = Duration::from_millis(8);
@@ -111,8 +111,9 @@ impl Notifier {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Announces a callback that will be [pushed](Notifier::push) when its job is done. From here on the end of the pool waits
-    /// for it: the thread that takes in the outcome pushes it after it has left all locks, and the pool may be over before that.
+    /// Announces a callback that will be [pushed](Notifier::push) when its job is done. From here on the end of the pool
+    /// waits for it: the thread that takes in the outcome pushes it after it has left all locks, and the pool may be over
+    /// before that.
     pub(crate) fn expect_callback(&self) {
         self.state().callbacks += 1;
     }
@@ -164,6 +165,7 @@ impl Notifier {
     /// Asks again for a thread that was refused; true if it is still wanted.
     pub(crate) fn retry(self: &Arc<Self>) -> bool {
         let mut state = self.state();
+        // Taken back first: a refusal of this attempt sets it again.
         if !std::mem::take(&mut state.starved) {
             return false;
         }

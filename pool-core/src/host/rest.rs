@@ -29,7 +29,8 @@ impl Rest {
         self.0.store(resting as u8, Ordering::Relaxed);
     }
 
-    /// Ends the rest if it is of this kind. If true, the router must be notified. To be called after the engine's lock was held.
+    /// Ends the rest if it is of this kind. If true, the router must be notified. To be called after the engine's lock
+    /// was held.
     #[inline]
     pub(crate) fn end(&self, resting: Resting) -> bool {
         // Looked at before it is written: nearly always the router rests in another way, or not at all.

@@ -28,8 +28,8 @@ impl Host {
         while !is_over() {
             let submission_count = self.submission_count.load(Ordering::Relaxed);
             if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
-                // A thread that submits takes replies in as well, and two would only wait for each other's lock. A worker that has
-                // run out of requests notifies: then the burst may be over, and a future wait for its outcome.
+                // A thread that submits takes replies in as well, and two would only wait for each other's lock. A worker
+                // that has run out of requests notifies: then the burst may be over, and a future wait for its outcome.
                 let mut looks = 0;
                 let is_notified = || {
                     looks += 1;
@@ -39,8 +39,8 @@ impl Host {
                     continue;
                 }
             }
-            // Callers that wait take all replies in, and are not to be disturbed. If one stays for long, the router leaves it all
-            // quiet calls.
+            // Callers that wait take all replies in, and are not to be disturbed. If one stays for long, the router
+            // leaves it all quiet calls.
             let is_watched = || self.leadership.is_watched();
             let mut was_watched = false;
             let resting = self.with(|engine| {

@@ -46,7 +46,8 @@ pub(crate) struct Supervisor {
     server: Option<Server>,
     /// Workers that need a process, in the order in which they get one.
     wanted: VecDeque<WorkerId>,
-    /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork` copies it.
+    /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork`
+    /// copies it.
     launching: BTreeMap<WorkerId, (HostEnd, Socket)>,
     requests: Outbox<ServerRequest, OwnedFd>,
     /// Readable when a worker has ended: a fork server that is stopped does not report it. It is made after the first server,

@@ -13,7 +13,8 @@ use crate::job::blocks::Call;
 use crate::job::waiters::Waiter;
 use crate::scheduler::{JobId, JobSpec, State};
 
-/// A place in the line, left when it is dropped: a future that is given up, or a thread that unwinds, makes room for the next.
+/// A place in the line, left when it is dropped: a future that is given up, or a thread that unwinds, makes room for the
+/// next.
 #[derive(Debug)]
 pub(crate) struct Turn {
     host: Arc<Host>,

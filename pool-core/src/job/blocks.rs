@@ -1,5 +1,5 @@
-//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the completions for
-//! their outcomes.
+//! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the
+//! completions for their outcomes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -249,8 +249,8 @@ impl Blocks {
         self.queue[low].holds(item).then_some(low)
     }
 
-    /// Takes out a settled block and returns its bytes. In the middle of many it stays as an empty one, since to close the gap
-    /// would mean to move half of the others, and all that are empty go together when they are the greater part.
+    /// Takes out a settled block and returns its bytes. In the middle of many it stays as an empty one, since to close
+    /// the gap would mean to move half of the others, and all that are empty go together when they are the greater part.
     #[inline]
     fn remove(&mut self, at: usize) -> Content {
         // Mostly it is the first, and `remove` has more to do.

@@ -197,8 +197,8 @@ impl Completion {
         inbox.as_mut().map(|inbox| std::mem::take(&mut inbox.parts)).unwrap_or_default()
     }
 
-    /// A second completion with the same outcome, which can be taken from there while it stays here. Values in a result buffer
-    /// are left out: they are values for sure.
+    /// A second completion with the same outcome, which can be taken from there while it stays here. Values in a result
+    /// buffer are left out: they are values for sure.
     pub(crate) fn copy(&self) -> Completion {
         let copy = Completion::default();
         // A short value stays where it is, and has no part in the inbox to be copied.

@@ -1,5 +1,5 @@
-//! How far a job is, and the value of a call if it is short: the part of a completion that is read and written without its lock.
-//! Argued in `waiting.md`.
+//! How far a job is, and the value of a call if it is short: the part of a completion that is read and written without
+//! its lock. Argued in `waiting.md`.
 
 use crate::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, hand_over_order};
 

@@ -35,11 +35,11 @@ impl Request {
 /// The one record of work for a worker. It names the task and the limits; the body holds the arguments of the items,
 /// one behind the other, or their location in the arena.
 ///
-/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
-/// the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags, from the
-/// lowest on, each with a length that lets a reader skip it. Bit 7 is set aside for attachments (the numbers of the descriptors
-/// that come by the worker's socket), and bit 13 for the trace context (16 bytes of trace, 8 of span). A worker is of the same
-/// executable as its host, so there are no versions to agree upon.
+/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body
+/// before the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags,
+/// from the lowest on, each with a length that lets a reader skip it. Bit 7 is set aside for attachments (the numbers of
+/// the descriptors that come by the worker's socket), and bit 13 for the trace context (16 bytes of trace, 8 of span). A
+/// worker is of the same executable as its host, so there are no versions to agree upon.
 ///
 /// | header | meaning |
 /// |---|---|
@@ -188,11 +188,11 @@ pub(crate) mod request {
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }
 
-/// Kind of a record in the reply ring. A record of any other kind, with a flag that is not in [`reply`], or with a count that its
-/// kind does not have, is a protocol violation: the worker is killed.
+/// Kind of a record in the reply ring. A record of any other kind, with a flag that is not in [`reply`], or with a count
+/// that its kind does not have, is a protocol violation: the worker is killed.
 ///
-/// `seq` names the request. `info` is the length of the whole reply in each record of a reply that takes several, and the time of
-/// the request in nanoseconds in a [`reply::LAST`] one.
+/// `seq` names the request. `info` is the length of the whole reply in each record of a reply that takes several, and the
+/// time of the request in nanoseconds in a [`reply::LAST`] one.
 ///
 /// | kind | | `count` | body |
 /// |---|---|---|---|
@@ -202,8 +202,8 @@ pub(crate) mod request {
 /// | 4 | set aside for lines of log and output | 0 | lines |
 /// | 5 | set aside for arrays that a value refers to | 0 | the descriptors' numbers; these come by the worker's socket |
 ///
-/// Kinds 3 to 5 settle no item, so they may stand anywhere among the replies to a request. A new kind is a variant here, and the
-/// compiler names the places that must handle it.
+/// Kinds 3 to 5 settle no item, so they may stand anywhere among the replies to a request. A new kind is a variant here,
+/// and the compiler names the places that must handle it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum ReplyKind {

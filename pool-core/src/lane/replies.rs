@@ -108,8 +108,8 @@ impl Lane {
         Some((words, record.len as u8))
     }
 
-    /// Takes the next reply out if it is a short value of one item of request `seq`, but not the end of the request. All others
-    /// are left for [`next_reply`](Lane::next_reply).
+    /// Takes the next reply out if it is a short value of one item of request `seq`, but not the end of the request. All
+    /// others are left for [`next_reply`](Lane::next_reply).
     #[inline]
     pub(crate) fn next_short(&mut self, seq: u32) -> Option<([u64; 2], u8)> {
         // An error is left to the next look, which reports it.
@@ -150,6 +150,7 @@ impl Lane {
                 self.release(&record);
                 Ok(())
             }
+            // Given back whole, to be decoded like any other: the buffer refuses values of another size.
             body => Err(body),
         }
     }
@@ -161,8 +162,8 @@ impl Lane {
         self.touched = true;
     }
 
-    /// Checks that the reply begins with the values that were [taken](Lane::take_finished) before; returns the number of items
-    /// behind them.
+    /// Checks that the reply begins with the values that were [taken](Lane::take_finished) before; returns the number of
+    /// items behind them.
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
@@ -174,8 +175,8 @@ impl Lane {
         count.checked_sub(taken.items).ok_or_else(|| nonsense("count", count.into(), taken.items.into()))
     }
 
-    /// Bounds the length of a reply in several records. In an honest one at least half of its bytes in the ring are payload, so
-    /// empty records cannot go on for ever either.
+    /// Bounds the length of a reply in several records. In an honest one at least half of its bytes in the ring are
+    /// payload, so empty records cannot go on for ever either.
     fn check_length(&mut self, record: &Record) -> Result<(), pool_ipc::Error> {
         let length = (self.gathered.len() + record.len) as u64;
         // Positions in the ring count headers, too, so a sender of empty records moves on here.
@@ -188,8 +189,8 @@ impl Lane {
     }
 }
 
-/// True if an honest worker may send this header: kind and flags are known, the record makes progress, and a failure or a value
-/// without a frame belongs to one item.
+/// True if an honest worker may send this header: kind and flags are known, the record makes progress, and a failure or a
+/// value without a frame belongs to one item.
 #[inline]
 fn is_reply(header: &Header) -> bool {
     let has = |flag: u16| header.flags & flag != 0;

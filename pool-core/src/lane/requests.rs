@@ -1,7 +1,7 @@
 //! Sends requests into the worker's ring, and takes back items that the worker has not claimed.
 //!
-//! A request is one record where it fits into the ring, so it can be taken back wherever it lies there. Only a long one, or one
-//! for a ring that can grow no more, goes in pieces.
+//! A request is one record where it fits into the ring, so it can be taken back wherever it lies there. Only a long one,
+//! or one for a ring that can grow no more, goes in pieces.
 
 use std::ops::Range;
 
@@ -137,8 +137,8 @@ impl Lane {
         }
     }
 
-    /// Takes back the items of a request that the worker has not claimed, all or half of them. Returns the number of items that
-    /// it may still run.
+    /// Takes back the items of a request that the worker has not claimed, all or half of them. Returns the number of
+    /// items that it may still run.
     pub(crate) fn recall(&mut self, seq: u32, items: u32, half: bool) -> u32 {
         let Some(sent) = self.sent.iter().find(|sent| sent.seq == seq) else { return items };
         if let Some(position) = sent.record {

@@ -15,8 +15,8 @@ const MAP_STRIDE_ITEMS: u64 = 1 << 16;
 impl Pool {
     /// Calls the task for each item and returns the results in the order of the items.
     ///
-    /// Items travel in chunks. Their size follows from the measured time per item, unless [`Task::chunk_size`] fixes it. A task
-    /// of several arguments takes tuples. The iterator is pulled in the calling thread, so it may borrow.
+    /// Items travel in chunks. Their size follows from the measured time per item, unless [`Task::chunk_size`] fixes it.
+    /// A task of several arguments takes tuples. The iterator is pulled in the calling thread, so it may borrow.
     ///
     /// # Errors
     ///

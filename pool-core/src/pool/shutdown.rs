@@ -35,10 +35,11 @@ impl Pool {
 
     /// Cancels all items that no worker has begun, of all jobs, and returns how many these are.
     ///
-    /// They end in [`ErrorKind::Cancelled`]: calls at once, the items of a map when its running items have ended, which go on
-    /// and deliver their values. Items that wait for a [retry](crate::Task::retries) are among them. Inputs of
-    /// [`imap`](Pool::imap) are pulled no more. The pool stays open, so this can be used to drop a backlog; to end in peace and
-    /// soon, [`close`](Pool::close) first and [`join`](Pool::join) afterwards. 0 in a process that the program forked.
+    /// They end in [`ErrorKind::Cancelled`]: calls at once, the items of a map when its running items have ended, which
+    /// go on and deliver their values. Items that wait for a [retry](crate::Task::retries) are among them. Inputs of
+    /// [`imap`](Pool::imap) are pulled no more. The pool stays open, so this can be used to drop a backlog; to end in
+    /// peace and soon, [`close`](Pool::close) first and [`join`](Pool::join) afterwards. 0 in a process that the program
+    /// forked.
     ///
     /// # Examples
     ///
@@ -125,6 +126,7 @@ impl Pool {
     pub fn join_timeout(&self, limit: Duration) -> Result<()> {
         self.check_closed()?;
         self.host.begin_join();
+        // A limit too large for the clock means no limit.
         let is_over = self.wait_over(Instant::now().checked_add(limit));
         self.host.end_join();
         if is_over {
@@ -150,6 +152,7 @@ impl Pool {
 
     /// Joins the threads of a pool that is over; false if the deadline comes before all callbacks have returned.
     fn join_threads(&self, deadline: Option<Instant>) -> bool {
+        // Taken by the first caller, since a thread can be joined only once.
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // Supervisor and router run none of the user's code, so the calling thread is neither, and both end by
@@ -192,6 +195,7 @@ impl Drop for Pool {
         if !self.host.owner.is_surely_here() {
             return;
         }
+        // Killed and not finished: a drop must end, and pending work may never do.
         self.terminate();
         self.host.wait_over(None);
         self.join_threads(None);

@@ -64,6 +64,7 @@ impl Pool {
             return Ok(());
         }
         self.host.check_owner()?;
+        // Read after the wait, so the number may be 0 by then; the error still says that the limit has passed.
         let (pending, limit) = (self.stats().items_pending, units::time(limit));
         Err(Error::new(ErrorKind::Timeout, format!("the pool is not idle after {limit}: {pending} items are pending")))
     }
@@ -102,8 +103,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Timeout`] if a worker is not ready yet; the text tells the number of ready workers, and the latest failure of a
-    /// start. Else as [`wait_ready`](Pool::wait_ready).
+    /// [`ErrorKind::Timeout`] if a worker is not ready yet; the text tells the number of ready workers, and the latest
+    /// failure of a start. Else as [`wait_ready`](Pool::wait_ready).
     ///
     /// # Examples
     ///

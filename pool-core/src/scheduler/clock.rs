@@ -122,6 +122,7 @@ impl<P> Scheduler<P> {
 
     #[inline]
     pub(super) fn wake_by(&mut self, at: Nanos) {
+        // One time for everything: looking at all workers when it comes is cheaper than a heap that each chunk changes.
         self.wake_at = Some(self.wake_at.map_or(at, |wake_at| wake_at.min(at)));
     }
 }

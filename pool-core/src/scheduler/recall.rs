@@ -129,9 +129,9 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: half of the rest of
-    /// their chunks is taken back, and half of that the next time. They keep one item, since a worker may merely wait for a CPU:
-    /// if it lost all, it could be sent the same again and again.
+    /// Other flows wait. Workers that have not replied for long may be at longer items than was expected: half of the
+    /// rest of their chunks is taken back, and half of that the next time. They keep one item, since a worker may merely
+    /// wait for a CPU: if it lost all, it could be sent the same again and again.
     pub(super) fn recall_late(&mut self) {
         for worker in self.workers.ids() {
             let state = &mut self.workers[worker];

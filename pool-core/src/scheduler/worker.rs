@@ -160,6 +160,7 @@ pub(super) struct WorkerState {
 
 impl WorkerState {
     pub(super) fn new() -> Self {
+        // Without a process: the launch is an action like any other.
         WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),

@@ -27,8 +27,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self.look().1.max(1)
     }
 
-    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the workers
-    /// have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to wait.
+    /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the
+    /// workers have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to
+    /// wait.
     pub(super) fn wait_for_arena(&mut self) {
         if self.large_bytes == 0 || !self.is_awaited {
             return;
@@ -48,8 +49,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self.host.look(self.turn.as_mut().filter(|_| !has_rest))
     }
 
-    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come; false if
-    /// the deadline comes first.
+    /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come;
+    /// false if the deadline comes first.
     pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
         let MapInput { host, completion, waiting, turn, .. } = self;
         let turn = turn.get_or_insert_with(|| Turn::new(host));

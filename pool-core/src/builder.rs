@@ -288,6 +288,7 @@ impl PoolBuilder {
             has_initializer: initializer.is_some(),
             initializer_timeout: initializer.as_ref().and_then(|initializer| initializer.timeout),
         };
+        // No limit is the largest amount, so that the engine compares without asking whether there is one.
         let most_pending = Amount {
             items: self.max_pending.map_or(u64::MAX, |items| items as u64),
             bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
@@ -317,6 +318,7 @@ impl PoolBuilder {
 
     fn checked_workers(&self) -> Result<usize> {
         let refuse = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
+        // Counts the CPUs that this process may use, by affinity and control group.
         let cpus = || thread::available_parallelism().map_or(1, usize::from);
         match self.workers.unwrap_or_else(cpus) {
             _ if self.max_tasks_per_worker == Some(0) => {

@@ -206,6 +206,7 @@ impl Host {
             }
             self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
+        // Behind the lock, which the router held when it began this rest.
         if quiet && self.rest.end(Resting::Sleeps) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.
             self.hub.notify(Sleeper::Router);

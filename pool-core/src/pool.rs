@@ -193,6 +193,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn resize(&self, workers: usize) -> Result<()> {
+        // In this order: a copy of the host gets the error that matters to it.
         self.host.check_owner()?;
         check_workers(workers)?;
         self.host.resize(workers)

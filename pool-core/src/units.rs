@@ -30,6 +30,7 @@ pub(crate) fn time(time: Duration) -> String {
 /// The size in the largest unit in which it is a whole number.
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    // Powers of two only: 1,000,000 bytes read better as that than as 976.5625 KiB.
     match units.into_iter().find(|(shift, _)| bytes > 0 && bytes.trailing_zeros() >= *shift) {
         Some((shift, name)) => format!("{} {name}", bytes >> shift),
         None => format!("{bytes} bytes"),

@@ -24,6 +24,7 @@ impl<T: Pod> SharedSlice<T> {
         let reading = |error| Error::system(&format!("reading {}", path.display()), error);
         let mut file = File::open(path).map_err(reading)?;
         let bytes = usize::try_from(file.metadata().map_err(reading)?.len()).unwrap_or(usize::MAX);
+        // Read straight into the memory that is shared, without a buffer between.
         let mut vec = SharedVec::<T>::zeroed(check_size::<T>(path, bytes)?)?;
         file.read_exact(bytemuck::cast_slice_mut(&mut vec)).map_err(reading)?;
         // A file that grows meanwhile would be cut in silence.
@@ -50,6 +51,7 @@ impl<T: Pod> SharedSlice<T> {
         let file = File::open(path).map_err(|error| Error::system(&format!("reading {}", path.display()), error))?;
         // SAFETY: nobody writes the file, by the caller's promise.
         let array = unsafe { FrozenArray::map_file(file) }.map_err(memory_error)?;
+        // By the length that is mapped: the file may have changed since it was opened.
         let len = check_size::<T>(path, array.bytes().len())?;
         Ok(SharedSlice::new(array, len))
     }

@@ -33,6 +33,7 @@ pub struct SharedSlice<T: Pod> {
 
 impl<T: Pod> SharedSlice<T> {
     pub(super) fn new(array: FrozenArray, len: usize) -> SharedSlice<T> {
+        // Freezing leaves no bytes behind the last element, which readers could see.
         debug_assert_eq!(array.bytes().len(), len * size_of::<T>());
         SharedSlice { array: Arc::new(array), first: 0, len, elements: PhantomData }
     }
@@ -55,6 +56,7 @@ impl<T: Pod> SharedSlice<T> {
             Bound::Unbounded => self.len,
         };
         assert!(start <= end && end <= self.len, "range {start}..{end} of a shared slice of {} elements", self.len);
+        // Shares the mapping: a part of an array costs a counter and no copy.
         SharedSlice { first: self.first + start, len: end - start, ..self.clone() }
     }
 
@@ -75,6 +77,7 @@ impl<T: Pod> SharedSlice<T> {
 
 impl<T: Pod> Clone for SharedSlice<T> {
     fn clone(&self) -> Self {
+        // By hand: the derive would ask for `T: Clone`, and copies no element.
         SharedSlice { array: Arc::clone(&self.array), ..*self }
     }
 }

@@ -65,6 +65,7 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// As [`with_capacity`](SharedVec::with_capacity).
     pub fn zeroed(len: usize) -> Result<SharedVec<T>> {
+        // Fresh memory of the kernel is zero, and `Pod` says that zero bytes are a value.
         let mut vec = SharedVec::with_capacity(len)?;
         vec.len = len;
         Ok(vec)
@@ -94,6 +95,7 @@ impl<T: Pod> SharedVec<T> {
     /// As [`with_capacity`](SharedVec::with_capacity).
     pub fn try_from_iter(elements: impl IntoIterator<Item = T>) -> Result<SharedVec<T>> {
         let elements = elements.into_iter();
+        // The lower bound alone: an iterator may promise more than memory holds.
         let mut vec = SharedVec::with_capacity(elements.size_hint().0)?;
         for element in elements {
             vec.push(element)?;
@@ -118,6 +120,7 @@ impl<T: Pod> SharedVec<T> {
     pub fn extend_from_slice(&mut self, elements: &[T]) -> Result<()> {
         let len = self.len + elements.len();
         if len > self.capacity() {
+            // Doubled, so that pushing one by one seldom has to ask the kernel.
             let doubled = bytes_of::<T>(len)?.max(self.buffer.capacity().saturating_mul(2));
             // There may be memory for the elements, but not for twice as much.
             self.buffer
@@ -125,6 +128,7 @@ impl<T: Pod> SharedVec<T> {
                 .or_else(|_| self.buffer.grow(bytes_of::<T>(len).unwrap_or(usize::MAX)))
                 .map_err(memory_error)?;
         }
+        // The length first: the slice below ends there.
         let end = std::mem::replace(&mut self.len, len);
         self[end..].copy_from_slice(elements);
         Ok(())

@@ -401,6 +401,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         if self.is_timed {
             block.ask_times(monotonic_ns());
         }
+        // By number alone: the job gets the bytes at once, whether or not the items may be pending.
         self.waiting.push_back(block.range());
         self.bytes += block.bytes().len() as u64;
         // So many that the router stays away: this thread takes in replies with each block.

@@ -205,6 +205,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         let mut start = None;
         loop {
             let (workers, room) = self.input.look();
+            // Before anything is pulled: a result that has come goes first, so an input may depend on it.
             if self.input.completion.has_news() {
                 return Pulled::News;
             }

@@ -12,6 +12,7 @@ pub(crate) struct Ranges(Vec<Range<u64>>);
 impl Ranges {
     /// Adds items of which none is in the set.
     pub(crate) fn add(&mut self, items: Range<u64>) {
+        // Mostly one or two ranges, so this is a look at the last one.
         let at = self.0.partition_point(|range| range.start < items.start);
         // Neighbours are joined, so that a set without gaps stays one range however many items it has.
         let joins_next = self.0.get(at).is_some_and(|next| next.start == items.end);

@@ -24,6 +24,7 @@ impl Accounts {
     #[inline]
     pub(super) fn settle(&mut self, items: u32, outcome: Outcome) {
         self.deferred.progress = true;
+        // A cancelled item has neither succeeded nor failed; its waiter is woken all the same.
         if outcome != Outcome::Cancelled {
             self.counts.settled(items, outcome == Outcome::Value);
         }

@@ -70,6 +70,7 @@ impl Engine {
                 self.finish(record, Some(&error));
             }
             Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
+            // A signal costs microseconds, so it is sent at once; only a refused one is left to the supervisor.
             Action::Kill { worker } => self.kill(worker),
             // Before the request goes out: a reply that is already there cannot be its answer.
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),

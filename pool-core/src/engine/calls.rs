@@ -80,6 +80,7 @@ impl Engine {
 
     /// Ends a call, or a whole job; false if it had ended.
     pub(crate) fn cancel(&mut self, job: JobId, call: Option<u64>) -> bool {
+        // A map has one handle, so its running items are given up with it.
         let Some(number) = call else { return self.scheduler.cancel(job, true) };
         // The call may have ended although its job has not, and must not fail a second time.
         let is_there = self.scheduler.record(job).is_some_and(|record| record.blocks.has_call(number));

@@ -39,6 +39,7 @@ impl Engine {
     #[cold]
     pub(super) fn look_for_held(&mut self, now: Nanos) {
         while let Some(job) = self.looks.take_due(now) {
+            // Replies were taken in by the caller, as `take_held` needs.
             self.take_held(job);
             let is_out = self.scheduler.has_unsettled(job);
             let Some(record) = self.scheduler.record_mut(job) else { continue };

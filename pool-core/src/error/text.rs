@@ -98,6 +98,7 @@ impl StdError for Error {
 /// | `Panicked`, `WorkerDied`, `Cancelled` | `Other`; not `Interrupted`, which readers and writers take for "call again" |
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
+        // The cause's own kind says more than any that stands for all system calls.
         let of_system = || StdError::source(&error)?.downcast_ref::<io::Error>().map(io::Error::kind);
         let kind = match error.kind() {
             ErrorKind::System => of_system().unwrap_or(io::ErrorKind::Other),

@@ -34,6 +34,7 @@ use crate::job::waiters::{CompletionQueue, Waiter};
 pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<usize> {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     let find = || jobs.iter().position(AsyncResult::ready);
+    // The thread sleeps in the first job's pool; if there are others it looks there in between.
     let owner = jobs.first()?.owner();
     let is_one_pool = jobs.iter().all(|job| is_same(job.owner(), owner));
     let (queue, mut is_registered) = (Arc::<CompletionQueue>::default(), false);
@@ -120,6 +121,7 @@ impl<R> Iterator for AsCompleted<R> {
         loop {
             self.first += self.jobs[self.first..].iter().position(Option::is_some)?;
             let job = self.jobs[self.first].as_ref()?;
+            // One error for each job, so that the iterator still yields as many outcomes as jobs.
             if let Err(error) = job.owner().check_owner() {
                 self.left -= 1;
                 self.jobs[self.first] = None;

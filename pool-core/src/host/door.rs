@@ -136,6 +136,7 @@ impl Host {
     /// A segment of the arena; waits a moment for one that workers are about to be through with, if replies are to come.
     pub(crate) fn take_segment(&self, expects_news: bool) -> Option<Segment> {
         let arena = self.hub.arena();
+        // Without the engine's lock: segments come back when their last request is complete.
         let mut segment = arena.take();
         if segment.is_none() && expects_news {
             // A worker that is about to be through frees a segment within microseconds; without one the arguments are

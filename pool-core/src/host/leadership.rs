@@ -79,6 +79,7 @@ impl Leadership {
     pub(crate) fn settle(&self, hub: &Hub) -> (Place, Duty) {
         let mut state = self.state();
         state.awake -= 1;
+        // From here on workers must notify the leader again, since no thread looks for it.
         let is_last = state.awake == 0;
         if is_last {
             hub.set_watch(Watch::Leader);

@@ -23,6 +23,7 @@ impl Host {
         // A limit too large for the clock means no limit.
         let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
         let after = limit.map(|limit| format!(" after {}", units::time(limit))).unwrap_or_default();
+        // Again and again, since a pool that grows has workers that are still to start.
         loop {
             let is_reached = self.wait_for(Milestone::Started, deadline);
             // The wait ends at once in a copy of the host, where nothing will ever start.

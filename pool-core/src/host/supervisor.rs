@@ -366,6 +366,7 @@ impl Supervisor {
     }
 
     fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
+        // A launch that has been given up: its server was replaced, and the process died with it.
         let Some((mut end, socket)) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);

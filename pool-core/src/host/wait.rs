@@ -55,6 +55,7 @@ impl Host {
                 if ready() {
                     return true;
                 }
+                // Awake for long enough: a CPU that yields all the time is one that workers lack.
                 seat.settle();
             }
             match seat.place {
@@ -105,6 +106,7 @@ impl Host {
             }
             // An outcome that takes long is not waited for awake: that would take CPUs from the workers.
             let backoff = if expects_news { Backoff::crowded() } else { Backoff::NONE };
+            // Without waiting for the lock: its holder takes the replies in.
             if backoff.wait(|| ready() || self.has_news_now()) {
                 nap = LEADER_NAP_MIN;
                 continue;

@@ -128,6 +128,7 @@ impl Blocks {
 
     /// The bytes of each item of this one's block, on average.
     pub(crate) fn item_bytes(&self, item: u64) -> u64 {
+        // 0 for an item without a block: it has ended, and takes no room.
         self.position(item).map_or(0, |at| self.queue[at].item_bytes())
     }
 

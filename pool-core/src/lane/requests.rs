@@ -87,6 +87,7 @@ impl Lane {
             self.brief += usize::from(brief);
             self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None });
         }
+        // The wake-up itself comes at the end of the round, once for all requests.
         self.touched = true;
     }
 

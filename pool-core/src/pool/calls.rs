@@ -94,6 +94,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn try_apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
+        // Encoded before the lock is taken: `Serialize` is the user's code.
         let call = call_of::<T>(encode_owned::<T>(args)?);
         Ok(AsyncResult::new(Host::try_call(&self.host, call, task.options())?, outcome::one::<T>))
     }
@@ -136,6 +137,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> Submit<T::Output> {
+        // Encoded now, so that the future borrows nothing and can be sent to other threads.
         let call = || Ok((call_of::<T>(encode_owned::<T>(args)?), self.host.spec(T::entry(), task.options())?));
         Submit::new(&self.host, call(), outcome::one::<T>)
     }

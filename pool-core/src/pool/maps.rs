@@ -73,6 +73,7 @@ impl Pool {
         I: IntoIterator<Item = T::Args<'a>>,
     {
         let (mut gathered, is_cut_off) = self.map_gathered(task, items)?;
+        // A pool that ended after the whole input was pulled has given each item a result.
         match gathered.take_rest().filter(|_| is_cut_off) {
             Some(error) => Err(error),
             None => Ok(gathered.into_results()),
@@ -86,6 +87,7 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
+        // Bulk: workers need not wake this thread for each chunk, since it wants all of them.
         let spec = JobSpec { bulk: true, ..self.spec(&task)? };
         let mut input = MapInput::<T, _>::open(&self.host, spec, items)?.awaited();
         while !input.has_ended() {

@@ -11,6 +11,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn begin_cancel_pending(&mut self) {
         // Else items that are taken back would be sent to the next worker at once.
         self.holds_back = true;
+        // Before the recalls: an input that goes on would bring as many items again.
         self.seal_lazy();
         for worker in self.workers.ids() {
             self.recall_unstarted(worker);
@@ -27,6 +28,7 @@ impl<P> Scheduler<P> {
         }
         // A resting item is not counted as queued.
         waiting.iter().for_each(|range| self.count_queued(*range));
+        // The queues are taken whole: nothing in them will be run, and a search for each item would be quadratic.
         let calls = self.calls.iter_mut().flat_map(|flow| std::mem::take(&mut flow.queue));
         waiting.extend(calls);
         for id in self.jobs.ids() {

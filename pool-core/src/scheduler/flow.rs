@@ -232,6 +232,7 @@ impl Turns {
     /// A flow that waits was charged too much: its turn may come sooner.
     #[inline]
     pub(super) fn hasten(&mut self, id: FlowId, flow: &mut Flow) {
+        // At the earliest in the next round: in this one others have waited longer.
         let due = self.round.saturating_add(flow.rounds_owed().max(1));
         // A heap has no way to move an entry, so the flow gets another place, and the old one does not count any more.
         if due < flow.due {

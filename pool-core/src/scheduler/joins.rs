@@ -8,6 +8,7 @@ impl<P> Scheduler<P> {
     /// get no more. As long as there is something else to wait for they go on, since the wait may end before.
     pub(crate) fn begin_join(&mut self) {
         self.joiners += 1;
+        // Perhaps nothing else is left already, and no further event would notice it.
         self.seal_idle_lazy();
     }
 

@@ -56,6 +56,7 @@ impl<P> Scheduler<P> {
     pub(super) fn retry_due(&mut self) {
         while let Some(entry) = self.retries.first_entry() {
             let due = *entry.key();
+            // Sorted by time, so all others are later still.
             if due > self.now {
                 return self.wake_by(due);
             }

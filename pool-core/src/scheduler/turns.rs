@@ -83,6 +83,7 @@ impl<P> Scheduler<P> {
             if turns.is_contended() {
                 self.contended_until = self.now.saturating_add(CONTENTION_NS);
             }
+            // A flow in debt goes to its later round, and the next candidate is asked.
             if turns.admits(flow) {
                 return Some(id);
             }

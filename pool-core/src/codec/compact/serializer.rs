@@ -266,6 +266,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
     }
 
     fn collect_str<T: std::fmt::Display + ?Sized>(self, value: &T) -> Result<(), CodecError> {
+        // Written out first, since its length stands before it.
         self.serialize_str(&value.to_string())
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
@@ -300,6 +301,7 @@ impl<N: Noting> Elements<'_, '_, '_, N> {
     fn complete(self) -> Result<(), CodecError> {
         self.to.note(|notes, _| notes.trace.close_sequence());
         self.to.limits.nesting.leave();
+        // A sequence of another length would be read into the value behind it.
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
 }

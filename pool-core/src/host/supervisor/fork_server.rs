@@ -24,6 +24,7 @@ impl Supervisor {
 
     /// Ends the rest of the fork server. Returns an error that says why it is given up.
     pub(super) fn lose_server(&mut self) -> (Error, ServerEnd) {
+        // A server that never served points to the program: its executable cannot be started a second time.
         let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
         let end = self.stop_server();
         let error = if is_up {

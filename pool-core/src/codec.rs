@@ -176,6 +176,7 @@ impl<T: Plain> Encode<T> for PlainCodec {
     fn size(&self) -> Option<usize> {
         Some(T::SIZE)
     }
+    // In place, without a buffer between: for numbers this is one store.
     #[inline]
     fn encode(&self, value: &T, out: &mut Encoder<'_>) -> Result<(), CodecError> {
         value.to_bytes(out.room(T::SIZE));
@@ -210,6 +211,7 @@ pub(crate) fn take_blob<'a>(input: &mut Decoder<'a>) -> Result<&'a [u8], CodecEr
 }
 
 fn take_text<'a>(input: &mut Decoder<'a>) -> Result<&'a str, CodecError> {
+    // Checked, though a caller sends only text: the bytes may come from a worker that overwrote its memory.
     std::str::from_utf8(take_blob(input)?).map_err(|error| CodecError::new(error.to_string()))
 }
 

@@ -101,6 +101,7 @@ impl Arena {
         let ground = &self.0;
         let mut free = ground.free();
         let range = |number: u32| number as usize * SEGMENT_BYTES..(number as usize + 1) * SEGMENT_BYTES;
+        // Fresh segments first, until all have memory: the more of them take turns, the longer each has been free.
         let fresh = free.fresh.next().map(range).filter(|range| ground.populate(range));
         let is_fresh = fresh.is_some();
         if !is_fresh {
@@ -108,6 +109,7 @@ impl Arena {
         }
         let range = fresh.or_else(|| free.used.pop_front().map(range))?;
         let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), range }, is_far: false };
+        // Only a segment that a worker has read tells how far its CPU is.
         if !is_fresh {
             free.distance.probe(segment.bytes_mut());
         }

@@ -70,6 +70,7 @@ impl ArrayBuffer {
         if bytes <= self.mapping.bytes {
             return Ok(());
         }
+        // Memory first, then addresses: if the second fails, the array is as before and the file is longer, which is no harm.
         resize(&self.fd, self.mapping.bytes, bytes)?;
         self.mapping.grow(self.fd.as_fd(), bytes)
     }
@@ -105,6 +106,7 @@ impl ArrayBuffer {
         // The kernel refuses the seal while a writable mapping is left.
         drop(mapping);
         let bytes = libc::off_t::try_from(len).map_err(|_| Error::TooLarge { bytes: len as u64 })?;
+        // Before the seals, which forbid it.
         ftruncate(&fd, bytes).map_err(|errno| Error::system("ftruncate", errno))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(FROZEN_SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
         let mapping = Mapping::new(fd.as_fd(), len, Access::ReadOnly)?;
@@ -230,6 +232,7 @@ impl Mapping {
             return Ok(());
         }
         if self.access == Access::ReadWrite {
+            // The child's view would be shared, not copied: it would write into an array that the owner believes its own.
             // SAFETY: only a child's copy of the range is affected.
             unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_DONTFORK) }
                 .map_err(|errno| Error::system("madvise", errno))?;

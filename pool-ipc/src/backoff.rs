@@ -53,6 +53,7 @@ impl Backoff {
                 return true;
             }
         }
+        // Before the clock is read, which a worker that sleeps at once can do without.
         if self.yield_for.is_zero() {
             return false;
         }
@@ -79,6 +80,7 @@ impl Default for Backoff {
     #[inline]
     fn default() -> Backoff {
         // Not `available_parallelism`, which also reads the files of control groups.
+        // Asked once: a program that gets more CPUs later spins too little, which costs little.
         static SPINS: LazyLock<u32> = LazyLock::new(|| match sched_getaffinity(Pid::from_raw(0)) {
             Ok(cpus) if (0..CpuSet::count()).filter(|&cpu| cpus.is_set(cpu) == Ok(true)).nth(1).is_none() => 0,
             _ => 3,

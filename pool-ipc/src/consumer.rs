@@ -181,6 +181,7 @@ impl Consumer {
         }
         assert!(record.next <= self.tail, "a record of another ring");
         self.head = record.next;
+        // One store gives back all records up to here.
         // SYNC HEAD, with `Producer::refresh`: reads of the bytes end before. Loom model: records_arrive_whole.
         self.head_word.store(self.head, publish_order());
     }
@@ -188,6 +189,7 @@ impl Consumer {
     /// Appends the payload that the producer had written and not published up to `unpublished_end`. False if it cannot have
     /// ended there.
     pub(super) fn salvage(&mut self, unpublished_end: u32, out: &mut Vec<u8>) -> bool {
+        // The worker is dead, so its words change no more, but they are unchecked: it may have written anything before.
         if self.refresh().is_err() {
             return false;
         }
@@ -213,6 +215,7 @@ impl Consumer {
                     return Ok(None);
                 }
             }
+            // A record never begins where no header fits, so such a position is a lie of the peer's.
             let offset = self.memory.offset(position);
             let Some(room) = self.extent.checked_sub(offset + HEADER_BYTES) else {
                 return Err(corrupt("tail", position, self.extent as u64));
@@ -240,6 +243,8 @@ impl Consumer {
         if start > self.tail || self.memory.offset(position) == 0 {
             return Err(corrupt("flags", position, start));
         }
+        // Released at once: nobody will release a pad, and until then its bytes are no room for the producer. A pad behind
+        // records that are still held goes with the next of them.
         if position == self.head {
             self.head = start;
             // SYNC HEAD, as in `release`. Loom model: records_arrive_whole_behind_a_pad.
@@ -255,6 +260,8 @@ impl Consumer {
         // SYNC TAIL, with `Producer::publish`: records up to here are whole. A fence, since read-only memory allows only
         // Relaxed loads. Loom model: records_arrive_whole.
         fence(Ordering::Acquire);
+        // The index may only grow, by no more than the ring holds, and in steps of a header. A peer that breaks this is
+        // refused here, so everything that follows may trust `self.tail`.
         let most = self.head + self.memory.capacity() as u64;
         if tail < self.tail || tail > most || !tail.is_multiple_of(HEADER_BYTES as u64) {
             return Err(corrupt("tail", tail, most));
@@ -266,6 +273,7 @@ impl Consumer {
     /// Panics unless `record` is in the ring: the bytes of any other belong to the producer.
     #[inline]
     fn own(&self, record: &Record) {
+        // `Record` is `Copy`, so a caller may hold one that has been released; its bytes are the producer's again.
         assert!(
             self.head <= record.position && record.next <= self.tail,
             "a record that has been released, or is of another ring"

@@ -21,6 +21,7 @@ const NEAR_BYTES: usize = 32;
 /// If the lengths differ.
 #[inline]
 pub fn copy(to: &mut [u8], from: &[u8]) {
+    // Most copies are short, and need no look at the addresses.
     if from.len() < REP_MOVSB_BYTES {
         return to.copy_from_slice(from);
     }
@@ -34,6 +35,7 @@ pub fn copy(to: &mut [u8], from: &[u8]) {
 /// Appends all of `from` to `to`.
 #[inline]
 pub fn append(to: &mut Vec<u8>, from: &[u8]) {
+    // Before the address is looked at, since to reserve may move the vector.
     to.reserve(from.len());
     let bytes = piece(to.as_ptr().wrapping_add(to.len()), from);
     from.chunks(bytes).for_each(|piece| to.extend_from_slice(piece));

@@ -72,6 +72,7 @@ impl Doorbell<'_> {
     pub(crate) fn notify_once(self) -> bool {
         // SYNC BELL, as in `notify`. Loom models: a_request_wakes_the_worker, an_early_notification_is_not_the_last.
         store_load_fence();
+        // The announcement holds the bell's count: if that has changed, another notification is waking the sleeper.
         let is_new = self.asleep.load(Ordering::Relaxed) == announcement(self.bell.heard());
         if is_new {
             self.bell.notify();
@@ -155,6 +156,7 @@ impl Switchboard<'_> {
         match self.watch.load(Ordering::Relaxed) {
             ROUTER => self.router.notify_after_fence(),
             LEADER => self.caller.notify_after_fence(),
+            // An awake caller looks by itself.
             _ => false,
         }
     }

@@ -37,6 +37,7 @@ impl Extents {
         if piece.end < end {
             self.free.insert(piece.end, end);
         }
+        // Memory is taken from low addresses up, so one bound tells which part of the piece has none yet.
         let fresh = piece.start.max(self.fresh_from)..piece.end.max(self.fresh_from);
         self.fresh_from = fresh.end;
         Some((piece, fresh))
@@ -55,6 +56,7 @@ impl Extents {
 
     /// Gives a piece back.
     pub(crate) fn give_back(&mut self, piece: Range<usize>) {
+        // Joined with its free neighbours at once, so that large pieces come back and no pass over the list is needed.
         let Range { mut start, mut end } = piece;
         if let Some((&before, &its_end)) = self.free.range(..start).next_back()
             && its_end == start

@@ -34,6 +34,7 @@ impl Futex {
     /// Relaxed: a sleeper that misses the change is in the kernel's queue by then, and the call wakes it.
     #[inline]
     pub(crate) fn notify(&self) {
+        // Counted, not set: a notification between the sleeper's last look and its call makes the kernel refuse the sleep.
         self.0.fetch_add(1, Ordering::Relaxed);
         futex_wake(&self.0);
     }
@@ -47,6 +48,7 @@ impl Futex {
 /// Expected: `EAGAIN` (the word has changed), `EINTR` (a signal), `ETIMEDOUT`. The caller looks again in each case.
 #[inline]
 fn futex_wait(word: &AtomicU32, expected: u32, timeout: Option<Duration>) {
+    // Not FUTEX_PRIVATE_FLAG: the other process has another mapping of the word.
     let timeout = timeout.map(timespec);
     let timeout = timeout.as_ref().map_or(ptr::null(), ptr::from_ref);
     // SAFETY:

@@ -65,12 +65,15 @@ impl Hub {
     /// # Panics
     /// If the arena has 4 GiB or more.
     pub fn create_with_large(segments: u32, large_bytes: usize) -> Result<(Hub, Descriptors), Error> {
+        // The arena stands in the host's memory, not in that of the bells: workers may write the bells.
         let arena_bytes = segments as usize * SEGMENT_BYTES + large_bytes;
         assert!(u32::try_from(arena_bytes).is_ok(), "a location holds 32 bits");
         let bytes = ARENA_AT + arena_bytes;
+        // Only the words get memory now. The arena takes its own segment by segment, so an idle pool costs a page.
         let (host, ours) = region::create(c"pool-hub", bytes, ARENA_AT, HOST_SEALS, Access::ReadWrite)?;
         let (worker, theirs) = region::create(c"pool-bells", WORDS_BYTES, WORDS_BYTES, SEALS, Access::ReadWrite)?;
         let bells = Bells::new(&ours, &theirs);
+        // In the memory that workers cannot write, so none can make another fail at opening.
         label(&bells.posts.label.0, HUB_MAGIC, 0, 0);
         let arena = Arena::new(ours, ARENA_AT, segments, large_bytes);
         Ok((Hub { bells, arena }, Descriptors { host, worker }))
@@ -150,6 +153,7 @@ impl HubWorker {
         let ours = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
         let bells = Bells::new(&theirs, &ours);
         check_label(&bells.posts.label.0, HUB_MAGIC)?;
+        // Not below zero: `open` has refused memory of fewer bytes.
         let arena_bytes = theirs.bytes() - ARENA_AT;
         Ok(HubWorker { bells, arena: ArenaWorker::new(theirs, ARENA_AT, arena_bytes) })
     }

@@ -73,6 +73,7 @@ impl HostEnd {
     ) -> Result<(HostEnd, Descriptors), Error> {
         let (request_first, reply_first) = (first.min(request_bytes), first.min(reply_bytes));
         for bytes in [request_bytes, reply_bytes, request_first, reply_first].map(|bytes| bytes as u64) {
+            // Powers of two, so that a position's place in the ring is a mask away.
             if !ring_fits(bytes) {
                 return Err(Error::RingSize { bytes });
             }
@@ -82,6 +83,7 @@ impl HostEnd {
         };
         let (host_fd, request_memory) =
             create(c"pool-requests", request_bytes, request_first, HOST_SEALS, Access::ReadWrite)?;
+        // Mapped read-only here: a bug in the host cannot damage the worker's words either.
         let (worker_fd, reply_memory) = create(c"pool-replies", reply_bytes, reply_first, SEALS, Access::ReadOnly)?;
         let ours = request_memory.words::<RequestPage>(0);
         let theirs = reply_memory.words::<ReplyPage>(0);
@@ -127,6 +129,7 @@ impl HostEnd {
         let (extent, capacity) = (self.replies.extent(), self.replies.capacity());
         let grows = grow(&mut self.may_grow, &self.reply_memory, extent, capacity, Access::ReadOnly);
         if grows {
+            // The reader first: the worker may write there as soon as it sees the word.
             self.replies.extend(2 * extent);
             self.ours.reply_extent.0.store(2 * extent as u64, Ordering::Relaxed);
         }
@@ -185,6 +188,7 @@ impl WorkerEnd {
         let reply_memory = region::open(memory.worker.as_fd(), WORDS_BYTES, SEALS, Access::ReadWrite)?;
         check_bytes(&reply_memory, reply_bytes)?;
         let ours = reply_memory.words::<ReplyPage>(0);
+        // Two processes that write one ring would damage each other's records, such as a worker and a copy that it forked.
         if ours.opened.0.swap(1, Ordering::AcqRel) != 0 {
             return Err(Error::AlreadyOpen);
         }
@@ -256,6 +260,7 @@ impl WorkerBell {
 
     /// As [`wait_request`](WorkerBell::wait_request), but sleeps at once, and false if no request has come in this time.
     pub fn wait_request_for(&mut self, requests: &Consumer, limit: Duration) -> bool {
+        // Without a backoff: a worker that sets a time has been awake before, and has memory to give back.
         let deadline = Instant::now() + limit;
         let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
         bell.wait(|| requests.has_news(), Some(deadline))
@@ -285,6 +290,7 @@ fn grow(may_grow: &mut bool, memory: &Mapping, extent: usize, capacity: usize, a
     if extent == capacity {
         return false;
     }
+    // Memory is taken before it is used: a machine without any would answer the first touch with SIGBUS.
     *may_grow = *may_grow && memory.populate(WORDS_BYTES + extent..WORDS_BYTES + 2 * extent, access);
     *may_grow
 }
@@ -294,6 +300,7 @@ pub(super) fn label(label: &Label, magic: u64, request_bytes: usize, reply_bytes
     label.request_bytes.store(request_bytes as u64, Ordering::Relaxed);
     label.reply_bytes.store(reply_bytes as u64, Ordering::Relaxed);
     label.version.store(VERSION, Ordering::Relaxed);
+    // Last, so that a reader that finds it finds the rest.
     label.magic.store(magic, Ordering::Release);
 }
 

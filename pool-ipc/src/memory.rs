@@ -52,6 +52,7 @@ impl Memory {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "masked to the capacity")]
     pub(crate) fn offset(&self, position: u64) -> usize {
+        // Masked twice, so that any position, also one that the peer made up, is a place where a header fits.
         position as usize & (self.capacity - 1) & !(HEADER_BYTES - 1)
     }
 
@@ -126,6 +127,7 @@ impl Memory {
         // SAFETY: eight AtomicU8 in a row that are aligned for it may be used as one AtomicU64.
         let (first, words, last) = unsafe { bytes.align_to::<AtomicU64>() };
 
+        // Atomic loads for the rest: a plain copy of bytes that another process may write would be a data race.
         let (to_first, rest) = out.split_at_mut(first.len());
         let (to_words, to_last) = rest.as_chunks_mut::<8>();
         for (to, byte) in to_first.iter_mut().zip(first) {
@@ -158,6 +160,7 @@ impl Memory {
     pub(crate) fn append_payload(&self, position: u64, len: usize, out: &mut Vec<u8>) {
         self.check(position, 0, len); // first, since a wrong length must not allocate
         out.reserve(len);
+        // Into memory that is not zeroed before: long payloads would be written twice.
         self.copy_payload(position, 0, &mut out.spare_capacity_mut()[..len]);
         let whole = out.len() + len;
         // SAFETY: `copy_payload` has written each of the `len` bytes after the old length.

@@ -83,6 +83,7 @@ impl Producer {
 
     /// Allows records in the first `extent` bytes of the memory from now on.
     pub(super) fn extend(&mut self, extent: usize) {
+        // Never smaller: records may lie up to the old end. Never past the memory: the peer's word may say anything.
         self.extent = extent.min(self.capacity()).max(self.extent);
     }
 
@@ -111,6 +112,7 @@ impl Producer {
         if self.to_end() == 0 && !self.turn() {
             return None;
         }
+        // The peer's index is in a cache line that the peer writes, so it is read only when the last value is not enough.
         if self.block() < want.saturating_add(HEADER_BYTES).min(self.to_end()) {
             self.refresh();
         }
@@ -162,6 +164,7 @@ impl Producer {
     #[inline]
     fn publish_as(&mut self, header: &Header, flags: u16, len: usize) -> u64 {
         let room = self.block().checked_sub(HEADER_BYTES);
+        // Checked in release builds, too: a longer record would overwrite records that the peer has not read.
         assert!(room.is_some_and(|room| len <= room), "a record of {len} bytes where there is room for {room:?}");
         #[expect(clippy::cast_possible_truncation, reason = "at most the capacity, which is at most 1 GiB")]
         self.memory.wire(self.tail).write(header, flags & !PAD, len as u32);
@@ -184,6 +187,7 @@ impl Producer {
     /// If `sent` is past the payload's end.
     #[inline]
     pub fn send(&mut self, header: &Header, payload: &[u8], sent: usize) -> Sent {
+        // The usual case, a message that fits, is inlined into the caller; pieces are a call.
         if sent > 0 || self.room(payload.len()).is_none_or(|room| room < payload.len()) {
             return self.send_pieces(*header, payload, sent);
         }
@@ -219,6 +223,7 @@ impl Producer {
     /// Sends one record, for which there must be room.
     #[inline]
     fn send_record(&mut self, header: &Header, flags: u16, payload: &[u8]) -> u64 {
+        // In its first round the ring's memory comes fresh from the kernel, so a copy's time says nothing about the reader.
         let (mut distance, is_fresh) = (self.distance, self.tail < self.extent as u64);
         distance.copy(&mut self.spare(payload.len())[..payload.len()], payload, is_fresh);
         self.distance = distance;
@@ -249,6 +254,8 @@ impl Producer {
     /// `position` is the one that [`publish`](Producer::publish) or [`send`](Producer::send) returned. Read the peer's claim
     /// *after* this: see [`ProgressWriter::claim`](crate::ProgressWriter::claim).
     pub fn revise(&mut self, position: u64, limit: u32) -> bool {
+        // A fresh look, since a record that has been released may be another one by now. The peer may release it right after
+        // this look; then the changed word belongs to free memory, which the next header overwrites.
         self.refresh();
         let there = (self.head..self.tail).contains(&position);
         if there {

@@ -97,6 +97,7 @@ impl Wire {
     pub(super) fn write(&self, header: &Header, flags: u16, len: u32) {
         let lead = u64::from(len) | u64::from(header.kind) << KIND_SHIFT | u64::from(flags) << FLAGS_SHIFT;
         let order = u64::from(header.seq) | u64::from(header.count) << COUNT_SHIFT;
+        // Relaxed: the index that is stored afterwards hands the record over.
         self.lead.store(lead, Ordering::Relaxed);
         self.order.store(order, Ordering::Relaxed);
         self.limit.store(header.limit, Ordering::Relaxed);
@@ -108,6 +109,7 @@ impl Wire {
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "takes packed words apart")]
     pub(super) fn read(&self) -> (Header, u32) {
+        // Each word is read once: the peer may change it meanwhile, and a check must be about the value that is used.
         let lead = self.lead.load(Ordering::Relaxed);
         let order = self.order.load(Ordering::Relaxed);
         let header = Header {

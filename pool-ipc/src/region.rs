@@ -53,6 +53,7 @@ pub(crate) fn create(
         return Err(Error::FileLimit { needed: bytes as u64, limit });
     }
     let len = libc::off_t::try_from(bytes).map_err(|_| Error::RingSize { bytes: bytes as u64 })?;
+    // The size is that of the ring when it has grown to its end. Only `allocated` bytes of it get memory.
     let fd = create_empty(name)?;
     ftruncate(&fd, len).map_err(|errno| Error::system("ftruncate", errno))?;
     if allocated > 0 {
@@ -159,6 +160,7 @@ impl Mapping {
             Access::ReadOnly => Advice::PopulateRead,
             Access::ReadWrite => Advice::PopulateWrite,
         };
+        // Linux before 5.14 knows no such advice; then nothing grows, and rings keep their first size.
         self.raw.advise_range(advice, bytes.start, bytes.len()).is_ok()
     }
 

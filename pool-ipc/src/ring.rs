@@ -42,6 +42,7 @@ pub(crate) type OneThread = PhantomData<Cell<()>>;
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "the low bits are enough")]
 pub(crate) fn unpublished_end_of(position: u64, bytes: usize) -> u32 {
+    // One half of a word: it is stored together with the item's number, so that both always agree.
     (position as u32).wrapping_add(HEADER_BYTES as u32).wrapping_add(bytes as u32)
 }
 

@@ -49,6 +49,7 @@ pub fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
 /// # Errors
 /// `EMFILE`: no other number is free.
 pub fn off_standard_streams(fd: OwnedFd) -> io::Result<OwnedFd> {
+    // A program that was started with a standard stream closed gets that number for the next descriptor it opens.
     if fd.as_raw_fd() > libc::STDERR_FILENO {
         return Ok(fd);
     }

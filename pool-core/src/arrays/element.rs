@@ -16,6 +16,7 @@ pub(super) fn bytes_of<T: Pod>(len: usize) -> Result<usize> {
 
 /// Bytes of an element: an array of elements without bytes would be of no memory and any length.
 pub(super) fn element_bytes<T: Pod>() -> NonZeroUsize {
+    // An error of the compiler, not of the program: the size is known when the type is.
     const { NonZeroUsize::new(size_of::<T>()).expect("a shared array has elements of at least one byte") }
 }
 

@@ -55,6 +55,7 @@ impl<T: Pod> SharedSlice<T> {
             Bound::Excluded(end) => *end,
             Bound::Unbounded => self.len,
         };
+        // Checked against this part, not against the whole array: a part gives no access to its neighbours.
         assert!(start <= end && end <= self.len, "range {start}..{end} of a shared slice of {} elements", self.len);
         // Shares the mapping: a part of an array costs a counter and no copy.
         SharedSlice { first: self.first + start, len: end - start, ..self.clone() }
@@ -138,6 +139,7 @@ impl<T: Pod> Iterator for SharedChunks<T> {
     type Item = SharedSlice<T>;
 
     fn next(&mut self) -> Option<SharedSlice<T>> {
+        // One loop for whole chunks and the shorter last one.
         let taken = self.elements.min(self.rest.len);
         if taken == 0 {
             return None;

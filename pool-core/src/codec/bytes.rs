@@ -16,6 +16,7 @@ pub(crate) enum Bytes {
     Heap(Vec<u8>),
 }
 
+// A completion holds one, and millions of them may be pending.
 const _: () = assert!(size_of::<Bytes>() == size_of::<Vec<u8>>());
 
 impl Bytes {
@@ -45,6 +46,7 @@ impl Bytes {
     /// The first `length` bytes of the words, as they lie in memory.
     #[inline]
     pub(crate) fn of_words(words: [u64; 2], length: u8) -> Self {
+        // In the machine's order, since the words were loaded from bytes in that order.
         let words = words.map(u64::to_ne_bytes);
         let (bytes, _) = words.as_flattened().split_first_chunk().expect("two words are more");
         Bytes::Inline(*bytes, length)

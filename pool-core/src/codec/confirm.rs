@@ -106,6 +106,7 @@ impl State {
 pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId], is_equal: bool) -> Option<&'r Group> {
     read.groups().iter().find(|group| {
         let Some(identity) = group.identity.filter(|identity| suspects.contains(identity)) else { return false };
+        // The same groups on both sides are told by their names: a serializer knows no types.
         let differs = !is_equal && read.sum(&group.place) != written.sum(&group.place);
         if differs {
             KNOWN.with_borrow_mut(|known| known.insert(identity, State::Refused));
@@ -117,6 +118,7 @@ pub(crate) fn crossed<'r>(read: &'r Trace, written: &Trace, suspects: &[TypeId],
 /// Reads a value once more, for the notes taken on the way, and drops it. If the drop panics, so will the drop of the value
 /// that was read first; both at a time would abort the process.
 pub(crate) fn discard<T>(read: impl FnOnce() -> T) {
+    // The panic hook has reported it already, and the caller goes on with the value that it has.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(read())));
 }
 

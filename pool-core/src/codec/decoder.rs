@@ -40,6 +40,7 @@ impl<'a> Decoder<'a> {
         if self.rest.is_empty() {
             return Ok(());
         }
+        // Bytes are left where the two sides of a type disagree, or where a worker lies.
         Err(CodecError::new(format!("{} bytes left over after the value", self.rest.len())))
     }
 }

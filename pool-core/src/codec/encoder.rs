@@ -135,6 +135,7 @@ impl<'b> Encoder<'b> {
         if let (None, Some(item)) = (size, &mut spill) {
             let item = item.bytes_mut();
             let length = item.len() - FRAME;
+            // Only here, where an item has memory of its own: the memory given is never that long.
             let Ok(frame) = u32::try_from(length) else {
                 let text = format!("a value of {length} bytes is longer than the limit of {} bytes", u32::MAX);
                 return Err(CodecError::new(text));

@@ -116,6 +116,7 @@ impl serde::de::Error for CodecError {
         CodecError::of(Cause::Type, message.to_string())
     }
 
+    // These three are faults of the bytes, not of the type, so that they get the advice about fields that are skipped.
     #[cold]
     fn invalid_type(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
         CodecError::of(Cause::Bytes, format!("{found} where {expected} is expected"))

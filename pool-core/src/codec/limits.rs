@@ -29,6 +29,7 @@ pub(crate) fn check_stack<T>() -> Result<(), CodecError> {
     if const { size_of::<T>() <= LARGE_BYTES } {
         return Ok(());
     }
+    // A small type ends above, when the program is compiled, so only large ones pay for the measurement.
     let stack_bytes = stack::left();
     if stack_bytes / COPIES < size_of::<T>() {
         return Err(refused(Excess::Large { bytes: size_of::<T>(), stack_bytes }));
@@ -65,6 +66,7 @@ impl ReadLimits {
     /// [`ReadLimits::begin`] lets pass no more.
     #[inline(always)]
     pub(crate) fn hint(&self, claimed: usize) -> usize {
+        // A lie costs no more memory than the bytes of the value allow: elements that take none need no memory either.
         claimed.min(self.bytes)
     }
 

@@ -142,6 +142,7 @@ impl<T: Number> NumberBuffer<T> {
 impl<T: Number> ResultBuffer for NumberBuffer<T> {
     fn store(&mut self, first: u64, items: u32, ring: &Consumer, record: &Record) -> bool {
         let items = first as usize..first as usize + items as usize;
+        // The length is the worker's word; only after this check is the place known to hold the bytes.
         let Some(place) = self.place(items.clone(), record.len) else { return false };
         // The record is as long as the place, so all of the place is written.
         ring.copy_to(record, 0, place);
@@ -158,6 +159,7 @@ impl<T: Number> ResultBuffer for NumberBuffer<T> {
     }
 
     fn finish(self: Box<Self>, items: usize) -> (Box<dyn Any>, Vec<Range<usize>>) {
+        // A map's length is not known before its input ends, so the buffer may be longer or shorter.
         let items = items.max(self.values.len());
         let (values, gaps) = self.into_values(items);
         (Box::new(values), gaps)

@@ -18,6 +18,7 @@ pub trait Plain: Sized {
     /// Reads exactly `SIZE` bytes; `None` if they are no such value.
     #[inline]
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        // Read into its place, not returned by `read`: an array may be as large as the stack has room for once.
         let mut value = Self::zero();
         if value.read(bytes) { Some(value) } else { None }
     }
@@ -190,6 +191,7 @@ impl<T: Plain, const N: usize> Plain for [T; N] {
     }
     #[inline]
     fn read(&mut self, bytes: &[u8]) -> bool {
+        // `chunks_exact` panics where values have no size.
         if bytes.len() != Self::SIZE || T::SIZE == 0 {
             return bytes.len() == Self::SIZE;
         }
@@ -221,6 +223,7 @@ macro_rules! plain_tuples {
             #[inline]
             #[allow(non_snake_case, unused_variables, unused_assignments, unused_mut)]
             fn read(&mut self, bytes: &[u8]) -> bool {
+                // Field by field: Rust may lay out a tuple in any order, and with padding.
                 let ($($name,)*) = self;
                 let mut at = 0;
                 let mut is_valid = bytes.len() == Self::SIZE;

@@ -88,6 +88,7 @@ impl Trace {
     /// Sums up the bytes that have been read or written since the last time; `bytes` are all.
     fn advance(&mut self, bytes: &[u8]) {
         let new = bytes.get(self.done..).unwrap_or_default();
+        // Each byte belongs to the innermost part that is open when it comes.
         self.done = bytes.len();
         self.current().part.write(new);
     }
@@ -120,9 +121,11 @@ impl Trace {
         let mut hasher = DefaultHasher::new();
         parts.hash(&mut hasher);
         let hash = hasher.finish();
+        // The part around it gets one number in place of all of its bytes, so that their order within maps does not count.
         self.current().part.write_u64(hash);
         let is_it = |group: &&mut Group| group.identity == identity && group.place == place;
         match self.groups.iter_mut().find(is_it) {
+            // Another number of fields under the same name is another group: its fields cannot be compared one by one.
             Some(group) if group.first.len() == parts.len() => {
                 group.sum = group.sum.wrapping_add(hash);
                 let fields = group.varied.iter_mut().zip(group.first.iter().zip(&parts));

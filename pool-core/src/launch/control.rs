@@ -35,6 +35,7 @@ impl Control {
     ///
     /// Those of recv(2) that tell nothing about the standard input.
     pub(crate) fn stdin_has_greeting(nonce: u64) -> nix::Result<bool> {
+        // Only a look: any program may be started with a socket as its standard input, and its message must stay there.
         let mut bytes = [0; MESSAGE_BYTES_MAX];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         let length = loop {
@@ -102,6 +103,7 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
 
     /// The events of the socket for which the owner waits: room only if nothing else holds the messages back.
     pub(crate) fn events(&self) -> PollFlags {
+        // A refused message is tried again after a pause. Polled for room, a socket that has some would wake at once.
         if self.queue.is_empty() || self.has_refusals() {
             PollFlags::POLLIN
         } else {
@@ -127,6 +129,7 @@ impl<M: Serialize, F: AsFd> Outbox<M, F> {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => {
                     self.refusals += 1;
+                    // The kernel's lack of memory passes, and so does its limit on descriptors in flight.
                     let is_passing =
                         matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENOMEM | libc::ETOOMANYREFS));
                     if is_passing && self.refusals < SEND_TRIES {

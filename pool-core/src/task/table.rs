@@ -188,6 +188,7 @@ pub(crate) fn fingerprint() -> Result<u64> {
         let add = |hash: u64, entry: &Entry| (hash ^ entry.identity).wrapping_mul(FNV_PRIME);
         defect().map_or_else(|| Ok(TASKS.iter().fold(FNV_OFFSET, add)), Err)
     };
+    // The table is a part of the executable, so one look is enough for all pools of the process.
     CHECKED.get_or_init(hash).clone().map_err(|message| Error::new(ErrorKind::InvalidInput, message))
 }
 

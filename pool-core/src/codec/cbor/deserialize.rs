@@ -17,6 +17,7 @@ type Names = &'static [&'static str];
 impl<'a> Deserializer<'a> {
     fn visit_integer<V: Visitor<'a>>(&mut self, visitor: V) -> Result<V::Value, CodecError> {
         match self.integer()? {
+            // The narrowest call that holds the number: many visitors implement `visit_u64` and not `visit_u128`.
             (false, number) => match u64::try_from(number) {
                 Ok(number) => visitor.visit_u64(number),
                 Err(_) => visitor.visit_u128(number),
@@ -118,6 +119,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             head::BYTES => self.deserialize_bytes(visitor),
             head::TEXT => self.deserialize_str(visitor),
             head::ARRAY => {
+                // The array may be a tuple struct, whether the reader asked for one or not.
                 self.doubts |= doubt::UNTYPED;
                 self.visit_seq(visitor)
             }
@@ -131,6 +133,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
             },
         }
     }
+    // Read like any value: to skip it would need a second reader of the same bytes.
     fn deserialize_ignored_any<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
         self.deserialize_any(visitor)
     }
@@ -158,7 +161,7 @@ impl<'a> de::Deserializer<'a> for &mut Deserializer<'a> {
         visitor.visit_borrowed_str(self.text()?)
     }
     fn deserialize_bytes<V: Visitor<'a>>(self, visitor: V) -> Result<V::Value, CodecError> {
-        // A type may write a sequence and read bytes.
+        // A type may write a sequence and read bytes: serde's own `Vec<u8>` does the one, `serde_bytes` the other.
         if self.peek()? >> head::MAJOR_SHIFT == head::ARRAY {
             return self.visit_seq(visitor);
         }

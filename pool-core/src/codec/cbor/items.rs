@@ -50,6 +50,7 @@ impl<'a> Deserializer<'a> {
             head::FOUR_BYTES => Some(u32::from_be_bytes(self.array()?).into()),
             head::EIGHT_BYTES => Some(u64::from_be_bytes(self.array()?)),
             head::INDEFINITE => None,
+            // RFC 8949 reserves 28 to 30.
             _ => return Err(unexpected(first, "an item")),
         };
         Ok(Head { major, number })
@@ -57,6 +58,7 @@ impl<'a> Deserializer<'a> {
 
     /// The head of an item of this kind, which must be of a known length.
     pub(super) fn expect(&mut self, major: u8, expected: &str) -> Result<u64, CodecError> {
+        // Looked at before it is taken, for the words of the error.
         let first = self.peek()?;
         match self.head()? {
             Head { major: found, number: Some(number), .. } if found == major => Ok(number),

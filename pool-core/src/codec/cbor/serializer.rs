@@ -26,6 +26,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        // Before the bytes are there: a value that never ends would take all memory first.
         self.limits.check(self.out.written_bytes(), bytes.len())?;
         self.out.put(bytes);
         Ok(())
@@ -90,6 +91,7 @@ impl<'e, 'b> Serializer<'e, 'b> {
     /// A number that 64 bits do not hold.
     fn bignum(&mut self, tag: u64, number: u128) -> Result<(), CodecError> {
         let bytes = number.to_be_bytes();
+        // Without leading zeros, as the RFC asks.
         self.head(head::TAG, tag)?;
         self.bytes(&bytes[number.leading_zeros() as usize / 8..])
     }

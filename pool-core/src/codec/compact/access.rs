@@ -86,6 +86,7 @@ impl<'a, W: Watch<'a>> de::SeqAccess<'a> for Fields<'_, 'a, W> {
             return Ok(None);
         }
         self.left -= 1;
+        // Summed up to find out whether the fields fill the type, see `Deserializer::nameless`.
         self.size += size_of::<S::Value>();
         self.from.reader.limits.check_room::<S::Value>()?;
         let field = seed.deserialize(&mut *self.from).map(Some);
@@ -149,6 +150,7 @@ impl<'a, W: Watch<'a>> de::VariantAccess<'a> for Content<'_, 'a, W> {
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn newtype_variant_seed<S: DeserializeSeed<'a>>(self, seed: S) -> Result<S::Value, CodecError> {
+        // A newtype variant adds to the sum, or it would pass for a unit variant with a value behind it.
         self.from.reader.limits.check_room::<S::Value>()?;
         self.from.reader.add(Shape::NEWTYPE.total());
         seed.deserialize(self.from)

@@ -25,6 +25,7 @@ impl<'a, W: Watch<'a>> Deserializer<'a, W> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn open_sequence(&mut self) -> Result<usize, CodecError> {
         let elements = self.reader.open_sequence()?;
+        // Behind the length, which is no part of the first element.
         self.watch.open(self.reader.rest);
         Ok(elements)
     }

@@ -111,6 +111,7 @@ fn pair(
     expected: &mut Vec<(&Read, usize)>,
     same: impl Fn(&Written, &Read) -> bool,
 ) {
+    // By counts, not one by one: a value may have millions of the same struct.
     for (written, count) in written.iter_mut() {
         for (_, available) in expected.iter_mut().filter(|(read, _)| same(written, read)) {
             let matched = (*count).min(*available);
@@ -139,6 +140,7 @@ impl Written {
         if self.is_tuple() || read.names.is_empty() {
             return self.is_tuple() && read.names.is_empty();
         }
+        // One pass over both lists: names that are skipped between two keys are aliases.
         let mut names = read.names.iter();
         self.keys.iter().all(|key| names.any(|name| key == name || plain(key).eq(plain(name))))
     }

@@ -13,6 +13,8 @@ pub(super) trait Noting {
     fn list(keys: Self::Keys) -> Vec<&'static str>;
 }
 
+// Two types instead of a flag: a value that is written for the first time pays nothing for the notes, not even a branch.
+
 /// Nothing is noted. Each of the methods is empty, so that it costs nothing.
 pub(super) struct Unnoted;
 

@@ -75,6 +75,7 @@ impl<'a> Reader<'a> {
         self.varint(u64::BITS).map(|length| length as usize)
     }
 
+    // Calls, where the numbers above are inlined: text costs a check of its bytes anyway, and each field's code stays short.
     #[inline(never)]
     pub(super) fn bytes(&mut self) -> Result<&'a [u8], CodecError> {
         let length = self.length()?;
@@ -90,6 +91,7 @@ impl<'a> Reader<'a> {
 
     #[inline(never)]
     pub(super) fn character(&mut self) -> Result<char, CodecError> {
+        // Postcard writes a character as text behind its length, and so must we.
         let mut characters = self.text()?.chars();
         match (characters.next(), characters.next()) {
             (Some(character), None) => Ok(character),
@@ -102,6 +104,7 @@ impl<'a> Reader<'a> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
+            // No other byte is taken for true: this is often the first sign that two sides disagree.
             byte => Err(not_a(byte, "a `bool`")),
         }
     }

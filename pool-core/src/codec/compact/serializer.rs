@@ -35,6 +35,7 @@ impl<'e, 'b, N: Noting> Serializer<'e, 'b, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
         self.limits.nesting.enter()?;
+        // By the name, not the index: a skipped variant shifts the indices on one side only.
         self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
         self.note(|notes, _| notes.log.variant(name, variant));
         varint::put(index.into(), self.out);
@@ -221,6 +222,7 @@ impl<'s, 'e, 'b, N: Noting> ser::Serializer for &'s mut Serializer<'e, 'b, N> {
         let start = self.out.written_bytes();
         Ok(Elements { to: self, announced, written: 0, start })
     }
+    // A tuple's fields are counted beforehand, so its total is a constant and no state is kept while they are written.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn serialize_tuple(self, length: usize) -> Result<Self, CodecError> {
         self.sum = self.sum.wrapping_add(Shape::TUPLE.of(Owner::TUPLE).nameless(length).total());
@@ -302,6 +304,7 @@ impl<N: Noting> Elements<'_, '_, '_, N> {
         self.to.note(|notes, _| notes.trace.close_sequence());
         self.to.limits.nesting.leave();
         // A sequence of another length would be read into the value behind it.
+        // The reader goes by the number announced, and would take other bytes for elements.
         if self.written == self.announced { Ok(()) } else { Err(miscounted(self.announced, self.written)) }
     }
 }

@@ -83,6 +83,7 @@ impl Shape {
     /// The fields of this one.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn of(self, owner: Owner) -> Shape {
+        // The variant's number is part of it: two variants of one enum may have fields of the same names.
         self.name(owner.type_name).nameless(owner.number())
     }
 
@@ -104,6 +105,7 @@ impl Shape {
 /// The sum as it travels.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn fold(sum: u64) -> u32 {
+    // Four bytes are sent with each value; eight would cost more than they find.
     (sum ^ (sum >> 32)) as u32
 }
 

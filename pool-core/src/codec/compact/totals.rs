@@ -25,6 +25,7 @@ impl Key {
     /// The first fields of a list; an empty one stands for fields without names.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn fields(owner: Owner, names: Names, read: usize) -> Key {
+        // Addresses have 48 bits at most, so the shift loses nothing; the halves of the key overlap, which a mix allows.
         let list = (names.as_ptr().addr() as u64) << NUMBER_BITS ^ read as u64;
         let name = owner.type_name;
         let number = (owner.number() as u64) << NUMBER_BITS ^ name.len() as u64;

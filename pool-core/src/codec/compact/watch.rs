@@ -82,11 +82,13 @@ impl<'a> Watch<'a> for Watched<'a> {
     fn close_fields(&mut self, Fields { owner, names, read, identity, is_open }: Fields) {
         self.log.read(owner, names, read, identity);
         self.trace.close_fields(Some(identity), owner.place());
+        // A value may have millions of one type, and each type is judged once.
         if is_open && !self.suspects.contains(&identity) {
             self.suspects.push(identity);
         }
     }
     fn variant(&mut self, key: enums::Key, index: u32) {
+        // The name that the list gives to the index, even if it is wrong: the comparison with the writer's name shows that.
         self.log.variant(key.0, variant_name(key.1, index));
         self.enums.meet(key);
     }

@@ -58,6 +58,7 @@ impl Nesting {
     /// One level of nesting begins.
     #[inline(always)]
     pub(crate) fn enter(&mut self) -> Result<(), CodecError> {
+        // Two comparisons inline. The first nested value fails the second one, and measures the stack.
         if self.stack.may_enter(self.depth) {
             self.depth += 1;
             return Ok(());

@@ -10,6 +10,7 @@ use crate::codec::error::CodecError;
 /// They take no bytes and are too many, or they take more than a value may.
 #[inline]
 pub(crate) fn check_sequence(elements: usize, size: usize) -> Result<(), CodecError> {
+    // The product may pass the address space: a slice of `()` can have `usize::MAX` elements.
     let bytes = elements.saturating_mul(size);
     if size == 0 && elements > EMPTY_ELEMENTS_MAX {
         Err(refused(Excess::EmptyElements))
@@ -51,6 +52,7 @@ impl WriteLimits {
     /// it has taken all memory.
     #[inline(always)]
     pub(crate) fn end_element(&mut self, start: usize, end: usize) -> Result<(), CodecError> {
+        // The elements that take bytes are limited by the bytes.
         if start == end {
             self.empty_elements += 1;
             if self.empty_elements > EMPTY_ELEMENTS_MAX {

@@ -274,7 +274,7 @@ impl PoolBuilder {
     pub fn build(self) -> Result<Pool> {
         let workers = self.checked_workers()?;
         let initializer = self.initializer.transpose()?;
-        // Before any process: a program with two tasks of one name cannot work, and should say so at once.
+        // Before any process is made: with a table that a linker has spoiled no worker could find its tasks.
         table::fingerprint()?;
         let (hub, hub_fd) = Hub::create_with_large(ARENA_SEGMENTS, ARENA_LARGE_BYTES)
             // Within a file size limit (RLIMIT_FSIZE) that is too small for it, large values go through the rings.

@@ -330,8 +330,7 @@ impl Engine {
         self.route_lane(worker);
         self.act();
         let mut lane = self.workers[worker].lane.take().expect("looked at above");
-        // Read once: the memory may be written until the last thread of a copy of the process is gone, and two reads
-        // may differ.
+        // After the last reply has been taken, since the progress counts from there.
         let remains = lane.remains();
         // The fork server's end explains the worker's.
         let killer = (cause.is_none() && status.signal() == Some(libc::SIGKILL))

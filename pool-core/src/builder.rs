@@ -40,6 +40,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`memory_limit`](PoolBuilder::memory_limit), [`max_worker_rss`](PoolBuilder::max_worker_rss) | no limit |
 /// | [`idle_timeout`](PoolBuilder::idle_timeout) | workers stay |
 /// | [`pin_cpus`](PoolBuilder::pin_cpus) | no |
+/// | [`threads_per_worker`](PoolBuilder::threads_per_worker), [`worker_env`](PoolBuilder::worker_env) | as the host's environment says |
 /// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
 /// | [`seed`](PoolBuilder::seed) | drawn at random, item by item |
 /// | [`name`](PoolBuilder::name) | `pool` |
@@ -68,6 +69,7 @@ pub struct PoolBuilder {
     max_pending_bytes: Option<u64>,
     idle_timeout: Option<Duration>,
     restart_limit: u32,
+    threads: Option<usize>,
     defaults: TaskOptions,
     limits: WorkerLimits,
 }
@@ -126,6 +128,7 @@ impl PoolBuilder {
             max_pending_bytes: None,
             idle_timeout: None,
             restart_limit: 3,
+            threads: None,
             defaults: TaskOptions::NONE,
             limits: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
         }
@@ -301,7 +304,7 @@ impl PoolBuilder {
         );
         let host = Host::new(engine, hub, most_pending, self.defaults, &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
-        let inherited = Inherited::take()?;
+        let inherited = Inherited::take(&self.limits.env)?;
         let mut supervisor =
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.limits.clone(), inherited);
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
@@ -327,6 +330,7 @@ impl PoolBuilder {
             _ if self.defaults.timeout == Some(Duration::ZERO) => {
                 refuse("task_timeout must leave some time to run, and is zero".into())
             }
+            _ if self.threads == Some(0) => refuse("threads_per_worker must be at least 1, and is 0".into()),
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
             _ if self.max_pending_bytes == Some(0) => refuse("max_pending_bytes must be at least 1, and is 0".into()),
             // A longer name would lose its end in `ps`, where the number of the worker stands.
@@ -334,7 +338,10 @@ impl PoolBuilder {
                 let length = self.limits.name.len();
                 refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
             }
-            workers => check_workers(workers),
+            workers => match self.limits.env.defect() {
+                Some(defect) => refuse(defect),
+                None => check_workers(workers),
+            },
         }
     }
 }

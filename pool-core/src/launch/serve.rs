@@ -28,6 +28,7 @@ use crate::launch::control::{Control, SEND_PAUSE};
 use crate::launch::fork::{Side, fork};
 use crate::launch::messages::{Greeting, Launch, Role, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::{MARKER, enter_directory, exec_worker};
+use crate::process::environment::WorkerEnv;
 use crate::process::exit;
 use crate::process::output;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
@@ -67,6 +68,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     // SAFETY:
     // - constructors run in a process of one thread, so no other thread reads the environment.
     unsafe { std::env::remove_var(MARKER) };
+    let env = WorkerEnv::take();
     signals::close_stdin();
     let mut fds = fds.into_iter();
     if let Role::Server { umask: mask, .. } = greeting.role {
@@ -78,6 +80,7 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
     }
     match (greeting.role, Descriptors::from_fds(&mut fds), Descriptors::from_fds(&mut fds), fds.next()) {
         (Role::Server { host, spawn, settings, .. }, Some(hub), None, None) => {
+            let settings = WorkerLimits { env, ..settings };
             serve(control, hub, host, &settings, spawn.then_some(greeting.fingerprint))
         }
         (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub), Some(socket)) => {
@@ -242,6 +245,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
                     signals::prepare_worker(server, &name);
+                    settings.env.apply(request.worker);
                     be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),

@@ -26,6 +26,7 @@ use pool_ipc::sys::off_standard_streams;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::control::Control;
 use crate::launch::messages::{Greeting, Role};
+use crate::process::environment::WorkerEnv;
 use crate::process::signals;
 use crate::process::socket::Socket;
 
@@ -57,12 +58,12 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// The state of this process at this moment.
+    /// The state of this process at this moment, with the variables `env` that only its workers have.
     ///
     /// # Errors
     ///
     /// `System` if there is no descriptor left for the working directory.
-    pub(crate) fn take() -> Result<Inherited> {
+    pub(crate) fn take(env: &WorkerEnv) -> Result<Inherited> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         // Opening "." needs the right to search the directory, which a host that has changed its user may lack.
         let cwd = open(".", flags, Mode::empty()).or_else(|_| open(CWD, flags, Mode::empty()));
@@ -75,8 +76,9 @@ impl Inherited {
             args.push(c"pool-server".to_owned());
         }
         let is_ours = |name: &OsString| name != MARKER;
-        let variables = std::env::vars_os().filter(|(name, _)| is_ours(name));
-        let env = variables.filter_map(|(name, value)| string([name.into_vec(), value.into_vec()].join(&b'=')));
+        let variables = env.over(std::env::vars_os().filter(|(name, _)| is_ours(name)));
+        let env =
+            variables.into_iter().filter_map(|(name, value)| string([name.into_vec(), value.into_vec()].join(&b'=')));
         Ok(Inherited { args, env: env.collect(), cwd, umask: umask() })
     }
 

@@ -8,6 +8,7 @@ use nix::unistd::Pid;
 use pool_ipc::sys::page_bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::process::environment::WorkerEnv;
 use crate::process::memory_limit::limit_memory;
 
 /// The limits that the builder sets for all workers of a pool.
@@ -19,6 +20,9 @@ pub(crate) struct WorkerLimits {
     pub(crate) memory_limit: Option<u64>,
     /// Resident memory in bytes, beyond that with which it starts, from which on a worker is replaced.
     pub(crate) max_rss: Option<u64>,
+    /// Variables of the environment. The fork server gets them with its own environment.
+    #[serde(skip)]
+    pub(crate) env: WorkerEnv,
     /// Each worker runs on one CPU only.
     pub(crate) pin_cpus: bool,
 }

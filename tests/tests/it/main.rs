@@ -13,6 +13,7 @@ mod death_times;
 mod deaths;
 mod details;
 mod endurance;
+mod environment;
 mod errors;
 mod fairness;
 mod fork_servers;
@@ -97,6 +98,7 @@ fn main() -> ExitCode {
         forking_tasks::checks(),
         death_times::checks(),
         initializer::checks(),
+        environment::checks(),
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),

@@ -11,6 +11,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/launch/fork.rs",
+    "pool-core/src/process/environment.rs",
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",
     "pool-core/src/process/signals.rs",

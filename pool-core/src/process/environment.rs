@@ -113,8 +113,7 @@ mod tests {
     fn joined_values_come_back() {
         let values = ["", "a", "3:b:", "ünicode"].map(OsString::from);
         assert_eq!(split(&join(&values)), values);
-        assert_eq!(split(&join(&[])), [OsString::new(); 0]);
-        assert_eq!(split(OsStr::new("7:short")), [OsString::new(); 0]);
+        assert!(split(&join(&[])).is_empty() && split(OsStr::new("7:short")).is_empty());
     }
 
     #[test]

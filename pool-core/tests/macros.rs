@@ -258,7 +258,7 @@ mod entries {
     }
 
     #[test]
-    fn tell_what_is_in_the_source() {
+    fn the_entry_tells_the_source() {
         let entry = with_options::Task::entry();
         assert_eq!(entry.name(), "with_options");
         assert_eq!(entry.module(), module_path!());

@@ -22,7 +22,7 @@ fn workers_print_into_the_step_that_runs_them() {
 }
 
 #[test]
-fn what_is_no_terminal_gets_no_colour() {
+fn a_file_gets_no_colour() {
     let outcome = run(&mut pool_cli(["demo", "--workers", "2"])).expect_code(0);
     assert!(!outcome.text().contains('\x1b'), "{}", outcome.text());
 }

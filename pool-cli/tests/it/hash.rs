@@ -28,7 +28,7 @@ const ODD_NAMES: [&[u8]; 15] = [
 ];
 
 #[test]
-fn it_prints_what_sha256sum_prints() {
+fn it_prints_the_lines_of_sha256sum() {
     let tree = Tree::new("odd");
     for (number, name) in ODD_NAMES.into_iter().enumerate() {
         tree.file(name, format!("content {number}"));
@@ -102,7 +102,7 @@ fn links_are_followed_on_the_command_line_and_nowhere_else() {
 }
 
 #[test]
-fn what_is_no_file_below_a_directory_is_passed_over() {
+fn all_but_files_below_a_directory_is_passed_over() {
     let tree = Tree::new("special");
     tree.file("file", "");
     run(Command::new("mkfifo").arg(tree.path().join("fifo"))).expect_code(0);
@@ -120,7 +120,7 @@ fn standard_input_by_its_name_is_the_file_behind_it() {
 }
 
 #[test]
-fn a_reader_who_has_seen_enough_is_no_error() {
+fn a_reader_that_has_seen_enough_is_no_error() {
     let tree = Tree::new("head");
     // More lines than a pipe holds, so that the writer notices.
     tree.files(1500);

@@ -45,7 +45,7 @@ fn a_path_through_a_file() {
 }
 
 #[test]
-fn what_is_neither_file_nor_directory() {
+fn neither_file_nor_directory() {
     expect_complaint(&Tree::new("device"), "/dev/null", "/dev/null", "neither a file nor a directory");
 }
 
@@ -57,7 +57,7 @@ fn standard_input() {
 
 /// A file that exists and can be opened but not read, even by root: memory at address 0.
 #[test]
-fn a_file_whose_reading_fails_in_the_worker() {
+fn a_file_that_fails_to_be_read_in_the_worker() {
     expect_complaint(&Tree::new("memory"), "/proc/self/mem", "/proc/self/mem", &reading_fails("/proc/self/mem"));
 }
 
@@ -69,7 +69,7 @@ fn reading_fails(path: &str) -> String {
 }
 
 #[test]
-fn what_may_not_be_read() {
+fn a_file_that_may_not_be_read() {
     let tree = Tree::new("forbidden");
     let forbid = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o000)).unwrap();
     let allow = |path: &Path| fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
@@ -88,14 +88,14 @@ fn what_may_not_be_read() {
 }
 
 #[test]
-fn a_file_whose_worker_dies() {
+fn a_file_that_costs_its_worker() {
     let tree = Tree::new("killed");
     tree.file("a", "a");
     tree.file("z", "z");
     // A hole that takes minutes to read.
     File::create(tree.path().join("huge")).unwrap().set_len(1 << 40).unwrap();
     let child = pool_cli(["hash", "--workers", "2", "."]).current_dir(tree.path()).spawn().unwrap();
-    let worker = who_reads(&tree.path().join("huge"));
+    let worker = the_reading_process(&tree.path().join("huge"));
     run(Command::new("kill").args(["-KILL", &worker])).expect_code(0);
     let outcome = finish(child).expect_code(1);
     let names: Vec<&str> = outcome.text().lines().map(|line| &line[66..]).collect();
@@ -105,7 +105,7 @@ fn a_file_whose_worker_dies() {
 }
 
 /// The process that has the file open, when there is one.
-fn who_reads(file: &Path) -> String {
+fn the_reading_process(file: &Path) -> String {
     let begun = Instant::now();
     while begun.elapsed() < WATCHDOG {
         for process in fs::read_dir("/proc").unwrap().flatten() {

@@ -66,7 +66,7 @@ fn tasks_are_listed_with_their_place_arguments_and_result() {
 }
 
 #[test]
-fn a_reader_who_is_gone_is_no_error() {
+fn a_reader_that_is_gone_is_no_error() {
     for command in [&["tasks"][..], &["demo"], &["--help"], &["hash", env!("CARGO_MANIFEST_DIR")]] {
         let (reader, writer) = std::io::pipe().expect("pipes can be made");
         drop(reader);

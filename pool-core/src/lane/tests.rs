@@ -45,7 +45,7 @@ fn header(kind: u16, flags: u16, count: u32) -> Header {
 }
 
 #[test]
-fn what_workers_write_is_taken() {
+fn replies_of_honest_workers_are_taken() {
     let honest = [
         header(ReplyKind::Values.kind(), 0, 3),
         header(ReplyKind::Values.kind(), reply::LAST, 3),
@@ -67,7 +67,7 @@ fn what_workers_write_is_taken() {
 }
 
 #[test]
-fn what_no_worker_writes_is_refused() {
+fn replies_that_no_worker_writes_are_refused() {
     let hostile = [
         header(0, 0, 1),
         header(3, reply::LAST, 1),
@@ -169,7 +169,7 @@ fn take_replies(lane: &mut Lane) -> usize {
 }
 
 #[test]
-fn a_ring_grows_for_what_is_not_taken() {
+fn a_ring_grows_for_replies_that_are_not_taken() {
     let (mut lane, _worker) = growing();
     while lane.send(&header(Request::Run.kind(), 0, 1), &[0; 100]) {}
     assert_eq!(lane.end.requests.extent(), RING_BYTES_MAX);
@@ -233,7 +233,7 @@ fn a_reply_in_pieces_is_taken_one_ringful_at_a_time() {
 }
 
 #[test]
-fn a_worker_that_writes_over_its_place_in_the_call_ring_is_found_out() {
+fn a_worker_that_writes_over_its_place_in_the_request_ring_is_found_out() {
     let mut victim = Victim::new();
     let body = vec![1; 2 * RING];
     victim.lane.send_cut(Header { kind: Request::Run.kind(), count: 1, ..Header::default() }, body.into());
@@ -300,7 +300,7 @@ fn values_of_a_living_worker_are_taken_once() {
 }
 
 #[test]
-fn a_dead_worker_leaves_what_was_not_taken_before() {
+fn a_dead_worker_leaves_the_values_not_taken_before() {
     let Victim { mut lane, mut worker, .. } = Victim::new();
     at_item(&mut worker, 2, b"aabb");
     lane.take_finished(5, 0).expect("two values");
@@ -310,7 +310,7 @@ fn a_dead_worker_leaves_what_was_not_taken_before() {
 }
 
 #[test]
-fn a_reply_without_what_was_taken_of_it_is_refused() {
+fn a_reply_without_its_taken_part_is_refused() {
     let lies = [
         Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) },
         Header { seq: 6, ..header(ReplyKind::Values.kind(), reply::LAST, 2) },

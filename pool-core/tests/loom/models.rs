@@ -108,7 +108,7 @@ struct Bell {
 
 /// The supervisor goes to sleep while another thread sets an earlier time.
 #[test]
-fn the_supervisor_does_not_sleep_past_what_is_due() {
+fn the_supervisor_does_not_sleep_past_its_alarm() {
     const DUE: u64 = 5;
     fn model() {
         let alarm = Arc::new(Alarm::new());

@@ -23,7 +23,7 @@ fn taken(hub: &Hub) -> Segment {
 }
 
 #[test]
-fn workers_read_what_was_written() -> Result<(), Error> {
+fn workers_read_the_bytes_written() -> Result<(), Error> {
     let (hub, worker) = arena(3)?;
     let mut segments = [taken(&hub), taken(&hub), taken(&hub)];
     for (seed, segment) in segments.iter_mut().enumerate() {
@@ -76,7 +76,7 @@ fn a_segment_is_somebodys_until_the_last_has_dropped_it() -> Result<(), Error> {
 }
 
 #[test]
-fn what_is_no_location_is_refused() -> Result<(), Error> {
+fn bytes_that_are_no_location_are_refused() -> Result<(), Error> {
     let (hub, worker) = arena(2)?;
     let all = 2 * SEGMENT_BYTES as u64;
     let location = |start: u64, length: u64| (start | length << 32).to_le_bytes();

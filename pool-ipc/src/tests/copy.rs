@@ -6,7 +6,7 @@ use super::pattern;
 const LENGTHS: [usize; 9] = [0, 1, 1023, 2047, 2048, 2049, 3000, 4096, 40_000];
 
 #[test]
-fn wherever_they_lie_to_each_other() {
+fn copies_are_right_at_every_distance() {
     let mut memory = vec![0; 50_000];
     let from = pattern(5, 40_000);
     for (start, length) in (0..80).map(|at| at * 53).flat_map(|start| LENGTHS.map(|length| (start, length))) {
@@ -25,6 +25,6 @@ fn wherever_they_lie_to_each_other() {
 
 #[test]
 #[should_panic = "assertion `left == right` failed"]
-fn not_the_same_length() {
+fn lengths_that_differ_panic() {
     copy(&mut [0; 5000], &[0; 4999]);
 }

@@ -38,7 +38,7 @@ fn ends_can_be_moved_and_hubs_shared() {
 }
 
 #[test]
-fn both_ends_see_what_the_other_says() -> Result<(), Error> {
+fn each_end_sees_the_words_of_the_other() -> Result<(), Error> {
     let (mut host, mut worker) = lane()?;
     worker.claim(7, 100);
     worker.begin_item(3, 40);
@@ -241,7 +241,7 @@ fn errors_read_well() {
 }
 
 #[test]
-fn a_worker_that_is_rung_early_waits_for_the_call() -> Result<(), Error> {
+fn a_worker_notified_early_waits_for_the_request() -> Result<(), Error> {
     for round in 0..50 {
         let (mut host, mut worker) = lane()?;
         thread::scope(|scope| {

@@ -48,7 +48,7 @@ fn messages_of_all_lengths_arrive() -> Result<(), Error> {
 }
 
 #[test]
-fn send_says_what_it_has_done() -> Result<(), Error> {
+fn send_reports_its_progress() -> Result<(), Error> {
     let (mut producer, mut consumer) = on_heap(CAPACITY);
     let header = Header::default();
     let empty = producer.send(&header, &[], 0);

@@ -17,7 +17,7 @@ fn copies_of_any_length_and_alignment_are_whole() {
 }
 
 #[test]
-fn a_reader_who_was_far_is_looked_for_again() {
+fn a_far_reader_is_measured_again() {
     let from = pattern(4, 64 << 10);
     let mut distance = Distance::far();
     let mut to = vec![0; from.len()];

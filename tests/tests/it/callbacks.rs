@@ -17,7 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(a_hundred_callbacks_wait_for_one_another),
         once(three_hundred_callbacks_wait_for_one_another),
-        each_method(callbacks_may_panic_with_what_panics_when_it_is_dropped),
+        each_method(callbacks_may_panic_with_a_payload_that_panics_when_dropped),
         each_method(the_end_of_the_pool_waits_for_callbacks),
         each_method(a_join_with_a_limit_does_not_wait_longer_for_callbacks),
         each_method(a_callback_may_join_the_pool),
@@ -64,7 +64,7 @@ impl Drop for Bomb {
     }
 }
 
-fn callbacks_may_panic_with_what_panics_when_it_is_dropped(setup: &Setup) {
+fn callbacks_may_panic_with_a_payload_that_panics_when_dropped(setup: &Setup) {
     silently(|| {
         let pool = setup.pool();
         for _ in 0..10 {

@@ -22,10 +22,10 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(stopped_workers_do_not_hold_up_join).workers(&[2]),
         each_method(the_fork_server_killed_while_idle_is_replaced)
             .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
-        each_method(the_fork_server_killed_under_load_costs_what_was_running)
+        each_method(the_fork_server_killed_under_load_costs_the_running_items)
             .methods(&[StartMethod::ForkServer, StartMethod::Spawn])
             .workers(&[1, 2, 5]),
-        each_method(a_pool_of_forks_whose_server_is_killed_is_broken).methods(&[StartMethod::Fork]),
+        each_method(a_pool_of_forks_with_a_killed_server_is_broken).methods(&[StartMethod::Fork]),
         each_method(the_fork_server_killed_while_the_pool_ends_holds_nothing_up),
         each_method(a_fork_server_that_is_stopped_holds_nothing_up),
     ]
@@ -163,7 +163,7 @@ fn the_fork_server_killed_while_idle_is_replaced(setup: &Setup) {
     assert_eq!(pool.stats().items_failed, 0);
 }
 
-fn the_fork_server_killed_under_load_costs_what_was_running(setup: &Setup) {
+fn the_fork_server_killed_under_load_costs_the_running_items(setup: &Setup) {
     let pool = setup.pool();
     let gates: Vec<_> = (0..setup.workers).map(|_| Gate::new()).collect();
     let running: Vec<_> =
@@ -181,7 +181,7 @@ fn the_fork_server_killed_under_load_costs_what_was_running(setup: &Setup) {
     assert_whole(&pool, setup);
 }
 
-fn a_pool_of_forks_whose_server_is_killed_is_broken(setup: &Setup) {
+fn a_pool_of_forks_with_a_killed_server_is_broken(setup: &Setup) {
     let pool = setup.pool();
     let running = pool.map_async(nap::Task, [30_000; 10]).unwrap();
     let queued: Vec<_> = (0..100).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();

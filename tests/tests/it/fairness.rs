@@ -35,7 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(higher_priorities_go_first).workers(&[1]),
         each_method(few_items_of_a_task_run_at_once).workers(&[1, 4]),
         each_method(a_limit_holds_up_no_other_task).workers(&[2]),
-        each_method(what_waits_is_cancelled_and_what_runs_goes_on).workers(&[1, 2]),
+        each_method(waiting_items_are_cancelled_and_running_ones_go_on).workers(&[1, 2]),
         each_method(after_a_cancel_the_pool_goes_on).workers(&[2]),
         each_method(options_out_of_range_are_refused).workers(&[1]),
     ]
@@ -131,7 +131,7 @@ fn a_limit_holds_up_no_other_task(setup: &Setup) {
     limited.into_iter().for_each(|call| call.get().unwrap());
 }
 
-fn what_waits_is_cancelled_and_what_runs_goes_on(setup: &Setup) {
+fn waiting_items_are_cancelled_and_running_ones_go_on(setup: &Setup) {
     let pool = setup.pool();
     let workers = pool.workers();
     let gate = Gate::new();

@@ -14,7 +14,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(a_field_that_is_left_out_is_an_error_and_no_other_value),
         everywhere(a_field_that_takes_the_place_of_another_is_an_error_in_either_format),
-        each_method(a_type_that_asks_the_format_is_told_what_to_do),
+        each_method(an_error_of_a_type_that_asks_the_format_names_the_remedy),
         each_method(the_words_of_a_type_arrive),
         everywhere(values_that_describe_themselves),
         each_method(bytes_and_numbers_keep_their_ways_in_every_format),
@@ -163,7 +163,7 @@ fn flat(value: &Flat) -> u8 {
     value.id
 }
 
-fn a_type_that_asks_the_format_is_told_what_to_do(setup: &Setup) {
+fn an_error_of_a_type_that_asks_the_format_names_the_remedy(setup: &Setup) {
     let pool = setup.pool();
     let error = pool.apply(untagged::Task, Untagged::Number(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode);

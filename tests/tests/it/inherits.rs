@@ -27,9 +27,9 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(descriptors_of_the_host_are_in_its_copies).methods(&[StartMethod::Fork]),
         each_method(the_end_of_a_pipe_comes_although_a_pool_was_made).methods(&from_executable),
         each_method(a_worker_reads_nothing_from_the_hosts_input),
-        each_method(what_is_printed_goes_nowhere_else_if_the_host_has_closed_its_output),
+        each_method(output_goes_nowhere_else_if_the_host_has_closed_its_own),
         each_method(environment_directory_umask_and_arguments_are_the_hosts),
-        each_method(a_replaced_server_gives_workers_what_the_first_gave).methods(&from_executable),
+        each_method(a_replaced_server_gives_workers_the_same_as_the_first).methods(&from_executable),
         each_method(the_working_directory_may_be_renamed).methods(&from_executable),
         each_method(limits_priority_and_cpus_are_the_hosts),
         each_method(ignored_signals_are_the_hosts_and_handlers_are_not),
@@ -143,7 +143,7 @@ fn print_and_list() -> BTreeMap<String, String> {
     tests::leaks::fds()
 }
 
-fn what_is_printed_goes_nowhere_else_if_the_host_has_closed_its_output(setup: &Setup) {
+fn output_goes_nowhere_else_if_the_host_has_closed_its_own(setup: &Setup) {
     let out = fcntl(std::io::stdout(), FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap();
     // SAFETY:
     // - nobody in this process writes to it or owns it until it is opened again below.
@@ -209,7 +209,7 @@ fn environment_directory_umask_and_arguments_are_the_hosts(setup: &Setup) {
     assert_eq!(pool.apply(inherited::Task, ()).unwrap(), look_around());
 }
 
-fn a_replaced_server_gives_workers_what_the_first_gave(setup: &Setup) {
+fn a_replaced_server_gives_workers_the_same_as_the_first(setup: &Setup) {
     let scratch = Scratch::new();
     set_variable("POOL_TESTS_GREETING", "hello");
     let before = look_around();

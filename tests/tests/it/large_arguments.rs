@@ -14,7 +14,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(large_slices_are_lent_in_place_and_small_ones_arrive_too),
         once(memory_of_killed_workers_and_cancelled_maps_is_used_again),
         once(a_long_map_of_large_items_takes_bounded_memory),
-        once(maps_that_do_not_wait_take_what_they_need),
+        once(maps_that_do_not_wait_take_as_much_as_they_need),
         once(lent_memory_is_not_the_workers_growth),
         once(a_file_size_limit_leaves_large_values_to_the_rings),
         once(a_task_that_writes_to_its_argument_hurts_only_itself),
@@ -130,7 +130,7 @@ fn a_long_map_of_large_items_takes_bounded_memory(setup: &Setup) {
     assert!(most - before < 120 * MIB, "{} MiB for items of 16 MiB", (most - before) / MIB);
 }
 
-fn maps_that_do_not_wait_take_what_they_need(setup: &Setup) {
+fn maps_that_do_not_wait_take_as_much_as_they_need(setup: &Setup) {
     let pool = setup.pool();
     let values = numbers(16 * MIB / 8, 3);
     let expected: f64 = values.iter().sum();

@@ -17,7 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
         everywhere(results_go_before_further_input),
         each_method(an_input_may_follow_from_the_results).workers(&[1, 2]),
         each_method(making_an_iterator_pulls_nothing_and_zero_only_looks),
-        each_method(who_only_looks_gets_all_results),
+        each_method(a_caller_that_only_looks_gets_all_results),
         each_method(large_results_are_few),
         each_method(large_arguments_are_few),
         each_method(a_hanging_item_holds_no_result_back).workers(&[1, 2]),
@@ -103,7 +103,7 @@ fn making_an_iterator_pulls_nothing_and_zero_only_looks(setup: &Setup) {
     assert_eq!(lazy.filter(Result::is_ok).count(), 20);
 }
 
-fn who_only_looks_gets_all_results(setup: &Setup) {
+fn a_caller_that_only_looks_gets_all_results(setup: &Setup) {
     let pool = setup.pool();
     let mut lazy = pool.imap(square::Task, 0..10_000).unwrap();
     for x in 0..10_000 {

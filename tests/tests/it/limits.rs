@@ -23,12 +23,12 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_pool_with_a_share_of_tasks_can_be_closed_early),
         each_method(max_pending_blocks_submissions_and_lets_them_go),
         each_method(max_pending_bounds_maps_and_threads_alike),
-        each_method(who_waits_for_room_is_told_of_each_value),
-        each_method(who_waits_for_room_is_released_by_terminate),
+        each_method(a_thread_that_waits_for_room_is_told_of_each_value),
+        each_method(a_thread_that_waits_for_room_is_released_by_terminate),
         everywhere(resize_under_load_loses_nothing),
         each_method(resize_refuses_nonsense),
         each_method(join_timeout_gives_up_and_changes_nothing),
-        everywhere(stats_count_what_happened),
+        everywhere(stats_count_jobs_items_and_deaths),
         each_method(the_name_is_that_of_threads_and_processes),
         each_method(a_pool_may_be_made_again_and_again),
         once(options_out_of_range_are_refused),
@@ -36,7 +36,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_pool_that_runs_out_of_descriptors_later_still_ends_every_job),
         each_method(a_constructor_under_a_file_size_limit_is_an_error),
         each_method(a_worker_that_has_grown_too_large_is_replaced),
-        each_method(a_worker_is_not_too_large_for_what_it_inherits),
+        each_method(memory_that_a_worker_inherits_does_not_count),
         each_method(idle_workers_leave_and_come_back),
         each_method(each_worker_may_have_a_cpu_of_its_own),
         each_method(more_workers_than_cpus_take_turns),
@@ -148,7 +148,7 @@ fn max_pending_bounds_maps_and_threads_alike(setup: &Setup) {
     assert_eq!(pool.stats().items_pending, 0);
 }
 
-fn who_waits_for_room_is_told_of_each_value(setup: &Setup) {
+fn a_thread_that_waits_for_room_is_told_of_each_value(setup: &Setup) {
     const ITEMS: usize = 20;
     let pool = setup.builder().max_pending(ITEMS).build().unwrap();
     let (first, last) = (Gate::new(), Gate::new());
@@ -167,7 +167,7 @@ fn who_waits_for_room_is_told_of_each_value(setup: &Setup) {
     });
 }
 
-fn who_waits_for_room_is_released_by_terminate(setup: &Setup) {
+fn a_thread_that_waits_for_room_is_released_by_terminate(setup: &Setup) {
     let pool = setup.builder().max_pending(2).build().unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
@@ -218,7 +218,7 @@ fn join_timeout_gives_up_and_changes_nothing(setup: &Setup) {
     assert!(job.get().is_ok());
 }
 
-fn stats_count_what_happened(setup: &Setup) {
+fn stats_count_jobs_items_and_deaths(setup: &Setup) {
     let pool = setup.pool();
     assert_eq!(pool.stats().workers_started, setup.workers as u64);
     let _ = pool.map_results(halve::Task, 0..100).unwrap();
@@ -350,7 +350,7 @@ fn a_worker_that_has_grown_too_large_is_replaced(setup: &Setup) {
 }
 
 /// Memory that a copy of this process has, too.
-fn a_worker_is_not_too_large_for_what_it_inherits(setup: &Setup) {
+fn memory_that_a_worker_inherits_does_not_count(setup: &Setup) {
     let inherited = std::hint::black_box(vec![1_u8; 128 << 20]);
     let pool = setup.with_workers(1).builder().max_worker_rss(64 << 20).build().unwrap();
     let leak = |bytes: usize| {
@@ -394,7 +394,7 @@ fn my_cpus() -> Vec<usize> {
 }
 
 #[pool_task]
-fn whose_cpus(gate: &str) -> (usize, Vec<usize>) {
+fn allowed_cpus(gate: &str) -> (usize, Vec<usize>) {
     pass(gate);
     (current_worker().unwrap().id(), my_cpus())
 }
@@ -404,7 +404,7 @@ fn more_workers_than_cpus_take_turns(setup: &Setup) {
     let workers = 2 * allowed.len() + 1;
     let pool = setup.with_workers(workers).builder().pin_cpus(true).build().unwrap();
     let gate = Gate::new();
-    let jobs: Vec<_> = (0..workers).map(|_| pool.apply_async(whose_cpus::Task, gate.path()).unwrap()).collect();
+    let jobs: Vec<_> = (0..workers).map(|_| pool.apply_async(allowed_cpus::Task, gate.path()).unwrap()).collect();
     gate.open();
     let mut seen: Vec<_> = jobs.into_iter().map(|job| job.get().unwrap()).collect();
     seen.sort_unstable();

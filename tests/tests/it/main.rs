@@ -7,7 +7,6 @@ mod calls;
 mod cancels;
 mod concurrent_faults;
 mod confinement;
-mod copies;
 mod crashes;
 mod death_times;
 mod deaths;
@@ -17,12 +16,13 @@ mod environment;
 mod errors;
 mod fairness;
 mod fork_servers;
+mod forked_hosts;
 mod forking_tasks;
 mod formats;
 mod futures;
 mod handles;
+mod host_ends;
 mod host_processes;
-mod hosts;
 mod inherits;
 mod initializer;
 #[cfg(target_arch = "x86_64")]
@@ -37,14 +37,13 @@ mod many_workers;
 mod maps;
 mod matrix;
 mod memory_limits;
-mod names;
 mod nested_pools;
 mod odd_hosts;
 mod outcomes;
 mod output;
 mod passed_on_panics;
 mod payloads;
-mod pending;
+mod pending_limits;
 mod process_state;
 mod programs;
 mod retries;
@@ -54,6 +53,7 @@ mod shared_memory;
 mod stopping;
 mod system_calls;
 mod task_damage;
+mod task_names;
 mod task_processes;
 mod terminal;
 mod time_limits;
@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         maps::checks(),
         long_maps::checks(),
         lazy_maps::checks(),
-        pending::checks(),
+        pending_limits::checks(),
         backpressure::checks(),
         stopping::checks(),
         nested_pools::checks(),
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
         futures::checks(),
         details::checks(),
         callbacks::checks(),
-        copies::checks(),
+        forked_hosts::checks(),
         values::checks(),
         formats::checks(),
         crashes::checks(),
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
         payloads::checks(),
         large_arguments::checks(),
         large_values::checks(),
-        hosts::checks(),
+        host_ends::checks(),
         host_processes::checks(),
         system_calls::checks(),
         confinement::checks(),
@@ -130,7 +130,7 @@ fn main() -> ExitCode {
         many_workers::checks(),
         rights::checks(),
         programs::checks(),
-        names::checks(),
+        task_names::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())
 }

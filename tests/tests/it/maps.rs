@@ -22,7 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_iterator_that_panics_in_a_map_async_reaches_the_caller),
         each_method(an_iterator_that_panics_in_an_imap_comes_after_the_results_before_it),
         each_method(imap_of_an_endless_input_pulls_on_demand),
-        each_method(dropping_an_imap_cancels_what_has_not_begun),
+        each_method(dropping_an_imap_cancels_items_that_have_not_begun),
         each_method(an_imap_that_nobody_pulls_does_not_hold_up_the_end_of_the_pool),
         each_method(items_behind_a_long_one_run_elsewhere).workers(&[2, 5]),
         each_method(a_slow_input_goes_off_item_by_item),
@@ -190,7 +190,7 @@ fn imap_of_an_endless_input_pulls_on_demand(setup: &Setup) {
     assert_eq!(unordered.take(20_000).filter(Result::is_ok).count(), 20_000);
 }
 
-fn dropping_an_imap_cancels_what_has_not_begun(setup: &Setup) {
+fn dropping_an_imap_cancels_items_that_have_not_begun(setup: &Setup) {
     let pool = setup.pool();
     let mut naps = pool.imap(nap::Task, std::iter::repeat(20)).unwrap();
     assert_eq!(naps.next().unwrap().unwrap(), 20);

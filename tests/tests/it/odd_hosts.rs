@@ -17,7 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(a_directory_that_the_host_may_not_search_is_the_workers).only_if(|| getuid().is_root()),
         each_method(a_directory_that_was_removed_is_the_workers),
-        each_method(what_the_host_prints_without_standard_streams_goes_nowhere),
+        each_method(output_of_a_host_without_standard_streams_goes_nowhere),
         program(has_a_pool_where_it_may_not_search),
         program(prints_without_standard_streams),
     ]
@@ -99,7 +99,7 @@ fn prints_without_standard_streams(setup: &Setup) {
     nix::unistd::write(out.as_fd(), b"done\n").unwrap();
 }
 
-fn what_the_host_prints_without_standard_streams_goes_nowhere(setup: &Setup) {
+fn output_of_a_host_without_standard_streams_goes_nowhere(setup: &Setup) {
     let mut host = Host::start(prints_without_standard_streams, setup);
     assert_eq!(host.line(), "done");
     let (status, stderr) = host.wait();

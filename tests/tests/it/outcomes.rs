@@ -12,11 +12,11 @@ use tests::trial::{Check, Setup, each_method, everywhere};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(a_call_whose_result_cannot_be_decoded_is_not_successful),
-        each_method(a_map_whose_result_cannot_be_decoded_is_not_successful),
+        each_method(a_call_with_a_result_that_cannot_be_decoded_is_not_successful),
+        each_method(a_map_with_a_result_that_cannot_be_decoded_is_not_successful),
         each_method(results_that_cannot_be_decoded_count_as_failures),
         each_method(items_that_cannot_be_encoded_fail_alone_and_count),
-        each_method(an_item_whose_encoding_panics_comes_as_that_panic_alone).noisy(),
+        each_method(a_panic_while_an_item_is_encoded_comes_alone).noisy(),
         each_method(looking_at_a_result_leaves_it_there),
         each_method(a_failure_that_was_taken_is_still_none_of_success),
         everywhere(a_map_that_is_ended_names_no_item),
@@ -46,7 +46,7 @@ fn even(number: u64, bytes: usize) -> Even {
 /// Results that go by different ways: beside others, by themselves, in pieces.
 const SIZES: [usize; 3] = [1, 100, 100_000];
 
-fn a_call_whose_result_cannot_be_decoded_is_not_successful(setup: &Setup) {
+fn a_call_with_a_result_that_cannot_be_decoded_is_not_successful(setup: &Setup) {
     let pool = setup.pool();
     for size in SIZES {
         for number in [1, 2] {
@@ -59,7 +59,7 @@ fn a_call_whose_result_cannot_be_decoded_is_not_successful(setup: &Setup) {
     }
 }
 
-fn a_map_whose_result_cannot_be_decoded_is_not_successful(setup: &Setup) {
+fn a_map_with_a_result_that_cannot_be_decoded_is_not_successful(setup: &Setup) {
     let pool = setup.pool();
     for size in SIZES {
         for last in [99, 100] {
@@ -135,7 +135,7 @@ fn number_in(value: Explosive) -> u64 {
 }
 
 /// It has no result beside the panic, as an item at which the input panics has none.
-fn an_item_whose_encoding_panics_comes_as_that_panic_alone(setup: &Setup) {
+fn a_panic_while_an_item_is_encoded_comes_alone(setup: &Setup) {
     let pool = setup.pool();
     let items = || (0..6).map(Explosive);
     let mut numbers = pool.imap(number_in::Task, items()).unwrap();

@@ -16,9 +16,9 @@ use crate::task_damage::assert_works;
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(what_a_task_has_printed_is_not_printed_twice),
-        each_method(what_the_host_has_printed_is_not_printed_twice),
-        each_method(what_a_task_changes_in_its_process_the_next_one_finds),
+        each_method(output_of_a_task_is_not_printed_twice),
+        each_method(output_of_the_host_is_not_printed_twice),
+        each_method(changes_of_a_task_to_its_process_are_found_by_the_next_one),
         each_method(each_item_has_a_process_of_its_own_if_the_pool_says_so),
     ]
 }
@@ -42,7 +42,7 @@ fn print_and_go(text: &str, way: Way) {
 
 const SHORT: Duration = Duration::from_millis(100);
 
-fn what_a_task_has_printed_is_not_printed_twice(setup: &Setup) {
+fn output_of_a_task_is_not_printed_twice(setup: &Setup) {
     let pool = setup.pool();
     for (number, way) in Way::ALL.into_iter().enumerate() {
         let text = format!("<{number}>");
@@ -59,7 +59,7 @@ fn what_a_task_has_printed_is_not_printed_twice(setup: &Setup) {
 }
 
 #[expect(clippy::print_stdout, reason = "how often it comes out is the question")]
-fn what_the_host_has_printed_is_not_printed_twice(setup: &Setup) {
+fn output_of_the_host_is_not_printed_twice(setup: &Setup) {
     print!("<host>");
     let pool = setup.pool();
     for way in [Way::Panic, Way::ExitZero, Way::ExitThree, Way::Abort] {
@@ -88,7 +88,7 @@ fn look_at_everything() -> (String, u32, u64) {
     (directory, mask.bits(), getrlimit(Resource::RLIMIT_NOFILE).unwrap().0)
 }
 
-fn what_a_task_changes_in_its_process_the_next_one_finds(setup: &Setup) {
+fn changes_of_a_task_to_its_process_are_found_by_the_next_one(setup: &Setup) {
     let pool = setup.with_workers(1).pool();
     let before = look_at_everything();
     assert_eq!(pool.apply(look_at_everything::Task, ()).unwrap(), before);

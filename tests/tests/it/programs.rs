@@ -12,7 +12,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         once(an_example_finds_its_tasks_and_those_of_a_library).backoff(backoff),
         once(a_release_with_fat_lto_finds_all_tasks).backoff(backoff),
-        once(a_program_whose_panics_abort_still_tells_their_message).backoff(backoff),
+        once(a_program_with_panics_that_abort_still_tells_their_message).backoff(backoff),
         once(workers_of_a_program_that_measures_its_coverage_write_theirs).backoff(backoff),
     ]
 }
@@ -40,7 +40,7 @@ fn a_release_with_fat_lto_finds_all_tasks(_: &Setup) {
     run_example(&options, &scratch().join("lto"));
 }
 
-fn a_program_whose_panics_abort_still_tells_their_message(_: &Setup) {
+fn a_program_with_panics_that_abort_still_tells_their_message(_: &Setup) {
     run_example(&["--config", "profile.dev.panic='abort'"], &scratch().join("example"));
 }
 

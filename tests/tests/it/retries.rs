@@ -19,11 +19,11 @@ pub(crate) fn checks() -> Vec<Check> {
         everywhere(a_panic_is_retried_when_asked),
         each_method(a_panic_counts_like_a_death),
         once(an_attempt_comes_later_than_the_one_before),
-        each_method(what_waits_for_an_attempt_holds_up_nobody).workers(&[1]),
-        each_method(what_waits_for_an_attempt_can_be_cancelled).workers(&[1, 2]),
-        each_method(what_waits_for_an_attempt_is_terminated),
-        each_method(join_waits_for_what_waits_for_an_attempt).workers(&[1, 2]),
-        each_method(what_waits_for_an_attempt_breaks_with_the_pool).workers(&[1]),
+        each_method(an_item_that_waits_for_an_attempt_holds_up_nobody).workers(&[1]),
+        each_method(an_item_that_waits_for_an_attempt_can_be_cancelled).workers(&[1, 2]),
+        each_method(an_item_that_waits_for_an_attempt_is_terminated),
+        each_method(join_waits_for_an_item_that_waits_for_an_attempt).workers(&[1, 2]),
+        each_method(an_item_that_waits_for_an_attempt_breaks_with_the_pool).workers(&[1]),
     ]
 }
 
@@ -141,7 +141,7 @@ fn submit_hopeless(pool: &Pool, calls: &Gate) -> AsyncResult<usize> {
     job
 }
 
-fn what_waits_for_an_attempt_holds_up_nobody(setup: &Setup) {
+fn an_item_that_waits_for_an_attempt_holds_up_nobody(setup: &Setup) {
     let pool = setup.pool();
     let calls = Gate::new();
     let hopeless = submit_hopeless(&pool, &calls);
@@ -153,7 +153,7 @@ fn what_waits_for_an_attempt_holds_up_nobody(setup: &Setup) {
     assert_eq!(pool.stats().items_pending, 1);
 }
 
-fn what_waits_for_an_attempt_can_be_cancelled(setup: &Setup) {
+fn an_item_that_waits_for_an_attempt_can_be_cancelled(setup: &Setup) {
     let pool = setup.pool();
     let calls = Gate::new();
     let hopeless = submit_hopeless(&pool, &calls);
@@ -171,7 +171,7 @@ fn what_waits_for_an_attempt_can_be_cancelled(setup: &Setup) {
     pool.join().unwrap();
 }
 
-fn what_waits_for_an_attempt_is_terminated(setup: &Setup) {
+fn an_item_that_waits_for_an_attempt_is_terminated(setup: &Setup) {
     let pool = setup.pool();
     let calls = Gate::new();
     let hopeless = submit_hopeless(&pool, &calls);
@@ -180,7 +180,7 @@ fn what_waits_for_an_attempt_is_terminated(setup: &Setup) {
     pool.join().unwrap();
 }
 
-fn join_waits_for_what_waits_for_an_attempt(setup: &Setup) {
+fn join_waits_for_an_item_that_waits_for_an_attempt(setup: &Setup) {
     for way in [Way::Abort, Way::Panic] {
         let pool = setup.builder().idle_timeout(Duration::ZERO).build().unwrap();
         let calls = Gate::new();
@@ -200,7 +200,7 @@ fn refuse_the_second(calls: &str) -> Result<(), String> {
     if count(calls) == 0 { Ok(()) } else { Err("once is enough".to_owned()) }
 }
 
-fn what_waits_for_an_attempt_breaks_with_the_pool(setup: &Setup) {
+fn an_item_that_waits_for_an_attempt_breaks_with_the_pool(setup: &Setup) {
     let (starts, calls) = (Gate::new(), Gate::new());
     let builder = setup.builder().initializer(refuse_the_second::Task, starts.path()).restart_limit(0);
     let pool = builder.build().unwrap();

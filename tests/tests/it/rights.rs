@@ -18,7 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
     let from_executable = [StartMethod::ForkServer, StartMethod::Spawn];
     vec![
         each_method(a_host_that_gives_up_root_still_commands_its_workers).only_if(is_root),
-        each_method(a_host_that_gives_up_root_ends_a_pool_whose_server_is_stopped).only_if(is_root),
+        each_method(a_host_that_gives_up_root_ends_a_pool_with_a_stopped_server).only_if(is_root),
         each_method(a_set_user_id_program_gets_nothing_back).methods(&from_executable).only_if(is_root),
         each_method(a_program_with_file_capabilities_gets_nothing_back).methods(&from_executable).only_if(is_root),
         each_method(a_root_without_capabilities_gets_none_back).only_if(is_root),
@@ -88,7 +88,7 @@ fn gives_up_root_and_waits(setup: &Setup) {
     say("done");
 }
 
-fn a_host_that_gives_up_root_ends_a_pool_whose_server_is_stopped(setup: &Setup) {
+fn a_host_that_gives_up_root_ends_a_pool_with_a_stopped_server(setup: &Setup) {
     let mut host = Host::start(gives_up_root_and_waits, setup);
     let pids = host.pids();
     let servers: Vec<_> = procs::children(host.pid()).into_iter().map(|process| process.pid).collect();

@@ -14,7 +14,7 @@ use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(a_task_cannot_change_what_its_worker_may_only_read),
+        each_method(a_task_cannot_change_memory_that_its_worker_may_only_read),
         each_method(a_task_that_takes_its_own_memory_away_hurts_nobody_else),
         each_method(a_worker_keeps_one_descriptor_of_the_pool),
     ]
@@ -152,7 +152,7 @@ fn text(number: usize) -> String {
 }
 
 /// Arguments wait in the call ring, and in the memory that all workers read, when a task tries to write there.
-fn a_task_cannot_change_what_its_worker_may_only_read(setup: &Setup) {
+fn a_task_cannot_change_memory_that_its_worker_may_only_read(setup: &Setup) {
     const ITEMS: usize = 5000;
     let pool = setup.pool();
     let texts: Vec<_> = (0..ITEMS).map(text).collect();

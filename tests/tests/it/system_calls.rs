@@ -20,7 +20,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_system_call_that_fails_once_hangs_nothing).backoff(BACKOFF),
         each_method(a_system_call_that_fails_from_then_on_hangs_nothing).backoff(BACKOFF),
         each_method(a_constructor_names_the_call_that_fails),
-        each_method(a_pool_whose_workers_cannot_begin_says_why),
+        each_method(a_pool_of_workers_that_cannot_begin_says_why),
         each_method(a_worker_that_cannot_be_started_for_want_of_descriptors_costs_no_other),
     ]
 }
@@ -241,7 +241,7 @@ fn a_constructor_names_the_call_that_fails(setup: &Setup) {
     }
 }
 
-fn a_pool_whose_workers_cannot_begin_says_why(setup: &Setup) {
+fn a_pool_of_workers_that_cannot_begin_says_why(setup: &Setup) {
     // The first executable is the fork server's.
     let cases = [("prctl", EPERM, 1, "could not be tied to the fork server"), ("execve", ENOENT, 2, "/proc/self/exe")];
     for (name, errno, nth, words) in cases {

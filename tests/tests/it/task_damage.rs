@@ -13,7 +13,7 @@ use tests::trial::{Check, Setup, each_method};
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(a_task_may_do_anything_to_the_descriptors),
-        each_method(a_task_that_unmaps_what_is_shared_fails_alone),
+        each_method(a_task_that_unmaps_shared_memory_fails_alone),
         each_method(a_task_that_scribbles_over_shared_memory_hurts_nobody_else),
         each_method(an_initializer_that_scribbles_is_not_taken_for_killed_by_others),
         each_method(a_thread_that_scribbles_when_its_task_has_ended_hurts_no_later_call),
@@ -77,7 +77,7 @@ fn unmap() {
     }
 }
 
-fn a_task_that_unmaps_what_is_shared_fails_alone(setup: &Setup) {
+fn a_task_that_unmaps_shared_memory_fails_alone(setup: &Setup) {
     let pool = setup.pool();
     for _ in 0..3 {
         let unmapping = pool.apply_async(unmap::Task, ()).unwrap();

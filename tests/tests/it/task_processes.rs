@@ -15,7 +15,7 @@ use crate::task_damage::assert_works;
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
-        each_method(what_a_task_has_started_dies_with_its_worker),
+        each_method(processes_of_a_task_die_with_its_worker),
         each_method(a_copy_that_a_task_forks_takes_no_jobs_and_dies_with_the_worker),
         each_method(a_copy_that_has_left_the_group_lives_on_and_holds_nothing_up),
         each_method(threads_that_outlive_their_task_hold_nothing_up).noisy(),
@@ -32,7 +32,7 @@ fn start_a_sleeper(and_die: bool) -> u32 {
     sleeper.id()
 }
 
-fn what_a_task_has_started_dies_with_its_worker(setup: &Setup) {
+fn processes_of_a_task_die_with_its_worker(setup: &Setup) {
     let pool = setup.pool();
     let _ = pool.apply(start_a_sleeper::Task, true).unwrap_err();
     assert!(eventually(|| descendants().iter().all(|process| process.name != "sleep")), "{:?}", descendants());

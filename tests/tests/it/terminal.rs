@@ -16,7 +16,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(reading_the_terminal_is_an_error).backoff(2 * procs::SOON),
         each_method(writing_to_the_terminal_goes_through).backoff(2 * procs::SOON),
         each_method(programs_that_a_task_starts_have_default_signals),
-        each_method(what_the_host_ignores_its_programs_ignore),
+        each_method(signals_that_the_host_ignores_its_programs_ignore),
         each_method(an_interrupt_is_nothing_to_a_worker),
     ]
 }
@@ -152,7 +152,7 @@ fn programs_that_a_task_starts_have_default_signals(setup: &Setup) {
     );
 }
 
-fn what_the_host_ignores_its_programs_ignore(setup: &Setup) {
+fn signals_that_the_host_ignores_its_programs_ignore(setup: &Setup) {
     // SAFETY:
     // - no handler of ours runs.
     unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }.unwrap();

@@ -22,7 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(the_destructor_of_a_waker_may_use_the_pool),
         each_method(a_waker_may_drop_the_pool),
         each_method(a_waker_that_blocks_holds_up_nobody),
-        each_method(a_waker_whose_clone_panics_leaves_the_future_as_it_was),
+        each_method(a_waker_that_panics_in_clone_leaves_the_future_as_it_was),
         once(quick_wakers_share_a_few_threads),
     ]
 }
@@ -233,7 +233,7 @@ mod unclonable {
     }
 }
 
-fn a_waker_whose_clone_panics_leaves_the_future_as_it_was(setup: &Setup) {
+fn a_waker_that_panics_in_clone_leaves_the_future_as_it_was(setup: &Setup) {
     let pool = setup.pool();
     let gate = Gate::new();
     let mut job = pool.apply_async(pass::Task, gate.path()).unwrap();

@@ -21,7 +21,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(zero_workers_are_refused),
         everywhere(ten_calls_run_in_all_workers_and_not_in_the_host),
         everywhere(after_close_every_submission_is_refused),
-        everywhere(close_twice_is_fine_and_what_was_submitted_goes_on),
+        everywhere(close_twice_is_fine_and_submitted_jobs_go_on),
         everywhere(join_of_an_open_pool_is_refused_and_changes_nothing),
         everywhere(join_waits_for_all_work_and_may_be_repeated),
         everywhere(results_after_join_are_still_there),
@@ -100,7 +100,7 @@ fn after_close_every_submission_is_refused(setup: &Setup) {
     assert_eq!(pool.apply(square::Task, 1).unwrap_err().kind(), ErrorKind::Closed);
 }
 
-fn close_twice_is_fine_and_what_was_submitted_goes_on(setup: &Setup) {
+fn close_twice_is_fine_and_submitted_jobs_go_on(setup: &Setup) {
     let pool = setup.pool();
     let jobs: Vec<_> = (0..20).map(|_| pool.apply_async(nap::Task, 10).unwrap()).collect();
     pool.close();

@@ -59,7 +59,7 @@ fn words_in_quotes_and_comments_are_no_code() {
 }
 
 #[test]
-fn what_follows_a_quoted_word_is_code() {
+fn the_text_after_a_quoted_word_is_code() {
     fires(COMPLETION, "//!\nlog(\"unsafe {\"); unsafe { f() }", "unsafe code belongs");
 }
 

@@ -333,7 +333,7 @@ fn bytes_that_are_no_value() {
 
 /// The words of a type's own implementation arrive.
 #[test]
-fn what_a_type_says_is_told() {
+fn an_error_has_the_words_of_the_type() {
     struct Silent;
     impl Serialize for Silent {
         fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {

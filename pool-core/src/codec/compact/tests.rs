@@ -154,7 +154,7 @@ fn a_sequence_that_miscounts() {
 
 /// The words of a type's own implementation arrive, with the place.
 #[test]
-fn what_a_type_says_is_told() {
+fn an_error_has_the_words_of_the_type() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     use std::path::PathBuf;

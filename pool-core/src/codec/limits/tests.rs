@@ -318,7 +318,7 @@ fn more_elements_that_take_no_bytes_than_could_be_decoded() {
 }
 
 #[test]
-fn what_can_be_encoded_can_be_decoded() {
+fn encoded_values_can_be_decoded() {
     let units = vec![Unit; EMPTY_ELEMENTS_MAX];
     let bytes = encoded(&(1_u8, &units)).expect("up to the limit");
     assert_eq!(take::<(u8, Vec<Unit>)>(&bytes).expect("the same limit").0.1.len(), EMPTY_ELEMENTS_MAX);
@@ -337,7 +337,7 @@ fn a_sequence_too_long_is_refused_before_there_is_memory_for_it() {
 }
 
 #[test]
-fn what_is_nested_too_deep_is_refused_where_it_is_encoded() {
+fn too_deep_nesting_is_refused_where_it_is_encoded() {
     fn list(levels: u32) -> List {
         (1..levels).fold(List::Nil, |list, _| List::Cons(Box::new(list)))
     }

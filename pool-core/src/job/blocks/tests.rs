@@ -81,7 +81,7 @@ fn blocks_are_found_in_whatever_order_they_are_settled() {
 }
 
 #[test]
-fn what_is_settled_twice_counts_once() {
+fn items_settled_twice_count_once() {
     let (mut blocks, _) = filled(200, &mut Random(3));
     let first = blocks.queue[100].first;
     for _ in 0..5 {

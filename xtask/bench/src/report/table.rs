@@ -31,8 +31,8 @@ pub(crate) fn render(results: &Results, cases: &[&Case], entries: &[&Entry]) -> 
             text.push('\n');
         }
     }
-    text.push_str(&what_failed(results));
-    text.push_str(&what_is_unfair(cases, entries));
+    text.push_str(&failed_cases(results));
+    text.push_str(&unfair_cases(cases, entries));
     text
 }
 
@@ -51,7 +51,7 @@ fn word(results: &Results, case: &str, contender: &str) -> String {
     results.why_given_up(case, contender).map_or("–", |given_up| given_up.word).to_owned()
 }
 
-fn what_failed(results: &Results) -> String {
+fn failed_cases(results: &Results) -> String {
     let mut text = String::new();
     for given_up in &results.given_up {
         if let Some(reason) = &given_up.reason {
@@ -61,7 +61,7 @@ fn what_failed(results: &Results) -> String {
     text
 }
 
-fn what_is_unfair(cases: &[&Case], entries: &[&Entry]) -> String {
+fn unfair_cases(cases: &[&Case], entries: &[&Entry]) -> String {
     let mut text = "\nWhat is not the same for all:\n".to_owned();
     for entry in entries {
         for note in entry.notes.iter().filter(|note| cases.iter().any(|case| note.is_about(case.name))) {

@@ -62,7 +62,7 @@ fn within_an_untagged_enum() {
 }
 
 #[test]
-fn what_only_looks_like_it() {
+fn types_that_only_look_crossed() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Holds<T>(T, #[serde(skip)] Option<String>, u8);
     for n in 0..20_u8 {

@@ -166,7 +166,7 @@ fn types_of_one_name() {
 
 /// Types in which a field could be hidden, but is not.
 #[test]
-fn what_only_looks_like_it() {
+fn types_that_only_look_crossed() {
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
     struct Padded(u8, u32);
     #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -111,7 +111,7 @@ fn an_item_may_fail_only_as_its_fate_and_the_harm_allow() {
 }
 
 #[test]
-fn what_is_cancelled_or_given_up_is_not_lost() {
+fn cancelled_and_given_up_items_are_not_lost() {
     let tally = sums(|page| {
         page.cancel(0);
         page.settle(0, failed(ErrorKind::Cancelled));

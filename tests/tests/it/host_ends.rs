@@ -15,7 +15,7 @@ pub(crate) fn checks() -> Vec<Check> {
         everywhere(a_busy_host_that_is_killed_takes_everything_along),
         everywhere(an_idle_host_that_is_killed_takes_everything_along),
         each_method(a_host_that_is_killed_takes_stopped_workers_along),
-        each_method(a_host_that_is_killed_takes_along_what_tasks_have_started),
+        each_method(a_killed_host_takes_along_the_processes_of_tasks),
         each_method(a_host_that_exits_without_join_leaves_nothing),
         each_method(a_host_that_forgets_its_pool_leaves_nothing),
         each_method(a_host_that_panics_leaves_nothing_and_exits_with_101),
@@ -112,7 +112,7 @@ fn starts_sleepers(setup: &Setup) {
     }
 }
 
-fn a_host_that_is_killed_takes_along_what_tasks_have_started(setup: &Setup) {
+fn a_killed_host_takes_along_the_processes_of_tasks(setup: &Setup) {
     killed(Host::start(starts_sleepers, setup), setup);
 }
 

@@ -18,7 +18,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_input_that_is_a_lazy_map_itself_finds_room),
         each_method(no_more_items_are_pending_than_may_be),
         each_method(no_more_items_wait_than_may_be_pending),
-        each_method(who_waits_for_room_hears_that_the_pool_is_closed),
+        each_method(a_thread_that_waits_for_room_hears_that_the_pool_is_closed),
     ]
 }
 
@@ -118,7 +118,7 @@ fn no_more_items_wait_than_may_be_pending(setup: &Setup) {
     }
 }
 
-fn who_waits_for_room_hears_that_the_pool_is_closed(setup: &Setup) {
+fn a_thread_that_waits_for_room_hears_that_the_pool_is_closed(setup: &Setup) {
     for ends in [Pool::close, Pool::terminate] {
         let pool = setup.builder().max_pending(1).build().unwrap();
         let gate = Gate::new();

@@ -202,10 +202,12 @@ impl PoolBuilder {
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
         let checked = || {
+            let (args, attachments) = encode_one::<T>(&args)?.into_parts();
             Ok(Initializer {
                 task: T::entry().index(),
                 name: T::entry().path(),
-                args: encode_one::<T>(&args)?.into_vec().into(),
+                args: args.into(),
+                attachments,
                 timeout: task.options().timeout_ns().map_err(|error| error.of_task(T::entry().path()))?,
                 check: |bytes| initializer::check::<T>(bytes),
             })

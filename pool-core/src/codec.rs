@@ -22,6 +22,7 @@ mod error;
 pub(crate) mod large_vec;
 pub(crate) mod lent;
 pub(crate) mod limits;
+mod naming;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
 mod trace;

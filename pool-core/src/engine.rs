@@ -32,6 +32,8 @@ use self::room::{Amount, Room};
 use self::watch_list::Watchers;
 use self::wording::OVERWRITTEN;
 use self::worker_handle::{Death, WorkerHandle};
+use crate::attachments::array::Forgotten;
+use crate::attachments::{ArrayId, Attachments};
 use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
@@ -49,6 +51,8 @@ pub(crate) struct Initializer {
     pub(crate) task: u32,
     pub(crate) name: String,
     pub(crate) args: Cut,
+    /// The arrays that the arguments name.
+    pub(crate) attachments: Arc<Attachments>,
     /// Nanoseconds that it may take.
     pub(crate) timeout: Option<Nanos>,
     pub(crate) check: fn(&[u8]) -> Result<(), String>,
@@ -66,6 +70,8 @@ pub(crate) struct Engine {
     /// The record of a job of calls that is done, reused for the next one.
     spare: Option<Box<Job>>,
     initializer: Option<Initializer>,
+    /// Arrays whose ends the pool's workers must hear of.
+    pub(crate) forgotten: Option<Arc<Forgotten>>,
     /// Bytes of memory that a worker may use.
     memory_limit: Option<u64>,
     /// The error of the latest worker that could not start.
@@ -98,6 +104,7 @@ impl Engine {
             calls: Vec::new(),
             spare: None,
             initializer,
+            forgotten: None,
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
@@ -272,6 +279,9 @@ impl Engine {
             time_limit_ns: timeout.unwrap_or(0),
             flags: 0,
         };
+        if let Some(initializer) = &self.initializer {
+            lane.attach(&initializer.attachments, self.forgotten.as_ref());
+        }
         // Before the lane is known to the scheduler, so that no chunk goes ahead of it.
         lane.send_cut(init.header(), args);
         lane.wake();
@@ -296,6 +306,17 @@ impl Engine {
     pub(crate) fn withdraw_launch(&mut self, worker: WorkerId) {
         self.scheduler.set_now(monotonic_ns());
         self.scheduler.withdraw_launch(worker);
+    }
+
+    /// Has all workers that were given these arrays unmap them.
+    pub(crate) fn forget_arrays(&mut self, ids: impl Iterator<Item = ArrayId> + Clone) {
+        for (worker, handle) in self.workers.iter_mut() {
+            let Some(lane) = &mut handle.lane else { continue };
+            ids.clone().for_each(|id| lane.forget_array(id));
+            if lane.expects_replies() {
+                self.active.insert(worker);
+            }
+        }
     }
 
     /// Kills the worker's process, or has the fork server do so.

@@ -23,6 +23,7 @@ use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Sleeper};
 
+use crate::attachments::array::Forgotten;
 use crate::engine::Engine;
 use crate::engine::accounts::Deferred;
 use crate::engine::room::Amount;
@@ -55,6 +56,8 @@ pub(crate) struct Host {
     /// Signalled when the supervisor has left.
     ended: Condvar,
     pub(crate) bell: Arc<EventFd>,
+    /// Arrays that workers are still to forget.
+    pub(crate) forgotten: Arc<Forgotten>,
     /// The way in which the router sleeps.
     rest: Rest,
     /// The pool is over: the router ends.
@@ -76,7 +79,7 @@ struct SupervisorQueue {
 impl Host {
     /// Creates the host of a pool that is called `name`.
     pub(crate) fn new(
-        engine: Engine,
+        mut engine: Engine,
         hub: Hub,
         most_pending: Amount,
         defaults: TaskOptions,
@@ -84,6 +87,8 @@ impl Host {
     ) -> Result<Arc<Self>> {
         // An eventfd and no condition variable: the supervisor also sleeps on sockets and pidfds.
         let bell = Arc::new(control::bell()?);
+        let forgotten = Forgotten::new(Arc::clone(&bell));
+        engine.forgotten = Some(Arc::clone(&forgotten));
         Ok(Arc::new(Host {
             engine: Mutex::new(engine),
             hub,
@@ -96,6 +101,7 @@ impl Host {
             alarm: Alarm::new(),
             ended: Condvar::new(),
             bell,
+            forgotten,
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),

@@ -5,6 +5,8 @@
 pub(crate) mod messages;
 pub(crate) mod reply;
 
+mod array_link;
+mod arrays;
 mod replies;
 mod requests;
 mod sent;
@@ -15,6 +17,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::unistd::Pid;
 use pool_ipc::{Descriptors, HostEnd};
 
+use self::array_link::ArrayLink;
 use crate::codec::bytes::Bytes;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
@@ -37,8 +40,7 @@ pub(crate) struct Lane {
     pub(crate) pid: u32,
     pidfd: OwnedFd,
     /// The way of descriptors to the worker and back. Only a lane of a test has none.
-    #[expect(dead_code, reason = "arrays travel by it")]
-    socket: Option<Socket>,
+    arrays: Option<ArrayLink>,
     /// The pool has sent it a SIGKILL, or has tried to.
     pub(crate) is_killed: bool,
     /// The kernel has refused that, and the fork server has not been asked yet.
@@ -92,7 +94,7 @@ impl Lane {
             end,
             pid,
             pidfd,
-            socket: None,
+            arrays: None,
             is_killed: false,
             is_out_of_reach: false,
             // Empty queues take no memory: an idle worker costs its rings and little more.
@@ -111,7 +113,7 @@ impl Lane {
 
     /// Adds the host's end of the socket to the worker.
     pub(crate) fn with_socket(self, socket: Socket) -> Self {
-        Lane { socket: Some(socket), ..self }
+        Lane { arrays: Some(ArrayLink::new(socket)), ..self }
     }
 
     /// Wakes the worker if it sleeps and the lane has changed since it was last woken.
@@ -240,6 +242,12 @@ impl Lane {
 #[inline]
 fn is_small_for(bytes: u64, extent: usize) -> bool {
     bytes > extent as u64 / 32
+}
+
+/// The error of a record that no worker writes.
+#[cold]
+fn nonsense(word: &'static str, found: u64, bound: u64) -> pool_ipc::Error {
+    pool_ipc::Error::Corrupt { word, found, bound }
 }
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ mod job;
 mod scheduler;
 
 // Between the host and its workers.
+mod attachments;
 mod lane;
 
 // The fork server, and the worker processes.

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod arrays;
 pub(crate) mod chunk;
 pub(crate) mod limits;
 pub(crate) mod position;
@@ -88,7 +89,6 @@ fn leave(code: i32) -> ! {
 struct RequestLoop {
     end: WorkerEnd,
     /// The way of descriptors from the host and back.
-    #[expect(dead_code, reason = "arrays travel by it")]
     socket: Socket,
     hub: HubWorker,
     position: &'static Position,
@@ -130,9 +130,8 @@ impl RequestLoop {
         loop {
             let Ok(incoming) = self.next_request() else { leave(exit::BAD_LANE) };
             let header = incoming.record.header;
-            if header.kind == Request::Place.kind() {
-                self.place = Some(Place::of_header(&header));
-                self.end.requests.release(&incoming.record);
+            if header.kind >= Request::Quit.kind() {
+                self.obey(&incoming);
                 continue;
             }
             let has = |flag| header.flags & flag != 0;
@@ -144,9 +143,6 @@ impl RequestLoop {
             };
             if may_take_its_time {
                 self.hub.notify();
-            }
-            if header.kind == Request::Quit.kind() {
-                leave(0);
             }
             self.is_new = header.kind == Request::Init.kind();
             self.answer(&incoming);
@@ -162,6 +158,29 @@ impl RequestLoop {
                 self.hub.notify();
                 Unnotified::NoOne
             };
+        }
+    }
+
+    /// A request that runs no items. All of these fit into one record.
+    fn obey(&mut self, incoming: &Incoming) {
+        let record = &incoming.record;
+        let header = &record.header;
+        if header.kind == Request::Place.kind() {
+            self.place = Some(Place::of_header(header));
+        } else if header.kind == Request::Attach.kind() {
+            arrays::attach(&self.socket, header);
+        } else if header.kind == Request::Forget.kind() {
+            arrays::forget(header);
+        } else {
+            if self.unnotified != Unnotified::NoOne {
+                self.hub.notify();
+            }
+            leave(0);
+        }
+        self.end.requests.release(record);
+        if header.kind == Request::Attach.kind() {
+            // The host may hold back further descriptors until this one is taken.
+            self.hub.notify();
         }
     }
 
@@ -272,7 +291,16 @@ impl RequestLoop {
         };
         // A panic that a task has caught is not the cause of a later death.
         progress.clear_last_words();
-        let link = Link { requests, replies, progress, bell, hub: &self.hub, position: self.position, me: self.me };
+        let link = Link {
+            requests,
+            replies,
+            progress,
+            bell,
+            socket: &self.socket,
+            hub: &self.hub,
+            position: self.position,
+            me: self.me,
+        };
         let mut chunk = Chunk::new(link, (!incoming.is_long).then_some(incoming.record), &header, input);
         if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
@@ -281,7 +309,12 @@ impl RequestLoop {
             chunk.run(entry.run, place);
         }
         let now = monotonic_ns();
-        let is_over_rss = self.rss.as_mut().is_some_and(|rss| rss.is_past(now, || self.hub.arena().forget_pages()));
+        let is_over_rss = self.rss.as_mut().is_some_and(|rss| {
+            rss.is_past(now, || {
+                self.hub.arena().forget_pages();
+                arrays::forget_pages();
+            })
+        });
         let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
         // The larger one is kept: a worker that sends large values may be sent large arguments, and needs one at a time.
         if spare.capacity() > self.long.capacity() {

@@ -3,6 +3,7 @@
 //! | type | writer | seals |
 //! |---|---|---|
 //! | [`ArrayBuffer`] | its owner, through `&mut` | none yet |
+//! | [`ArrayWindow`] | one process a part, while the owner waits | none yet |
 //! | [`FrozenArray`] | nobody | `F_SEAL_WRITE`, `F_SEAL_SHRINK`, `F_SEAL_GROW`, `F_SEAL_SEAL` |
 //!
 //! Seals are the kernel's promise, not ours: see "File sealing" in
@@ -11,19 +12,22 @@
 
 #![allow(unsafe_code)]
 
+mod mapping;
+
 use std::fs::{self, File};
-use std::num::NonZeroUsize;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::ptr::NonNull;
 use std::slice;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
-use nix::sys::mman::{MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mremap, munmap};
+use nix::sys::mman::{MmapAdvise, madvise};
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
+use self::mapping::{Access, Mapping};
 use super::error::Error;
 use super::region::create_empty;
 use super::sys::page_bytes;
@@ -38,8 +42,9 @@ const FROZEN_SEALS: SealFlag =
 /// [madvise(2)](https://man7.org/linux/man-pages/man2/madvise.2.html)), since it could write there without the owner's knowledge.
 #[derive(Debug)]
 pub struct ArrayBuffer {
-    fd: OwnedFd,
+    // Dropped before the descriptor, so that the last holder of the descriptor knows that nothing is mapped here.
     mapping: Mapping,
+    fd: Arc<OwnedFd>,
 }
 
 impl ArrayBuffer {
@@ -51,8 +56,29 @@ impl ArrayBuffer {
         let fd = create_empty(c"pool-array")?;
         let bytes = round_up(bytes)?;
         resize(&fd, 0, bytes)?;
-        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadWrite)?;
-        Ok(ArrayBuffer { fd, mapping })
+        let mapping = Mapping::new(fd.as_fd(), 0..bytes, Access::ReadWrite)?;
+        Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
+    }
+
+    /// Takes over memory of at least `bytes` bytes that another process has made and given away.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if it is smaller, or if a part of it takes no memory yet; [`Error::System`].
+    pub fn adopt(fd: OwnedFd, bytes: usize) -> Result<ArrayBuffer, Error> {
+        let stat = fstat(&fd).map_err(|errno| Error::system("fstat", errno))?;
+        let (found, taken) = (stat.st_size.cast_unsigned(), stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES));
+        if found < bytes as u64 || taken < found {
+            return Err(Error::Size { found: found.min(taken), expected: bytes as u64 });
+        }
+        let capacity = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
+        let mapping = Mapping::new(fd.as_fd(), 0..capacity, Access::ReadWrite)?;
+        Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
+    }
+
+    /// The descriptor, for sending it to another process. It is held by nobody else when the buffer and its copies of the
+    /// descriptor are dropped.
+    pub fn descriptor(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.fd)
     }
 
     /// Bytes that are there.
@@ -101,7 +127,7 @@ impl ArrayBuffer {
     /// # Panics
     /// If `len` is more than the capacity.
     pub fn freeze(self, len: usize) -> Result<FrozenArray, Error> {
-        let ArrayBuffer { fd, mapping } = self;
+        let ArrayBuffer { mapping, fd } = self;
         assert!(len <= mapping.bytes, "{len} bytes of {}", mapping.bytes);
         // The kernel refuses the seal while a writable mapping is left.
         drop(mapping);
@@ -109,16 +135,20 @@ impl ArrayBuffer {
         // Before the seals, which forbid it.
         ftruncate(&fd, bytes).map_err(|errno| Error::system("ftruncate", errno))?;
         fcntl(&fd, FcntlArg::F_ADD_SEALS(FROZEN_SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
-        let mapping = Mapping::new(fd.as_fd(), len, Access::ReadOnly)?;
-        Ok(FrozenArray { fd, mapping })
+        let mapping = Mapping::new(fd.as_fd(), 0..len, Access::ReadOnly)?;
+        Ok(FrozenArray { mapping, fd, is_sealed: true })
     }
 }
+
+/// Unit of `st_blocks`, see [inode(7)](https://man7.org/linux/man-pages/man7/inode.7.html).
+const BLOCK_BYTES: u64 = 512;
 
 /// Shared memory that nobody can write, in any process.
 #[derive(Debug)]
 pub struct FrozenArray {
-    fd: OwnedFd,
     mapping: Mapping,
+    fd: Arc<OwnedFd>,
+    is_sealed: bool,
 }
 
 impl FrozenArray {
@@ -131,7 +161,7 @@ impl FrozenArray {
         if !SealFlag::from_bits_retain(found).contains(FROZEN_SEALS) {
             return Err(Error::Seals { found, expected: FROZEN_SEALS.bits() });
         }
-        FrozenArray::map(fd)
+        FrozenArray::map(fd, true)
     }
 
     /// Maps a file, or memory with seals that do not matter.
@@ -142,14 +172,27 @@ impl FrozenArray {
     /// # Errors
     /// [`Error::System`].
     pub unsafe fn map_file(file: File) -> Result<FrozenArray, Error> {
-        FrozenArray::map(file.into())
+        FrozenArray::map(file.into(), false)
     }
 
-    fn map(fd: OwnedFd) -> Result<FrozenArray, Error> {
+    fn map(fd: OwnedFd, is_sealed: bool) -> Result<FrozenArray, Error> {
         let found = fstat(&fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
         let bytes = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
-        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadOnly)?;
-        Ok(FrozenArray { fd, mapping })
+        let mapping = Mapping::new(fd.as_fd(), 0..bytes, Access::ReadOnly)?;
+        Ok(FrozenArray { mapping, fd: Arc::new(fd), is_sealed })
+    }
+
+    /// True if the kernel keeps everybody from writing it; false of a mapped file.
+    pub fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
+    /// Takes the pages out of this process's resident memory. They stay where they are, and come back when they are read.
+    pub fn forget_pages(&self) {
+        if self.mapping.bytes > 0 {
+            // SAFETY: the pages are of a file that nobody writes, so they come back as they were.
+            let _ = unsafe { madvise(self.mapping.base.cast(), self.mapping.bytes, MmapAdvise::MADV_DONTNEED) };
+        }
     }
 
     /// The bytes, in pages: aligned for every plain type.
@@ -167,91 +210,45 @@ impl FrozenArray {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Access {
-    ReadOnly,
-    ReadWrite,
-}
-
-/// An address range of this process that shows the memory of a descriptor; dangling if it has no bytes.
+/// A part of the memory of another process's [`ArrayBuffer`], mapped for writing.
+///
+/// Pages are mapped whole, so the first and the last page may show bytes of the parts beside it.
 #[derive(Debug)]
-struct Mapping {
-    base: NonNull<u8>,
-    bytes: usize,
-    access: Access,
-    /// The process that made it: a forked copy has no writable mapping to take down.
-    owner: u32,
+pub struct ArrayWindow {
+    mapping: Mapping,
+    /// The bytes of the part, from the start of the mapping.
+    part: Range<usize>,
 }
 
-// SAFETY:
-// - the address range belongs to the process, not to a thread;
-// - `&Mapping` gives out nothing; code that makes references of the address answers for them.
-unsafe impl Send for Mapping {}
-// SAFETY: as above.
-unsafe impl Sync for Mapping {}
-
-/// Where a mapping of no bytes is: aligned as pages are, which is more than any plain type asks for.
-const NOWHERE: NonNull<u8> = NonNull::without_provenance(NonZeroUsize::new(1 << 16).expect("not zero"));
-
-impl Mapping {
-    fn new(fd: BorrowedFd<'_>, bytes: usize, access: Access) -> Result<Mapping, Error> {
-        let mut mapping = Mapping { base: NOWHERE, bytes: 0, access, owner: std::process::id() };
-        if let Some(len) = NonZeroUsize::new(bytes) {
-            // A private mapping: before Linux 6.7 the kernel refuses a shared one of sealed memory even for reading. Both
-            // show the same pages, and a process that makes its own writable gets copies.
-            let (protection, flags) = match access {
-                Access::ReadOnly => (ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE),
-                Access::ReadWrite => (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED),
-            };
-            // SAFETY: a new mapping at an address of the kernel's choice touches no other.
-            let base = unsafe { mmap(None, len, protection, flags, fd, 0) };
-            mapping.base = base.map_err(|errno| Error::system("mmap", errno))?.cast();
-            mapping.bytes = bytes;
+impl ArrayWindow {
+    /// Maps these bytes of the memory, and the pages for them at once.
+    ///
+    /// # Safety
+    /// Nobody else reads or writes these bytes while the window lives.
+    ///
+    /// # Errors
+    /// [`Error::Size`] if the memory is smaller, and [`Error::System`].
+    pub unsafe fn open(fd: BorrowedFd<'_>, bytes: Range<usize>) -> Result<ArrayWindow, Error> {
+        let found = fstat(fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
+        if bytes.end as u64 > found || bytes.start > bytes.end {
+            return Err(Error::Size { found, expected: bytes.end as u64 });
         }
-        mapping.advise()?;
-        Ok(mapping)
+        let first = bytes.start - bytes.start % page_bytes();
+        let mapping = Mapping::new(fd, first..bytes.end, Access::Window)?;
+        Ok(ArrayWindow { mapping, part: bytes.start - first..bytes.end - first })
     }
 
-    /// Shows `bytes` bytes of the memory from now on, which has as many.
-    fn grow(&mut self, fd: BorrowedFd<'_>, bytes: usize) -> Result<(), Error> {
-        if self.bytes == 0 {
-            *self = Mapping::new(fd, bytes, self.access)?;
-            return Ok(());
+    /// The bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        if self.mapping.bytes == 0 {
+            return &mut [];
         }
+        // SAFETY: the part lies within the mapping.
+        let first = unsafe { self.mapping.base.as_ptr().add(self.part.start) };
         // SAFETY:
-        // - the old range is this mapping's own, and no reference into it is alive (`&mut self`);
-        // - the kernel chooses an address where nothing is.
-        let base = unsafe { mremap(self.base.cast(), self.bytes, bytes, MRemapFlags::MREMAP_MAYMOVE, None) };
-        self.base = base.map_err(|errno| Error::system("mremap", errno))?.cast();
-        self.bytes = bytes;
-        self.advise()
-    }
-
-    fn advise(&self) -> Result<(), Error> {
-        if self.bytes == 0 {
-            return Ok(());
-        }
-        if self.access == Access::ReadWrite {
-            // The child's view would be shared, not copied: it would write into an array that the owner believes its own.
-            // SAFETY: only a child's copy of the range is affected.
-            unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_DONTFORK) }
-                .map_err(|errno| Error::system("madvise", errno))?;
-        }
-        // Fewer faults where the kernel has large pages for shared memory; it says so if not, which changes nothing.
-        // SAFETY: advice about pages of our own changes no byte.
-        let _ = unsafe { madvise(self.base.cast(), self.bytes, MmapAdvise::MADV_HUGEPAGE) };
-        Ok(())
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // In a forked copy nothing is mapped there, or something else.
-        if self.bytes > 0 && (self.access == Access::ReadOnly || self.owner == std::process::id()) {
-            // SAFETY: the range is this mapping's own, and goes with it.
-            let unmapped = unsafe { munmap(self.base.cast(), self.bytes) };
-            debug_assert!(unmapped.is_ok(), "munmap: {unmapped:?}");
-        }
+        // - the mapping has as many bytes, of memory that its maker has zeroed, and lives as long as `self`;
+        // - nobody else uses these bytes, by the promise of `open`'s caller, and `&mut self` makes this the only reference.
+        unsafe { slice::from_raw_parts_mut(first, self.part.len()) }
     }
 }
 
@@ -351,7 +348,7 @@ mod tests {
     #[test]
     fn memory_that_another_maps_writable_is_not_frozen() {
         let buffer = ArrayBuffer::with_capacity(100).unwrap();
-        let other = Mapping::new(buffer.fd.as_fd(), buffer.capacity(), Access::ReadWrite).unwrap();
+        let other = Mapping::new(buffer.fd.as_fd(), 0..buffer.capacity(), Access::ReadWrite).unwrap();
         let error = buffer.freeze(100).unwrap_err();
         assert!(
             matches!(&error, Error::System { source, .. } if source.raw_os_error() == Some(libc::EBUSY)),
@@ -363,7 +360,42 @@ mod tests {
     #[test]
     fn memory_that_could_be_written_is_not_opened() {
         let buffer = ArrayBuffer::with_capacity(100).unwrap();
-        assert!(matches!(FrozenArray::open(buffer.fd.try_clone().unwrap()), Err(Error::Seals { .. })));
+        assert!(matches!(FrozenArray::open(buffer.descriptor().try_clone().unwrap()), Err(Error::Seals { .. })));
+    }
+
+    #[test]
+    fn a_window_shows_its_part_and_no_more() {
+        let mut buffer = ArrayBuffer::with_capacity(3 * page_bytes()).unwrap();
+        let bytes = page_bytes() - 3..page_bytes() + 5;
+        // SAFETY: nobody uses the memory meanwhile.
+        let mut window = unsafe { ArrayWindow::open(buffer.fd.as_fd(), bytes.clone()) }.unwrap();
+        assert_eq!(window.bytes_mut().len(), 8);
+        window.bytes_mut().fill(7);
+        drop(window);
+        let written = buffer.bytes_mut().iter().enumerate().filter(|(_, byte)| **byte == 7).map(|(at, _)| at);
+        assert!(written.eq(bytes));
+        let past = buffer.capacity() - 1..buffer.capacity() + 1;
+        // SAFETY: as above.
+        assert!(matches!(unsafe { ArrayWindow::open(buffer.fd.as_fd(), past) }, Err(Error::Size { .. })));
+    }
+
+    #[test]
+    fn memory_that_is_given_away_is_taken_whole_or_not_at_all() {
+        let mut buffer = ArrayBuffer::with_capacity(100).unwrap();
+        buffer.bytes_mut()[..3].copy_from_slice(b"abc");
+        let fd = buffer.descriptor();
+        assert_eq!(Arc::strong_count(&fd), 2);
+        drop(buffer);
+        let fd = Arc::into_inner(fd).expect("nobody else has it");
+        assert!(matches!(ArrayBuffer::adopt(fd.try_clone().unwrap(), page_bytes() + 1), Err(Error::Size { .. })));
+        let adopted = ArrayBuffer::adopt(fd, 3).unwrap();
+        assert_eq!(adopted.bytes()[..3], *b"abc");
+        // A part that takes no memory could be missing when it is touched.
+        let sparse = create_empty(c"sparse").unwrap();
+        ftruncate(&sparse, 1 << 20).unwrap();
+        assert!(matches!(ArrayBuffer::adopt(sparse, 3), Err(Error::Size { .. })));
+        let frozen = ArrayBuffer::with_capacity(3).unwrap().freeze(3).unwrap();
+        assert!(ArrayBuffer::adopt(frozen.as_fd().try_clone_to_owned().unwrap(), 3).is_err(), "it is sealed");
     }
 
     #[test]

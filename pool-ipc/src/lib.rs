@@ -71,7 +71,7 @@ pub mod sys;
 mod tests;
 
 pub use arena::{Arena, ArenaWorker, InUse, LOCATION_BYTES, SEGMENT_BYTES, Segment, Written};
-pub use array::{ArrayBuffer, FrozenArray};
+pub use array::{ArrayBuffer, ArrayWindow, FrozenArray};
 pub use backoff::Backoff;
 pub use consumer::Consumer;
 pub use copy::{append, copy};

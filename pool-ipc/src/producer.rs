@@ -267,6 +267,12 @@ impl Producer {
         there
     }
 
+    /// True if the reader has released the record that was sent at `position`.
+    pub fn is_released(&mut self, position: u64) -> bool {
+        self.refresh();
+        position < self.head
+    }
+
     /// Bytes of the ring in use: records that are published and not yet released, with their headers and padding.
     pub fn backlog(&mut self) -> u64 {
         self.refresh();

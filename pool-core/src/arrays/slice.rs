@@ -9,6 +9,8 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use pool_ipc::FrozenArray;
 
+use crate::attachments::array::Array;
+
 /// A part of a frozen array in shared memory: cheap to clone and to cut, and read by all processes at once.
 ///
 /// It lends `&[T]`, and its bytes to whatever takes `AsRef<[u8]>`. The memory is given back when the last part of it, in
@@ -24,18 +26,22 @@ use pool_ipc::FrozenArray;
 /// # Ok(()) }
 /// ```
 pub struct SharedSlice<T: Pod> {
-    array: Arc<FrozenArray>,
+    pub(super) array: Arc<Array>,
     /// The first element.
-    first: usize,
-    len: usize,
+    pub(super) first: usize,
+    pub(super) len: usize,
     elements: PhantomData<T>,
 }
 
 impl<T: Pod> SharedSlice<T> {
-    pub(super) fn new(array: FrozenArray, len: usize) -> SharedSlice<T> {
-        // Freezing leaves no bytes behind the last element, which readers could see.
-        debug_assert_eq!(array.bytes().len(), len * size_of::<T>());
-        SharedSlice { array: Arc::new(array), first: 0, len, elements: PhantomData }
+    pub(super) fn new(memory: FrozenArray, len: usize) -> SharedSlice<T> {
+        debug_assert_eq!(memory.bytes().len(), len * size_of::<T>());
+        SharedSlice::part(Array::new(memory), 0, len)
+    }
+
+    /// The range must lie within the array.
+    pub(super) fn part(array: Arc<Array>, first: usize, len: usize) -> SharedSlice<T> {
+        SharedSlice { array, first, len, elements: PhantomData }
     }
 
     /// A part of this part, of the same memory.
@@ -72,7 +78,7 @@ impl<T: Pod> SharedSlice<T> {
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.array.bytes()[self.first * size_of::<T>()..][..self.len * size_of::<T>()]
+        &self.array.memory().bytes()[self.first * size_of::<T>()..][..self.len * size_of::<T>()]
     }
 }
 

@@ -9,6 +9,7 @@ use pool_ipc::ArrayBuffer;
 
 use super::element::{bytes_of, memory_error};
 use super::slice::SharedSlice;
+use crate::attachments::ArrayId;
 use crate::error::Result;
 
 /// A growable array in shared memory, which this process fills and then [freezes](SharedVec::freeze).
@@ -36,8 +37,10 @@ use crate::error::Result;
 ///
 /// A process that this one forks does not get the memory: it may drop its copy, and dies by SIGSEGV if it looks inside.
 pub struct SharedVec<T: Pod> {
-    buffer: ArrayBuffer,
-    len: usize,
+    pub(super) buffer: ArrayBuffer,
+    pub(super) len: usize,
+    /// Its name in the value with which it came from another process.
+    pub(super) alias: ArrayId,
     elements: PhantomData<T>,
 }
 
@@ -50,7 +53,12 @@ impl<T: Pod> SharedVec<T> {
     /// [`ErrorKind::System`](crate::ErrorKind::System) where the kernel gives no memory or no descriptor.
     pub fn with_capacity(capacity: usize) -> Result<SharedVec<T>> {
         let buffer = ArrayBuffer::with_capacity(bytes_of::<T>(capacity)?).map_err(memory_error)?;
-        Ok(SharedVec { buffer, len: 0, elements: PhantomData })
+        Ok(SharedVec::of_buffer(buffer, 0, ArrayId::NONE))
+    }
+
+    /// The first `len` elements of the memory, which must hold them.
+    pub(super) fn of_buffer(buffer: ArrayBuffer, len: usize, alias: ArrayId) -> SharedVec<T> {
+        SharedVec { buffer, len, alias, elements: PhantomData }
     }
 
     /// An array of `len` elements, all bytes of which are zero.

@@ -1,5 +1,7 @@
 //! Arguments on their way out: one call's, as bytes.
 
+use crate::attachments::Attachments;
+use crate::attachments::scope::Side;
 use crate::codec::CodecError;
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::Encoder;
@@ -20,13 +22,14 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
     }
     // On the stack: most arguments are shorter, and then the call allocates nothing for them.
     let mut short = [0; 64];
-    let mut out = Encoder::new(&mut short);
+    let mut list = Attachments::new();
+    let mut out = Encoder::new(&mut short).naming_alone(&mut list, Side::Arguments);
     match out.item(T::args_size(), |out| T::encode_args(args, out)) {
         Ok(None) => {
             let used = out.used();
             Ok(Bytes::copy_of(&short[..used]))
         }
-        Ok(Some(spill)) => Ok(Bytes::Heap(spill.into_vec())),
+        Ok(Some(spill)) => Ok(Bytes::with_attachments(spill.into_vec(), list)),
         Err(error) => Err(encode_error::<T>(&error)),
     }
 }

@@ -14,6 +14,7 @@ use std::thread;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
 
+use crate::attachments::Attachments;
 use crate::caller::arguments::encode_error;
 use crate::caller::block_builder::{BlockBuilder, Clock};
 use crate::caller::fill::{Filled, Tally, fill_run};
@@ -51,6 +52,8 @@ pub(crate) struct MapInput<T: Task, I> {
     large: VecDeque<InUse>,
     /// Bytes of the latest item, if it was large: the next is expected to be like it.
     large_bytes: usize,
+    /// The arrays that the items of the block name.
+    attachments: Attachments,
     /// The caller waits for all results, so pulling may wait, too.
     is_awaited: bool,
     /// Results are taken while items are pulled, and go first.
@@ -106,6 +109,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             bytes: 0,
             large: VecDeque::new(),
             large_bytes: 0,
+            attachments: Attachments::new(),
             is_awaited: false,
             is_lazy,
             is_timed: false,
@@ -192,6 +196,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// not asked again once a result is there.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
         let before = self.bytes;
+        self.attachments.clear();
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(spill)) = &filled
@@ -217,6 +222,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             Ok(Filled::Ended) => self.source = Source::Ended,
             Err(payload) => self.source = Source::Panicked(payload),
         }
+        self.attachments.clear();
         // After the last block is in, or the job could end without it.
         self.seal_if_done();
         is_slow
@@ -325,12 +331,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
 
     /// [`fill_block`](MapInput::fill_block) for arguments of any size.
     fn fill_any(&mut self, items: &mut I, count: u64) -> Filled {
-        let MapInput { host, pulled, block, target, clock, completion, is_lazy, .. } = self;
+        let MapInput { host, pulled, block, target, clock, completion, is_lazy, attachments, .. } = self;
         let (room, filled, used) = block.parts();
         let before = *used;
         // With the arena at hand, a large item is encoded there at once instead of being copied.
-        let mut out = Encoder::with_arena(room, host.arena());
-        while *filled < *target && *pulled < count {
+        let mut out = Encoder::with_arena(room, host.arena()).naming(attachments);
+        while *filled < *target && *pulled < count && !out.names_many() {
             if *is_lazy && completion.has_news() {
                 return Filled::Overtaken;
             }
@@ -398,6 +404,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     }
 
     fn hand_over(&mut self, mut block: Block) {
+        block.attach(&self.attachments);
         if self.is_timed {
             block.ask_times(monotonic_ns());
         }

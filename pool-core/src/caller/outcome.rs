@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use crate::attachments::scope::Resolving;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
@@ -153,6 +154,7 @@ impl<T: Task> Gathered<T> {
             && !part.raw
         {
             let items = part.first..part.first + u64::from(part.items);
+            let _resolving = bytes.received().map(Resolving::begin);
             return decode_values::<T>(bytes, items, values, errors);
         }
         decode::<T>(part, true, &mut |item, result| match result {
@@ -327,6 +329,7 @@ fn decode_here<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) {
         let item = is_map.then_some(first as usize);
         return each(first, value.map_err(|error| undecodable(T::entry(), &error.to_string(), item)));
     }
+    let _resolving = bytes.received().map(Resolving::begin);
     decode_items::<T>(&bytes, first..first + u64::from(items), is_map, each);
 }
 

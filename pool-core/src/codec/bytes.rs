@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use pool_ipc::{Consumer, Record};
 
+use crate::attachments::Attachments;
+use crate::attachments::received::{Received, ReceivedArray};
+
 /// Bytes kept in place: as many as leave [`Bytes`] no larger than a vector.
 pub(crate) const INLINE: usize = 15;
 
@@ -14,6 +17,21 @@ pub(crate) enum Bytes {
     /// Only the first `length` bytes are valid.
     Inline([u8; INLINE], u8),
     Heap(Vec<u8>),
+    /// They name arrays.
+    Naming(Box<Naming>),
+}
+
+/// Bytes, and the arrays that they name.
+#[derive(Debug)]
+pub(crate) struct Naming {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) arrays: Arrays,
+}
+
+#[derive(Debug)]
+pub(crate) enum Arrays {
+    OfArguments(Arc<Attachments>),
+    OfResult(Arc<Received>),
 }
 
 // A completion holds one, and millions of them may be pending.
@@ -59,8 +77,54 @@ impl Bytes {
         match self {
             Bytes::Inline(_, length) => *length = rest as u8,
             Bytes::Heap(bytes) => bytes.truncate(rest),
+            Bytes::Naming(naming) => naming.bytes.truncate(rest),
         }
         Some(tail)
+    }
+
+    /// Arguments that name these arrays, if there are any.
+    pub(crate) fn with_attachments(bytes: Vec<u8>, list: Attachments) -> Self {
+        if list.is_empty() {
+            return Bytes::Heap(bytes);
+        }
+        Bytes::Naming(Box::new(Naming { bytes, arrays: Arrays::OfArguments(Arc::new(list)) }))
+    }
+
+    /// The bytes of arguments, and the arrays that they name.
+    pub(crate) fn into_parts(self) -> (Vec<u8>, Arc<Attachments>) {
+        match self {
+            Bytes::Naming(naming) => match naming.arrays {
+                Arrays::OfArguments(list) => (naming.bytes, list),
+                Arrays::OfResult(_) => (naming.bytes, Arc::default()),
+            },
+            bytes => (bytes.into_vec(), Arc::default()),
+        }
+    }
+
+    /// A result that names these arrays.
+    pub(crate) fn with_received(self, arrays: Vec<ReceivedArray>) -> Self {
+        let received = Received { arrays: arrays.into(), is_copy: false };
+        Bytes::Naming(Box::new(Naming { bytes: self.into_vec(), arrays: Arrays::OfResult(Arc::new(received)) }))
+    }
+
+    /// The arrays of a result.
+    #[inline]
+    pub(crate) fn received(&self) -> Option<&Arc<Received>> {
+        match self {
+            Bytes::Naming(naming) => match &naming.arrays {
+                Arrays::OfResult(received) => Some(received),
+                Arrays::OfArguments(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The same bytes once more, to be looked at while these stay.
+    pub(crate) fn duplicate(&self) -> Self {
+        let copy = Bytes::copy_of(self);
+        let Some(received) = self.received() else { return copy };
+        let received = Received { arrays: Arc::clone(&received.arrays), is_copy: true };
+        Bytes::Naming(Box::new(Naming { bytes: copy.into_vec(), arrays: Arrays::OfResult(Arc::new(received)) }))
     }
 
     /// All of it as a vector, without a copy unless it is a few bytes.
@@ -68,6 +132,7 @@ impl Bytes {
         match self {
             Bytes::Inline(..) => self.to_vec(),
             Bytes::Heap(bytes) => bytes,
+            Bytes::Naming(naming) => naming.bytes,
         }
     }
 }
@@ -80,6 +145,7 @@ impl Deref for Bytes {
         match self {
             Bytes::Inline(bytes, length) => &bytes[..usize::from(*length)],
             Bytes::Heap(bytes) => bytes,
+            Bytes::Naming(naming) => &naming.bytes,
         }
     }
 }

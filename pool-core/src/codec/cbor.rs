@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use self::deserializer::Deserializer;
 use self::serializer::Serializer;
 use self::watch::{Watched, doubt};
+use crate::attachments::scope::{Reading, Rehearsing};
 use crate::codec::encoder::Encoder;
 use crate::codec::error::CodecError;
 use crate::codec::trace::Trace;
@@ -57,6 +58,8 @@ fn write_value<T: Serialize + ?Sized>(
 pub(crate) fn read<'a, T: Serialize + Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     // Before the function below is entered: its frame holds a `T`, and to enter it is to take the stack.
     limits::check_stack::<T>()?;
+    // All the while, since serde buffers the contents of untagged enums and their like, and reads them from there.
+    let _reading = Reading::begin();
     read_checked(bytes)
 }
 
@@ -115,6 +118,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     rest: &'a [u8],
     doubts: u8,
 ) -> Result<(), CodecError> {
+    let _rehearsing = Rehearsing::begin();
     let bytes = &whole[..whole.len() - rest.len()];
     let mut out = Encoder::to_vec(Vec::new());
     let written = write_value(value, &mut out, Some(Trace::new())).ok().and_then(|(_, trace)| trace);

@@ -16,6 +16,7 @@ mod enums;
 mod log;
 mod noting;
 mod reader;
+mod serialize;
 mod serializer;
 mod shape;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use self::noting::{Notes, Unnoted};
 use self::reader::Reader;
 use self::serializer::Serializer;
 use self::watch::{Unwatched, Watched};
+use crate::attachments::scope::Rehearsing;
 use crate::codec::encoder::Encoder;
 use crate::codec::error::CodecError;
 use crate::codec::limits::write::WriteLimits;
@@ -161,6 +163,7 @@ fn look_again<'a, T: Serialize + Deserialize<'a>>(
     if let Some(error) = read.limits.nesting.excess() {
         return Err(error);
     }
+    let _rehearsing = Rehearsing::begin();
     let (told, rest) = match read.rest.split_first_chunk() {
         Some((told, rest)) => (Some(u32::from_le_bytes(*told)), rest),
         None => (None, read.rest),

@@ -5,8 +5,11 @@ use std::ops::{Deref, Range};
 
 use pool_ipc::{Arena, Segment};
 
+use crate::attachments::Attachments;
+use crate::attachments::scope::Side;
 use crate::codec::error::CodecError;
 use crate::codec::large_vec;
+use crate::codec::naming::Naming;
 
 /// Writes values one after the other into a piece of memory. A value that does not fit beside the others goes to memory of its
 /// own.
@@ -21,6 +24,8 @@ pub struct Encoder<'b> {
     spill: Option<Spill>,
     /// Memory for large items that workers read in place.
     arena: Option<&'b Arena>,
+    /// The place for the arrays that values name; none where values are written for comparison only.
+    naming: Option<Naming<'b>>,
 }
 
 /// Bytes of the length before a value of no fixed size.
@@ -30,13 +35,49 @@ impl<'b> Encoder<'b> {
     /// Writes to `fixed` as long as all fits.
     #[inline]
     pub fn new(fixed: &'b mut [u8]) -> Self {
-        Encoder { fixed, start: 0, at: 0, spill: None, arena: None }
+        Encoder { fixed, start: 0, at: 0, spill: None, arena: None, naming: None }
     }
 
     /// As [`new`](Encoder::new), but a large item that does not fit goes to the arena if there is room.
     #[inline]
     pub(crate) fn with_arena(fixed: &'b mut [u8], arena: Option<&'b Arena>) -> Self {
         Encoder { arena, ..Encoder::new(fixed) }
+    }
+
+    /// Lists the arrays that values name. Such a value is returned as one that does not fit.
+    pub(crate) fn naming_alone(self, list: &'b mut Attachments, side: Side) -> Self {
+        Encoder { naming: Some(Naming::new(list, side, true)), ..self }
+    }
+
+    /// Lists the arrays that arguments name. Such arguments stand beside others.
+    #[inline]
+    pub(crate) fn naming(self, list: &'b mut Attachments) -> Self {
+        Encoder { naming: Some(Naming::new(list, Side::Arguments, false)), ..self }
+    }
+
+    /// True if so many arrays have been named that the next item is better sent apart.
+    #[inline]
+    pub(crate) fn names_many(&self) -> bool {
+        self.naming.as_ref().is_some_and(Naming::is_many)
+    }
+
+    /// The direction of the values, for arrays in them.
+    pub(crate) fn side(&self) -> Side {
+        self.naming.as_ref().map_or(Side::Rehearsal, |naming| naming.side)
+    }
+
+    /// The current item names these arrays.
+    ///
+    /// # Errors
+    ///
+    /// It names too many.
+    #[cold]
+    pub(crate) fn attach(&mut self, new: Attachments) -> Result<(), CodecError> {
+        let Some(naming) = self.naming.as_mut().filter(|_| !new.is_empty()) else { return Ok(()) };
+        if naming.add(self.start, new)? {
+            self.spill(0);
+        }
+        Ok(())
     }
 
     /// Writes to a vector only.

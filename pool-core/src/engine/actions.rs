@@ -109,6 +109,10 @@ impl Engine {
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
         let timed = if args.timed { request::TIMED } else { 0 };
+        let attachments = args.attachments.cloned();
+        if let Some(list) = &attachments {
+            lane.attach(list, self.forgotten.as_ref());
+        }
         let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
         let place = Place { first: if is_map { first } else { Place::CALL }, attempt, seed };
@@ -129,6 +133,9 @@ impl Engine {
                 lane.send_cut(place.header(), Cut::default());
             }
             lane.send_cut(header, args.cut());
+        }
+        if let Some(list) = attachments {
+            lane.hold(list);
         }
     }
 

@@ -21,6 +21,9 @@ impl Engine {
         let (error, rest) = match postcard::take_from_bytes(body) {
             Ok((Failure::Panicked(report), rest)) => (Error::panicked(report), rest),
             Ok((failure @ Failure::Decode(_), rest)) => (Error::new(ErrorKind::Decode, say(&failure)), rest),
+            Ok((Failure::Array { why, errno }, rest)) => {
+                (Error::system(&format!("in the worker: {why}"), std::io::Error::from_raw_os_error(errno)), rest)
+            }
             Ok((failure @ Failure::Encode(_), rest)) => (Error::new(ErrorKind::Encode, say(&failure)), rest),
             // Only the body is nonsense, so the item fails and the worker stays; the ring itself was sound.
             Err(_) => (Error::new(ErrorKind::Protocol, "its worker sent an error that cannot be read"), &[][..]),
@@ -31,6 +34,13 @@ impl Engine {
         // This attempt has not been counted yet: the scheduler hears of it after the delivery.
         let attempts = self.scheduler.blamed_workers(job, item) + 1;
         self.address(job, item, pid, error.with_attempts(attempts).with_ran(ran))
+    }
+
+    /// The error of an item whose result names an array that could not be taken.
+    #[cold]
+    pub(super) fn array_error(&self, worker: WorkerId, job: JobId, item: u64, error: std::io::Error) -> Error {
+        let pid = self.workers[worker].lane.as_ref().map(|lane| lane.pid);
+        self.address(job, item, pid, Error::system("an array of the result", error))
     }
 
     /// The error of an item that has failed by `cause`: by the death of its worker, unless that is not known.

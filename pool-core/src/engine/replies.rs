@@ -6,6 +6,7 @@
 use super::Engine;
 use super::accounts::Outcome;
 use super::wording::say;
+use crate::attachments::received::ReceivedArray;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::{ItemTimes, request};
@@ -38,11 +39,20 @@ impl Engine {
         // The short way may have taken further replies of the chunk with this one.
         items = items.max(calls);
         if let Some(body) = body {
-            let mut body = self.lane(worker).expect("it has just spoken").take(body);
+            let lane = self.lane(worker).expect("it has just spoken");
+            let mut body = lane.take(body);
+            let arrays = lane.take_received();
             // Cut off before the values are decoded: the tail is not part of the last one.
             let times = if timed { Some(body.split_tail().ok_or(ProtocolViolation)?) } else { None };
             if items > 0 {
-                let values = if failed { Err(self.failure(worker, job, first, &body)) } else { Ok(body) };
+                // A value without one of its arrays could not be decoded, and the system's reason is worth more than that.
+                let refusal = arrays.iter().find_map(ReceivedArray::failure);
+                let values = match refusal {
+                    _ if failed => Err(self.failure(worker, job, first, &body)),
+                    Some(error) => Err(self.array_error(worker, job, first, error)),
+                    None if arrays.is_empty() => Ok(body),
+                    None => Ok(body.with_received(arrays)),
+                };
                 let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
                 // Asked before the delivery: an item that is tried again has no outcome yet.
                 if panicked && self.scheduler.panicked(worker) {

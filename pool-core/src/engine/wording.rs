@@ -17,6 +17,7 @@ pub(super) fn say(failure: &Failure) -> String {
     match failure {
         Failure::Panicked(report) => format!("panicked: {}", report.message),
         Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
+        Failure::Array { why, .. } => format!("in the worker: {why}"),
         Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
     }
 }

@@ -160,6 +160,7 @@ impl Supervisor {
         loop {
             self.wanted.extend(self.host.take_launches());
             self.launch_wanted();
+            self.forget_arrays();
             while let Err((worker, error)) = self.send_requests() {
                 self.not_launched(worker, error);
             }
@@ -181,7 +182,16 @@ impl Supervisor {
             self.wait(awaits_death);
         }
         self.stop_server();
+        self.host.forgotten.close();
         self.host.supervisor_left();
+    }
+
+    /// Has workers unmap the arrays whose last handle is gone. The host's own memory is unmapped here, too.
+    fn forget_arrays(&self) {
+        let arrays = self.host.forgotten.take();
+        if !arrays.is_empty() {
+            self.host.with(|engine| engine.forget_arrays(arrays.iter().map(|(id, _)| *id)));
+        }
     }
 
     /// Asks for the next processes, if they are still wanted when it is their turn.

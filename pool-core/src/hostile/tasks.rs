@@ -77,6 +77,7 @@ pub(super) fn initializer() -> Initializer {
         task: nothing::Task::entry().index(),
         name: nothing::Task::entry().name().to_owned(),
         args: Cut::default(),
+        attachments: std::sync::Arc::default(),
         timeout: None,
         check: initializer::check::<nothing::Task>,
     }

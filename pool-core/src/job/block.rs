@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pool_ipc::Written;
 
+use crate::attachments::Attachments;
 use crate::codec::bytes::Cut;
 use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
@@ -31,6 +32,8 @@ pub(crate) struct Block {
     /// Completions of calls, one for each and some to spare; a map's block has none.
     pub(super) batch: Option<Arc<Batch>>,
     pub(super) bytes: Content,
+    /// The arrays that the arguments name.
+    pub(super) attachments: Option<Arc<Attachments>>,
     /// When the pool got the items, if their times are asked for; else 0.
     pub(super) given_ns: Nanos,
     /// The part of `Blocks::bytes` that is this block's.
@@ -50,6 +53,7 @@ impl Block {
             raw: false,
             batch: None,
             bytes,
+            attachments: None,
             given_ns: 0,
             counted: 0,
             cursor: (0, 0),
@@ -59,6 +63,13 @@ impl Block {
     /// Asks for the times of its items, which the pool gets now.
     pub(crate) fn ask_times(&mut self, now: Nanos) {
         self.given_ns = now;
+    }
+
+    /// Its arguments name these arrays.
+    pub(crate) fn attach(&mut self, list: &Attachments) {
+        if !list.is_empty() {
+            self.attachments = Some(Arc::new(list.clone()));
+        }
     }
 
     /// The first of its items, and how many there are.
@@ -153,6 +164,8 @@ pub(crate) struct Args<'b> {
     pub(crate) raw: bool,
     /// The times of the items are asked for.
     pub(crate) timed: bool,
+    /// The arrays that they name.
+    pub(crate) attachments: Option<&'b Arc<Attachments>>,
     pub(super) content: &'b mut Content,
     pub(super) range: Range<usize>,
 }

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::codec::bytes::Bytes;
+use crate::codec::bytes::{Arrays, Bytes};
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::{Args, BESIDE_MAX, Block};
 use crate::job::completion::Completion;
@@ -72,14 +72,21 @@ impl Blocks {
         let last = self.queue.back_mut();
         // Doubled from one: a lone call pays for one completion, a stream of them allocates rarely.
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
-        // Beside the last call if possible: one chunk can then carry both.
-        if let Some(completion) = last.filter(|_| !call.raw).and_then(|last| last.add(number, &call.args)) {
+        let may_join = !call.raw && !matches!(call.args, Bytes::Naming(_));
+        if let Some(completion) = last.filter(|_| may_join).and_then(|last| last.add(number, &call.args)) {
             return (completion, true);
         }
         let Call { args, args_size, raw, .. } = call;
+        let mut attachments = None;
         let bytes = match args {
             // Large arguments were encoded into memory of their own, which becomes the block's.
             Bytes::Heap(bytes) => bytes,
+            Bytes::Naming(naming) => {
+                if let Arrays::OfArguments(list) = naming.arrays {
+                    attachments = Some(list);
+                }
+                naming.bytes
+            }
             Bytes::Inline(..) => {
                 let mut bytes = self.spare.pop().unwrap_or_default();
                 bytes.clear();
@@ -92,7 +99,7 @@ impl Blocks {
         let completion = CompletionRef::new(&batch, 0);
         let counted = bytes.len() as u64;
         let block = Block::new(number, 1, args_size, Content::Own(bytes));
-        self.queue.push_back(Block { raw, batch: Some(batch), counted, ..block });
+        self.queue.push_back(Block { raw, batch: Some(batch), counted, attachments, ..block });
         (completion, false)
     }
 
@@ -170,7 +177,8 @@ impl Blocks {
         let block = &mut self.queue[at];
         let item = (first - block.first) as u32;
         let range = block.offset(item)..block.offset(item + items);
-        Some(Args { raw: block.raw, timed: block.given_ns > 0, content: &mut block.bytes, range })
+        let attachments = block.attachments.as_ref();
+        Some(Args { raw: block.raw, timed: block.given_ns > 0, attachments, content: &mut block.bytes, range })
     }
 
     /// When the pool got the item, if its times are asked for.
@@ -271,7 +279,7 @@ impl Blocks {
     #[cold]
     fn empty(&mut self, at: usize) -> Content {
         let block = &mut self.queue[at];
-        block.batch = None;
+        (block.batch, block.attachments) = (None, None);
         let bytes = std::mem::replace(&mut block.bytes, Content::Own(Vec::new()));
         self.empty += 1;
         self.drop_empty();

@@ -44,7 +44,7 @@ pub(crate) struct Part {
 
 impl Part {
     fn duplicate(&self) -> Part {
-        let values = self.values.as_ref().map(|bytes| Bytes::copy_of(bytes)).map_err(Error::duplicate);
+        let values = self.values.as_ref().map(Bytes::duplicate).map_err(Error::duplicate);
         Part { values, origin: self.origin.clone(), ..*self }
     }
 }

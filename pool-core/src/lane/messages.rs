@@ -22,6 +22,11 @@ pub(crate) enum Request {
     Quit = 3,
     /// A [`Place`]: more about the next request.
     Place = 4,
+    /// Take the descriptor of an array from the socket: of the name `info` and the kind `extra`. If `count` is 0 there is none,
+    /// by the error `limit`. There is no reply.
+    Attach = 5,
+    /// Unmap the array of the name `info`. There is no reply.
+    Forget = 6,
 }
 
 impl Request {
@@ -35,11 +40,10 @@ impl Request {
 /// The one record of work for a worker. It names the task and the limits; the body holds the arguments of the items,
 /// one behind the other, or their location in the arena.
 ///
-/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body
-/// before the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags,
-/// from the lowest on, each with a length that lets a reader skip it. Bit 7 is set aside for attachments (the numbers of
-/// the descriptors that come by the worker's socket), and bit 13 for the trace context (16 bytes of trace, 8 of span). A
-/// worker is of the same executable as its host, so there are no versions to agree upon.
+/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
+/// the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags, from the
+/// lowest on, each with a length that lets a reader skip it. Bit 13 is set aside for the trace context (16 bytes of trace, 8 of
+/// span). A worker is of the same executable as its host, so there are no versions to agree upon.
 ///
 /// | header | meaning |
 /// |---|---|
@@ -200,7 +204,7 @@ pub(crate) mod request {
 /// | 2 | [`Failed`](ReplyKind::Failed) | 1 | a [`Failure`] |
 /// | 3 | set aside for reports of a running item | 0 | one report |
 /// | 4 | set aside for lines of log and output | 0 | lines |
-/// | 5 | set aside for arrays that a value refers to | 0 | the descriptors' numbers; these come by the worker's socket |
+/// | 5 | [`Array`](ReplyKind::Array) | 0 | none: `info` is the name of an array, and `extra` its kind |
 ///
 /// Kinds 3 to 5 settle no item, so they may stand anywhere among the replies to a request. A new kind is a variant here,
 /// and the compiler names the places that must handle it.
@@ -211,6 +215,8 @@ pub(crate) enum ReplyKind {
     Values = 1,
     /// The next item has no value.
     Failed = 2,
+    /// The next value names this array, and the descriptor is in the socket.
+    Array = 5,
 }
 
 impl ReplyKind {
@@ -226,6 +232,7 @@ impl ReplyKind {
         match kind {
             1 => Some(ReplyKind::Values),
             2 => Some(ReplyKind::Failed),
+            5 => Some(ReplyKind::Array),
             _ => None,
         }
     }
@@ -269,6 +276,11 @@ pub(crate) enum Failure {
     Panicked(PanicReport),
     Decode(String),
     Encode(String),
+    /// The system refused, with this number, an array that the item names.
+    Array {
+        why: String,
+        errno: i32,
+    },
 }
 
 #[cfg(test)]
@@ -277,10 +289,10 @@ mod tests {
 
     #[test]
     fn each_kind_of_reply_has_one_number_and_all_others_have_none() {
-        for kind in [ReplyKind::Values, ReplyKind::Failed] {
+        for kind in [ReplyKind::Values, ReplyKind::Failed, ReplyKind::Array] {
             assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
         }
-        assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 2);
+        assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 3);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use pool_ipc::{Header, MORE, Record};
 
-use super::{Lane, Taken, is_small_for};
+use super::{Lane, Taken, is_small_for, nonsense};
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
@@ -41,6 +41,14 @@ impl Lane {
             // Checked before anything is used: every word of the header is the worker's.
             if !is_reply(&header) {
                 return Err(nonsense("kind, flags or count", header.kind.into(), ReplyKind::Failed.kind().into()));
+            }
+            if header.kind == ReplyKind::Array.kind() {
+                if self.gathered_from.is_some() {
+                    return Err(nonsense("kind", header.kind.into(), ReplyKind::Failed.kind().into()));
+                }
+                self.receive_array(&header)?;
+                self.release(&record);
+                continue;
             }
             let length = if record.more() { header.info } else { record.len as u64 };
             if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
@@ -198,14 +206,10 @@ fn is_reply(header: &Header) -> bool {
         Some(ReplyKind::Values) if has(reply::RAW) => header.count == 1,
         Some(ReplyKind::Values) => header.count > 0 || has(reply::LAST),
         Some(ReplyKind::Failed) => header.count == 1 && !has(reply::RAW),
+        Some(ReplyKind::Array) => header.count == 0 && header.flags == 0,
         None => false,
     };
     // The times at the end of the body are those of one item.
     let is_one = header.count == 1 || !has(reply::TIMED);
     says_something && is_one && !has(!(MORE | reply::LAST | reply::OVER_RSS | reply::RAW | reply::TIMED))
-}
-
-#[cold]
-fn nonsense(word: &'static str, found: u64, bound: u64) -> pool_ipc::Error {
-    pool_ipc::Error::Corrupt { word, found, bound }
 }

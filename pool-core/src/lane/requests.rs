@@ -57,7 +57,7 @@ impl Lane {
     /// Sends a request. [`Lane::pump`] sends the part that does not fit now.
     pub(crate) fn send_cut(&mut self, header: Header, body: Cut) {
         if !self.send(&header, &body) {
-            self.outgoing.push_back(OutgoingRequest { header, body, sent: 0 });
+            self.outgoing.push_back(OutgoingRequest { header, body, sent: 0, attachment: None });
             self.record_sent(header.kind, header.seq, header.flags, None);
             self.pump();
         }
@@ -85,7 +85,7 @@ impl Lane {
             self.quiet += usize::from(quiet);
             self.silent += usize::from(silent);
             self.brief += usize::from(brief);
-            self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None });
+            self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None, attachments: None });
         }
         // The wake-up itself comes at the end of the round, once for all requests.
         self.touched = true;
@@ -96,6 +96,10 @@ impl Lane {
     #[inline]
     pub(crate) fn pump(&mut self) {
         while let Some(front) = self.outgoing.front() {
+            if front.attachment.is_some() && !self.send_descriptor() {
+                return;
+            }
+            let Some(front) = self.outgoing.front() else { return };
             let (sent, bytes) = (front.sent, front.body.len());
             let fits_now = sent == 0 && self.has_room(bytes);
             // In pieces it could not be recalled, so it waits for the worker to make room.
@@ -115,6 +119,9 @@ impl Lane {
                 if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| fits_now) {
                     sent.record = step.position;
                 }
+                if header.kind == Request::Attach.kind() {
+                    self.note_descriptor(step.position);
+                }
                 self.outgoing.pop_front();
                 continue;
             }
@@ -131,6 +138,7 @@ impl Lane {
     pub(super) fn can_pump(&mut self) -> bool {
         match self.outgoing.front() {
             None => false,
+            Some(OutgoingRequest { attachment: Some(_), .. }) => self.can_send_descriptor(),
             Some(OutgoingRequest { sent: 0, body, .. }) if self.will_fit(body.len()) => {
                 self.end.requests.fits(body.len())
             }

@@ -49,11 +49,24 @@ impl Socket {
     ///
     /// [`io::ErrorKind::WouldBlock`] if there is no room, and those of sendmsg(2).
     pub(crate) fn send(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, fds, MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// Sends the message, and waits for room if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Those of sendmsg(2).
+    pub(crate) fn send_waiting(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        self.send_with(message, fds, MsgFlags::empty())
+    }
+
+    fn send_with(&self, message: &impl Serialize, fds: &[BorrowedFd<'_>], flags: MsgFlags) -> io::Result<()> {
         let bytes = postcard::to_allocvec(message).map_err(io::Error::other)?;
         let raw: Vec<_> = fds.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&raw)];
         let rights = if raw.is_empty() { &[][..] } else { &rights };
-        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        let flags = MsgFlags::MSG_NOSIGNAL | flags;
         loop {
             match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(&bytes)], rights, flags, None) {
                 Err(Errno::EINTR) => {}

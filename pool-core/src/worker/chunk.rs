@@ -11,6 +11,7 @@ use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
+use crate::process::socket::Socket;
 use crate::worker::position::Position;
 
 /// The parts of a worker that a chunk uses.
@@ -19,6 +20,8 @@ pub(crate) struct Link<'w> {
     pub(crate) replies: &'w mut Producer,
     pub(crate) progress: &'w ProgressWriter,
     pub(crate) bell: &'w mut WorkerBell,
+    /// The way of descriptors to the host.
+    pub(crate) socket: &'w Socket,
     pub(crate) hub: &'w HubWorker,
     pub(crate) position: &'w Position,
     /// Tells this process from one that a task forked.
@@ -222,7 +225,7 @@ impl<'w> Chunk<'w> {
     }
 
     #[inline]
-    fn publish_values(&mut self) {
+    pub(super) fn publish_values(&mut self) {
         if self.unpublished_items > 0 {
             self.publish(0, 0);
         }
@@ -277,6 +280,17 @@ impl<'w> Chunk<'w> {
             }
             self.wait_room(self.link.replies.step(bytes.len() - sent));
         }
+    }
+
+    /// Sends a record that settles no item and has no body.
+    #[cold]
+    pub(super) fn send_record(&mut self, kind: u16, extra: u32, info: u64) {
+        let header = Header { kind, seq: self.seq, extra, info, ..Header::default() };
+        while !self.link.replies.send(&header, &[], 0).done {
+            self.wait_room(MARGIN_BYTES);
+        }
+        // The host takes the descriptor out of the socket, which may be full.
+        self.link.hub.notify();
     }
 
     fn wait_room(&mut self, want: usize) {

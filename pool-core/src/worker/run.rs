@@ -6,6 +6,9 @@ use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{ProgressWriter, own_lines};
 
+use crate::attachments::Attachments;
+use crate::attachments::scope::{self, Side};
+use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::lane::messages::{Failure, ItemTimes, reply};
@@ -22,6 +25,7 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
             Ok(None) => continue,
             Ok(Some(ItemOutcome::Large(bytes))) => chunk.send_value(bytes, 0),
             Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(bytes, reply::RAW),
+            Ok(Some(ItemOutcome::Naming(bytes, list))) => chunk.send_naming(bytes, list),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
             Err(payload) => chunk.fail_panicked(payload),
         }
@@ -35,6 +39,8 @@ enum ItemOutcome {
     Large(Vec<u8>),
     /// A value that is bytes or text and travels without a frame.
     Raw(Vec<u8>),
+    /// A value that names these arrays.
+    Naming(Vec<u8>, Attachments),
     Failed(Failure),
 }
 
@@ -141,7 +147,8 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let unpublished_start = replies.unpublished_end(begun);
     // Without room each value becomes an outcome of its own, which is sent with the times of its item.
     let room = if times.is_none() { replies.spare(0).get_mut(begun..) } else { None };
-    let mut out = Encoder::new(room.unwrap_or_default());
+    let mut arrays = Attachments::new();
+    let mut out = Encoder::new(room.unwrap_or_default()).naming_alone(&mut arrays, Side::Results);
     while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
         stamp(progress, position, limit_ns);
         if let Some(times) = times {
@@ -163,7 +170,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
         }
         let output = match invoked {
             Ok(output) => output,
-            Err(error) => return Some(ItemOutcome::Failed(Failure::Decode(error.to_string()))),
+            Err(error) => return Some(ItemOutcome::Failed(undecodable(&error))),
         };
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
@@ -184,9 +191,18 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(spill)) => return Some(ItemOutcome::Large(spill.into_vec())),
+            Ok(Some(spill)) if arrays.is_empty() => return Some(ItemOutcome::Large(spill.into_vec())),
+            Ok(Some(spill)) => return Some(ItemOutcome::Naming(spill.into_vec(), arrays)),
             Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
         }
     }
     None
+}
+
+#[cold]
+fn undecodable(error: &CodecError) -> Failure {
+    match scope::take_refusal() {
+        Some(errno) => Failure::Array { why: error.to_string(), errno },
+        None => Failure::Decode(error.to_string()),
+    }
 }

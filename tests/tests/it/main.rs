@@ -1,5 +1,6 @@
 //! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
+mod arrays;
 mod backpressure;
 mod call_isolation;
 mod callbacks;
@@ -106,6 +107,7 @@ fn main() -> ExitCode {
         retries::checks(),
         seeds::checks(),
         shared_memory::checks(),
+        arrays::checks(),
         errors::checks(),
         outcomes::checks(),
         limits::checks(),

@@ -8,6 +8,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
     "pool-core/src/arrays/file.rs",
+    "pool-core/src/attachments/table.rs",
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/launch.rs",
     "pool-core/src/launch/fork.rs",
@@ -24,6 +25,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/worker/position.rs",
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
+    "pool-ipc/src/array/mapping.rs",
     "pool-ipc/src/consumer.rs",
     "pool-ipc/src/futex.rs",
     "pool-ipc/src/layout.rs",
@@ -44,6 +46,7 @@ pub(super) const UNSAFE: &[&str] = &[
 /// checks the code that runs.
 pub(super) const ATOMICS: &[&str] = &[
     "pool-core/src/worker/position.rs",
+    "pool-core/src/attachments/id.rs",
     "pool-core/src/process/memory_limit.rs",
     "pool-core/src/process/fork_check.rs",
     "pool-core/src/process/output.rs",
@@ -89,17 +92,22 @@ pub(super) const DOORS: &Doors = &[
     ("process", &[]),
     ("scheduler", &["priority", "units"]),
     ("error", &["process", "units"]),
-    ("codec", &["error", "process", "units"]),
+    ("attachments", &["process"]),
+    ("codec", &["attachments", "error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
     ("task", &["codec", "error", "priority", "units", "worker"]),
-    ("worker", &["codec", "lane", "process", "seed", "task", "units"]),
-    ("lane", &["codec", "process", "scheduler", "units"]),
+    ("worker", &["attachments", "codec", "lane", "process", "seed", "task", "units"]),
+    ("lane", &["attachments", "codec", "process", "scheduler", "units"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
-    ("job", &["codec", "error", "lane", "scheduler", "sync", "task", "units"]),
-    ("engine", &["codec", "error", "job", "lane", "process", "scheduler", "seed", "stats", "task", "units"]),
+    ("job", &["attachments", "codec", "error", "lane", "scheduler", "sync", "task", "units"]),
+    (
+        "engine",
+        &["attachments", "codec", "error", "job", "lane", "process", "scheduler", "seed", "stats", "task", "units"],
+    ),
     (
         "host",
         &[
+            "attachments",
             "codec",
             "engine",
             "error",
@@ -115,7 +123,7 @@ pub(super) const DOORS: &Doors = &[
             "worker",
         ],
     ),
-    ("caller", &["codec", "error", "host", "job", "lane", "process", "scheduler", "task", "units"]),
+    ("caller", &["attachments", "codec", "error", "host", "job", "lane", "process", "scheduler", "task", "units"]),
 ];
 
 /// Lines that a file may have.

@@ -3,6 +3,7 @@
 use serde::ser::{self, Serialize};
 
 use super::head;
+use crate::attachments::scope::{MARK, Writing};
 use crate::codec::encoder::Encoder;
 use crate::codec::error::{Cause, CodecError};
 use crate::codec::limits::write::WriteLimits;
@@ -235,7 +236,12 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), CodecError> {
         self.nested(|to| to.text(variant))
     }
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Result<(), CodecError> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), CodecError> {
+        if name == MARK {
+            let writing = Writing::begin(self.out.side());
+            value.serialize(&mut *self)?;
+            return self.out.attach(writing.finish());
+        }
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(

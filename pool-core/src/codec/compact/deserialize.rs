@@ -8,6 +8,7 @@ use super::deserializer::Deserializer;
 use super::enums::Names;
 use super::shape::Owner;
 use super::watch::Watch;
+use crate::attachments::scope::{MARK, Reading};
 use crate::codec::error::{Cause, CodecError};
 
 impl<'a, W: Watch<'a>> Deserializer<'a, W> {
@@ -155,8 +156,17 @@ impl<'a, W: Watch<'a>> de::Deserializer<'a> for &mut Deserializer<'a, W> {
         visitor.visit_unit()
     }
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn deserialize_newtype_struct<V: Visitor<'a>>(self, _: &'static str, visitor: V) -> Result<V::Value, CodecError> {
+    fn deserialize_newtype_struct<V: Visitor<'a>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, CodecError> {
         self.reader.limits.check_room::<V::Value>()?;
+        // Both are constants, so this costs nothing.
+        if name == MARK {
+            let _reading = Reading::begin();
+            return visitor.visit_newtype_struct(self);
+        }
         visitor.visit_newtype_struct(self)
     }
     #[cfg_attr(not(debug_assertions), inline(always))]

@@ -125,6 +125,24 @@ impl<T: ?Sized> Probe<T> {
     }
 }
 
+impl<T, E> Probe<Result<T, E>> {
+    /// Whether the value is an `Err`. Found before [`NeverErr`], since method look-up prefers methods of the type itself.
+    #[inline]
+    pub fn __is_err(self, value: &Result<T, E>) -> bool {
+        value.is_err()
+    }
+}
+
+/// For values that are no `Result`.
+pub trait NeverErr<T: ?Sized>: Sized {
+    /// Never.
+    #[inline]
+    fn __is_err(self, _: &T) -> bool {
+        false
+    }
+}
+impl<T: ?Sized> NeverErr<T> for Probe<T> {}
+
 macro_rules! pickers {
     ($($picker:ident gives $codec:ident;)*) => {$(
         /// The codec of this rank.

@@ -10,6 +10,7 @@ mod backpressure;
 mod calls;
 mod errors;
 mod held;
+mod insight;
 mod jobs;
 mod looks;
 mod origins;
@@ -31,7 +32,7 @@ use self::looks::Looks;
 use self::room::{Amount, Room};
 use self::watch_list::Watchers;
 use self::wording::OVERWRITTEN;
-use self::worker_handle::{Death, WorkerHandle};
+use self::worker_handle::WorkerHandle;
 use crate::attachments::array::Forgotten;
 use crate::attachments::{ArrayId, Attachments};
 use crate::codec::bytes::Cut;
@@ -40,6 +41,8 @@ use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
 use crate::lane::messages::{Request, RunRequest, request};
+use crate::observe::Observer;
+use crate::process::death::Death;
 use crate::process::exit;
 use crate::process::oom_kills;
 use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId, WorkerSet};
@@ -77,6 +80,7 @@ pub(crate) struct Engine {
     /// The error of the latest worker that could not start.
     cause: Option<Error>,
     accounts: Accounts,
+    observer: Observer,
     looks: Looks,
     room: Room,
     /// Bytes of the arguments of pending items. Those of maps are counted only if the pool bounds pending items.
@@ -108,6 +112,7 @@ impl Engine {
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
+            observer: Observer::new(monotonic_ns()),
             looks: Looks::default(),
             room: Room::new(most_pending),
             argument_bytes: 0,
@@ -260,7 +265,9 @@ impl Engine {
         // Counted when it is asked for and not when it exists: a launch that fails must not share its number with the
         // next one.
         handle.incarnations += 1;
-        handle.incarnations - 1
+        let incarnation = handle.incarnations - 1;
+        self.observer.launch_asked(worker, monotonic_ns());
+        incarnation
     }
 
     /// There is a process at the other end of the lane.
@@ -380,11 +387,12 @@ impl Engine {
                 Some(meaning) => Error::worker_died(status, Some(meaning)),
                 // The signal that followed is the pool's own.
                 None if lane.is_corrupt => Error::worker_died(status, Some(OVERWRITTEN)),
-                None => self.death_error(&death),
+                None => Error::of_death(&death, self.memory_limit),
             };
             self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
         }
         self.accounts.counts.exited(status);
+        self.observe_exit(worker, &death);
         self.scheduler.exited(worker, remains.begun);
         self.act_after(Some(&death));
         // The end of the pool may depend on this exit, even if no item was settled by it.

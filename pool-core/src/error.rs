@@ -1,6 +1,7 @@
 //! The one error type of the crate. Like `std::io::Error` it has a [`kind`](Error::kind) to match on, the facts of the case,
 //! and a text for people.
 
+mod death;
 mod kind;
 mod text;
 

@@ -127,6 +127,7 @@ mod caller;
 mod engine;
 mod host;
 mod job;
+mod observe;
 mod scheduler;
 
 // Between the host and its workers.
@@ -165,6 +166,10 @@ pub use crate::handle::AsyncResult;
 pub use crate::handle::several::{AsCompleted, as_completed, wait_any};
 pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
+pub use crate::observe::exit::ExitCause;
+pub use crate::observe::insights::{
+    Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights, WorkerState,
+};
 pub use crate::pool::{Pool, PoolState};
 pub use crate::priority::Priority;
 pub use crate::stats::Stats;

@@ -2,6 +2,7 @@
 
 mod calls;
 mod maps;
+mod seeing;
 mod shutdown;
 mod waits;
 

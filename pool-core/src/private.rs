@@ -9,7 +9,7 @@ pub use crate::codec::{Blob, BlobCodec, NoCodec, PlainCodec, SerdeCodec};
 #[cfg(feature = "cbor")]
 pub use crate::codec::{CborCodec, PickCbor};
 pub use crate::codec::{CodecError, Decode, Encode};
-pub use crate::codec::{PickBlob, PickNone, PickPlain, PickSerde, Probe};
+pub use crate::codec::{NeverErr, PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
 pub use crate::priority::Priority;

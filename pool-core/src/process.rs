@@ -1,6 +1,7 @@
 //! The operating system, as all processes of a pool use it: signals, exits, output, stacks, panics and forks. Together with
 //! `launch/` and `pool_ipc` it holds every system call, so another system is another set of these files.
 
+pub(crate) mod death;
 pub(crate) mod environment;
 pub(crate) mod exit;
 pub(crate) mod fork_check;

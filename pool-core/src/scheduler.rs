@@ -15,6 +15,7 @@ mod cancelling;
 mod clock;
 mod dispatch;
 mod flow;
+mod insight;
 mod interface;
 mod job;
 mod joins;
@@ -39,7 +40,8 @@ use std::collections::{BTreeMap, VecDeque};
 pub(crate) use self::by_worker::ByWorker;
 use self::flow::{Flow, Turns};
 pub(crate) use self::interface::{
-    Action, Begun, FailureCause, JobId, JobSpec, ProtocolViolation, SchedulerConfig, Seq, State, Wake, WorkerId,
+    Action, Activity, Begun, CurrentChunk, EndedChunk, ExitReason, FailureCause, JobId, JobSpec, ProtocolViolation,
+    SchedulerConfig, Seq, State, Wake, WorkerId,
 };
 use self::job::JobEntry;
 use self::slab::Slab;

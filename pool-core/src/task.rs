@@ -74,6 +74,10 @@ pub trait Task: Copy + Send + Sync + 'static {
     #[doc(hidden)]
     fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError>;
 
+    /// Whether the result is an `Err`.
+    #[doc(hidden)]
+    fn output_is_err(output: &Self::Output) -> bool;
+
     /// The bytes of every result, if they are always as many.
     #[doc(hidden)]
     fn output_size() -> Option<usize>;
@@ -381,6 +385,9 @@ impl<T: Task> Task for Configured<T> {
     }
     fn invoke_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
         T::invoke_raw(bytes)
+    }
+    fn output_is_err(output: &Self::Output) -> bool {
+        T::output_is_err(output)
     }
     fn output_size() -> Option<usize> {
         T::output_size()

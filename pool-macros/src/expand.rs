@@ -77,7 +77,7 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
     glue! {
-        use #private::{PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
+        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
 
         #[automatically_derived]
         impl #krate::Task for #name::Task {
@@ -172,6 +172,7 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
 fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let variable = Ident::new("output", Span::mixed_site());
     let size = output.size(private, "output_size");
+    let is_err = output.is_err(private, &variable);
     let encoded = output.encode(private, &variable);
     let decoded = output.decode(private, &variable);
     let decoded_all = output.decode_all(private);
@@ -179,6 +180,11 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let into_bytes = output.give_away(private, &variable);
     let from_bytes = output.adopt(private);
     glue! {
+        #[inline]
+        fn output_is_err(#variable: &Self::Output) -> ::core::primitive::bool {
+            #is_err
+        }
+
         #[inline]
         fn output_size() -> ::core::option::Option<::core::primitive::usize> {
             #size

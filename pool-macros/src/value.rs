@@ -61,6 +61,12 @@ impl Value {
         glue!(#private::Decode::adopt(&#codec, bytes))
     }
 
+    /// Whether the value, which is behind a reference, is an `Err`.
+    pub(crate) fn is_err(&self, private: &TokenStream, variable: &Ident) -> TokenStream {
+        let ty = &self.ty;
+        glue!(#private::Probe::<#ty>::new().__is_err(#variable))
+    }
+
     /// A place for about `items` values, if they need not be looked at.
     pub(crate) fn result_buffer(&self, private: &TokenStream) -> TokenStream {
         let (held, codec) = (self.held(private), self.codec(private));

@@ -4,12 +4,12 @@ use pool_ipc::Header;
 
 use super::Engine;
 use super::wording::exceeded;
-use super::worker_handle::Death;
 use crate::codec::bytes::Cut;
 use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::messages::{Place, Request, RunRequest, request};
+use crate::process::death::Death;
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
 impl Engine {
@@ -59,6 +59,10 @@ impl Engine {
                 let death = death.filter(|_| worker.is_some());
                 let error = self.item_error(job, item, cause, death);
                 let origin = self.origin_of_death(worker, job, item, death, &error);
+                // An item that is cancelled has run for nobody, and does not count.
+                if death.is_some() {
+                    self.observe_loss(job, item, error.ran());
+                }
                 self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error), origin });
                 // After the delivery, since it may end the job, and its record with it.
                 self.scheduler.failed(job, item);
@@ -84,6 +88,7 @@ impl Engine {
                 let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
                 self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
             }
+            Action::Retry { job } => self.observe_retry(job, false),
             Action::Probe { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     let running = lane.running();

@@ -1,6 +1,5 @@
 //! Errors of an item, of a death, and of a pool.
 
-use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
@@ -8,11 +7,10 @@ use pool_ipc::sys::monotonic_ns;
 use super::Engine;
 use super::room::Amount;
 use super::wording::{OVERWRITTEN, exceeded, say};
-use super::worker_handle::Death;
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::Failure;
-use crate::process::last_words::LastWords;
+use crate::process::death::Death;
 use crate::scheduler::{FailureCause, JobId, State, WorkerId};
 use crate::units::{self, Nanos};
 
@@ -79,7 +77,7 @@ impl Engine {
 
     pub(super) fn cause_error(&self, cause: FailureCause, death: Option<&Death>) -> Error {
         match (cause, death) {
-            (FailureCause::Died, Some(death)) => self.death_error(death),
+            (FailureCause::Died, Some(death)) => Error::of_death(death, self.memory_limit),
             // A job that is ended as a whole has no single death to tell of.
             (FailureCause::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
             (FailureCause::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
@@ -93,26 +91,6 @@ impl Engine {
                 Error::new(ErrorKind::Terminated, "the pool was terminated before it was done")
             }
             (FailureCause::Broken, _) => self.why_broken(),
-        }
-    }
-
-    /// The error of the item that a process ran when it died.
-    pub(super) fn death_error(&self, Death { status, words, killer, cause, .. }: &Death) -> Error {
-        // Known for certain, while the status may be a signal that followed from it.
-        if let Some(cause) = cause {
-            return Error::worker_lost(*status, cause);
-        }
-        match words.as_deref() {
-            // Any other end has another cause, and the panic was caught before.
-            Some(LastWords::Panicked(report)) if status.signal() == Some(libc::SIGABRT) => {
-                Error::panicked_to_death(*status, report.clone())
-            }
-            Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
-            Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, self.memory_limit),
-            _ => match killer {
-                Some(sender) => Error::worker_killed(*status, sender),
-                None => Error::worker_died(*status, None),
-            },
         }
     }
 

@@ -1,10 +1,10 @@
 //! The origins of outcomes, for callers that ask for them.
 
 use super::Engine;
-use super::worker_handle::Death;
 use crate::error::Error;
 use crate::job::origin::{Origin, OriginWorker};
 use crate::lane::messages::ItemTimes;
+use crate::process::death::Death;
 use crate::scheduler::{JobId, WorkerId};
 use crate::units::{Nanos, nanos};
 

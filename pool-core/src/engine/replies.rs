@@ -3,6 +3,8 @@
 //! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were
 //! half of the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
 
+use pool_ipc::sys::monotonic_ns;
+
 use super::Engine;
 use super::accounts::Outcome;
 use super::wording::say;
@@ -12,16 +14,17 @@ use crate::job::completion::Part;
 use crate::lane::messages::{ItemTimes, request};
 use crate::lane::reply::{Body, Reply};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
+use crate::units::Nanos;
 
 impl Engine {
     #[inline]
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
-        let Reply { seq, mut items, failed, last, over_rss, raw, timed, elapsed, body } = reply;
+        let Reply { seq, mut items, failed, last, over_rss, raw, timed, elapsed, errs, body } = reply;
         if let Some(left) = self.workers[worker].starting {
             // More values than were asked for, or an answer to another request, is a violation.
             let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
             self.workers[worker].starting = Some(left);
-            self.started(worker, items, failed, last, body);
+            self.started(worker, items, failed, last, elapsed, body);
             return Ok(());
         }
         let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
@@ -56,6 +59,7 @@ impl Engine {
                 let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
                 // Asked before the delivery: an item that is tried again has no outcome yet.
                 if panicked && self.scheduler.panicked(worker) {
+                    self.observe_retry(job, true);
                     items = 0;
                 } else {
                     let tried = values.as_ref().err().map(Error::attempts);
@@ -65,7 +69,9 @@ impl Engine {
                 }
             }
         }
-        self.scheduler.replied(worker, Seq(seq), items, last, elapsed);
+        if let Some(chunk) = self.scheduler.replied(worker, Seq(seq), items, last, elapsed) {
+            self.observer.chunk_ended(worker, chunk, elapsed, errs);
+        }
         // After the reply has counted, so that its items are not taken back.
         if over_rss {
             self.scheduler.exceeded_rss(worker);
@@ -91,7 +97,7 @@ impl Engine {
     }
 
     /// The initializer has answered: with values of no use or a failure, then with the end of its request.
-    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, body: Body) {
+    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, elapsed: Nanos, body: Body) {
         let body = self.lane(worker).expect("it has just spoken").take(body);
         // It is being killed, and an answer that was on its way must not make it ready.
         if self.workers[worker].refused {
@@ -114,6 +120,7 @@ impl Engine {
             self.kill(worker);
         } else if last {
             self.workers[worker].starting = None;
+            self.observer.ready(worker, elapsed, monotonic_ns());
             self.scheduler.ready(worker);
         }
     }
@@ -156,8 +163,12 @@ impl Engine {
             Err(_) => Outcome::Failure,
         };
         let Some(record) = self.scheduler.record_mut(job) else { return };
+        let failure = part.values.as_ref().err().map(Error::kind);
         // A call that was cancelled meanwhile has its outcome, and this one does not count.
         let Some(delivered) = record.deliver(part) else { return };
+        if let Some(kind) = failure.filter(|_| outcome == Outcome::Failure) {
+            self.observer.failed(record.entry.index(), kind, items);
+        }
         let change = record.blocks.take_change();
         self.note_bytes(change);
         self.accounts.settle(items, outcome);

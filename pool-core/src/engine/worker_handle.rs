@@ -1,11 +1,6 @@
 //! A worker as the host sees it: its lane, and the state of its process.
 
-use std::process::ExitStatus;
-use std::sync::Arc;
-
 use crate::lane::Lane;
-use crate::process::last_words::LastWords;
-use crate::units::Nanos;
 
 #[derive(Debug, Default)]
 pub(super) struct WorkerHandle {
@@ -15,19 +10,6 @@ pub(super) struct WorkerHandle {
     pub(super) starting: Option<u32>,
     /// The initializer has failed or took too long; the process is being killed.
     pub(super) refused: bool,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct Death {
-    pub(super) pid: u32,
-    pub(super) status: ExitStatus,
-    /// The cause, where the status does not tell it.
-    pub(super) cause: Option<Arc<str>>,
-    pub(super) words: Option<Arc<LastWords>>,
-    /// The sender of the SIGKILL that ended it, in words.
-    pub(super) killer: Option<&'static str>,
-    /// When it began its last item, on the monotonic clock; only of an item with a time limit.
-    pub(super) since: Option<Nanos>,
 }
 
 impl WorkerHandle {

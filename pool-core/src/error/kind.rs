@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use serde::Serialize;
+
 /// The kinds of [`Error`](crate::Error).
 ///
 /// The text of a kind is a phrase such as `time limit exceeded`; that of the error says more.
@@ -29,7 +31,7 @@ use std::io;
 /// assert_eq!(ErrorKind::TaskTimeout.to_string(), "time limit exceeded");
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An argument of the call itself is out of range, such as 0 workers.
@@ -75,6 +77,29 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// All of them, in their order.
+    pub(crate) const ALL: [ErrorKind; 18] = [
+        ErrorKind::InvalidInput,
+        ErrorKind::Closed,
+        ErrorKind::Full,
+        ErrorKind::Running,
+        ErrorKind::Timeout,
+        ErrorKind::TaskTimeout,
+        ErrorKind::Panicked,
+        ErrorKind::WorkerDied,
+        ErrorKind::MemoryLimit,
+        ErrorKind::Cancelled,
+        ErrorKind::Terminated,
+        ErrorKind::Encode,
+        ErrorKind::Decode,
+        ErrorKind::TooLarge,
+        ErrorKind::Protocol,
+        ErrorKind::Broken,
+        ErrorKind::Unsupported,
+        ErrorKind::System,
+    ];
+    pub(crate) const COUNT: usize = ErrorKind::ALL.len();
+
     pub(super) fn is_retryable(self) -> bool {
         // Without a wildcard, so that a new kind has to be thought about.
         match self {

@@ -20,6 +20,8 @@ use crate::job::batch::CompletionRef;
 use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
+use crate::observe::insights::{Insights, Running};
+use crate::observe::snapshot::Snapshot;
 use crate::scheduler::{JobId, JobSpec, State};
 use crate::stats::Stats;
 use crate::task::table::Entry;
@@ -249,6 +251,16 @@ impl Host {
 
     pub(crate) fn stats(&self) -> Stats {
         self.ask(Stats::default(), |engine| engine.stats())
+    }
+
+    pub(crate) fn insights(&self) -> Insights {
+        let snapshot = self.ask(None, |engine| Some(engine.snapshot()));
+        snapshot.map_or_else(Insights::nothing, Snapshot::insights)
+    }
+
+    pub(crate) fn running(&self) -> Vec<Running> {
+        let (now, workers) = self.ask((0, Vec::new()), Engine::running);
+        workers.iter().filter_map(|worker| worker.running(now)).collect()
     }
 
     /// As [`with`](Host::with), but `in_copy` in a process that the host forked: there the lock may be held for good.

@@ -196,7 +196,7 @@ pub(crate) mod request {
 /// that its kind does not have, is a protocol violation: the worker is killed.
 ///
 /// `seq` names the request. `info` is the length of the whole reply in each record of a reply that takes several, and the
-/// time of the request in nanoseconds in a [`reply::LAST`] one.
+/// time of the request in nanoseconds in a [`reply::LAST`] one. There `extra` counts the values that were `Err`.
 ///
 /// | kind | | `count` | body |
 /// |---|---|---|---|

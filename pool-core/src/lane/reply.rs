@@ -15,6 +15,8 @@ pub(crate) struct Reply {
     /// The body ends with the times of the only item.
     pub(crate) timed: bool,
     pub(crate) elapsed: u64,
+    /// Values of the request that were `Err`, by the worker's word; in a last reply.
+    pub(crate) errs: u32,
     pub(crate) body: Body,
 }
 

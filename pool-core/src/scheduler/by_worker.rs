@@ -20,6 +20,10 @@ impl<T> ByWorker<T> {
         (0..self.0.len()).map(WorkerId::new)
     }
 
+    pub(crate) fn get(&self, worker: WorkerId) -> Option<&T> {
+        self.0.get(worker.index())
+    }
+
     #[inline]
     pub(crate) fn get_mut(&mut self, worker: WorkerId) -> Option<&mut T> {
         self.0.get_mut(worker.index())

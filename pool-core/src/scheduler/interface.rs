@@ -85,6 +85,69 @@ pub(crate) struct JobSpec {
     pub(crate) seed: Option<u64>,
 }
 
+/// A chunk that its worker has ended, for the counters.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(test, derive(Default))]
+pub(crate) struct EndedChunk {
+    pub(crate) task: u32,
+    pub(crate) label: Option<&'static str>,
+    pub(crate) is_calls: bool,
+    pub(crate) first: u64,
+    /// Items that were answered.
+    pub(crate) items: u32,
+}
+
+/// The chunk that a worker is at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CurrentChunk {
+    pub(crate) task: u32,
+    pub(crate) label: Option<&'static str>,
+    pub(crate) is_calls: bool,
+    pub(crate) seq: Seq,
+    pub(crate) first: u64,
+    /// Items that were answered.
+    pub(crate) settled: u32,
+    pub(crate) items: u32,
+    /// When it was sent, or when the worker last replied if that was later.
+    pub(crate) since: Nanos,
+}
+
+/// The state of a worker at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activity {
+    /// It has no process.
+    Absent,
+    /// It has no process until the pause is over that follows a failed start.
+    BackingOff,
+    Starting,
+    Waiting,
+    Working,
+    Leaving,
+    /// Its process has been killed and is not gone yet.
+    Ending,
+}
+
+/// Why the process of a worker has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ExitReason {
+    /// By itself.
+    Died,
+    TimedOut {
+        limit: Nanos,
+        ran: Nanos,
+    },
+    Cancelled,
+    NotReady,
+    Unresponsive,
+    Corrupt,
+    Terminated,
+    ShareDone,
+    Grown,
+    Idle,
+    Resized,
+    Closed,
+}
+
 /// Why an item, or a whole job, has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureCause {
@@ -143,6 +206,8 @@ pub(crate) enum Action<P> {
     Overran { worker: WorkerId, limit: Nanos, ran: Nanos },
     /// Look up since when the worker runs its item, and report it with [`Scheduler::probed`](super::Scheduler::probed).
     Probe { worker: WorkerId },
+    /// Note that an item that has cost its worker will be tried again.
+    Retry { job: JobId },
 }
 
 /// The host threads that a worker wakes at the end of a chunk.

@@ -156,7 +156,9 @@ impl<P> Scheduler<P> {
         // A cancelled item has its outcome already.
         if job.has_cancelled(item) {
             job.records.remove(&item);
-        } else if !self.defer_retry(id, item) {
+        } else if self.defer_retry(id, item) {
+            self.actions.push_back(Action::Retry { job: id });
+        } else {
             self.actions.push_back(Action::Fail { worker: Some(worker), job: id, item, cause });
         }
     }

@@ -2,7 +2,8 @@
 
 use super::Scheduler;
 use super::flow::FlowId;
-use super::interface::{Action, FailureCause, JobId, ProtocolViolation, Seq, WorkerId};
+use super::interface::{Action, EndedChunk, FailureCause, JobId, ProtocolViolation, Seq, WorkerId};
+use super::job::JobEntry;
 use super::worker::{Range, SentChunk};
 use crate::units::Nanos;
 
@@ -27,9 +28,17 @@ impl<P> Scheduler<P> {
     }
 
     /// The next `items` items of the chunk `seq` have been delivered; with `last`, the worker is through with the
-    /// chunk, having spent `elapsed` on it. The reply must have been [resolved](Scheduler::resolve_reply).
+    /// chunk, having spent `elapsed` on it. The reply must have been [resolved](Scheduler::resolve_reply). Returns the chunk
+    /// if it has ended.
     #[inline]
-    pub(crate) fn replied(&mut self, worker: WorkerId, seq: Seq, items: u32, last: bool, elapsed: Nanos) {
+    pub(crate) fn replied(
+        &mut self,
+        worker: WorkerId,
+        seq: Seq,
+        items: u32,
+        last: bool,
+        elapsed: Nanos,
+    ) -> Option<EndedChunk> {
         let now = self.now;
         let state = &mut self.workers[worker];
         state.heard = now;
@@ -38,6 +47,7 @@ impl<P> Scheduler<P> {
         let (job, first) = (sent.range.job, sent.next_item());
         sent.settled += items;
         self.settle(job, first, items);
+        let mut ended = None;
         if last {
             let state = &mut self.workers[worker];
             let sent = state.in_flight.pop_front().expect("it was there above");
@@ -47,9 +57,11 @@ impl<P> Scheduler<P> {
             state.ahead = state.ahead.saturating_sub(sent.time);
             // A chunk that was taken back whole says nothing about the time of an item.
             if sent.settled > 0
-                && let Some(job) = self.jobs.get(job)
+                && let Some(JobEntry { spec, .. }) = self.jobs.get(job)
             {
-                self.tasks[job.spec.task as usize].pace.learn(sent.settled, elapsed);
+                self.tasks[spec.task as usize].pace.learn(sent.settled, elapsed);
+                let (task, label, is_calls) = (spec.task, spec.label, spec.calls);
+                ended = Some(EndedChunk { task, label, is_calls, first: sent.range.first, items: sent.settled });
             }
             self.correct_charge(&sent, elapsed);
             // The next chunks of the same task will take as long, and were sent for less.
@@ -63,6 +75,7 @@ impl<P> Scheduler<P> {
         self.expect_leave(worker);
         // Last, since it may remove the job that the lines above look up.
         self.finish_if_done(job);
+        ended
     }
 
     /// The failed attempts that an unsettled item is blamed for.

@@ -2,6 +2,7 @@
 
 /// Names a job for as long as it lives, and nothing afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(test, derive(Default))]
 pub(crate) struct JobId {
     place: u32,
     generation: u32,

@@ -54,6 +54,8 @@ pub struct Chunk<'w> {
     pub(super) unpublished_items: u32,
     /// Their bytes.
     pub(super) unpublished_bytes: usize,
+    /// Number of values that were `Err`.
+    pub(super) errs: u32,
     /// Memory of a value that has been sent.
     spare: Vec<u8>,
     /// Time limit of each item in nanoseconds, or 0.
@@ -105,6 +107,7 @@ impl<'w> Chunk<'w> {
             raw,
             unpublished_items: 0,
             unpublished_bytes: 0,
+            errs: 0,
             spare: Vec::new(),
             limit_ns: header.info,
             times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
@@ -117,6 +120,8 @@ impl<'w> Chunk<'w> {
     #[inline]
     pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>), place: Place) {
         self.link.position.begin(place);
+        // For a host that asks since when it runs. An item with a limit stores a time of its own.
+        self.link.progress.stamp(self.begun_ns);
         self.mark_item();
         run(self);
     }
@@ -237,8 +242,8 @@ impl<'w> Chunk<'w> {
         while self.link.replies.room(0).is_none() {
             self.wait_room(MARGIN_BYTES);
         }
-        let (seq, count) = (self.seq, self.unpublished_items);
-        let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, info, ..Header::default() };
+        let (seq, count, extra) = (self.seq, self.unpublished_items, self.errs);
+        let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, extra, info, ..Header::default() };
         // The output of the tasks must be written before the host knows that they are done.
         flush();
         self.link.replies.publish(&header, self.unpublished_bytes);

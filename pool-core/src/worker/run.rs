@@ -141,7 +141,7 @@ const OWNED_BYTES: usize = 2 << 10;
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
-    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, times, .. } = chunk;
+    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, times, errs, .. } = chunk;
     let Link { replies, progress, position, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
@@ -176,6 +176,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
             // A process that the task forked must not answer in the worker's place.
             signals::exit_now(0);
         }
+        *errs += u32::from(T::output_is_err(&output));
         let output = match T::output_into_bytes(output) {
             Ok(bytes) => return Some(ItemOutcome::Raw(bytes)),
             Err(output) => output,

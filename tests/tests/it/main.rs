@@ -26,6 +26,7 @@ mod host_ends;
 mod host_processes;
 mod inherits;
 mod initializer;
+mod insights;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod large_arguments;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         wakers::checks(),
         futures::checks(),
         details::checks(),
+        insights::checks(),
         callbacks::checks(),
         forked_hosts::checks(),
         values::checks(),

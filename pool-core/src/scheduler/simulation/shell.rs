@@ -254,6 +254,7 @@ impl World {
             }
             Action::Finish { record } => self.books.finish(record),
             Action::Abort { record, cause } => self.books.abort(record, cause, self.scheduler.state()),
+            Action::Retry { .. } => {}
             Action::Launch { worker } => {
                 let handle = &mut self.workers[worker];
                 assert!(handle.process.is_none() && !handle.launching, "{worker:?} is launched while it is there");

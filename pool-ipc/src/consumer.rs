@@ -280,7 +280,7 @@ impl Consumer {
         );
         assert!(
             record.len as u64 <= record.next - record.position - HEADER_BYTES as u64,
-            "a record whose length was changed"
+            "a record with a changed length"
         );
     }
 }

@@ -243,7 +243,7 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     }
 
     fn visit_type_ptr(&mut self, ty: &'ast syn::TypePtr) {
-        self.errors.push(ty, "a pointer means nothing in another process: pass what it points to");
+        self.errors.push(ty, "a pointer means nothing in another process: pass the value behind it");
     }
 
     fn visit_type_fn_ptr(&mut self, ty: &'ast syn::TypeFnPtr) {

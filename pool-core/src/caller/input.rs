@@ -192,7 +192,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     }
 
     /// Pulls one block of items, or some that follow one another closely, but not past `count`, and hands it over. True
-    /// if the input is slow. Of a lazy map, those that find no room are left [waiting](MapInput::has_rest), and the input is
+    /// if the input is slow. Items of a lazy map that find no room are left [waiting](MapInput::has_rest), and its input is
     /// not asked again once a result is there.
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
         let before = self.bytes;

@@ -21,7 +21,7 @@ pub(super) const ANNOUNCED_MAX: u64 = 64 << 20;
 const GROWTH: usize = 7;
 
 impl Lane {
-    /// The next complete reply. Of a reply in several records, one call takes no more than the ring holds, so a worker that
+    /// The next complete reply. One call takes no more of a reply in several records than the ring holds, so a worker that
     /// writes as fast as the host reads cannot keep all others waiting.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The variables of the environment in which workers differ from their host.
 //!
-//! A variable with one value is part of the environment with which the fork server is started. Of any other the fork server
-//! gets all values, in a variable of its own, and sets each worker's between `fork` and anything else, so that also an
-//! executable that is started anew begins with it.
+//! A variable with one value is part of the environment with which the fork server is started. If its values differ, the
+//! fork server gets all of them in another variable, and sets each worker's between `fork` and anything else, so that also
+//! an executable that is started anew begins with it.
 
 #![allow(unsafe_code)]
 

@@ -10,7 +10,7 @@ pub(crate) const NOT_STARTED: i32 = 127;
 
 pub(crate) fn meaning(code: i32) -> Option<&'static str> {
     Some(match code {
-        NOT_GREETED => "it could not receive what it is to do",
+        NOT_GREETED => "it could not receive its orders",
         ORPHANED => "it could not be tied to the fork server (prctl, PR_SET_PDEATHSIG)",
         BAD_LANE => "it could not use the memory that it shares with the host (fcntl, mmap, madvise)",
         OTHER_PROGRAM => "its executable has other tasks",

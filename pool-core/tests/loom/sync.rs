@@ -40,7 +40,7 @@ pub(crate) enum Weakness {
 }
 
 thread_local! {
-    // Of the thread that runs a model: loom's threads are coroutines on it, so they see it, and other tests do not.
+    // One for each thread that runs a model: loom's threads are coroutines on it, so they see it, and other tests do not.
     static WEAKNESS: Cell<Weakness> = const { Cell::new(Weakness::None) };
 }
 

@@ -4,7 +4,7 @@ use pool_core::pool_task;
 
 #[pool_task]
 fn argument(at: *const u8) -> bool {
-    //~         ^^^^^^^^^ a pointer means nothing in another process: pass what it points to
+    //~         ^^^^^^^^^ a pointer means nothing in another process: pass the value behind it
     at.is_null()
 }
 

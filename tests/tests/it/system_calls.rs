@@ -55,8 +55,8 @@ impl Kind {
 }
 
 /// See the manual page of each. Errors that are missing here cannot occur, such as `waitid` that says `ECHILD` to a
-/// process with children. Of calls that the C library and `std` make for purposes of their own, and may not survive the
-/// failure of, only those count that the pool is behind.
+/// process with children. The C library and `std` make calls for purposes of their own, too, and may not survive their
+/// failure; these calls count only if the pool causes them.
 const KINDS: &[Kind] = &[
     kind("clone", libc::SYS_clone, &[Says(EAGAIN), Says(ENOMEM), Says(EPERM)]),
     kind("clone3", libc::SYS_clone3, &[Says(EAGAIN), Says(ENOSYS), Says(EPERM)]),

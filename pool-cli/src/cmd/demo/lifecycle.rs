@@ -108,7 +108,7 @@ fn show_closing(stage: &mut Stage<'_>, workers: usize) -> std::result::Result<()
     let step = Step {
         title: "close, then submit",
         python: "p.close()\np.apply_async(f, (10,))  # ValueError: Pool not running",
-        expected: "an error of the kind Closed from every submitting method; what was submitted before goes on",
+        expected: "an error of the kind Closed from every submitting method; jobs submitted before go on",
     };
     stage.step(step, || {
         pool.close();

@@ -36,14 +36,19 @@ impl Drop for Tally<'_> {
     }
 }
 
-/// Encodes an item into each place. Returns the reason if it ends before the last.
+/// Encodes an item into each place of `room`. Returns the reason if it ends before the last.
+// The places are those of a slice of just this run, from which the compiler knows how often the loop runs.
 #[inline(always)]
-pub(super) fn fill_run<'a, 'p, T: Task>(
+pub(super) fn fill_run<'a, T: Task>(
     items: &mut impl Iterator<Item = T::Args<'a>>,
-    places: impl Iterator<Item = &'p mut [u8]>,
+    room: &mut [u8],
     mut tally: Tally<'_>,
+    is_overtaken: impl Fn() -> bool,
 ) -> Option<Filled> {
-    for place in places {
+    for place in room.chunks_exact_mut(tally.size) {
+        if is_overtaken() {
+            return Some(Filled::Overtaken);
+        }
         let Some(args) = items.next() else { return Some(Filled::Ended) };
         if let Err(error) = Encoder::in_place(place, |out| T::encode_args(&args, out)) {
             // It was taken from the iterator, and has an index of its own for its error, but no place in the block.

@@ -25,7 +25,7 @@ use crate::host::router::BURST;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::block::Block;
-use crate::job::completion::Part;
+use crate::job::completion::{Completion, Part};
 use crate::job::content::Content;
 use crate::lane::messages::RECORD_BYTES;
 use crate::scheduler::JobSpec;
@@ -301,25 +301,25 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     #[inline]
     fn fill_sized(&mut self, items: &mut I, count: u64, size: usize) -> Filled {
         let MapInput { pulled, block, target, clock, completion, is_lazy, .. } = self;
-        let is_overtaken = || *is_lazy && completion.has_news();
-        let (room, filled, used) = block.parts();
+        let completion: &Completion = completion;
+        let (mut room, filled, used) = block.parts();
         let most = usize::try_from(count - *pulled).unwrap_or(usize::MAX).min((*target - *filled) as usize);
-        let mut places = room.chunks_exact_mut(size);
-        let mut left = most.min(places.len());
+        let mut left = most.min(room.len() / size);
         while left > 0 {
             // The clock is looked at between runs only, so that the loop within one stays tight.
             let run = left.min((clock.check_at + 1).saturating_sub(*filled) as usize).max(1);
             left -= run;
+            let (places, rest) = room.split_at_mut(run * size);
+            room = rest;
             let tally = Tally { done: 0, pulled: &mut *pulled, filled: &mut *filled, used: &mut *used, size };
-            let run = places.by_ref().take(run);
             let end = match *is_lazy {
-                false => fill_run::<T>(items, run, tally),
-                true => fill_run::<T>(items, run.take_while(|_| !completion.has_news()), tally),
+                false => fill_run::<T>(items, places, tally, || false),
+                true => fill_run::<T>(items, places, tally, || completion.has_news()),
             };
             if let Some(end) = end {
                 return end;
             }
-            if is_overtaken() {
+            if *is_lazy && completion.has_news() {
                 return Filled::Overtaken;
             }
             if clock.is_due(*filled) {

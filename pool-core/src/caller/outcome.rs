@@ -25,12 +25,22 @@ pub(crate) fn one<T: Task>(completion: &Completion) -> Result<T::Output> {
 fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     let mut outcome = None;
     if let Some(bytes) = completion.short() {
-        decode_items::<T>(&bytes, 0..1, false, &mut |_, result| outcome = Some(result));
+        return decode_short::<T>(&bytes);
     } else if let Parts::One(part) = completion.take() {
         decode::<T>(part, false, &mut |_, result| outcome = Some(result));
     }
     // No part: the job ended before its item had one, or the outcome has been taken.
     outcome.unwrap_or_else(|| Err(missing(completion)))
+}
+
+/// As [`decode_items`], for the one value of a call, which is returned in place.
+#[inline]
+fn decode_short<T: Task>(bytes: &[u8]) -> Result<T::Output> {
+    let decode = || Decoder::new(bytes).item(T::output_size()).and_then(T::decode_output);
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(value) => value.map_err(|error| undecodable(T::entry(), &error.to_string(), None)),
+        Err(payload) => Err(panicked(T::entry(), payload, None)),
+    }
 }
 
 /// A large value takes copies on the stack while it is decoded, and one where it arrives. The caller's stack need only

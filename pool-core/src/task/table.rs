@@ -136,8 +136,9 @@ impl Entry {
     /// Its place in the table.
     #[inline]
     pub(crate) fn index(&'static self) -> u32 {
-        // The entry is a static in the table, so its address gives its place without a search.
-        let offset = std::ptr::from_ref(self).addr().wrapping_sub(TASKS.as_ptr().addr());
+        // The entry is a static in the table, so its address gives its place without a search. The linker's symbol is used since
+        // the slice looks for duplicates each time that it is asked.
+        let offset = std::ptr::from_ref(self).addr().wrapping_sub((&raw const TABLE_START).addr());
         let index = offset / size_of::<Entry>();
         debug_assert!(TASKS.get(index).is_some_and(|entry| std::ptr::eq(entry, self)));
         index as u32

@@ -189,7 +189,7 @@ impl Engine {
     #[inline]
     pub(crate) fn has_news(&mut self) -> bool {
         let workers = &mut self.workers;
-        self.active.iter().any(|worker| {
+        self.active.any(|worker| {
             let handle = &mut workers[worker];
             handle.expects_replies() && handle.lane.as_mut().is_some_and(Lane::has_news)
         })
@@ -216,7 +216,7 @@ impl Engine {
     #[inline]
     fn any_lane(&mut self, mut holds: impl FnMut(&mut Lane) -> bool) -> bool {
         let workers = &mut self.workers;
-        self.active.iter().any(|worker| workers[worker].lane.as_mut().is_some_and(&mut holds))
+        self.active.any(|worker| workers[worker].lane.as_mut().is_some_and(&mut holds))
     }
 
     #[inline]
@@ -332,7 +332,7 @@ impl Engine {
             lane.kill();
             // The kernel refuses to kill a process that has changed its user. Its parent may; asking it is the
             // supervisor's work.
-            self.accounts.deferred.kills |= lane.is_out_of_reach;
+            self.accounts.deferred.notices.kills |= lane.is_out_of_reach;
         }
     }
 
@@ -396,7 +396,7 @@ impl Engine {
         self.scheduler.exited(worker, remains.begun);
         self.act_after(Some(&death));
         // The end of the pool may depend on this exit, even if no item was settled by it.
-        self.accounts.deferred.progress = true;
+        self.accounts.deferred.notices.progress = true;
     }
 
     /// The process ids of all workers.

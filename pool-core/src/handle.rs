@@ -62,7 +62,7 @@ impl<R> AsyncResult<R> {
     /// that the copy does not have.
     #[inline]
     fn is_here(&self) -> bool {
-        self.owner().check_owner().is_ok()
+        self.completion.is_here()
     }
 
     /// Waits for the outcome and returns it.
@@ -85,7 +85,7 @@ impl<R> AsyncResult<R> {
     /// ```
     #[doc(alias = "result")]
     pub fn get(mut self) -> Result<R> {
-        self.owner().check_owner()?;
+        self.completion.check_owner()?;
         self.wait_until(None);
         self.collect()
     }
@@ -112,7 +112,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn get_timeout(&mut self, limit: Duration) -> Result<R> {
-        self.owner().check_owner()?;
+        self.completion.check_owner()?;
         if !self.wait_timeout(limit) {
             return Err(Error::new(
                 ErrorKind::Timeout,
@@ -249,9 +249,7 @@ impl<R> AsyncResult<R> {
     /// # Ok(()) }
     /// ```
     pub fn cancel(&self) -> bool {
-        !self.ready()
-            && self.owner().check_owner().is_ok()
-            && self.owner().cancel(self.completion.job(), self.completion.call())
+        !self.ready() && self.is_here() && self.owner().cancel(self.completion.job(), self.completion.call())
     }
 
     /// Calls `callback` once with the outcome, as soon as there is one.
@@ -284,7 +282,7 @@ impl<R> AsyncResult<R> {
     where
         R: 'static,
     {
-        if let Err(error) = self.owner().check_owner() {
+        if let Err(error) = self.completion.check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
         // Before the callback is registered: from then on the job may end, and the pool with it.
@@ -339,7 +337,7 @@ impl<R> Future for AsyncResult<R> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         // Ready with an error: a pending future of a copy would never be woken.
-        if let Err(error) = self.owner().check_owner() {
+        if let Err(error) = self.completion.check_owner() {
             return Poll::Ready(Err(error));
         }
         if !self.completion.is_finished() {

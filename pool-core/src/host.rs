@@ -162,21 +162,31 @@ impl Host {
         // Actions first: they settle items, and with that make room.
         engine.act();
         engine.settle_waits();
-        let deferred = engine.take_deferred();
+        let (notices, deferred) = engine.take_deferred();
         // Under the lock, which orders the writers of `due`; the supervisor reads it without.
         let is_early = self.alarm.set(engine.wake_at().unwrap_or(NEVER));
         drop(engine);
-        if is_early {
+        let wakes_threads = deferred.is_some_and(|deferred| self.run(deferred));
+        if is_early || notices.kills {
             self.nudge();
         }
-        if let Some(deferred) = deferred {
-            self.run(deferred);
+        if notices.progress || wakes_threads {
+            if wakes_threads {
+                // The leader may be one of these threads, and does not sleep by parking.
+                self.leadership.note_taken();
+            }
+            self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
+        }
+        if notices.quiet && self.rest.end(Resting::Sleeps) {
+            // From now on the router must look up from time to time, instead of sleeping until it is notified.
+            self.hub.notify(Sleeper::Router);
         }
     }
 
-    #[inline]
-    fn run(&self, deferred: Deferred) {
-        let Deferred { waiters, woken, launches, progress, quiet, kills } = deferred;
+    /// Wakes the waiters, and hands launches to the supervisor. Returns whether threads of callers are among the waiters.
+    #[inline(never)]
+    fn run(&self, deferred: Deferred) -> bool {
+        let Deferred { waiters, woken, launches, notices: _ } = deferred;
         // All wakers and callbacks of one round go to the notifier together: one lock, and one thread to wake.
         let mut jobs = Vec::new();
         let mut wakes_threads = false;
@@ -198,28 +208,14 @@ impl Host {
         for waiters in waiters {
             waiters.for_each(&mut wake);
         }
-        if kills {
-            self.nudge();
-        }
         if !launches.is_empty() {
             self.supervision().launches.extend(launches);
             self.nudge();
         }
-        if progress || wakes_threads {
-            if wakes_threads {
-                // The leader may be one of these threads, and does not sleep by parking.
-                self.leadership.note_taken();
-            }
-            self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
-        }
-        // Behind the lock, which the router held when it began this rest.
-        if quiet && self.rest.end(Resting::Sleeps) {
-            // From now on the router must look up from time to time, instead of sleeping until it is notified.
-            self.hub.notify(Sleeper::Router);
-        }
         if !jobs.is_empty() {
             self.notifier.push(jobs);
         }
+        wakes_threads
     }
 
     /// Makes the supervisor look.

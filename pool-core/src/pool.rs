@@ -86,7 +86,7 @@ impl Pool {
 
     /// The options of a map; how its items arrive is added by the caller.
     fn spec<T: Task>(&self, task: &T) -> Result<JobSpec> {
-        self.host.spec(T::entry(), task.options())
+        self.host.spec(T::entry(), &task.options())
     }
 
     /// The stage of the pool's life.

@@ -193,6 +193,11 @@ impl<P> Scheduler<P> {
         matches!(self.workers[worker].phase, Phase::Killed(_))
     }
 
+    #[inline]
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The oldest action that has not been carried out.
     #[inline]
     pub(crate) fn next_action(&mut self) -> Option<Action<P>> {

@@ -23,7 +23,7 @@ impl Accounts {
     /// Accounts for items that have got their outcomes. All items that have one pass here, once.
     #[inline]
     pub(super) fn settle(&mut self, items: u32, outcome: Outcome) {
-        self.deferred.progress = true;
+        self.deferred.notices.progress = true;
         // A cancelled item has neither succeeded nor failed; its waiter is woken all the same.
         if outcome != Outcome::Cancelled {
             self.counts.settled(items, outcome == Outcome::Value);
@@ -43,27 +43,28 @@ impl Accounts {
 #[derive(Debug, Default)]
 pub(crate) struct Deferred {
     pub(crate) waiters: Vec<Waiters>,
-    /// Submissions that have got room, and threads that wait for a state of the pool that has come.
+    /// Submissions that have got room, and threads whose state of the pool is there.
     pub(crate) woken: Vec<Waiter>,
     pub(crate) launches: Vec<WorkerId>,
+    pub(crate) notices: Notices,
+}
+
+/// Threads of the host that are to be notified when the lock is free.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Notices {
     /// Something was settled: the leader looks again.
     pub(crate) progress: bool,
-    /// A call went out, and the router will not be notified of its end at once.
+    /// A call went out whose end the router will not hear of at once.
     pub(crate) quiet: bool,
     /// The supervisor is to have a process killed.
     pub(crate) kills: bool,
 }
 
 impl Deferred {
+    /// Waiters and launches, if there are any. Apart from the notices, since most calls have none.
     #[inline]
     pub(crate) fn take(&mut self) -> Option<Deferred> {
-        // Asked at each release of the lock, so the common case moves nothing.
-        let is_empty = self.waiters.is_empty()
-            && self.woken.is_empty()
-            && self.launches.is_empty()
-            && !self.progress
-            && !self.quiet
-            && !self.kills;
+        let is_empty = self.waiters.is_empty() && self.woken.is_empty() && self.launches.is_empty();
         (!is_empty).then(|| std::mem::take(self))
     }
 }

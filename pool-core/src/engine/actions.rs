@@ -16,7 +16,9 @@ impl Engine {
     /// Carries out the scheduler's actions.
     #[inline]
     pub(crate) fn act(&mut self) {
-        self.act_after(None);
+        if self.touched || self.scheduler.has_actions() {
+            self.act_after(None);
+        }
     }
 
     /// As [`act`](Engine::act), for actions that a death has caused.
@@ -105,7 +107,7 @@ impl Engine {
         }
         let Some(record) = self.scheduler.record_mut(job) else { return };
         // Told to the router when the lock is free: it must look up by itself, since this call will not wake it.
-        self.accounts.deferred.quiet |= chunk.flags & request::QUIET != 0;
+        self.accounts.deferred.notices.quiet |= chunk.flags & request::QUIET != 0;
         // A call's caller waits for it alone, so its value must not be held back for the next one's.
         let singly = if record.is_map() { 0 } else { request::SINGLY };
         let (task, time_limit_ns, seed) = (record.entry.index(), record.time_limit, record.seed);
@@ -146,7 +148,7 @@ impl Engine {
 
     #[inline]
     fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
-        self.accounts.deferred.progress = true;
+        self.accounts.deferred.notices.progress = true;
         record.finish(rest, |waiters| {
             self.accounts.finish_job(waiters);
         });

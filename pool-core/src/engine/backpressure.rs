@@ -42,12 +42,12 @@ impl Engine {
         if self.state() != State::Open && !std::mem::replace(&mut self.line_knows_end, true) {
             // Calls will get no room. Maps that are open do, until all of their items have ended.
             self.accounts.deferred.woken.extend(self.room.wake_all());
-            self.accounts.deferred.progress = true;
+            self.accounts.deferred.notices.progress = true;
         }
         let (granted, woken) = self.room.grant(self.pending());
         self.accounts.deferred.woken.extend(woken);
         // The leader has no waiter in line: it looks again when it is notified.
-        self.accounts.deferred.progress |= granted;
+        self.accounts.deferred.notices.progress |= granted;
     }
 
     /// How many of these items of a map, which are of one block, may be pending from now on.

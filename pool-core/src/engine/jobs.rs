@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::Engine;
-use super::accounts::{Deferred, Outcome};
+use super::accounts::{Deferred, Notices, Outcome};
 use super::room::Ticket;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
@@ -140,7 +140,7 @@ impl Engine {
     pub(crate) fn close(&mut self) {
         self.scheduler.close();
         // Submissions that wait for room must wake, since they will not get any.
-        self.accounts.deferred.progress = true;
+        self.accounts.deferred.notices.progress = true;
     }
 
     /// Ends all jobs now.
@@ -176,8 +176,9 @@ impl Engine {
 
     /// Takes the work that is to be done when the lock is free.
     #[inline]
-    pub(crate) fn take_deferred(&mut self) -> Option<Deferred> {
-        self.accounts.deferred.take()
+    pub(crate) fn take_deferred(&mut self) -> (Notices, Option<Deferred>) {
+        let notices = std::mem::take(&mut self.accounts.deferred.notices);
+        (notices, self.accounts.deferred.take())
     }
 
     pub(crate) fn state(&self) -> State {

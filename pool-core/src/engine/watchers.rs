@@ -49,7 +49,7 @@ impl Engine {
             Milestone::Idle => self.scheduler.is_idle(),
             // Set by every settlement since the lock was taken, and taken when it is released: so no settlement is
             // missed.
-            Milestone::Settled => self.accounts.deferred.progress,
+            Milestone::Settled => self.accounts.deferred.notices.progress,
             Milestone::Started => self.started_workers().0 == self.workers() || self.state() != State::Open,
         }
     }

@@ -22,6 +22,7 @@ use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::observe::insights::{Insights, Running};
 use crate::observe::snapshot::Snapshot;
+use crate::process::fork_check::ForkCheck;
 use crate::scheduler::{JobId, JobSpec, State};
 use crate::stats::Stats;
 use crate::task::table::Entry;
@@ -159,6 +160,11 @@ impl Owner for Host {
     #[inline]
     fn check_owner(&self) -> Result<()> {
         Host::check_owner(self)
+    }
+
+    #[inline]
+    fn process(&self) -> ForkCheck {
+        self.owner
     }
 
     fn wait(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::Host;
 use super::turn::Turn;
@@ -11,6 +12,7 @@ use crate::job::blocks::Call;
 use crate::scheduler::JobSpec;
 use crate::task::TaskOptions;
 use crate::task::table::Entry;
+use crate::units::nanos;
 
 impl Host {
     /// Notes `count` submissions. A thread that submits again and again must [route](crate::engine::Engine::route) in
@@ -27,37 +29,34 @@ impl Host {
     /// # Errors
     ///
     /// An option that is out of range.
-    #[inline]
-    pub(crate) fn spec(&self, entry: &'static Entry, options: TaskOptions) -> Result<JobSpec> {
+    pub(crate) fn spec(&self, entry: &'static Entry, options: &TaskOptions) -> Result<JobSpec> {
+        self.spec_here(entry, options)
+    }
+
+    /// [`spec`](Host::spec), compiled into its caller: on the way of a call each copy of so many fields counts.
+    #[inline(always)]
+    fn spec_here(&self, entry: &'static Entry, options: &TaskOptions) -> Result<JobSpec> {
         // First: a copy of the host must not touch the engine.
         self.check_owner()?;
-        let options = options.or(self.defaults);
-        if options.chunk_size == Some(0) {
-            let text = "a chunk size must be at least 1, and is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        let timeout = options.timeout.or(self.defaults.timeout);
+        if options.has_zero() || timeout == Some(Duration::ZERO) {
+            return Err(out_of_range(entry, options));
         }
-        if options.prefetch == Some(0) {
-            let text = "a lazy map must look ahead at least 1 item, and `prefetch` is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
-        }
-        if options.max_concurrent == Some(0) {
-            let text = "max_concurrent must be at least 1, and is 0";
-            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
-        }
+        let most = |items: Option<usize>| items.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
         Ok(JobSpec {
             task: entry.index(),
-            timeout: options.timeout_ns().map_err(|error| error.of_task(entry.path()))?,
-            retries: options.retries.unwrap_or(0),
+            timeout: timeout.map(nanos),
+            retries: options.retries.or(self.defaults.retries).unwrap_or(0),
             retry_panics: options.retry_panics,
-            chunk_size: options.chunk_size.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            chunk_size: most(options.chunk_size),
             urgent: false,
             lazy: false,
             bulk: false,
             calls: false,
             priority: options.priority,
-            max_concurrent: options.max_concurrent.map(|items| u32::try_from(items).unwrap_or(u32::MAX)),
+            max_concurrent: most(options.max_concurrent),
             label: options.label,
-            seed: options.seed,
+            seed: options.seed.or(self.defaults.seed),
         })
     }
 
@@ -66,8 +65,8 @@ impl Host {
     /// # Errors
     ///
     /// The reason why the pool takes none.
-    pub(crate) fn call(self: &Arc<Self>, call: Call, options: TaskOptions, urgent: bool) -> Result<CompletionRef> {
-        let spec = JobSpec { urgent, ..self.spec(call.entry, options)? };
+    pub(crate) fn call(self: &Arc<Self>, call: Call, options: &TaskOptions, urgent: bool) -> Result<CompletionRef> {
+        let spec = JobSpec { urgent, ..self.spec_here(call.entry, options)? };
         if self.is_bounded {
             // Apart, so that a pool without a bound does not pay for the line.
             return Turn::new(self).call(spec, call);
@@ -81,7 +80,7 @@ impl Host {
     /// # Errors
     ///
     /// `Full` if there is no room; else the reason why the pool takes none.
-    pub(crate) fn try_call(self: &Arc<Self>, call: Call, options: TaskOptions) -> Result<CompletionRef> {
+    pub(crate) fn try_call(self: &Arc<Self>, call: Call, options: &TaskOptions) -> Result<CompletionRef> {
         let spec = self.spec(call.entry, options)?;
         let (task, mut call) = (call.entry.path(), Some(call));
         self.note_submissions(1);
@@ -92,4 +91,17 @@ impl Host {
             outcome.unwrap_or_else(|| Err(engine.why_full().of_task(task)))
         })
     }
+}
+
+/// The error of an option that is zero.
+#[cold]
+#[inline(never)]
+fn out_of_range(entry: &Entry, options: &TaskOptions) -> Error {
+    let text = match () {
+        () if options.chunk_size == Some(0) => "a chunk size must be at least 1, and is 0",
+        () if options.prefetch == Some(0) => "a lazy map must look ahead at least 1 item, and `prefetch` is 0",
+        () if options.max_concurrent == Some(0) => "max_concurrent must be at least 1, and is 0",
+        () => "a time limit of zero leaves no time to run",
+    };
+    Error::new(ErrorKind::InvalidInput, text).of_task(entry.path())
 }

@@ -97,10 +97,8 @@ impl Host {
         let mut was_notified_in_vain = false;
         loop {
             // The lead begins with a look: a worker may have relied on the thread that led before.
-            let (has_silent_calls, expects_news) = self.with(|engine| {
-                engine.route_news();
-                (engine.has_silent_calls(), engine.expects_news())
-            });
+            let (has_silent_calls, expects_news) =
+                self.take_in_news(|engine| (engine.has_silent_calls(), engine.expects_news()));
             if ready() || deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return;
             }
@@ -130,6 +128,19 @@ impl Host {
         }
     }
 
+    /// Takes in the replies that are there, then asks. Without news nothing has changed, so nothing follows.
+    #[inline]
+    fn take_in_news<R>(&self, ask: impl FnOnce(&mut Engine) -> R) -> R {
+        let mut engine = self.engine();
+        if !engine.has_news() {
+            return ask(&mut engine);
+        }
+        self.carry_out(engine, |engine| {
+            engine.route();
+            ask(engine)
+        })
+    }
+
     /// Whether there are replies, as far as that can be seen without waiting for the lock.
     #[inline]
     fn has_news_now(&self) -> bool {
@@ -156,9 +167,9 @@ impl Seat<'_> {
         match duty {
             Duty::None => {}
             // Under the lock and not only if it is free: this look is relied on.
-            Duty::LookOnce => self.host.with(Engine::route_news),
+            Duty::LookOnce => self.host.take_in_news(|_| ()),
             Duty::LeaveToRouter => {
-                self.host.with(Engine::route_news);
+                self.host.take_in_news(|_| ());
                 if self.host.rest.end(Resting::ReliesOnCallers) {
                     // It has left quiet calls to the leader.
                     self.host.hub.notify(Sleeper::Router);

@@ -236,7 +236,7 @@ impl World {
     /// Carries out the engine's actions, as the threads of a pool do.
     fn carry_out(&mut self) {
         self.engine.act();
-        while let Some(deferred) = self.engine.take_deferred() {
+        while let (_, Some(deferred)) = self.engine.take_deferred() {
             for worker in deferred.launches {
                 let (peer, lane) = Peer::new(self.next_pid);
                 self.next_pid += 1;

@@ -3,8 +3,10 @@
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::error::Result;
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
+use crate::process::fork_check::ForkCheck;
 use crate::scheduler::JobId;
 
 /// Completions that are made at once, for calls that are submitted one after the other, or for one map; and the pool
@@ -13,6 +15,8 @@ use crate::scheduler::JobId;
 pub(crate) struct Batch {
     // Not generic: else each type of handle would be compiled for each kind of owner.
     owner: Arc<dyn Owner>,
+    /// The owner's process, which each handle asks for: a call by pointer less.
+    process: ForkCheck,
     job: JobId,
     /// The number of the first call in its job; a map has none.
     first: Option<u64>,
@@ -28,7 +32,7 @@ enum Completions {
 
 impl Batch {
     pub(crate) fn of_map(owner: &Arc<impl Owner>, job: JobId) -> Arc<Self> {
-        Arc::new(Batch { owner: owner.clone(), job, first: None, completions: Completions::One(Completion::default()) })
+        Batch::new(owner, job, None, Completions::One(Completion::default()))
     }
 
     #[inline]
@@ -38,7 +42,12 @@ impl Batch {
             // One allocation for up to 31 calls, and one count of references for their handles.
             _ => Completions::Many((0..calls).map(|_| Completion::default()).collect()),
         };
-        Arc::new(Batch { owner: owner.clone(), job, first: Some(first), completions })
+        Batch::new(owner, job, Some(first), completions)
+    }
+
+    #[inline]
+    fn new(owner: &Arc<impl Owner>, job: JobId, first: Option<u64>, completions: Completions) -> Arc<Self> {
+        Arc::new(Batch { owner: owner.clone(), process: owner.process(), job, first, completions })
     }
 
     #[inline]
@@ -66,6 +75,20 @@ impl CompletionRef {
     #[inline]
     pub(crate) fn owner(&self) -> &dyn Owner {
         &*self.batch.owner
+    }
+
+    /// False in a copy of the host.
+    #[inline]
+    pub(crate) fn is_here(&self) -> bool {
+        self.batch.process.is_here()
+    }
+
+    /// # Errors
+    ///
+    /// `Unsupported` in a copy of the host.
+    #[inline]
+    pub(crate) fn check_owner(&self) -> Result<()> {
+        if self.is_here() { Ok(()) } else { self.owner().check_owner() }
     }
 
     #[inline]

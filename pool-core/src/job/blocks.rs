@@ -1,6 +1,7 @@
 //! The encoded arguments of a job's items, in blocks of items that can travel together; with those of calls, the
 //! completions for their outcomes.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ pub(crate) struct Blocks {
     queue: VecDeque<Block>,
     /// The number of empty blocks in the queue.
     empty: usize,
+    /// Where the last look ended: the next item is mostly of the same block.
+    last_position: Cell<usize>,
     /// Memory of settled blocks for further ones: it may still be in the caches.
     spare: Vec<Vec<u8>>,
     /// Bytes of the arguments of pending items: those that were [counted](Blocks::count), and those of calls.
@@ -202,17 +205,17 @@ impl Blocks {
             return; // it is empty already
         }
         block.left = block.left.saturating_sub(items);
-        if block.counted > 0 {
-            let gone = match () {
-                () if block.left == 0 => block.counted,
-                () if block.batch.is_some() => 0, // arguments of calls stay until all of the block have ended
-                () => (block.item_bytes() * u64::from(items)).min(block.counted),
-            };
-            block.counted -= gone;
-            self.bytes -= gone;
+        if block.left > 0 {
+            // Arguments of calls stay until all of the block have ended.
+            if block.counted > 0 && block.batch.is_none() {
+                let gone = (block.item_bytes() * u64::from(items)).min(block.counted);
+                block.counted -= gone;
+                self.bytes -= gone;
+            }
+            return;
         }
-        if block.left == 0
-            && let Some(bytes) = self.remove(at).into_own()
+        self.bytes -= std::mem::take(&mut block.counted);
+        if let Some(bytes) = self.remove(at).into_own()
             // Bounded: a burst must not leave its memory behind for good.
             && self.spare.len() < SPARE_MAX
         {
@@ -223,6 +226,17 @@ impl Blocks {
     /// Where the block of this item is. It may be an empty one.
     #[inline]
     fn position(&self, item: u64) -> Option<usize> {
+        let last = self.last_position.get();
+        if self.queue.get(last).is_some_and(|block| block.holds(item)) {
+            return Some(last);
+        }
+        let position = self.search(item);
+        self.last_position.set(position.unwrap_or(0));
+        position
+    }
+
+    #[inline]
+    fn search(&self, item: u64) -> Option<usize> {
         // Items settle mostly in order, so a walk over a few beats any search.
         let front = self.queue.iter().take(FRONT_BLOCKS).position(|block| block.holds(item));
         front.or_else(|| self.position_behind(item))

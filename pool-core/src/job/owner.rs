@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::error::Result;
 use crate::job::waiters::Callback;
+use crate::process::fork_check::ForkCheck;
 use crate::scheduler::JobId;
 
 /// The pool that a completion belongs to. Handles ask it only where they have to wait or change something.
@@ -14,6 +15,9 @@ pub(crate) trait Owner: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Unsupported` in a copy of the host, where locks of the pool may be held for good by threads that the copy lacks.
     fn check_owner(&self) -> Result<()>;
+
+    /// The process of the pool.
+    fn process(&self) -> ForkCheck;
 
     /// Waits until `ready`; false if the deadline comes first, or in a copy of the host, where it will never be.
     /// `register` has the thread unparked when it should look again.

@@ -96,7 +96,7 @@ impl Pool {
     pub fn try_apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         // Encoded before the lock is taken: `Serialize` is the user's code.
         let call = call_of::<T>(encode_owned::<T>(args)?);
-        Ok(AsyncResult::new(Host::try_call(&self.host, call, task.options())?, outcome::one::<T>))
+        Ok(AsyncResult::new(Host::try_call(&self.host, call, &task.options())?, outcome::one::<T>))
     }
 
     /// A future that submits a call of the task when there is room for it. Its output is the handle of the call.
@@ -138,7 +138,7 @@ impl Pool {
     /// ```
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> Submit<T::Output> {
         // Encoded now, so that the future borrows nothing and can be sent to other threads.
-        let call = || Ok((call_of::<T>(encode_owned::<T>(args)?), self.host.spec(T::entry(), task.options())?));
+        let call = || Ok((call_of::<T>(encode_owned::<T>(args)?), self.host.spec(T::entry(), &task.options())?));
         Submit::new(&self.host, call(), outcome::one::<T>)
     }
 
@@ -146,7 +146,7 @@ impl Pool {
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let call = call_of::<T>(encode_owned::<T>(args)?);
-        Ok(AsyncResult::new(Host::call(&self.host, call, task.options(), urgent)?, outcome::one::<T>))
+        Ok(AsyncResult::new(Host::call(&self.host, call, &task.options(), urgent)?, outcome::one::<T>))
     }
 }
 

@@ -5,10 +5,11 @@
 use std::collections::VecDeque;
 
 use super::Scheduler;
+use super::flow::{FlowId, Standing};
 use super::interface::{Action, Begun, FailureCause, JobId, JobSpec, State, WorkerId};
 use super::job::JobEntry;
 use super::tuning::{CALLS_PER_CHUNK_MAX, REPLY_SILENCE_NS, STALE_ITEMS_MAX};
-use super::worker::{KillReason, Phase, Range, SentChunk};
+use super::worker::{KillReason, Phase, Range, SentChunk, WorkerState};
 
 /// A worker with so many chunks need not be sent the newest calls before these make a chunk.
 const DEPTH_ENOUGH: usize = 2;
@@ -41,15 +42,25 @@ impl<P> Scheduler<P> {
         job.unsettled += 1;
         job.queued += 1;
         self.unsettled += 1;
-        let (flow, priority) = self.flow_of(id).expect("looked up above");
-        let queue = &mut self.flow_mut(flow).expect("looked up above").queue;
-        match queue.back_mut() {
+        let (queued, priority, is_urgent) = (job.queued, job.spec.priority, job.spec.urgent);
+        let pace = self.tasks[job.spec.task as usize].pace;
+        let (flow_id, flow) = match job.flow.as_deref_mut() {
+            Some(flow) => (FlowId::Job(id), flow),
+            None => (FlowId::Calls(priority), &mut self.calls[priority as usize]),
+        };
+        match flow.queue.back_mut() {
             Some(last) if beside && last.job == id && last.end() == item => last.items += 1,
             // Other calls came between; the order of submission counts.
-            _ => queue.push_back(Range { job: id, first: item, items: 1 }),
+            _ => flow.queue.push_back(Range { job: id, first: item, items: 1 }),
         }
-        self.note_queued(flow, priority);
-        if self.can_wait(id) {
+        if flow.standing == Standing::Idle {
+            self.note_queued(flow_id, priority);
+        }
+        if !is_urgent
+            && queued < u64::from(CALLS_PER_CHUNK_MAX)
+            && pace.is_short(CALLS_PER_CHUNK_MAX)
+            && self.can_wait()
+        {
             // The next thread that takes replies in, or the next tick, hands it out.
             self.wake_by(self.now.saturating_add(REPLY_SILENCE_NS));
         } else {
@@ -57,20 +68,12 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Whether the newest calls of the job may wait for more to make a chunk: they are short, and no worker needs them
-    /// now.
+    /// Whether the newest calls, which are short, may wait for more to make a chunk: no worker needs them now.
     #[inline]
-    fn can_wait(&self, id: JobId) -> bool {
-        let Some(job) = self.jobs.get(id) else { return false };
-        !job.spec.urgent
-            && job.queued < u64::from(CALLS_PER_CHUNK_MAX)
-            && self.tasks[job.spec.task as usize].pace.is_short(CALLS_PER_CHUNK_MAX)
-            // A hand-over now would wake a worker for one short call; a moment later it serves many.
-            && (self.full
-                || self
-                    .workers
-                    .values()
-                    .all(|state| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant))
+    fn can_wait(&self) -> bool {
+        // A hand-over now would wake a worker for one short call; a moment later it serves many.
+        let is_served = |state: &WorkerState| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant;
+        self.full || self.workers.values().all(is_served)
     }
 
     /// Ends one call, which must not have ended: a queued one is skipped when its turn comes, a sent one that has not begun

@@ -1,9 +1,7 @@
 //! Handing items out to workers.
 
-use std::collections::VecDeque;
-
 use super::Scheduler;
-use super::flow::FlowId;
+use super::flow::{Flow, FlowId};
 use super::interface::{Action, JobId, JobSpec, Priority, Wake, WorkerId};
 use super::pace::Pace;
 use super::tuning::{
@@ -25,13 +23,13 @@ enum Capacity {
 impl Capacity {
     /// Capacity of workers that no other flow waits for.
     #[inline]
-    fn alone(pace: Pace, items: u32, spec: JobSpec) -> Self {
+    fn alone(pace: Pace, items: u32, spec: &JobSpec) -> Self {
         Capacity::Chunks(pace.depth(items, spec.bulk))
     }
 
     /// Capacity of workers that other flows wait for. Maps leave room for a call.
     #[inline]
-    fn contended(spec: JobSpec) -> Self {
+    fn contended(spec: &JobSpec) -> Self {
         Capacity::Time(if spec.calls { CONTENDED_AHEAD_NS } else { CONTENDED_MAP_AHEAD_NS })
     }
 }
@@ -48,12 +46,13 @@ impl<P> Scheduler<P> {
                 self.rebalance();
                 return;
             };
-            let range = *self.queue_of(flow).front().expect("its turn came since it has items");
+            let &mut Flow { ref queue, last_worker: preferred, .. } = self.running_flow(flow);
+            let range = *queue.front().expect("its turn came since it has items");
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else {
                 // The job has ended. Its items are skipped here, since a search through the queue at its end would cost
                 // more.
                 self.stale -= u64::from(range.items);
-                self.queue_of(flow).pop_front();
+                self.running_flow(flow).queue.pop_front();
                 continue;
             };
             let range = match job.first_cancelled(range) {
@@ -63,16 +62,17 @@ impl<P> Scheduler<P> {
                 Some(item) => {
                     job.records.remove(&item);
                     self.stale -= 1;
-                    self.take_front(flow, 1);
+                    self.running_flow(flow).take_front(1);
                     continue;
                 }
             };
-            let spec = job.spec;
-            let is_contended = self.is_contended();
+            let (spec, queued, is_open) = (&job.spec, job.queued, job.open);
+            let is_contended = self.now < self.contended_until;
             let task = &self.tasks[spec.task as usize];
             if spec.max_concurrent.is_some_and(|most| task.occupied >= most) {
                 // Leaves the turns, or it would hold up flows of other tasks.
-                self.park(flow, spec.task, spec.priority);
+                let (task, priority) = (spec.task, spec.priority);
+                self.park(flow, task, priority);
                 continue;
             }
             let pace = task.pace;
@@ -84,15 +84,14 @@ impl<P> Scheduler<P> {
                 None if spec.calls && spec.urgent => 1,
                 // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
-                    let job = &self.jobs.get(range.job).expect("looked up above");
-                    let is_open = job.open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
-                    pace.chunk(job.queued, is_open, self.config.workers)
+                    let is_open = is_open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
+                    pace.chunk(queued, is_open, self.config.workers)
                 }
             };
             let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
             let items = want.min(range.items);
             let capacity = if is_contended { Capacity::contended(spec) } else { Capacity::alone(pace, items, spec) };
-            let preferred = self.flow_mut(flow).and_then(|flow| flow.last_worker);
+            let jumping = (spec.calls && is_contended).then_some(spec.priority);
             let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
                 // Looking through all workers again at each submission would cost more than the submission.
@@ -109,19 +108,22 @@ impl<P> Scheduler<P> {
                 self.call_back();
             }
             // Before the call is sent, so that it is the first in the ring behind the claimed items.
-            if spec.calls && is_contended && std::mem::take(&mut self.flow_mut(flow).expect("it has its turn").jumps) {
-                self.make_way(worker, spec.priority);
+            if let Some(priority) = jumping
+                && std::mem::take(&mut self.running_flow(flow).jumps)
+            {
+                self.make_way(worker, priority);
             }
             // The worker is replaced exactly after so many items, also if a chunk would hold more.
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
-            self.send(worker, flow, Range { items, ..range }, pace);
+            self.send(worker, flow, Range { items, ..range }, pace, is_contended);
         }
     }
 
+    /// The flow whose turn it is.
     #[inline]
-    fn queue_of(&mut self, flow: FlowId) -> &mut VecDeque<Range> {
-        &mut self.flow_mut(flow).expect("its turn came since its job goes on").queue
+    fn running_flow(&mut self, flow: FlowId) -> &mut Flow {
+        self.flow_mut(flow).expect("its turn came since its job goes on")
     }
 
     /// The worker that the next call goes to, if that one has nothing to do.
@@ -233,22 +235,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// Takes so many items from the front of the flow's queue.
     #[inline]
-    fn take_front(&mut self, flow: FlowId, items: u32) {
-        let queue = self.queue_of(flow);
-        let front = queue.front_mut().expect("they are there");
-        front.first += u64::from(items);
-        front.items -= items;
-        if front.items == 0 {
-            queue.pop_front();
-        }
-    }
-
-    #[inline]
-    fn send(&mut self, worker: WorkerId, flow: FlowId, range: Range, pace: Pace) {
-        self.take_front(flow, range.items);
-        let is_contended = self.is_contended();
+    fn send(&mut self, worker: WorkerId, flow: FlowId, range: Range, pace: Pace, is_contended: bool) {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
@@ -261,10 +249,8 @@ impl<P> Scheduler<P> {
         // Items of unknown time may take long.
         let time = pace.time(range.items).unwrap_or(QUANTUM_NS * u64::from(range.items));
         // Alone it takes nothing from others, and a debt from then would keep it waiting when they come.
-        self.charge_sent(flow, priority, if is_contended { time } else { 0 });
-        if let Some(flow) = self.flow_mut(flow) {
-            flow.last_worker = Some(worker);
-        }
+        self.in_flight[priority as usize] += 1;
+        self.running_flow(flow).note_sent(worker, range.items, if is_contended { time } else { 0 });
         self.tasks[task as usize].occupied += 1;
         let state = &mut self.workers[worker];
         let seq = state.next_seq;
@@ -275,9 +261,13 @@ impl<P> Scheduler<P> {
         // Behind other flows even a short one takes a while.
         let waits = is_contended && state.ahead - time > SHORT_CHUNK_NS;
         let brief = !waits && pace.time(range.items).is_none_or(|time| time < SHORT_CHUNK_NS);
-        let depth =
-            if is_contended { CONTENDED_MAP_AHEAD_NS / time.max(1) } else { pace.depth(range.items, true) as u64 };
-        let wake = if is_bulk && !is_last && depth >= 2 && !u64::from(seq.0).is_multiple_of(depth / 2) {
+        // Half of what the worker may have before it is done when the host comes round.
+        let is_halfway = || {
+            let depth =
+                if is_contended { CONTENDED_MAP_AHEAD_NS / time.max(1) } else { pace.depth(range.items, true) as u64 };
+            depth < 2 || u64::from(seq.0).is_multiple_of(depth / 2)
+        };
+        let wake = if is_bulk && !is_last && !is_halfway() {
             Wake::NoOne
         } else if !is_urgent
             && !is_alone
@@ -290,7 +280,7 @@ impl<P> Scheduler<P> {
         };
         // A claim costs the worker a fence, and binds the items: so many that the fence is cheap, so few that idle
         // workers get the rest.
-        let claim = pace.items_in(CLAIM_NS);
+        let claim = if range.items > 1 { pace.items_in(CLAIM_NS) } else { 1 };
         let sent_at = self.now;
         let (settled, recalling, was_recalled, occupies) = (0, false, false, true);
         // A flow that is alone takes nothing from others, so it owes nothing when one comes.

@@ -80,6 +80,26 @@ impl Flow {
         if self.credit > 0 { 0 } else { self.credit.unsigned_abs() / QUANTUM_NS + 1 }
     }
 
+    /// Takes so many items from the front of its queue.
+    #[inline]
+    pub(super) fn take_front(&mut self, items: u32) {
+        let front = self.queue.front_mut().expect("they are there");
+        front.first += u64::from(items);
+        front.items -= items;
+        if front.items == 0 {
+            self.queue.pop_front();
+        }
+    }
+
+    /// A chunk of so many items has been sent to the worker, for which the flow is charged `time`.
+    #[inline]
+    pub(super) fn note_sent(&mut self, worker: WorkerId, items: u32, time: Nanos) {
+        self.take_front(items);
+        self.charge(time);
+        self.in_flight += 1;
+        self.last_worker = Some(worker);
+    }
+
     #[inline]
     pub(super) fn charge(&mut self, time: Nanos) {
         // Saturates: times are measured in memory that a worker can write.
@@ -156,6 +176,10 @@ impl Turns {
     #[inline]
     pub(super) fn candidate(&mut self) -> Option<FlowId> {
         if self.current.is_none() {
+            // Mostly none waits, and a look is shorter than a `pop`.
+            if self.waiting.is_empty() {
+                return None;
+            }
             let turn = self.waiting.pop()?;
             self.round = self.round.max(turn.round);
             self.current = Some(turn);

@@ -10,7 +10,9 @@ impl<P> Scheduler<P> {
     /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
     pub(super) fn rebalance(&mut self) {
         // The cheap questions first: this runs each time that the queues run dry.
-        if self.unsettled == 0 || self.first_idle().is_none() {
+        // A chunk that is alone has one item, which runs, or its job has ended.
+        let is_alone = self.unsettled <= 1 && self.in_flight.iter().sum::<u32>() <= 1;
+        if self.unsettled == 0 || is_alone || self.first_idle().is_none() {
             return;
         }
         let mut best: Option<(Nanos, WorkerId)> = None;

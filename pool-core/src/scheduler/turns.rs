@@ -53,13 +53,10 @@ impl<P> Scheduler<P> {
     /// The flow to send from: the first of the highest priority that has any.
     #[inline]
     pub(super) fn next_flow(&mut self) -> Option<FlowId> {
-        let mut priority = self.turns.len();
-        while priority > 0 {
-            let turns = &mut self.turns[priority - 1];
-            let Some(id) = turns.candidate() else {
-                priority -= 1;
-                continue;
-            };
+        // Asked anew after each flow that leaves, since the next may be of a higher priority.
+        while let Some(priority) = self.turns.iter().rposition(|turns| !turns.is_empty()) {
+            let turns = &mut self.turns[priority];
+            let Some(id) = turns.candidate() else { continue };
             let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else {
                 turns.drop_dead();
                 continue;
@@ -75,8 +72,6 @@ impl<P> Scheduler<P> {
                 turns.leave();
                 if let FlowId::Job(job) = id {
                     self.leave_place(job);
-                    // It may be of a higher priority.
-                    priority = self.turns.len();
                 }
                 continue;
             }
@@ -105,16 +100,6 @@ impl<P> Scheduler<P> {
         self.contended_until = self.now.saturating_add(CONTENTION_NS);
         if !was_contended {
             self.give_way(priority);
-        }
-    }
-
-    /// Charges the job's flow for a chunk of it that is sent.
-    #[inline]
-    pub(super) fn charge_sent(&mut self, id: FlowId, priority: Priority, time: Nanos) {
-        self.in_flight[priority as usize] += 1;
-        if let Some(flow) = self.flow_mut(id) {
-            flow.in_flight += 1;
-            flow.charge(time);
         }
     }
 

@@ -65,6 +65,21 @@ impl WorkerSet {
             Some(worker)
         })
     }
+
+    /// Whether this holds for one of them. Written as a loop, since it is asked again and again while a thread waits.
+    #[inline]
+    pub(crate) fn any(&self, mut holds: impl FnMut(WorkerId) -> bool) -> bool {
+        for (at, &word) in self.words.iter().enumerate() {
+            let mut rest = word;
+            while rest != 0 {
+                if holds(WorkerId::new(64 * at + rest.trailing_zeros() as usize)) {
+                    return true;
+                }
+                rest &= rest - 1;
+            }
+        }
+        false
+    }
 }
 
 #[cfg(test)]

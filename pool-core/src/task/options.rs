@@ -66,15 +66,10 @@ impl TaskOptions {
         TaskOptions { priority, ..self }
     }
 
-    /// With the pool's where these say nothing.
-    pub(crate) fn or(self, pool: TaskOptions) -> Self {
-        // The other options have no default of the pool.
-        TaskOptions {
-            timeout: self.timeout.or(pool.timeout),
-            retries: self.retries.or(pool.retries),
-            seed: self.seed.or(pool.seed),
-            ..self
-        }
+    /// Whether an option is zero that must be at least 1.
+    #[inline]
+    pub(crate) fn has_zero(&self) -> bool {
+        self.chunk_size == Some(0) || self.prefetch == Some(0) || self.max_concurrent == Some(0)
     }
 
     /// The time limit for the scheduler.

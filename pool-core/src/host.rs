@@ -11,6 +11,7 @@ pub(crate) mod supervisor;
 
 mod door;
 mod milestones;
+mod spec;
 mod submitting;
 pub(crate) mod turn;
 mod wait;
@@ -35,7 +36,7 @@ use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
-use crate::scheduler::WorkerId;
+use crate::scheduler::{JobSpec, WorkerId};
 use crate::task::TaskOptions;
 use crate::units::Nanos;
 
@@ -64,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) is_over: AtomicBool,
     /// Grows with each submission. A hint for the router.
     submission_count: AtomicU32,
+    /// See [`spec::specs`].
+    specs: Box<[Option<JobSpec>]>,
     /// Identifies the process that created the pool. A forked child inherits this struct and must not use it.
     pub(crate) owner: ForkCheck,
 }
@@ -105,6 +108,7 @@ impl Host {
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
+            specs: spec::specs(&defaults),
             owner: ForkCheck::here(),
         }))
     }
@@ -177,6 +181,7 @@ impl Host {
             }
             self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
+        // Behind the lock, which the router held when it began this rest.
         if notices.quiet && self.rest.end(Resting::Sleeps) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.
             self.hub.notify(Sleeper::Router);

@@ -115,6 +115,12 @@ pub trait Task: Copy + Send + Sync + 'static {
         Self::entry().options
     }
 
+    /// The options, if the call set some of its own.
+    #[doc(hidden)]
+    fn own_options(&self) -> Option<&TaskOptions> {
+        None
+    }
+
     /// This task with a limit on the time of each item, counted from its start in the worker.
     ///
     /// An item that takes longer is killed together with its worker, which is replaced, and fails with
@@ -412,5 +418,8 @@ impl<T: Task> Task for Configured<T> {
     }
     fn options(&self) -> TaskOptions {
         self.options
+    }
+    fn own_options(&self) -> Option<&TaskOptions> {
+        Some(&self.options)
     }
 }

@@ -54,7 +54,7 @@ pub(crate) struct Deferred {
 pub(crate) struct Notices {
     /// Something was settled: the leader looks again.
     pub(crate) progress: bool,
-    /// A call went out whose end the router will not hear of at once.
+    /// A call went out, and the router will not hear of its end at once.
     pub(crate) quiet: bool,
     /// The supervisor is to have a process killed.
     pub(crate) kills: bool,

@@ -16,6 +16,7 @@ impl Engine {
     /// Carries out the scheduler's actions.
     #[inline]
     pub(crate) fn act(&mut self) {
+        // Asked in place, since most calls leave nothing to do.
         if self.touched || self.scheduler.has_actions() {
             self.act_after(None);
         }

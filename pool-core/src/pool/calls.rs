@@ -146,7 +146,7 @@ impl Pool {
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let call = call_of::<T>(encode_owned::<T>(args)?);
-        Ok(AsyncResult::new(Host::call(&self.host, call, &task.options(), urgent)?, outcome::one::<T>))
+        Ok(AsyncResult::new(Host::call(&self.host, call, task.own_options(), urgent)?, outcome::one::<T>))
     }
 }
 

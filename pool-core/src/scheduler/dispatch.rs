@@ -120,7 +120,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// The flow whose turn it is.
+    /// The flow that has its turn.
     #[inline]
     fn running_flow(&mut self, flow: FlowId) -> &mut Flow {
         self.flow_mut(flow).expect("its turn came since its job goes on")

@@ -148,6 +148,19 @@ pub(crate) enum ExitReason {
     Closed,
 }
 
+impl JobSpec {
+    /// Whether a job of calls takes one more of this specification. Told by the fields that calls have.
+    #[inline]
+    pub(super) fn takes_call(&self, call: JobSpec) -> bool {
+        let named = |label: Option<&'static str>| label.map(|label| (label.as_ptr(), label.len()));
+        (self.task, self.urgent, self.retry_panics) == (call.task, call.urgent, call.retry_panics)
+            && (self.timeout, self.retries, self.priority) == (call.timeout, call.retries, call.priority)
+            && (self.max_concurrent, self.seed) == (call.max_concurrent, call.seed)
+            // One text may have two addresses; then there are two jobs, which run alike.
+            && named(self.label) == named(call.label)
+    }
+}
+
 /// Why an item, or a whole job, has no value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailureCause {

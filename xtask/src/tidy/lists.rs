@@ -100,7 +100,7 @@ pub(super) const DOORS: &Doors = &[
     ("lane", &["attachments", "codec", "process", "scheduler", "units"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
     ("observe", &["error", "process", "scheduler", "task", "units"]),
-    ("job", &["attachments", "codec", "error", "lane", "scheduler", "sync", "task", "units"]),
+    ("job", &["attachments", "codec", "error", "lane", "process", "scheduler", "sync", "task", "units"]),
     (
         "engine",
         &[

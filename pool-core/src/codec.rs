@@ -26,7 +26,7 @@ mod naming;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
 mod trace;
-mod type_identity;
+pub(crate) mod type_identity;
 
 use std::ffi::OsStr;
 use std::marker::PhantomData;

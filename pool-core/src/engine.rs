@@ -15,6 +15,7 @@ mod jobs;
 mod looks;
 mod origins;
 mod replies;
+mod reports;
 pub(crate) mod room;
 pub(crate) mod watch_list;
 mod watchers;

@@ -54,6 +54,10 @@ impl<R> AsyncResult<R> {
         AsyncResult { completion, collect: Some(collect) }
     }
 
+    pub(crate) fn completion(&self) -> &CompletionRef {
+        &self.completion
+    }
+
     fn owner(&self) -> &dyn Owner {
         self.completion.owner()
     }
@@ -170,6 +174,7 @@ impl<R> AsyncResult<R> {
         if self.completion.is_finished() {
             return true;
         }
+        self.expect_no_listener();
         let mut is_registered = false;
         let mut register = |thread| is_registered |= self.completion.set_waiter(Waiter::AtEnd(thread)).is_ok();
         let is_finished = self.owner().wait(deadline, &mut || self.completion.is_finished(), &mut register);
@@ -285,6 +290,7 @@ impl<R> AsyncResult<R> {
         if let Err(error) = self.completion.check_owner() {
             return run_in_copy(Box::new(move || callback(Err(error))));
         }
+        self.expect_no_listener();
         // Before the callback is registered: from then on the job may end, and the pool with it.
         self.owner().expect_callback();
         // Taken, so that the drop of this handle does not abandon the outcome.
@@ -293,6 +299,14 @@ impl<R> AsyncResult<R> {
         // The outcome is there already: the callback goes to the same threads as any other, never to this one.
         if let Err(Waiter::Callback(run)) = self.completion.set_waiter(run) {
             self.owner().run_callback(run);
+        }
+    }
+
+    /// Before a wait: items must not hold reports back for a listener that does not come.
+    #[inline]
+    fn expect_no_listener(&self) {
+        if let Some(reports) = self.completion.reports().filter(|_| self.is_here()) {
+            reports.expect_nobody();
         }
     }
 
@@ -328,6 +342,9 @@ impl<R> Drop for AsyncResult<R> {
             std::mem::forget(self.completion.clone());
         } else if self.collect.is_some() {
             self.completion.abandon();
+            if let Some(reports) = self.completion.reports() {
+                reports.close();
+            }
         }
     }
 }
@@ -341,6 +358,7 @@ impl<R> Future for AsyncResult<R> {
             return Poll::Ready(Err(error));
         }
         if !self.completion.is_finished() {
+            self.expect_no_listener();
             // An executor that polls many futures finds most of them ready then, and needs no thread of the pool to wake it.
             self.owner().take_replies();
         }

@@ -7,15 +7,22 @@ pub(crate) mod completion;
 pub(crate) mod content;
 pub(crate) mod origin;
 pub(crate) mod owner;
+pub(crate) mod reports;
 pub(crate) mod status;
 pub(crate) mod waiters;
+
+use std::sync::Arc;
+
+use pool_ipc::Header;
 
 use crate::codec::number_buffer::ResultBuffer;
 use crate::error::Error;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::Blocks;
 use crate::job::completion::Part;
+use crate::job::reports::Reports;
 use crate::job::waiters::Waiters;
+use crate::lane::messages::{Request, rules};
 use crate::task::table::Entry;
 use crate::units::Nanos;
 
@@ -31,6 +38,8 @@ pub(crate) struct Job {
     map: Option<Map>,
     /// Only maps that a future awaits have one.
     pub(crate) look: Option<Look>,
+    /// Where its items' reports go, if they may report.
+    pub(crate) reports: Option<Arc<Reports>>,
 }
 
 /// The next look for results of a map that workers hold back; see `engine/held.rs`.
@@ -70,6 +79,7 @@ impl Job {
             blocks: Blocks::default(),
             map: Some(Map { completion, result_buffer }),
             look: None,
+            reports: None,
         })
     }
 
@@ -82,7 +92,15 @@ impl Job {
                 (spare.entry, spare.time_limit, spare.seed) = (entry, time_limit, None);
                 spare
             }
-            None => Box::new(Job { entry, time_limit, seed: None, blocks: Blocks::default(), map: None, look: None }),
+            None => Box::new(Job {
+                entry,
+                time_limit,
+                seed: None,
+                blocks: Blocks::default(),
+                map: None,
+                look: None,
+                reports: None,
+            }),
         }
     }
 
@@ -97,6 +115,19 @@ impl Job {
     #[inline]
     pub(crate) fn is_map(&self) -> bool {
         self.map.is_some()
+    }
+
+    /// Whether its requests have [rules].
+    #[inline]
+    pub(crate) fn has_rules(&self) -> bool {
+        self.reports.is_some()
+    }
+
+    /// The rules of its request `seq`.
+    #[cold]
+    pub(crate) fn rules(&self, seq: u32) -> Header {
+        let flags = if self.reports.is_some() { rules::REPORTS } else { 0 };
+        Header { kind: Request::Rules.kind(), flags, seq, ..Header::default() }
     }
 
     /// The buffer for its values, if it has one.

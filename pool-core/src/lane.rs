@@ -8,6 +8,8 @@ pub(crate) mod reply;
 mod array_link;
 mod arrays;
 mod replies;
+mod report_flow;
+mod reports;
 mod requests;
 mod sent;
 
@@ -15,10 +17,11 @@ use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
-use pool_ipc::{Descriptors, HostEnd};
+use pool_ipc::{Descriptors, HostEnd, Record};
 
 use self::array_link::ArrayLink;
 use crate::codec::bytes::Bytes;
+use crate::lane::report_flow::ReportFlow;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
 use crate::process::pidfd::kill_process;
@@ -55,6 +58,12 @@ pub(crate) struct Lane {
     gathered_from: Option<u64>,
     /// The part of the next reply that was taken before it was published.
     taken: Option<Taken>,
+    /// The last record of a long report, which is released together with an order.
+    unreleased: Option<Record>,
+    /// The next request may report.
+    next_reports: bool,
+    /// The last order about reports.
+    report_flow: ReportFlow,
     /// Number of sent requests that are quiet.
     quiet: usize,
     /// Number of sent requests that are silent.
@@ -106,6 +115,9 @@ impl Lane {
             gathered: Vec::new(),
             gathered_from: None,
             taken: None,
+            unreleased: None,
+            next_reports: false,
+            report_flow: ReportFlow::default(),
             touched: false,
             is_corrupt: false,
         }

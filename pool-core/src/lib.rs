@@ -63,6 +63,11 @@
 //! Every job ends exactly once, in a value or an [`Error`]. An error of an item of a map concerns this item only. A
 //! pool that is dropped leaves no process, thread or descriptor behind, and neither does a host that is killed.
 //!
+//! # Reports
+//!
+//! A running item can tell its caller how far it is, or hand over a part of its result: [`report`] in the task, and a
+//! listener at the handle ([`AsyncResult::on_report`], [`Imap::on_report`]) of a submission with [`Task::reports`].
+//!
 //! # Threads
 //!
 //! The pool runs code of the user's in these places, and holds no lock meanwhile:
@@ -74,6 +79,7 @@
 //! | the input iterator of a map, and its `Drop` | the thread that submits, before the map returns; for a lazy map the thread that iterates, within `next` or the stream's `poll_next` |
 //! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that is never taken is never decoded |
 //! | callbacks ([`AsyncResult::on_done`]), and `Drop` of their captures | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
+//! | listeners ([`AsyncResult::on_report`]), `Deserialize` of what they hear, and their `Drop` | likewise, one report after the other |
 //! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
 //! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
 //! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |
@@ -110,6 +116,7 @@ mod handle;
 mod imap;
 mod pool;
 mod priority;
+mod report;
 mod stats;
 #[cfg(feature = "stream")]
 mod stream;
@@ -172,6 +179,7 @@ pub use crate::observe::insights::{
 };
 pub use crate::pool::{Pool, PoolState};
 pub use crate::priority::Priority;
+pub use crate::report::Report;
 pub use crate::stats::Stats;
 #[cfg(feature = "stream")]
 pub use crate::stream::{ImapStream, ImapUnorderedStream};
@@ -179,5 +187,6 @@ pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker};
+pub use crate::worker::reports::report;
 #[doc(inline)]
 pub use pool_macros::pool_task;

@@ -290,6 +290,38 @@ pub trait Task: Copy + Send + Sync + 'static {
         Configured::new(TaskOptions { max_concurrent: Some(items), ..self.options() })
     }
 
+    /// This task with an ear for what its items [`report`](crate::report()): by
+    /// [`AsyncResult::on_report`](crate::AsyncResult::on_report) of [`apply_async`](crate::Pool::apply_async),
+    /// [`map_async`](crate::Pool::map_async) and their like, and by [`Imap::on_report`](crate::Imap::on_report).
+    ///
+    /// Reports that come before the listener wait for it, about 1 MiB of them; then the items wait that report, until there is a
+    /// listener or the outcome is waited for without one. Calls and maps that return the outcome itself, such as
+    /// [`apply`](crate::Pool::apply), have no listener. The values of items that may report are sent one by one, which makes
+    /// items of a few microseconds slower.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn climb(steps: u32) -> u32 {
+    ///     for step in 1..=steps {
+    ///         pool_core::report(&step);
+    ///     }
+    ///     steps
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(climb::Task.reports(), 3)?;
+    /// let job = job.on_report(|report| println!("step {}", report.value.unwrap_or(0u32)));
+    /// assert_eq!(job.get()?, 3);
+    /// # Ok(()) }
+    /// ```
+    fn reports(self) -> Configured<Self> {
+        Configured::new(TaskOptions { reports: true, ..self.options() })
+    }
+
     /// This task with a name for this submission, for people that look at the pool's work.
     ///
     /// # Examples

@@ -6,6 +6,8 @@ mod arrays;
 pub(crate) mod chunk;
 pub(crate) mod limits;
 pub(crate) mod position;
+mod reporting;
+pub(crate) mod reports;
 pub(crate) mod run;
 
 use std::alloc::Layout;
@@ -13,7 +15,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Descriptors, HubWorker, ProgressWriter, Record, WorkerEnd};
+use pool_ipc::{Backoff, Descriptors, Header, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
 use crate::lane::messages::{Place, Request, reply, request};
@@ -53,6 +55,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
         rss: RssWatch::new(settings),
         long: Vec::new(),
         unnotified: Unnotified::NoOne,
+        rules: None,
         is_new: true,
     }
     .serve()
@@ -100,6 +103,8 @@ struct RequestLoop {
     long: Vec<u8>,
     /// The thread of the host that must still be notified of the last replies.
     unnotified: Unnotified,
+    /// The rules of the next request, if it has any.
+    rules: Option<Header>,
     /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
 }
@@ -167,6 +172,8 @@ impl RequestLoop {
         let header = &record.header;
         if header.kind == Request::Place.kind() {
             self.place = Some(Place::of_header(header));
+        } else if header.kind == Request::Rules.kind() {
+            self.rules = Some(*header);
         } else if header.kind == Request::Attach.kind() {
             arrays::attach(&self.socket, header);
         } else if header.kind == Request::Forget.kind() {
@@ -271,7 +278,7 @@ impl RequestLoop {
     #[inline]
     fn answer(&mut self, incoming: &Incoming) {
         let header = incoming.record.header;
-        let WorkerEnd { requests, replies, progress, bell } = &mut self.end;
+        let WorkerEnd { requests, replies, progress, orders, bell } = &mut self.end;
         let is_raw = header.flags & request::RAW != 0;
         let input = if incoming.is_long && is_raw {
             Input::Raw(std::mem::take(&mut self.long))
@@ -295,6 +302,7 @@ impl RequestLoop {
             requests,
             replies,
             progress,
+            orders,
             bell,
             socket: &self.socket,
             hub: &self.hub,
@@ -302,6 +310,9 @@ impl RequestLoop {
             me: self.me,
         };
         let mut chunk = Chunk::new(link, (!incoming.is_long).then_some(incoming.record), &header, input);
+        if let Some(rules) = self.rules.take() {
+            chunk.keep_to(&rules);
+        }
         if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {

@@ -277,24 +277,25 @@ mod entries {
         assert_eq!(
             options,
             "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None, priority: High, \
-             max_concurrent: None, label: None }"
+             max_concurrent: None, label: None, seed: None, reports: false }"
         );
         let options = with_options::Task
             .retries(1)
             .priority(pool_core::Priority::Low)
             .max_concurrent(2)
             .label("nightly")
+            .reports()
             .options();
         assert_eq!(
             format!("{options:?}"),
             "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None, priority: Low, \
-             max_concurrent: Some(2), label: Some(\"nightly\") }"
+             max_concurrent: Some(2), label: Some(\"nightly\"), seed: None, reports: true }"
         );
         let options = format!("{:?}", r#move::Task.options());
         assert_eq!(
             options,
             "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None, priority: Normal, \
-             max_concurrent: None, label: None }"
+             max_concurrent: None, label: None, seed: None, reports: false }"
         );
     }
 

@@ -10,6 +10,7 @@ use super::descriptors::Descriptors;
 use super::doorbell::Doorbell;
 use super::error::Error;
 use super::layout::{LANE_MAGIC, Label, ReplyPage, RequestPage, VERSION, WORDS_BYTES, ring_fits};
+use super::orders::{Flow, OrderReader};
 use super::producer::Producer;
 use super::progress::{Progress, ProgressWriter};
 use super::region::{self, Access, HOST_SEALS, Mapping, SEALS};
@@ -40,6 +41,8 @@ pub struct WorkerEnd {
     pub replies: Producer,
     /// The progress and last words, which the host reads after a death.
     pub progress: ProgressWriter,
+    /// Orders of the host about the current request.
+    pub orders: OrderReader,
     /// The bell by which the host wakes the worker.
     pub bell: WorkerBell,
 }
@@ -146,6 +149,17 @@ impl HostEnd {
         Doorbell { asleep: &self.theirs.asleep.0, bell: &self.ours.bell.0 }.notify_once()
     }
 
+    /// Tells the worker how to go on with the reports of request `seq`. Give the order before the release of the report that is
+    /// the reason for it, and call [`wake_worker`](HostEnd::wake_worker) after it.
+    pub fn set_flow(&self, seq: u32, flow: Flow) {
+        self.ours.orders.0.set_flow(seq, flow);
+    }
+
+    /// Tells the worker that an item of request `seq` is cancelled, or that all are.
+    pub fn cancel(&self, seq: u32, item: Option<u32>) {
+        self.ours.orders.0.cancel(seq, item);
+    }
+
     /// The worker's progress: unchecked values.
     #[inline]
     pub fn progress(&self) -> Progress {
@@ -205,6 +219,7 @@ impl WorkerEnd {
             )
             .growing(reply_first, Some(theirs.part(|page| &page.reply_extent.0))),
             progress: ProgressWriter::new(ours.part(|page| &page.marks), ours.part(|page| &page.last_words)),
+            orders: OrderReader::new(theirs.part(|page| &page.orders.0)),
             bell: WorkerBell { ours, theirs },
         })
     }
@@ -272,6 +287,11 @@ impl WorkerBell {
     /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
     pub fn wait_room(&mut self, replies: &mut Producer, want: usize, backoff: Backoff) {
         self.wait(backoff, || replies.roomy(want));
+    }
+
+    /// Waits until this holds, which must depend on words that the host changes before [`HostEnd::wake_worker`].
+    pub fn wait_until(&mut self, ready: impl FnMut() -> bool) {
+        self.wait(Backoff::default(), ready);
     }
 
     #[inline]

@@ -27,6 +27,7 @@
 //! | `RequestPage::head` of the reply ring | host, per release | worker | Release / Relaxed + Acquire fence | nothing |
 //! | `RequestPage::bell` | host, if `asleep` | worker, the kernel | Relaxed, after a SeqCst fence | nobody is woken |
 //! | `RequestPage::reply_extent` | host, when the reply ring grows | worker | Relaxed: the memory is taken before | nothing |
+//! | `RequestPage::orders` | host, about the current request | worker | see orders.rs | nothing |
 //! | [`ReplyPage`] `tail` | worker, per record | host | Release / Relaxed + Acquire fence | published records are whole, bytes behind them are unpublished |
 //! | `ReplyPage::head` of the request ring | worker, per release | host | Release / Relaxed + Acquire fence | the record counts as not released |
 //! | `ReplyPage::asleep` | worker | host | Relaxed, before / after a SeqCst fence | the host makes a system call in vain |
@@ -47,6 +48,7 @@ use std::mem::{align_of, offset_of, size_of};
 
 use super::futex::Futex;
 use super::last_words::{LAST_WORDS_BYTES_MAX, LastWords};
+use super::orders::Orders;
 use super::progress::Marks;
 use super::record::{HEADER_BYTES, Wire};
 use super::sync::{AtomicU32, AtomicU64};
@@ -62,7 +64,7 @@ pub const RING_BYTES_MAX: usize = 1 << 30;
 
 pub(crate) const LANE_MAGIC: u64 = u64::from_le_bytes(*b"poollane");
 pub(crate) const HUB_MAGIC: u64 = u64::from_le_bytes(*b"poolhub\0");
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 
 /// A word, or a few that are written together, on cache lines of their own.
 #[derive(Debug)]
@@ -93,6 +95,7 @@ pub(crate) struct RequestPage {
     pub(crate) bell: Line<Futex>,
     /// Extent of the reply ring in bytes.
     pub(crate) reply_extent: Line<AtomicU64>,
+    pub(crate) orders: Line<Orders>,
 }
 
 /// The words of a lane that the worker writes.
@@ -164,6 +167,7 @@ const _: () = assert!(offset_of!(RequestPage, tail) == 128);
 const _: () = assert!(offset_of!(RequestPage, head) == 256);
 const _: () = assert!(offset_of!(RequestPage, bell) == 384);
 const _: () = assert!(offset_of!(RequestPage, reply_extent) == 512);
+const _: () = assert!(offset_of!(RequestPage, orders) == 640);
 const _: () = assert!(size_of::<RequestPage>() <= WORDS_BYTES);
 const _: () = assert!(offset_of!(ReplyPage, tail) == 0);
 const _: () = assert!(offset_of!(ReplyPage, head) == 128);

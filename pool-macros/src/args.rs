@@ -14,6 +14,8 @@ pub(crate) struct Args {
     pub(crate) retries: Option<u32>,
     /// These are for panics, too.
     pub(crate) retry_panics: bool,
+    /// Items may report.
+    pub(crate) reports: bool,
     /// Items that a lazy map may have out.
     pub(crate) prefetch: Option<usize>,
     /// The variant of `Priority`.
@@ -49,6 +51,7 @@ impl Args {
             timeout: None,
             retries: None,
             retry_panics: false,
+            reports: false,
             prefetch: None,
             priority: None,
             codec: Codec::Default,
@@ -68,12 +71,14 @@ impl Args {
             "timeout" => self.timeout = Some(timeout(meta)?),
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
+            "reports" => self.reports = flag(meta, REPORTS_FORM)?,
             "prefetch" => self.prefetch = Some(prefetch(meta)?),
             "priority" => self.priority = Some(priority(meta)?),
             "codec" => self.codec = codec(meta)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                let known = "`timeout`, `retries`, `retry_panics`, `prefetch`, `priority`, `codec` and `crate`";
+                let known =
+                    "`timeout`, `retries`, `retry_panics`, `reports`, `prefetch`, `priority`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
@@ -91,6 +96,7 @@ const PRIORITY_FORM: &str = "`priority = \"high\"`: `\"low\"`, `\"normal\"` or `
 const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
 const RETRY_PANICS_FORM: &str = "`retries = 3, retry_panics`: it has no value";
+const REPORTS_FORM: &str = "`reports`: it has no value";
 
 /// The literal behind `name =`, or an error that points at the other token there and shows the form.
 fn value<T: Parse>(meta: &ParseNestedMeta<'_>, form: &str) -> Result<T> {

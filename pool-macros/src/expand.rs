@@ -250,6 +250,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
         glue!(.with_priority(#private::Priority::#variant))
     });
     let retry_panics = args.retry_panics.then(|| glue!(.with_retry_panics()));
+    let reports = args.reports.then(|| glue!(.with_reports()));
     let prefetch = args.prefetch.map(|items| glue!(.with_prefetch(#items)));
     glue! {
         #[#private::linkme::distributed_slice(#private::TASKS)]
@@ -261,7 +262,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             line: #line,
             args: #arguments,
             output: #output,
-            options: #private::TaskOptions::NONE #timeout #retries #retry_panics #prefetch #priority,
+            options: #private::TaskOptions::NONE #timeout #retries #retry_panics #reports #prefetch #priority,
         }, #private::run_chunk::<#name::Task>);
     }
 }

@@ -52,6 +52,7 @@ use crate::item::Function;
 /// | `timeout = "2s"` | the limit on the time of one item, in `ms`, `s`, `m` or `h`, with a fraction if need be; an item that takes longer is killed with its worker |
 /// | `retries = 3` | further attempts for an item that cost its worker, or was killed by the time limit |
 /// | `retry_panics` | these attempts are for an item that panicked, too |
+/// | `reports` | items may report to a listener: `pool_core::report`, `AsyncResult::on_report` |
 /// | `prefetch = 100` | how many items a lazy map may have out |
 /// | `priority = "high"` | items of a higher priority go to workers first: `"low"`, `"normal"` or `"high"` |
 /// | `codec = "cbor"` | values travel with the names of their fields (feature `cbor` of pool-core) |

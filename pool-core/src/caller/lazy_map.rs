@@ -11,6 +11,7 @@ use crate::caller::outcome::decode;
 use crate::caller::ranges::Ranges;
 use crate::caller::window::Window;
 use crate::error::{Error, ErrorKind, Result};
+use crate::job::batch::CompletionRef;
 use crate::job::completion::Part;
 use crate::job::origin::Origin;
 use crate::task::Task;
@@ -55,6 +56,10 @@ pub(crate) struct LazyMap<T: Task, I> {
 }
 
 impl<T: Task, I> LazyMap<T, I> {
+    pub(crate) fn completion(&self) -> &CompletionRef {
+        &self.input.completion
+    }
+
     /// Items handed out.
     pub(crate) fn yielded(&self) -> u64 {
         self.yielded

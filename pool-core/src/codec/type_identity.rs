@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::any::TypeId;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::mem;
 
@@ -34,6 +35,26 @@ pub(crate) fn of<T: ?Sized>() -> TypeId {
     of_static.type_id()
 }
 
+/// A number for the identity, the same in all processes of one executable, and never 0.
+pub(crate) fn number(identity: TypeId) -> u64 {
+    // An identity is a hash by itself, and gives the hasher a word of it.
+    struct Words(u64);
+    impl Hasher for Words {
+        fn write(&mut self, bytes: &[u8]) {
+            bytes.iter().for_each(|&byte| self.write_u64(byte.into()));
+        }
+        fn write_u64(&mut self, word: u64) {
+            self.0 = self.0.rotate_left(5) ^ word;
+        }
+        fn finish(&self) -> u64 {
+            self.0
+        }
+    }
+    let mut words = Words(0);
+    identity.hash(&mut words);
+    words.finish().max(1)
+}
+
 #[cfg(test)]
 mod tests {
     use std::any::TypeId;
@@ -59,5 +80,6 @@ mod tests {
         ];
         assert_ne!(first.0, second.0);
         assert_eq!(first.1, second.1);
+        assert_ne!(super::number(first.0), super::number(second.0));
     }
 }

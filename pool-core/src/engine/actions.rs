@@ -115,6 +115,10 @@ impl Engine {
         let is_map = record.is_map();
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
+        if record.has_rules() {
+            lane.send_cut(record.rules(chunk.seq), Cut::default());
+            self.accounts.deferred.notices.quiet |= record.reports.is_some();
+        }
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
         let timed = if args.timed { request::TIMED } else { 0 };
         let attachments = args.attachments.cloned();
@@ -150,6 +154,7 @@ impl Engine {
     #[inline]
     fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
         self.accounts.deferred.notices.progress = true;
+        self.end_reports(&mut record);
         record.finish(rest, |waiters| {
             self.accounts.finish_job(waiters);
         });

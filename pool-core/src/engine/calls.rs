@@ -11,6 +11,7 @@ use crate::job::Job;
 use crate::job::batch::CompletionRef;
 use crate::job::blocks::Call;
 use crate::job::owner::Owner;
+use crate::job::reports::Reports;
 use crate::scheduler::{JobId, JobSpec};
 
 /// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
@@ -44,12 +45,14 @@ impl Engine {
             // Grown as tasks are called: a program may register many tasks and call few.
             self.calls.resize(task + 1, None);
         }
-        // The scheduler compares the options: calls that differ in a time limit are not items of one job.
-        if let Some(job) = self.calls[task]
+        // The scheduler compares the options: calls that differ in a time limit are not items of one job. A call that may report
+        // is a job of its own, so that one listener hears all reports of a job.
+        if !spec.reports
+            && let Some(job) = self.calls[task]
             && let Some(number) = self.scheduler.next_call(job, spec)
             && let Some(record) = self.scheduler.record_mut(job)
         {
-            let (completion, beside) = record.blocks.push_call(owner, job, number, call);
+            let (completion, beside) = record.blocks.push_call(owner, job, number, call, None);
             // Taken before `join`, which may send, and with that reborrow the record.
             let change = record.blocks.take_change();
             self.scheduler.join(job, beside);
@@ -61,7 +64,8 @@ impl Engine {
         let job = self.scheduler.call(spec, |job| {
             let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
             record.seed = spec.seed;
-            completion = Some(record.blocks.push_call(owner, job, 0, call).0);
+            record.reports = spec.reports.then(|| Reports::of_call(owner, job, call.entry));
+            completion = Some(record.blocks.push_call(owner, job, 0, call, record.reports.clone()).0);
             change = record.blocks.take_change();
             record
         });

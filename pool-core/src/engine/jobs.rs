@@ -12,6 +12,7 @@ use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::Block;
 use crate::job::owner::Owner;
+use crate::job::reports::Reports;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
 use crate::seed::derive;
 use crate::stats::Stats;
@@ -36,9 +37,10 @@ impl Engine {
         self.note_submission(&mut spec);
         let mut completion = None;
         self.scheduler.submit(spec, |job| {
-            let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job), 0));
+            let reports = spec.reports.then(|| Reports::of_map(owner, job, entry, spec.lazy));
+            let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job, reports.clone()), 0));
             let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
-            record.seed = spec.seed;
+            (record.seed, record.reports) = (spec.seed, reports);
             record
         });
         Ok(completion.expect("the record has been made"))

@@ -54,7 +54,7 @@ impl Engine {
         }))
     }
 
-    fn origin_worker(&self, worker: WorkerId, pid: u32) -> OriginWorker {
+    pub(super) fn origin_worker(&self, worker: WorkerId, pid: u32) -> OriginWorker {
         // The incarnations are counted when they are asked for, so that of this process is one less.
         let incarnation = self.workers[worker].incarnations.saturating_sub(1);
         OriginWorker { id: worker.index(), incarnation, pid }

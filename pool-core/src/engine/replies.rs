@@ -19,7 +19,10 @@ use crate::units::Nanos;
 impl Engine {
     #[inline]
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
-        let Reply { seq, mut items, failed, last, over_rss, raw, timed, elapsed, errs, body } = reply;
+        if let Some(of) = reply.report {
+            return self.take_report(worker, of, reply);
+        }
+        let Reply { seq, mut items, failed, last, over_rss, raw, report: _, timed, elapsed, errs, body } = reply;
         if let Some(left) = self.workers[worker].starting {
             // More values than were asked for, or an answer to another request, is a violation.
             let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;

@@ -64,6 +64,7 @@ pub fn wait_any<R>(jobs: &[AsyncResult<R>], limit: Option<Duration>) -> Option<u
 /// Registers all jobs with the queue: each pushes its index when it ends.
 fn register_all<'j, R: 'j>(jobs: impl Iterator<Item = &'j AsyncResult<R>>, queue: &Arc<CompletionQueue>) {
     for (index, job) in jobs.enumerate() {
+        job.expect_no_listener();
         if job.is_here() && job.completion.set_waiter(Waiter::OneOf(Arc::clone(queue), index)).is_err() {
             queue.push(index);
         }

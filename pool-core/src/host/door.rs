@@ -193,6 +193,10 @@ impl Owner for Host {
         self.notifier.push(vec![Job::Call(callback)]);
     }
 
+    fn resume_reports(&self, job: JobId) {
+        self.with(|engine| engine.resume_reports(job));
+    }
+
     #[inline]
     fn note_undecodable(&self, results: u32) {
         Host::note_undecodable(self, results);

@@ -37,6 +37,7 @@ pub(super) fn spec_of(entry: &'static Entry, options: &TaskOptions, defaults: &T
         calls: false,
         priority: options.priority,
         max_concurrent: most(options.max_concurrent),
+        reports: options.reports,
         label: options.label,
         seed: options.seed.or(defaults.seed),
     })

@@ -50,7 +50,8 @@ impl Host {
             Some(spec) => spec,
             None => self.spec(call.entry, own.unwrap_or(&call.entry.options))?,
         };
-        let spec = JobSpec { urgent, ..spec };
+        // A caller that waits at once has no handle to listen with.
+        let spec = JobSpec { urgent, reports: spec.reports && !urgent, ..spec };
         if self.is_bounded {
             // Apart, so that a pool without a bound does not pay for the line.
             return Turn::new(self).call(spec, call);

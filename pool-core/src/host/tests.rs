@@ -73,7 +73,7 @@ fn a_turn_that_is_dropped_passes_its_room_on() {
 fn the_end_waits_for_a_callback_that_is_on_its_way() {
     let host = without_workers(Amount::UNLIMITED);
     let job = Scheduler::<()>::new(config(), 0).submit(JobSpec::default(), |_| ());
-    let completion = CompletionRef::new(&Batch::of_map(&host, job), 0);
+    let completion = CompletionRef::new(&Batch::of_map(&host, job, None), 0);
     let has_run = Arc::new(AtomicBool::new(false));
     let theirs = Arc::clone(&has_run);
     AsyncResult::new(completion.clone(), |_| Ok(())).on_done(move |_| theirs.store(true, Ordering::Relaxed));

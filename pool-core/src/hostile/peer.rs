@@ -78,6 +78,10 @@ impl Peer {
         if header.kind == Request::Quit.kind() {
             return Step::Leaves;
         }
+        if header.kind > Request::Quit.kind() {
+            // It is about the next request, and needs no answer.
+            return Step::Answered;
+        }
         let count = request::items(&header, limit);
         let kind = KINDS.iter().find(|kind| (kind.entry)().index() == header.extra);
         let value = kind.map_or_else(Vec::new, |kind| (kind.honest)());

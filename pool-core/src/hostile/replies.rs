@@ -194,6 +194,8 @@ impl World {
             calls: false,
             priority: [Priority::Normal, Priority::High][usize::from(bits >> 7)],
             max_concurrent: None,
+            // Of calls alone: a map's record is made here, and has no queue for reports.
+            reports: bits & 0b10101 == 0b10100,
             label: None,
             seed: None,
         };
@@ -203,7 +205,7 @@ impl World {
             let result_buffer = if spec.bulk { (KINDS[kind].result_buffer)(items as usize) } else { None };
             let mut completion = None;
             let id = self.engine.scheduler().submit(spec, |id| {
-                let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id), 0));
+                let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id, None), 0));
                 let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
                 let block = Block::new(0, items, Some(8), Content::Own(bytes));
                 record.blocks.push(block, &mut Vec::new());

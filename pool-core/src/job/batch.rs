@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
 use crate::process::fork_check::ForkCheck;
+use crate::job::reports::Reports;
 use crate::scheduler::JobId;
 
 /// Completions that are made at once, for calls that are submitted one after the other, or for one map; and the pool
@@ -21,6 +22,8 @@ pub(crate) struct Batch {
     /// The number of the first call in its job; a map has none.
     first: Option<u64>,
     completions: Completions,
+    /// Where the job's reports go, if its items may report: then a call is alone.
+    reports: Option<Arc<Reports>>,
 }
 
 /// The single completion of a map or of a lone call takes no allocation of its own.
@@ -31,23 +34,35 @@ enum Completions {
 }
 
 impl Batch {
-    pub(crate) fn of_map(owner: &Arc<impl Owner>, job: JobId) -> Arc<Self> {
-        Batch::new(owner, job, None, Completions::One(Completion::default()))
+    pub(crate) fn of_map(owner: &Arc<impl Owner>, job: JobId, reports: Option<Arc<Reports>>) -> Arc<Self> {
+        Batch::new(owner, job, None, Completions::One(Completion::default()), reports)
     }
 
     #[inline]
-    pub(crate) fn of_calls(owner: &Arc<impl Owner>, job: JobId, first: u64, calls: u32) -> Arc<Self> {
+    pub(crate) fn of_calls(
+        owner: &Arc<impl Owner>,
+        job: JobId,
+        first: u64,
+        calls: u32,
+        reports: Option<Arc<Reports>>,
+    ) -> Arc<Self> {
         let completions = match calls {
             1 => Completions::One(Completion::default()),
             // One allocation for up to 31 calls, and one count of references for their handles.
             _ => Completions::Many((0..calls).map(|_| Completion::default()).collect()),
         };
-        Batch::new(owner, job, Some(first), completions)
+        Batch::new(owner, job, Some(first), completions, reports)
     }
 
     #[inline]
-    fn new(owner: &Arc<impl Owner>, job: JobId, first: Option<u64>, completions: Completions) -> Arc<Self> {
-        Arc::new(Batch { owner: owner.clone(), process: owner.process(), job, first, completions })
+    fn new(
+        owner: &Arc<impl Owner>,
+        job: JobId,
+        first: Option<u64>,
+        completions: Completions,
+        reports: Option<Arc<Reports>>,
+    ) -> Arc<Self> {
+        Arc::new(Batch { owner: owner.clone(), process: owner.process(), job, first, completions, reports })
     }
 
     #[inline]
@@ -94,6 +109,12 @@ impl CompletionRef {
     #[inline]
     pub(crate) fn job(&self) -> JobId {
         self.batch.job
+    }
+
+    /// Where the reports of its job go, if there may be any.
+    #[inline]
+    pub(crate) fn reports(&self) -> Option<&Arc<Reports>> {
+        self.batch.reports.as_ref()
     }
 
     /// The number of the call in its job, if it is one.

@@ -11,6 +11,7 @@ use crate::job::block::{Args, BESIDE_MAX, Block};
 use crate::job::completion::Completion;
 use crate::job::content::Content;
 use crate::job::owner::Owner;
+use crate::job::reports::Reports;
 use crate::job::waiters::Waiters;
 use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId};
 use crate::task::table::Entry;
@@ -70,6 +71,7 @@ impl Blocks {
         job: JobId,
         number: u64,
         call: Call,
+        reports: Option<Arc<Reports>>,
     ) -> (CompletionRef, bool) {
         self.bytes += call.args.len() as u64;
         let last = self.queue.back_mut();
@@ -98,7 +100,7 @@ impl Blocks {
                 bytes
             }
         };
-        let batch = Batch::of_calls(owner, job, number, batch_size);
+        let batch = Batch::of_calls(owner, job, number, batch_size, reports);
         let completion = CompletionRef::new(&batch, 0);
         let counted = bytes.len() as u64;
         let block = Block::new(number, 1, args_size, Content::Own(bytes));

@@ -40,6 +40,9 @@ pub(crate) trait Owner: fmt::Debug + Send + Sync + 'static {
     /// Runs an announced callback in a thread that is there for the user's code.
     fn run_callback(&self, callback: Callback);
 
+    /// Workers of the job that hold reports back look whether they may go on.
+    fn resume_reports(&self, job: JobId);
+
     /// Counts results that were taken for values and could not be decoded.
     fn note_undecodable(&self, results: u32);
 }

@@ -27,6 +27,8 @@ pub(crate) enum Request {
     Attach = 5,
     /// Unmap the array of the name `info`. There is no reply.
     Forget = 6,
+    /// Rules for the [`Run`](Request::Run) that follows, where there are any; see [`rules`].
+    Rules = 7,
 }
 
 impl Request {
@@ -40,10 +42,9 @@ impl Request {
 /// The one record of work for a worker. It names the task and the limits; the body holds the arguments of the items,
 /// one behind the other, or their location in the arena.
 ///
-/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a flag and stands in the body before
-/// the arguments, so that no other request pays for it. Such parts are to stand there in the order of their flags, from the
-/// lowest on, each with a length that lets a reader skip it. Bit 13 is set aside for the trace context (16 bytes of trace, 8 of
-/// span). A worker is of the same executable as its host, so there are no versions to agree upon.
+/// All of it fits into the 32 bytes of a record's header. A part that few requests have is a record of its own before the
+/// request, such as [`Request::Rules`], so that no other request pays for it. A worker is of the same executable as its
+/// host, so there are no versions to agree upon.
 ///
 /// | header | meaning |
 /// |---|---|
@@ -192,6 +193,13 @@ pub(crate) mod request {
     pub(crate) const INIT_SEQ: u32 = u32::MAX;
 }
 
+/// Rules for the run that follows. All of them stand in the header; `info` is the grace of each item in nanoseconds, or 0: a
+/// part of its time limit, and the time that it has when it is cancelled.
+pub(crate) mod rules {
+    /// The items may report.
+    pub(crate) const REPORTS: u16 = 1 << 1;
+}
+
 /// Kind of a record in the reply ring. A record of any other kind, with a flag that is not in [`reply`], or with a count
 /// that its kind does not have, is a protocol violation: the worker is killed.
 ///
@@ -202,7 +210,7 @@ pub(crate) mod request {
 /// |---|---|---|---|
 /// | 1 | [`Values`](ReplyKind::Values) | items, or 0 in a last one | their values, one behind the other |
 /// | 2 | [`Failed`](ReplyKind::Failed) | 1 | a [`Failure`] |
-/// | 3 | set aside for reports of a running item | 0 | one report |
+/// | 3 | [`Report`](ReplyKind::Report) | 0 | one report of the running item; `limit` and `extra` are its type's [`ReportType`] |
 /// | 4 | set aside for lines of log and output | 0 | lines |
 /// | 5 | [`Array`](ReplyKind::Array) | 0 | none: `info` is the name of an array, and `extra` its kind |
 ///
@@ -215,6 +223,8 @@ pub(crate) enum ReplyKind {
     Values = 1,
     /// The next item has no value.
     Failed = 2,
+    /// The item that runs reports.
+    Report = 3,
     /// The next value names this array, and the descriptor is in the socket.
     Array = 5,
 }
@@ -232,6 +242,7 @@ impl ReplyKind {
         match kind {
             1 => Some(ReplyKind::Values),
             2 => Some(ReplyKind::Failed),
+            3 => Some(ReplyKind::Report),
             5 => Some(ReplyKind::Array),
             _ => None,
         }
@@ -248,6 +259,25 @@ pub(crate) mod reply {
     pub(crate) const RAW: u16 = 1 << 3;
     /// The body ends with the [`ItemTimes`](super::ItemTimes) of the only item.
     pub(crate) const TIMED: u16 = 1 << 4;
+}
+
+/// The type of a report, in the two words of a header that a reply has to spare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ReportType(pub(crate) u64);
+
+impl ReportType {
+    /// Of a value that could not be encoded: the body is the reason, as text.
+    pub(crate) const UNENCODABLE: ReportType = ReportType(0);
+
+    pub(crate) fn of_header(header: &Header) -> Self {
+        ReportType(u64::from(header.limit) | u64::from(header.extra) << u32::BITS)
+    }
+
+    /// The header of a report of request `seq`.
+    pub(crate) fn header(self, seq: u32) -> Header {
+        let (limit, extra) = (self.0 as u32, (self.0 >> u32::BITS) as u32);
+        Header { kind: ReplyKind::Report.kind(), seq, limit, extra, ..Header::default() }
+    }
 }
 
 /// The start of an item on the monotonic clock, and the time that it ran, by the worker's word.
@@ -289,10 +319,16 @@ mod tests {
 
     #[test]
     fn each_kind_of_reply_has_one_number_and_all_others_have_none() {
-        for kind in [ReplyKind::Values, ReplyKind::Failed, ReplyKind::Array] {
+        for kind in [ReplyKind::Values, ReplyKind::Failed, ReplyKind::Report, ReplyKind::Array] {
             assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
         }
-        assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 3);
+        assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 4);
+    }
+
+    #[test]
+    fn the_type_of_a_report_comes_back() {
+        let of = ReportType(0x0123_4567_89ab_cdef);
+        assert_eq!(ReportType::of_header(&of.header(7)), of);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::lane::messages::{ReplyKind, reply};
+use crate::lane::messages::{ReplyKind, ReportType, reply};
 use crate::lane::reply::{Body, Reply};
 
 /// The longest reply: a value of the largest length that its frame can hold. Tests use a smaller one, since they have less
@@ -77,9 +77,14 @@ impl Lane {
                 let more = announced.min(GROWTH * self.gathered.len()).max(record.len);
                 large_vec::reserve(&mut self.gathered, more);
                 self.end.replies.copy(&record, &mut self.gathered);
-                self.release(&record);
                 if header.flags & MORE != 0 {
+                    self.release(&record);
                     continue;
+                }
+                if header.kind == ReplyKind::Report.kind() {
+                    self.unreleased = Some(record);
+                } else {
+                    self.release(&record);
                 }
                 self.gathered_from = None;
                 Body::Gathered(std::mem::take(&mut self.gathered))
@@ -87,6 +92,9 @@ impl Lane {
                 Body::InRing(record)
             };
             let last = header.flags & reply::LAST != 0;
+            if last && self.holds_reports(header.seq) {
+                return Err(nonsense("the end of a request whose reports are held back", 1, 0));
+            }
             // A last reply to another request is a violation, which the scheduler finds; the counts stay right until
             // then.
             if last && let Some(sent) = self.sent.pop_front_if(|sent| sent.seq == header.seq) {
@@ -95,11 +103,12 @@ impl Lane {
                 self.brief -= usize::from(sent.brief);
             }
             let failed = header.kind == ReplyKind::Failed.kind();
+            let report = (header.kind == ReplyKind::Report.kind()).then(|| ReportType::of_header(&header));
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
             let timed = header.flags & reply::TIMED != 0;
             let (seq, items, elapsed, errs) = (header.seq, header.count, header.info, header.extra);
-            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, timed, elapsed, errs, body }));
+            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, report, timed, elapsed, errs, body }));
         }
     }
 
@@ -164,7 +173,7 @@ impl Lane {
     }
 
     #[inline]
-    fn release(&mut self, record: &Record) {
+    pub(super) fn release(&mut self, record: &Record) {
         self.end.replies.release(record);
         // The worker may be waiting for this room.
         self.touched = true;
@@ -206,6 +215,7 @@ fn is_reply(header: &Header) -> bool {
         Some(ReplyKind::Values) if has(reply::RAW) => header.count == 1,
         Some(ReplyKind::Values) => header.count > 0 || has(reply::LAST),
         Some(ReplyKind::Failed) => header.count == 1 && !has(reply::RAW),
+        Some(ReplyKind::Report) => header.count == 0 && !has(!MORE),
         Some(ReplyKind::Array) => header.count == 0 && header.flags == 0,
         None => false,
     };

@@ -2,6 +2,8 @@
 
 use pool_ipc::Record;
 
+use crate::lane::messages::ReportType;
+
 /// A complete reply.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -12,6 +14,8 @@ pub(crate) struct Reply {
     pub(crate) over_rss: bool,
     /// The body is the only value's own bytes, without a frame.
     pub(crate) raw: bool,
+    /// It is a report, of a value of this type.
+    pub(crate) report: Option<ReportType>,
     /// The body ends with the times of the only item.
     pub(crate) timed: bool,
     pub(crate) elapsed: u64,

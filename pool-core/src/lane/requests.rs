@@ -9,7 +9,7 @@ use pool_ipc::{HEADER_BYTES, Header, Written};
 
 use super::{Lane, is_small_for};
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{RECORD_BYTES, Request, request};
+use crate::lane::messages::{RECORD_BYTES, Request, request, rules};
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 
 impl Lane {
@@ -80,13 +80,16 @@ impl Lane {
     #[inline]
     fn record_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == Request::Run.kind() {
-            let (quiet, brief) = (flags & request::QUIET != 0, flags & request::BRIEF != 0);
-            let silent = flags & request::SILENT != 0;
+            // Of most reports no thread of the host is notified.
+            let reports = std::mem::take(&mut self.next_reports);
+            let (quiet, brief) = (flags & request::QUIET != 0 || reports, flags & request::BRIEF != 0);
+            let silent = flags & request::SILENT != 0 || reports;
             self.quiet += usize::from(quiet);
             self.silent += usize::from(silent);
             self.brief += usize::from(brief);
             self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None, attachments: None });
         }
+        self.next_reports = kind == Request::Rules.kind() && flags & rules::REPORTS != 0;
         // The wake-up itself comes at the end of the round, once for all requests.
         self.touched = true;
     }

@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use pool_ipc::{Header, MORE, WorkerEnd};
+use pool_ipc::{Flow, Header, MORE, WorkerEnd};
 
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{RECORD_BYTES, ReplyKind, Request, reply};
+use crate::lane::messages::{RECORD_BYTES, ReplyKind, ReportType, Request, reply};
 use crate::lane::reply::Body;
 
 const RING: usize = 4096;
@@ -55,6 +55,7 @@ fn replies_of_honest_workers_are_taken() {
         header(ReplyKind::Failed.kind(), reply::TIMED, 1),
         header(ReplyKind::Values.kind(), reply::LAST | reply::OVER_RSS, 0),
         header(ReplyKind::Failed.kind(), 0, 1),
+        Header { extra: 7, limit: 8, ..header(ReplyKind::Report.kind(), 0, 0) },
     ];
     for header in honest {
         let mut victim = Victim::new();
@@ -70,7 +71,12 @@ fn replies_of_honest_workers_are_taken() {
 fn replies_that_no_worker_writes_are_refused() {
     let hostile = [
         header(0, 0, 1),
-        header(3, reply::LAST, 1),
+        header(4, reply::LAST, 1),
+        // It settles nothing, and is no part of the record of values.
+        header(ReplyKind::Report.kind(), 0, 1),
+        header(ReplyKind::Report.kind(), reply::LAST, 0),
+        header(ReplyKind::Report.kind(), reply::RAW, 0),
+        header(ReplyKind::Report.kind(), reply::TIMED, 0),
         header(u16::MAX, !MORE, u32::MAX),
         header(ReplyKind::Values.kind(), 1 << 5, 1),
         header(ReplyKind::Values.kind(), (1 << 14) | reply::LAST, 1),
@@ -263,6 +269,51 @@ fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
         assert_eq!(gathered, bytes);
         assert!(gathered.capacity() <= most, "{announced} bytes announced, {} taken", gathered.capacity());
     }
+}
+
+/// Takes in the report that is there, as if this were to follow.
+fn take_report(lane: &mut Lane, flow: Flow) -> (Vec<u8>, bool) {
+    let reply = lane.next_reply().expect("a report").expect("the next");
+    let mut body = reply.body;
+    let bytes = lane.copy_report(&mut body).into_vec();
+    let keeps_to_it = lane.release_report(body, bytes.len(), reply.seq, flow);
+    (bytes, keeps_to_it)
+}
+
+#[test]
+fn reports_are_released_together_with_an_order() {
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    let report = ReportType(7).header(5);
+    assert!(worker.replies.send(&report, b"ab", 0).done);
+    assert!(worker.replies.send(&report, b"cd", 0).done);
+    assert_eq!(worker.orders.flow(5), Flow::Go);
+    assert_eq!(take_report(&mut lane, Flow::Hold), (b"ab".to_vec(), true));
+    assert_eq!((worker.orders.flow(5), worker.orders.flow(6)), (Flow::Hold, Flow::Go));
+    assert!(lane.next_report(5, ReportType(8)).is_none() && lane.next_report(6, ReportType(7)).is_none());
+    assert!(lane.next_report(5, ReportType(7)).is_some(), "it was on its way");
+    assert_eq!(take_report(&mut lane, Flow::Hold), (b"cd".to_vec(), true));
+    let last = Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) };
+    lane.order_reports(5, Flow::Go);
+    assert_eq!(worker.orders.flow(5), Flow::Go);
+    assert!(worker.replies.send(&last, b"", 0).done);
+    assert!(lane.next_reply().expect("it was allowed to go on").is_some());
+}
+
+#[test]
+fn a_worker_that_reports_on_and_on_is_found_out() {
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    let report = ReportType(7).header(5);
+    let reports = (1..).find(|_| {
+        assert!(worker.replies.send(&report, &[7; 1000], 0).done);
+        !take_report(&mut lane, Flow::Hold).1
+    });
+    assert!(reports.is_some_and(|reports| (2000..2100).contains(&reports)), "{reports:?}");
+    let Victim { mut lane, mut worker, .. } = Victim::new();
+    assert!(worker.replies.send(&report, b"", 0).done);
+    take_report(&mut lane, Flow::Hold);
+    let last = Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) };
+    assert!(worker.replies.send(&last, b"", 0).done);
+    assert!(lane.next_reply().is_err(), "it ends a request whose reports it is to hold back");
 }
 
 /// A worker that is at the last of these items of call 5, and has written so many bytes for each before it.

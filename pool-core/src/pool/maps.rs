@@ -87,8 +87,8 @@ impl Pool {
     {
         let items = items.into_iter();
         let mut gathered = Gathered::<T>::with_capacity(items.size_hint().0);
-        // Bulk: workers need not wake this thread for each chunk, since it wants all of them.
-        let spec = JobSpec { bulk: true, ..self.spec(&task)? };
+        // Bulk: workers need not wake this thread for each chunk, since it wants all of them. It has no handle to listen with.
+        let spec = JobSpec { bulk: true, reports: false, ..self.spec(&task)? };
         let mut input = MapInput::<T, _>::open(&self.host, spec, items)?.awaited();
         while !input.has_ended() {
             input.pull_to(input.pulled() + MAP_STRIDE_ITEMS);

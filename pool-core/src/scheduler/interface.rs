@@ -79,6 +79,8 @@ pub(crate) struct JobSpec {
     pub(crate) priority: Priority,
     /// Items of the task that may run at once for this job to send another one.
     pub(crate) max_concurrent: Option<u32>,
+    /// Its items may report, so each of its calls is a job of its own.
+    pub(crate) reports: bool,
     /// The name that the caller gave the job, for people.
     pub(crate) label: Option<&'static str>,
     /// The seed of the random numbers of its items.

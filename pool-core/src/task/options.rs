@@ -18,6 +18,7 @@ pub struct TaskOptions {
     pub(crate) max_concurrent: Option<usize>,
     pub(crate) label: Option<&'static str>,
     pub(crate) seed: Option<u64>,
+    pub(crate) reports: bool,
 }
 
 impl TaskOptions {
@@ -34,6 +35,7 @@ impl TaskOptions {
         max_concurrent: None,
         label: None,
         seed: None,
+        reports: false,
     };
 
     /// With the attribute's `timeout`.
@@ -64,6 +66,12 @@ impl TaskOptions {
     #[must_use]
     pub const fn with_priority(self, priority: Priority) -> Self {
         TaskOptions { priority, ..self }
+    }
+
+    /// With the attribute's `reports`.
+    #[must_use]
+    pub const fn with_reports(self) -> Self {
+        TaskOptions { reports: true, ..self }
     }
 
     /// Whether an option is zero that must be at least 1.

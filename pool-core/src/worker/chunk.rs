@@ -3,22 +3,24 @@
 use std::any::Any;
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Consumer, Header, HubWorker, Producer, ProgressWriter, Record, WorkerBell};
+use pool_ipc::{Backoff, Consumer, Header, HubWorker, OrderReader, Producer, ProgressWriter, Record, WorkerBell};
 
 use crate::codec::decoder::Decoder;
-use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request};
+use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request, rules};
 use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::worker::position::Position;
+use crate::worker::reporting::Reporting;
 
 /// The parts of a worker that a chunk uses.
 pub(crate) struct Link<'w> {
     pub(crate) requests: &'w Consumer,
     pub(crate) replies: &'w mut Producer,
     pub(crate) progress: &'w ProgressWriter,
+    pub(crate) orders: &'w OrderReader,
     pub(crate) bell: &'w mut WorkerBell,
     /// The way of descriptors to the host.
     pub(crate) socket: &'w Socket,
@@ -26,6 +28,13 @@ pub(crate) struct Link<'w> {
     pub(crate) position: &'w Position,
     /// Tells this process from one that a task forked.
     pub(crate) me: ForkCheck,
+}
+
+impl Link<'_> {
+    pub(super) fn wait_room(&mut self, want: usize) {
+        self.hub.notify();
+        self.bell.wait_room(self.replies, want, Backoff::default());
+    }
 }
 
 /// The arguments of a request.
@@ -41,7 +50,7 @@ pub struct Chunk<'w> {
     pub(super) link: Link<'w>,
     /// The record with the limit that the host may lower; `None` if the request came in several.
     record: Option<Record>,
-    seq: u32,
+    pub(super) seq: u32,
     items: u32,
     /// The current item.
     pub(super) next: u32,
@@ -58,6 +67,8 @@ pub struct Chunk<'w> {
     pub(super) errs: u32,
     /// Memory of a value that has been sent.
     spare: Vec<u8>,
+    /// How far the items may report.
+    pub(super) reporting: Reporting,
     /// Time limit of each item in nanoseconds, or 0.
     pub(super) limit_ns: u64,
     /// Times of the current item, if the request asks for them.
@@ -109,11 +120,26 @@ impl<'w> Chunk<'w> {
             unpublished_bytes: 0,
             errs: 0,
             spare: Vec::new(),
+            reporting: Reporting::Off,
             limit_ns: header.info,
             times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
             flags: header.flags,
             begun_ns: monotonic_ns(),
         }
+    }
+
+    /// Keeps to the [rules] of its request.
+    #[cold]
+    pub(crate) fn keep_to(&mut self, rules: &Header) {
+        if rules.flags & rules::REPORTS != 0 {
+            self.reporting = Reporting::On;
+        }
+    }
+
+    /// Whether each value is sent alone: its time is asked for, or reports may come before it.
+    #[inline]
+    pub(super) fn sends_alone(&self) -> bool {
+        self.times.is_some() || self.reporting != Reporting::Off
     }
 
     /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
@@ -129,6 +155,9 @@ impl<'w> Chunk<'w> {
     /// Ends the reply to the request, with further flags. Returns memory that is not needed any more.
     #[inline]
     pub(crate) fn end(mut self, now_ns: u64, flags: u16) -> Vec<u8> {
+        if self.reporting == Reporting::Used {
+            self.wait_heard();
+        }
         self.publish(reply::LAST | flags, now_ns - self.begun_ns);
         self.spare
     }
@@ -299,8 +328,7 @@ impl<'w> Chunk<'w> {
     }
 
     fn wait_room(&mut self, want: usize) {
-        self.link.hub.notify();
-        self.link.bell.wait_room(self.link.replies, want, Backoff::default());
+        self.link.wait_room(want);
     }
 }
 
@@ -309,4 +337,4 @@ impl<'w> Chunk<'w> {
 const PANIC_REPORT_NS: u64 = 500_000_000;
 
 /// Free bytes below which the reply ring's index is read again.
-const MARGIN_BYTES: usize = 64;
+pub(super) const MARGIN_BYTES: usize = 64;

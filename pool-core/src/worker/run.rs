@@ -3,7 +3,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use nix::errno::Errno;
-use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{ProgressWriter, own_lines};
 
 use crate::attachments::Attachments;
@@ -11,7 +10,7 @@ use crate::attachments::scope::{self, Side};
 use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
-use crate::lane::messages::{Failure, ItemTimes, reply};
+use crate::lane::messages::{Failure, reply};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
 use crate::task::{Task, args_may_be_plain, output_may_be_plain};
@@ -34,7 +33,7 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
 }
 
 /// An outcome that cannot be appended to the record under construction.
-enum ItemOutcome {
+pub(super) enum ItemOutcome {
     /// A value that does not fit there.
     Large(Vec<u8>),
     /// A value that is bytes or text and travels without a frame.
@@ -44,6 +43,41 @@ enum ItemOutcome {
     Failed(Failure),
 }
 
+/// The arguments of an item whose value is sent alone.
+pub(super) enum OneInput<'a> {
+    Framed(Result<Decoder<'a>, CodecError>),
+    Raw(Vec<u8>),
+}
+
+/// Runs one item. `has_run` is told between the function and what follows whether its output is an `Err`.
+fn run_one<T: Task>(input: OneInput<'_>, has_run: &mut dyn FnMut(bool)) -> ItemOutcome {
+    let invoked = match input {
+        OneInput::Raw(bytes) => T::invoke_raw(bytes),
+        OneInput::Framed(input) => input.and_then(T::invoke),
+    };
+    let output = match invoked {
+        Ok(output) => output,
+        Err(error) => return ItemOutcome::Failed(undecodable(&error)),
+    };
+    has_run(T::output_is_err(&output));
+    let output = match T::output_into_bytes(output) {
+        Ok(bytes) => return ItemOutcome::Raw(bytes),
+        Err(output) => output,
+    };
+    let mut arrays = Attachments::new();
+    let mut out = Encoder::new(&mut []).naming_alone(&mut arrays, Side::Results);
+    let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
+    // Dropped before the value counts, as in `run_any`.
+    drop(output);
+    match encoded {
+        // A value of no bytes needs no room.
+        Ok(None) => ItemOutcome::Large(Vec::new()),
+        Ok(Some(spill)) if arrays.is_empty() => ItemOutcome::Large(spill.into_vec()),
+        Ok(Some(spill)) => ItemOutcome::Naming(spill.into_vec(), arrays),
+        Err(error) => ItemOutcome::Failed(Failure::Encode(error.to_string())),
+    }
+}
+
 /// Runs claimed items as long as their values fit into one record.
 #[inline]
 fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
@@ -51,13 +85,13 @@ fn run_claimed<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     if const { args_may_be_plain::<T>() && output_may_be_plain::<T>() }
         && let (Some(args_size @ 1..), Some(size @ 1..)) = (T::args_size(), T::output_size())
         && chunk.limit_ns == 0
-        && chunk.times.is_none()
+        && !chunk.sends_alone()
         && !has_memory_limit()
         && chunk.link.replies.spare(size).len() >= chunk.unpublished_bytes + size
     {
         return run_sized::<T>(chunk, args_size, size);
     }
-    run_any::<T>(chunk)
+    if chunk.sends_alone() { chunk.run_alone(T::args_size(), run_one::<T>) } else { run_any::<T>(chunk) }
 }
 
 /// [`run_claimed`] for arguments of one size, values of one size, and no limits: nothing has to be measured, and the bookkeeping
@@ -141,21 +175,15 @@ const OWNED_BYTES: usize = 2 << 10;
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
     let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
-    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, times, errs, .. } = chunk;
+    let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, errs, .. } = chunk;
     let Link { replies, progress, position, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
-    // Without room each value becomes an outcome of its own, which is sent with the times of its item.
-    let room = if times.is_none() { replies.spare(0).get_mut(begun..) } else { None };
     let mut arrays = Attachments::new();
-    let mut out = Encoder::new(room.unwrap_or_default()).naming_alone(&mut arrays, Side::Results);
+    let room = replies.spare(0).get_mut(begun..).unwrap_or_default();
+    let mut out = Encoder::new(room).naming_alone(&mut arrays, Side::Results);
     while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
         stamp(progress, position, limit_ns);
-        if let Some(times) = times {
-            *times = ItemTimes { begun_ns: monotonic_ns(), ran_ns: 0 };
-            // The host reads it should the item cost the worker.
-            progress.stamp(times.begun_ns);
-        }
         progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
         if has_memory_limit {
             // Should the item die, this tells whether memory was refused to it; a refusal to an earlier item must not count.
@@ -165,9 +193,6 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
             Some(bytes) => T::invoke_raw(bytes),
             None => input.item(T::args_size()).and_then(T::invoke),
         };
-        if let Some(times) = times {
-            times.ran_ns = monotonic_ns().saturating_sub(times.begun_ns).max(1);
-        }
         let output = match invoked {
             Ok(output) => output,
             Err(error) => return Some(ItemOutcome::Failed(undecodable(&error))),
@@ -185,8 +210,6 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
         // Dropped before the value counts: should this panic, the panic is the item's only outcome.
         drop(output);
         match encoded {
-            // A value of no bytes needs no room.
-            Ok(None) if times.is_some() => return Some(ItemOutcome::Large(Vec::new())),
             Ok(None) => {
                 *unpublished_items += 1;
                 *unpublished_bytes = begun + out.used();

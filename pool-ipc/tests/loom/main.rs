@@ -21,6 +21,8 @@ mod doorbell;
 mod error;
 #[path = "../../src/last_words.rs"]
 mod last_words;
+#[path = "../../src/orders.rs"]
+mod orders;
 #[path = "../../src/producer.rs"]
 mod producer;
 #[path = "../../src/progress.rs"]

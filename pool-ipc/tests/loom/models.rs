@@ -13,6 +13,7 @@ use super::doorbell::{Doorbell, Switchboard, Watch};
 use super::futex::Futex;
 use super::last_words::LastWords;
 use super::memory::Memory;
+use super::orders::{Flow, Orders};
 use super::producer::Producer;
 use super::progress::Marks;
 use super::record::{Header, Record};
@@ -108,6 +109,31 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
         consumer.release(&record);
     }
     sender.join().unwrap();
+}
+
+/// The host holds the reports back before it releases the last one: a worker that finds all released must not go on to its next
+/// request, whose reports would be too many.
+#[test]
+fn a_worker_whose_reports_are_taken_knows_whether_to_hold() {
+    fn model() {
+        let (mut producer, mut consumer) = ring(64);
+        let orders = Arc::new(Orders::default());
+        let host = Arc::clone(&orders);
+        producer.publish(&Header { seq: 7, ..Header::default() }, 0);
+        let host = thread::spawn(move || {
+            let record = await_record(&mut consumer);
+            host.set_flow(record.header.seq, Flow::Hold);
+            consumer.release(&record);
+        });
+        while producer.backlog() > 0 {
+            thread::yield_now();
+        }
+        assert_eq!(orders.flow(7), Flow::Hold, "the order is not seen");
+        assert_eq!(orders.flow(8), Flow::Go);
+        host.join().unwrap();
+    }
+    let not_seen = "the order is not seen";
+    check(model, &[(Weakness::RelaxedPublish, not_seen), (Weakness::NoAcquireFence, not_seen)]);
 }
 
 /// Bytes to which a request only points: the host writes them before the request, and again after the reply.

@@ -33,6 +33,7 @@ mod large_arguments;
 mod large_values;
 mod lazy_maps;
 mod limits;
+mod listeners;
 mod long_maps;
 mod many_callers;
 mod many_workers;
@@ -48,6 +49,7 @@ mod payloads;
 mod pending_limits;
 mod process_state;
 mod programs;
+mod reports;
 mod retries;
 mod rights;
 mod seeds;
@@ -108,6 +110,8 @@ fn main() -> ExitCode {
         time_limits::checks(),
         retries::checks(),
         seeds::checks(),
+        reports::checks(),
+        listeners::checks(),
         shared_memory::checks(),
         arrays::checks(),
         errors::checks(),

@@ -23,6 +23,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/codec/type_identity.rs",
     "pool-core/src/worker.rs",
     "pool-core/src/worker/position.rs",
+    "pool-core/src/worker/reports.rs",
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
     "pool-ipc/src/array/mapping.rs",

@@ -203,6 +203,7 @@ impl Plan {
             calls: false,
             priority: rng.pick(&[Priority::Normal, Priority::Normal, Priority::Normal, Priority::Low, Priority::High]),
             max_concurrent: self.max_concurrent[task],
+            reports: false,
             label: None,
             seed: None,
         }

@@ -1,0 +1,291 @@
+//! The reports of a job on their way to its listener: a queue with a bound.
+//!
+//! The thread that takes replies in puts reports here, under the engine's lock. The listener runs in a thread of the notifier,
+//! one report after the other. When the queue is full the workers of the job are told to hold their next reports back, and when
+//! half of it has been heard they go on. So a listener that blocks costs its own job time, no memory, and nobody else anything:
+//! other replies of these workers are taken in as ever.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pool_ipc::Flow;
+
+use crate::codec::bytes::Bytes;
+use crate::job::origin::OriginWorker;
+use crate::job::owner::Owner;
+use crate::job::waiters::Callback;
+use crate::lane::messages::ReportType;
+use crate::scheduler::JobId;
+use crate::sync::{AtomicBool, Ordering};
+use crate::task::table::Entry;
+
+/// Bytes of reports that wait for the listener of a job before its workers hold further ones back.
+const QUEUE_BYTES: usize = 1 << 20;
+
+/// Reports that the listener gets before the queue is looked at again.
+const BATCH: usize = 256;
+
+/// A report as it has come.
+#[derive(Debug)]
+pub(crate) struct RawReport {
+    pub(crate) item: u64,
+    pub(crate) attempt: u32,
+    pub(crate) worker: OriginWorker,
+    pub(crate) of: ReportType,
+    pub(crate) bytes: Bytes,
+}
+
+impl RawReport {
+    /// The memory that it takes.
+    fn weight(&self) -> usize {
+        size_of::<RawReport>() + self.bytes.len()
+    }
+}
+
+/// Hears the reports of a job.
+pub(crate) type Listener = Box<dyn FnMut(&Reports, RawReport) + Send>;
+
+pub(crate) struct Reports {
+    owner: Arc<dyn Owner>,
+    pub(crate) job: JobId,
+    pub(crate) entry: &'static Entry,
+    pub(crate) is_map: bool,
+    /// Nobody listens any more. Read between two reports of a batch.
+    is_over: AtomicBool,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: VecDeque<RawReport>,
+    /// The weight of the queue and of the batch that the listener is at.
+    bytes: usize,
+    audience: Audience,
+    /// Workers were told to hold reports back.
+    is_holding: bool,
+    /// The queue has a bound: the caller has the handle, and so can listen.
+    is_bounded: bool,
+    /// No more reports will come.
+    has_ended: bool,
+}
+
+enum Audience {
+    /// Nobody listens yet.
+    Expected,
+    /// Listens, and has heard all that there is.
+    Idle(Listener),
+    /// A thread of the notifier has the listener, or is about to.
+    Busy,
+    /// Nobody listens.
+    Nobody,
+}
+
+impl Reports {
+    /// For the reports of a call.
+    pub(crate) fn of_call(owner: &Arc<impl Owner>, job: JobId, entry: &'static Entry) -> Arc<Self> {
+        Reports::new(owner.clone(), job, entry, false, true)
+    }
+
+    /// For those of a map. They have no [bound](Reports::bound) yet, unless it is lazy: the input of others is pulled before the
+    /// caller can listen.
+    pub(crate) fn of_map(owner: &Arc<impl Owner>, job: JobId, entry: &'static Entry, is_lazy: bool) -> Arc<Self> {
+        Reports::new(owner.clone(), job, entry, true, is_lazy)
+    }
+
+    fn new(owner: Arc<dyn Owner>, job: JobId, entry: &'static Entry, is_map: bool, is_bounded: bool) -> Arc<Self> {
+        let state = State {
+            queue: VecDeque::new(),
+            bytes: 0,
+            audience: Audience::Expected,
+            is_holding: false,
+            is_bounded,
+            has_ended: false,
+        };
+        Arc::new(Reports { owner, job, entry, is_map, is_over: AtomicBool::new(false), state: Mutex::new(state) })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to take reports in.
+    pub(crate) fn intake(self: &Arc<Self>) -> Intake<'_> {
+        Intake { reports: self, state: self.state() }
+    }
+
+    /// How workers of the job go on with their reports.
+    pub(crate) fn flow(&self) -> Flow {
+        let state = self.state();
+        match state.audience {
+            Audience::Nobody => Flow::Drop,
+            _ if state.is_holding => Flow::Hold,
+            _ => Flow::Go,
+        }
+    }
+
+    /// No more reports will come. Returns the listener's last run, in which it is dropped, if it is idle.
+    pub(crate) fn end(self: &Arc<Self>) -> Option<Callback> {
+        let mut state = self.state();
+        state.has_ended = true;
+        self.next_run(&mut state)
+    }
+
+    /// Has the listener hear all reports, also those that have come before.
+    ///
+    /// # Errors
+    ///
+    /// The listener, if there is or was another, or none is expected any more.
+    pub(crate) fn listen(self: &Arc<Self>, listener: Listener) -> Result<(), Listener> {
+        let mut state = self.state();
+        if !matches!(state.audience, Audience::Expected) {
+            return Err(listener);
+        }
+        // The pool's end waits for the listener from now on.
+        self.owner.expect_callback();
+        state.audience = Audience::Idle(listener);
+        let run = if state.queue.is_empty() && !state.has_ended { None } else { self.next_run(&mut state) };
+        drop(state);
+        run.into_iter().for_each(|run| self.owner.run_callback(run));
+        Ok(())
+    }
+
+    /// The caller can listen from now on, so the queue has a bound.
+    pub(crate) fn bound(&self) {
+        self.state().is_bounded = true;
+    }
+
+    /// If nobody listens by now, nobody will: the caller is about to wait for the outcome.
+    pub(crate) fn expect_nobody(self: &Arc<Self>) {
+        let is_expected = matches!(self.state().audience, Audience::Expected);
+        if is_expected {
+            self.close();
+        }
+    }
+
+    /// Nobody listens any more.
+    pub(crate) fn close(self: &Arc<Self>) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let mut state = self.state();
+        let (queue, audience) =
+            (std::mem::take(&mut state.queue), std::mem::replace(&mut state.audience, Audience::Nobody));
+        let has_ended = state.has_ended;
+        drop(state);
+        drop(queue);
+        if let Audience::Idle(listener) = audience {
+            // Its destructor is the user's code, and the pool's end waits for this callback.
+            self.owner.run_callback(Box::new(move || drop(listener)));
+        }
+        if !has_ended {
+            self.owner.resume_reports(self.job);
+        }
+    }
+
+    /// The listener's next run, if it is idle. It must have been expected.
+    fn next_run(self: &Arc<Self>, state: &mut State) -> Option<Callback> {
+        if !matches!(state.audience, Audience::Idle(_)) {
+            return None;
+        }
+        let Audience::Idle(listener) = std::mem::replace(&mut state.audience, Audience::Busy) else { return None };
+        let this = Arc::clone(self);
+        Some(Box::new(move || this.run(listener)))
+    }
+
+    /// Has the listener hear what there is. Runs in a thread of the notifier.
+    fn run(self: Arc<Self>, listener: Listener) {
+        // If it panics it hears nothing more.
+        let mut heard = Heard { reports: &self, listener: Some(listener), bytes: 0 };
+        while let Some((batch, is_relieved)) = heard.next_batch() {
+            if is_relieved {
+                self.owner.resume_reports(self.job);
+            }
+            for report in batch {
+                if self.is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+                if let Some(listener) = &mut heard.listener {
+                    listener(&self, report);
+                }
+            }
+        }
+    }
+}
+
+/// Reports are being taken in, a few at a time under one lock.
+pub(crate) struct Intake<'r> {
+    reports: &'r Arc<Reports>,
+    state: MutexGuard<'r, State>,
+}
+
+impl Intake<'_> {
+    /// Takes a report in. Returns how its worker goes on.
+    #[inline]
+    pub(crate) fn push(&mut self, report: RawReport) -> Flow {
+        let state = &mut *self.state;
+        if matches!(state.audience, Audience::Nobody) {
+            return Flow::Drop;
+        }
+        state.bytes += report.weight();
+        state.queue.push_back(report);
+        let is_full = state.is_bounded && state.bytes >= QUEUE_BYTES;
+        state.is_holding |= is_full;
+        if is_full { Flow::Hold } else { Flow::Go }
+    }
+
+    /// The listener's next run, if there must be one.
+    pub(crate) fn finish(mut self) -> Option<Callback> {
+        self.reports.next_run(&mut self.state)
+    }
+}
+
+/// A listener at work.
+struct Heard<'r> {
+    reports: &'r Arc<Reports>,
+    /// `None` once it has been put back.
+    listener: Option<Listener>,
+    /// The weight of the batch that it is at.
+    bytes: usize,
+}
+
+impl Heard<'_> {
+    /// The next reports, and whether workers that hold reports back may go on; `None` if the run is over.
+    fn next_batch(&mut self) -> Option<(Vec<RawReport>, bool)> {
+        let mut state = self.reports.state();
+        if matches!(state.audience, Audience::Nobody) {
+            return None;
+        }
+        state.bytes -= std::mem::take(&mut self.bytes);
+        if state.queue.is_empty() && !state.has_ended {
+            // The next run is expected from here on, since this one counts as returned when it returns.
+            self.reports.owner.expect_callback();
+            state.audience = self.listener.take().map_or(Audience::Nobody, Audience::Idle);
+        }
+        let is_relieved = state.is_holding && state.bytes <= QUEUE_BYTES / 2;
+        state.is_holding &= !is_relieved;
+        let most = state.queue.len().min(BATCH);
+        let batch: Vec<_> = state.queue.drain(..most).collect();
+        drop(state);
+        self.bytes = batch.iter().map(RawReport::weight).sum();
+        if batch.is_empty() {
+            if is_relieved {
+                self.reports.owner.resume_reports(self.reports.job);
+            }
+            return None;
+        }
+        Some((batch, is_relieved))
+    }
+}
+
+impl Drop for Heard<'_> {
+    fn drop(&mut self) {
+        if self.listener.is_some() {
+            // The job has ended, nobody is to listen any more, or the listener has panicked.
+            self.reports.close();
+        }
+    }
+}
+
+impl fmt::Debug for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reports").field("job", &self.job).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,18 @@
+//! The last order about the reports of a worker.
+
+use pool_ipc::Flow;
+
+/// The last order about reports, and how the worker keeps to it.
+#[derive(Debug)]
+pub(super) struct ReportFlow {
+    pub(super) seq: u32,
+    pub(super) order: Flow,
+    /// Bytes of the ring that reports have taken since the worker was told to hold them back.
+    pub(super) held_bytes: usize,
+}
+
+impl Default for ReportFlow {
+    fn default() -> Self {
+        ReportFlow { seq: 0, order: Flow::Go, held_bytes: 0 }
+    }
+}

@@ -1,0 +1,10 @@
+//! Whether the items of a request may report, and have.
+
+/// How far the items of a request may report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reporting {
+    Off,
+    On,
+    /// Reports have been sent, which the host must have taken before the request ends.
+    Used,
+}

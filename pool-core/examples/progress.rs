@@ -37,6 +37,7 @@ fn search(steps: u64) -> u64 {
     found
 }
 
+#[expect(clippy::print_stdout, reason = "it is its purpose")]
 fn main() -> pool_core::Result<()> {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
     let (items, steps) = (numbers.next().unwrap_or(4), numbers.next().unwrap_or(300));

@@ -343,6 +343,7 @@ impl<R> Drop for AsyncResult<R> {
         } else if self.collect.is_some() {
             self.completion.abandon();
             if let Some(reports) = self.completion.reports() {
+                // Items that report learn that nobody listens, and need not do it any more.
                 reports.close();
             }
         }

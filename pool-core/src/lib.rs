@@ -79,7 +79,7 @@
 //! | the input iterator of a map, and its `Drop` | the thread that submits, before the map returns; for a lazy map the thread that iterates, within `next` or the stream's `poll_next` |
 //! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that is never taken is never decoded |
 //! | callbacks ([`AsyncResult::on_done`]), and `Drop` of their captures | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
-//! | listeners ([`AsyncResult::on_report`]), `Deserialize` of what they hear, and their `Drop` | likewise, one report after the other |
+//! | listeners ([`AsyncResult::on_report`]), `Deserialize` of reports, and `Drop` of both | likewise, one report after the other |
 //! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
 //! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
 //! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |

@@ -47,11 +47,13 @@ fn decode<T: Serialize + DeserializeOwned>(of: ReportType, bytes: &[u8]) -> Resu
         let text = format!("a report could not be encoded in the worker: {}", String::from_utf8_lossy(bytes));
         return Err(Error::new(ErrorKind::Encode, text));
     }
+    // Bytes of another type might well be a value of this one.
     if of != type_number::<T>() {
         let text =
             format!("a report is of another type than `{}`, for which its listener waits", std::any::type_name::<T>());
         return Err(Error::new(ErrorKind::Decode, text));
     }
+    // As a result is decoded: all bytes must be used up.
     let mut rest = bytes;
     let value = compact::read(&mut rest).and_then(|value| Decoder::new(rest).finish().map(|()| value));
     value.map_err(|error| Error::new(ErrorKind::Decode, format!("a report could not be decoded: {error}")))
@@ -75,7 +77,7 @@ fn listen<T: Serialize + DeserializeOwned>(
 }
 
 impl<R> AsyncResult<R> {
-    /// Has `listener` hear what the job's items [report](crate::report()): each item's reports in their order, those that have
+    /// Has `listener` hear the [reports](crate::report()) of the job's items: each item's reports in their order, those that have
     /// come before it, and those that a worker sent before it died. The task must have been submitted with
     /// [`reports`](Task::reports).
     ///
@@ -125,7 +127,7 @@ impl<R> AsyncResult<R> {
 macro_rules! iterators {
     ($($name:ident, $method:literal;)*) => {$(
         impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> $name<T, I> {
-            /// Has `listener` hear what the items [report](crate::report()); see [`AsyncResult::on_report`].
+            /// Has `listener` hear the [reports](crate::report()) of the items; see [`AsyncResult::on_report`].
             ///
             /// # Panics
             ///

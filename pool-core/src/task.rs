@@ -290,7 +290,7 @@ pub trait Task: Copy + Send + Sync + 'static {
         Configured::new(TaskOptions { max_concurrent: Some(items), ..self.options() })
     }
 
-    /// This task with an ear for what its items [`report`](crate::report()): by
+    /// This task with an ear for the [reports](crate::report()) of its items: by
     /// [`AsyncResult::on_report`](crate::AsyncResult::on_report) of [`apply_async`](crate::Pool::apply_async),
     /// [`map_async`](crate::Pool::map_async) and their like, and by [`Imap::on_report`](crate::Imap::on_report).
     ///

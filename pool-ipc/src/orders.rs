@@ -34,6 +34,7 @@ impl Orders {
     /// SYNC HOLD, with [`Consumer::release`](crate::Consumer::release): a worker that finds its report released finds the order
     /// that the host gave before. Loom model: a_worker_whose_reports_are_taken_knows_whether_to_hold.
     pub(crate) fn set_flow(&self, seq: u32, flow: Flow) {
+        // Request and order in one word: a worker never takes the order for another request's.
         self.flow.store(word(seq, flow as u32), Ordering::Relaxed);
     }
 
@@ -44,6 +45,7 @@ impl Orders {
 
     #[inline]
     pub(crate) fn flow(&self, seq: u32) -> Flow {
+        // Before each report, so it is one plain load of a line that the host rarely writes.
         let order = self.flow.load(Ordering::Relaxed);
         if order == word(seq, Flow::Hold as u32) {
             Flow::Hold

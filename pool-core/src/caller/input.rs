@@ -129,9 +129,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Leaves the job to itself.
     pub(crate) fn detach(mut self) -> CompletionRef {
         self.is_detached = true;
-        if let Some(reports) = self.completion.reports() {
-            reports.bound();
-        }
+        self.completion.reports().into_iter().for_each(|reports| reports.bound());
         self.completion.clone()
     }
 
@@ -200,9 +198,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     pub(crate) fn pull_block(&mut self, count: u64) -> bool {
         let before = self.bytes;
         self.attachments.clear();
-        if let Some(reports) = self.completion.reports().filter(|_| self.is_lazy) {
-            reports.expect_nobody();
-        }
+        self.expect_no_listener();
         self.begin_block(self.pulled, 0);
         let mut filled = self.pull(count);
         while let Ok(Filled::Oversized(spill)) = &filled
@@ -448,9 +444,7 @@ impl<T: Task, I> Drop for MapInput<T, I> {
         if !self.is_detached && !self.completion.is_finished() && self.host.check_owner().is_ok() {
             // Before the job is discarded, which delivers errors that would only be dropped.
             self.completion.abandon();
-            if let Some(reports) = self.completion.reports() {
-                reports.close();
-            }
+            self.completion.reports().into_iter().for_each(|reports| reports.close());
             self.host.discard(self.completion.job());
         }
     }

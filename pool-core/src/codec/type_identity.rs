@@ -52,6 +52,7 @@ pub(crate) fn number(identity: TypeId) -> u64 {
     }
     let mut words = Words(0);
     identity.hash(&mut words);
+    // 0 has another meaning where it travels.
     words.finish().max(1)
 }
 

@@ -24,8 +24,10 @@ impl Engine {
     ) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut body, .. } = reply;
         if self.workers[worker].starting.is_some() {
+            // Nobody can listen to an initializer, so an honest worker does not report from there.
             return Err(ProtocolViolation);
         }
+        // Values are sent one by one here, so the first item without one is the item that runs.
         let (job, item) = self.scheduler.resolve_reply(worker, Seq(seq), 0, false)?;
         let attempt = self.scheduler.blamed_workers(job, item) + 1;
         let reports = match self.scheduler.record(job).map(|record| record.reports.as_ref()) {
@@ -45,6 +47,7 @@ impl Engine {
             let report = RawReport { item, attempt, worker: origin, of, bytes };
             let flow = intake.as_mut().map_or(Flow::Drop, |intake| intake.push(report));
             if !lane.release_report(body, length, seq, flow) {
+                // It sends reports without end, whatever it is told.
                 return Err(ProtocolViolation);
             }
             match lane.next_report(seq, of) {
@@ -60,6 +63,7 @@ impl Engine {
     pub(crate) fn resume_reports(&mut self, job: JobId) {
         let flow =
             self.scheduler.record(job).and_then(|record| record.reports.as_deref()).map_or(Flow::Drop, Reports::flow);
+        // A look at all workers, since nobody counts which ones hold; it happens once for half a queue of reports.
         for worker in self.workers.ids() {
             let Some((seq, _)) = self.scheduler.current_chunk(worker) else { continue };
             let front = self.scheduler.resolve_reply(worker, seq, 0, false);
@@ -67,6 +71,7 @@ impl Engine {
                 && let Some(lane) = self.lane(worker)
             {
                 lane.order_reports(seq.0, flow);
+                // It may sleep until the order changes.
                 lane.wake();
             }
         }
@@ -76,6 +81,7 @@ impl Engine {
     #[inline]
     pub(super) fn end_reports(&mut self, record: &mut Job) {
         if let Some(reports) = record.reports.take() {
+            // The queue outlives the job: what has come is still heard.
             self.accounts.deferred.woken.extend(reports.end().map(Waiter::Callback));
             self.resume_reports(reports.job);
         }

@@ -127,6 +127,7 @@ impl Reports {
     pub(crate) fn end(self: &Arc<Self>) -> Option<Callback> {
         let mut state = self.state();
         state.has_ended = true;
+        // A listener that is busy finds the end by itself.
         self.next_run(&mut state)
     }
 
@@ -138,11 +139,13 @@ impl Reports {
     pub(crate) fn listen(self: &Arc<Self>, listener: Listener) -> Result<(), Listener> {
         let mut state = self.state();
         if !matches!(state.audience, Audience::Expected) {
+            // Dropped by the caller, since its destructor is the user's code.
             return Err(listener);
         }
         // The pool's end waits for the listener from now on.
         self.owner.expect_callback();
         state.audience = Audience::Idle(listener);
+        // A job that has ended without reports needs a run as well: it drops the listener.
         let run = if state.queue.is_empty() && !state.has_ended { None } else { self.next_run(&mut state) };
         drop(state);
         run.into_iter().for_each(|run| self.owner.run_callback(run));
@@ -169,6 +172,7 @@ impl Reports {
         let (queue, audience) =
             (std::mem::take(&mut state.queue), std::mem::replace(&mut state.audience, Audience::Nobody));
         let has_ended = state.has_ended;
+        // The bytes of many reports are freed behind the lock, which the thread that takes in replies may want.
         drop(state);
         drop(queue);
         if let Audience::Idle(listener) = audience {
@@ -176,6 +180,7 @@ impl Reports {
             self.owner.run_callback(Box::new(move || drop(listener)));
         }
         if !has_ended {
+            // Items that hold a report back would wait for ever.
             self.owner.resume_reports(self.job);
         }
     }
@@ -185,20 +190,23 @@ impl Reports {
         if !matches!(state.audience, Audience::Idle(_)) {
             return None;
         }
+        // Moved out, so that the listener runs without the lock.
         let Audience::Idle(listener) = std::mem::replace(&mut state.audience, Audience::Busy) else { return None };
         let this = Arc::clone(self);
         Some(Box::new(move || this.run(listener)))
     }
 
-    /// Has the listener hear what there is. Runs in a thread of the notifier.
+    /// Has the listener hear all reports that wait. Runs in a thread of the notifier.
     fn run(self: Arc<Self>, listener: Listener) {
-        // If it panics it hears nothing more.
+        // Dropped also when the listener panics: it hears nothing more then.
         let mut heard = Heard { reports: &self, listener: Some(listener), bytes: 0 };
         while let Some((batch, is_relieved)) = heard.next_batch() {
             if is_relieved {
+                // Before the batch is heard, which may take long: the workers fill the queue meanwhile.
                 self.owner.resume_reports(self.job);
             }
             for report in batch {
+                // Without the lock, for each report: the caller may drop the handle in the middle of a batch.
                 if self.is_over.load(Ordering::Relaxed) {
                     break;
                 }
@@ -226,6 +234,7 @@ impl Intake<'_> {
         }
         state.bytes += report.weight();
         state.queue.push_back(report);
+        // After the report is in: one that is larger than the whole queue must come through, too.
         let is_full = state.is_bounded && state.bytes >= QUEUE_BYTES;
         state.is_holding |= is_full;
         if is_full { Flow::Hold } else { Flow::Go }
@@ -259,8 +268,10 @@ impl Heard<'_> {
             self.reports.owner.expect_callback();
             state.audience = self.listener.take().map_or(Audience::Nobody, Audience::Idle);
         }
+        // At half, not at once: each order to go on wakes workers.
         let is_relieved = state.is_holding && state.bytes <= QUEUE_BYTES / 2;
         state.is_holding &= !is_relieved;
+        // A few at a time, so that the queue has room again before the listener has heard all of it.
         let most = state.queue.len().min(BATCH);
         let batch: Vec<_> = state.queue.drain(..most).collect();
         drop(state);

@@ -21,18 +21,20 @@ impl Lane {
         }
     }
 
-    /// Releases a report of `bytes` bytes with the order how to go on after it; the order first, so that a worker whose reports
-    /// are all released knows it. False if the worker has not kept to an earlier order to hold reports back.
+    /// Releases a report of `bytes` bytes together with the order how to go on after it. The order comes first, so a worker that
+    /// finds all of its reports released knows it. False if the worker has not kept to an earlier order to hold reports back.
     pub(crate) fn release_report(&mut self, body: Body, bytes: usize, seq: u32, flow: Flow) -> bool {
         self.order_reports(seq, flow);
         let record = match body {
             Body::InRing(record) => Some(record),
+            // All records before its last were released as they were copied, to make room for the rest.
             Body::Gathered(_) => self.unreleased.take(),
         };
         if let Some(record) = &record {
             self.release(record);
         }
         if flow == Flow::Hold {
+            // An empty report takes room, too, so a worker cannot send them without end.
             self.report_flow.held_bytes += bytes.saturating_add(HEADER_BYTES).min(RING_BYTES_MAX);
         }
         self.report_flow.held_bytes <= HELD_BYTES_MAX
@@ -51,6 +53,7 @@ impl Lane {
         let ReportFlow { seq: of, order, .. } = self.report_flow;
         // Without an order about it, a request goes on.
         if order != flow || of != seq && flow != Flow::Go {
+            // Each order to hold back begins a new count.
             self.report_flow = ReportFlow { seq, order: flow, held_bytes: 0 };
             self.end.set_flow(seq, flow);
             self.touched = true;

@@ -80,7 +80,7 @@ impl Lane {
     #[inline]
     fn record_sent(&mut self, kind: u16, seq: u32, flags: u16, record: Option<u64>) {
         if kind == Request::Run.kind() {
-            // Of most reports no thread of the host is notified.
+            // Workers notify the host of few reports, so it looks by itself, as it does for short chunks that are silent.
             let reports = std::mem::take(&mut self.next_reports);
             let (quiet, brief) = (flags & request::QUIET != 0 || reports, flags & request::BRIEF != 0);
             let silent = flags & request::SILENT != 0 || reports;

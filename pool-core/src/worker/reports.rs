@@ -1,4 +1,4 @@
-//! Items whose values are sent one by one, and the reports that they send before that.
+//! Items that send their values one by one, and the reports that they send before that.
 //!
 //! A report is written directly into the next record of the reply ring. For that the function of the task must reach the ring,
 //! which the loop over the items holds; so while an item runs, a place of its thread points to the parts that a report needs.
@@ -79,6 +79,7 @@ pub fn report<T: Serialize + ?Sized>(value: &T) -> bool {
 /// The number of a type of reports. Text is the same, lent or owned.
 pub(crate) fn type_number<T: ?Sized>() -> ReportType {
     let identity = type_identity::of::<T>();
+    // `&str` is convenient to report, and nobody can listen for it: a listener needs a type that it can own.
     let is_text = identity == type_identity::of::<str>() || identity == type_identity::of::<&str>();
     ReportType(type_identity::number(if is_text { type_identity::of::<String>() } else { identity }))
 }
@@ -89,9 +90,11 @@ fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Resul
     if !link.me.is_here() || !may_report(link, *seq) {
         return false;
     }
+    // Where the ring ends, a record may begin at its start again; only then is the spare room that of a whole record.
     while link.replies.room(MARGIN_BYTES).is_none() {
         link.wait_room(MARGIN_BYTES);
     }
+    // Directly into the ring: most reports are small, and fit there.
     let mut out = Encoder::new(link.replies.spare(0));
     let encoded = encode(&mut out).map(|()| out.finish());
     // The value's own code may have taken long.
@@ -99,8 +102,10 @@ fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Resul
         return false;
     }
     match encoded {
+        // It stands in the ring already.
         Ok(Ok(bytes)) => _ = link.replies.publish(&of.header(*seq), bytes),
         Ok(Err(bytes)) => send(link, of.header(*seq), &bytes),
+        // An error must not pass in silence, and the task cannot do anything about it.
         Err(error) => send(link, ReportType::UNENCODABLE.header(*seq), error.to_string().as_bytes()),
     }
     **reporting = Reporting::Used;
@@ -111,6 +116,7 @@ fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Resul
 /// Notifies the host, but not again within [`NOTIFY_PAUSE_NS`]: among many reports, that would take most of their time. The host
 /// looks by itself from time to time while items run that may report.
 fn notify_sometimes(link: &Link<'_>) {
+    // The clock takes a fifth of the time of a notification, which must wait until the report has left this CPU.
     let now = monotonic_ns();
     if now.wrapping_sub(NOTIFIED_NS.get()) >= NOTIFY_PAUSE_NS {
         NOTIFIED_NS.set(now);
@@ -135,6 +141,7 @@ fn may_report(link: &mut Link<'_>, seq: u32) -> bool {
 
 /// Sends a report in as many records as it takes.
 fn send(link: &mut Link<'_>, header: Header, bytes: &[u8]) {
+    // The host reserves memory by the announced length.
     let header = Header { info: bytes.len() as u64, ..header };
     let mut sent = 0;
     loop {
@@ -142,6 +149,7 @@ fn send(link: &mut Link<'_>, header: Header, bytes: &[u8]) {
         if step.done {
             return;
         }
+        // The host takes a long report piece by piece, and each makes room for the next.
         sent = step.sent;
         link.wait_room(link.replies.step(bytes.len() - sent));
     }
@@ -181,6 +189,7 @@ impl Reporter<'_, '_> {
         }
         // Also when the task panics.
         let _clear = Clear;
+        // The lifetimes are left out: the pointer is gone before they end, also when `body` unwinds.
         CURRENT.set(ptr::from_mut(self).cast());
         body()
     }
@@ -220,6 +229,7 @@ impl Chunk<'_> {
             }
             *errs += u32::from(is_err);
         };
+        // Timed items may well be unable to report, and pay nothing for it.
         if *reporting == Reporting::Off {
             return Some(run(input, &mut has_run));
         }
@@ -231,6 +241,7 @@ impl Chunk<'_> {
     #[cold]
     pub(super) fn wait_heard(&mut self) {
         let Link { replies, bell, hub, orders, .. } = &mut self.link;
+        // Some of the reports may have been sent without a notification.
         hub.notify();
         bell.wait_until(|| match orders.flow(self.seq) {
             Flow::Drop => true,

@@ -43,13 +43,13 @@ pub(super) enum ItemOutcome {
     Failed(Failure),
 }
 
-/// The arguments of an item whose value is sent alone.
+/// The arguments of an item that is answered alone.
 pub(super) enum OneInput<'a> {
     Framed(Result<Decoder<'a>, CodecError>),
     Raw(Vec<u8>),
 }
 
-/// Runs one item. `has_run` is told between the function and what follows whether its output is an `Err`.
+/// Runs one item. Between the function and the encoding, `has_run` is told whether the output is an `Err`.
 fn run_one<T: Task>(input: OneInput<'_>, has_run: &mut dyn FnMut(bool)) -> ItemOutcome {
     let invoked = match input {
         OneInput::Raw(bytes) => T::invoke_raw(bytes),

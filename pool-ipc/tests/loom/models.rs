@@ -112,7 +112,7 @@ fn three_through((mut producer, mut consumer): (Producer, Consumer)) {
 }
 
 /// The host holds the reports back before it releases the last one: a worker that finds all released must not go on to its next
-/// request, whose reports would be too many.
+/// request, with reports that would be too many.
 #[test]
 fn a_worker_whose_reports_are_taken_knows_whether_to_hold() {
     fn model() {

@@ -13,6 +13,13 @@ use crate::task::Task;
 const LARGE_PER_WORKER: usize = 2;
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
+    /// Items of a lazy map must not hold reports back for a listener that does not come: the first result is waited for.
+    pub(super) fn expect_no_listener(&self) {
+        if let Some(reports) = self.completion.reports().filter(|_| self.is_lazy) {
+            reports.expect_nobody();
+        }
+    }
+
     /// Waits until more items may be pulled, or the job has ended; returns how many.
     pub(super) fn wait_for_room(&mut self) -> u64 {
         if !self.host.is_bounded() {

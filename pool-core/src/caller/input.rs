@@ -126,13 +126,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         self
     }
 
-    /// Leaves the job to itself.
-    pub(crate) fn detach(mut self) -> CompletionRef {
-        self.is_detached = true;
-        self.completion.reports().into_iter().for_each(|reports| reports.bound());
-        self.completion.clone()
-    }
-
     /// Items taken from the iterator so far.
     pub(crate) fn pulled(&self) -> u64 {
         self.pulled

@@ -81,7 +81,7 @@ impl Engine {
     #[inline]
     pub(super) fn end_reports(&mut self, record: &mut Job) {
         if let Some(reports) = record.reports.take() {
-            // The queue outlives the job: what has come is still heard.
+            // The queue outlives the job: the listener still hears all that has come.
             self.accounts.deferred.woken.extend(reports.end().map(Waiter::Callback));
             self.resume_reports(reports.job);
         }

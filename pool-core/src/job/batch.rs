@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::job::completion::Completion;
 use crate::job::owner::Owner;
-use crate::process::fork_check::ForkCheck;
 use crate::job::reports::Reports;
+use crate::process::fork_check::ForkCheck;
 use crate::scheduler::JobId;
 
 /// Completions that are made at once, for calls that are submitted one after the other, or for one map; and the pool

@@ -81,7 +81,7 @@ impl RunRequest {
 /// [`request::NUMBERED`]. Before the others goes a record of its own, [`Request::Place`], so that they alone pay for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Index of the first item; [`Place::CALL`] of calls, [`Place::NO_ITEM`] of what is no item.
+    /// Index of the first item; [`Place::CALL`] of calls, [`Place::NO_ITEM`] of an initializer.
     pub(crate) first: u64,
     /// The number of this attempt at them, from 1.
     pub(crate) attempt: u32,

@@ -1,4 +1,4 @@
-//! Waiting of a map: for results, for memory of the arena, and for room where the pool bounds its pending items.
+//! Waiting of a map: for results, for memory of the arena, for room where the pool bounds its pending items, and for listeners.
 
 use std::time::Instant;
 
@@ -6,6 +6,7 @@ use pool_ipc::InUse;
 
 use super::MapInput;
 use crate::host::turn::Turn;
+use crate::job::batch::CompletionRef;
 use crate::job::completion::Waiter;
 use crate::task::Task;
 
@@ -13,6 +14,14 @@ use crate::task::Task;
 const LARGE_PER_WORKER: usize = 2;
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
+    /// Leaves the job to itself.
+    pub(crate) fn detach(mut self) -> CompletionRef {
+        self.is_detached = true;
+        // The caller can listen from now on.
+        self.completion.reports().into_iter().for_each(|reports| reports.bound());
+        self.completion.clone()
+    }
+
     /// Items of a lazy map must not hold reports back for a listener that does not come: the first result is waited for.
     pub(super) fn expect_no_listener(&self) {
         if let Some(reports) = self.completion.reports().filter(|_| self.is_lazy) {

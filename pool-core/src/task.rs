@@ -309,9 +309,8 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// }
     ///
     /// # fn main() -> pool_core::Result<()> {
-    /// let job = Pool::new(1)?.apply_async(climb::Task.reports(), 3)?;
-    /// let job = job.on_report(|report| println!("step {}", report.value.unwrap_or(0u32)));
-    /// job.get()?;
+    /// let listener = |report: pool_core::Report<u32>| println!("step {}", report.value.unwrap_or(0));
+    /// Pool::new(1)?.apply_async(climb::Task.reports(), 3)?.on_report(listener).get()?;
     /// # Ok(()) }
     /// ```
     fn reports(self) -> Configured<Self> {

@@ -1,10 +1,10 @@
 //! A [`Task`], which `#[pool_task]` makes of a function, its options, and its entry in the dispatch table.
 
+mod configured;
 pub(crate) mod options;
 pub(crate) mod table;
 
 use std::fmt;
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use crate::codec::CodecError;
@@ -12,6 +12,7 @@ use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::priority::Priority;
+pub use crate::task::configured::Configured;
 pub use crate::task::options::TaskOptions;
 use crate::task::table::Entry;
 
@@ -368,28 +369,6 @@ pub(crate) const fn args_may_be_plain<T: Task>() -> bool {
 pub(crate) const fn output_may_be_plain<T: Task>() -> bool {
     !std::mem::needs_drop::<T::Output>()
 }
-
-/// A task with options of its own; made by [`Task::timeout`], [`Task::retries`] and their like.
-pub struct Configured<T> {
-    // A function's result, so that `Configured` is `Send` and `Sync` whatever `T` is.
-    task: PhantomData<fn() -> T>,
-    options: TaskOptions,
-}
-
-impl<T> Configured<T> {
-    fn new(options: TaskOptions) -> Self {
-        Configured { task: PhantomData, options }
-    }
-}
-
-// By hand: a derive would ask for `T: Clone`.
-impl<T> Clone for Configured<T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Configured<T> {}
 
 impl<T: Task> fmt::Debug for Configured<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,0 +1,27 @@
+//! A task with options of its own.
+
+use std::marker::PhantomData;
+
+use crate::task::options::TaskOptions;
+
+/// A task with options of its own; made by [`Task::timeout`](crate::Task::timeout), [`Task::retries`](crate::Task::retries) and their like.
+pub struct Configured<T> {
+    // A function's result, so that `Configured` is `Send` and `Sync` whatever `T` is.
+    task: PhantomData<fn() -> T>,
+    pub(super) options: TaskOptions,
+}
+
+impl<T> Configured<T> {
+    pub(super) fn new(options: TaskOptions) -> Self {
+        Configured { task: PhantomData, options }
+    }
+}
+
+// By hand: a derive would ask for `T: Clone`.
+impl<T> Clone for Configured<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Configured<T> {}

@@ -8,6 +8,7 @@ mod file;
 mod slice;
 mod travel;
 mod vec;
+pub(crate) mod window;
 
 pub use self::slice::{SharedChunks, SharedSlice};
 pub use self::vec::SharedVec;

@@ -13,7 +13,7 @@
 //! | `loan` | host | an array that workers write, and its owner's wait for all of them |
 
 // Without arrays nothing is ever attached.
-#![allow(dead_code)]
+#![cfg_attr(not(feature = "arrays"), allow(dead_code))]
 
 pub(crate) mod array;
 mod attachment;

@@ -321,6 +321,7 @@ impl Engine {
         for (worker, handle) in self.workers.iter_mut() {
             let Some(lane) = &mut handle.lane else { continue };
             ids.clone().for_each(|id| lane.forget_array(id));
+            // Where the ring is full, the rest of the records goes when the worker has made room.
             if lane.expects_replies() {
                 self.active.insert(worker);
             }

@@ -110,6 +110,8 @@
 mod arrays;
 mod builder;
 mod cancel_on_drop;
+#[cfg(feature = "arrays")]
+mod chunk_task;
 mod detailed;
 mod error;
 mod handle;
@@ -165,6 +167,8 @@ pub use crate::arrays::{SharedChunks, SharedSlice, SharedVec};
 pub use crate::builder::PoolBuilder;
 pub use crate::caller::initializer::Success;
 pub use crate::cancel_on_drop::CancelOnDrop;
+#[cfg(feature = "arrays")]
+pub use crate::chunk_task::{ChunkTask, ConfiguredChunks};
 #[cfg(feature = "stream")]
 pub use crate::detailed::DetailedStream;
 pub use crate::detailed::{Completed, Detailed};

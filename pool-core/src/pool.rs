@@ -1,6 +1,8 @@
 //! The pool: its parts, and its state. Submitting and shutting down are in files of their own.
 
 mod calls;
+#[cfg(feature = "arrays")]
+mod chunks;
 mod maps;
 mod seeing;
 mod shutdown;

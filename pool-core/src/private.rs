@@ -1,5 +1,9 @@
 //! Not public API. Used by generated code.
 
+#[cfg(feature = "arrays")]
+pub use crate::arrays::window::ChunkItem;
+#[cfg(feature = "arrays")]
+pub use crate::chunk_task::Part;
 pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
 pub use crate::codec::lent::{Lent, Slice};

@@ -70,6 +70,7 @@ impl ArrayBuffer {
         if found < bytes as u64 || taken < found {
             return Err(Error::Size { found: found.min(taken), expected: bytes as u64 });
         }
+        // The size found counts, not the one told: it is the kernel's word.
         let capacity = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
         let mapping = Mapping::new(fd.as_fd(), 0..capacity, Access::ReadWrite)?;
         Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
@@ -233,6 +234,7 @@ impl ArrayWindow {
         if bytes.end as u64 > found || bytes.start > bytes.end {
             return Err(Error::Size { found, expected: bytes.end as u64 });
         }
+        // The kernel maps from page to page.
         let first = bytes.start - bytes.start % page_bytes();
         let mapping = Mapping::new(fd, first..bytes.end, Access::Window)?;
         Ok(ArrayWindow { mapping, part: bytes.start - first..bytes.end - first })

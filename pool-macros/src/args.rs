@@ -6,6 +6,8 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
 use syn::{Error, LitInt, LitStr, Path, Result, Token};
 
+use crate::item::Function;
+
 /// The options of the attribute.
 pub(crate) struct Args {
     /// The limit on the time of an item, in nanoseconds.
@@ -60,6 +62,20 @@ impl Args {
         let mut seen = Vec::new();
         syn::meta::parser(|meta| args.option(&mut seen, &meta)).parse2(tokens)?;
         Ok(args)
+    }
+
+    /// Refuses options that such a function cannot have.
+    pub(crate) fn check_for(&self, function: &Function) -> Result<()> {
+        let has_retries = self.retries.is_some() || self.retry_panics;
+        if function.part.is_none() || !has_retries && self.prefetch.is_none() {
+            return Ok(());
+        }
+        let text = if has_retries {
+            "a function that writes a part of an array cannot be retried: the part may be half written"
+        } else {
+            "a function that writes a part of an array is for `map_chunks_mut`, which is not lazy: leave `prefetch` out"
+        };
+        Err(Error::new_spanned(&function.name, text))
     }
 
     fn option(&mut self, seen: &mut Vec<String>, meta: &ParseNestedMeta<'_>) -> Result<()> {

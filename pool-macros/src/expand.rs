@@ -7,14 +7,17 @@ use syn::punctuated::Punctuated;
 use syn::{Ident, Token, Visibility};
 
 use crate::args::Args;
-use crate::item::Function;
+use crate::item::{Function, Part};
 use crate::text;
 use crate::value::{self, Value};
 
 /// The items beside the function.
 pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
     let module = module(function);
-    let implementation = implementation(function, args);
+    let implementation = match &function.part {
+        None => implementation(function, args),
+        Some(part) => chunk_implementation(function, part, args),
+    };
     let conditions = function.shared_attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     let deprecated = function.shared_attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let allow = deprecated.then(|| quote!(#[allow(deprecated)]));
@@ -36,8 +39,15 @@ fn module(function: &Function) -> TokenStream {
     let module_doc = format!("The task of [`{plain_name}`](fn@{plain_name}).");
     let signature = format!("{plain_name}({}) -> {}", function.arguments_text(), text::of(&function.output.ty));
     let task_doc = format!("`{signature}`, to be run by the workers of a pool.");
-    let summary = function.summary.as_ref().map(|summary| quote!(#[doc = ""] #[doc = #summary]));
     let task_vis = one_module_deeper(vis);
+    let items = function.part.as_ref().map(|_| {
+        quote! {
+            #[doc(hidden)]
+            #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
+            #task_vis struct Items;
+        }
+    });
+    let summary = function.summary.as_ref().map(|summary| quote!(#[doc = ""] #[doc = #summary]));
     // If there is another module of this name, the error is at the name.
     let (place, _) = value::ends(name);
     let keyword = Token![mod](place);
@@ -49,6 +59,7 @@ fn module(function: &Function) -> TokenStream {
             #summary
             #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
             #task_vis struct Task;
+            #items
         }
     }
 }
@@ -72,7 +83,7 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let private = glue!(#krate::__private);
     let picker = args.codec.picker();
     let args_type = args_type(arguments);
-    let entry = entry(function, args, &private);
+    let entry = entry(function, args, &private, &glue!(#name::Task));
     let args_functions = args_functions(name, arguments, &private);
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
@@ -96,6 +107,84 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     }
 }
 
+/// Two tasks: the one that the user has, which is written for parts of arrays, and one whose items are these parts.
+fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenStream {
+    let Function { name, arguments, output, .. } = function;
+    let element = &part.element;
+    let krate = &args.krate;
+    let private = glue!(#krate::__private);
+    let picker = args.codec.picker();
+    let args_type = args_type(arguments);
+    let entry = entry(function, args, &private, &glue!(#name::Items));
+    let encode_args = encode_args(arguments, &private);
+    let output_functions = output_functions(output, &private);
+    let variables = variables(arguments);
+    let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
+    let sizes = each().map(|(value, _)| value.size(&private, "argument_size"));
+    let decoded = each().map(|(value, variable)| value.decode(&private, variable));
+    let passed = each().map(|(value, variable)| value.pass(variable));
+    let output = &output.ty;
+    glue! {
+        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
+
+        #[automatically_derived]
+        impl #krate::ChunkTask for #name::Task {
+            type Elem = #element;
+            #args_type
+            type Output = #output;
+            type Items = #name::Items;
+
+            #encode_args
+        }
+
+        #[automatically_derived]
+        impl #krate::Task for #name::Items {
+            type Args<'a> = #private::ChunkItem<'a, #element>;
+            type Output = #output;
+
+            #[inline]
+            fn entry() -> &'static #private::Entry {
+                #entry
+                &ENTRY
+            }
+
+            fn args_size() -> ::core::option::Option<::core::primitive::usize> {
+                let _ = #private::total([#(#sizes),*]);
+                ::core::option::Option::None
+            }
+
+            fn encode_args(
+                args: &Self::Args<'_>,
+                out: &mut #private::Encoder<'_>,
+            ) -> ::core::result::Result<(), #private::CodecError> {
+                #private::ChunkItem::encode(args, out)
+            }
+
+            fn args_into_bytes(
+                args: Self::Args<'_>,
+            ) -> ::core::result::Result<#private::Vec<::core::primitive::u8>, Self::Args<'_>> {
+                ::core::result::Result::Err(args)
+            }
+
+            fn invoke_raw(
+                bytes: #private::Vec<::core::primitive::u8>,
+            ) -> ::core::result::Result<Self::Output, #private::CodecError> {
+                #private::not_raw(bytes)
+            }
+
+            fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
+                let mut part = #private::Part::<#name::Task>::decode(&mut input)?;
+                #(#decoded)*
+                #private::Decoder::finish(input)?;
+                let offset = #private::Part::offset(&part);
+                ::core::result::Result::Ok(#name(#private::Part::elements(&mut part), offset, #(#passed),*))
+            }
+
+            #output_functions
+        }
+    }
+}
+
 fn args_type(arguments: &[(String, Value)]) -> TokenStream {
     let types: Punctuated<_, Token![,]> = arguments.iter().map(|(_, value)| value.with_lifetime()).collect();
     // Where rustc says that a type is less public than the task.
@@ -112,15 +201,13 @@ fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
 
 /// `args_size`, `encode_args`, `invoke`, and the ways of an argument that travels as its memory.
 fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
-    let variables: Vec<Ident> =
-        (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect();
+    let variables = variables(arguments);
     let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
 
     let sizes = each().map(|(value, _)| value.size(private, "argument_size"));
-    let encoded = each().map(|(value, variable)| value.encode(private, variable));
+    let encode_args = encode_args(arguments, private);
     let decoded = each().map(|(value, variable)| value.decode(private, variable));
     let passed = each().map(|(value, variable)| value.pass(variable));
-    let references = one_or_tuple(variables.iter().collect());
     // A lent argument stays the caller's, so only an owned one can give its memory away.
     let whole = match arguments {
         [(_, value)] if value.lent.is_none() => Some((value.give_away(private, &glue!(args)), value.adopt(private))),
@@ -136,15 +223,7 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
             #private::total([#(#sizes),*])
         }
 
-        #[inline]
-        fn encode_args(
-            args: &Self::Args<'_>,
-            out: &mut #private::Encoder<'_>,
-        ) -> ::core::result::Result<(), #private::CodecError> {
-            let #references = args;
-            #(#encoded?;)*
-            ::core::result::Result::Ok(())
-        }
+        #encode_args
 
         #[inline]
         fn args_into_bytes(
@@ -164,6 +243,27 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
             #(#decoded)*
             #private::Decoder::finish(input)?;
             ::core::result::Result::Ok(#name(#(#passed),*))
+        }
+    }
+}
+
+fn variables(arguments: &[(String, Value)]) -> Vec<Ident> {
+    (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect()
+}
+
+fn encode_args(arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
+    let variables = variables(arguments);
+    let references = one_or_tuple(variables.iter().collect());
+    let encoded = arguments.iter().zip(&variables).map(|((_, value), variable)| value.encode(private, variable));
+    glue! {
+        #[inline]
+        fn encode_args(
+            args: &Self::Args<'_>,
+            out: &mut #private::Encoder<'_>,
+        ) -> ::core::result::Result<(), #private::CodecError> {
+            let #references = args;
+            #(#encoded?;)*
+            ::core::result::Result::Ok(())
         }
     }
 }
@@ -237,7 +337,7 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
 }
 
 /// The line in the dispatch table.
-fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream {
+fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenStream) -> TokenStream {
     let name = &function.name;
     let plain_name = name.unraw().to_string();
     let line = line(name.span());
@@ -263,7 +363,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream) -> TokenStream
             args: #arguments,
             output: #output,
             options: #private::TaskOptions::NONE #timeout #retries #retry_panics #reports #prefetch #priority,
-        }, #private::run_chunk::<#name::Task>);
+        }, #private::run_chunk::<#task>);
     }
 }
 

@@ -20,11 +20,19 @@ pub(crate) struct Function {
     pub(crate) name: Ident,
     /// Names, `_` where there is none, and values.
     pub(crate) arguments: Vec<(String, Value)>,
+    /// The part of an array that the function writes, before the other arguments.
+    pub(crate) part: Option<Part>,
     pub(crate) output: Value,
     /// `#[cfg]`, `#[deprecated]` and `#[doc(hidden)]`, which must go where the function goes.
     pub(crate) shared_attributes: Vec<Attribute>,
     /// The first paragraph of its documentation.
     pub(crate) summary: Option<String>,
+}
+
+/// The arguments `part: &mut [T], offset: usize`.
+pub(crate) struct Part {
+    pub(crate) element: Type,
+    names: [String; 2],
 }
 
 impl Function {
@@ -35,7 +43,8 @@ impl Function {
         check_attributes(&function.attrs, &mut errors);
         check_signature(&function.sig, &mut errors);
         check_enclosing(&function, &mut errors);
-        let arguments = check_arguments(&function.sig, &mut errors);
+        let part = check_part(&function.sig, &mut errors);
+        let arguments = check_arguments(&function.sig, part.is_some(), &mut errors);
         let output = check_output(&function.sig.output, &mut errors);
         errors.finish()?;
 
@@ -45,6 +54,7 @@ impl Function {
         };
         Ok(Function {
             arguments,
+            part,
             output,
             shared_attributes: function.attrs.iter().filter(shared).cloned().collect(),
             summary: summary(&function.attrs),
@@ -55,8 +65,11 @@ impl Function {
 
     /// The arguments as a person writes them.
     pub(crate) fn arguments_text(&self) -> String {
+        let part = self.part.iter().flat_map(|Part { element, names: [part, offset] }| {
+            [format!("{part}: &mut [{}]", text::of(element)), format!("{offset}: usize")]
+        });
         let each = self.arguments.iter().map(|(name, value)| format!("{name}: {}", text::of(&value.ty)));
-        each.collect::<Vec<_>>().join(", ")
+        part.chain(each).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -156,9 +169,48 @@ fn check_enclosing(function: &ItemFn, errors: &mut Errors) {
     }
 }
 
-fn check_arguments(signature: &Signature, errors: &mut Errors) -> Vec<(String, Value)> {
+/// Arguments of a function that writes a part of an array: the part and its offset.
+const PART_ARGUMENTS: usize = 2;
+
+/// The part of an array, if that is the first argument.
+fn check_part(signature: &Signature, errors: &mut Errors) -> Option<Part> {
+    let mut inputs = signature.inputs.iter();
+    let Some(FnArg::Typed(first)) = inputs.next() else { return None };
+    let element = element_of_part(&first.ty)?.clone();
+    if !cfg!(feature = "arrays") {
+        errors.push(&first.ty, "a function that writes a part of an array needs the feature `arrays` of pool-core");
+    }
+    let offset = inputs.next();
+    let name = match offset {
+        Some(FnArg::Typed(offset)) if matches!(&*offset.ty, Type::Path(ty) if ty.path.is_ident("usize")) => {
+            argument_name(offset, errors)
+        }
+        _ => {
+            let message = "a function that writes a part of an array takes the index of its first element next: write \
+                           `offset: usize` behind this";
+            errors.push(offset.unwrap_or(&signature.inputs[0]), message);
+            String::new()
+        }
+    };
+    Some(Part { element, names: [argument_name(first, errors), name] })
+}
+
+fn element_of_part(ty: &Type) -> Option<&Type> {
+    match ty {
+        Type::Group(group) => element_of_part(&group.elem),
+        Type::Paren(paren) => element_of_part(&paren.elem),
+        Type::Reference(TypeReference { mutability: Some(_), elem, .. }) => match &**elem {
+            Type::Slice(slice) => Some(&slice.elem),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn check_arguments(signature: &Signature, has_part: bool, errors: &mut Errors) -> Vec<(String, Value)> {
     let mut arguments = Vec::new();
-    for (i, input) in signature.inputs.iter().enumerate() {
+    let skipped = if has_part { PART_ARGUMENTS } else { 0 };
+    for (i, input) in signature.inputs.iter().skip(skipped).enumerate() {
         if i == ARGUMENTS_MAX {
             let message =
                 format!("a task takes at most {ARGUMENTS_MAX} arguments: put several into a struct or a tuple");
@@ -178,16 +230,20 @@ fn check_argument(argument: &PatType, errors: &mut Errors) -> (String, Value) {
             errors.push(attribute, "a task's arguments cannot depend on a `cfg`: put it on the function");
         }
     }
-    let name = match &*argument.pat {
+    let name = argument_name(argument, errors);
+    Refused { errors, place: Place::Argument }.visit_type(&argument.ty);
+    (name, Value { ty: (*argument.ty).clone(), lent: lent(&argument.ty) })
+}
+
+fn argument_name(argument: &PatType, errors: &mut Errors) -> String {
+    match &*argument.pat {
         Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => name.ident.unraw().to_string(),
         Pat::Wild(_) => "_".to_owned(),
         pattern => {
             errors.push(pattern, "give the argument a name and take it apart in the body");
             String::new()
         }
-    };
-    Refused { errors, place: Place::Argument }.visit_type(&argument.ty);
-    (name, Value { ty: (*argument.ty).clone(), lent: lent(&argument.ty) })
+    }
 }
 
 fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
@@ -256,7 +312,8 @@ impl<'ast> Visit<'ast> for Refused<'_> {
             return self.errors.push(ty, message);
         }
         if ty.mutability.is_some() {
-            let message = "take the argument by value and return it: a worker's copy cannot be changed from here";
+            let message = "take the argument by value and return it: a worker's copy cannot be changed from here (to \
+                           write an array in place, take `part: &mut [T], offset: usize` first)";
             return self.errors.push(ty, message);
         }
         if ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {

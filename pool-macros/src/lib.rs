@@ -78,6 +78,22 @@ use crate::item::Function;
 /// `flatten` or `skip_serializing_if`, and for `serde_json::Value`: see the section on values in the documentation of
 /// pool-core.
 ///
+/// # Parts of an array
+///
+/// A function that takes `part: &mut [T], offset: usize` first writes a part of a `SharedVec<T>` in place; `offset` is the index
+/// of the part's first element. Its task is a `ChunkTask` for `Pool::map_chunks_mut`, and no `Task`. Up to eight more arguments are
+/// the same for all parts. `timeout`, `priority` and `codec` are its options: a part that was begun is never tried again, since it may be
+/// half written.
+///
+/// ```ignore (as above)
+/// #[pool_task]
+/// fn scale(part: &mut [f64], offset: usize, factor: f64) {
+///     part.iter_mut().for_each(|x| *x *= factor);
+/// }
+///
+/// pool.map_chunks_mut(scale::Task, &mut numbers, 1 << 16, 2.0)?;
+/// ```
+///
 /// # Functions that are refused
 ///
 /// | no task | instead |
@@ -85,7 +101,7 @@ use crate::item::Function;
 /// | type parameters, `const` parameters, `where` | a function with concrete types that calls this one |
 /// | `impl Trait`, `dyn Trait`, pointers | a concrete type; an enum for several |
 /// | named lifetimes, `&'static str` | `&str`; `Record<'_>` for a type with a lifetime |
-/// | `&mut T` | take the argument by value and return it |
+/// | `&mut T` | take the argument by value and return it, or write a part of an array |
 /// | a result that borrows | an owned one: `String` for `&str` |
 /// | `-> !` | `()` |
 /// | a method, with or without `self` | a free function that takes the value as its first argument |
@@ -101,7 +117,10 @@ use crate::item::Function;
 pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
     let item = Tokens::from(item);
     let beside = match (Args::parse(options.into()), Function::parse(&item)) {
-        (Ok(args), Ok(function)) => expand::expand(&function, &args),
+        (Ok(args), Ok(function)) => match args.check_for(&function) {
+            Ok(()) => expand::expand(&function, &args),
+            Err(error) => error.into_compile_error(),
+        },
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => error.into_compile_error(),
         (Err(mut error), Err(more)) => {
             error.combine(more);

@@ -16,7 +16,7 @@ use crate::attachments::received::copy_of;
 use crate::attachments::scope::{self, MARK, Side};
 use crate::attachments::{ArrayId, Attachment};
 
-/// What a value says of an array: its name, the first element and the number of elements, and the bytes of an element.
+/// An array in the bytes of a value: its name, the first element and the number of elements, and the bytes of an element.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Part(u64, u64, u64, u64);
 
@@ -57,7 +57,7 @@ impl<F: Fn() -> Result<Part, String>> Serialize for Marked<F> {
     }
 }
 
-/// Reads what the mark's newtype holds.
+/// Reads the content of the mark's newtype.
 pub(super) struct Reader<T, F> {
     make: F,
     made: PhantomData<fn() -> T>,
@@ -94,6 +94,7 @@ impl<'de, T: Pod> Deserialize<'de> for SharedSlice<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Reader::read(deserializer, |part| {
             let (first, len) = part.range::<T>()?;
+            // A process that lies gets an error here, not a slice past the end.
             let array = scope::frozen(part.id())?;
             if (first + len) * size_of::<T>() > array.memory().bytes().len() {
                 return Err("it names elements past the end of the array".to_owned());
@@ -116,6 +117,7 @@ impl<T: Pod> Serialize for SharedVec<T> {
                     id
                 }
                 Side::Arguments => {
+                    // Now, while the caller lends it: later it may be written again.
                     let bytes = self.len * size_of::<T>();
                     let memory = copy_of(&self.buffer.bytes()[..bytes]).and_then(|copy| copy.freeze(bytes));
                     let array = Array::new(memory.map_err(|error| error.to_string())?);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use bytemuck::Pod;
 use pool_ipc::ArrayBuffer;
@@ -140,6 +142,11 @@ impl<T: Pod> SharedVec<T> {
         let end = std::mem::replace(&mut self.len, len);
         self[end..].copy_from_slice(elements);
         Ok(())
+    }
+
+    /// The descriptor of the memory.
+    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
+        self.buffer.descriptor()
     }
 
     /// Elements for which there is memory.

@@ -60,6 +60,7 @@ impl Array {
 
     /// Workers of this pool get the array, so it is to hear of its end.
     pub(crate) fn note_pool(&self, pool: &Arc<Forgotten>) {
+        // Pools that are gone would pile up in an array that outlives many.
         let mut pools = self.pools();
         pools.retain(|known| known.strong_count() > 0);
         if pools.iter().all(|known| known.as_ptr() != Arc::as_ptr(pool)) {
@@ -116,6 +117,7 @@ impl Forgotten {
 
     /// The pool is over: there are no workers that could forget anything.
     pub(crate) fn close(&self) {
+        // Behind the lock, since to unmap takes its time.
         let rest = self.arrays().take();
         drop(rest);
     }

@@ -40,16 +40,13 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
+        // Under the lock, so that the owner cannot look just before and sleep just behind it.
         *self.returned.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.returned.changed.notify_all();
     }
 }
 
 impl Returned {
-    pub(crate) fn is_over(&self) -> bool {
-        *self.is_over.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Waits until nobody has the array any more.
     pub(crate) fn wait(&self) {
         let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);

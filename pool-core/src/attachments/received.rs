@@ -77,6 +77,7 @@ impl GivenMemory {
         }
         // A value that is only looked at leaves the array for the one that is taken.
         this.is_taken |= !as_copy;
+        // A second descriptor: the first one stays for those that look at the value later.
         let adopt = |fd: OwnedFd| ArrayBuffer::adopt(fd, bytes).map_err(|error| error.to_string());
         let buffer = this.fd.try_clone().map_err(|error| error.to_string()).and_then(adopt)?;
         if as_copy { copy_of(&buffer.bytes()[..bytes]).map_err(|error| error.to_string()) } else { Ok(buffer) }

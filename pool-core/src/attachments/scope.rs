@@ -1,6 +1,6 @@
 //! The way between serde's code for an array and the lists of the value that holds it.
 //!
-//! A `Serialize` implementation sees a serializer of any format and nothing else. So an array is written as a newtype of the
+//! A `Serialize` implementation sees nothing but a serializer of any format. So an array is written as a newtype of the
 //! name [`MARK`], which only the pool's own formats know: these open a scope for the thread, and the array adds itself there to
 //! the attachments. Outside of a scope an array has no meaning, and is an error.
 
@@ -99,6 +99,7 @@ pub(crate) fn attach(new: Attachment) {
 /// In words: arrays have no meaning here, or this one cannot go there.
 pub(crate) fn attach_frozen(array: &Arc<Array>) -> Result<ArrayId, String> {
     match side()? {
+        // The bytes must be those that came.
         Side::Rehearsal => return Ok(array.alias()),
         Side::Results if !array.memory().is_sealed() => {
             return Err(
@@ -174,6 +175,11 @@ fn refused(error: &io::Error) -> String {
     format!("an array could not be taken: {error}")
 }
 
+/// Says that the system has refused an array or a part of one.
+pub(crate) fn refuse(error: pool_ipc::Error) -> String {
+    refused(&io_error(error))
+}
+
 /// Why the system refused an array to this thread, once.
 pub(crate) fn take_refusal() -> Option<i32> {
     REFUSAL.take()
@@ -190,6 +196,7 @@ fn look_up<R>(
     given: impl FnOnce(&Entry) -> Result<R, String>,
 ) -> Result<R, String> {
     check_reading()?;
+    // Cloned, since reading an array may end in user code that reads another result.
     let result = RECEIVED.with_borrow(Option::clone);
     if let Some(result) = result {
         // A worker may name whatever it likes; it gets no further than to its own arrays.

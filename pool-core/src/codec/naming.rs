@@ -36,6 +36,7 @@ impl<'b> Naming<'b> {
     /// The item names too many.
     #[cold]
     pub(super) fn add(&mut self, start: usize, new: Attachments) -> Result<bool, CodecError> {
+        // Arrays that earlier items of the list have named do not count against this one.
         if self.list.is_empty() || self.item.0 != start {
             self.item = (start, self.list.len());
         }

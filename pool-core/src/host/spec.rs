@@ -40,6 +40,7 @@ pub(super) fn spec_of(entry: &'static Entry, options: &TaskOptions, defaults: &T
         reports: options.reports,
         label: options.label,
         seed: options.seed.or(defaults.seed),
+        once: options.once,
     })
 }
 

@@ -198,6 +198,7 @@ impl World {
             reports: bits & 0b10101 == 0b10100,
             label: None,
             seed: None,
+            once: false,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];

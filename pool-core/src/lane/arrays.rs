@@ -28,6 +28,7 @@ impl Lane {
     pub(crate) fn attach(&mut self, list: &Attachments, pool: Option<&Arc<Forgotten>>) {
         let Some(link) = &mut self.arrays else { return };
         for attachment in list {
+            // Mostly so: the descriptor went with an earlier request.
             if link.known.contains_key(&attachment.id()) {
                 continue;
             }
@@ -144,6 +145,7 @@ impl Lane {
             (None, Some(fd)) => ReceivedArray::new(id, kind, fd),
             (None, None) => ReceivedArray { id, content: Content::Failed(io::Error::from_raw_os_error(libc::EMFILE)) },
         };
+        // Kept even if it has failed: the value that names it gets the error.
         link.received.push(array);
         Ok(())
     }

@@ -85,6 +85,8 @@ pub(crate) struct JobSpec {
     pub(crate) label: Option<&'static str>,
     /// The seed of the random numbers of its items.
     pub(crate) seed: Option<u64>,
+    /// An item that was begun is never run again, whatever its worker died of. Its chunks have one item each.
+    pub(crate) once: bool,
 }
 
 /// A chunk that its worker has ended, for the counters.

@@ -114,16 +114,25 @@ impl<P> Scheduler<P> {
             self.correct_charge(&sent, elapsed);
             self.in_flight_ended(&sent);
             // If it was killed, the reason of the kill is to blame; else the item that it had begun.
-            let blamed = match phase {
+            let has_begun = begun.is_some_and(|begun| begun.is_in(&sent));
+            let is_reason = match phase {
                 Phase::Killed(kill) => kill.is_about(&sent),
-                _ => begun.is_some_and(|begun| begun.is_in(&sent)),
+                _ => has_begun,
             };
+            // Others run again elsewhere. An item that must not fails by any death.
+            let is_once = self.jobs.get(sent.range.job).is_some_and(|job| job.spec.once);
+            let blamed = is_reason || is_once && has_begun;
             // The items before the running one have been salvaged, so the running one is the first without an answer. The
             // worker's own word does not count: a task may have overwritten it.
             let item = sent.next_item();
-            let blamed = at == front
-                && (blamed
-                    || phase == Phase::Killed(KillReason::Unresponsive) && self.is_never_begun(sent.range.job, item));
+            // A worker that has overwritten its memory may have begun any of them.
+            let may_have_begun =
+                is_once && matches!(phase, Phase::Killed(KillReason::Protocol | KillReason::UnsolicitedReply));
+            let blamed = may_have_begun
+                || at == front
+                    && (blamed
+                        || phase == Phase::Killed(KillReason::Unresponsive)
+                            && self.is_never_begun(sent.range.job, item));
             if !blamed {
                 self.give_back(&sent);
                 self.finish_if_done(sent.range.job);
@@ -133,7 +142,9 @@ impl<P> Scheduler<P> {
             if sent.settled < sent.range.items {
                 sent.settled += 1;
                 self.give_back(&sent);
-                self.blame(worker, sent.range.job, item, phase);
+                // The reason of a kill is another item's, and no error of this one's.
+                let is_innocent = !is_reason && is_once && (has_begun || may_have_begun);
+                self.blame(worker, sent.range.job, item, if is_innocent { Phase::Vacant } else { phase });
             }
             self.finish_if_done(sent.range.job);
         }
@@ -267,5 +278,52 @@ impl<P> Scheduler<P> {
             self.vacate(worker);
             self.quit(worker);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interface::{JobSpec, SchedulerConfig};
+    use super::*;
+
+    /// The items of a job of two that fail when their worker dies after a kill, having begun the first.
+    fn failed(once: bool, kill: KillReason) -> Vec<u64> {
+        let config = SchedulerConfig {
+            workers: 1,
+            max_tasks_per_worker: None,
+            restart_limit: 1,
+            idle_timeout: None,
+            initializer_timeout: None,
+            has_initializer: false,
+        };
+        let mut scheduler = Scheduler::new(config, 1);
+        let worker = WorkerId(0);
+        scheduler.launched(worker);
+        scheduler.ready(worker);
+        let job = scheduler.submit(JobSpec { chunk_size: Some(1), once, ..JobSpec::default() }, |_| ());
+        scheduler.add_items(job, 0, 2);
+        while scheduler.next_action().is_some() {}
+        let state = &mut scheduler.workers[worker];
+        assert_eq!(state.in_flight.len(), 2);
+        state.phase = Phase::Killed(kill);
+        let begun = Begun { seq: state.in_flight[0].seq, item: 0 };
+        scheduler.exited(worker, Some(begun));
+        let mut failed = Vec::new();
+        while let Some(action) = scheduler.next_action() {
+            if let Action::Fail { item, cause, .. } = action {
+                assert_eq!(cause == FailureCause::Died, kill == KillReason::Unwanted);
+                failed.push(item);
+            }
+        }
+        failed.sort_unstable();
+        failed
+    }
+
+    #[test]
+    fn an_item_that_must_not_run_twice_fails_by_any_death() {
+        assert_eq!(failed(false, KillReason::Unwanted), []);
+        assert_eq!(failed(true, KillReason::Unwanted), [0]);
+        assert_eq!(failed(false, KillReason::Protocol), [0]);
+        assert_eq!(failed(true, KillReason::Protocol), [0, 1]);
     }
 }

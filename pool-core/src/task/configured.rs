@@ -12,7 +12,7 @@ pub struct Configured<T> {
 }
 
 impl<T> Configured<T> {
-    pub(super) fn new(options: TaskOptions) -> Self {
+    pub(crate) fn new(options: TaskOptions) -> Self {
         Configured { task: PhantomData, options }
     }
 }

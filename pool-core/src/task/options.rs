@@ -19,6 +19,8 @@ pub struct TaskOptions {
     pub(crate) label: Option<&'static str>,
     pub(crate) seed: Option<u64>,
     pub(crate) reports: bool,
+    /// No item is begun twice, not even one that was begun by a worker that died for another reason.
+    pub(crate) once: bool,
 }
 
 impl TaskOptions {
@@ -36,6 +38,7 @@ impl TaskOptions {
         label: None,
         seed: None,
         reports: false,
+        once: false,
     };
 
     /// With the attribute's `timeout`.

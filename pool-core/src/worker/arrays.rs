@@ -28,6 +28,7 @@ pub(super) fn attach(socket: &Socket, header: &Header) {
 /// The descriptor is there already, so this does not wait.
 fn receive(socket: &Socket, name: u64) -> io::Result<OwnedFd> {
     match socket.receive::<u64>(MsgFlags::MSG_DONTWAIT)? {
+        // None of the descriptors if this process has no number left for one.
         Some((told, fds)) if told == name => {
             fds.into_iter().next().ok_or_else(|| io::Error::from_raw_os_error(libc::EMFILE))
         }

@@ -54,6 +54,7 @@ impl Mapping {
                     (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE)
                 }
             };
+            // The kernel counts offsets with a sign.
             let too_large = |_| Error::TooLarge { bytes: bytes.start as u64 };
             let offset = libc::off_t::try_from(bytes.start).map_err(too_large)?;
             // SAFETY: a new mapping at an address of the kernel's choice touches no other.

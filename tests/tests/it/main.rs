@@ -1,6 +1,7 @@
 //! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
 mod arrays;
+mod arrays_in_place;
 mod backpressure;
 mod call_isolation;
 mod callbacks;
@@ -114,6 +115,7 @@ fn main() -> ExitCode {
         listeners::checks(),
         shared_memory::checks(),
         arrays::checks(),
+        arrays_in_place::checks(),
         errors::checks(),
         outcomes::checks(),
         limits::checks(),

@@ -8,6 +8,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-core/src/launch/control.rs",
     "pool-core/src/launch/serve.rs",
     "pool-core/src/arrays/file.rs",
+    "pool-core/src/arrays/window.rs",
     "pool-core/src/attachments/table.rs",
     "pool-core/src/codec/number_buffer.rs",
     "pool-core/src/launch.rs",

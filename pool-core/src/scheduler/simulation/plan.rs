@@ -206,6 +206,7 @@ impl Plan {
             reports: false,
             label: None,
             seed: None,
+            once: false,
         }
     }
 }

@@ -1,0 +1,104 @@
+//! Maps over the parts of an array, which workers write in place.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use super::Pool;
+use crate::arrays::SharedVec;
+use crate::arrays::window::ChunkItem;
+use crate::attachments::loan::{Loan, Returned};
+use crate::attachments::scope::Side;
+use crate::attachments::{ArrayId, Attachments};
+use crate::caller::arguments::encode_error;
+use crate::chunk_task::ChunkTask;
+use crate::codec::encoder::Encoder;
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::task::{Configured, Task, TaskOptions};
+
+impl Pool {
+    /// Has workers write an array in place, in parts of `chunk` elements; the last one may be shorter. Returns the result for each
+    /// part, in their order.
+    ///
+    /// Nothing is copied: a worker maps the part that it writes, for as long as the function runs. A part that cost its worker, or was
+    /// killed by the time limit, has that error as its result, and may be half written; it is never tried again. The others are not
+    /// concerned.
+    ///
+    /// When this returns, by whatever way, no worker has a part of the array mapped: each has unmapped its last one, or its process
+    /// is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidInput`] for a chunk of no elements; else as [`map_results`](Pool::map_results).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// use pool_core::SharedVec;
+    ///
+    /// #[pool_task]
+    /// fn square_roots(part: &mut [f64], _offset: usize) {
+    ///     part.iter_mut().for_each(|x| *x = x.sqrt());
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// let mut numbers = SharedVec::from_slice(&[1.0, 4.0, 9.0, 16.0])?;
+    /// for result in pool.map_chunks_mut(square_roots::Task, &mut numbers, 2, ())? {
+    ///     result?;
+    /// }
+    /// assert_eq!(*numbers, [1.0, 2.0, 3.0, 4.0]);
+    /// # Ok(()) }
+    /// ```
+    pub fn map_chunks_mut<C: ChunkTask>(
+        &self,
+        task: C,
+        array: &mut SharedVec<C::Elem>,
+        chunk: usize,
+        args: C::Args<'_>,
+    ) -> Result<Vec<Result<C::Output>>> {
+        let entry = C::Items::entry();
+        if chunk == 0 {
+            let text = "chunks must have at least one element";
+            return Err(Error::new(ErrorKind::InvalidInput, text).of_task(entry.path()));
+        }
+        let mut attachments = Attachments::new();
+        let mut out = Encoder::to_vec(Vec::new()).naming_alone(&mut attachments, Side::Arguments);
+        C::encode_args(&args, &mut out).map_err(|error| encode_error::<C::Items>(&error))?;
+        // Encoded once: they are the same for all parts.
+        let args = out.finish().err().unwrap_or_default();
+        // A part that was begun may be half written, so it is not retried, whatever the pool's own options say. Each part
+        // goes alone: of several, it could not be told which were begun if their worker overwrites its progress.
+        let options =
+            TaskOptions { retries: Some(0), reports: false, once: true, chunk_size: Some(1), ..task.options() };
+        let (loan, returned) = Loan::new(array.descriptor());
+        // Dropped last, also by unwinding.
+        let _lent = Lent { host: &self.host, id: loan.id(), returned };
+        let (len, args, attachments) = (array.len(), &args[..], &attachments);
+        let items = (0..len).step_by(chunk).map(move |first| ChunkItem {
+            loan: Arc::clone(&loan),
+            elements: first..len.min(first.saturating_add(chunk)),
+            args,
+            attachments,
+            element: PhantomData,
+        });
+        self.map_results(Configured::<C::Items>::new(options), items)
+    }
+}
+
+/// An array that workers may be writing.
+struct Lent<'h> {
+    host: &'h Arc<Host>,
+    id: ArrayId,
+    returned: Arc<Returned>,
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        // Mostly the last replies are there already.
+        self.host.look(None);
+        self.returned.wait();
+        self.host.forget_array(self.id);
+    }
+}

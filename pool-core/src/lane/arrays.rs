@@ -156,3 +156,6 @@ impl Lane {
         self.arrays.as_mut().map(|link| std::mem::take(&mut link.received)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,6 +47,8 @@ fn run(points: usize) -> ExitCode {
         ("a map of four items in one chunk", Scenario::Map, points),
         ("a map of wide items", Scenario::Wide, points.min(WIDE_POINTS_MAX)),
         ("a call with a long result", Scenario::Long, points),
+        ("a call with an array each way", Scenario::Array, points),
+        ("parts of an array written in place", Scenario::Parts, points),
     ];
     for (name, scenario, points) in jobs {
         for workers in [1, 2] {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use pool_core::prelude::*;
+use pool_core::{SharedSlice, SharedVec};
 
 use super::ledger::Ledger;
 use crate::gate::Gate;
@@ -33,10 +34,16 @@ pub enum Scenario {
     Long,
     /// A call with a time limit.
     Limited(Duration),
+    /// A call with an array that the worker does not have yet, and one of its own as the result.
+    Array,
+    /// Four parts of an array that workers write in place.
+    Parts,
 }
 
 /// Items of [`Scenario::Map`].
 const MAP_ITEMS: u8 = 4;
+/// Items of [`Scenario::Parts`].
+const PARTS: u8 = 4;
 /// Items of [`Scenario::Wide`]: one, two and four that are sent, since blocks begin small, and eight of 32 KiB together.
 const WIDE_ITEMS: u8 = 1 + 2 + 4 + 8;
 /// Numbers of each.
@@ -85,6 +92,19 @@ fn wide_of(item: u8) -> [u64; WIDTH] {
 fn long(item: u8) -> Vec<u8> {
     note(item);
     long_value_of(item)
+}
+
+#[pool_task]
+fn exchange(item: SharedSlice<u8>) -> SharedVec<u64> {
+    note(item[0]);
+    SharedVec::from_slice(&[value_of(item[0])]).expect("memory for a number")
+}
+
+#[pool_task]
+fn write(part: &mut [u64], offset: usize) -> u64 {
+    note(offset as u8);
+    part[0] = value_of(offset as u8);
+    part[0]
 }
 
 pub(super) fn value_of(item: u8) -> u64 {
@@ -178,6 +198,7 @@ impl Stage {
         match self.scenario {
             Scenario::Map => MAP_ITEMS,
             Scenario::Wide => WIDE_ITEMS,
+            Scenario::Parts => PARTS,
             _ => 1,
         }
     }
@@ -277,6 +298,11 @@ impl Stage {
                 .map_results(wide::Task.chunk_size(8), (0..WIDE_ITEMS).map(wide_of))
                 .expect("the pool is open, and the arguments can be encoded"),
             Scenario::Long => vec![pool.apply(long::Task, 0).map(|bytes| shorten(0, bytes))],
+            Scenario::Array => {
+                let item = SharedVec::from_slice(&[0]).and_then(SharedVec::freeze).expect("memory for a byte");
+                vec![pool.apply(exchange::Task, item).map(|values| values[0])]
+            }
+            Scenario::Parts => write_parts(pool),
             Scenario::Limited(limit) => vec![pool.apply(short::Task.timeout(limit), 0)],
             Scenario::Call | Scenario::Posted => vec![pool.apply(short::Task, 0)],
         }
@@ -332,6 +358,15 @@ impl Stage {
         }
         deaths > 0
     }
+}
+
+/// A value counts if it is in the array, too, and if nobody has the array mapped for writing any more.
+fn write_parts(pool: &Pool) -> Vec<Outcome> {
+    let mut array = SharedVec::zeroed(PARTS.into()).expect("memory for some numbers");
+    let results = pool.map_chunks_mut(write::Task, &mut array, 1, ()).expect("the pool is open");
+    let array = array.freeze().expect("nobody writes it any more");
+    let is_there = |at: usize, value: u64| if array[at] == value { value } else { u64::MAX };
+    results.into_iter().enumerate().map(|(at, result)| result.map(|value| is_there(at, value))).collect()
 }
 
 /// The worker had finished it.

@@ -10,6 +10,8 @@ pub(crate) fn checks() -> Vec<Check> {
         once(so_it_does_while_nobody_waits).workers(&[1]),
         once(a_worker_killed_at_any_instruction_of_a_map_costs_at_most_one_item).workers(&[1, 2]),
         once(a_result_of_several_records_comes_whole_or_not_at_all).workers(&[1]),
+        once(a_worker_killed_at_any_instruction_of_an_exchange_of_arrays_costs_at_most_that_call).workers(&[1, 2]),
+        once(a_worker_killed_at_any_instruction_of_parts_of_an_array_costs_at_most_one).workers(&[1, 2]),
         once(a_worker_stopped_after_it_has_claimed_a_call_meets_its_limit).workers(&[1]),
         once(a_worker_stopped_before_it_has_claimed_a_call_is_relieved_of_it).workers(&[1]),
         once(a_producer_killed_at_any_instruction_leaves_whole_messages),
@@ -40,6 +42,14 @@ fn a_worker_killed_at_any_instruction_of_a_map_costs_at_most_one_item(setup: &Se
 
 fn a_result_of_several_records_comes_whole_or_not_at_all(setup: &Setup) {
     assert_clean(kill_job(setup.workers, Scenario::Long, 20));
+}
+
+fn a_worker_killed_at_any_instruction_of_an_exchange_of_arrays_costs_at_most_that_call(setup: &Setup) {
+    assert_clean(kill_job(setup.workers, Scenario::Array, 80));
+}
+
+fn a_worker_killed_at_any_instruction_of_parts_of_an_array_costs_at_most_one(setup: &Setup) {
+    assert_clean(kill_job(setup.workers, Scenario::Parts, 80));
 }
 
 fn a_worker_stopped_after_it_has_claimed_a_call_meets_its_limit(setup: &Setup) {

@@ -38,6 +38,8 @@ pub(crate) struct Job {
     map: Option<Map>,
     /// Only maps that a future awaits have one.
     pub(crate) look: Option<Look>,
+    /// Nanoseconds of the time limit that are grace, and that a cancelled item has; 0 if there is none.
+    pub(crate) grace: Nanos,
     /// Where its items' reports go, if they may report.
     pub(crate) reports: Option<Arc<Reports>>,
 }
@@ -79,6 +81,7 @@ impl Job {
             blocks: Blocks::default(),
             map: Some(Map { completion, result_buffer }),
             look: None,
+            grace: 0,
             reports: None,
         })
     }
@@ -99,6 +102,7 @@ impl Job {
                 blocks: Blocks::default(),
                 map: None,
                 look: None,
+                grace: 0,
                 reports: None,
             }),
         }
@@ -120,14 +124,14 @@ impl Job {
     /// Whether its requests have [rules].
     #[inline]
     pub(crate) fn has_rules(&self) -> bool {
-        self.reports.is_some()
+        self.reports.is_some() || self.grace > 0
     }
 
     /// The rules of its request `seq`.
     #[cold]
     pub(crate) fn rules(&self, seq: u32) -> Header {
         let flags = if self.reports.is_some() { rules::REPORTS } else { 0 };
-        Header { kind: Request::Rules.kind(), flags, seq, ..Header::default() }
+        Header { kind: Request::Rules.kind(), flags, seq, info: self.grace, ..Header::default() }
     }
 
     /// The buffer for its values, if it has one.

@@ -190,7 +190,7 @@ pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::submit::Submit;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
-pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker};
+pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker, is_cancelled};
 pub use crate::worker::reports::report;
 #[doc(inline)]
 pub use pool_macros::pool_task;

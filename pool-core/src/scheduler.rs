@@ -15,6 +15,7 @@ mod cancelling;
 mod clock;
 mod dispatch;
 mod flow;
+mod grace;
 mod insight;
 mod interface;
 mod job;

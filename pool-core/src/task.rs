@@ -4,7 +4,6 @@ mod configured;
 pub(crate) mod options;
 pub(crate) mod table;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::codec::CodecError;
@@ -142,6 +141,30 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// ```
     fn timeout(self, limit: Duration) -> Configured<Self> {
         Configured::new(TaskOptions { timeout: Some(limit), ..self.options() })
+    }
+
+    /// This task with some grace for items that should come to an end: after its [time limit](Task::timeout), or after it was
+    /// [cancelled](crate::AsyncResult::cancel), a running item has so long before its worker is killed.
+    ///
+    /// [`is_cancelled`](crate::is_cancelled) tells the item so. A value that it returns within the grace of a time limit counts. A
+    /// cancelled job ends at once, whatever its items do in their grace. [`Pool::terminate`](crate::Pool::terminate) kills at once.
+    /// [`Worker::deadline`](crate::Worker::deadline) is the end of limit and grace. Items of a cancelled map that their worker had
+    /// claimed may still begin, and find that they are cancelled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn until_cancelled() { while !pool_core::is_cancelled() { std::thread::sleep(Duration::from_millis(1)) } }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let limit = until_cancelled::Task.timeout(Duration::from_millis(10));
+    /// Pool::new(1)?.apply(limit.grace(Duration::from_secs(60)), ())
+    /// # }
+    /// ```
+    fn grace(self, time: Duration) -> Configured<Self> {
+        Configured::new(TaskOptions { grace: Some(time), ..self.options() })
     }
 
     /// This task with up to `retries` further attempts for an item that cost its worker, or was killed by a time limit.
@@ -368,12 +391,6 @@ pub(crate) const fn args_may_be_plain<T: Task>() -> bool {
 /// The same of the result.
 pub(crate) const fn output_may_be_plain<T: Task>() -> bool {
     !std::mem::needs_drop::<T::Output>()
-}
-
-impl<T: Task> fmt::Debug for Configured<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Configured").field("task", &T::entry().name()).field("options", &self.options).finish()
-    }
 }
 
 impl<T: Task> Task for Configured<T> {

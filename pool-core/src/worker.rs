@@ -39,10 +39,10 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
     drop((lane, hub));
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
 
-    let position = position::enter(Position::new(worker, end.progress.clone()));
+    let me = ForkCheck::here();
+    let position = position::enter(Position::new(worker, end.progress.clone(), end.orders.clone(), me));
     settings.apply(worker.id() as u32);
     output::prepare();
-    let me = ForkCheck::here();
     signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     RequestLoop {

@@ -277,7 +277,7 @@ mod entries {
         assert_eq!(
             options,
             "TaskOptions { timeout: Some(1.5s), retries: Some(3), retry_panics: true, chunk_size: None, prefetch: None, priority: High, \
-             max_concurrent: None, label: None, seed: None, reports: false }"
+             max_concurrent: None, label: None, seed: None, reports: false, once: false, grace: None }"
         );
         let options = with_options::Task
             .retries(1)
@@ -285,17 +285,18 @@ mod entries {
             .max_concurrent(2)
             .label("nightly")
             .reports()
+            .grace(std::time::Duration::from_secs(2))
             .options();
         assert_eq!(
             format!("{options:?}"),
             "TaskOptions { timeout: Some(1.5s), retries: Some(1), retry_panics: true, chunk_size: None, prefetch: None, priority: Low, \
-             max_concurrent: Some(2), label: Some(\"nightly\"), seed: None, reports: true }"
+             max_concurrent: Some(2), label: Some(\"nightly\"), seed: None, reports: true, once: false, grace: Some(2s) }"
         );
         let options = format!("{:?}", r#move::Task.options());
         assert_eq!(
             options,
             "TaskOptions { timeout: None, retries: None, retry_panics: false, chunk_size: None, prefetch: None, priority: Normal, \
-             max_concurrent: None, label: None, seed: None, reports: false }"
+             max_concurrent: None, label: None, seed: None, reports: false, once: false, grace: None }"
         );
     }
 

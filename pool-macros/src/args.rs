@@ -12,6 +12,8 @@ use crate::item::Function;
 pub(crate) struct Args {
     /// The limit on the time of an item, in nanoseconds.
     pub(crate) timeout: Option<u64>,
+    /// The time that a cancelled item has to end, in nanoseconds.
+    pub(crate) grace: Option<u64>,
     /// Further attempts after a worker's death.
     pub(crate) retries: Option<u32>,
     /// These are for panics, too.
@@ -51,6 +53,7 @@ impl Args {
     pub(crate) fn parse(tokens: TokenStream) -> Result<Args> {
         let mut args = Args {
             timeout: None,
+            grace: None,
             retries: None,
             retry_panics: false,
             reports: false,
@@ -84,7 +87,8 @@ impl Args {
             return Err(meta.error(format!("`{name}` is given twice")));
         }
         match name.as_str() {
-            "timeout" => self.timeout = Some(timeout(meta)?),
+            "timeout" => self.timeout = Some(timeout(meta, TIMEOUT_FORM)?),
+            "grace" => self.grace = Some(timeout(meta, GRACE_FORM)?),
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
             "reports" => self.reports = flag(meta, REPORTS_FORM)?,
@@ -93,8 +97,7 @@ impl Args {
             "codec" => self.codec = codec(meta)?,
             "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
-                let known =
-                    "`timeout`, `retries`, `retry_panics`, `reports`, `prefetch`, `priority`, `codec` and `crate`";
+                let known = "`timeout`, `grace`, `retries`, `retry_panics`, `reports`, `prefetch`, `priority`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));
             }
         }
@@ -104,6 +107,7 @@ impl Args {
 }
 
 const TIMEOUT_FORM: &str = "`timeout = \"2s\"`: a time above zero in ms, s, m or h";
+const GRACE_FORM: &str = "`grace = \"500ms\"`: a time above zero in ms, s, m or h";
 const RETRIES_FORM: &str = "`retries = 3`: a whole number from 0 to 4294967295";
 
 const PREFETCH_FORM: &str = "`prefetch = 100`: a whole number from 1";
@@ -134,9 +138,9 @@ fn wrong_form(literal: impl ToTokens, form: &str) -> Error {
     Error::new_spanned(literal, format!("write {form}"))
 }
 
-fn timeout(meta: &ParseNestedMeta<'_>) -> Result<u64> {
-    let literal: LitStr = value(meta, TIMEOUT_FORM)?;
-    nanoseconds(&literal.value()).ok_or_else(|| wrong_form(&literal, TIMEOUT_FORM))
+fn timeout(meta: &ParseNestedMeta<'_>, form: &str) -> Result<u64> {
+    let literal: LitStr = value(meta, form)?;
+    nanoseconds(&literal.value()).ok_or_else(|| wrong_form(&literal, form))
 }
 
 fn retries(meta: &ParseNestedMeta<'_>) -> Result<u32> {

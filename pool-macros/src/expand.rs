@@ -344,6 +344,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenSt
     let arguments = function.arguments_text();
     let output = text::of(&function.output.ty);
     let timeout = args.timeout.map(|nanoseconds| glue!(.with_timeout(#nanoseconds)));
+    let grace = args.grace.map(|nanoseconds| glue!(.with_grace(#nanoseconds)));
     let retries = args.retries.map(|retries| glue!(.with_retries(#retries)));
     let priority = args.priority.map(|priority| {
         let variant = Ident::new(priority, Span::mixed_site());
@@ -362,7 +363,7 @@ fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenSt
             line: #line,
             args: #arguments,
             output: #output,
-            options: #private::TaskOptions::NONE #timeout #retries #retry_panics #reports #prefetch #priority,
+            options: #private::TaskOptions::NONE #timeout #grace #retries #retry_panics #reports #prefetch #priority,
         }, #private::run_chunk::<#task>);
     }
 }

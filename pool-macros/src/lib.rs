@@ -50,6 +50,7 @@ use crate::item::Function;
 /// | option | meaning |
 /// |---|---|
 /// | `timeout = "2s"` | the limit on the time of one item, in `ms`, `s`, `m` or `h`, with a fraction if need be; an item that takes longer is killed with its worker |
+/// | `grace = "500ms"` | the time that an item has to end after its limit, or after it was cancelled, before it is killed |
 /// | `retries = 3` | further attempts for an item that cost its worker, or was killed by the time limit |
 /// | `retry_panics` | these attempts are for an item that panicked, too |
 /// | `reports` | items may report to a listener: `pool_core::report`, `AsyncResult::on_report` |

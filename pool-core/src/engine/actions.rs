@@ -92,6 +92,12 @@ impl Engine {
                 self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
             }
             Action::Retry { job } => self.observe_retry(job, false),
+            Action::Warn { worker, seq, item } => {
+                // A word in its memory, so it costs no system call and cannot be lost in a full ring.
+                if let Some(lane) = self.lane(worker) {
+                    lane.warn(seq.0, item);
+                }
+            }
             Action::Probe { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     let running = lane.running();

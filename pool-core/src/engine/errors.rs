@@ -6,7 +6,7 @@ use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
 use super::room::Amount;
-use super::wording::{OVERWRITTEN, exceeded, say};
+use super::wording::{OVERWRITTEN, exceeded, exceeded_with_grace, say};
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::Failure;
@@ -44,6 +44,11 @@ impl Engine {
     /// The error of an item that has failed by `cause`: by the death of its worker, unless that is not known.
     pub(super) fn item_error(&self, job: JobId, item: u64, cause: FailureCause, death: Option<&Death>) -> Error {
         let mut error = self.cause_error(cause, death);
+        if let FailureCause::TimedOut { limit, ran } = cause
+            && let grace @ 1.. = self.scheduler.record(job).map_or(0, |record| record.grace)
+        {
+            error = Error::new(ErrorKind::TaskTimeout, exceeded_with_grace(limit, grace, ran));
+        }
         if let Some(death) = death {
             // The death that is being settled has been counted, unless the item may not be tried again.
             error = error.with_attempts(self.scheduler.blamed_workers(job, item).max(1)).with_exit_status(death.status);

@@ -40,7 +40,7 @@ impl Engine {
             let reports = spec.reports.then(|| Reports::of_map(owner, job, entry, spec.lazy));
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job, reports.clone()), 0));
             let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
-            (record.seed, record.reports) = (spec.seed, reports);
+            (record.seed, record.grace, record.reports) = (spec.seed, spec.grace, reports);
             record
         });
         Ok(completion.expect("the record has been made"))

@@ -13,6 +13,12 @@ pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
     format!("exceeded its limit of {limit} after {ran} and was killed")
 }
 
+/// As [`exceeded`], where the last part of the limit was grace.
+pub(super) fn exceeded_with_grace(limit: Nanos, grace: Nanos, ran: Nanos) -> String {
+    let [limit, grace, ran] = [limit - grace.min(limit), grace, ran].map(|ns| units::time(Duration::from_nanos(ns)));
+    format!("exceeded its limit of {limit} and its grace of {grace} after {ran} and was killed")
+}
+
 pub(super) fn say(failure: &Failure) -> String {
     match failure {
         Failure::Panicked(report) => format!("panicked: {}", report.message),

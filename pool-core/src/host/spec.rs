@@ -24,10 +24,13 @@ pub(super) fn spec_of(entry: &'static Entry, options: &TaskOptions, defaults: &T
     if options.has_zero() || timeout == Some(Duration::ZERO) {
         return Err(out_of_range(entry, options));
     }
+    let grace = options.grace.map_or(0, nanos);
     let most = |items: Option<usize>| items.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
     Ok(JobSpec {
         task: entry.index(),
-        timeout: timeout.map(nanos),
+        // The limit that kills. The grace is the last part of it.
+        timeout: timeout.map(|limit| nanos(limit).saturating_add(grace)),
+        grace,
         retries: options.retries.or(defaults.retries).unwrap_or(0),
         retry_panics: options.retry_panics,
         chunk_size: most(options.chunk_size),

@@ -185,6 +185,7 @@ impl World {
         let spec = JobSpec {
             task: entry.index(),
             timeout: (bits & 2 != 0).then_some(1),
+            grace: u64::from(bits >> 3 & 1),
             retries: u32::from(bits >> 2 & 1),
             retry_panics: bits & 64 != 0,
             chunk_size: (bits & 8 != 0).then(|| 1 + u32::from(input.byte())),

@@ -60,6 +60,12 @@ impl Lane {
         }
     }
 
+    /// Tells the worker that an item of request `seq` is cancelled, or that all are. It asks when it likes, so it need not be
+    /// woken.
+    pub(crate) fn warn(&self, seq: u32, item: Option<u32>) {
+        self.end.cancel(seq, item);
+    }
+
     /// Whether the worker is to hold the reports of this request back, and so must not end it.
     #[inline]
     pub(crate) fn holds_reports(&self, seq: u32) -> bool {

@@ -177,11 +177,11 @@ impl<P> Scheduler<P> {
         };
         // By the worker's own word, since the host cannot know which claimed item it is at.
         if let Some(begun) = begun.filter(is_cancelled) {
-            self.kill(worker, KillReason::ItemCancelled { begun });
+            let (job, seq, item) = (sent.range.job, begun.seq, begun.item);
+            self.end_running(worker, job, seq, Some(item), KillReason::ItemCancelled { begun });
         } else {
-            let at = self.now.saturating_add(REPLY_SILENCE_NS);
             // A time limit that ends sooner keeps its probe.
-            self.probe_at(worker, self.workers[worker].deadline.map_or(at, |deadline| deadline.min(at)));
+            self.probe_by(worker, self.now.saturating_add(REPLY_SILENCE_NS));
         }
     }
 
@@ -191,8 +191,8 @@ impl<P> Scheduler<P> {
     pub(super) fn kill_if_cancelled(&mut self, worker: WorkerId) {
         let Some(sent) = self.workers[worker].in_flight.front().filter(|sent| !sent.is_settled()) else { return };
         if self.jobs.get(sent.range.job).is_some_and(|job| job.kills_running) {
-            let seq = sent.seq;
-            self.kill(worker, KillReason::Cancelled { seq });
+            let (job, seq) = (sent.range.job, sent.seq);
+            self.end_running(worker, job, seq, None, KillReason::Cancelled { seq });
         }
     }
 

@@ -57,6 +57,8 @@ impl<P> Scheduler<P> {
         // A start of 0 is unknown, so it says nothing about a time limit; a cancelled item is killed all the same.
         self.probe_limit(worker, running.filter(|(_, since)| *since > 0));
         self.probe_cancelled(worker, running.map(|(begun, _)| begun));
+        // The grace of a cancelled job may be over.
+        self.kill_if_cancelled(worker);
     }
 
     fn probe_limit(&mut self, worker: WorkerId, running: Option<(Begun, Nanos)>) {

@@ -62,6 +62,8 @@ pub(crate) struct JobSpec {
     pub(crate) task: u32,
     /// Time limit of each item.
     pub(crate) timeout: Option<Nanos>,
+    /// Time that a running item has to end after it was cancelled; a part of its time limit, too. Zero if it is killed at once.
+    pub(crate) grace: Nanos,
     /// Further attempts for an item that its worker did not survive.
     pub(crate) retries: u32,
     /// A panic is worth another attempt, too.
@@ -217,6 +219,8 @@ pub(crate) enum Action<P> {
     Launch { worker: WorkerId },
     /// Kill the worker's process; [`Scheduler::exited`](super::Scheduler::exited) follows.
     Kill { worker: WorkerId },
+    /// Tell the worker that an item of the chunk is cancelled, or that all are.
+    Warn { worker: WorkerId, seq: Seq, item: Option<u32> },
     /// Tell the worker to leave after its work; [`Scheduler::exited`](super::Scheduler::exited) follows.
     Quit { worker: WorkerId },
     /// Note the reason of the kill that follows: the worker's initializer has run for `ran` of its `limit`.

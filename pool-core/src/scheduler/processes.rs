@@ -99,6 +99,7 @@ impl<P> Scheduler<P> {
         // The next process numbers its chunks from 0, as its fresh rings do.
         state.next_seq = Seq::default();
         state.deadline = None;
+        state.warning = None;
         // Counted first, and reset below if the death has another cause.
         state.idle_deaths += 1;
         if self.state == State::Terminated || self.state == State::Broken {

@@ -59,6 +59,10 @@ enum Plant {
     ForgetsCharges,
     /// The scheduler forgets that items of a worker were cancelled.
     ForgetsCancelled,
+    /// The scheduler forgets that cancelled items have some grace.
+    ForgetsGrace,
+    /// The grace of a cancelled item has no end.
+    EndlessGrace,
 }
 
 // ---- the steps ------------------------------------------------------------------------------------------------------
@@ -225,7 +229,8 @@ impl World {
 
 fn simulate(seed: u64, plant: Option<Plant>, is_traced: bool) {
     let mut rng = Rng(seed);
-    let plan = if plant == Some(Plant::SparesRunning) { Plan::cancelling(&mut rng) } else { Plan::new(&mut rng) };
+    let is_about_cancelling = matches!(plant, Some(Plant::SparesRunning | Plant::ForgetsGrace | Plant::EndlessGrace));
+    let plan = if is_about_cancelling { Plan::cancelling(&mut rng) } else { Plan::new(&mut rng) };
     let mut world = World::new(plan, rng, plant, is_traced);
     world.trace(|| format!("{:?}", world.plan));
     world.act();
@@ -276,5 +281,10 @@ fn planted_faults_are_found() {
     let deliveries = [LosesReply, SalvagesTwice, FeignsRecall, ForgetsUnstarted, BlamesTheNext];
     let limits = [ForgetsLaunch, ForgetsTime, ForgetsShare, RestartsForever, StartsForever];
     let retries = [ForgetsRetry, RetriesEarly, RetriesPanics, RetriesLess, RetriesMore];
-    deliveries.into_iter().chain(limits).chain(retries).chain([ForgetsCancelled, SparesRunning]).for_each(finds);
+    deliveries
+        .into_iter()
+        .chain(limits)
+        .chain(retries)
+        .chain([ForgetsCancelled, SparesRunning, ForgetsGrace, EndlessGrace])
+        .for_each(finds);
 }

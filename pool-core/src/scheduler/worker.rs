@@ -134,6 +134,15 @@ impl KillReason {
     }
 }
 
+/// The last message to a worker: an item of the chunk `seq`, or all of the chunk, is cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Warning {
+    pub(super) seq: Seq,
+    pub(super) item: Option<u32>,
+    /// When the worker is killed if it is still there.
+    pub(super) until: Nanos,
+}
+
 #[derive(Debug)]
 pub(super) struct WorkerState {
     pub(super) phase: Phase,
@@ -156,6 +165,8 @@ pub(super) struct WorkerState {
     pub(super) heard: Nanos,
     /// When to probe the running item or the initializer.
     pub(super) deadline: Option<Nanos>,
+    /// It was told that its work is cancelled.
+    pub(super) warning: Option<Warning>,
 }
 
 impl WorkerState {
@@ -173,6 +184,7 @@ impl WorkerState {
             idle_deaths: 0,
             heard: 0,
             deadline: None,
+            warning: None,
         }
     }
 

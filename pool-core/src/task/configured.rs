@@ -1,5 +1,6 @@
 //! A task with options of its own.
 
+use std::fmt;
 use std::marker::PhantomData;
 
 use crate::task::options::TaskOptions;
@@ -25,3 +26,10 @@ impl<T> Clone for Configured<T> {
 }
 
 impl<T> Copy for Configured<T> {}
+
+impl<T> fmt::Debug for Configured<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The task by its type, since its entry is not known here.
+        f.debug_struct("Configured").field("task", &std::any::type_name::<T>()).field("options", &self.options).finish()
+    }
+}

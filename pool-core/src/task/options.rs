@@ -21,6 +21,7 @@ pub struct TaskOptions {
     pub(crate) reports: bool,
     /// No item is begun twice, not even one that was begun by a worker that died for another reason.
     pub(crate) once: bool,
+    pub(crate) grace: Option<Duration>,
 }
 
 impl TaskOptions {
@@ -39,12 +40,19 @@ impl TaskOptions {
         seed: None,
         reports: false,
         once: false,
+        grace: None,
     };
 
     /// With the attribute's `timeout`.
     #[must_use]
     pub const fn with_timeout(self, nanoseconds: u64) -> Self {
         TaskOptions { timeout: Some(Duration::from_nanos(nanoseconds)), ..self }
+    }
+
+    /// With the attribute's `grace`.
+    #[must_use]
+    pub const fn with_grace(self, nanoseconds: u64) -> Self {
+        TaskOptions { grace: Some(Duration::from_nanos(nanoseconds)), ..self }
     }
 
     /// With the attribute's `retries`.

@@ -69,6 +69,8 @@ pub struct Chunk<'w> {
     spare: Vec<u8>,
     /// How far the items may report.
     pub(super) reporting: Reporting,
+    /// The part of the time limit that is grace.
+    grace_ns: u64,
     /// Time limit of each item in nanoseconds, or 0.
     pub(super) limit_ns: u64,
     /// Times of the current item, if the request asks for them.
@@ -121,6 +123,7 @@ impl<'w> Chunk<'w> {
             errs: 0,
             spare: Vec::new(),
             reporting: Reporting::Off,
+            grace_ns: 0,
             limit_ns: header.info,
             times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
             flags: header.flags,
@@ -134,6 +137,8 @@ impl<'w> Chunk<'w> {
         if rules.flags & rules::REPORTS != 0 {
             self.reporting = Reporting::On;
         }
+        // Kept until the items begin: the place is written then, and with it the grace.
+        self.grace_ns = rules.info;
     }
 
     /// Whether each value is sent alone: its time is asked for, or reports may come before it.
@@ -145,7 +150,7 @@ impl<'w> Chunk<'w> {
     /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
     #[inline]
     pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>), place: Place) {
-        self.link.position.begin(place);
+        self.link.position.begin(place, self.grace_ns);
         // For a host that asks since when it runs. An item with a limit stores a time of its own.
         self.link.progress.stamp(self.begun_ns);
         self.mark_item();

@@ -8,10 +8,11 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use pool_ipc::ProgressWriter;
 use pool_ipc::sys::monotonic_ns;
+use pool_ipc::{OrderReader, ProgressWriter};
 
 use crate::lane::messages::Place;
+use crate::process::fork_check::ForkCheck;
 use crate::seed::derive;
 
 /// The worker that runs the current task.
@@ -121,33 +122,41 @@ pub fn current_item() -> Option<CurrentItem> {
 pub(crate) struct Position {
     /// The time at which the current item will be killed, on the monotonic clock; 0 without a limit.
     deadline_ns: AtomicU64,
+    /// The part of the time before it that is grace.
+    grace_ns: AtomicU64,
     first: AtomicU64,
     /// The attempt, and above it [`SEEDED`].
     attempt: AtomicU64,
     seed: AtomicU64,
     worker: Worker,
     progress: ProgressWriter,
+    orders: OrderReader,
+    me: ForkCheck,
 }
 
 const SEEDED: u64 = 1 << 32;
 
 impl Position {
-    pub(crate) fn new(worker: Worker, progress: ProgressWriter) -> Self {
+    pub(crate) fn new(worker: Worker, progress: ProgressWriter, orders: OrderReader, me: ForkCheck) -> Self {
         Position {
             deadline_ns: AtomicU64::new(0),
+            grace_ns: AtomicU64::new(0),
             first: AtomicU64::new(Place::NO_ITEM),
             attempt: AtomicU64::new(0),
             seed: AtomicU64::new(0),
             worker,
             progress,
+            orders,
+            me,
         }
     }
 
     /// A chunk begins. The deadline and the items of the one before must not be taken for its own.
     #[inline]
-    pub(crate) fn begin(&self, place: Place) {
+    pub(crate) fn begin(&self, place: Place, grace_ns: u64) {
         let Place { first, attempt, seed } = place;
         self.deadline_ns.store(0, Ordering::Relaxed);
+        self.grace_ns.store(grace_ns, Ordering::Relaxed);
         self.first.store(first, Ordering::Relaxed);
         self.attempt.store(u64::from(attempt) | seed.map_or(0, |_| SEEDED), Ordering::Relaxed);
         if let Some(seed) = seed {
@@ -163,6 +172,13 @@ impl Position {
     /// The time on the monotonic clock at which the current item will be killed; 0 if it has no limit.
     pub(crate) fn deadline_ns(&self) -> u64 {
         self.deadline_ns.load(Ordering::Relaxed)
+    }
+
+    fn is_cancelled(&self) -> bool {
+        let deadline_ns = self.deadline_ns();
+        let is_late = || monotonic_ns() >= deadline_ns.saturating_sub(self.grace_ns.load(Ordering::Relaxed));
+        // Without a time limit the clock need not be read.
+        self.orders.is_cancelled(self.progress.request(), self.progress.item()) || deadline_ns > 0 && is_late()
     }
 
     fn item(&self) -> Option<CurrentItem> {
@@ -181,6 +197,37 @@ impl Position {
         };
         Some(CurrentItem { index, attempt: attempt as u32, seed })
     }
+}
+
+/// Whether the item that this code runs for should come to an end: its [time limit](crate::Task::timeout) is over, or it was
+/// [cancelled](crate::AsyncResult::cancel). Its worker is killed when the [grace](crate::Task::grace) is over, too.
+///
+/// It is false outside of a worker. It costs a few loads, and with a time limit a look at the clock, but no system call, so a loop
+/// may ask again and again. Threads that the task has started may ask, too. The answer is the host's: no task can change it.
+///
+/// # Examples
+///
+/// ```
+/// use pool_core::prelude::*;
+///
+/// /// As many digits as there is time for.
+/// #[pool_task]
+/// fn search() -> u64 {
+///     (0u64..).take_while(|_| !pool_core::is_cancelled()).last().unwrap_or(0)
+/// }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let patient = search::Task.timeout(Duration::from_millis(50)).grace(Duration::from_secs(60));
+/// assert!(Pool::new(1)?.apply(patient, ())? > 0);
+/// assert!(!pool_core::is_cancelled());
+/// # Ok(()) }
+/// ```
+pub fn is_cancelled() -> bool {
+    // SAFETY:
+    // - it is null, or points to a leaked `Position`.
+    let position = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
+    // As `position()`, but without a system call.
+    position.is_some_and(|position| position.me.is_here() && position.is_cancelled())
 }
 
 /// A seed of this process's own.

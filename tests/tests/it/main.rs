@@ -22,6 +22,7 @@ mod forked_hosts;
 mod forking_tasks;
 mod formats;
 mod futures;
+mod grace;
 mod handles;
 mod host_ends;
 mod host_processes;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),
         time_limits::checks(),
+        grace::checks(),
         retries::checks(),
         seeds::checks(),
         reports::checks(),

@@ -194,6 +194,7 @@ impl Plan {
         JobSpec {
             task: task as u32,
             timeout: rng.pick(&[None, None, Some(2 * usual), Some(20 * usual)]).filter(|_| self.has_timeouts),
+            grace: rng.pick(&[0, 0, 1_000, usual]),
             retries: rng.pick(&[0, 0, 1, 3]),
             retry_panics: rng.permille(500),
             chunk_size: rng.pick(&[None, None, Some(1), Some(2), Some(5), Some(40)]),

@@ -21,6 +21,8 @@ pub(super) struct Process {
     starts: Option<Nanos>,
     /// Somebody has stopped it, before it had begun anything.
     is_stopped: bool,
+    /// The last warning, and when it came.
+    pub(super) warned: Option<(Seq, Option<u32>, Nanos)>,
     /// A signal is on its way to it.
     pub(super) killed: bool,
     pub(super) dead: bool,
@@ -134,6 +136,7 @@ impl Process {
             run: None,
             starts: Some(until),
             is_stopped: hangs && rng.permille(300),
+            warned: None,
             killed: false,
             dead: false,
             is_corrupt: false,
@@ -213,6 +216,12 @@ impl Process {
                     return true;
                 }
             }
+            // It hears that it is cancelled, and ends.
+            Stage::Item { until, .. }
+                if books.now < until && self.is_warned(chunk.seq, run.next) && rng.permille(100) =>
+            {
+                run.stage = Stage::Item { until: books.now, fate: Fate::Value };
+            }
             // An item that nobody wants may go on for ever: only its worker's death ends it.
             Stage::Item { .. } if plan.cancelled_hang && books.is_doomed(chunk.job, item) => {
                 self.run = Some(run);
@@ -253,6 +262,10 @@ impl Process {
         }
         self.run = Some(run);
         true
+    }
+
+    fn is_warned(&self, seq: Seq, item: u32) -> bool {
+        self.warned.is_some_and(|(of, which, _)| of == seq && which.is_none_or(|which| which == item))
     }
 
     /// The task of the item that it runs.

@@ -15,6 +15,14 @@ impl World {
                 self.scheduler.jobs.get_mut(id).expect("its id was listed").kills_running = false;
             }
         }
+        if self.errs(Plant::ForgetsGrace) {
+            for id in self.scheduler.jobs.ids() {
+                self.scheduler.jobs.get_mut(id).expect("its id was listed").spec.grace = 0;
+            }
+        }
+        if self.errs(Plant::EndlessGrace) {
+            self.scheduler.never_ends_grace();
+        }
         if self.errs(Plant::ForgetsCharges) {
             self.scheduler.forget_charges();
         }

@@ -260,7 +260,13 @@ impl World {
                 assert!(handle.process.is_none() && !handle.launching, "{worker:?} is launched while it is there");
                 handle.launching = true;
             }
+            Action::Warn { worker, seq, item } => {
+                let now = self.books.now;
+                let process = self.process(worker).expect("a worker that is warned has a process");
+                process.warned = Some((seq, item, now));
+            }
             Action::Kill { worker } => {
+                self.had_grace(worker);
                 let process = self.process(worker).expect("a worker that is killed has a process");
                 process.killed = true;
                 let id = process.id;
@@ -293,6 +299,26 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A worker that is killed for a cancelled item has been told, and has had the grace of the job.
+    fn had_grace(&self, worker: WorkerId) {
+        let (seq, item) = match self.scheduler.workers[worker].phase {
+            Phase::Killed(KillReason::Cancelled { seq }) => (seq, None),
+            Phase::Killed(KillReason::ItemCancelled { begun }) => (begun.seq, Some(begun.item)),
+            _ => return,
+        };
+        let process = self.workers[worker].process.as_ref().expect("it is there to be killed");
+        let grace = process.start_of(seq).map_or(0, |(job, _)| self.books.jobs[job].spec.grace);
+        let warned = process
+            .warned
+            .filter(|(of, which, _)| *of == seq && (which.is_none() || *which == item))
+            .map(|(_, _, at)| at);
+        assert!(
+            grace == 0 || warned.is_some_and(|at| self.books.now >= at + grace),
+            "{worker:?} was told at {warned:?}, has a grace of {grace}, and is killed at {}",
+            self.books.now
+        );
     }
 
     fn send(&mut self, worker: WorkerId, seq: Seq, id: JobId, first: u64, items: u32, claim: u32) {

@@ -111,8 +111,11 @@ impl<R> AsyncResult<R> {
     /// # fn main() -> pool_core::Result<()> {
     /// let pool = Pool::new(1)?;
     /// let files = vec!["a.png".to_owned(), "b.png".to_owned()];
-    /// let job = pool.apply_async(convert::Task, files)?.on_report(|report| {
-    ///     let _: Result<(usize, String)> = report.value.map(|(done, file)| { println!("{done}: {file}"); (done, file) });
+    /// let job = pool.apply_async(convert::Task, files)?.on_report(|report: pool_core::Report<(usize, String)>| {
+    ///     match report.value {
+    ///         Ok((done, file)) => println!("{done}: {file}"),
+    ///         Err(error) => println!("{error}"),
+    ///     }
     /// });
     /// assert_eq!(job.get()?, 2);
     /// # Ok(()) }

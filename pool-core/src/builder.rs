@@ -2,13 +2,13 @@
 //! their own.
 
 mod limits;
+mod seeing;
 mod setup;
 
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::SigSet;
 use pool_ipc::Hub;
 
 use crate::caller::arguments::encode_one;
@@ -17,7 +17,9 @@ use crate::engine::room::Amount;
 use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::host::seeing::Seeing;
 use crate::host::supervisor::Supervisor;
+use crate::host::threads::spawn;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
 use crate::pool::{Pool, check_workers};
@@ -44,6 +46,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`restart_limit`](PoolBuilder::restart_limit) | 3 |
 /// | [`seed`](PoolBuilder::seed) | drawn at random, item by item |
 /// | [`name`](PoolBuilder::name) | `pool` |
+/// | [`on_event`](PoolBuilder::on_event), [`trace`](PoolBuilder::trace) | none |
 ///
 /// # Examples
 ///
@@ -72,6 +75,7 @@ pub struct PoolBuilder {
     threads: Option<usize>,
     defaults: TaskOptions,
     limits: WorkerLimits,
+    seeing: Seeing,
 }
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the
@@ -130,6 +134,7 @@ impl PoolBuilder {
             restart_limit: 3,
             threads: None,
             defaults: TaskOptions::NONE,
+            seeing: Seeing::default(),
             limits: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
         }
     }
@@ -278,6 +283,7 @@ impl PoolBuilder {
     /// ```
     pub fn build(self) -> Result<Pool> {
         let workers = self.checked_workers()?;
+        self.seeing.check()?;
         let initializer = self.initializer.transpose()?;
         // Before any process is made: with a table that a linker has spoiled no worker could find its tasks.
         table::fingerprint()?;
@@ -311,12 +317,14 @@ impl PoolBuilder {
             Supervisor::new(Arc::clone(&host), self.start_method, hub_fd, self.limits.clone(), inherited);
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
         // lock would hold it for ever.
+        self.seeing.open_logs(&host);
         supervisor.start()?;
         // From here on an early return drops the supervisor, which ends the processes that it has started.
         let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.limits.name), move || for_router.route_for_nobody())?;
+        // These threads and the router wait for the supervisor's word that the pool is over; without a supervisor this is it.
+        self.seeing.start(&host, &self.limits.name).inspect_err(|_| host.supervisor_left())?;
         let supervisor = spawn(format!("{}-super", self.limits.name), move || supervisor.run());
-        // The router waits for the supervisor's word that the pool is over; without a supervisor this is it.
         let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
         Ok(Pool::from_parts(host, vec![supervisor, router]))
     }
@@ -346,16 +354,4 @@ impl PoolBuilder {
             },
         }
     }
-}
-
-fn spawn(name: String, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>> {
-    let guarded = move || {
-        // A signal that the program handles must arrive in one of its own threads.
-        let _ = SigSet::all().thread_block();
-        body();
-    };
-    thread::Builder::new()
-        .name(name)
-        .spawn(guarded)
-        .map_err(|error| Error::system("starting a thread of the pool", error))
 }

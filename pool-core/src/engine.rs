@@ -14,6 +14,7 @@ mod insight;
 mod jobs;
 mod looks;
 mod origins;
+mod records;
 mod replies;
 mod reports;
 pub(crate) mod room;
@@ -43,6 +44,7 @@ use crate::job::completion::Part;
 use crate::lane::Lane;
 use crate::lane::messages::{Request, RunRequest, request};
 use crate::observe::Observer;
+use crate::observe::log::Record;
 use crate::process::death::Death;
 use crate::process::exit;
 use crate::process::oom_kills;
@@ -173,7 +175,7 @@ impl Engine {
                 continue;
             }
             // Not the end of the chunk, which alone brings a time.
-            self.deliver(job, Part { first, items, raw: false, values: Ok(values), origin: None });
+            self.deliver(Some(worker), job, Part { first, items, raw: false, values: Ok(values), origin: None });
             self.scheduler.replied(worker, seq, items, false, 0);
         }
     }
@@ -299,7 +301,12 @@ impl Engine {
         self.workers[worker].starting = Some(count);
         // It says something about the process before.
         self.workers[worker].refused = false;
-        self.scheduler.set_now(monotonic_ns());
+        let now = monotonic_ns();
+        if self.is_logged() {
+            let (process, asked_at) = (self.process(worker), self.observer.asked_at(worker));
+            self.observer.logs.push(&Record::Started { process, asked_at, at: now });
+        }
+        self.scheduler.set_now(now);
         self.scheduler.launched(worker);
     }
 
@@ -377,7 +384,11 @@ impl Engine {
             && !(finished > 1 && self.has_calls(job))
             && let Some(values) = lane.salvage(&remains)
         {
-            self.deliver(job, Part { first, items: finished, raw: false, values: Ok(values), origin: None });
+            self.deliver(
+                Some(worker),
+                job,
+                Part { first, items: finished, raw: false, values: Ok(values), origin: None },
+            );
             self.scheduler.replied(worker, seq, finished, false, 0);
         }
         // A worker that is killed because the pool ends is no reason for the end.

@@ -10,9 +10,14 @@ pub(crate) mod router;
 pub(crate) mod supervisor;
 
 mod door;
+pub(crate) mod events;
 mod milestones;
+pub(crate) mod readers;
+pub(crate) mod seeing;
 mod spec;
 mod submitting;
+pub(crate) mod threads;
+pub(crate) mod tracing;
 pub(crate) mod turn;
 mod wait;
 
@@ -32,6 +37,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::host::alarm::{Alarm, NEVER};
 use crate::host::leadership::Leadership;
 use crate::host::notifier::{Job, Notifier, RETRY_AFTER};
+use crate::host::readers::Readers;
 use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
@@ -59,6 +65,8 @@ pub(crate) struct Host {
     pub(crate) bell: Arc<EventFd>,
     /// Arrays that workers are still to forget.
     pub(crate) forgotten: Arc<Forgotten>,
+    /// Threads that pass on events and write the trace.
+    pub(crate) readers: Readers,
     /// The way in which the router sleeps.
     rest: Rest,
     /// The pool is over: the router ends.
@@ -105,6 +113,7 @@ impl Host {
             ended: Condvar::new(),
             bell,
             forgotten,
+            readers: Readers::default(),
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
@@ -181,6 +190,10 @@ impl Host {
             }
             self.hub.notify_if(Sleeper::Caller, || self.leadership.has_unregistered());
         }
+        // Not under the lock: waking a thread is a system call.
+        if notices.logged {
+            self.readers.wake();
+        }
         // Behind the lock, which the router held when it began this rest.
         if notices.quiet && self.rest.end(Resting::Sleeps) {
             // From now on the router must look up from time to time, instead of sleeping until it is notified.
@@ -247,6 +260,7 @@ impl Host {
         self.is_over.store(true, Ordering::Release);
         self.hub.notify(Sleeper::Router);
         self.ended.notify_all();
+        self.readers.wake();
     }
 
     /// Waits for the end of the pool; false if the deadline comes first.

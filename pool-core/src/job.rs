@@ -154,17 +154,18 @@ impl Job {
         Some(Delivered { waiters, ends_call: false })
     }
 
-    /// Ends the job; `rest` says why, if items are missing. `each` gets the waiters of each map or call that ends with it.
+    /// Ends the job; `rest` says why, if items are missing. `each` gets each map or call that ends with it: its number among
+    /// the calls of the job, and its waiters.
     #[inline]
-    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(Option<Waiters>)) {
+    pub(crate) fn finish(&mut self, rest: Option<&Error>, mut each: impl FnMut(u64, Option<Waiters>)) {
         let why = || rest.map(Error::duplicate);
         match &mut self.map {
             Some(Map { completion, result_buffer }) => {
-                each(completion.finish(why(), result_buffer.take()));
+                each(0, completion.finish(why(), result_buffer.take()));
                 // A record of calls is not cleared: it is drained below, and reused.
                 self.blocks.clear();
             }
-            None => self.blocks.drain_completions(|completion| each(completion.finish(why(), None))),
+            None => self.blocks.drain_completions(|call, completion| each(call, completion.finish(why(), None))),
         }
     }
 }

@@ -3,16 +3,20 @@
 //! Counting is a few additions for each chunk, and reads no clock: the times are those by which the pool sizes its chunks.
 //! Text is made, and the system asked, in the thread that wants to know, without the lock.
 
+pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod insights;
+pub(crate) mod log;
 pub(crate) mod snapshot;
 
 mod histogram;
 mod table;
 mod task_record;
+pub(crate) mod trace;
 mod worker_record;
 
 use self::exit::Exit;
+use self::log::Logs;
 use self::task_record::TaskRecord;
 use self::worker_record::WorkerRecord;
 use crate::error::ErrorKind;
@@ -20,18 +24,52 @@ use crate::scheduler::{ByWorker, EndedChunk, WorkerId};
 use crate::units::Nanos;
 
 /// The counters of a pool.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Observer {
     /// When the pool was made.
     begun_at: Nanos,
     /// By the task's index; a task has a record from its first chunk or failure on.
     tasks: Vec<Option<Box<TaskRecord>>>,
     workers: ByWorker<WorkerRecord>,
+    pub(crate) logs: Logs,
+    /// Why the trace ended before the pool.
+    pub(crate) trace_end: Option<String>,
 }
 
 impl Observer {
     pub(crate) fn new(now: Nanos) -> Self {
-        Observer { begun_at: now, tasks: Vec::new(), workers: ByWorker::default() }
+        Observer {
+            begun_at: now,
+            tasks: Vec::new(),
+            workers: ByWorker::default(),
+            logs: Logs::default(),
+            trace_end: None,
+        }
+    }
+
+    /// The counters alone.
+    pub(crate) fn copy(&self) -> Self {
+        let (tasks, workers, logs) = (self.tasks.clone(), self.workers.clone(), Logs::default());
+        Observer { begun_at: self.begun_at, tasks, workers, logs, trace_end: self.trace_end.clone() }
+    }
+
+    /// When the pool was made.
+    pub(crate) fn begun_at(&self) -> Nanos {
+        self.begun_at
+    }
+
+    /// When the worker's process was asked for.
+    pub(crate) fn asked_at(&self, worker: WorkerId) -> Nanos {
+        self.workers.get(worker).map_or(0, WorkerRecord::asked_at)
+    }
+
+    /// The time that items of the task have lately taken at least; 0 if none is known.
+    #[inline]
+    pub(crate) fn last_time(&self, task: u32) -> Nanos {
+        self.tasks.get(task as usize).and_then(Option::as_ref).map_or(0, |record| {
+            // The shorter of two: a chunk that waited for a CPU says nothing of its items.
+            record.last[0].min(record.last[1])
+        })
     }
 
     /// A process is asked for.
@@ -44,14 +82,14 @@ impl Observer {
         self.worker(worker).ready(initializing, now);
     }
 
-    /// The process is gone. `partial` is the chunk that it was at, as far as that was answered.
-    pub(crate) fn exited(&mut self, worker: WorkerId, exit: Exit, partial: Option<EndedChunk>, heard: Nanos) {
+    /// The process is gone. `partial` is the chunk that it was at since `since`, as far as that was answered.
+    pub(crate) fn exited(&mut self, worker: WorkerId, exit: Exit, partial: Option<EndedChunk>, since: Nanos) {
         if let Some(chunk) = partial {
             self.task(chunk.task).items += u64::from(chunk.items);
             self.worker(worker).items += u64::from(chunk.items);
         }
-        // Since it was last heard of, a worker has been at its chunk, if it had one.
-        let spent = partial.map(|_| exit.at.saturating_sub(heard));
+        // Without a chunk it has waited.
+        let spent = partial.map(|_| exit.at.saturating_sub(since));
         self.worker(worker).exited(exit, spent);
     }
 

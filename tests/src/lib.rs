@@ -12,6 +12,7 @@ pub mod capture;
 pub mod gate;
 pub mod host;
 pub mod injection;
+pub mod json;
 #[cfg(target_arch = "x86_64")]
 pub mod kill_points;
 pub mod leaks;

@@ -58,6 +58,8 @@ pub(crate) struct Notices {
     pub(crate) quiet: bool,
     /// The supervisor is to have a process killed.
     pub(crate) kills: bool,
+    /// Threads that read records sleep, and there are some.
+    pub(crate) logged: bool,
 }
 
 impl Deferred {

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::messages::{Place, Request, RunRequest, request};
+use crate::observe::log::{Items, Process, Record};
 use crate::process::death::Death;
 use crate::scheduler::{Action, JobId, Wake, WorkerId};
 
@@ -66,15 +67,15 @@ impl Engine {
                 if death.is_some() {
                     self.observe_loss(job, item, error.ran());
                 }
-                self.deliver(job, Part { first: item, items: 1, raw: false, values: Err(error), origin });
+                self.deliver(worker, job, Part { first: item, items: 1, raw: false, values: Err(error), origin });
                 // After the delivery, since it may end the job, and its record with it.
                 self.scheduler.failed(job, item);
             }
-            Action::Finish { record } => self.finish(record, None),
-            Action::Abort { record, cause } => {
+            Action::Finish { job, record } => self.finish(job, record, None),
+            Action::Abort { job, record, cause } => {
                 // Without the worker's death: the whole job ends, for the same reason for all of its items.
                 let error = self.cause_error(cause, None).of_task(record.entry.path());
-                self.finish(record, Some(&error));
+                self.finish(job, record, Some(&error));
             }
             Action::Launch { worker } => self.accounts.deferred.launches.push(worker),
             // A signal costs microseconds, so it is sent at once; only a refused one is left to the supervisor.
@@ -91,7 +92,10 @@ impl Engine {
                 let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
                 self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
             }
-            Action::Retry { job } => self.observe_retry(job, false),
+            Action::Retry { worker, job, item } => {
+                let process = Process { pid: death.map_or(0, |death| death.pid), ..self.process(worker) };
+                self.observe_retry(worker, job, item, Some(process));
+            }
             Action::Warn { worker, seq, item } => {
                 // A word in its memory, so it costs no system call and cannot be lost in a full ring.
                 if let Some(lane) = self.lane(worker) {
@@ -112,6 +116,10 @@ impl Engine {
         if !self.workers[worker].is_silent() {
             return self.scheduler.replied_unsolicited(worker);
         }
+        // A chunk of one item is timed in any case.
+        let is_timed = chunk.items > 1
+            && self.is_logged()
+            && self.scheduler.task_of(job).is_some_and(|task| self.wants_item_times(task));
         let Some(record) = self.scheduler.record_mut(job) else { return };
         // Told to the router when the lock is free: it must look up by itself, since this call will not wake it.
         self.accounts.deferred.notices.quiet |= chunk.flags & request::QUIET != 0;
@@ -126,7 +134,7 @@ impl Engine {
             self.accounts.deferred.notices.quiet |= record.reports.is_some();
         }
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
-        let timed = if args.timed { request::TIMED } else { 0 };
+        let timed = if args.timed || is_timed { request::TIMED } else { 0 };
         let attachments = args.attachments.cloned();
         if let Some(list) = &attachments {
             lane.attach(list, self.forgotten.as_ref());
@@ -158,11 +166,17 @@ impl Engine {
     }
 
     #[inline]
-    fn finish(&mut self, mut record: Box<Job>, rest: Option<&Error>) {
+    fn finish(&mut self, job: JobId, mut record: Box<Job>, rest: Option<&Error>) {
         self.accounts.deferred.notices.progress = true;
         self.end_reports(&mut record);
-        record.finish(rest, |waiters| {
+        let (task, is_calls) = (record.entry.index(), !record.is_map());
+        record.finish(rest, |call, waiters| {
             self.accounts.finish_job(waiters);
+            // Without its label, which is known no longer.
+            if !self.observer.logs.is_empty() {
+                let items = Items { job, task, label: None, is_calls, first: call, count: 0 };
+                self.observer.logs.push(&Record::Finished(items));
+            }
         });
         self.note_bytes(record.blocks.take_change());
         // Taken up by the next call: while calls come one by one, none of them allocates a record.

@@ -55,6 +55,10 @@ impl Engine {
             let (completion, beside) = record.blocks.push_call(owner, job, number, call, None);
             // Taken before `join`, which may send, and with that reborrow the record.
             let change = record.blocks.take_change();
+            // Before `join`, which may send, and so may end the call.
+            if self.is_logged() {
+                self.log_submitted(job, Some(number), spec);
+            }
             self.scheduler.join(job, beside);
             self.note_bytes(change);
             return Ok(completion);
@@ -70,6 +74,10 @@ impl Engine {
             change = record.blocks.take_change();
             record
         });
+        // The scheduler has only noted its actions, so the record still comes before the end of the call.
+        if self.is_logged() {
+            self.log_submitted(job, Some(0), spec);
+        }
         self.note_bytes(change);
         self.calls[task] = Some(job);
         Ok(completion.expect("the record has been made"))

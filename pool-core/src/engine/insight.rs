@@ -1,15 +1,14 @@
 //! The events that the engine tells the observer, and the snapshot of both for users.
 
-use std::time::Duration;
-
 use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
 use crate::observe::exit::Exit;
+use crate::observe::log::{Process, Record};
 use crate::observe::snapshot::{Current, Snapshot, WorkerSnapshot};
 use crate::process::death::Death;
-use crate::scheduler::{CurrentChunk, ExitReason, JobId, WorkerId};
-use crate::units::{Nanos, nanos};
+use crate::scheduler::{CurrentChunk, ExitReason, WorkerId};
+use crate::units::Nanos;
 
 impl Engine {
     /// The process is gone, and the scheduler is about to learn of it.
@@ -23,21 +22,17 @@ impl Engine {
         // Counted when a process is asked for, so that of this one is one less.
         let incarnation = self.workers[worker].incarnations.saturating_sub(1);
         let exit = Exit { incarnation, at: monotonic_ns(), reason, death: death.clone() };
-        self.observer.exited(worker, exit, partial, self.scheduler.heard(worker));
-    }
-
-    /// An item has cost its worker, and is not tried again.
-    pub(super) fn observe_loss(&mut self, job: JobId, item: u64, ran: Option<Duration>) {
-        let Some(record) = self.scheduler.record(job) else { return };
-        let item = record.is_map().then_some(item);
-        self.observer.lost(record.entry.index(), item, ran.map(nanos), self.scheduler.label(job));
-    }
-
-    /// An item is to be tried again.
-    pub(super) fn observe_retry(&mut self, job: JobId, is_answered: bool) {
-        if let Some(record) = self.scheduler.record(job) {
-            self.observer.retried(record.entry.index(), is_answered);
+        if self.is_logged() {
+            // Its lane is gone by now, so the note of its death has the number.
+            let process = Process { worker: worker.0, incarnation, pid: death.pid };
+            let since = death.since.unwrap_or(0);
+            let chunk = self.scheduler.at_work(worker);
+            let chunk = chunk.map(|chunk| CurrentChunk { since: chunk.since.max(since), ..chunk });
+            self.observer.logs.push(&Record::Exited { process, exit: Box::new(exit.clone()), chunk });
         }
+        // A mark that is older is that of an earlier chunk.
+        let since = self.scheduler.heard(worker).max(death.since.unwrap_or(0));
+        self.observer.exited(worker, exit, partial, since);
     }
 
     /// The counters, and the state of each worker.
@@ -51,7 +46,7 @@ impl Engine {
             pending: self.scheduler.unsettled(),
             memory_limit: self.memory_limit,
             workers,
-            observer: self.observer.clone(),
+            observer: self.observer.copy(),
         }
     }
 

@@ -36,13 +36,16 @@ impl Engine {
         // Counted here and not at the first item: an empty map is a job, too.
         self.note_submission(&mut spec);
         let mut completion = None;
-        self.scheduler.submit(spec, |job| {
+        let job = self.scheduler.submit(spec, |job| {
             let reports = spec.reports.then(|| Reports::of_map(owner, job, entry, spec.lazy));
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job, reports.clone()), 0));
             let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
             (record.seed, record.grace, record.reports) = (spec.seed, spec.grace, reports);
             record
         });
+        if self.is_logged() {
+            self.log_submitted(job, None, spec);
+        }
         Ok(completion.expect("the record has been made"))
     }
 
@@ -179,7 +182,9 @@ impl Engine {
     /// Takes the work that is to be done when the lock is free.
     #[inline]
     pub(crate) fn take_deferred(&mut self) -> (Notices, Option<Deferred>) {
-        let notices = std::mem::take(&mut self.accounts.deferred.notices);
+        let mut notices = std::mem::take(&mut self.accounts.deferred.notices);
+        // Once for all records since the reader fell asleep.
+        notices.logged = self.observer.logs.take_wake();
         (notices, self.accounts.deferred.take())
     }
 

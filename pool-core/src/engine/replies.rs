@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
 use crate::lane::messages::{ItemTimes, request};
 use crate::lane::reply::{Body, Reply};
+use crate::observe::log::{Items, Record};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 use crate::units::Nanos;
 
@@ -22,7 +23,7 @@ impl Engine {
         if let Some(of) = reply.report {
             return self.take_report(worker, of, reply);
         }
-        let Reply { seq, mut items, failed, last, over_rss, raw, report: _, timed, elapsed, errs, body } = reply;
+        let Reply { seq, mut items, failed, last, over_rss, raw, report: _, timed, elapsed, errs, ended, body } = reply;
         if let Some(left) = self.workers[worker].starting {
             // More values than were asked for, or an answer to another request, is a violation.
             let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
@@ -61,19 +62,25 @@ impl Engine {
                 };
                 let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
                 // Asked before the delivery: an item that is tried again has no outcome yet.
+                if let Some(times) = times.filter(|_| self.is_logged()) {
+                    self.log_item(worker, job, first, ItemTimes::from_bytes(times));
+                }
                 if panicked && self.scheduler.panicked(worker) {
-                    self.observe_retry(job, true);
+                    self.observe_retry(worker, job, first, None);
                     items = 0;
                 } else {
                     let tried = values.as_ref().err().map(Error::attempts);
                     let origin =
                         times.and_then(|times| self.origin(worker, job, first, ItemTimes::from_bytes(times), tried));
-                    self.deliver(job, Part { first, items, raw, values, origin });
+                    self.deliver(Some(worker), job, Part { first, items, raw, values, origin });
                 }
             }
         }
         if let Some(chunk) = self.scheduler.replied(worker, Seq(seq), items, last, elapsed) {
             self.observer.chunk_ended(worker, chunk, elapsed, errs);
+            if self.is_logged() {
+                self.log_chunk(worker, chunk, elapsed, ended);
+            }
         }
         // After the reply has counted, so that its items are not taken back.
         if over_rss {
@@ -123,7 +130,12 @@ impl Engine {
             self.kill(worker);
         } else if last {
             self.workers[worker].starting = None;
-            self.observer.ready(worker, elapsed, monotonic_ns());
+            let now = monotonic_ns();
+            self.observer.ready(worker, elapsed, now);
+            if self.is_logged() {
+                let process = self.process(worker);
+                self.observer.logs.push(&Record::Ready { process, initializing: elapsed, at: now });
+            }
             self.scheduler.ready(worker);
         }
     }
@@ -149,6 +161,11 @@ impl Engine {
             if let Some(waiters) = record.blocks.complete(call, |completion| completion.complete_short(words, length)) {
                 self.accounts.settle(1, Outcome::Value);
                 self.accounts.finish_job(waiters);
+                if !self.observer.logs.is_empty() {
+                    let (task, label) = (record.entry.index(), None);
+                    let items = Items { job, task, label, is_calls: true, first: call, count: 0 };
+                    self.observer.logs.push(&Record::Finished(items));
+                }
             }
             calls += 1;
             next = if calls < most { lane.next_short(seq) } else { None };
@@ -158,8 +175,8 @@ impl Engine {
         calls
     }
 
-    pub(super) fn deliver(&mut self, job: JobId, part: Part) {
-        let items = part.items;
+    pub(super) fn deliver(&mut self, worker: Option<WorkerId>, job: JobId, part: Part) {
+        let (first, items) = (part.first, part.items);
         let outcome = match part.values.as_ref().map_err(Error::kind) {
             Ok(_) => Outcome::Value,
             Err(ErrorKind::Cancelled) => Outcome::Cancelled,
@@ -175,6 +192,14 @@ impl Engine {
         let change = record.blocks.take_change();
         self.note_bytes(change);
         self.accounts.settle(items, outcome);
+        if self.is_logged() {
+            if let Some(kind) = failure.filter(|_| outcome == Outcome::Failure) {
+                self.log_failed(job, first, worker, kind);
+            }
+            if delivered.ends_call {
+                self.log_finished(job, first);
+            }
+        }
         match delivered.ends_call {
             true => self.accounts.finish_job(delivered.waiters),
             false => self.accounts.deferred.waiters.extend(delivered.waiters),

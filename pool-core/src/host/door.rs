@@ -23,6 +23,7 @@ use crate::job::block::Block;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::observe::insights::{Insights, Running};
+use crate::observe::log::Reader;
 use crate::observe::snapshot::Snapshot;
 use crate::process::fork_check::ForkCheck;
 use crate::scheduler::{JobId, JobSpec, State};
@@ -271,7 +272,13 @@ impl Host {
         self.ask(Stats::default(), |engine| engine.stats())
     }
 
+    /// Has records kept for this reader.
+    pub(crate) fn open_log(&self, reader: Reader) {
+        self.with(|engine| engine.open_log(reader));
+    }
+
     pub(crate) fn insights(&self) -> Insights {
+        // Text and `/proc` come after the lock.
         let snapshot = self.ask(None, |engine| Some(engine.snapshot()));
         snapshot.map_or_else(Insights::nothing, Snapshot::insights)
     }

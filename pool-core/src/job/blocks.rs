@@ -127,14 +127,18 @@ impl Blocks {
         Some(waiters)
     }
 
-    /// Gives up all calls: `each` gets the completions of those that are not settled.
+    /// Gives up all calls: `each` gets the numbers and completions of those that are not
+    /// settled.
     #[inline]
-    pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(&Completion)) {
+    pub(crate) fn drain_completions(&mut self, mut each: impl FnMut(u64, &Completion)) {
         self.bytes = 0;
         while let Some(block) = self.queue.pop_front() {
             // Completions beyond the items were made ahead, and no handle has them.
             let completions = block.batch.iter().flat_map(|batch| batch.completions()).take(block.items as usize);
-            completions.filter(|completion| !completion.is_finished()).for_each(&mut each);
+            let numbered = (block.first..).zip(completions);
+            numbered
+                .filter(|(_, completion)| !completion.is_finished())
+                .for_each(|(call, completion)| each(call, completion));
         }
     }
 

@@ -204,7 +204,8 @@ pub(crate) mod rules {
 /// that its kind does not have, is a protocol violation: the worker is killed.
 ///
 /// `seq` names the request. `info` is the length of the whole reply in each record of a reply that takes several, and the
-/// time of the request in nanoseconds in a [`reply::LAST`] one. There `extra` counts the values that were `Err`.
+/// time of the request in nanoseconds in a [`reply::LAST`] one. There `extra` counts the values that were `Err`,
+/// and `limit` is the time of the [end](reply::ended).
 ///
 /// | kind | | `count` | body |
 /// |---|---|---|---|
@@ -259,6 +260,22 @@ pub(crate) mod reply {
     pub(crate) const RAW: u16 = 1 << 3;
     /// The body ends with the [`ItemTimes`](super::ItemTimes) of the only item.
     pub(crate) const TIMED: u16 = 1 << 4;
+
+    /// Nanoseconds of a unit of [`ended`], as a power of two.
+    const ENDED_UNIT_LOG: u32 = 10;
+
+    /// The time in 32 bits: in microseconds or so, and without the part that exceeds an hour.
+    #[inline]
+    pub(crate) const fn ended(now_ns: u64) -> u32 {
+        (now_ns >> ENDED_UNIT_LOG) as u32
+    }
+
+    /// The time of an end that was not long before `now_ns`.
+    pub(crate) const fn ended_at(ended_at: u32, now_ns: u64) -> u64 {
+        // A worker that lies, or has ended just after the clock was read, has ended now.
+        let ago = ended(now_ns).wrapping_sub(ended_at).cast_signed();
+        now_ns.saturating_sub(if ago > 0 { (ago as u64) << ENDED_UNIT_LOG } else { 0 })
+    }
 }
 
 /// The type of a report, in the two words of a header that a reply has to spare.
@@ -336,6 +353,17 @@ mod tests {
         for seed in [None, Some(0), Some(u64::MAX - 1)] {
             let place = Place { first: 1 << 40, attempt: 3, seed };
             assert_eq!(Place::of_header(&place.header()), place);
+        }
+    }
+
+    #[test]
+    fn the_time_of_an_end_comes_back() {
+        for now in [5_000_000_000_u64, 1 << 42, (1 << 42) + 5_000] {
+            for ago in [0_u64, 1, 2_000, 1_000_000_000] {
+                let found = reply::ended_at(reply::ended(now - ago), now);
+                assert!(found.abs_diff(now - ago) <= 1024, "{ago} before {now}");
+            }
+            assert_eq!(reply::ended_at(reply::ended(now + 1_000_000), now), now);
         }
     }
 

@@ -107,8 +107,22 @@ impl Lane {
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
             let timed = header.flags & reply::TIMED != 0;
-            let (seq, items, elapsed, errs) = (header.seq, header.count, header.info, header.extra);
-            return Ok(Some(Reply { seq, items, failed, last, over_rss, raw, report, timed, elapsed, errs, body }));
+            let (seq, items, elapsed) = (header.seq, header.count, header.info);
+            let (errs, ended) = (header.extra, header.limit);
+            return Ok(Some(Reply {
+                seq,
+                items,
+                failed,
+                last,
+                over_rss,
+                raw,
+                report,
+                timed,
+                elapsed,
+                errs,
+                ended,
+                body,
+            }));
         }
     }
 

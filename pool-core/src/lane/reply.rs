@@ -21,6 +21,8 @@ pub(crate) struct Reply {
     pub(crate) elapsed: u64,
     /// Values of the request that were `Err`, by the worker's word; in a last reply.
     pub(crate) errs: u32,
+    /// When the worker ended the request, in units of [`reply::ended`](crate::lane::messages::reply::ended); in a last reply.
+    pub(crate) ended: u32,
     pub(crate) body: Body,
 }
 

@@ -71,6 +71,7 @@ impl fmt::Display for ExitCause {
         f.pad(match self {
             ExitCause::Died(how) => how,
             ExitCause::TimedOut { limit, ran } => {
+                // The words of the item's error.
                 let [limit, ran] = [limit, ran].map(|time| units::time(*time));
                 return f.pad(&format!("exceeded its limit of {limit} after {ran} and was killed"));
             }
@@ -92,6 +93,7 @@ impl Exit {
     /// The cause in words. `memory_limit` is that of the pool's workers.
     pub(crate) fn cause(&self, memory_limit: Option<u64>) -> ExitCause {
         match self.reason {
+            // The words of the error that its item gets.
             ExitReason::Died => ExitCause::Died(Error::of_death(&self.death, memory_limit).to_string()),
             ExitReason::TimedOut { limit, ran } => {
                 ExitCause::TimedOut { limit: Duration::from_nanos(limit), ran: Duration::from_nanos(ran) }

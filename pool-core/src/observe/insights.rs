@@ -41,12 +41,14 @@ pub struct Insights {
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
     pub tasks: Vec<TaskInsights>,
+    /// Why the [trace](crate::PoolBuilder::trace) has ended before the pool, if it has.
+    pub trace_end: Option<String>,
 }
 
 impl Insights {
     /// Those of no pool.
     pub(crate) fn nothing() -> Self {
-        Insights { uptime: Duration::ZERO, pending: 0, workers: Vec::new(), tasks: Vec::new() }
+        Insights { uptime: Duration::ZERO, pending: 0, workers: Vec::new(), tasks: Vec::new(), trace_end: None }
     }
 }
 

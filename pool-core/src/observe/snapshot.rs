@@ -64,6 +64,7 @@ impl Snapshot {
             pending,
             workers: workers.iter().map(worker).collect(),
             tasks,
+            trace_end: observer.trace_end,
         }
     }
 }
@@ -125,6 +126,7 @@ impl WorkerSnapshot {
 
     /// The item that it runs; `None` if it runs none.
     pub(crate) fn running(&self, now: Nanos) -> Option<Running> {
+        // A process that is being killed still has a chunk, but not for long.
         let current = self.current.as_ref().filter(|_| self.activity == Activity::Working)?;
         Some(Running {
             worker: self.worker.index(),
@@ -178,6 +180,7 @@ impl TaskRecord {
 
 /// The memory that the process has in RAM, shared memory included, see proc_pid_status(5). `None` if it is gone.
 fn rss_bytes(pid: u32) -> Option<u64> {
+    // In kilobytes, while `statm` counts pages, of a size that differs between machines.
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;

@@ -47,6 +47,9 @@ impl fmt::Display for Insights {
                 writeln!(f, "\n~ some times are means of chunks")?;
             }
         }
+        if let Some(why) = &self.trace_end {
+            writeln!(f, "\n{why}")?;
+        }
         Ok(())
     }
 }
@@ -132,6 +135,7 @@ fn write_table<const N: usize>(
                 continue;
             }
             let width = width.max(heading.chars().count());
+            // Counted in letters: a `µ` takes two bytes.
             let blanks = " ".repeat(width - cell.chars().count());
             let _ = if is_number { write!(line, "{blanks}{cell}  ") } else { write!(line, "{cell}{blanks}  ") };
         }
@@ -167,6 +171,7 @@ pub(crate) fn short(time: Duration) -> String {
 /// The number with a comma between thousands.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
+    // Millions of items are common, and nobody counts digits.
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {

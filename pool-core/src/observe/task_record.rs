@@ -20,6 +20,8 @@ pub(super) struct TaskRecord {
     pub(super) times: Histogram,
     /// Items with such a mean for their time.
     pub(super) averaged: u64,
+    /// The latest two of these times.
+    pub(super) last: [Nanos; 2],
     /// The longest times, the longest first.
     pub(super) slowest: [Slow; SLOWEST],
 }
@@ -55,6 +57,8 @@ impl TaskRecord {
                 elapsed / u64::from(items)
             }
         };
+        // The first counts twice, or the second chunk would not know better than none.
+        self.last = if self.last == [0; 2] { [time; 2] } else { [time, self.last[0]] };
         self.times.add(time, items);
         // Rarely true after a while, so the search for its place is kept out of the way.
         if time > self.slowest[SLOWEST - 1].time {

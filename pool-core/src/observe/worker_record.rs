@@ -59,6 +59,7 @@ impl WorkerRecord {
 
     /// `spent` is the time of the chunk that has not ended.
     pub(super) fn exited(&mut self, exit: Exit, spent: Option<Nanos>) {
+        // From here on its times grow no more.
         self.past = self.times(exit.at, None, spent);
         // Until the next process is asked for, no time is spent.
         (self.asked_at, self.ready_at, self.initializing, self.working) = (0, 0, 0, 0);

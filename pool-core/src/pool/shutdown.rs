@@ -159,7 +159,8 @@ impl Pool {
             // themselves.
             let _ = thread.join();
         }
-        self.host.notifier.close(deadline)
+        // Readers first: a listener may still submit callbacks.
+        self.host.readers.wait(deadline) && self.host.notifier.close(deadline)
     }
 
     /// Ends everything now.

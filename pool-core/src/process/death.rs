@@ -14,6 +14,6 @@ pub(crate) struct Death {
     pub(crate) words: Option<Arc<LastWords>>,
     /// The sender of the SIGKILL that ended it, in words.
     pub(crate) killer: Option<&'static str>,
-    /// When it began its last item, on the monotonic clock; only of an item with a time limit.
+    /// When it began its last chunk, or its last item if that had a time limit, on the monotonic clock.
     pub(crate) since: Option<u64>,
 }

@@ -16,6 +16,11 @@ impl<P> Scheduler<P> {
         self.jobs.get(job)?.spec.label
     }
 
+    /// The task of the job.
+    pub(crate) fn task_of(&self, job: JobId) -> Option<u32> {
+        Some(self.jobs.get(job)?.spec.task)
+    }
+
     pub(crate) fn activity(&self, worker: WorkerId) -> Activity {
         let state = &self.workers[worker];
         match state.phase {
@@ -43,6 +48,7 @@ impl<P> Scheduler<P> {
         let since = state.heard.max(sent.sent_at);
         let (first, settled, items) = (sent.range.first, sent.settled, sent.range.items);
         Some(CurrentChunk {
+            job: sent.range.job,
             task: spec.task,
             label: spec.label,
             is_calls: spec.calls,
@@ -56,8 +62,8 @@ impl<P> Scheduler<P> {
 
     /// The part of the worker's chunk that has been answered.
     pub(crate) fn answered_part(&self, worker: WorkerId) -> Option<EndedChunk> {
-        let CurrentChunk { task, label, is_calls, first, settled, .. } = self.at_work(worker)?;
-        Some(EndedChunk { task, label, is_calls, first, items: settled })
+        let CurrentChunk { job, task, label, is_calls, first, settled, .. } = self.at_work(worker)?;
+        Some(EndedChunk { job, task, label, is_calls, first, items: settled })
     }
 
     /// Why the worker's process, which is gone, has ended; `is_clean` says that its exit code was 0. To be asked before

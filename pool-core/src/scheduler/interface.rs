@@ -95,6 +95,7 @@ pub(crate) struct JobSpec {
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(test, derive(Default))]
 pub(crate) struct EndedChunk {
+    pub(crate) job: JobId,
     pub(crate) task: u32,
     pub(crate) label: Option<&'static str>,
     pub(crate) is_calls: bool,
@@ -106,6 +107,7 @@ pub(crate) struct EndedChunk {
 /// The chunk that a worker is at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CurrentChunk {
+    pub(crate) job: JobId,
     pub(crate) task: u32,
     pub(crate) label: Option<&'static str>,
     pub(crate) is_calls: bool,
@@ -211,9 +213,9 @@ pub(crate) enum Action<P> {
     /// [`Scheduler::failed`](super::Scheduler::failed).
     Fail { worker: Option<WorkerId>, job: JobId, item: u64, cause: FailureCause },
     /// The job is complete: nothing more will be delivered to it.
-    Finish { record: P },
+    Finish { job: JobId, record: P },
     /// All items of the job that have no outcome fail; nothing more will be delivered to it.
-    Abort { record: P, cause: FailureCause },
+    Abort { job: JobId, record: P, cause: FailureCause },
     /// Start a process for the worker, and report it with [`Scheduler::launched`](super::Scheduler::launched) or
     /// [`Scheduler::exited`](super::Scheduler::exited).
     Launch { worker: WorkerId },
@@ -228,7 +230,7 @@ pub(crate) enum Action<P> {
     /// Look up since when the worker runs its item, and report it with [`Scheduler::probed`](super::Scheduler::probed).
     Probe { worker: WorkerId },
     /// Note that an item that has cost its worker will be tried again.
-    Retry { job: JobId },
+    Retry { worker: WorkerId, job: JobId, item: u64 },
 }
 
 /// The host threads that a worker wakes at the end of a chunk.

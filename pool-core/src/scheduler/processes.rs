@@ -169,7 +169,7 @@ impl<P> Scheduler<P> {
         if job.has_cancelled(item) {
             job.records.remove(&item);
         } else if self.defer_retry(id, item) {
-            self.actions.push_back(Action::Retry { job: id });
+            self.actions.push_back(Action::Retry { worker, job: id, item });
         } else {
             self.actions.push_back(Action::Fail { worker: Some(worker), job: id, item, cause });
         }

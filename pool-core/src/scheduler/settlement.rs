@@ -60,8 +60,16 @@ impl<P> Scheduler<P> {
                 && let Some(JobEntry { spec, .. }) = self.jobs.get(job)
             {
                 self.tasks[spec.task as usize].pace.learn(sent.settled, elapsed);
+                // For the counters: all of it has just been looked at.
                 let (task, label, is_calls) = (spec.task, spec.label, spec.calls);
-                ended = Some(EndedChunk { task, label, is_calls, first: sent.range.first, items: sent.settled });
+                ended = Some(EndedChunk {
+                    job: sent.range.job,
+                    task,
+                    label,
+                    is_calls,
+                    first: sent.range.first,
+                    items: sent.settled,
+                });
             }
             self.correct_charge(&sent, elapsed);
             // The next chunks of the same task will take as long, and were sent for less.
@@ -152,7 +160,7 @@ impl<P> Scheduler<P> {
             self.jobs.remove(id);
         }
         if let Some(record) = record {
-            self.actions.push_back(Action::Finish { record });
+            self.actions.push_back(Action::Finish { job: id, record });
         }
         self.wind_down();
     }

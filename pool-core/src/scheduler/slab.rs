@@ -8,6 +8,13 @@ pub(crate) struct JobId {
     generation: u32,
 }
 
+impl JobId {
+    /// As a number that no other job of the pool has, nor had lately.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.place)
+    }
+}
+
 #[derive(Debug)]
 struct Place<T> {
     generation: u32,

@@ -170,6 +170,6 @@ impl<P> Scheduler<P> {
         if self.jobs.get(id).is_some_and(|job| job.in_flight == 0) {
             self.jobs.remove(id);
         }
-        self.actions.push_back(Action::Abort { record, cause });
+        self.actions.push_back(Action::Abort { job: id, record, cause });
     }
 }

@@ -163,7 +163,8 @@ impl<'w> Chunk<'w> {
         if self.reporting == Reporting::Used {
             self.wait_heard();
         }
-        self.publish(reply::LAST | flags, now_ns - self.begun_ns);
+        // The end is dated by the clock that was read for the length of the chunk.
+        self.publish_with(reply::LAST | flags, now_ns - self.begun_ns, reply::ended(now_ns));
         self.spare
     }
 
@@ -270,14 +271,19 @@ impl<'w> Chunk<'w> {
         }
     }
 
-    /// Publishes the record under construction.
     #[inline]
     fn publish(&mut self, flags: u16, info: u64) {
+        self.publish_with(flags, info, 0);
+    }
+
+    /// Publishes the record under construction.
+    #[inline]
+    fn publish_with(&mut self, flags: u16, info: u64, limit: u32) {
         while self.link.replies.room(0).is_none() {
             self.wait_room(MARGIN_BYTES);
         }
         let (seq, count, extra) = (self.seq, self.unpublished_items, self.errs);
-        let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, extra, info, ..Header::default() };
+        let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, limit, extra, info };
         // The output of the tasks must be written before the host knows that they are done.
         flush();
         self.link.replies.publish(&header, self.unpublished_bytes);

@@ -16,6 +16,7 @@ mod details;
 mod endurance;
 mod environment;
 mod errors;
+mod events;
 mod fairness;
 mod fork_servers;
 mod forked_hosts;
@@ -63,6 +64,7 @@ mod task_names;
 mod task_processes;
 mod terminal;
 mod time_limits;
+mod traces;
 mod values;
 mod waiting;
 mod wakers;
@@ -93,6 +95,8 @@ fn main() -> ExitCode {
         futures::checks(),
         details::checks(),
         insights::checks(),
+        events::checks(),
+        traces::checks(),
         callbacks::checks(),
         forked_hosts::checks(),
         values::checks(),

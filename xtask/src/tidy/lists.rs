@@ -101,7 +101,7 @@ pub(super) const DOORS: &Doors = &[
     ("worker", &["attachments", "codec", "lane", "process", "seed", "task", "units"]),
     ("lane", &["attachments", "codec", "process", "scheduler", "units"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
-    ("observe", &["error", "process", "scheduler", "task", "units"]),
+    ("observe", &["error", "process", "scheduler", "task", "units", "worker"]),
     ("job", &["attachments", "codec", "error", "lane", "process", "scheduler", "sync", "task", "units"]),
     (
         "engine",

@@ -252,8 +252,8 @@ impl World {
                 }
                 self.scheduler.failed(id, item);
             }
-            Action::Finish { record } => self.books.finish(record),
-            Action::Abort { record, cause } => self.books.abort(record, cause, self.scheduler.state()),
+            Action::Finish { record, .. } => self.books.finish(record),
+            Action::Abort { record, cause, .. } => self.books.abort(record, cause, self.scheduler.state()),
             Action::Retry { .. } => {}
             Action::Launch { worker } => {
                 let handle = &mut self.workers[worker];

@@ -18,7 +18,7 @@ use Bar::{AtMost, Beside, Flat};
 
 const PYTHON: &str = "python-pool";
 
-const BARS: [Bar; 26] = [
+const BARS: [Bar; 29] = [
     Beside("call_latency", PYTHON, 30.0),
     Beside("call_latency", "procspawn", 10.0),
     Beside("call_latency", "ipc-channel", 1.0),
@@ -34,6 +34,9 @@ const BARS: [Bar; 26] = [
     Beside("map_struct", PYTHON, 20.0),
     Beside("bytes_8mib", "rayon", 0.6),
     Beside("bytes_8mib", FLOOR, 0.5),
+    Beside("array_sum", "rayon", 0.95),
+    Beside("array_sqrt", "rayon", 0.95),
+    Beside("array_squares", "rayon", 0.8),
     Beside("work_1us", "rayon", 0.85),
     Beside("work_10us", "rayon", 0.95),
     Beside("work_100us", "rayon", 0.95),

@@ -1,5 +1,6 @@
 //! The cases that are measured.
 
+mod arrays;
 mod bytes;
 mod calls;
 mod compile;
@@ -42,7 +43,7 @@ impl Case {
 }
 
 /// All, in the order of the table.
-pub(crate) const CASES: [Case; 36] = [
+pub(crate) const CASES: [Case; 40] = [
     Case::new("call_latency", calls::latency),
     Case::new("call_latency_idle", calls::latency_idle),
     Case::new("jobs_rate", calls::jobs_rate),
@@ -66,6 +67,10 @@ pub(crate) const CASES: [Case; 36] = [
     Case::new("bytes_64k", bytes::of_64k),
     Case::new("bytes_sweep", bytes::sweep),
     Case::new("bytes_512mib", bytes::of_512mib).long(),
+    Case::new("array_sum", arrays::sum).long(),
+    Case::new("array_sqrt", arrays::sqrt).long(),
+    Case::new("array_squares", arrays::squares),
+    Case::new("array_call", arrays::call),
     Case::new("work_1us", work::of_1us),
     Case::new("work_10us", work::of_10us),
     Case::new("work_100us", work::of_100us),

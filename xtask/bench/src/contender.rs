@@ -81,6 +81,26 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// Makes an array of so many ones, where its workers can reach it.
+    fn hold(&mut self, _len: usize) -> Outcome<()> {
+        unsupported()
+    }
+
+    /// The sum of that array, by parts of so many elements.
+    fn sum_held(&mut self, _part: usize) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Takes the square root of each element, in place. The sum is that of the parts' lengths.
+    fn sqrt_held(&mut self, _part: usize) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Blocking calls with a part of the array, one after the other, each timed.
+    fn calls_with_held(&mut self, _count: u64) -> Outcome<Vec<Duration>> {
+        unsupported()
+    }
+
     /// Maps [`data::work`] over numbers of steps.
     fn map_work(&mut self, _steps: &[u64]) -> Outcome<Timed> {
         unsupported()

@@ -4,6 +4,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::timing::{Timed, timed};
 
+/// Eight sums at once, so that an addition need not wait for the one before.
+pub(crate) fn sum_of(part: &[f64]) -> f64 {
+    let (groups, rest) = part.as_chunks::<8>();
+    let mut sums = [0.0; 8];
+    for group in groups {
+        sums.iter_mut().zip(group).for_each(|(sum, number)| *sum += number);
+    }
+    sums.iter().chain(rest).sum()
+}
+
+/// Square roots, in place.
+pub(crate) fn sqrt_of(part: &mut [f64]) -> u64 {
+    part.iter_mut().for_each(|number| *number = number.sqrt());
+    part.len() as u64
+}
+
 /// The trivial task.
 #[inline]
 pub(crate) fn increment(number: u64) -> u64 {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::time::Duration;
 
-use pool_core::{Pool, Task, pool_task};
+use pool_core::{Pool, SharedSlice, SharedVec, Task, pool_task};
 
 use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
 use crate::data::{self, Record, sum};
@@ -42,6 +42,21 @@ fn first(piece: &[f64]) -> f64 {
 }
 
 #[pool_task]
+fn sum_part(part: SharedSlice<f64>) -> f64 {
+    data::sum_of(&part)
+}
+
+#[pool_task]
+fn sqrt_part(part: &mut [f64], _offset: usize) -> u64 {
+    data::sqrt_of(part)
+}
+
+#[pool_task]
+fn touch_part(part: SharedSlice<f64>) -> u64 {
+    part.len() as u64
+}
+
+#[pool_task]
 fn process_id() -> u32 {
     std::process::id()
 }
@@ -55,6 +70,8 @@ fn wait_for(path: &Path) -> bool {
 #[derive(Default)]
 pub(crate) struct PoolCore {
     pool: Option<Pool>,
+    /// The array that is written, and the one that is read.
+    held: Option<(SharedVec<f64>, SharedSlice<f64>)>,
 }
 
 impl PoolCore {
@@ -75,6 +92,7 @@ impl Contender for PoolCore {
     }
 
     fn close(&mut self) -> Outcome<Duration> {
+        self.held = None;
         let pool = self.pool.take().expect("the case opens it first");
         let (elapsed, joined) = timed(|| {
             pool.close();
@@ -171,6 +189,32 @@ impl Contender for PoolCore {
     fn echo(&mut self, bytes: Vec<u8>) -> Outcome<(Duration, Vec<u8>)> {
         let (elapsed, bytes) = timed(|| self.pool().apply(echo::Task, bytes));
         Ok((elapsed, bytes?))
+    }
+
+    fn hold(&mut self, len: usize) -> Outcome<()> {
+        let ones = || SharedVec::try_from_iter(std::iter::repeat_n(1.0, len));
+        self.held = Some((ones()?, ones()?.freeze()?));
+        Ok(())
+    }
+
+    fn sum_held(&mut self, part: usize) -> Outcome<Timed> {
+        let (_, array) = self.held.as_ref().expect("the case makes it first");
+        let (elapsed, sums) = timed(|| self.pool().map(sum_part::Task, array.chunks(part)));
+        Ok(Timed { elapsed, sum: sums?.into_iter().sum::<f64>() as u64 })
+    }
+
+    fn sqrt_held(&mut self, part: usize) -> Outcome<Timed> {
+        let (array, _) = self.held.as_mut().expect("the case makes it first");
+        let pool = self.pool.as_ref().expect("the case opens it first");
+        let (elapsed, lens) = timed(|| pool.map_chunks_mut(sqrt_part::Task, array, part, ()));
+        Ok(Timed { elapsed, sum: lens?.into_iter().sum::<pool_core::Result<u64>>()? })
+    }
+
+    fn calls_with_held(&mut self, count: u64) -> Outcome<Vec<Duration>> {
+        let (_, array) = self.held.as_ref().expect("the case makes it first");
+        time_calls(count, Duration::ZERO, |number| {
+            Ok(self.pool().apply(touch_part::Task, array.slice(..=number as usize))?)
+        })
     }
 
     fn map_work(&mut self, steps: &[u64]) -> Outcome<Timed> {

@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::note::Note;
 use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
-use crate::data::{Record, first, increment, sum, touch, work};
+use crate::data::{Record, first, increment, sqrt_of, sum, sum_of, touch, work};
 use crate::procs;
 use crate::timing::{Timed, timed};
 
@@ -27,12 +27,14 @@ pub(super) const NOTES: &[Note] = &[
     Note { cases: &["imap"], text: "par_bridge, results in no order: rayon has no lazy map" },
     Note { cases: &["bytes_sweep"], text: "one copy of each piece, as for a process" },
     Note { cases: &["bytes_8", "bytes_64k"], text: "two copies, as for a process, but within one CPU's cache" },
+    Note { cases: &["array"], text: "a `Vec` of the caller's" },
     Note { cases: &["close"], text: "its threads end by themselves, and nobody waits for them" },
 ];
 
 #[derive(Default)]
 pub(crate) struct Rayon {
     pool: Option<ThreadPool>,
+    held: Vec<f64>,
 }
 
 impl Rayon {
@@ -161,6 +163,28 @@ impl Contender for Rayon {
             let there = self.pool().install(|| std::hint::black_box(bytes.clone()));
             std::hint::black_box(&there).clone()
         }))
+    }
+
+    fn hold(&mut self, len: usize) -> Outcome<()> {
+        self.held = vec![1.0; len];
+        Ok(())
+    }
+
+    fn sum_held(&mut self, part: usize) -> Outcome<Timed> {
+        let (elapsed, sum) = timed(|| self.pool().install(|| self.held.par_chunks(part).map(sum_of).sum::<f64>()));
+        Ok(Timed { elapsed, sum: sum as u64 })
+    }
+
+    fn sqrt_held(&mut self, part: usize) -> Outcome<Timed> {
+        let Rayon { pool, held } = self;
+        let pool = pool.as_ref().expect("the case opens it first");
+        let (elapsed, sum) = timed(|| pool.install(|| held.par_chunks_mut(part).map(sqrt_of).sum()));
+        Ok(Timed { elapsed, sum })
+    }
+
+    fn calls_with_held(&mut self, count: u64) -> Outcome<Vec<Duration>> {
+        let (pool, held) = (self.pool(), &self.held);
+        time_calls(count, Duration::ZERO, |number| Ok(pool.install(|| held[..=number as usize].len() as u64)))
     }
 
     fn map_work(&mut self, steps: &[u64]) -> Outcome<Timed> {

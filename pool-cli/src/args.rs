@@ -12,6 +12,10 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N", global = true, value_parser = workers)]
     pub(crate) workers: Option<usize>,
 
+    /// Write a timeline of the pool to this file, for <https://ui.perfetto.dev>; demo: of its first pool
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) trace: Option<PathBuf>,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -63,6 +67,7 @@ Examples:
   pool-cli hash ~/music > SUMS          every file below ~/music, with a progress bar
   sha256sum --check --quiet SUMS        check them with coreutils
   pool-cli hash --workers 8 /usr/lib    with eight worker processes
+  pool-cli hash --trace /tmp/t.json .   with a timeline for https://ui.perfetto.dev
   pool-cli hash -- -odd ./-             names that begin with a dash";
 
 const TASKS_EXAMPLES: &str = "\

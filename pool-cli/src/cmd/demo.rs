@@ -1,6 +1,7 @@
 //! `demo`: the operations of Python's pools, line by line, done by this one.
 
 use std::io;
+use std::path::Path;
 
 use super::ending::{Failure, Verdict, pool};
 use crate::render::Paint;
@@ -15,9 +16,9 @@ mod tasks;
 /// Workers unless the command line says otherwise, as in `Pool(4)`.
 pub(super) const WORKERS: usize = 4;
 
-pub(super) fn run(workers: usize) -> Result<Verdict, Failure> {
+pub(super) fn run(workers: usize, trace: Option<&Path>) -> Result<Verdict, Failure> {
     // Before anything is shown: the number may be one that no pool takes.
-    let pool = pool(Some(workers), "demo")?;
+    let pool = pool(Some(workers), "demo", trace)?;
     let mut out = io::stdout().lock();
     let mut stage = Stage::new(&mut out, Paint::for_stdout());
     stage.note(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 use pool_core::{ErrorKind, Pool};
@@ -76,11 +77,15 @@ impl From<pool_core::Error> for Failure {
     }
 }
 
-/// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`.
-pub(crate) fn pool(workers: Option<usize>, name: &str) -> pool_core::Result<Pool> {
-    let builder = Pool::builder().name(name);
-    match workers {
-        Some(workers) => builder.workers(workers).build(),
-        None => builder.build(),
+/// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`. Its timeline goes to `trace`.
+pub(crate) fn pool(workers: Option<usize>, name: &str, trace: Option<&Path>) -> Result<Pool, Failure> {
+    let mut builder = Pool::builder().name(name);
+    if let Some(workers) = workers {
+        builder = builder.workers(workers);
     }
+    if let Some(path) = trace {
+        // The pool takes no relative path, since its program may change its directory. This one does not.
+        builder = builder.trace(std::path::absolute(path)?);
+    }
+    Ok(builder.build()?)
 }

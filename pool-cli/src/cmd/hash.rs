@@ -37,8 +37,8 @@ fn digest(path: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-pub(super) fn run(paths: &[PathBuf], workers: Option<usize>) -> Result<Verdict, Failure> {
-    let pool = pool(workers, "hash")?;
+pub(super) fn run(paths: &[PathBuf], workers: Option<usize>, trace: Option<&Path>) -> Result<Verdict, Failure> {
+    let pool = pool(workers, "hash", trace)?;
     let Walk { files, failures } = Walk::through(paths);
     let mut screen = Screen::new(&files);
     for (path, error) in &failures {

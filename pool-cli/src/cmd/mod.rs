@@ -12,9 +12,10 @@ mod tasks;
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
+    let trace = args.trace.as_deref();
     match args.command {
-        Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS)),
-        Some(Command::Hash { paths }) => hash::run(&paths, args.workers),
+        Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace),
+        Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace),
         Some(Command::Tasks) => tasks::run(),
         None => {
             Args::command().print_long_help()?;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::cli::{expect_same, finish, pool_cli, run, sha256sum};
@@ -131,4 +132,21 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     drop(out);
     assert!(first.iter().all(u8::is_ascii_hexdigit), "{}", first.escape_ascii());
     assert_eq!(finish(child).expect_code(0).err, "");
+}
+
+#[test]
+fn a_trace_tells_which_files_ran_when() {
+    let tree = Tree::new("trace");
+    (0..20).for_each(|number| _ = tree.file(format!("file {number}").as_bytes(), "content"));
+    let trace = Tree::new("trace of");
+    let path = trace.path().join("out.json");
+    // Relative to the directory of the program.
+    let relative = Path::new("..").join(trace.path().file_name().unwrap()).join("out.json");
+    let arguments = ["hash".as_ref(), ".".as_ref(), "--trace".as_ref(), relative.as_os_str()];
+    assert_eq!(run(pool_cli(arguments).current_dir(tree.path())).expect_code(0).err, "");
+    let text = fs::read_to_string(path).unwrap();
+    assert!(text.starts_with("[\n") && text.ends_with("\n]\n"), "{text}");
+    assert!(text.contains(r#""task":"pool_cli::cmd::hash::sha256","item":0"#), "{text}");
+    let failure = run(&mut pool_cli(["hash", ".", "--trace", "/no such directory/out.json"])).expect_code(1);
+    assert!(failure.err.contains("/no such directory/out.json"), "{}", failure.err);
 }

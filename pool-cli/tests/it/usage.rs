@@ -8,7 +8,7 @@ use crate::cli::{pool_cli, run};
 #[test]
 fn help_mentions_all_commands_and_has_examples() {
     let help = run(&mut pool_cli(["--help"])).expect_code(0);
-    for word in ["demo", "hash", "tasks", "--workers", "Examples:"] {
+    for word in ["demo", "hash", "tasks", "--workers", "--trace", "Examples:"] {
         assert!(help.text().contains(word), "{word} in\n{}", help.text());
     }
 }

@@ -2,6 +2,7 @@
 //! their own.
 
 mod limits;
+mod own_call;
 mod seeing;
 mod setup;
 
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use pool_ipc::Hub;
 
-use crate::caller::arguments::encode_one;
-use crate::caller::initializer::{self, Success};
+use self::own_call::own_call;
+use crate::caller::initializer::Success;
+use crate::engine::Engine;
+use crate::engine::own_call::{INITIALIZER, OwnCall};
 use crate::engine::room::Amount;
-use crate::engine::{Engine, Initializer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::host::seeing::Seeing;
@@ -24,6 +26,7 @@ use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
 use crate::pool::{Pool, check_workers};
 use crate::scheduler::{Scheduler, SchedulerConfig};
+use crate::task::state_type::StateType;
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
 use crate::units::nanos;
@@ -35,7 +38,7 @@ use crate::worker::limits::WorkerLimits;
 /// |---|---|
 /// | [`workers`](PoolBuilder::workers) | as many as CPUs that this process may use |
 /// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
-/// | [`initializer`](PoolBuilder::initializer) | none |
+/// | [`initializer`](PoolBuilder::initializer), [`state`](PoolBuilder::state), [`finalizer`](PoolBuilder::finalizer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
 /// | [`max_pending`](PoolBuilder::max_pending), [`max_pending_bytes`](PoolBuilder::max_pending_bytes) | no limit |
 /// | [`task_timeout`](PoolBuilder::task_timeout), [`retries`](PoolBuilder::retries) | no limit, none |
@@ -66,7 +69,11 @@ use crate::worker::limits::WorkerLimits;
 pub struct PoolBuilder {
     workers: Option<usize>,
     start_method: StartMethod,
-    initializer: Option<Result<Initializer>>,
+    initializer: Option<Result<OwnCall>>,
+    states: Vec<(StateType, Result<OwnCall>)>,
+    finalizer: Option<Result<OwnCall>>,
+    initializer_states: &'static [StateType],
+    finalizer_states: &'static [StateType],
     max_tasks_per_worker: Option<u64>,
     max_pending: Option<usize>,
     max_pending_bytes: Option<u64>,
@@ -127,6 +134,10 @@ impl PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
             initializer: None,
+            states: Vec::new(),
+            finalizer: None,
+            initializer_states: &[],
+            finalizer_states: &[],
             max_tasks_per_worker: None,
             max_pending: None,
             max_pending_bytes: None,
@@ -206,19 +217,9 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn initializer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
-        let checked = || {
-            let (args, attachments) = encode_one::<T>(&args)?.into_parts();
-            Ok(Initializer {
-                task: T::entry().index(),
-                name: T::entry().path(),
-                args: args.into(),
-                attachments,
-                timeout: task.options().timeout_ns().map_err(|error| error.of_task(T::entry().path()))?,
-                check: |bytes| initializer::check::<T>(bytes),
-            })
-        };
         // An error is kept for `build`, so that the options can be chained.
-        self.initializer = Some(checked());
+        self.initializer = Some(own_call::<T>(INITIALIZER, task.options(), &args));
+        self.initializer_states = T::entry().states();
         self
     }
 
@@ -281,10 +282,10 @@ impl PoolBuilder {
     /// assert_eq!(error.kind(), ErrorKind::InvalidInput);
     /// # Ok(()) }
     /// ```
-    pub fn build(self) -> Result<Pool> {
+    pub fn build(mut self) -> Result<Pool> {
         let workers = self.checked_workers()?;
         self.seeing.check()?;
-        let initializer = self.initializer.transpose()?;
+        let (own_calls, states) = self.own_calls()?;
         // Before any process is made: with a table that a linker has spoiled no worker could find its tasks.
         table::fingerprint()?;
         let (hub, hub_fd) = Hub::create_with_large(ARENA_SEGMENTS, ARENA_LARGE_BYTES)
@@ -296,21 +297,18 @@ impl PoolBuilder {
             max_tasks_per_worker: self.max_tasks_per_worker,
             restart_limit: self.restart_limit,
             idle_timeout: self.idle_timeout.map(nanos),
-            has_initializer: initializer.is_some(),
-            initializer_timeout: initializer.as_ref().and_then(|initializer| initializer.timeout),
+            has_initializer: !own_calls.start.is_empty(),
+            initializer_timeout: own_calls.start.first().and_then(|call| call.timeout),
+            finalizer_timeout: own_calls.finalizer.as_ref().and_then(|call| call.timeout),
         };
         // No limit is the largest amount, so that the engine compares without asking whether there is one.
         let most_pending = Amount {
             items: self.max_pending.map_or(u64::MAX, |items| items as u64),
             bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
         };
-        let engine = Engine::new(
-            Scheduler::new(config, table::TASKS.len()),
-            initializer,
-            self.limits.memory_limit,
-            most_pending,
-        );
-        let host = Host::new(engine, hub, most_pending, self.defaults, &self.limits.name)?;
+        let engine =
+            Engine::new(Scheduler::new(config, table::TASKS.len()), own_calls, self.limits.memory_limit, most_pending);
+        let host = Host::new(engine, hub, most_pending, self.defaults, states, &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take(&self.limits.env)?;
         let mut supervisor =

@@ -14,6 +14,8 @@ mod insight;
 mod jobs;
 mod looks;
 mod origins;
+pub(crate) mod own_call;
+mod own_calls;
 mod records;
 mod replies;
 mod reports;
@@ -31,38 +33,23 @@ use pool_ipc::sys::monotonic_ns;
 
 use self::accounts::Accounts;
 use self::looks::Looks;
+use self::own_call::OwnCalls;
 use self::room::{Amount, Room};
 use self::watch_list::Watchers;
 use self::wording::OVERWRITTEN;
 use self::worker_handle::WorkerHandle;
+use crate::attachments::ArrayId;
 use crate::attachments::array::Forgotten;
-use crate::attachments::{ArrayId, Attachments};
-use crate::codec::bytes::Cut;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
-use crate::lane::messages::{Request, RunRequest, request};
 use crate::observe::Observer;
 use crate::observe::log::Record;
 use crate::process::death::Death;
 use crate::process::exit;
 use crate::process::oom_kills;
 use crate::scheduler::{ByWorker, JobId, Scheduler, State, WorkerId, WorkerSet};
-use crate::units::Nanos;
-
-/// The initializer: its call, and how to tell whether its reply means success.
-#[derive(Debug)]
-pub(crate) struct Initializer {
-    pub(crate) task: u32,
-    pub(crate) name: String,
-    pub(crate) args: Cut,
-    /// The arrays that the arguments name.
-    pub(crate) attachments: Arc<Attachments>,
-    /// Nanoseconds that it may take.
-    pub(crate) timeout: Option<Nanos>,
-    pub(crate) check: fn(&[u8]) -> Result<(), String>,
-}
 
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -75,7 +62,7 @@ pub(crate) struct Engine {
     calls: Vec<Option<JobId>>,
     /// The record of a job of calls that is done, reused for the next one.
     spare: Option<Box<Job>>,
-    initializer: Option<Initializer>,
+    own_calls: OwnCalls,
     /// Arrays whose ends the pool's workers must hear of.
     pub(crate) forgotten: Option<Arc<Forgotten>>,
     /// Bytes of memory that a worker may use.
@@ -98,7 +85,7 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(
         scheduler: Scheduler<Box<Job>>,
-        initializer: Option<Initializer>,
+        own_calls: OwnCalls,
         memory_limit: Option<u64>,
         most_pending: Amount,
     ) -> Self {
@@ -110,7 +97,7 @@ impl Engine {
             active: WorkerSet::default(),
             calls: Vec::new(),
             spare: None,
-            initializer,
+            own_calls,
             forgotten: None,
             memory_limit,
             cause: None,
@@ -275,30 +262,18 @@ impl Engine {
 
     /// There is a process at the other end of the lane.
     pub(crate) fn launched(&mut self, worker: WorkerId, mut lane: Lane) {
-        let (task, args, timeout) = match &self.initializer {
-            Some(initializer) => (initializer.task, initializer.args.clone(), initializer.timeout),
-            None => (request::NO_TASK, Cut::default(), None),
-        };
-        // Sent without an initializer, too: the answer shows that the process is ready.
-        let count = u32::from(task != request::NO_TASK);
-        let init = RunRequest {
-            kind: Request::Init,
-            seq: request::INIT_SEQ,
-            task,
-            items: count,
-            time_limit_ns: timeout.unwrap_or(0),
-            flags: 0,
-        };
-        if let Some(initializer) = &self.initializer {
-            lane.attach(&initializer.attachments, self.forgotten.as_ref());
+        if let Some(call) = self.own_calls.start.first() {
+            lane.attach(&call.attachments, self.forgotten.as_ref());
         }
+        // Sent without a call, too: the answer shows that the process is ready.
+        let (init, args, asked) = self.ask_to_start(0, 0);
         // Before the lane is known to the scheduler, so that no chunk goes ahead of it.
-        lane.send_cut(init.header(), args);
+        lane.send_cut(init, args);
         lane.wake();
         self.active.insert(worker);
         self.accounts.counts.launched();
         self.workers[worker].lane = Some(lane);
-        self.workers[worker].starting = Some(count);
+        self.workers[worker].asked = Some(asked);
         // It says something about the process before.
         self.workers[worker].refused = false;
         let now = monotonic_ns();
@@ -393,7 +368,7 @@ impl Engine {
         }
         // A worker that is killed because the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
-        if self.workers[worker].starting.is_some() && !self.workers[worker].refused && is_going {
+        if self.workers[worker].is_starting() && !self.workers[worker].refused && is_going {
             // As long as no code of the user's has begun in it, its exit code is one of the pool's own.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {
@@ -402,8 +377,13 @@ impl Engine {
                 None if lane.is_corrupt => Error::worker_died(status, Some(OVERWRITTEN)),
                 None => Error::of_death(&death, self.memory_limit),
             };
-            self.cause = Some(Error::new(ErrorKind::Broken, format!("a worker died before it was ready: {text}")));
+            self.cause = Some(Error::new(
+                ErrorKind::Broken,
+                format!("a worker died before it was ready{}: {text}", self.start_place(worker)),
+            ));
         }
+        // Before the scheduler launches the next process, which begins with calls of its own.
+        self.end_own(worker, &death);
         self.accounts.counts.exited(status);
         self.observe_exit(worker, &death);
         self.scheduler.exited(worker, remains.begun);

@@ -44,6 +44,7 @@ use crate::launch::control;
 use crate::process::fork_check::ForkCheck;
 use crate::scheduler::{JobSpec, WorkerId};
 use crate::task::TaskOptions;
+use crate::task::state_type::StateType;
 use crate::units::Nanos;
 
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub(crate) struct Host {
     most_pending: Amount,
     /// Options of tasks that set none.
     pub(crate) defaults: TaskOptions,
+    /// The states that its workers have.
+    states: Vec<StateType>,
     supervision: Mutex<SupervisorQueue>,
     /// The time at which the scheduler must look at the clock next. The supervisor sleeps until then.
     alarm: Alarm,
@@ -94,6 +97,7 @@ impl Host {
         hub: Hub,
         most_pending: Amount,
         defaults: TaskOptions,
+        states: Vec<StateType>,
         name: &str,
     ) -> Result<Arc<Self>> {
         // An eventfd and no condition variable: the supervisor also sleeps on sockets and pidfds.
@@ -117,7 +121,8 @@ impl Host {
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
-            specs: spec::specs(&defaults),
+            specs: spec::specs(&defaults, &states),
+            states,
             owner: ForkCheck::here(),
         }))
     }

@@ -190,9 +190,10 @@ pub use crate::stats::Stats;
 #[cfg(feature = "stream")]
 pub use crate::stream::{ImapStream, ImapUnorderedStream};
 pub use crate::submit::Submit;
+pub use crate::task::state::State;
 pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker, is_cancelled};
 pub use crate::worker::reports::report;
 #[doc(inline)]
-pub use pool_macros::pool_task;
+pub use pool_macros::{pool_state, pool_task};

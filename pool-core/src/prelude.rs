@@ -3,5 +3,6 @@
 pub use std::time::Duration;
 
 pub use crate::{
-    AsyncResult, Error, ErrorKind, Imap, ImapUnordered, Pool, PoolBuilder, StartMethod, Task, current_worker, pool_task,
+    AsyncResult, Error, ErrorKind, Imap, ImapUnordered, Pool, PoolBuilder, StartMethod, State, Task, current_worker,
+    pool_state, pool_task,
 };

@@ -18,9 +18,12 @@ pub use crate::codec::{NeverErr, PickBlob, PickNone, PickPlain, PickSerde, Probe
 pub use crate::hostile;
 pub use crate::priority::Priority;
 pub use crate::task::TaskOptions;
+pub use crate::task::state::open_state;
+pub use crate::task::state_type::StateType;
 pub use crate::task::table::{Entry, Info, TASKS};
 pub use crate::worker::chunk::Chunk;
 pub use crate::worker::run::run_chunk;
+pub use crate::worker::states::{with_state, with_state_mut};
 pub use linkme;
 pub use serde;
 pub use std::boxed::Box;

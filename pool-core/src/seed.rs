@@ -15,6 +15,7 @@ const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 /// The seed number `number` that follows from `seed`. Used twice: from the seed of a pool or task to that of its submission
 /// `number`, and from there to that of the item `number`.
 pub(crate) const fn derive(seed: u64, number: u64) -> u64 {
+    // Mixed twice: with neighbours as seeds, a sum alone would give shifted copies of one sequence.
     mix(mix(seed).wrapping_add(number.wrapping_add(1).wrapping_mul(STEP)))
 }
 

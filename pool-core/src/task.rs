@@ -2,6 +2,8 @@
 
 mod configured;
 pub(crate) mod options;
+pub(crate) mod state;
+pub(crate) mod state_type;
 pub(crate) mod table;
 
 use std::time::Duration;

@@ -9,6 +9,7 @@ pub(crate) mod position;
 mod reporting;
 pub(crate) mod reports;
 pub(crate) mod run;
+pub(crate) mod states;
 
 use std::alloc::Layout;
 use std::ops::RangeInclusive;
@@ -166,11 +167,12 @@ impl RequestLoop {
         }
     }
 
-    /// A request that runs no items. All of these fit into one record.
+    /// A request that runs no items of a job. All of these but the last one fit into one record.
     fn obey(&mut self, incoming: &Incoming) {
         let record = &incoming.record;
         let header = &record.header;
         if header.kind == Request::Place.kind() {
+            // Kept until the next request, which it is about.
             self.place = Some(Place::of_header(header));
         } else if header.kind == Request::Rules.kind() {
             self.rules = Some(*header);
@@ -182,6 +184,11 @@ impl RequestLoop {
             if self.unnotified != Unnotified::NoOne {
                 self.hub.notify();
             }
+            // The finalizer, before the states: it may use them.
+            if header.count > 0 {
+                self.answer(incoming);
+            }
+            states::drop_all();
             leave(0);
         }
         self.end.requests.release(record);

@@ -6,7 +6,7 @@ use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
 use syn::{Error, LitInt, LitStr, Path, Result, Token};
 
-use crate::item::Function;
+use crate::item::{Function, Kind};
 
 /// The options of the attribute.
 pub(crate) struct Args {
@@ -50,7 +50,7 @@ impl Codec {
 
 impl Args {
     /// Reads the options.
-    pub(crate) fn parse(tokens: TokenStream) -> Result<Args> {
+    pub(crate) fn parse(tokens: TokenStream, kind: Kind) -> Result<Args> {
         let mut args = Args {
             timeout: None,
             grace: None,
@@ -63,7 +63,7 @@ impl Args {
             krate: syn::parse_quote!(::pool_core),
         };
         let mut seen = Vec::new();
-        syn::meta::parser(|meta| args.option(&mut seen, &meta)).parse2(tokens)?;
+        syn::meta::parser(|meta| args.option(&mut seen, &meta, kind)).parse2(tokens)?;
         Ok(args)
     }
 
@@ -81,21 +81,25 @@ impl Args {
         Err(Error::new_spanned(&function.name, text))
     }
 
-    fn option(&mut self, seen: &mut Vec<String>, meta: &ParseNestedMeta<'_>) -> Result<()> {
+    fn option(&mut self, seen: &mut Vec<String>, meta: &ParseNestedMeta<'_>, kind: Kind) -> Result<()> {
         let name = meta.path.to_token_stream().to_string();
         if seen.contains(&name) {
             return Err(meta.error(format!("`{name}` is given twice")));
         }
         match name.as_str() {
             "timeout" => self.timeout = Some(timeout(meta, TIMEOUT_FORM)?),
+            "codec" => self.codec = codec(meta)?,
+            "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
+            _ if kind == Kind::State => {
+                let known = "`timeout`, `codec` and `crate`";
+                return Err(meta.error(format!("unknown option `{name}` of a state: there are {known}")));
+            }
             "grace" => self.grace = Some(timeout(meta, GRACE_FORM)?),
             "retries" => self.retries = Some(retries(meta)?),
             "retry_panics" => self.retry_panics = flag(meta, RETRY_PANICS_FORM)?,
             "reports" => self.reports = flag(meta, REPORTS_FORM)?,
             "prefetch" => self.prefetch = Some(prefetch(meta)?),
             "priority" => self.priority = Some(priority(meta)?),
-            "codec" => self.codec = codec(meta)?,
-            "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
             _ => {
                 let known = "`timeout`, `grace`, `retries`, `retry_panics`, `reports`, `prefetch`, `priority`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}`: there are {known}")));

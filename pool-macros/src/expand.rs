@@ -8,16 +8,22 @@ use syn::{Ident, Token, Visibility};
 
 use crate::args::Args;
 use crate::item::{Function, Part};
+use crate::state_argument;
 use crate::text;
 use crate::value::{self, Value};
 
 /// The items beside the function.
 pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
-    let module = module(function);
     let implementation = match &function.part {
         None => implementation(function, args),
         Some(part) => chunk_implementation(function, part, args),
     };
+    beside(function, &implementation, &Ident::new("Task", Span::call_site()))
+}
+
+/// The module with the type of this name in it, and the implementation of its trait.
+pub(crate) fn beside(function: &Function, implementation: &TokenStream, type_name: &Ident) -> TokenStream {
+    let module = module(function, type_name);
     let conditions = function.shared_attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
     let deprecated = function.shared_attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
     let allow = deprecated.then(|| quote!(#[allow(deprecated)]));
@@ -33,12 +39,17 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
 }
 
 /// The module. It holds nothing but the task, since types of arguments may be private to where the function is.
-fn module(function: &Function) -> TokenStream {
+fn module(function: &Function, type_name: &Ident) -> TokenStream {
     let Function { vis, name, shared_attributes, .. } = function;
     let plain_name = name.unraw();
-    let module_doc = format!("The task of [`{plain_name}`](fn@{plain_name}).");
+    let opens_state = type_name == "State";
+    let noun = if opens_state { "state" } else { "task" };
+    let module_doc = format!("The {noun} of [`{plain_name}`](fn@{plain_name}).");
     let signature = format!("{plain_name}({}) -> {}", function.arguments_text(), text::of(&function.output.ty));
-    let task_doc = format!("`{signature}`, to be run by the workers of a pool.");
+    let task_doc = match opens_state {
+        true => format!("`{signature}`, by which each worker of a pool opens a state."),
+        false => format!("`{signature}`, to be run by the workers of a pool."),
+    };
     let task_vis = one_module_deeper(vis);
     let items = function.part.as_ref().map(|_| {
         quote! {
@@ -58,7 +69,7 @@ fn module(function: &Function) -> TokenStream {
             #[doc = #task_doc]
             #summary
             #[derive(::core::clone::Clone, ::core::marker::Copy, ::core::fmt::Debug)]
-            #task_vis struct Task;
+            #task_vis struct #type_name;
             #items
         }
     }
@@ -83,8 +94,8 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let private = glue!(#krate::__private);
     let picker = args.codec.picker();
     let args_type = args_type(arguments);
-    let entry = entry(function, args, &private, &glue!(#name::Task));
-    let args_functions = args_functions(name, arguments, &private);
+    let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Task>));
+    let args_functions = args_functions(function, &private);
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
     glue! {
@@ -115,14 +126,16 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     let private = glue!(#krate::__private);
     let picker = args.codec.picker();
     let args_type = args_type(arguments);
-    let entry = entry(function, args, &private, &glue!(#name::Items));
+    let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Items>));
     let encode_args = encode_args(arguments, &private);
     let output_functions = output_functions(output, &private);
     let variables = variables(arguments);
     let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
     let sizes = each().map(|(value, _)| value.size(&private, "argument_size"));
     let decoded = each().map(|(value, variable)| value.decode(&private, variable));
-    let passed = each().map(|(value, variable)| value.pass(variable));
+    let part = [glue!(#private::Part::elements(&mut part)), glue!(offset)].into_iter();
+    let passed = part.chain(each().map(|(value, variable)| value.pass(variable)));
+    let call = state_argument::call(name, passed, &function.states, &private);
     let output = &output.ty;
     glue! {
         use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
@@ -177,7 +190,7 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
                 #(#decoded)*
                 #private::Decoder::finish(input)?;
                 let offset = #private::Part::offset(&part);
-                ::core::result::Result::Ok(#name(#private::Part::elements(&mut part), offset, #(#passed),*))
+                ::core::result::Result::Ok(#call)
             }
 
             #output_functions
@@ -185,7 +198,7 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     }
 }
 
-fn args_type(arguments: &[(String, Value)]) -> TokenStream {
+pub(crate) fn args_type(arguments: &[(String, Value)]) -> TokenStream {
     let types: Punctuated<_, Token![,]> = arguments.iter().map(|(_, value)| value.with_lifetime()).collect();
     // Where rustc says that a type is less public than the task.
     let (start, end) = value::ends(&types);
@@ -200,30 +213,24 @@ fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
 }
 
 /// `args_size`, `encode_args`, `invoke`, and the ways of an argument that travels as its memory.
-fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
-    let variables = variables(arguments);
-    let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
-
-    let sizes = each().map(|(value, _)| value.size(private, "argument_size"));
-    let encode_args = encode_args(arguments, private);
-    let decoded = each().map(|(value, variable)| value.decode(private, variable));
-    let passed = each().map(|(value, variable)| value.pass(variable));
+fn args_functions(function: &Function, private: &TokenStream) -> TokenStream {
+    let Function { name, arguments, states, .. } = function;
+    let Arguments { decoded, passed, functions } = Arguments::new(arguments, private);
     // A lent argument stays the caller's, so only an owned one can give its memory away.
-    let whole = match arguments {
+    let whole = match &arguments[..] {
         [(_, value)] if value.lent.is_none() => Some((value.give_away(private, &glue!(args)), value.adopt(private))),
         _ => None,
     };
     let (args_into_bytes, invoke_raw) = match whole {
-        Some((into_bytes, from_bytes)) => (into_bytes, glue!(#from_bytes.map(|argument| #name(argument)))),
+        Some((into_bytes, from_bytes)) => {
+            let call = state_argument::call(name, [glue!(argument)].into_iter(), states, private);
+            (into_bytes, glue!(#from_bytes.map(|argument| #call)))
+        }
         None => (glue!(::core::result::Result::Err(args)), glue!(#private::not_raw(bytes))),
     };
+    let call = state_argument::call(name, passed.into_iter(), states, private);
     glue! {
-        #[inline]
-        fn args_size() -> ::core::option::Option<::core::primitive::usize> {
-            #private::total([#(#sizes),*])
-        }
-
-        #encode_args
+        #functions
 
         #[inline]
         fn args_into_bytes(
@@ -242,7 +249,39 @@ fn args_functions(name: &Ident, arguments: &[(String, Value)], private: &TokenSt
         fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
             #(#decoded)*
             #private::Decoder::finish(input)?;
-            ::core::result::Result::Ok(#name(#(#passed),*))
+            ::core::result::Result::Ok(#call)
+        }
+    }
+}
+
+/// The parts of generated functions that concern the arguments.
+pub(crate) struct Arguments {
+    /// Statements that take them off `input`.
+    pub(crate) decoded: Vec<TokenStream>,
+    /// As the function takes them.
+    pub(crate) passed: Vec<TokenStream>,
+    /// `args_size` and `encode_args`.
+    pub(crate) functions: TokenStream,
+}
+
+impl Arguments {
+    pub(crate) fn new(arguments: &[(String, Value)], private: &TokenStream) -> Self {
+        let variables = variables(arguments);
+        let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
+        let sizes = each().map(|(value, _)| value.size(private, "argument_size"));
+        let encode_args = encode_args(arguments, private);
+        let functions = glue! {
+            #[inline]
+            fn args_size() -> ::core::option::Option<::core::primitive::usize> {
+                #private::total([#(#sizes),*])
+            }
+
+            #encode_args
+        };
+        Arguments {
+            decoded: each().map(|(value, variable)| value.decode(private, variable)).collect(),
+            passed: each().map(|(value, variable)| value.pass(variable)).collect(),
+            functions,
         }
     }
 }
@@ -337,7 +376,13 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
 }
 
 /// The line in the dispatch table.
-fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenStream) -> TokenStream {
+pub(crate) fn entry(
+    function: &Function,
+    args: &Args,
+    private: &TokenStream,
+    constructor: &TokenStream,
+    run: &TokenStream,
+) -> TokenStream {
     let name = &function.name;
     let plain_name = name.unraw().to_string();
     let line = line(name.span());
@@ -353,10 +398,11 @@ fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenSt
     let retry_panics = args.retry_panics.then(|| glue!(.with_retry_panics()));
     let reports = args.reports.then(|| glue!(.with_reports()));
     let prefetch = args.prefetch.map(|items| glue!(.with_prefetch(#items)));
+    let states = function.states.iter().map(|state| state.entry(private));
     glue! {
         #[#private::linkme::distributed_slice(#private::TASKS)]
         #[linkme(crate = #private::linkme)]
-        static ENTRY: #private::Entry = #private::Entry::new(#private::Info {
+        static ENTRY: #private::Entry = #private::Entry::#constructor(#private::Info {
             name: #plain_name,
             module: ::core::module_path!(),
             file: ::core::file!(),
@@ -364,7 +410,8 @@ fn entry(function: &Function, args: &Args, private: &TokenStream, task: &TokenSt
             args: #arguments,
             output: #output,
             options: #private::TaskOptions::NONE #timeout #grace #retries #retry_panics #reports #prefetch #priority,
-        }, #private::run_chunk::<#task>);
+            states: &[#(#states),*],
+        }, #run);
     }
 }
 

@@ -8,18 +8,45 @@ use syn::{Attribute, Error, Expr, ExprLit, FnArg, Generics, Ident, ItemFn, Lifet
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
 
 use crate::enclosing;
+use crate::state_argument::{StateArgument, is_state};
 use crate::text;
 use crate::value::Value;
 
 /// More are hard to tell apart where the task is called, with a tuple.
 const ARGUMENTS_MAX: usize = 8;
 
-/// A function that can be a task.
+/// The two uses of a function.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Task,
+    /// It opens a state.
+    State,
+}
+
+impl Kind {
+    fn attribute(self) -> &'static str {
+        match self {
+            Kind::Task => "pool_task",
+            Kind::State => "pool_state",
+        }
+    }
+
+    fn noun(self) -> &'static str {
+        match self {
+            Kind::Task => "task",
+            Kind::State => "state",
+        }
+    }
+}
+
+/// A function that can be a task, or open a state.
 pub(crate) struct Function {
     pub(crate) vis: Visibility,
     pub(crate) name: Ident,
-    /// Names, `_` where there is none, and values.
+    /// Names, `_` where there is none, and values; without states.
     pub(crate) arguments: Vec<(String, Value)>,
+    /// The arguments that the worker has.
+    pub(crate) states: Vec<StateArgument>,
     /// The part of an array that the function writes, before the other arguments.
     pub(crate) part: Option<Part>,
     pub(crate) output: Value,
@@ -37,14 +64,14 @@ pub(crate) struct Part {
 
 impl Function {
     /// Reads the item, or says all that is wrong with it.
-    pub(crate) fn parse(item: &TokenStream) -> Result<Function> {
-        let function: ItemFn = syn::parse2(item.clone()).map_err(|error| not_a_function(item, error))?;
-        let mut errors = Errors::default();
+    pub(crate) fn parse(item: &TokenStream, kind: Kind) -> Result<Function> {
+        let function: ItemFn = syn::parse2(item.clone()).map_err(|error| not_a_function(item, error, kind))?;
+        let mut errors = Errors { kind, all: None };
         check_attributes(&function.attrs, &mut errors);
         check_signature(&function.sig, &mut errors);
         check_enclosing(&function, &mut errors);
-        let part = check_part(&function.sig, &mut errors);
-        let arguments = check_arguments(&function.sig, part.is_some(), &mut errors);
+        let part = if kind == Kind::Task { check_part(&function.sig, &mut errors) } else { None };
+        let (arguments, states) = check_arguments(&function.sig, part.is_some(), &mut errors);
         let output = check_output(&function.sig.output, &mut errors);
         errors.finish()?;
 
@@ -54,6 +81,7 @@ impl Function {
         };
         Ok(Function {
             arguments,
+            states,
             part,
             output,
             shared_attributes: function.attrs.iter().filter(shared).cloned().collect(),
@@ -74,24 +102,29 @@ impl Function {
 }
 
 /// All errors of an item, each on its own tokens.
-#[derive(Default)]
-struct Errors(Option<Error>);
+struct Errors {
+    kind: Kind,
+    all: Option<Error>,
+}
 
 impl Errors {
     fn push(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
-        let error = Error::new_spanned(tokens, message);
-        match &mut self.0 {
-            None => self.0 = Some(error),
+        self.add(Error::new_spanned(tokens, message));
+    }
+
+    fn add(&mut self, error: Error) {
+        match &mut self.all {
+            None => self.all = Some(error),
             Some(first) => first.combine(error),
         }
     }
 
     fn finish(self) -> Result<()> {
-        self.0.map_or(Ok(()), Err)
+        self.all.map_or(Ok(()), Err)
     }
 }
 
-fn not_a_function(item: &TokenStream, error: Error) -> Error {
+fn not_a_function(item: &TokenStream, error: Error, kind: Kind) -> Error {
     let (keyword, what): (Span, &str) = match syn::parse2(item.clone()) {
         Ok(Item::Struct(item)) => (item.struct_token.span, "a struct"),
         Ok(Item::Enum(item)) => (item.enum_token.span, "an enum"),
@@ -105,66 +138,76 @@ fn not_a_function(item: &TokenStream, error: Error) -> Error {
         Ok(Item::Use(item)) => (item.use_token.span, "an import"),
         Ok(Item::Verbatim(_)) | Err(_) => match syn::parse2::<syn::TraitItemFn>(item.clone()) {
             // A method of a trait, or a function of an `extern` block.
-            Ok(method) => return Error::new_spanned(method.sig, "a task is a function with a body"),
+            Ok(method) => {
+                return Error::new_spanned(method.sig, format!("a {} is a function with a body", kind.noun()));
+            }
             Err(_) => return error,
         },
         Ok(_) => (Span::call_site(), "this"),
     };
-    Error::new(keyword, format!("`#[pool_task]` goes on a function, and {what} is none"))
+    Error::new(keyword, format!("`#[{}]` goes on a function, and {what} is none", kind.attribute()))
 }
 
 fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
     for attribute in attributes {
         let Some(name) = attribute.path().segments.last() else { continue };
-        if name.ident == "pool_task" {
-            errors.push(attribute, "`#[pool_task]` is given twice");
+        if name.ident == errors.kind.attribute() {
+            errors.push(attribute, format!("`#[{}]` is given twice", errors.kind.attribute()));
+        } else if name.ident == "pool_task" || name.ident == "pool_state" {
+            errors.push(attribute, "a function is a task or opens a state: write one for each");
         } else if name.ident == "test" || name.ident == "bench" {
-            errors.push(attribute, "a test cannot be a task: write a function of its own and call it from the test");
+            let noun = errors.kind.noun();
+            let message = format!("a test cannot be a {noun}: write a function of its own and call it from the test");
+            errors.push(attribute, message);
         }
     }
 }
 
 fn check_signature(signature: &Signature, errors: &mut Errors) {
+    let noun = errors.kind.noun();
     if signature.ident == "main" {
-        errors.push(&signature.ident, "`main` cannot be a task");
+        errors.push(&signature.ident, format!("`main` cannot be a {noun}"));
     }
     if let Some(asyncness) = &signature.asyncness {
         errors.push(asyncness, "a worker runs plain functions: block on the future inside of a plain `fn`");
     }
     if let Safety::Unsafe(unsafety) = &signature.safety {
-        errors.push(unsafety, "an `unsafe` function cannot be a task: wrap it in a safe function");
+        errors.push(unsafety, format!("an `unsafe` function cannot be a {noun}: wrap it in a safe function"));
     }
     if let Some(abi) = &signature.abi {
-        errors.push(abi, "an `extern` function cannot be a task: wrap it in a safe function");
+        errors.push(abi, format!("an `extern` function cannot be a {noun}: wrap it in a safe function"));
     }
     if let Some(variadic) = &signature.variadic {
-        errors.push(variadic, "a task takes a fixed number of arguments");
+        errors.push(variadic, format!("a {noun} takes a fixed number of arguments"));
     }
     check_generics(&signature.generics, errors);
 }
 
 fn check_generics(generics: &Generics, errors: &mut Errors) {
-    const GENERIC: &str =
-        "a task has one entry in the dispatch table: write a function with concrete types that calls this one";
+    let generic = format!(
+        "a {} has one entry in the dispatch table: write a function with concrete types that calls this one",
+        errors.kind.noun()
+    );
     let only_lifetimes = generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
     if let (true, Some(GenericParam::Lifetime(param))) = (only_lifetimes, generics.params.first()) {
         let name = &param.lifetime;
         errors.push(generics, format!("elide the lifetime: write `&str` for `&{name} str` and `'_` for `{name}`"));
     } else if !generics.params.is_empty() {
-        errors.push(generics, GENERIC);
+        errors.push(generics, generic);
     } else if let Some(clause) = &generics.where_clause {
-        errors.push(clause, GENERIC);
+        errors.push(clause, generic);
     }
 }
-
-const METHOD: &str = "a method cannot be a task: write a free function that takes the value as its first argument";
 
 /// Refuses associated functions: the module beside a task cannot stand in an `impl` block or a trait. A method is told by
 /// its receiver.
 fn check_enclosing(function: &ItemFn, errors: &mut Errors) {
     let has_receiver = function.sig.inputs.iter().any(|input| matches!(input, FnArg::Receiver(_)));
     if !has_receiver && enclosing::is_in_impl_or_trait(function) {
-        let message = "an associated function cannot be a task: write a free function beside the `impl` block or trait";
+        let noun = errors.kind.noun();
+        let message = format!(
+            "an associated function cannot be a {noun}: write a free function beside the `impl` block or trait"
+        );
         errors.push(&function.sig.ident, message);
     }
 }
@@ -207,27 +250,50 @@ fn element_of_part(ty: &Type) -> Option<&Type> {
     }
 }
 
-fn check_arguments(signature: &Signature, has_part: bool, errors: &mut Errors) -> Vec<(String, Value)> {
-    let mut arguments = Vec::new();
+fn check_arguments(
+    signature: &Signature,
+    has_part: bool,
+    errors: &mut Errors,
+) -> (Vec<(String, Value)>, Vec<StateArgument>) {
+    let (mut arguments, mut states) = (Vec::new(), Vec::new());
+    let noun = errors.kind.noun();
     let skipped = if has_part { PART_ARGUMENTS } else { 0 };
-    for (i, input) in signature.inputs.iter().skip(skipped).enumerate() {
-        if i == ARGUMENTS_MAX {
-            let message =
-                format!("a task takes at most {ARGUMENTS_MAX} arguments: put several into a struct or a tuple");
-            errors.push(input, message);
-        }
+    for (position, input) in signature.inputs.iter().enumerate().skip(skipped) {
         match input {
-            FnArg::Receiver(receiver) => errors.push(receiver, METHOD),
-            FnArg::Typed(argument) => arguments.push(check_argument(argument, errors)),
+            FnArg::Receiver(receiver) => {
+                let message = format!(
+                    "a method cannot be a {noun}: write a free function that takes the value as its first argument"
+                );
+                errors.push(receiver, message);
+            }
+            FnArg::Typed(argument) if argument.attrs.iter().any(is_state) => {
+                match StateArgument::parse(argument, position) {
+                    _ if errors.kind == Kind::State => {
+                        errors.push(argument, "a state is opened without the others: take ordinary arguments");
+                    }
+                    Ok(state) => states.push(state),
+                    Err(error) => errors.add(error),
+                }
+            }
+            FnArg::Typed(argument) => {
+                if arguments.len() == ARGUMENTS_MAX {
+                    let message = format!(
+                        "a {noun} takes at most {ARGUMENTS_MAX} arguments: put several into a struct or a tuple"
+                    );
+                    errors.push(argument, message);
+                }
+                arguments.push(check_argument(argument, errors));
+            }
         }
     }
-    arguments
+    (arguments, states)
 }
 
 fn check_argument(argument: &PatType, errors: &mut Errors) -> (String, Value) {
     for attribute in &argument.attrs {
         if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
-            errors.push(attribute, "a task's arguments cannot depend on a `cfg`: put it on the function");
+            let noun = errors.kind.noun();
+            errors.push(attribute, format!("a {noun}'s arguments cannot depend on a `cfg`: put it on the function"));
         }
     }
     let name = argument_name(argument, errors);
@@ -248,6 +314,10 @@ fn argument_name(argument: &PatType, errors: &mut Errors) -> String {
 
 fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
     let ReturnType::Type(_, ty) = output else { return Value { ty: syn::parse_quote!(()), lent: None } };
+    if errors.kind == Kind::State {
+        // It stays in its worker, so it may be of any type.
+        return Value { ty: (**ty).clone(), lent: None };
+    }
     if let Type::Never(never) = &**ty {
         errors.push(never, "a task comes back to its caller: return `()`");
     }
@@ -313,7 +383,8 @@ impl<'ast> Visit<'ast> for Refused<'_> {
         }
         if ty.mutability.is_some() {
             let message = "take the argument by value and return it: a worker's copy cannot be changed from here (to \
-                           write an array in place, take `part: &mut [T], offset: usize` first)";
+                           write an array in place, take `part: &mut [T], offset: usize` first; a state of the worker \
+                           is taken as `#[state] name: &mut T`)";
             return self.errors.push(ty, message);
         }
         if ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static") {

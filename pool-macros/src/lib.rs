@@ -12,6 +12,8 @@ mod args;
 mod enclosing;
 mod expand;
 mod item;
+mod state_argument;
+mod states;
 mod text;
 mod value;
 
@@ -19,7 +21,7 @@ use proc_macro::TokenStream;
 use proc_macro2::TokenStream as Tokens;
 
 use crate::args::Args;
-use crate::item::Function;
+use crate::item::{Function, Kind};
 
 /// Makes a function one that a pool can run in its worker processes.
 ///
@@ -71,6 +73,7 @@ use crate::item::Function;
 /// | `&str`, `&[u8]`, `&Path` | lent from the memory where the job arrived, not copied |
 /// | `&[T]`, `&T` | decoded and lent; the caller keeps its own, and `T` need not be `Clone` |
 /// | `Option<&str>`, `(&str, u32)`, `Record<'_>` | decoded; the text within is lent |
+/// | `#[state] name: &mut T`, `#[state] name: &T` | no argument of a call, but the worker's state of that type, see `PoolBuilder::state` |
 ///
 /// Types must implement `serde::Serialize` and `serde::Deserialize`. Numbers, `bool`, `char`, arrays and tuples of
 /// these, and vectors and slices of all of them travel as plain bytes, without serde, whatever the codec.
@@ -116,10 +119,19 @@ use crate::item::Function;
 /// `&'static str` within, since the bytes that it is decoded from do not live that long (`Cow<'static, str>` does).
 #[proc_macro_attribute]
 pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand_with(options, item, Kind::Task, expand::expand)
+}
+
+fn expand_with(
+    options: TokenStream,
+    item: TokenStream,
+    kind: Kind,
+    expand: fn(&Function, &Args) -> Tokens,
+) -> TokenStream {
     let item = Tokens::from(item);
-    let beside = match (Args::parse(options.into()), Function::parse(&item)) {
+    let beside = match (Args::parse(options.into(), kind), Function::parse(&item, kind)) {
         (Ok(args), Ok(function)) => match args.check_for(&function) {
-            Ok(()) => expand::expand(&function, &args),
+            Ok(()) => expand(&function, &args),
             Err(error) => error.into_compile_error(),
         },
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => error.into_compile_error(),
@@ -129,5 +141,36 @@ pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
         }
     };
     // The item stays even if it cannot be a task, so that whatever else refers to it goes on.
+    let item = state_argument::without_attributes(&item).unwrap_or(item);
     Tokens::from_iter([item, beside]).into()
+}
+
+/// Makes a function one that opens a state of workers: a value that each worker has one of, and that tasks take as
+/// `#[state] name: &mut T` or `&T`.
+///
+/// The function gives the state, or a `Result` of it with an error that can be shown. The state may be of any type that owns
+/// all that it holds; it need be neither `Send` nor a type of serde's. Beside the function comes a module of the same name with
+/// one type in it, `State`, for `PoolBuilder::state`:
+///
+/// ```ignore (pool-macros cannot depend on pool-core; the documentation of `PoolBuilder::state` has an example, tested)
+/// use pool_core::prelude::*;
+/// use rusqlite::Connection;
+///
+/// #[pool_state]
+/// fn open(path: &Path) -> rusqlite::Result<Connection> {
+///     Connection::open(path)
+/// }
+///
+/// #[pool_task]
+/// fn count(#[state] db: &mut Connection, table: &str) -> Result<u64, String> { … }
+///
+/// let pool = Pool::builder().state(open::State, Path::new("shop.db")).build()?;
+/// assert_eq!(pool.apply(count::Task, "orders")?, Ok(12));
+/// ```
+///
+/// Its arguments are as those of a task, and so are the options `timeout`, `codec` and `crate`. A result type is told by its
+/// name: one that ends in `Result`, with the state as its first type in angle brackets.
+#[proc_macro_attribute]
+pub fn pool_state(options: TokenStream, item: TokenStream) -> TokenStream {
+    expand_with(options, item, Kind::State, states::expand)
 }

@@ -1,8 +1,19 @@
-//! Options of what tasks find in their worker.
+//! Options of the state that tasks find in their worker: seeds, variables, values.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use super::PoolBuilder;
+use super::own_call::own_call;
+use crate::caller::initializer::Success;
+use crate::engine::own_call::{FINALIZER, OwnCalls, STATE};
+use crate::error::{Error, ErrorKind, Result};
+use crate::task::state::{Opening, State};
+use crate::task::state_type::{StateType, lacks, missing};
+use crate::task::{Task, TaskOptions};
+
+/// The time that a finalizer may take, unless it sets its own.
+const FINALIZER_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl PoolBuilder {
     /// A seed for the random numbers of tasks: an item gets the same [`CurrentItem::seed`](crate::CurrentItem::seed) in every
@@ -59,6 +70,7 @@ impl PoolBuilder {
     /// # Ok(()) }
     /// ```
     pub fn threads_per_worker(mut self, threads: usize) -> Self {
+        // Zero is told by `build`, so that the options can be chained.
         self.threads = Some(threads);
         for name in ["OMP_NUM_THREADS", "RAYON_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"] {
             self.limits.env.set(name.into(), vec![threads.to_string().into()]);
@@ -101,5 +113,125 @@ impl PoolBuilder {
     ) -> Self {
         self.limits.env.set(name.into(), values.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// A state of each worker, such as a connection or a model: a function with [`#[pool_state]`](crate::pool_state) that
+    /// opens it, and its arguments. Tasks take it as `#[state] name: &mut T` or `&T`, beside their ordinary arguments.
+    ///
+    /// Each worker opens it after the initializer and before its first task, its replacements too; several are opened in the
+    /// order in which they were given. If that fails, panics, or takes longer than the state's own
+    /// [`timeout`](State::timeout), it counts as an [initializer](PoolBuilder::initializer) that fails. A pool has one state of
+    /// each type: a second one is an [`InvalidInput`](ErrorKind::InvalidInput) error of [`build`](PoolBuilder::build), and so
+    /// is a submission of a task that takes a state which the pool has not.
+    ///
+    /// A state stays in the thread that runs the tasks, so it need not be `Send`. When a task panics that has a `&mut` of it,
+    /// it is dropped and opened anew before the next item, within the same limit; if that fails, the worker is replaced. When a
+    /// worker leaves in peace its states are dropped, the last one first, after the [finalizer](PoolBuilder::finalizer). A
+    /// worker that dies or is killed drops nothing, and neither does [`terminate`](crate::Pool::terminate) nor dropping the
+    /// pool.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use pool_core::prelude::*;
+    ///
+    /// type Prices = HashMap<String, u64>;
+    ///
+    /// #[pool_state]
+    /// fn load(text: &str) -> Result<Prices, std::num::ParseIntError> {
+    ///     let rows = text.lines().filter_map(|line| line.split_once('='));
+    ///     rows.map(|(name, price)| Ok((name.to_owned(), price.parse()?))).collect()
+    /// }
+    ///
+    /// #[pool_task]
+    /// fn price(#[state] prices: &Prices, name: &str) -> Option<u64> { prices.get(name).copied() }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(2).state(load::State, "tea=3\ncake=5").build()?;
+    /// assert_eq!(pool.map(price::Task, ["cake", "pie", "tea"])?, [Some(5), None, Some(3)]);
+    ///
+    /// let error = Pool::new(1)?.apply(price::Task, "tea").unwrap_err();
+    /// assert!(error.to_string().contains("a state of type `Prices`"), "{error}");
+    /// # Ok(()) }
+    /// ```
+    pub fn state<S: State>(mut self, state: S, args: S::Args<'_>) -> Self {
+        let call = own_call::<Opening<S>>(STATE, state.options(), &args);
+        self.states.push((StateType::of::<S::Value>(std::any::type_name::<S::Value>()), call));
+        self
+    }
+
+    /// A task that each worker runs when it leaves in peace: after [`close`](crate::Pool::close), when it was idle
+    /// ([`idle_timeout`](PoolBuilder::idle_timeout)), has run as many items as it may
+    /// ([`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker)), has grown too large
+    /// ([`max_worker_rss`](PoolBuilder::max_worker_rss)), or is one too many ([`resize`](crate::Pool::resize)). It returns `()`
+    /// or a `Result<(), E>`, and may take states.
+    ///
+    /// A worker that dies or is killed runs none, and neither do workers of a pool that is terminated or dropped. If it takes
+    /// longer than its own [`timeout`](Task::timeout), which is 10 s unless set, the worker is killed; the time in which states
+    /// are dropped counts, too. Whether it succeeds does not matter to any job, nor to [`join`](crate::Pool::join), which waits
+    /// for it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn farewell(path: &std::path::Path) -> Result<(), String> {
+    ///     std::fs::write(path, "bye").map_err(|error| error.to_string())
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let path = std::env::temp_dir().join(format!("farewell-{}", std::process::id()));
+    /// let pool = Pool::builder().workers(1).finalizer(farewell::Task, &path).build()?;
+    /// pool.close();
+    /// pool.join()?;
+    /// assert_eq!(std::fs::read_to_string(&path).unwrap(), "bye");
+    /// # std::fs::remove_file(&path).unwrap();
+    /// # Ok(()) }
+    /// ```
+    pub fn finalizer<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
+        let options = task.options();
+        // Always some: `join` waits for it.
+        let timeout = options.timeout.or(Some(FINALIZER_TIMEOUT));
+        self.finalizer = Some(own_call::<T>(FINALIZER, TaskOptions { timeout, ..options }, &args));
+        self.finalizer_states = T::entry().states();
+        self
+    }
+
+    /// The calls of each worker, and the types of its states.
+    ///
+    /// # Errors
+    ///
+    /// The first that cannot be made.
+    pub(super) fn own_calls(&mut self) -> Result<(OwnCalls, Vec<StateType>)> {
+        let refuse = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
+        let mut start: Vec<_> = self.initializer.take().transpose()?.into_iter().collect();
+        if let (Some(call), Some(taken)) = (start.first(), self.initializer_states.first()) {
+            let text = format!(
+                "the initializer `{}` takes a state of type `{}`, and states are opened after it",
+                call.name,
+                taken.name()
+            );
+            return refuse(text);
+        }
+        let mut states: Vec<(StateType, String)> = Vec::new();
+        // Looked through one by one: a pool has few states, and their order matters.
+        for (ty, call) in std::mem::take(&mut self.states) {
+            let call = call?;
+            if let Some((_, other)) = states.iter().find(|(of, _)| *of == ty) {
+                let text = format!("`{other}` and `{}` both open a state of type `{}`", call.name, ty.name());
+                return refuse(format!("{text}, and a pool has one of each type"));
+            }
+            states.push((ty, call.name.clone()));
+            start.push(call);
+        }
+        // The host needs the types alone: it compares them with those that a task takes.
+        let states: Vec<_> = states.into_iter().map(|(ty, _)| ty).collect();
+        let finalizer = self.finalizer.take().transpose()?;
+        if let (Some(call), Some(missing)) = (&finalizer, missing(self.finalizer_states, &states)) {
+            return refuse(format!("the finalizer `{}` {}", call.name, lacks(missing)));
+        }
+        Ok((OwnCalls { start, finalizer }, states))
     }
 }

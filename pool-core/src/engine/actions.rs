@@ -1,7 +1,5 @@
 //! The scheduler's actions, carried out.
 
-use pool_ipc::Header;
-
 use super::Engine;
 use super::wording::exceeded;
 use crate::codec::bytes::Cut;
@@ -83,14 +81,15 @@ impl Engine {
             // Before the request goes out: a reply that is already there cannot be its answer.
             Action::Quit { worker } if !self.workers[worker].is_silent() => self.scheduler.replied_unsolicited(worker),
             Action::Quit { worker } => {
+                let (quit, args) = self.ask_to_leave(worker);
                 self.active.insert(worker);
                 if let Some(lane) = self.lane(worker) {
-                    lane.send_cut(Header { kind: Request::Quit.kind(), ..Header::default() }, Cut::default());
+                    lane.send_cut(quit, args);
                 }
             }
             Action::Overran { worker, limit, ran } => {
-                let name = self.initializer.as_ref().map_or("", |initializer| initializer.name.as_str());
-                self.refuse(worker, format!("the initializer `{name}` {}", exceeded(limit, ran)));
+                let fault = self.start_fault(worker, &exceeded(limit, ran));
+                self.refuse(worker, fault.unwrap_or_default());
             }
             Action::Retry { worker, job, item } => {
                 let process = Process { pid: death.map_or(0, |death| death.pid), ..self.process(worker) };
@@ -105,6 +104,7 @@ impl Engine {
             Action::Probe { worker } => {
                 if let Some(lane) = self.lane(worker) {
                     let running = lane.running();
+                    let running = running.filter(|(begun, _)| self.is_at_own(worker, begun.seq.0));
                     self.scheduler.probed(worker, running);
                 }
             }

@@ -61,7 +61,7 @@ impl Engine {
         let handle = self.workers.get(worker);
         let lane = handle.and_then(|handle| handle.lane.as_ref());
         let marked = lane.filter(|lane| !lane.is_corrupt).and_then(|lane| lane.running());
-        let is_starting = handle.is_some_and(|handle| handle.starting.is_some());
+        let is_starting = handle.is_some_and(|handle| handle.is_starting());
         // A worker's own word, which is not to be trusted further than this.
         let since = |since: Nanos, earliest: Nanos| if since > earliest && since <= now { since } else { earliest };
         let current = self.scheduler.at_work(worker).map(|chunk| {

@@ -53,6 +53,7 @@ impl Engine {
     /// are items of one job.
     #[inline]
     pub(super) fn note_submission(&mut self, spec: &mut JobSpec) {
+        // The count under the lock, so that submissions of one thread are numbered in its order.
         let number = self.accounts.counts.submitted() - 1;
         if let Some(seed) = &mut spec.seed {
             *seed = derive(*seed, number);

@@ -3,19 +3,15 @@
 //! A value of a few bytes takes a way of its own, without a lock and in registers: among millions of calls, locks were
 //! half of the cost, and a structure that is written field by field and read as a whole waits until it is in the cache.
 
-use pool_ipc::sys::monotonic_ns;
-
 use super::Engine;
 use super::accounts::Outcome;
-use super::wording::say;
 use crate::attachments::received::ReceivedArray;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::Part;
-use crate::lane::messages::{ItemTimes, request};
+use crate::lane::messages::ItemTimes;
 use crate::lane::reply::{Body, Reply};
 use crate::observe::log::{Items, Record};
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
-use crate::units::Nanos;
 
 impl Engine {
     #[inline]
@@ -23,14 +19,14 @@ impl Engine {
         if let Some(of) = reply.report {
             return self.take_report(worker, of, reply);
         }
+        let reply = match self.workers[worker].asked {
+            None => reply,
+            Some(asked) => match self.take_own(worker, asked, reply)? {
+                Some(reply) => reply,
+                None => return Ok(()),
+            },
+        };
         let Reply { seq, mut items, failed, last, over_rss, raw, report: _, timed, elapsed, errs, ended, body } = reply;
-        if let Some(left) = self.workers[worker].starting {
-            // More values than were asked for, or an answer to another request, is a violation.
-            let left = left.checked_sub(items).filter(|_| seq == request::INIT_SEQ).ok_or(ProtocolViolation)?;
-            self.workers[worker].starting = Some(left);
-            self.started(worker, items, failed, last, elapsed, body);
-            return Ok(());
-        }
         let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
         // Each call has a completion of its own, and a value of many could not be told apart.
         if items > 1 && self.has_calls(job) {
@@ -104,46 +100,6 @@ impl Engine {
             self.accounts.settle(items, Outcome::Value);
         }
         body
-    }
-
-    /// The initializer has answered: with values of no use or a failure, then with the end of its request.
-    fn started(&mut self, worker: WorkerId, items: u32, failed: bool, last: bool, elapsed: Nanos, body: Body) {
-        let body = self.lane(worker).expect("it has just spoken").take(body);
-        // It is being killed, and an answer that was on its way must not make it ready.
-        if self.workers[worker].refused {
-            return;
-        }
-        let cause = match &self.initializer {
-            Some(initializer) if items > 0 => {
-                let failure = if failed {
-                    Err(postcard::from_bytes(&body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
-                } else {
-                    (initializer.check)(&body)
-                };
-                failure.map_err(|failure| format!("the initializer `{}` {failure}", initializer.name))
-            }
-            _ => Ok(()),
-        };
-        if let Err(message) = cause {
-            // A worker that dies before it is ready counts as one that could not be started.
-            self.refuse(worker, message);
-            self.kill(worker);
-        } else if last {
-            self.workers[worker].starting = None;
-            let now = monotonic_ns();
-            self.observer.ready(worker, elapsed, now);
-            if self.is_logged() {
-                let process = self.process(worker);
-                self.observer.logs.push(&Record::Ready { process, initializing: elapsed, at: now });
-            }
-            self.scheduler.ready(worker);
-        }
-    }
-
-    /// The worker is about to be killed before it was ready, for this reason.
-    pub(super) fn refuse(&mut self, worker: WorkerId, why: String) {
-        self.cause = Some(Error::new(ErrorKind::Broken, why));
-        self.workers[worker].refused = true;
     }
 
     /// Settles a call that has a value of a few bytes and, if it is not the last of its chunk, the calls behind it that

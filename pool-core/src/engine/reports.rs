@@ -23,7 +23,7 @@ impl Engine {
         reply: Reply,
     ) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut body, .. } = reply;
-        if self.workers[worker].starting.is_some() {
+        if self.workers[worker].is_starting() {
             // Nobody can listen to an initializer, so an honest worker does not report from there.
             return Err(ProtocolViolation);
         }

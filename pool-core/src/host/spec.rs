@@ -5,21 +5,32 @@ use std::time::Duration;
 use crate::error::{Error, ErrorKind, Result};
 use crate::scheduler::JobSpec;
 use crate::task::TaskOptions;
+use crate::task::state_type::{StateType, lacks, missing};
 use crate::task::table::{Entry, TASKS};
 use crate::units::nanos;
 
 /// The specifications of all tasks' jobs by the options of their attributes, in the order of the table. A call copies one instead
-/// of merging so many options anew. `None` where an option is out of range, which is told when it is called.
-pub(super) fn specs(defaults: &TaskOptions) -> Box<[Option<JobSpec>]> {
-    TASKS.iter().map(|entry| spec_of(entry, &entry.options, defaults).ok()).collect()
+/// of merging so many options anew. `None` where an option is out of range or a state is missing, which is told when it is
+/// called.
+pub(super) fn specs(defaults: &TaskOptions, states: &[StateType]) -> Box<[Option<JobSpec>]> {
+    TASKS.iter().map(|entry| spec_of(entry, &entry.options, defaults, states).ok()).collect()
 }
 
 /// The specification of a job by its task's options, and by the pool's where those are not set.
 ///
 /// # Errors
 ///
-/// An option that is out of range.
-pub(super) fn spec_of(entry: &'static Entry, options: &TaskOptions, defaults: &TaskOptions) -> Result<JobSpec> {
+/// An option that is out of range, or a state that the task takes and that is not among `states`.
+pub(super) fn spec_of(
+    entry: &'static Entry,
+    options: &TaskOptions,
+    defaults: &TaskOptions,
+    states: &[StateType],
+) -> Result<JobSpec> {
+    // Said here and not in the worker, where the state would be missed in the middle of a job.
+    if let Some(missing) = missing(entry.states(), states) {
+        return Err(Error::new(ErrorKind::InvalidInput, lacks(missing)).of_task(entry.path()));
+    }
     let timeout = options.timeout.or(defaults.timeout);
     if options.has_zero() || timeout == Some(Duration::ZERO) {
         return Err(out_of_range(entry, options));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::turn::Turn;
 use super::*;
+use crate::engine::own_call::OwnCalls;
 use crate::handle::AsyncResult;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::scheduler::{JobSpec, Scheduler, SchedulerConfig};
@@ -20,13 +21,14 @@ fn config() -> SchedulerConfig {
         idle_timeout: None,
         has_initializer: false,
         initializer_timeout: None,
+        finalizer_timeout: None,
     }
 }
 
 fn without_workers(most_pending: Amount) -> Arc<Host> {
-    let engine = Engine::new(Scheduler::new(config(), 0), None, None, most_pending);
+    let engine = Engine::new(Scheduler::new(config(), 0), OwnCalls::default(), None, most_pending);
     let (hub, _) = Hub::create(0).unwrap();
-    Host::new(engine, hub, most_pending, TaskOptions::default(), "test").unwrap()
+    Host::new(engine, hub, most_pending, TaskOptions::default(), Vec::new(), "test").unwrap()
 }
 
 #[test]

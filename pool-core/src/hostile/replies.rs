@@ -12,6 +12,7 @@ use super::peer::{Peer, Step};
 use super::tasks::{KINDS, initializer};
 use crate::codec::bytes::Bytes;
 use crate::engine::Engine;
+use crate::engine::own_call::OwnCalls;
 use crate::engine::room::Amount;
 use crate::host::Host;
 use crate::job::Job;
@@ -98,10 +99,12 @@ static OWNER: LazyLock<Arc<Host>> = LazyLock::new(|| {
         idle_timeout: None,
         has_initializer: false,
         initializer_timeout: None,
+        finalizer_timeout: None,
     };
-    let engine = Engine::new(Scheduler::new(config, 0), None, None, Amount::UNLIMITED);
+    let engine = Engine::new(Scheduler::new(config, 0), OwnCalls::default(), None, Amount::UNLIMITED);
     let (hub, _) = Hub::create(0).expect("there is memory for two pages");
-    Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), "pool").expect("there is room for a descriptor")
+    Host::new(engine, hub, Amount::UNLIMITED, TaskOptions::default(), Vec::new(), "pool")
+        .expect("there is room for a descriptor")
 });
 
 /// Bounds of a run; more would only take longer.
@@ -123,9 +126,11 @@ impl World {
             idle_timeout: None,
             has_initializer,
             initializer_timeout: (bits & 16 != 0).then_some(1),
+            finalizer_timeout: None,
         };
-        let initializer = has_initializer.then(initializer);
-        let engine = Engine::new(Scheduler::new(config, TASKS.len()), initializer, None, Amount::UNLIMITED);
+        let start = has_initializer.then(initializer).into_iter().collect();
+        let own_calls = OwnCalls { start, finalizer: None };
+        let engine = Engine::new(Scheduler::new(config, TASKS.len()), own_calls, None, Amount::UNLIMITED);
         let mut world =
             World { engine, peers: ByWorker::default(), jobs: Vec::new(), next_pid: 1, has_cancelled: false };
         world.carry_out();

@@ -9,7 +9,7 @@ use crate::caller::outcome::Gathered;
 use crate::codec::bytes::{Bytes, Cut};
 use crate::codec::encoder::Encoder;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::engine::Initializer;
+use crate::engine::own_call::{INITIALIZER, OwnCall};
 use crate::error::Error;
 use crate::job::completion::{Completion, Part};
 use crate::pool_task;
@@ -72,8 +72,9 @@ pub(super) const KINDS: [Kind; 5] = [
     kind(|| bytes(units::Task, &vec![Unit]), units::Task),
 ];
 
-pub(super) fn initializer() -> Initializer {
-    Initializer {
+pub(super) fn initializer() -> OwnCall {
+    OwnCall {
+        role: INITIALIZER,
         task: nothing::Task::entry().index(),
         name: nothing::Task::entry().name().to_owned(),
         args: Cut::default(),

@@ -111,7 +111,7 @@ impl Lane {
 /// A record about an array. It has the number of no request of items.
 fn record(kind: Request, id: ArrayId) -> Header {
     let flags = request::QUIET | request::SILENT;
-    Header { kind: kind.kind(), flags, seq: request::INIT_SEQ, info: id.number(), ..Header::default() }
+    Header { kind: kind.kind(), flags, seq: request::init_seq(0), info: id.number(), ..Header::default() }
 }
 
 // ---- from the worker -------------------------------------------------------------------------------------------------

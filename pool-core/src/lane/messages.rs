@@ -13,12 +13,12 @@ pub(crate) const RECORD_BYTES: usize = (32 << 10) - HEADER_BYTES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Request {
-    /// Run the initializer: a [`RunRequest`] of one item, or of none if the pool has no initializer. The reply has the
-    /// sequence number [`request::INIT_SEQ`].
+    /// Run the initializer or open a state: a [`RunRequest`] of one item, or of none if the pool has neither. The reply has
+    /// the sequence number [`request::init_seq`].
     Init = 1,
     /// Run the items of a [`RunRequest`].
     Run = 2,
-    /// Leave.
+    /// Leave, after a [`RunRequest`] of one item if the pool has a finalizer: its number is [`request::QUIT_SEQ`].
     Quit = 3,
     /// A [`Place`]: more about the next request.
     Place = 4,
@@ -81,7 +81,7 @@ impl RunRequest {
 /// [`request::NUMBERED`]. Before the others goes a record of its own, [`Request::Place`], so that they alone pay for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// Index of the first item; [`Place::CALL`] of calls, [`Place::NO_ITEM`] of an initializer.
+    /// Index of the first item; [`Place::CALL`] of calls, [`Place::NO_ITEM`] of a call that is no item.
     pub(crate) first: u64,
     /// The number of this attempt at them, from 1.
     pub(crate) attempt: u32,
@@ -95,6 +95,7 @@ impl Place {
 
     /// The record, which has no body.
     pub(crate) fn header(self) -> Header {
+        // In the words that other requests use for their items, so that the record needs no body.
         let seed = self.seed.unwrap_or(0);
         Header {
             kind: Request::Place.kind(),
@@ -189,8 +190,13 @@ pub(crate) mod request {
     /// Unit of the length that a request in several records announces.
     pub(crate) const LENGTH_UNIT_BYTES: usize = 1 << 10;
 
-    /// Sequence number of the initializer.
-    pub(crate) const INIT_SEQ: u32 = u32::MAX;
+    /// Sequence number of the finalizer.
+    pub(crate) const QUIT_SEQ: u32 = u32::MAX;
+
+    /// Sequence number of the call that a worker makes before its first task, after `before` others of this kind.
+    pub(crate) const fn init_seq(before: usize) -> u32 {
+        QUIT_SEQ - 1 - before as u32
+    }
 }
 
 /// Rules for the run that follows. All of them stand in the header; `info` is the grace of each item in nanoseconds, or 0: a

@@ -245,6 +245,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
                     signals::prepare_worker(server, &name);
+                    // Here, for all start methods: a worker that is an executable of its own inherits it.
                     settings.env.apply(request.worker);
                     be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
                 }

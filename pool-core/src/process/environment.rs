@@ -27,6 +27,7 @@ const PREFIX: &str = concat!("POOL_CORE_ENV_", env!("CARGO_PKG_VERSION"), "_");
 impl WorkerEnv {
     /// Sets a variable, in place of an earlier one of the same name.
     pub(crate) fn set(&mut self, name: OsString, values: Vec<OsString>) {
+        // Replaced, as by setenv(3), so that one name has one list.
         self.0.retain(|variable| variable.name != name);
         self.0.push(Variable { name, values });
     }
@@ -55,6 +56,7 @@ impl WorkerEnv {
             |name: &OsStr| self.0.iter().any(|variable| variable.name == name && variable.values.len() == 1);
         let mut all: Vec<_> =
             host.filter(|(name, _)| !is_replaced(name) && !name.as_bytes().starts_with(PREFIX.as_bytes())).collect();
+        // Behind the host's variables: of two with one name most programs find the first, so none is there twice.
         all.extend(self.0.iter().map(|Variable { name, values }| match &values[..] {
             [value] => (name.clone(), value.clone()),
             values => ([OsStr::new(PREFIX), name].into_iter().collect(), join(values)),
@@ -64,6 +66,7 @@ impl WorkerEnv {
 
     /// Takes the variables for several workers out of the environment of this fork server.
     pub(crate) fn take() -> WorkerEnv {
+        // Gathered before any is removed: an iterator over the environment must not see it change.
         let theirs = std::env::vars_os().filter_map(|(key, joined)| {
             let name = key.as_bytes().strip_prefix(PREFIX.as_bytes())?.to_vec();
             Some((key, Variable { name: OsString::from_vec(name), values: split(&joined) }))
@@ -94,6 +97,7 @@ fn join(values: &[OsString]) -> OsString {
 }
 
 fn split(joined: &OsStr) -> Vec<OsString> {
+    // Lengths and no separator, since a value may hold any byte but zero.
     let (mut rest, mut values) = (joined.as_bytes(), Vec::new());
     while let Some(colon) = rest.iter().position(|&byte| byte == b':') {
         let (length, behind) = (&rest[..colon], &rest[colon + 1..]);

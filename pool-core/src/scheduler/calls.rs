@@ -225,6 +225,7 @@ mod tests {
             idle_timeout: None,
             has_initializer: false,
             initializer_timeout: None,
+            finalizer_timeout: None,
         };
         let mut scheduler = Scheduler::new(config, 1);
         for worker in [0, 1].map(WorkerId) {

@@ -2,7 +2,7 @@
 
 use super::Scheduler;
 use super::interface::{Action, Begun, WorkerId};
-use super::tuning::{FUTURE_MAX_NS, UNRESPONSIVE_NS};
+use super::tuning::{FUTURE_MAX_NS, LEAVE_NS, UNRESPONSIVE_NS};
 use super::worker::{KillReason, Phase};
 use crate::units::Nanos;
 
@@ -92,7 +92,7 @@ impl<P> Scheduler<P> {
     /// The result of a probe of a starting worker: when it has begun its initializer, `None` if it has not.
     fn start_probed(&mut self, worker: WorkerId, begun: Option<Nanos>) {
         let state = &self.workers[worker];
-        let Some(limit) = self.config.initializer_timeout.filter(|_| state.phase == Phase::Starting) else { return };
+        let Some(limit) = state.start_limit.filter(|_| state.phase == Phase::Starting) else { return };
         let (since, most) = match begun {
             Some(since) => (since, limit),
             None => (state.heard, limit.saturating_add(UNRESPONSIVE_NS)),
@@ -118,7 +118,9 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
-            self.probe_at(worker, self.now.saturating_add(UNRESPONSIVE_NS));
+            // From the end of its work on, since the worker reads the request to leave at once then.
+            let limit = self.config.finalizer_timeout.map_or(UNRESPONSIVE_NS, |limit| limit.saturating_add(LEAVE_NS));
+            self.probe_at(worker, self.now.saturating_add(limit));
         }
     }
 
@@ -144,6 +146,7 @@ mod tests {
             restart_limit: 1,
             idle_timeout: None,
             initializer_timeout: None,
+            finalizer_timeout: None,
             has_initializer: false,
         };
         let mut scheduler = Scheduler::new(config, 1);

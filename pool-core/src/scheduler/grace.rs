@@ -68,6 +68,7 @@ mod tests {
             restart_limit: 1,
             idle_timeout: None,
             initializer_timeout: None,
+            finalizer_timeout: None,
             has_initializer: false,
         };
         let mut scheduler = Scheduler::new(config, 1);

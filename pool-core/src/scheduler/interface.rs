@@ -49,10 +49,12 @@ pub(crate) struct SchedulerConfig {
     pub(crate) restart_limit: u32,
     /// A worker that has had nothing to do for this long leaves until it is needed.
     pub(crate) idle_timeout: Option<Nanos>,
-    /// Workers run an initializer first, which may fail, and take no work before it has succeeded.
+    /// Workers run an initializer or open states first, which may fail, and take no work before that has succeeded.
     pub(crate) has_initializer: bool,
-    /// Time that the initializer may take.
+    /// Time that the first call before a worker is ready may take.
     pub(crate) initializer_timeout: Option<Nanos>,
+    /// Time that the finalizer may take, if there is one.
+    pub(crate) finalizer_timeout: Option<Nanos>,
 }
 
 /// The options of one job.

@@ -52,6 +52,7 @@ mod tests {
             idle_timeout: None,
             has_initializer: false,
             initializer_timeout: None,
+            finalizer_timeout: None,
         };
         let mut scheduler = Scheduler::new(config, 1);
         let lazy = scheduler.submit(JobSpec { lazy: true, ..JobSpec::default() }, |_| ());

@@ -31,6 +31,7 @@ mod tests {
             idle_timeout: None,
             has_initializer: false,
             initializer_timeout: None,
+            finalizer_timeout: None,
         };
         Scheduler::new(config, 1)
     }

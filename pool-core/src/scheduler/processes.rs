@@ -4,6 +4,7 @@ use super::Scheduler;
 use super::interface::{Action, Begun, FailureCause, JobId, Seq, State, WorkerId};
 use super::tuning::{NOT_STARTED_MAX, back_off_pause};
 use super::worker::{KillReason, Phase};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// The worker's process exists.
@@ -12,9 +13,7 @@ impl<P> Scheduler<P> {
         if state.phase == Phase::Launching {
             state.phase = Phase::Starting;
             state.heard = self.now;
-            if let Some(limit) = self.config.initializer_timeout {
-                self.probe_at(worker, self.now.saturating_add(limit));
-            }
+            self.starts_call(worker, self.config.initializer_timeout);
         }
         if self.state == State::Terminated || self.state == State::Broken {
             // It was ordered before the end and could not be called off while it was forked.
@@ -26,6 +25,23 @@ impl<P> Scheduler<P> {
         self.find_room();
         self.dispatch();
         self.wind_down();
+    }
+
+    /// The process is at a call that it makes before it is ready, which may take so long.
+    pub(crate) fn starts_call(&mut self, worker: WorkerId, limit: Option<Nanos>) {
+        let state = &mut self.workers[worker];
+        // Each call has its own time, whatever the ones before it have used.
+        state.start_limit = limit;
+        state.heard = self.now;
+        state.deadline = None;
+        if let Some(limit) = limit {
+            self.probe_at(worker, self.now.saturating_add(limit));
+        }
+    }
+
+    /// Whether the process has not said yet that it is ready, and may go on.
+    pub(crate) fn is_starting(&self, worker: WorkerId) -> bool {
+        self.workers[worker].phase == Phase::Starting
     }
 
     /// Whether a process for this worker is still wanted, since it was asked for.
@@ -295,6 +311,7 @@ mod tests {
             restart_limit: 1,
             idle_timeout: None,
             initializer_timeout: None,
+            finalizer_timeout: None,
             has_initializer: false,
         };
         let mut scheduler = Scheduler::new(config, 1);

@@ -58,6 +58,8 @@ pub(super) const REPLY_SILENCE_NS: Nanos = 1_000_000;
 /// A worker that does not begin its work within this time is stopped and will not go on. Long enough for the longest
 /// request to pass the ring.
 pub(super) const UNRESPONSIVE_NS: Nanos = 10_000_000_000;
+/// Time in which a worker leaves, beyond that of its finalizer.
+pub(super) const LEAVE_NS: Nanos = 1_000_000_000;
 /// A worker's time stamp that lies further than this in the future is invalid: worker and host have the same clock.
 pub(super) const FUTURE_MAX_NS: Nanos = 1_000_000_000;
 

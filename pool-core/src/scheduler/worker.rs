@@ -163,6 +163,8 @@ pub(super) struct WorkerState {
     pub(super) idle_deaths: u32,
     /// When this worker last replied, became ready, or got work while it had none.
     pub(super) heard: Nanos,
+    /// Time that the call may take that it makes before it is ready.
+    pub(super) start_limit: Option<Nanos>,
     /// When to probe the running item or the initializer.
     pub(super) deadline: Option<Nanos>,
     /// It was told that its work is cancelled.
@@ -183,6 +185,7 @@ impl WorkerState {
             failures: 0,
             idle_deaths: 0,
             heard: 0,
+            start_limit: None,
             deadline: None,
             warning: None,
         }

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::options::TaskOptions;
+use crate::task::state_type::StateType;
 use crate::worker::chunk::Chunk;
 
 /// Every task of the program. The linker knows the table by this name, so it has the version in it: another slice of this
@@ -65,6 +66,8 @@ pub struct Entry {
     identity: u64,
     pub(crate) options: TaskOptions,
     pub(crate) run: fn(&mut Chunk<'_>),
+    /// It opens a state, so it is no task of the user's.
+    is_state: bool,
 }
 
 /// The part of an [`Entry`] that the macro reads off the function.
@@ -84,6 +87,8 @@ pub struct Info {
     pub output: &'static str,
     /// The options of the attribute.
     pub options: TaskOptions,
+    /// The types of the states that it takes.
+    pub states: &'static [StateType],
 }
 
 impl Entry {
@@ -94,7 +99,19 @@ impl Entry {
         let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
         let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
         let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
-        Entry { info, identity, options: info.options, run }
+        Entry { info, identity, options: info.options, run, is_state: false }
+    }
+
+    /// `run` opens a state.
+    #[doc(hidden)]
+    pub const fn of_state(info: Info, run: fn(&mut Chunk<'_>)) -> Self {
+        Entry { is_state: true, ..Entry::new(info, run) }
+    }
+
+    /// The types of the states that it takes.
+    #[inline]
+    pub(crate) fn states(&self) -> &'static [StateType] {
+        self.info.states
     }
 
     /// The function's name.
@@ -173,7 +190,7 @@ impl fmt::Debug for Entry {
 /// ```
 pub fn tasks() -> Vec<&'static Entry> {
     // Sorted, because the linker's order differs from one build to the next.
-    let mut entries: Vec<_> = TASKS.iter().collect();
+    let mut entries: Vec<_> = TASKS.iter().filter(|entry| !entry.is_state).collect();
     entries.sort_by_key(|entry| (entry.module(), entry.name(), entry.file(), entry.line()));
     entries
 }

@@ -14,6 +14,7 @@ use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::worker::position::Position;
 use crate::worker::reporting::Reporting;
+use crate::worker::states;
 
 /// The parts of a worker that a chunk uses.
 pub(crate) struct Link<'w> {
@@ -147,6 +148,11 @@ impl<'w> Chunk<'w> {
         self.times.is_some() || self.reporting != Reporting::Off
     }
 
+    /// Nanoseconds that each item may take, or 0.
+    pub(crate) fn limit_ns(&self) -> u64 {
+        self.limit_ns
+    }
+
     /// Runs the items with `run`, the task's [`run_chunk`](super::run::run_chunk).
     #[inline]
     pub(crate) fn run(&mut self, run: fn(&mut Chunk<'_>), place: Place) {
@@ -236,6 +242,8 @@ impl<'w> Chunk<'w> {
         }
         self.link.progress.clear_last_words();
         self.fail(&Failure::Panicked(caught.into_report()));
+        // After the failure was sent, so that its caller need not wait for this.
+        states::reopen_lost();
     }
 
     /// The item has no value.

@@ -86,7 +86,7 @@ pub struct CurrentItem {
     ///
     /// It follows from the seed of the [pool](crate::PoolBuilder::seed) or the [task](crate::Task::seed), from the number of
     /// jobs that were submitted to the pool before this one, and from the index; not from the number of workers, nor from
-    /// what else happens. If neither has a seed, it is drawn at random, and differs from one attempt to the next.
+    /// deaths and retries. If neither has a seed, it is drawn at random, and differs from one attempt to the next.
     pub seed: u64,
 }
 
@@ -155,6 +155,7 @@ impl Position {
     #[inline]
     pub(crate) fn begin(&self, place: Place, grace_ns: u64) {
         let Place { first, attempt, seed } = place;
+        // Relaxed: the threads that read it were started by the item itself.
         self.deadline_ns.store(0, Ordering::Relaxed);
         self.grace_ns.store(grace_ns, Ordering::Relaxed);
         self.first.store(first, Ordering::Relaxed);
@@ -183,6 +184,7 @@ impl Position {
 
     fn item(&self) -> Option<CurrentItem> {
         let first = self.first.load(Ordering::Relaxed);
+        // Added up here and not for each item: most tasks never ask.
         let index = match first {
             Place::NO_ITEM => return None,
             Place::CALL => 0,
@@ -190,7 +192,7 @@ impl Position {
         };
         let attempt = self.attempt.load(Ordering::Relaxed);
         let seed = if attempt & SEEDED == 0 {
-            // Other items of this process have another request, or another place in it.
+            // Stable within the item, though nothing was sent: other items of this process have another request, or another place in it.
             derive(derive(random_seed(), self.progress.request().into()), self.progress.item().into())
         } else {
             derive(self.seed.load(Ordering::Relaxed), index)

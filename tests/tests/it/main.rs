@@ -18,6 +18,7 @@ mod environment;
 mod errors;
 mod events;
 mod fairness;
+mod finalizers;
 mod fork_servers;
 mod forked_hosts;
 mod forking_tasks;
@@ -57,6 +58,7 @@ mod retries;
 mod rights;
 mod seeds;
 mod shared_memory;
+mod states;
 mod stopping;
 mod system_calls;
 mod task_damage;
@@ -110,6 +112,8 @@ fn main() -> ExitCode {
         death_times::checks(),
         initializer::checks(),
         environment::checks(),
+        states::checks(),
+        finalizers::checks(),
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),

@@ -185,6 +185,7 @@ impl Plan {
             idle_timeout: self.idle_timeout,
             has_initializer: self.has_initializer,
             initializer_timeout: self.initializer_timeout,
+            finalizer_timeout: None,
         }
     }
 

@@ -1,0 +1,68 @@
+//! What stands beside a function that opens a state.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::{GenericArgument, Ident, PathArguments, Type};
+
+use crate::args::Args;
+use crate::expand::{self, Arguments};
+use crate::item::Function;
+
+/// The items beside a function that opens a state.
+pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
+    let Function { name, arguments, output, .. } = function;
+    let krate = &args.krate;
+    let private = glue!(#krate::__private);
+    let picker = args.codec.picker();
+    let args_type = expand::args_type(arguments);
+    let entry = expand::entry(function, args, &private, &glue!(of_state), &glue!(#private::open_state::<#name::State>));
+    let Arguments { decoded, passed, functions, .. } = Arguments::new(arguments, &private);
+    let (value, is_result) = opened(&output.ty);
+    let opened = glue!(#name(#(#passed),*));
+    let opened = if is_result {
+        glue!(#opened.map_err(|error| ::std::string::ToString::to_string(&error)))
+    } else {
+        glue!(::core::result::Result::Ok(#opened))
+    };
+    let implementation = glue! {
+        use #private::{PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
+
+        #[automatically_derived]
+        impl #krate::State for #name::State {
+            #args_type
+            type Value = #value;
+
+            #[inline]
+            fn entry() -> &'static #private::Entry {
+                #entry
+                &ENTRY
+            }
+
+            #functions
+
+            fn open(
+                mut input: #private::Decoder<'_>,
+            ) -> ::core::result::Result<
+                ::core::result::Result<Self::Value, ::std::string::String>,
+                #private::CodecError,
+            > {
+                #(#decoded)*
+                #private::Decoder::finish(input)?;
+                ::core::result::Result::Ok(#opened)
+            }
+        }
+    };
+    expand::beside(function, &implementation, &Ident::new("State", Span::call_site()))
+}
+
+/// The type of the state that a function opens, and whether it gives a `Result` of it: its type is named so, whatever alias
+/// it is.
+fn opened(output: &Type) -> (TokenStream, bool) {
+    let Type::Path(path) = output else { return (output.to_token_stream(), false) };
+    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
+        return (output.to_token_stream(), false);
+    };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return (output.to_token_stream(), false) };
+    let mut types = arguments.args.iter().filter(|arg| matches!(arg, GenericArgument::Type(_)));
+    types.next().map_or_else(|| (output.to_token_stream(), false), |value| (value.to_token_stream(), true))
+}

@@ -2,6 +2,7 @@
 
 mod cargo;
 mod ci;
+mod pictures;
 mod tidy;
 
 use std::path::Path;
@@ -21,6 +22,8 @@ Commands:
         A pool under full load while its workers are killed at random, and a ledger of what came of it
   isolation [--quick] [--case NAME] [--markdown]
         How soon deaths are noticed and nothing is left, and that nothing leaks; the full run takes about four minutes
+  pictures
+        The timeline in docs/, drawn from a trace of the demo
   kill-points [--points N|all]
         A worker killed at every machine instruction of a job, and a ledger of what came of it
 ";
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
         ["bench", ref options @ ..] => cargo::bench(root, options),
         [name @ ("chaos" | "isolation"), ref options @ ..] => cargo::program(root, name, options),
+        ["pictures"] => pictures::run(root),
         ["kill-points", ref options @ ..] => cargo::program(root, "kill_points", options),
         ["help" | "--help" | "-h"] => {
             eprint!("{USAGE}");

@@ -167,7 +167,7 @@ impl PoolBuilder {
     /// ([`max_worker_rss`](PoolBuilder::max_worker_rss)), or is one too many ([`resize`](crate::Pool::resize)). It returns `()`
     /// or a `Result<(), E>`, and may take states.
     ///
-    /// A worker that dies or is killed runs none, and neither do workers of a pool that is terminated or dropped. If it takes
+    /// A worker that was never ready, dies or is killed runs none, and neither do workers of a pool that is terminated or dropped. If it takes
     /// longer than its own [`timeout`](Task::timeout), which is 10 s unless set, the worker is killed; the time in which states
     /// are dropped counts, too. Whether it succeeds does not matter to any job, nor to [`join`](crate::Pool::join), which waits
     /// for it.
@@ -184,6 +184,7 @@ impl PoolBuilder {
     /// # fn main() -> pool_core::Result<()> {
     /// let path = std::env::temp_dir().join(format!("farewell-{}", std::process::id()));
     /// let pool = Pool::builder().workers(1).finalizer(farewell::Task, &path).build()?;
+    /// pool.wait_ready()?;
     /// pool.close();
     /// pool.join()?;
     /// assert_eq!(std::fs::read_to_string(&path).unwrap(), "bye");

@@ -45,7 +45,10 @@ pub(super) fn fill_run<'a, T: Task>(
     mut tally: Tally<'_>,
     is_overtaken: impl Fn() -> bool,
 ) -> Option<Filled> {
-    for place in room.chunks_exact_mut(tally.size) {
+    // Asked here, where it is a constant to the compiler.
+    let size = T::args_size().map_or(1, |size| size.max(1));
+    debug_assert_eq!(size, tally.size);
+    for place in room.chunks_exact_mut(size) {
         if is_overtaken() {
             return Some(Filled::Overtaken);
         }

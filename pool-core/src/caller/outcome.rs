@@ -25,7 +25,9 @@ pub(crate) fn one<T: Task>(completion: &Completion) -> Result<T::Output> {
 fn small_one<T: Task>(completion: &Completion) -> Result<T::Output> {
     let mut outcome = None;
     if let Some(bytes) = completion.short() {
-        return decode_short::<T>(&bytes);
+        let value = decode_short::<T>(&bytes);
+        bytes.discard();
+        return value;
     } else if let Parts::One(part) = completion.take() {
         decode::<T>(part, false, &mut |_, result| outcome = Some(result));
     }

@@ -48,6 +48,14 @@ impl Bytes {
         Bytes::Inline(inline, bytes.len() as u8)
     }
 
+    /// Drops them. Those in place own nothing, which is seen without a call of the destructor.
+    #[inline]
+    pub(crate) fn discard(self) {
+        if matches!(self, Bytes::Inline(..)) {
+            std::mem::forget(self);
+        }
+    }
+
     /// The payload of a record.
     #[inline]
     pub(crate) fn of_record(ring: &Consumer, record: &Record) -> Self {

@@ -79,6 +79,7 @@ impl Blocks {
         let batch_size = last.as_ref().map_or(1, |last| 2 * last.items).min(CALLS_PER_CHUNK_MAX);
         let may_join = !call.raw && !matches!(call.args, Bytes::Naming(_));
         if let Some(completion) = last.filter(|_| may_join).and_then(|last| last.add(number, &call.args)) {
+            call.args.discard();
             return (completion, true);
         }
         let Call { args, args_size, raw, .. } = call;

@@ -42,12 +42,10 @@ impl<P> Scheduler<P> {
             return;
         }
         while !self.full {
-            let Some(flow) = self.next_flow() else {
+            let Some((flow, range, preferred)) = self.next_flow() else {
                 self.rebalance();
                 return;
             };
-            let &mut Flow { ref queue, last_worker: preferred, .. } = self.running_flow(flow);
-            let range = *queue.front().expect("its turn came since it has items");
             let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else {
                 // The job has ended. Its items are skipped here, since a search through the queue at its end would cost
                 // more.
@@ -116,7 +114,7 @@ impl<P> Scheduler<P> {
             // The worker is replaced exactly after so many items, also if a chunk would hold more.
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
-            self.send(worker, flow, Range { items, ..range }, pace, is_contended);
+            self.send(worker, Range { items, ..range }, pace, is_contended);
         }
     }
 
@@ -236,7 +234,7 @@ impl<P> Scheduler<P> {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, flow: FlowId, range: Range, pace: Pace, is_contended: bool) {
+    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace, is_contended: bool) {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
@@ -250,7 +248,8 @@ impl<P> Scheduler<P> {
         let time = pace.time(range.items).unwrap_or(QUANTUM_NS * u64::from(range.items));
         // Alone it takes nothing from others, and a debt from then would keep it waiting when they come.
         self.in_flight[priority as usize] += 1;
-        self.running_flow(flow).note_sent(worker, range.items, if is_contended { time } else { 0 });
+        let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[priority as usize]);
+        flow.note_sent(worker, range.items, if is_contended { time } else { 0 });
         self.tasks[task as usize].occupied += 1;
         let state = &mut self.workers[worker];
         let seq = state.next_seq;
@@ -301,7 +300,17 @@ impl<P> Scheduler<P> {
     /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.
     #[inline]
     pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
-        if let Some(limit) = self.jobs.get(job).and_then(|job| job.spec.timeout) {
+        let Some(job) = self.jobs.get(job) else { return };
+        // One look-up tells that there is nothing to do, as for nearly all chunks.
+        if job.spec.timeout.is_some() || job.kills_running || !job.records.is_empty() {
+            let timeout = job.spec.timeout;
+            self.watch_closely(worker, timeout);
+        }
+    }
+
+    #[cold]
+    fn watch_closely(&mut self, worker: WorkerId, timeout: Option<Nanos>) {
+        if let Some(limit) = timeout {
             let deadline = self.now.saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);

@@ -196,6 +196,10 @@ impl Turns {
     /// Whether the [candidate](Turns::candidate) may be sent; else it stands behind the others.
     #[inline]
     pub(super) fn admits(&mut self, flow: &mut Flow) -> bool {
+        // Quanta add up, so a flow that has credit can be given the next ones later.
+        if flow.credit > 0 {
+            return true;
+        }
         flow.renew(self.round);
         let owed = flow.rounds_owed();
         if owed == 0 {

@@ -179,7 +179,9 @@ impl<P> Scheduler<P> {
         // Queued before the place is given up, so that the flow is there to take it.
         self.requeue(range);
         if is_vacant {
-            self.vacate_place(job);
+            if let Some(task) = self.jobs.get(job).map(|job| job.spec.task) {
+                self.vacate_place(task);
+            }
         }
         self.note_room(worker);
         self.expect_leave(worker);

@@ -175,8 +175,9 @@ impl<P> Scheduler<P> {
         let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[priority as usize]);
         flow.in_flight -= 1;
         self.in_flight[priority as usize] -= 1;
+        let task = job.spec.task;
         if sent.occupies {
-            self.vacate_place(id);
+            self.vacate_place(task);
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::Scheduler;
 use super::flow::{Flow, FlowId, Standing};
-use super::interface::{JobId, JobSpec, Priority};
+use super::interface::{JobId, JobSpec, Priority, WorkerId};
 use super::job::JobEntry;
 use super::slab::Slab;
 use super::tuning::CONTENTION_NS;
@@ -50,9 +50,9 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// The flow to send from: the first of the highest priority that has any.
+    /// The flow to send from: the first of the highest priority that has any; the items at its front, and its last worker.
     #[inline]
-    pub(super) fn next_flow(&mut self) -> Option<FlowId> {
+    pub(super) fn next_flow(&mut self) -> Option<(FlowId, Range, Option<WorkerId>)> {
         // Asked anew after each flow that leaves, since the next may be of a higher priority.
         while let Some(priority) = self.turns.iter().rposition(|turns| !turns.is_empty()) {
             let turns = &mut self.turns[priority];
@@ -66,7 +66,7 @@ impl<P> Scheduler<P> {
                 turns.leave();
                 continue;
             }
-            if flow.queue.is_empty() {
+            let Some(&front) = flow.queue.front() else {
                 // Only here, so that the last chunk's items may come back without losing the turn.
                 flow.standing = Standing::Idle;
                 turns.leave();
@@ -74,13 +74,13 @@ impl<P> Scheduler<P> {
                     self.leave_place(job);
                 }
                 continue;
-            }
+            };
             if turns.is_contended() {
                 self.contended_until = self.now.saturating_add(CONTENTION_NS);
             }
             // A flow in debt goes to its later round, and the next candidate is asked.
             if turns.admits(flow) {
-                return Some(id);
+                return Some((id, front, flow.last_worker));
             }
         }
         None
@@ -224,12 +224,11 @@ impl<P> Scheduler<P> {
 
     /// A chunk that was sent occupies a place of its task no more.
     #[inline]
-    pub(super) fn vacate_place(&mut self, id: JobId) {
-        let Some(spec) = self.jobs.get(id).map(|job| job.spec) else { return };
-        let task = &mut self.tasks[spec.task as usize];
-        task.occupied = task.occupied.saturating_sub(1);
-        if task.has_parked() {
-            self.unpark(spec.task);
+    pub(super) fn vacate_place(&mut self, task: u32) {
+        let state = &mut self.tasks[task as usize];
+        state.occupied = state.occupied.saturating_sub(1);
+        if state.has_parked() {
+            self.unpark(task);
         }
     }
 }

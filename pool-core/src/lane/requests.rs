@@ -109,6 +109,8 @@ impl Lane {
             if sent == 0 && !fits_now && self.will_fit(bytes) {
                 return;
             }
+            // Each that waits was noted as sent last, so the search for one begins with as many from the end.
+            let first = self.sent.len().saturating_sub(self.outgoing.len());
             let OutgoingRequest { header, body, .. } = &mut self.outgoing[0];
             if sent == 0 && !fits_now {
                 // Not below the count: if the worker makes room at this moment, it goes in one record after all.
@@ -119,7 +121,7 @@ impl Lane {
             if step.done {
                 let is_it = |sent: &&mut SentRequest| header.kind == Request::Run.kind() && sent.seq == header.seq;
                 // Only a request in one record has a limit that the worker looks at.
-                if let Some(sent) = self.sent.iter_mut().find(is_it).filter(|_| fits_now) {
+                if let Some(sent) = self.sent.range_mut(first..).find(is_it).filter(|_| fits_now) {
                     sent.record = step.position;
                 }
                 if header.kind == Request::Attach.kind() {

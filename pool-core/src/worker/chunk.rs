@@ -164,14 +164,16 @@ impl<'w> Chunk<'w> {
     }
 
     /// Ends the reply to the request, with further flags. Returns memory that is not needed any more.
+    // By reference: a chunk that is moved is read as a whole right after it was written field by field, so the CPU waits until all
+    // stores before are in its cache, those to the shared rings included. That was a third of a short chunk's time.
     #[inline]
-    pub(crate) fn end(mut self, now_ns: u64, flags: u16) -> Vec<u8> {
+    pub(crate) fn end(&mut self, now_ns: u64, flags: u16) -> Vec<u8> {
         if self.reporting == Reporting::Used {
             self.wait_heard();
         }
         // The end is dated by the clock that was read for the length of the chunk.
         self.publish_with(reply::LAST | flags, now_ns - self.begun_ns, reply::ended(now_ns));
-        self.spare
+        std::mem::take(&mut self.spare)
     }
 
     /// Claims more items, which the host then cannot take back; false if there are none, or the host has taken them back.

@@ -36,8 +36,8 @@ impl PoolBuilder {
     ///
     /// # Errors
     ///
-    /// By [`build`](PoolBuilder::build): [`InvalidInput`](ErrorKind::InvalidInput) for a relative path,
-    /// [`System`](ErrorKind::System) if the file cannot be written.
+    /// By [`build`](PoolBuilder::build): [`InvalidInput`](crate::ErrorKind::InvalidInput) for a relative path,
+    /// [`System`](crate::ErrorKind::System) if the file cannot be written.
     ///
     /// # Examples
     ///

@@ -4,7 +4,7 @@
 //! the request that it is about; a worker that is at another one ignores it.
 
 use super::shared::Shared;
-use super::sync::{AtomicU64, Ordering};
+use super::sync::{AtomicU64, Ordering, fence, publish_order};
 
 /// How a worker goes on with the reports of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Orders {
     /// that the host gave before. Loom model: a_worker_whose_reports_are_taken_knows_whether_to_hold.
     pub(crate) fn set_flow(&self, seq: u32, flow: Flow) {
         // Request and order in one word: a worker never takes the order for another request's.
-        self.flow.store(word(seq, flow as u32), Ordering::Relaxed);
+        self.flow.store(word(seq, flow as u32), publish_order());
     }
 
     /// Cancels one item of the request, or all.
@@ -50,6 +50,8 @@ impl Orders {
         if order == word(seq, Flow::Hold as u32) {
             Flow::Hold
         } else if order == word(seq, Flow::Drop as u32) {
+            // A worker that is to drop reports since its item is cancelled must find that next.
+            fence(Ordering::Acquire);
             Flow::Drop
         } else {
             Flow::Go

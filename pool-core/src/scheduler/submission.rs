@@ -65,6 +65,10 @@ impl<P> Scheduler<P> {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.record.is_some()) else { return false };
         // Noted first: `kill_if_cancelled` below asks the entry, which outlives the job's end.
         job.kills_running = running;
+        if running && job.spec.grace > 0 {
+            // Before the job ends, and with it its reports: an item that learns that nobody listens knows why then.
+            self.workers.ids().for_each(|worker| self.kill_if_cancelled(worker));
+        }
         self.abandon(id, FailureCause::Cancelled);
         for worker in self.workers.ids() {
             let sent = self.workers[worker].in_flight.iter_mut().filter(|sent| sent.range.job == id);

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use pool_ipc::sys::monotonic_ns;
+
 use super::Engine;
 use crate::error::Error;
 use crate::job::Job;
@@ -94,6 +96,8 @@ impl Engine {
     /// Ends a call, or a whole job; false if it had ended.
     pub(crate) fn cancel(&mut self, job: JobId, call: Option<u64>) -> bool {
         // A map has one handle, so its running items are given up with it.
+        // The grace of a running item counts from now, not from the last look at the replies.
+        self.scheduler.set_now(monotonic_ns());
         let Some(number) = call else { return self.scheduler.cancel(job, true) };
         // The call may have ended although its job has not, and must not fail a second time.
         let is_there = self.scheduler.record(job).is_some_and(|record| record.blocks.has_call(number));

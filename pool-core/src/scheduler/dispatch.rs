@@ -67,10 +67,11 @@ impl<P> Scheduler<P> {
             let (spec, queued, is_open) = (&job.spec, job.queued, job.open);
             let is_contended = self.now < self.contended_until;
             let task = &self.tasks[spec.task as usize];
-            if spec.max_concurrent.is_some_and(|most| task.occupied >= most) {
+            let may_pass = || !task.has_parked() || job.flow.as_ref().is_some_and(|flow| flow.may_pass);
+            if spec.max_concurrent.is_some_and(|most| task.occupied >= most || !may_pass()) {
                 // Leaves the turns, or it would hold up flows of other tasks.
-                let (task, priority) = (spec.task, spec.priority);
-                self.park(flow, task, priority);
+                let spec = *spec;
+                self.park_or_pass(flow, spec);
                 continue;
             }
             let pace = task.pace;

@@ -31,7 +31,7 @@ pub(super) enum Standing {
     Idle,
     /// It is in the turns of its priority.
     Waiting,
-    /// As many items of its task run as may. It is in `TaskState::parked`.
+    /// As many items of its task run as may, or one that allows fewer waits for that. It is in `TaskState::parked`.
     Parked,
 }
 
@@ -49,6 +49,8 @@ pub(super) struct Flow {
     round: u64,
     /// It came to the head with credit left: its first chunk goes before those of maps that have not begun.
     pub(super) jumps: bool,
+    /// It may send its next chunk before parked flows of its task, since its turn among these has come.
+    pub(super) may_pass: bool,
     /// Chunks with workers.
     pub(super) in_flight: u32,
     /// The worker that was sent its last chunk: its caches are warm.
@@ -97,6 +99,7 @@ impl Flow {
         self.take_front(items);
         self.charge(time);
         self.in_flight += 1;
+        self.may_pass = false;
         self.last_worker = Some(worker);
     }
 

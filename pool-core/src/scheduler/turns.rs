@@ -1,12 +1,11 @@
 //! Taking turns: which flow is next, how much it is charged, and how a flow that was alone gives way.
 
-use std::collections::VecDeque;
-
 use super::Scheduler;
 use super::flow::{Flow, FlowId, Standing};
 use super::interface::{JobId, JobSpec, Priority, WorkerId};
 use super::job::JobEntry;
 use super::slab::Slab;
+use super::task::TaskState;
 use super::tuning::CONTENTION_NS;
 use super::worker::{Range, SentChunk};
 use crate::units::Nanos;
@@ -161,6 +160,8 @@ impl<P> Scheduler<P> {
                 // Removed at once: a queue can do that, unlike the heap of the turns.
                 let parked = &mut self.tasks[task as usize].parked[priority as usize];
                 parked.retain(|flow| *flow != FlowId::Job(id));
+                // Those behind it may allow more items than it did.
+                self.unpark(task);
             }
         }
     }
@@ -185,30 +186,76 @@ impl<P> Scheduler<P> {
         spec.max_concurrent.is_some_and(|most| self.tasks[spec.task as usize].occupied >= most)
     }
 
-    /// Takes the current flow out of the turns until fewer items of its task run.
+    /// Takes the current flow out of the turns until it may send an item, unless it may now.
     #[cold]
-    pub(super) fn park(&mut self, id: FlowId, task: u32, priority: Priority) {
-        if let Some(flow) = self.flow_mut(id) {
-            flow.standing = Standing::Parked;
+    pub(super) fn park_or_pass(&mut self, id: FlowId, spec: JobSpec) {
+        let parked = &self.tasks[spec.task as usize].parked[spec.priority as usize..];
+        // Without this, flows that allow many items would never let the number fall so low that one that allows few can
+        // go. One that has items running is not held up, and holds up nobody.
+        let is_held_up = |id: &FlowId| matches!(id, FlowId::Job(job) if self.chunks_of(*job) == 0);
+        let stands_behind = parked.iter().flatten().any(is_held_up);
+        let is_at_limit = spec.max_concurrent.is_some_and(|most| self.tasks[spec.task as usize].occupied >= most);
+        let Some(flow) = self.flow_mut(id) else { return };
+        if !is_at_limit && (flow.may_pass || !stands_behind) {
+            flow.may_pass = true;
+            return;
         }
-        self.turns[priority as usize].leave();
-        self.tasks[task as usize].parked[priority as usize].push_back(id);
+        flow.standing = Standing::Parked;
+        let keeps_turn = flow.may_pass;
+        self.turns[spec.priority as usize].leave();
+        let parked = &mut self.tasks[spec.task as usize].parked[spec.priority as usize];
+        if keeps_turn {
+            parked.push_front(id);
+        } else {
+            parked.push_back(id);
+        }
+        // One that has waited longer may allow more items than this one.
+        self.unpark(spec.task);
     }
 
-    /// A place of the task is free: the parked flow of the highest priority that has waited longest takes part again.
+    /// Chunks of the job with workers.
+    fn chunks_of(&self, id: JobId) -> u32 {
+        self.jobs.get(id).map_or(0, |job| job.in_flight)
+    }
+
+    /// Fewer items of the task run, or a flow has been parked or is gone: the parked flow of the highest priority that has
+    /// waited longest takes part again, if it allows one more item. If it does not and has none running, those behind it
+    /// wait for it.
     #[cold]
     pub(super) fn unpark(&mut self, task: u32) {
-        let next = |parked: &mut [VecDeque<FlowId>; 3]| parked.iter_mut().rev().find_map(VecDeque::pop_front);
-        while let Some(id) = next(&mut self.tasks[task as usize].parked) {
-            let FlowId::Job(job) = id else { continue };
-            let Some(priority) = self.jobs.get(job).map(|job| job.spec.priority) else { continue };
-            let Some(flow) = find(&mut self.calls, &mut self.jobs, id) else { continue };
+        let mut from = (Priority::High as usize, 0);
+        loop {
+            let TaskState { parked, occupied, .. } = &mut self.tasks[task as usize];
+            let (priority, at) = from;
+            let Some(&FlowId::Job(id)) = parked[priority].get(at) else {
+                if priority == 0 {
+                    return;
+                }
+                from = (priority - 1, 0);
+                continue;
+            };
+            let job = self.jobs.get_mut(id).filter(|job| job.record.is_some());
+            let Some((flow, spec)) = job.and_then(|job| Some((job.flow.as_deref_mut()?, job.spec))) else {
+                parked[priority].remove(at);
+                continue;
+            };
+            let allows_more = spec.max_concurrent.is_none_or(|most| *occupied < most);
             // Its items may have been cancelled while it was parked; then the place goes to the next.
+            let has_items = !flow.queue.is_empty();
+            if has_items && !allows_more {
+                if flow.in_flight == 0 {
+                    return;
+                }
+                from = (priority, at + 1);
+                continue;
+            }
+            parked[priority].remove(at);
             flow.standing = Standing::Idle;
-            if !flow.queue.is_empty() {
+            if has_items {
+                flow.may_pass = true;
                 // It may find room where the flows before it had found none, since its chunks differ.
                 self.find_room();
-                return self.note_queued(id, priority);
+                return self.note_queued(FlowId::Job(id), spec.priority);
             }
         }
     }
@@ -230,5 +277,64 @@ impl<P> Scheduler<P> {
         if state.has_parked() {
             self.unpark(task);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::super::interface::{Action, SchedulerConfig, Seq, WorkerId};
+    use super::*;
+
+    /// Runs two maps of one task, which allow so many items at once, on four workers. Items end one after the other, the
+    /// oldest first. Returns how many items of each were begun, and how many of both ran at once at most.
+    fn begun_beside(limits: [u32; 2], priorities: [Priority; 2]) -> ([u64; 2], usize) {
+        let config = SchedulerConfig {
+            workers: 4,
+            max_tasks_per_worker: None,
+            restart_limit: 3,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+        };
+        let mut scheduler: Scheduler<()> = Scheduler::new(config, 1);
+        while scheduler.next_action().is_some() {}
+        for worker in scheduler.workers.ids() {
+            scheduler.launched(worker);
+            scheduler.ready(worker);
+        }
+        let jobs = [0, 1].map(|at| {
+            let spec = JobSpec { chunk_size: Some(1), max_concurrent: Some(limits[at]), ..JobSpec::default() };
+            let job = scheduler.submit(JobSpec { priority: priorities[at], ..spec }, |_| ());
+            scheduler.add_items(job, 0, 1000);
+            job
+        });
+        let (mut begun, mut running, mut most) = ([0, 0], VecDeque::<(WorkerId, Seq)>::new(), 0);
+        for round in 1..500 {
+            while let Some(action) = scheduler.next_action() {
+                if let Action::Send { worker, seq, job, .. } = action {
+                    begun[usize::from(job == jobs[1])] += 1;
+                    running.push_back((worker, seq));
+                }
+            }
+            most = most.max(running.len());
+            scheduler.set_now(round * 1_000_000);
+            let (worker, seq) = running.pop_front().expect("the task has places, and items");
+            scheduler.replied(worker, seq, 1, true, 1_000_000);
+        }
+        (begun, most)
+    }
+
+    #[test]
+    fn a_flow_that_allows_few_items_gets_its_turn_beside_one_that_allows_many() {
+        use Priority::{High, Normal};
+        for limits in [[2, 1], [1, 2], [3, 1], [100, 1]] {
+            let (begun, most) = begun_beside(limits, [Normal; 2]);
+            assert!(begun.iter().all(|items| *items >= 50), "{limits:?}: {begun:?}");
+            assert!(limits == [100, 1] || most == limits[0].max(limits[1]) as usize, "{limits:?}: {most}");
+        }
+        let (begun, _) = begun_beside([4, 1], [Normal, High]);
+        assert!(begun[1] >= 50, "{begun:?}");
     }
 }

@@ -204,7 +204,8 @@ impl Plan {
             bulk: rng.permille(300),
             calls: false,
             priority: rng.pick(&[Priority::Normal, Priority::Normal, Priority::Normal, Priority::Low, Priority::High]),
-            max_concurrent: self.max_concurrent[task],
+            // Those that allow fewer stand beside those that allow more.
+            max_concurrent: self.max_concurrent[task].map(|most| rng.pick(&[most, most, 1])),
             reports: false,
             label: None,
             seed: None,

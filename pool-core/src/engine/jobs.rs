@@ -114,7 +114,12 @@ impl Engine {
         // Recalls are carried out between the halves, so that their items are in the queue when it is emptied.
         self.scheduler.begin_cancel_pending();
         self.act();
-        let cancelled = self.scheduler.end_cancel_pending();
+        let mut change = 0;
+        let cancelled = self.scheduler.end_cancel_pending(|record, first, items| {
+            record.blocks.settled(first, items);
+            change += record.blocks.take_change();
+        });
+        self.note_bytes(change);
         self.act();
         cancelled
     }

@@ -156,7 +156,8 @@ impl Pool {
     ///
     /// Those of the submission, as for [`apply_async`](Pool::apply_async). The iterator yields each item's own result.
     /// If the pool is closed *and joined*, or ends otherwise, before the input was pulled to its end, the rest of the input
-    /// is a single error (`Closed`, `Terminated`, `Broken`), which stands for the first item that is lost.
+    /// is a single error (`Closed`, `Terminated`, `Broken`), which stands for the first item that is lost; after
+    /// [`cancel_pending`](Pool::cancel_pending) it is `Cancelled`.
     ///
     /// # Panics
     ///

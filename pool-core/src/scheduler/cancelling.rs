@@ -12,14 +12,21 @@ impl<P> Scheduler<P> {
         // Else items that are taken back would be sent to the next worker at once.
         self.holds_back = true;
         // Before the recalls: an input that goes on would bring as many items again.
-        self.seal_lazy();
+        for id in self.jobs.ids() {
+            if let Some(job) = self.jobs.get_mut(id).filter(|job| job.spec.lazy && job.open) {
+                job.is_cut_off = true;
+                self.seal(id);
+            }
+        }
         for worker in self.workers.ids() {
             self.recall_unstarted(worker);
         }
     }
 
-    /// Second half: all items that wait for a worker end in [`FailureCause::Cancelled`]. Returns how many.
-    pub(crate) fn end_cancel_pending(&mut self) -> u64 {
+    /// Second half: all items that wait for a worker end in [`FailureCause::Cancelled`]. Returns how many. `drop_args` gets
+    /// the record of a map with the first and the number of its items that no worker will need: they are pending no more,
+    /// though their map ends later.
+    pub(crate) fn end_cancel_pending(&mut self, mut drop_args: impl FnMut(&mut P, u64, u32)) -> u64 {
         let mut waiting: Vec<Range> = std::mem::take(&mut self.retries).into_values().flatten().collect();
         for range in &waiting {
             if let Some(record) = self.jobs.get_mut(range.job).and_then(|job| job.records.get_mut(&range.first)) {
@@ -41,7 +48,7 @@ impl<P> Scheduler<P> {
         }
         self.tasks.iter_mut().for_each(|task| task.parked = Default::default());
         self.stale = 0;
-        let cancelled = waiting.into_iter().map(|range| self.cancel_waiting(range)).sum();
+        let cancelled = waiting.into_iter().map(|range| self.cancel_waiting(range, &mut drop_args)).sum();
         for id in self.jobs.ids() {
             if self.jobs.get(id).is_some_and(|job| job.dropped > 0) {
                 self.finish_if_done(id);
@@ -62,13 +69,16 @@ impl<P> Scheduler<P> {
     }
 
     /// Cancels items that were taken out of the queue. Calls end at once; a map ends when its running items have ended.
-    fn cancel_waiting(&mut self, range: Range) -> u64 {
+    fn cancel_waiting(&mut self, range: Range, drop_args: &mut impl FnMut(&mut P, u64, u32)) -> u64 {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return 0 };
         // A call has a handle of its own that waits, a map one for all items.
         if !job.spec.calls {
             let items = u64::from(range.items);
             job.queued -= items;
             job.dropped += items;
+            // Now and not with the map: its own input may wait for the room that they take.
+            self.unsettled -= items;
+            job.record.iter_mut().for_each(|record| drop_args(record, range.first, range.items));
             // Their failed attempts do not matter any more.
             job.forget(range.first, range.items);
             return items;

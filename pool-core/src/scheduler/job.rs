@@ -23,8 +23,10 @@ pub(super) struct JobEntry<P> {
     /// Items accepted and neither delivered nor failed.
     pub(super) unsettled: u64,
     /// Unsettled items that will not run since all waiting items were cancelled. Their job ends early when the others
-    /// are settled.
+    /// are settled; for the pool they are not pending any more.
     pub(super) dropped: u64,
+    /// Its input goes on, but all waiting items were cancelled, and the rest of the input with them.
+    pub(super) is_cut_off: bool,
     /// Unsettled items in the queue.
     pub(super) queued: u64,
     /// Chunks with workers.
@@ -59,6 +61,7 @@ impl<P> JobEntry<P> {
             end: 0,
             unsettled: 0,
             dropped: 0,
+            is_cut_off: false,
             queued: 0,
             in_flight: 0,
             records: BTreeMap::new(),

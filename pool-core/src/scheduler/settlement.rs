@@ -145,7 +145,7 @@ impl<P> Scheduler<P> {
             }
             return;
         }
-        if job.dropped > 0 {
+        if job.dropped > 0 || job.is_cut_off {
             self.abandon(id, FailureCause::Cancelled);
             return self.wind_down();
         }

@@ -160,10 +160,10 @@ impl<P> Scheduler<P> {
     pub(super) fn abandon(&mut self, id: JobId, cause: FailureCause) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(record) = job.record.take() else { return };
-        self.unsettled -= job.unsettled;
+        self.unsettled -= job.unsettled - job.dropped;
         self.open_jobs -= usize::from(std::mem::take(&mut job.open));
         job.unsettled = 0;
-        job.dropped = 0;
+        (job.dropped, job.is_cut_off) = (0, false);
         let queued = std::mem::take(&mut job.queued);
         if job.flow.is_some() {
             self.retire_flow(id);

@@ -1,6 +1,7 @@
 //! Jobs beside each other: calls and short maps get their turn, higher priorities go first, limits on items at once hold,
 //! and waiting items can be cancelled.
 
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,11 @@ fn enter(entered: &str, gate: &str) {
     pass(gate);
 }
 
+#[pool_task]
+fn enter_padded(entered: &str, gate: &str) {
+    enter(entered.trim_start(), gate);
+}
+
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(a_call_does_not_wait_for_the_end_of_a_map).workers(&[1, 2]),
@@ -34,9 +40,12 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_short_map_does_not_wait_for_the_end_of_a_long_one).workers(&[1, 2]),
         each_method(higher_priorities_go_first).workers(&[1]),
         each_method(few_items_of_a_task_run_at_once).workers(&[1, 4]),
+        each_method(a_limit_of_few_items_is_not_starved_by_one_of_many).workers(&[4]),
         each_method(a_limit_holds_up_no_other_task).workers(&[2]),
         each_method(waiting_items_are_cancelled_and_running_ones_go_on).workers(&[1, 2]),
         each_method(after_a_cancel_the_pool_goes_on).workers(&[2]),
+        each_method(the_rest_of_a_lazy_map_is_cancelled).workers(&[1]),
+        each_method(cancelled_items_take_no_room).workers(&[1, 2]),
         each_method(options_out_of_range_are_refused).workers(&[1]),
     ]
 }
@@ -118,6 +127,21 @@ fn few_items_of_a_task_run_at_once(setup: &Setup) {
     }
 }
 
+fn a_limit_of_few_items_is_not_starved_by_one_of_many(setup: &Setup) {
+    let pool = setup.pool();
+    let gate = Gate::new();
+    // An input without an end of its own: the call must come before it stops.
+    let input = std::iter::from_fn(|| (!Path::new(gate.path()).exists()).then_some(5));
+    thread::scope(|scope| {
+        let map = scope
+            .spawn(|| pool.imap_unordered(span::Task.max_concurrent(2), input).unwrap().map(Result::unwrap).count());
+        let call = pool.apply_async(span::Task.max_concurrent(1), 1).unwrap();
+        let is_served = call.wait_timeout(SOON);
+        gate.open();
+        assert!(map.join().unwrap() > 0 && is_served);
+    });
+}
+
 fn a_limit_holds_up_no_other_task(setup: &Setup) {
     let pool = setup.pool();
     let gate = Gate::new();
@@ -167,6 +191,55 @@ fn after_a_cancel_the_pool_goes_on(setup: &Setup) {
     assert!((1..300).contains(&cancelled), "{cancelled}");
     assert_eq!(map.get().unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+}
+
+/// The pool is open, so it must not be said to be closed.
+fn the_rest_of_a_lazy_map_is_cancelled(setup: &Setup) {
+    let pool = setup.pool();
+    let mut squares = pool.imap(square::Task.prefetch(1), 0..).unwrap();
+    let mut through = pool.imap(square::Task.prefetch(1), 0..1).unwrap();
+    assert!(squares.next().unwrap().is_ok() && through.next().unwrap().is_ok());
+    pool.wait_idle().unwrap();
+    assert_eq!(pool.cancel_pending(), 0, "nothing waits");
+    let error = squares.next().unwrap().unwrap_err();
+    assert_eq!((error.kind(), error.item()), (ErrorKind::Cancelled, Some(1)), "{error}");
+    assert!(squares.next().is_none() && through.next().is_none(), "an input without a rest has lost nothing");
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    assert_eq!(pool.stats().jobs_submitted, pool.stats().jobs_finished);
+}
+
+/// Else the input of the map, and all others in line, would wait for room that never comes.
+fn cancelled_items_take_no_room(setup: &Setup) {
+    let most = setup.workers + 2;
+    for builder in [setup.builder().max_pending(most), setup.builder().max_pending_bytes(most as u64 * 200)] {
+        let pool = builder.build().unwrap();
+        let (gate, entered) = (Gate::new(), Gate::new());
+        let padded = format!("{:>150}", entered.path());
+        thread::scope(|scope| {
+            let input = (0..3 * most).map(|_| (&padded[..], gate.path()));
+            let map = scope.spawn(|| pool.map_results(enter_padded::Task.chunk_size(1), input).unwrap());
+            assert!(eventually(|| entered.count() == setup.workers), "the workers have begun");
+            let mut cancelled = 0;
+            // The input goes on with each room that is made.
+            let is_through = eventually(|| {
+                cancelled += pool.cancel_pending();
+                cancelled as usize == 3 * most - setup.workers
+            });
+            let pending = pool.stats().items_pending;
+            let refused = pool.try_apply_async(square::Task, 4).err();
+            gate.open();
+            // Before the scope waits for the map, which would never end.
+            if !is_through {
+                pool.terminate();
+            }
+            assert!(is_through, "{cancelled} items of {} were cancelled, {pending} are pending", 3 * most);
+            assert_eq!(pending as usize, setup.workers, "those that run");
+            assert!(refused.is_none(), "{refused:?}");
+            let values = map.join().unwrap().into_iter().filter(Result::is_ok).count();
+            assert_eq!(values, setup.workers);
+        });
+        pool.wait_idle().unwrap();
+    }
 }
 
 fn options_out_of_range_are_refused(setup: &Setup) {

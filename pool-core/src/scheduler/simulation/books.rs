@@ -159,9 +159,11 @@ impl Books {
         let mut dropped = 0;
         for (number, job) in self.jobs.iter_mut().enumerate().filter(|(_, job)| !job.ended) {
             for (_, item) in job.items.iter_mut().filter(|(at, item)| !item.settled && !are_sent(number, **at)) {
-                dropped += u64::from(!item.dropped);
-                item.dropped = true;
+                let is_new = !std::mem::replace(&mut item.dropped, true);
+                dropped += u64::from(is_new);
                 item.cancelled = job.are_calls;
+                // A call fails at once, and is counted then; an item of a map is pending no more.
+                self.unsettled -= u64::from(is_new && !job.are_calls);
             }
         }
         dropped
@@ -257,7 +259,8 @@ impl Books {
         self.is_called_for(job, cause, state);
         let book = &mut self.jobs[job];
         book.open = false;
-        self.unsettled -= std::mem::take(&mut book.unsettled);
+        let dropped = book.items.values().filter(|item| item.dropped && !item.settled).count() as u64;
+        self.unsettled -= std::mem::take(&mut book.unsettled) - if book.are_calls { 0 } else { dropped };
     }
 }
 

@@ -201,7 +201,7 @@ impl World {
         }
         let are_sent = |job, item| sent.iter().any(|(of, items)| *of == job && items.contains(&item));
         let dropped = self.books.cancel_pending(are_sent);
-        assert_eq!(self.scheduler.end_cancel_pending(), dropped, "items that have not begun");
+        assert_eq!(self.scheduler.end_cancel_pending(|_, _, _| ()), dropped, "items that have not begun");
         self.act();
         if !was_finished {
             invariants::end_is_noticed(&self.scheduler);

@@ -104,6 +104,8 @@ impl Turn {
             Some(outcome) => {
                 // Behind the lock: the count is a hint for the router, and orders nothing.
                 host.note_submissions(1);
+                // A refused call still has its place, and its future may be kept for long: the room is for others.
+                self.leave();
                 Poll::Ready(outcome)
             }
             None => Poll::Pending,

@@ -22,6 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_call_that_is_not_to_wait_is_refused_when_the_pool_is_full),
         each_method(futures_wait_without_threads_and_are_served_in_turn),
         each_method(a_future_that_is_dropped_submits_nothing_and_makes_room),
+        each_method(a_future_that_was_refused_makes_room).workers(&[1]),
         each_method(no_thread_overtakes_a_future),
         each_method(futures_in_line_hear_of_the_end),
         each_method(wakers_that_panic_or_block_hold_up_no_other_submission),
@@ -173,6 +174,24 @@ fn a_future_that_is_dropped_submits_nothing_and_makes_room(setup: &Setup) {
     drop(futures);
     assert_eq!(pool.apply(square::Task, 6).unwrap(), 36);
     assert_eq!(pool.stats().jobs_submitted, 3);
+}
+
+fn a_future_that_was_refused_makes_room(setup: &Setup) {
+    let pool = setup.builder().max_pending(1).build().unwrap();
+    let mut squares = pool.imap(square::Task, 0..3).unwrap();
+    let gate = Gate::new();
+    let held = pool.apply_async(pass::Task, gate.path()).unwrap();
+    let mut future = pool.submit(square::Task, 1);
+    assert!(poll(&mut future, Waker::noop()).is_none());
+    pool.close();
+    let refused = poll(&mut future, Waker::noop()).expect("it need not wait any more");
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    gate.open();
+    held.get().unwrap();
+    // The future is still there, and has no use for the room.
+    assert_eq!(squares.next_timeout(SOON).unwrap().unwrap(), 0);
+    drop(future);
+    assert_eq!(squares.map(Result::unwrap).sum::<u64>(), 5);
 }
 
 fn no_thread_overtakes_a_future(setup: &Setup) {

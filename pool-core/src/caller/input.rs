@@ -9,7 +9,6 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{InUse, SEGMENT_BYTES, Segment};
@@ -92,7 +91,6 @@ const ITEM_BYTES: usize = 64;
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Opens a job for the items; none is pulled yet.
     pub(crate) fn open(host: &Arc<Host>, spec: JobSpec, items: I) -> Result<Self> {
-        let is_lazy = spec.lazy;
         // Only where all results are taken together: a buffer hands nothing out before the end.
         let result_buffer = if spec.bulk { T::result_buffer(items.size_hint().0) } else { None };
         let completion = host.open_map(spec, T::entry(), result_buffer)?;
@@ -111,7 +109,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
             large_bytes: 0,
             attachments: Attachments::new(),
             is_awaited: false,
-            is_lazy,
+            is_lazy: spec.lazy,
             is_timed: false,
             turn: None,
             source: Source::Flowing,
@@ -134,6 +132,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Whether no more items will be taken.
     pub(crate) fn has_ended(&self) -> bool {
         !matches!(self.source, Source::Flowing)
+    }
+
+    /// Whether the input has panicked, and the panic is still to [go on](MapInput::resume_panic).
+    #[cfg(feature = "stream")]
+    pub(crate) fn has_panicked(&self) -> bool {
+        matches!(self.source, Source::Panicked(_))
     }
 
     /// Whether the pool ended before all of the input was pulled.
@@ -263,7 +267,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     }
 
     /// Fills the block and hands it over.
-    fn pull(&mut self, count: u64) -> thread::Result<Filled> {
+    fn pull(&mut self, count: u64) -> std::thread::Result<Filled> {
         // The iterator is the user's: items before its panic are still handed over, and the panic goes on later.
         let filled = catch_unwind(AssertUnwindSafe(|| self.fill_block(count)));
         self.flush();

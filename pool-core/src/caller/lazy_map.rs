@@ -431,6 +431,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Whether the end has been handed out, or will be next.
     pub(crate) fn is_terminated(&self) -> bool {
-        self.has_ended && self.ready.is_empty()
+        // A panic of the input is still to come, and a stream that says it is at its end is not polled again.
+        self.has_ended && self.ready.is_empty() && !self.input.has_panicked()
     }
 }

@@ -1,6 +1,7 @@
 //! Async code: streams of results, and handles that cancel their jobs, under several executors.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -28,6 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(input_that_is_stopped_ends_the_results),
         each_method(a_stream_that_is_dropped_leaves_the_pool_in_order),
         each_method(a_stream_ends_with_its_pool),
+        each_method(a_stream_is_not_at_its_end_before_the_panic_of_its_input),
         each_method(wakers_of_streams_may_panic_and_block),
         each_method(each_poll_replaces_the_waker_of_the_one_before),
     ]
@@ -285,6 +287,24 @@ impl<F: Fn() + Send + Sync + 'static> Wake for Does<F> {
 
 fn waker(act: impl Fn() + Send + Sync + 'static) -> Waker {
     Waker::from(Arc::new(Does(act)))
+}
+
+/// A `select!` asks this before it polls, and would lose the panic.
+fn a_stream_is_not_at_its_end_before_the_panic_of_its_input(setup: &Setup) {
+    let pool = setup.pool();
+    let gate = Gate::new();
+    let input = (0..3).map(|x| if x == 2 { panic!("on purpose") } else { gate.path() });
+    let mut passed = pool.imap(pass::Task, input).unwrap().into_stream();
+    let context = &mut Context::from_waker(Waker::noop());
+    assert!(silently(|| passed.poll_next_unpin(context)).is_pending());
+    pool.terminate();
+    let mut failures = 0;
+    while let Ok(Poll::Ready(next)) = silently(|| catch_unwind(AssertUnwindSafe(|| passed.poll_next_unpin(context)))) {
+        assert_eq!(next.expect("the panic comes before the end").unwrap_err().kind(), ErrorKind::Terminated);
+        assert!(!passed.is_terminated(), "the panic is still to come");
+        failures += 1;
+    }
+    assert!(failures > 0 && passed.is_terminated());
 }
 
 fn wakers_of_streams_may_panic_and_block(setup: &Setup) {

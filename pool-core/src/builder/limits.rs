@@ -37,7 +37,9 @@ impl PoolBuilder {
     /// [`apply`](crate::Pool::apply), [`apply_async`](crate::Pool::apply_async) and [`map`](crate::Pool::map) wait
     /// until there is room, first come, first served; [`try_apply_async`](crate::Pool::try_apply_async) does not wait,
     /// and [`submit`](crate::Pool::submit) waits as a future. A lazy map pulls no more of its input than there is room
-    /// for.
+    /// for, but as much as there is: [`Task::prefetch`](crate::Task::prefetch) leaves some to calls beside it, which would
+    /// else wait in line with its items. A [priority](crate::Priority) is that of pending items: room is first come, first
+    /// served.
     ///
     /// # Examples
     ///

@@ -151,9 +151,13 @@ impl<P> Scheduler<P> {
         }
         // A chunk that was taken back whole may still be in flight as an empty request; the job does not wait for it.
         let record = job.record.take();
-        let in_flight = job.in_flight;
+        let (in_flight, is_limited) = (job.in_flight, job.spec.max_concurrent.is_some());
         if job.flow.is_some() {
             self.retire_flow(id);
+            if is_limited {
+                // Items of its task may have waited behind it.
+                self.dispatch();
+            }
         }
         // Else the entry stays: the empty request refers to it until it is answered.
         if in_flight == 0 {

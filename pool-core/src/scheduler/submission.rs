@@ -81,6 +81,8 @@ impl<P> Scheduler<P> {
         }
         // Cancelled calls stay in the queue, and cancelling again and again must not fill memory.
         self.sweep_if_stale();
+        // Items of its task may have waited behind it.
+        self.dispatch();
         self.wind_down();
         true
     }

@@ -297,6 +297,7 @@ mod tests {
             idle_timeout: None,
             has_initializer: false,
             initializer_timeout: None,
+            finalizer_timeout: None,
         };
         let mut scheduler: Scheduler<()> = Scheduler::new(config, 1);
         while scheduler.next_action().is_some() {}

@@ -297,8 +297,8 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// connections.
     ///
     /// A submission with a limit sends an item when fewer items of the task run, those of other submissions included; a
-    /// submission without one sends its items regardless. Submissions of one task with limits take turns: one that allows few
-    /// items holds back those that allow more until it has had an item run. Meanwhile workers run other tasks. Zero is an
+    /// submission without one sends its items regardless. One that allows few holds back those that allow more until it has
+    /// had an item run. Meanwhile workers run other tasks. Zero is an
     /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
     ///
     /// # Examples

@@ -298,8 +298,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     ///
     /// A submission with a limit sends an item when fewer items of the task run, those of other submissions included; a
     /// submission without one sends its items regardless. One that allows few holds back those that allow more until it has
-    /// had an item run. Meanwhile workers run other tasks. Zero is an
-    /// [`ErrorKind::InvalidInput`](crate::ErrorKind::InvalidInput) error of the call.
+    /// had an item run. Meanwhile workers run other tasks. Zero is an `InvalidInput` error of the call.
     ///
     /// # Examples
     ///

@@ -178,10 +178,8 @@ impl<P> Scheduler<P> {
         }
         // Queued before the place is given up, so that the flow is there to take it.
         self.requeue(range);
-        if is_vacant {
-            if let Some(task) = self.jobs.get(job).map(|job| job.spec.task) {
-                self.vacate_place(task);
-            }
+        if is_vacant && let Some(task) = self.jobs.get(job).map(|job| job.spec.task) {
+            self.vacate_place(task);
         }
         self.note_room(worker);
         self.expect_leave(worker);

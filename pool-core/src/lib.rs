@@ -65,7 +65,7 @@
 //!
 //! # Reports
 //!
-//! A running item can tell its caller how far it is, or hand over a part of its result: [`report`] in the task, and a
+//! A running item can tell its caller how far it is, or hand over a part of its result: [`report()`] in the task, and a
 //! listener at the handle ([`AsyncResult::on_report`], [`Imap::on_report`]) of a submission with [`Task::reports`].
 //!
 //! # Threads

@@ -15,7 +15,7 @@ use crate::task::Task;
 use crate::worker::position::Worker;
 use crate::worker::reports::type_number;
 
-/// A value that a running item has [reported](crate::report).
+/// A value that a running item has [reported](fn@crate::report).
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Report<T> {

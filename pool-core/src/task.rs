@@ -343,7 +343,7 @@ pub trait Task: Copy + Send + Sync + 'static {
         Configured::new(TaskOptions { reports: true, ..self.options() })
     }
 
-    /// This task with a name for this submission, for people that look at the pool's work.
+    /// This task with a name for this submission, for people: [`Pool::running`](crate::Pool::running), events and traces show it.
     ///
     /// # Examples
     ///

@@ -152,7 +152,7 @@ fn expand_with(
 /// all that it holds; it need be neither `Send` nor a type of serde's. Beside the function comes a module of the same name with
 /// one type in it, `State`, for `PoolBuilder::state`:
 ///
-/// ```ignore (pool-macros cannot depend on pool-core; the documentation of `PoolBuilder::state` has an example, tested)
+/// ```ignore (pool-macros cannot depend on pool-core; PoolBuilder::state has an example that runs)
 /// use pool_core::prelude::*;
 /// use rusqlite::Connection;
 ///

@@ -114,9 +114,8 @@ impl Engine {
     #[cold]
     pub(crate) fn why_full(&self) -> Error {
         let Amount { items, bytes } = self.pending();
-        let items = if items == 1 { "1 item".to_owned() } else { format!("{items} items") };
-        let text =
-            format!("{items} with {} of arguments are pending, and there is no room for more", units::size(bytes));
+        let items = if items == 1 { "1 item is".to_owned() } else { format!("{items} items are") };
+        let text = format!("{items} pending, with {} of arguments, and there is no room for more", units::size(bytes));
         Error::new(ErrorKind::Full, text)
     }
 

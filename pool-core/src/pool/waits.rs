@@ -65,8 +65,11 @@ impl Pool {
         }
         self.host.check_owner()?;
         // Read after the wait, so the number may be 0 by then; the error still says that the limit has passed.
-        let (pending, limit) = (self.stats().items_pending, units::time(limit));
-        Err(Error::new(ErrorKind::Timeout, format!("the pool is not idle after {limit}: {pending} items are pending")))
+        let pending = match self.stats().items_pending {
+            1 => "1 item is pending".to_owned(),
+            pending => format!("{pending} items are pending"),
+        };
+        Err(Error::new(ErrorKind::Timeout, format!("the pool is not idle after {}: {pending}", units::time(limit))))
     }
 
     /// Waits until every worker has started and passed its initializer.

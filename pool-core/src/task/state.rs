@@ -98,7 +98,7 @@ impl<S: State> State for Configured<S> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Opening<S>(PhantomData<fn() -> S>);
 
-/// Runs [`Opening`].
+/// Runs `Opening`.
 pub fn open_state<S: State>(chunk: &mut Chunk<'_>) {
     states::expect(chunk.limit_ns());
     run_chunk::<Opening<S>>(chunk);

@@ -182,7 +182,7 @@ fn a_label_that_does_not_fit_is_refused() -> Result<(), Error> {
         Ok(open_error(&with_host(fd, &lane)))
     };
     assert!(matches!(opened_with(&[(0, 5)])?, Error::Magic { found: 5, .. }));
-    assert!(matches!(opened_with(&[(8, 5)])?, Error::Version { found: 5, expected: 3 }));
+    assert!(matches!(opened_with(&[(8, 5)])?, Error::Version { found: 5, expected: 4 }));
     assert!(matches!(opened_with(&[(16, 5)])?, Error::RingSize { bytes: 5 }));
     assert!(matches!(opened_with(&[(24, 1 << 40)])?, Error::RingSize { .. }));
     assert!(matches!(opened_with(&[(16, 1 << 20)])?, Error::Size { found: 8192, .. }));

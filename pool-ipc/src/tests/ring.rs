@@ -282,7 +282,7 @@ fn reading_a_released_record_panics() {
 }
 
 #[test]
-#[should_panic(expected = "length was changed")]
+#[should_panic(expected = "a record with a changed length")]
 fn reading_past_a_record_panics() {
     let (mut producer, mut consumer) = on_heap(CAPACITY);
     producer.publish(&Header::default(), 8);

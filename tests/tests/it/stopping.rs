@@ -103,7 +103,7 @@ fn a_wait_for_an_idle_pool_has_a_limit(setup: &Setup) {
     for limit in [Duration::ZERO, Duration::from_millis(20)] {
         let error = pool.wait_idle_timeout(limit).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Timeout);
-        assert!(error.to_string().ends_with(": 1 items are pending"), "{error}");
+        assert!(error.to_string().ends_with(": 1 item is pending"), "{error}");
     }
     gate.open();
     pool.wait_idle_timeout(Duration::MAX).unwrap();

@@ -162,7 +162,9 @@ fn expand_with(
 /// }
 ///
 /// #[pool_task]
-/// fn count(#[state] db: &mut Connection, table: &str) -> Result<u64, String> { … }
+/// fn count(#[state] db: &mut Connection, table: &str) -> Result<u64, String> {
+///     db.query_row(table, [], |row| row.get(0)).map_err(|error| error.to_string())
+/// }
 ///
 /// let pool = Pool::builder().state(open::State, Path::new("shop.db")).build()?;
 /// assert_eq!(pool.apply(count::Task, "orders")?, Ok(12));

@@ -85,7 +85,7 @@ pub(crate) struct Scheduler<P> {
     calls: [Flow; 3],
     /// The flows that have items for workers, by priority.
     turns: [Turns; 3],
-    /// Chunks with workers, by priority.
+    /// Chunks of which workers have items, by priority.
     in_flight: [u32; 3],
     /// Several flows have items for workers, or had so lately.
     contended_until: Nanos,

@@ -154,7 +154,10 @@ impl Lane {
     /// Takes back the items of a request that the worker has not claimed, all or half of them. Returns the number of
     /// items that it may still run.
     pub(crate) fn recall(&mut self, seq: u32, items: u32, half: bool) -> u32 {
-        let Some(sent) = self.sent.iter().find(|sent| sent.seq == seq) else { return items };
+        // Found by halves, since hundreds may be taken back one by one. By difference, since numbers wrap around.
+        let Some(first) = self.sent.front().map(|sent| sent.seq) else { return items };
+        let at = self.sent.partition_point(|sent| sent.seq.wrapping_sub(first) < seq.wrapping_sub(first));
+        let Some(sent) = self.sent.get(at).filter(|sent| sent.seq == seq) else { return items };
         if let Some(position) = sent.record {
             let claimed = self.claimed(seq, items);
             let limit = if half { claimed + (items - claimed) / 2 } else { 0 };

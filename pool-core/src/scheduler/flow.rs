@@ -51,7 +51,7 @@ pub(super) struct Flow {
     pub(super) jumps: bool,
     /// It may send its next chunk before parked flows of its task, since its turn among these has come.
     pub(super) may_pass: bool,
-    /// Chunks with workers.
+    /// Chunks of which workers have items.
     pub(super) in_flight: u32,
     /// The worker that was sent its last chunk: its caches are warm.
     pub(super) last_worker: Option<WorkerId>,

@@ -32,6 +32,12 @@ impl Seq {
         // mixed up.
         Seq(self.0.wrapping_add(1))
     }
+
+    /// How many numbers after `first` it is.
+    #[inline]
+    pub(crate) fn since(self, first: Seq) -> u32 {
+        self.0.wrapping_sub(first.0)
+    }
 }
 
 /// Where a worker is by its own word: it has begun the item `item` of the chunk `seq`.

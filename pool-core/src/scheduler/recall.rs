@@ -150,7 +150,7 @@ impl<P> Scheduler<P> {
     /// The result of a [recall](Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
         let state = &mut self.workers[worker];
-        let Some(sent) = state.in_flight.iter_mut().find(|sent| sent.seq == seq) else { return };
+        let Some(sent) = state.in_flight_mut(seq) else { return };
         // Replies that came between count, whatever the limit in the ring says.
         let kept = kept.max(sent.settled);
         if kept >= sent.range.items {
@@ -168,7 +168,7 @@ impl<P> Scheduler<P> {
         sent.range.items = kept;
         // It gave something, so it may be asked again for the half of the rest.
         sent.recalling = false;
-        // A chunk without items occupies no place, though it stays in flight until its worker has passed it.
+        // An empty chunk must not count: the next map would take it for that of a rival, and share with nobody.
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
         state.ahead = state.ahead.saturating_sub(time);
         // They did not run here, so they do not bring the replacement of this worker nearer.
@@ -178,8 +178,8 @@ impl<P> Scheduler<P> {
         }
         // Queued before the place is given up, so that the flow is there to take it.
         self.requeue(range);
-        if is_vacant && let Some(task) = self.jobs.get(job).map(|job| job.spec.task) {
-            self.vacate_place(task);
+        if is_vacant {
+            self.release_chunk(job);
         }
         self.note_room(worker);
         self.expect_leave(worker);

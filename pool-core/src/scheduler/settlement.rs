@@ -174,14 +174,8 @@ impl<P> Scheduler<P> {
         let id = sent.range.job;
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.in_flight -= 1;
-        let priority = job.spec.priority;
-        // Calls without a limit have no flow of their own.
-        let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[priority as usize]);
-        flow.in_flight -= 1;
-        self.in_flight[priority as usize] -= 1;
-        let task = job.spec.task;
         if sent.occupies {
-            self.vacate_place(task);
+            self.release_chunk(id);
         }
     }
 

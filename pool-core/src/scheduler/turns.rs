@@ -269,9 +269,16 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// A chunk that was sent occupies a place of its task no more.
+    /// A chunk of the job has no items left with its worker: it takes part in nothing more, though it may stay in flight until
+    /// its worker has passed it.
     #[inline]
-    pub(super) fn vacate_place(&mut self, task: u32) {
+    pub(super) fn release_chunk(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let (task, priority) = (job.spec.task, job.spec.priority);
+        // Calls without a limit have no flow of their own.
+        let flow = job.flow.as_deref_mut().unwrap_or(&mut self.calls[priority as usize]);
+        flow.in_flight -= 1;
+        self.in_flight[priority as usize] -= 1;
         let state = &mut self.tasks[task as usize];
         state.occupied = state.occupied.saturating_sub(1);
         if state.has_parked() {

@@ -45,7 +45,7 @@ pub(super) struct SentChunk {
     pub(super) recalling: bool,
     /// There was a recall, so its worker may end it early.
     pub(super) was_recalled: bool,
-    /// It counts among the chunks of its task that run at once.
+    /// It counts among the chunks of its task, of its flow and of its priority that run at once.
     pub(super) occupies: bool,
     /// Expected time of its items.
     pub(super) time: Nanos,
@@ -200,6 +200,13 @@ impl WorkerState {
     #[inline]
     pub(super) fn takes_work(&self) -> bool {
         matches!(self.phase, Phase::Starting | Phase::Ready)
+    }
+
+    /// The chunk of this number. Found by halves, since hundreds may be taken back one by one.
+    pub(super) fn in_flight_mut(&mut self, seq: Seq) -> Option<&mut SentChunk> {
+        let first = self.in_flight.front()?.seq;
+        let at = self.in_flight.partition_point(|sent| sent.seq.since(first) < seq.since(first));
+        self.in_flight.get_mut(at).filter(|sent| sent.seq == seq)
     }
 
     /// The newest chunk that still holds items to take back. A chunk that was taken back whole keeps its place until it

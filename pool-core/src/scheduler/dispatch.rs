@@ -91,6 +91,8 @@ impl<P> Scheduler<P> {
             let items = want.min(range.items);
             let capacity = if is_contended { Capacity::contended(spec) } else { Capacity::alone(pace, items, spec) };
             let jumping = (spec.calls && is_contended).then_some(spec.priority);
+            // A flow that is alone keeps to the first idle workers, so that few are awake.
+            let preferred = preferred.filter(|_| is_contended);
             let Some(worker) = self.roomiest(capacity, preferred) else {
                 self.full = true;
                 // Looking through all workers again at each submission would cost more than the submission.
@@ -128,7 +130,9 @@ impl<P> Scheduler<P> {
     /// The worker that the next call goes to, if that one has nothing to do.
     #[inline]
     pub(crate) fn idle_worker(&mut self) -> Option<WorkerId> {
-        self.roomiest(Capacity::Chunks(1), self.calls[Priority::Normal as usize].last_worker)
+        let last_worker = self.calls[Priority::Normal as usize].last_worker;
+        let is_contended = self.is_contended();
+        self.roomiest(Capacity::Chunks(1), last_worker.filter(|_| is_contended))
     }
 
     /// Items that a chunk of the job has, if there are enough.
@@ -186,9 +190,9 @@ impl<P> Scheduler<P> {
         None
     }
 
-    /// The worker with the least before it, if that is within the capacity. A ready one comes before a starting one, the one
-    /// that last ran the flow before other idle ones, and the first of equals before the others, since its caches are warm
-    /// and it may still be awake.
+    /// The worker with the least before it, if that is within the capacity. A ready one comes before a starting one, the
+    /// preferred one before other idle ones, and the first of equals before the others, since its caches are warm and it may
+    /// still be awake.
     #[inline]
     fn roomiest(&mut self, capacity: Capacity, preferred: Option<WorkerId>) -> Option<WorkerId> {
         if let Some(worker) = preferred

@@ -1,5 +1,13 @@
-//! The calls that workers make on their own behalf: the initializer and the states before the first task, and the finalizer at
-//! the end.
+//! The calls that workers make on their own behalf, in the life of one process:
+//!
+//! 1. The supervisor asks the fork server, which forks, sets the worker's variables, and reports the process.
+//! 2. The engine sends the worker's own calls one after the other, the next when the one before has been answered: the
+//!    initializer, then each state. Then the worker is ready and takes chunks. A failure, a death or a time limit before that
+//!    is a failed start.
+//! 3. A task takes its states out of a thread-local list, and gives them back. One that a panic may have spoiled is opened anew
+//!    between two items; if that fails, the process leaves, and its successor's start says why.
+//! 4. Told to leave, it runs the finalizer, drops its states, and ends by `_exit`. The scheduler kills it if that takes too
+//!    long.
 
 use std::sync::Arc;
 

@@ -198,7 +198,7 @@ pub(crate) enum FailureCause {
     Broken,
 }
 
-/// An order to the shell, which carries orders out in the order in which they come.
+/// An order to the engine, which carries orders out in the order in which they come.
 #[derive(Debug)]
 pub(crate) enum Action<P> {
     /// Put a chunk into the worker's request ring, for the attempt of this number at its items, from 1. A `brief` one may be

@@ -280,7 +280,7 @@ impl<P> Scheduler<P> {
     pub(super) fn vacate(&mut self, worker: WorkerId) {
         if let Phase::BackingOff(_) | Phase::Resting = self.workers[worker].phase {
             self.workers[worker].phase = Phase::Vacant;
-            // No process ends with it, so the shell would not look whether the pool is finished.
+            // No process ends with it, so the engine would not look whether the pool is finished.
             self.wake_by(self.now);
         }
     }

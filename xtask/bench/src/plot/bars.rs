@@ -76,9 +76,9 @@ impl Panel {
 }
 
 fn draw_legend<B: DrawingBackend<ErrorType: 'static>>(area: &Area<B>) -> Outcome {
-    const WIDTH: i32 = 130;
+    let width = area.dim_in_pixel().0 / names().count() as u32;
     for (i, name) in (0..).zip(names()) {
-        let left = 60 + i * WIDTH;
+        let left = 10 + i * width.cast_signed();
         if is_floor(name) {
             area.draw(&PathElement::new([(left, 14), (left + 14, 14)], BLACK.stroke_width(2)))?;
         } else {

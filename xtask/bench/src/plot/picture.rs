@@ -21,14 +21,18 @@ pub(super) trait Picture {
 
 /// The same in all pictures, and ours the one that is seen first.
 pub(super) fn color(contender: &str) -> RGBColor {
-    const COLORS: [RGBColor; 6] = [
+    const COLORS: [RGBColor; 8] = [
         RGBColor(208, 52, 44),
         RGBColor(60, 60, 60),
         RGBColor(38, 112, 192),
         RGBColor(72, 152, 80),
         RGBColor(150, 96, 176),
         RGBColor(222, 160, 32),
+        RGBColor(40, 150, 160),
+        RGBColor(140, 100, 70),
     ];
+    // Two contenders of one colour could not be told apart.
+    const _: () = assert!(ENTRIES.len() <= COLORS.len());
     let place = ENTRIES.iter().position(|entry| entry.name == contender);
     place.map_or(GREY, |place| COLORS[place % COLORS.len()])
 }

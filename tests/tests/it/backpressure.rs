@@ -88,7 +88,7 @@ fn a_call_that_is_not_to_wait_is_refused_when_the_pool_is_full(setup: &Setup) {
     let held: Vec<_> = (0..2).map(|_| pool.try_apply_async(pass::Task, gate.path()).unwrap()).collect();
     let error = pool.try_apply_async(square::Task, 3).unwrap_err();
     assert_eq!((error.kind(), error.is_retryable()), (ErrorKind::Full, true));
-    assert!(error.to_string().contains("square`: 2 items with "), "{error}");
+    assert!(error.to_string().contains("square`: 2 items are pending, with "), "{error}");
     assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::WouldBlock);
     assert_eq!(pool.stats().jobs_submitted, 2);
     gate.open();

@@ -2,26 +2,7 @@
 
 use super::*;
 
-const KINDS: [ErrorKind; 18] = [
-    ErrorKind::InvalidInput,
-    ErrorKind::Closed,
-    ErrorKind::Full,
-    ErrorKind::Running,
-    ErrorKind::Timeout,
-    ErrorKind::TaskTimeout,
-    ErrorKind::Panicked,
-    ErrorKind::WorkerDied,
-    ErrorKind::MemoryLimit,
-    ErrorKind::Cancelled,
-    ErrorKind::Terminated,
-    ErrorKind::Encode,
-    ErrorKind::Decode,
-    ErrorKind::TooLarge,
-    ErrorKind::Protocol,
-    ErrorKind::Broken,
-    ErrorKind::Unsupported,
-    ErrorKind::System,
-];
+const KINDS: [ErrorKind; 18] = ErrorKind::ALL;
 
 fn killed() -> Error {
     let mut error = Error::worker_killed(ExitStatus::from_raw(libc::SIGKILL), "not by this pool");

@@ -11,7 +11,8 @@
 //! line fail the test, and so do lines without such an error. All else that the compiler prints is left out, for it
 //! differs from one version to the next. The files in `ui/pass` must compile without even a warning.
 //!
-//! All files together make one package, checked by one run of cargo.
+//! All files together make one package, checked by one run of cargo. A name that ends in `edition_2015` says the edition; the
+//! others are of the newest.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -72,6 +73,9 @@ fn package(cases: &[PathBuf]) -> PathBuf {
     for case in cases {
         let name = case.file_stem().expect("a name").display();
         write!(manifest, "\n[[bin]]\nname = \"{name}\"\npath = {case:?}\n").unwrap();
+        if let Some((_, edition)) = name.to_string().split_once("edition_") {
+            writeln!(manifest, "edition = {edition:?}").unwrap();
+        }
     }
     fs::write(folder.join("Cargo.toml"), manifest).expect("a manifest");
     // The versions that have been downloaded for the workspace, so that no network is needed.

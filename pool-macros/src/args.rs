@@ -1,12 +1,15 @@
 //! The options in the parentheses of `#[pool_task(...)]`.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
+use syn::spanned::Spanned;
 use syn::{Error, LitInt, LitStr, Path, Result, Token};
 
-use crate::item::{Function, Kind};
+use crate::errors::Kind;
+use crate::item::Function;
+use crate::text;
 
 /// The options of the attribute.
 pub(crate) struct Args {
@@ -62,6 +65,7 @@ impl Args {
             codec: Codec::Default,
             krate: syn::parse_quote!(::pool_core),
         };
+        check_names(&tokens, kind)?;
         let mut seen = Vec::new();
         syn::meta::parser(|meta| args.option(&mut seen, &meta, kind)).parse2(tokens)?;
         Ok(args)
@@ -82,14 +86,14 @@ impl Args {
     }
 
     fn option(&mut self, seen: &mut Vec<String>, meta: &ParseNestedMeta<'_>, kind: Kind) -> Result<()> {
-        let name = meta.path.to_token_stream().to_string();
+        let name = text::of(&meta.path);
         if seen.contains(&name) {
             return Err(meta.error(format!("`{name}` is given twice")));
         }
         match name.as_str() {
             "timeout" => self.timeout = Some(timeout(meta, TIMEOUT_FORM)?),
             "codec" => self.codec = codec(meta)?,
-            "crate" => self.krate = meta.value()?.call(Path::parse_mod_style)?,
+            "crate" => self.krate = krate(meta)?,
             _ if kind == Kind::State => {
                 let known = "`timeout`, `codec` and `crate`";
                 return Err(meta.error(format!("unknown option `{name}` of a state: there are {known}")));
@@ -119,8 +123,31 @@ const PRIORITY_FORM: &str = "`priority = \"high\"`: `\"low\"`, `\"normal\"` or `
 
 const CODEC_FORM: &str = "`codec = \"cbor\"`: the name of a format";
 
+const CRATE_FORM: &str = "`crate = pool_core`: the path of pool-core, without quotes";
+
 const RETRY_PANICS_FORM: &str = "`retries = 3, retry_panics`: it has no value";
 const REPORTS_FORM: &str = "`reports`: it has no value";
+
+/// Refuses a value without its name, for which `syn` knows no better words than "unexpected literal".
+fn check_names(tokens: &TokenStream, kind: Kind) -> Result<()> {
+    let mut is_first = true;
+    for token in tokens.clone() {
+        if let (true, TokenTree::Literal(literal)) = (is_first, &token) {
+            let others = if kind == Kind::Task { ", `retries = 3`" } else { "" };
+            let text = format!("write the name of the option before its value: `timeout = \"2s\"`{others}");
+            return Err(Error::new(literal.span(), text));
+        }
+        is_first = matches!(&token, TokenTree::Punct(comma) if comma.as_char() == ',');
+    }
+    Ok(())
+}
+
+/// The path behind `crate =`.
+fn krate(meta: &ParseNestedMeta<'_>) -> Result<Path> {
+    let wrong_form = |span| Error::new(span, format!("write {CRATE_FORM}"));
+    let value = meta.value().map_err(|_| wrong_form(meta.path.span()))?;
+    value.call(Path::parse_mod_style).map_err(|error| wrong_form(error.span()))
+}
 
 /// The literal behind `name =`, or an error that points at the other token there and shows the form.
 fn value<T: Parse>(meta: &ParseNestedMeta<'_>, form: &str) -> Result<T> {

@@ -24,14 +24,11 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
 /// The module with the type of this name in it, and the implementation of its trait.
 pub(crate) fn beside(function: &Function, implementation: &TokenStream, type_name: &Ident) -> TokenStream {
     let module = module(function, type_name);
-    let conditions = function.shared_attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    let deprecated = function.shared_attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"));
-    let allow = deprecated.then(|| quote!(#[allow(deprecated)]));
+    let attributes = function.attributes.of_implementation();
     quote! {
         #module
 
-        #(#conditions)*
-        #allow
+        #attributes
         const _: () = {
             #implementation
         };
@@ -40,7 +37,7 @@ pub(crate) fn beside(function: &Function, implementation: &TokenStream, type_nam
 
 /// The module. It holds nothing but the task, since types of arguments may be private to where the function is.
 fn module(function: &Function, type_name: &Ident) -> TokenStream {
-    let Function { vis, name, shared_attributes, .. } = function;
+    let Function { vis, name, attributes, .. } = function;
     let plain_name = name.unraw();
     let opens_state = type_name == "State";
     let noun = if opens_state { "state" } else { "task" };
@@ -58,13 +55,14 @@ fn module(function: &Function, type_name: &Ident) -> TokenStream {
             #task_vis struct Items;
         }
     });
-    let summary = function.summary.as_ref().map(|summary| quote!(#[doc = ""] #[doc = #summary]));
+    let summary = attributes.summary.as_ref().map(|summary| quote!(#[doc = ""] #[doc = #summary]));
     // If there is another module of this name, the error is at the name.
     let (place, _) = value::ends(name);
     let keyword = Token![mod](place);
+    let attributes = attributes.of_module();
     quote! {
         #[doc = #module_doc]
-        #(#shared_attributes)*
+        #attributes
         #vis #keyword #name {
             #[doc = #task_doc]
             #summary

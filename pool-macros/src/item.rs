@@ -1,43 +1,20 @@
 //! The function under the attribute: the parts that the expansion needs, and the reasons why some cannot be tasks.
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
-use syn::{Attribute, Error, Expr, ExprLit, FnArg, Generics, Ident, ItemFn, Lifetime, Lit, Meta, Pat, PatType};
+use syn::{Error, FnArg, Generics, Ident, ItemFn, Lifetime, Pat, PatType};
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
 
+use crate::attributes::{self, Attributes};
 use crate::enclosing;
+use crate::errors::{Errors, Kind};
 use crate::state_argument::{StateArgument, is_state};
 use crate::text;
 use crate::value::Value;
 
 /// More are hard to tell apart where the task is called, with a tuple.
 const ARGUMENTS_MAX: usize = 8;
-
-/// The two uses of a function.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Task,
-    /// It opens a state.
-    State,
-}
-
-impl Kind {
-    fn attribute(self) -> &'static str {
-        match self {
-            Kind::Task => "pool_task",
-            Kind::State => "pool_state",
-        }
-    }
-
-    fn noun(self) -> &'static str {
-        match self {
-            Kind::Task => "task",
-            Kind::State => "state",
-        }
-    }
-}
 
 /// A function that can be a task, or open a state.
 pub(crate) struct Function {
@@ -50,10 +27,7 @@ pub(crate) struct Function {
     /// The part of an array that the function writes, before the other arguments.
     pub(crate) part: Option<Part>,
     pub(crate) output: Value,
-    /// `#[cfg]`, `#[deprecated]` and `#[doc(hidden)]`, which must go where the function goes.
-    pub(crate) shared_attributes: Vec<Attribute>,
-    /// The first paragraph of its documentation.
-    pub(crate) summary: Option<String>,
+    pub(crate) attributes: Attributes,
 }
 
 /// The arguments `part: &mut [T], offset: usize`.
@@ -66,8 +40,8 @@ impl Function {
     /// Reads the item, or says all that is wrong with it.
     pub(crate) fn parse(item: &TokenStream, kind: Kind) -> Result<Function> {
         let function: ItemFn = syn::parse2(item.clone()).map_err(|error| not_a_function(item, error, kind))?;
-        let mut errors = Errors { kind, all: None };
-        check_attributes(&function.attrs, &mut errors);
+        let mut errors = Errors::of(kind);
+        attributes::check(&function.attrs, &mut errors);
         check_signature(&function.sig, &mut errors);
         check_enclosing(&function, &mut errors);
         let part = if kind == Kind::Task { check_part(&function.sig, &mut errors) } else { None };
@@ -75,17 +49,12 @@ impl Function {
         let output = check_output(&function.sig.output, &mut errors);
         errors.finish()?;
 
-        let shared = |attribute: &&Attribute| {
-            let path = attribute.path();
-            path.is_ident("cfg") || path.is_ident("deprecated") || is_doc_hidden(attribute)
-        };
         Ok(Function {
             arguments,
             states,
             part,
             output,
-            shared_attributes: function.attrs.iter().filter(shared).cloned().collect(),
-            summary: summary(&function.attrs),
+            attributes: Attributes::new(&function.attrs),
             vis: function.vis,
             name: function.sig.ident,
         })
@@ -98,29 +67,6 @@ impl Function {
         });
         let each = self.arguments.iter().map(|(name, value)| format!("{name}: {}", text::of(&value.ty)));
         part.chain(each).collect::<Vec<_>>().join(", ")
-    }
-}
-
-/// All errors of an item, each on its own tokens.
-struct Errors {
-    kind: Kind,
-    all: Option<Error>,
-}
-
-impl Errors {
-    fn push(&mut self, tokens: impl ToTokens, message: impl std::fmt::Display) {
-        self.add(Error::new_spanned(tokens, message));
-    }
-
-    fn add(&mut self, error: Error) {
-        match &mut self.all {
-            None => self.all = Some(error),
-            Some(first) => first.combine(error),
-        }
-    }
-
-    fn finish(self) -> Result<()> {
-        self.all.map_or(Ok(()), Err)
     }
 }
 
@@ -146,21 +92,6 @@ fn not_a_function(item: &TokenStream, error: Error, kind: Kind) -> Error {
         Ok(_) => (Span::call_site(), "this"),
     };
     Error::new(keyword, format!("`#[{}]` goes on a function, and {what} is none", kind.attribute()))
-}
-
-fn check_attributes(attributes: &[Attribute], errors: &mut Errors) {
-    for attribute in attributes {
-        let Some(name) = attribute.path().segments.last() else { continue };
-        if name.ident == errors.kind.attribute() {
-            errors.push(attribute, format!("`#[{}]` is given twice", errors.kind.attribute()));
-        } else if name.ident == "pool_task" || name.ident == "pool_state" {
-            errors.push(attribute, "a function is a task or opens a state: write one for each");
-        } else if name.ident == "test" || name.ident == "bench" {
-            let noun = errors.kind.noun();
-            let message = format!("a test cannot be a {noun}: write a function of its own and call it from the test");
-            errors.push(attribute, message);
-        }
-    }
 }
 
 fn check_signature(signature: &Signature, errors: &mut Errors) {
@@ -402,24 +333,4 @@ impl<'ast> Visit<'ast> for Refused<'_> {
             self.errors.push(lifetime, message);
         }
     }
-}
-
-fn is_doc_hidden(attribute: &Attribute) -> bool {
-    matches!(&attribute.meta, Meta::List(list) if list.path.is_ident("doc") && list.tokens.to_string() == "hidden")
-}
-
-/// The first paragraph of the documentation, for another place; without links, which might not resolve there.
-fn summary(attributes: &[Attribute]) -> Option<String> {
-    let mut text = String::new();
-    for attribute in attributes {
-        let Meta::NameValue(meta) = &attribute.meta else { continue };
-        if let (true, Expr::Lit(ExprLit { lit: Lit::Str(line), .. })) = (meta.path.is_ident("doc"), &meta.value) {
-            text.push_str(&line.value());
-            text.push('\n');
-        }
-    }
-    let lines = text.trim().lines().map(str::trim).take_while(|line| !line.is_empty());
-    let summary = lines.collect::<Vec<_>>().join("\n");
-    let plain = !summary.is_empty() && !summary.contains(['[', '#']) && !summary.contains("```");
-    plain.then_some(summary)
 }

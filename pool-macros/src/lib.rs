@@ -9,7 +9,9 @@ macro_rules! glue {
 }
 
 mod args;
+mod attributes;
 mod enclosing;
+mod errors;
 mod expand;
 mod item;
 mod state_argument;
@@ -18,10 +20,11 @@ mod text;
 mod value;
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
+use proc_macro2::{TokenStream as Tokens, TokenTree};
 
 use crate::args::Args;
-use crate::item::{Function, Kind};
+use crate::errors::Kind;
+use crate::item::Function;
 
 /// Makes a function one that a pool can run in its worker processes.
 ///
@@ -130,19 +133,27 @@ fn expand_with(
 ) -> TokenStream {
     let item = Tokens::from(item);
     let beside = match (Args::parse(options.into(), kind), Function::parse(&item, kind)) {
-        (Ok(args), Ok(function)) => match args.check_for(&function) {
-            Ok(()) => expand(&function, &args),
-            Err(error) => error.into_compile_error(),
-        },
-        (Ok(_), Err(error)) | (Err(error), Ok(_)) => error.into_compile_error(),
+        (Ok(args), Ok(function)) => args.check_for(&function).map(|()| expand(&function, &args)),
+        (Ok(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
         (Err(mut error), Err(more)) => {
             error.combine(more);
-            error.into_compile_error()
+            Err(error)
         }
     };
+    let beside = beside.unwrap_or_else(|error| compile_errors(&error));
     // The item stays even if it cannot be a task, so that whatever else refers to it goes on.
     let item = state_argument::without_attributes(&item).unwrap_or(item);
     Tokens::from_iter([item, beside]).into()
+}
+
+/// `compile_error!` for each error. `syn` writes `::core::compile_error!`, which edition 2015 does not find.
+fn compile_errors(error: &syn::Error) -> Tokens {
+    let is_of_path = |token: &TokenTree| match token {
+        TokenTree::Punct(punct) => punct.as_char() == ':',
+        TokenTree::Ident(name) => name == "core",
+        _ => false,
+    };
+    error.to_compile_error().into_iter().filter(|token| !is_of_path(token)).collect()
 }
 
 /// Makes a function one that opens a state of workers: a value that each worker has one of, and that tasks take as

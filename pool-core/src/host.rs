@@ -11,6 +11,7 @@ pub(crate) mod supervisor;
 
 mod door;
 pub(crate) mod events;
+pub(crate) mod hearing;
 mod milestones;
 pub(crate) mod readers;
 pub(crate) mod seeing;

@@ -31,6 +31,7 @@ use crate::launch::messages::{Greeting, Role};
 use crate::launch::spawn::Inherited;
 use crate::process::exit;
 use crate::process::output;
+use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, kill_process, reap, wait_gone};
 use crate::process::signals;
 use crate::task::table;
@@ -92,19 +93,28 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a fork server. `bell` is a descriptor of the host's own, which a copy of the host closes.
+    /// Starts a fork server, which prints to these pipes. A copy of the host closes the `private` descriptors.
     pub(crate) fn start(
         method: StartMethod,
         settings: &WorkerLimits,
         hub: &Descriptors,
         inherited: &Inherited,
-        bell: BorrowedFd<'_>,
+        private: &[BorrowedFd<'_>],
+        pipes: Option<OutputPipes>,
     ) -> Result<Server> {
         let fingerprint = table::fingerprint()?;
         let host = std::process::id();
         let (ours, theirs) = Control::pair().map_err(|error| Error::system("socketpair", error))?;
         if method == StartMethod::Fork {
-            return Server::fork(host, settings, hub, &[bell, inherited.cwd.as_fd()], ours, theirs);
+            return Server::fork(
+                host,
+                settings,
+                hub,
+                &[private, &[inherited.cwd.as_fd()]].concat(),
+                pipes,
+                ours,
+                theirs,
+            );
         }
         if !serve::is_in_executable() {
             let text = "the code of this pool is in a shared library, and a new process would not run it; \
@@ -118,7 +128,7 @@ impl Server {
         let [host_fd, worker_fd] = hub.as_fds();
         ours.send(&Greeting { nonce, fingerprint, role }, &[host_fd, worker_fd, inherited.cwd.as_fd()])
             .map_err(|error| Error::system("greeting the fork server", error))?;
-        let pid = inherited.start(nonce, &theirs.into_fd())?;
+        let pid = inherited.start(nonce, &theirs.into_fd(), pipes.as_ref())?;
         Server::adopt(pid, ours)
     }
 
@@ -129,6 +139,7 @@ impl Server {
         settings: &WorkerLimits,
         hub: &Descriptors,
         private: &[BorrowedFd<'_>],
+        pipes: Option<OutputPipes>,
         ours: Control,
         theirs: Control,
     ) -> Result<Server> {
@@ -157,6 +168,9 @@ impl Server {
                 }
                 signals::open_standard_streams();
                 signals::close_stdin();
+                if let Some(pipes) = pipes {
+                    pipes.become_standard_streams();
+                }
                 serve::serve(theirs, hub_copy, host, settings, None)
             }
             Side::Parent(pid) => Server::adopt(pid, ours),

@@ -80,7 +80,7 @@
 //! | `Deserialize` of a result | the thread that takes it: `get`, `map`, `next`, the poll of a future, a callback. A result that is a large array: a thread that lives as long as the decoding, while the caller waits. A result that is never taken is never decoded |
 //! | callbacks ([`AsyncResult::on_done`]), and `Drop` of their captures | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
 //! | listeners ([`AsyncResult::on_report`]), `Deserialize` of reports, and `Drop` of both | likewise, one report after the other |
-//! | the listener of [`PoolBuilder::on_event`], and its `Drop` | a thread that runs nothing else; it may block, panic, use the pool or drop it |
+//! | the listeners of [`PoolBuilder::on_event`] and [`PoolBuilder::on_output`], and their `Drop` | a thread for each that runs nothing else; it may block, panic, use the pool or drop it |
 //! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
 //! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
 //! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |
@@ -183,6 +183,7 @@ pub use crate::observe::exit::ExitCause;
 pub use crate::observe::insights::{
     Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights, WorkerState,
 };
+pub use crate::observe::output::{LineEnd, OutputLine, OutputStream};
 pub use crate::pool::{Pool, PoolState};
 pub use crate::priority::Priority;
 pub use crate::report::Report;

@@ -7,7 +7,9 @@ pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod insights;
 pub(crate) mod log;
+pub(crate) mod output;
 pub(crate) mod snapshot;
+pub(crate) mod splitter;
 
 mod histogram;
 mod table;

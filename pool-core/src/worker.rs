@@ -43,7 +43,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
     let me = ForkCheck::here();
     let position = position::enter(Position::new(worker, end.progress.clone(), end.orders.clone(), me));
     settings.apply(worker.id() as u32);
-    output::prepare();
+    output::prepare(settings.is_heard);
     signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     RequestLoop {

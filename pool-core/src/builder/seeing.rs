@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::PoolBuilder;
 use crate::observe::event::Event;
+use crate::observe::output::OutputLine;
 
 impl PoolBuilder {
     /// Calls `listener` with each [`Event`]: workers that start and end, jobs, chunks, failures and retries.
@@ -18,6 +19,35 @@ impl PoolBuilder {
     /// See [`Event`].
     pub fn on_event(mut self, listener: impl FnMut(&Event) + Send + 'static) -> Self {
         self.seeing.on_event = Some(Box::new(listener));
+        self
+    }
+
+    /// Calls `listener` with each line that the workers print, to standard output or standard error, in Rust, in C, or in a
+    /// program that a task starts: lines are whole, and never mixed.
+    ///
+    /// Unless this is set, workers print to the streams of the host. With it, each process has two pipes of its own. Lines
+    /// of a stream come in their order; those of the two streams of a worker, and of several workers, in about the order in which
+    /// they were printed. Lines that a worker has printed just before it died are among them. (The message of a task's panic is in its
+    /// error, and not printed.)
+    /// [`OutputLine::worker`] is `None` for the fork server, in which constructors of the program may print.
+    ///
+    /// The listener runs in a thread of its own. It may panic (the next line comes all the same), print, use the pool, or drop
+    /// it. Up to 1 MiB of lines wait for it. If it is slower than the workers print, they wait for it, and their time limits go
+    /// on. If it does not return for a second, lines are dropped until it does, so no task waits for ever; a line says how many
+    /// ([`OutputLine::dropped`]). The end of the pool waits until all lines have been passed on, but no longer than a second
+    /// for a listener that is stuck.
+    ///
+    /// A line has at most 64 KiB, and a longer one comes in pieces ([`LineEnd::Cut`](crate::LineEnd::Cut)). Bytes that need not
+    /// be UTF-8 are kept as they are. Text without an end of line is flushed with the result of its item. The pipes are closed
+    /// when their worker is gone: a program that it has left behind (`setsid`) cannot print to them any more. Lines that are
+    /// written while other threads or programs of the same worker write to the same stream may be mixed with theirs, as in
+    /// any program. The pool keeps two descriptors for each worker.
+    ///
+    /// # Examples
+    ///
+    /// See [`OutputLine`].
+    pub fn on_output(mut self, listener: impl FnMut(OutputLine) + Send + 'static) -> Self {
+        self.seeing.on_output = Some(Box::new(listener));
         self
     }
 

@@ -7,21 +7,32 @@ use std::sync::Arc;
 
 use super::Host;
 use super::events::{Listener, spawn_reader};
+use super::hearing::Hearing;
 use super::tracing::TRACE_BYTES_MAX;
 use crate::error::{Error, ErrorKind, Result};
 use crate::observe::log::Reader;
+use crate::observe::output::{Lines, OutputLine};
 
 /// The listener and the file that records go to.
 #[derive(Default)]
 pub(crate) struct Seeing {
     pub(crate) on_event: Option<Listener>,
     pub(crate) trace: Option<PathBuf>,
+    pub(crate) on_output: Option<OutputListener>,
 }
+
+/// A listener for lines, as a pool keeps it.
+pub(crate) type OutputListener = Box<dyn FnMut(OutputLine) + Send>;
 
 impl fmt::Debug for Seeing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let on_event = self.on_event.as_ref().map(|_| "FnMut(&Event)");
-        f.debug_struct("Seeing").field("on_event", &on_event).field("trace", &self.trace).finish()
+        let on_output = self.on_output.as_ref().map(|_| "FnMut(OutputLine)");
+        f.debug_struct("Seeing")
+            .field("on_event", &on_event)
+            .field("trace", &self.trace)
+            .field("on_output", &on_output)
+            .finish()
     }
 }
 
@@ -54,7 +65,7 @@ impl Seeing {
     /// # Errors
     ///
     /// `System` if the file cannot be written, or the system refuses a thread.
-    pub(crate) fn start(self, host: &Arc<Host>, pool: &str) -> Result<()> {
+    pub(crate) fn start(self, host: &Arc<Host>, pool: &str, output: Option<Arc<Hearing<Lines>>>) -> Result<()> {
         // First, since it can fail for a reason of the user's: then no other thread has been started.
         if let Some(path) = self.trace {
             let file = File::create(&path)
@@ -65,6 +76,9 @@ impl Seeing {
         // The logs are open since before the first worker, so it hears of all of them.
         if let Some(listener) = self.on_event {
             spawn_reader(host, format!("{pool}-events"), move |host| host.pass_events(listener))?;
+        }
+        if let (Some(listener), Some(output)) = (self.on_output, output) {
+            output.start(host, &format!("{pool}-output"), listener)?;
         }
         Ok(())
     }

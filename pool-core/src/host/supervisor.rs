@@ -4,36 +4,39 @@
 //! the socket; other threads use the bell when they have something for it.
 
 mod fork_server;
+mod output;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::PollFlags;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::MsgFlags;
-use nix::sys::time::TimeSpec;
 use pool_ipc::sys::{monotonic_ns, off_standard_streams};
 use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::engine::exit_status;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::host::hearing::Hearing;
 use crate::lane::Lane;
 use crate::lane::messages::Request;
 use crate::launch::control::{Outbox, SEND_PAUSE};
 use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
 use crate::launch::spawn::Inherited;
 use crate::launch::{Server, StartMethod};
+use crate::observe::output::Lines;
+use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
+use crate::process::poll::wait_for;
 use crate::process::socket::Socket;
 use crate::scheduler::WorkerId;
 use crate::units::Nanos;
 use crate::worker::limits::WorkerLimits;
+use crate::worker::position::Worker;
 
 #[derive(Debug)]
 pub(crate) struct Supervisor {
@@ -48,7 +51,7 @@ pub(crate) struct Supervisor {
     wanted: VecDeque<WorkerId>,
     /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork`
     /// copies it.
-    launching: BTreeMap<WorkerId, (HostEnd, Socket)>,
+    launching: BTreeMap<WorkerId, Launching>,
     requests: Outbox<ServerRequest, OwnedFd>,
     /// Readable when a worker has ended: a fork server that is stopped does not report it. It is made after the first server,
     /// which must not inherit it, and left out where the system refuses it.
@@ -57,6 +60,16 @@ pub(crate) struct Supervisor {
     ended: BTreeSet<u32>,
     /// The time by which the fork server should have spoken, while it has something to report.
     due: Option<Nanos>,
+    output: Option<Arc<Hearing<Lines>>>,
+}
+
+/// The host's side of a process that is being made.
+#[derive(Debug)]
+struct Launching {
+    end: HostEnd,
+    socket: Socket,
+    incarnation: u32,
+    pipes: Option<OutputPipes>,
 }
 
 /// A fork server that should have spoken, has been silent for so long, and is found stopped, is given up.
@@ -75,6 +88,7 @@ impl Supervisor {
         hub: Descriptors,
         limits: WorkerLimits,
         inherited: Inherited,
+        output: Option<Arc<Hearing<Lines>>>,
     ) -> Self {
         Supervisor {
             host,
@@ -89,6 +103,7 @@ impl Supervisor {
             ends: None,
             ended: BTreeSet::new(),
             due: None,
+            output,
         }
     }
 
@@ -318,11 +333,14 @@ impl Supervisor {
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
+        let (pipes, writers) = self.output_pipes()?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         // Before the request: the report may come as soon as it is sent.
-        self.launching.insert(worker, (end, ours));
+        self.launching.insert(worker, Launching { end, socket: ours, incarnation, pipes });
         let request = ServerRequest::Launch(Launch { worker: worker.0, incarnation });
-        self.requests.push(request, vec![lane.host, lane.worker, theirs.into_fd()]);
+        let mut fds = vec![lane.host, lane.worker, theirs.into_fd()];
+        fds.extend(writers.into_iter().flat_map(|OutputPipes { stdout, stderr }| [stdout, stderr]));
+        self.requests.push(request, fds);
         Ok(())
     }
 
@@ -369,6 +387,7 @@ impl Supervisor {
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
+                self.stop_hearing(pid);
                 self.host.with(|engine| engine.exited(WorkerId(worker), pid, status, cause));
             }
         }
@@ -376,9 +395,10 @@ impl Supervisor {
 
     fn launched(&mut self, worker: WorkerId, pid: u32, pidfd: Option<OwnedFd>) {
         // A launch that has been given up: its server was replaced, and the process died with it.
-        let Some((mut end, socket)) = self.launching.remove(&worker) else { return };
+        let Some(Launching { mut end, socket, incarnation, pipes }) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
+            self.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pipes);
             let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
@@ -403,26 +423,15 @@ enum News {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop_server();
+        if let Some(output) = &self.output {
+            output.close();
+        }
     }
 }
 
 /// The cause of a death if something else has taken the exit status.
 const NO_STATUS: &str = "its worker ended, and its exit status is lost: something in the fork server, such as a thread that a \
     constructor of this program starts, waits for all children there";
-
-/// Tells which descriptors are ready, after one is or the time has come.
-fn wait_for<const N: usize>(fds: [Option<(BorrowedFd<'_>, PollFlags)>; N], until: Nanos) -> nix::Result<[bool; N]> {
-    // Without the absent ones, so that the results are matched by their order.
-    let mut polled: Vec<_> = fds.iter().flatten().map(|&(fd, events)| PollFd::new(fd, events)).collect();
-    let left = (until < Nanos::MAX).then(|| until.saturating_sub(monotonic_ns()));
-    let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));
-    match nix::poll::ppoll(&mut polled, timeout, None) {
-        Ok(_) | Err(Errno::EINTR) => {}
-        Err(errno) => return Err(errno),
-    }
-    let mut results = polled.iter().map(|fd| fd.any().unwrap_or(false));
-    Ok(fds.map(|fd| fd.is_some() && results.next().unwrap_or(false)))
-}
 
 fn not_serving(errno: i32) -> Error {
     Error::system("epoll_create1 of the fork server", io::Error::from_raw_os_error(errno))

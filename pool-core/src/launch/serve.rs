@@ -31,6 +31,7 @@ use crate::launch::spawn::{MARKER, enter_directory, exec_worker};
 use crate::process::environment::WorkerEnv;
 use crate::process::exit;
 use crate::process::output;
+use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
 use crate::process::socket::Socket;
@@ -196,7 +197,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
     // The host's process is watched, too, since its forked copies may hold the other end of the socket open.
     let host = pidfd_open(host).ok();
     LazyLock::force(&OOM_SCORE_BEFORE);
-    output::prepare();
+    output::prepare(settings.is_heard);
     loop {
         let mut fds = vec![
             PollFd::new(control.as_fd(), workers.reports.events()),
@@ -233,7 +234,8 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                 }
             };
             let mut fds = fds.into_iter();
-            let (Some(lane), Some(socket)) = (Descriptors::from_fds(&mut fds), fds.next()) else {
+            let received = (Descriptors::from_fds(&mut fds), fds.next(), OutputPipes::from_fds(&mut fds));
+            let (Some(lane), Some(socket), pipes) = received else {
                 // Some descriptors were cut off, since this process has no number free.
                 workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
@@ -244,6 +246,9 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                 Ok(Side::Child) => {
                     // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
+                    if let Some(pipes) = pipes {
+                        pipes.become_standard_streams();
+                    }
                     signals::prepare_worker(server, &name);
                     // Here, for all start methods: a worker that is an executable of its own inherits it.
                     settings.env.apply(request.worker);

@@ -27,6 +27,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::launch::control::Control;
 use crate::launch::messages::{Greeting, Role};
 use crate::process::environment::WorkerEnv;
+use crate::process::output_pipes::OutputPipes;
 use crate::process::signals;
 use crate::process::socket::Socket;
 
@@ -83,14 +84,14 @@ impl Inherited {
     }
 
     /// Starts the executable once more, to follow the greeting in `socket` instead of running `main`. `socket` becomes its
-    /// standard input.
+    /// standard input, and the pipes, if there are some, its standard output and standard error.
     ///
     /// # Errors
     ///
     /// `Unsupported` if the executable is not this program, `System` if the process cannot be made.
-    pub(crate) fn start(&self, nonce: u64, socket: &OwnedFd) -> Result<Pid> {
+    pub(crate) fn start(&self, nonce: u64, socket: &OwnedFd, pipes: Option<&OutputPipes>) -> Result<Pid> {
         check_executable()?;
-        let spawn = || self.spawn(nonce, socket);
+        let spawn = || self.spawn(nonce, socket, pipes);
         let spawned = if execve_may_give_rights() { without_new_rights(spawn) } else { spawn() };
         spawned.map_err(|error| {
             let hint = if error.kind() == io::ErrorKind::NotFound { " (is /proc mounted?)" } else { "" };
@@ -99,12 +100,16 @@ impl Inherited {
     }
 
     /// Uses posix_spawn(3), since `std`'s `Command` forks the whole host, which may be large, if descriptors must be closed.
-    fn spawn(&self, nonce: u64, socket: &OwnedFd) -> io::Result<Pid> {
+    fn spawn(&self, nonce: u64, socket: &OwnedFd, pipes: Option<&OutputPipes>) -> io::Result<Pid> {
         let marker = CString::new(format!("{MARKER}={nonce}")).map_err(io::Error::other)?;
         let args = pointers(self.args.iter().map(CString::as_c_str));
         let env = pointers(self.env.iter().map(CString::as_c_str).chain([marker.as_c_str()]));
         let mut actions = FileActions::new()?;
         actions.move_to(socket.as_raw_fd(), libc::STDIN_FILENO)?;
+        if let Some(OutputPipes { stdout, stderr }) = pipes {
+            actions.move_to(stdout.as_raw_fd(), libc::STDOUT_FILENO)?;
+            actions.move_to(stderr.as_raw_fd(), libc::STDERR_FILENO)?;
+        }
         actions.close_from(libc::STDERR_FILENO + 1)?;
         let attributes = Attributes::new()?;
         let mut pid = 0;

@@ -66,7 +66,15 @@ static ALWAYS_SINGLE: AtomicPtr<AtomicU8> = AtomicPtr::new(std::ptr::null_mut())
 
 /// Prepares [`flush`] in this process and those that it forks. Without this, flushes assume other threads. Text that
 /// constructors have left in the buffers is written here once, and not again by each worker.
-pub(crate) fn prepare() {
+///
+/// If the output `is_heard` by the host, C writes each line when it is whole, as `std` does, and not only when a buffer is full: so
+/// the lines that come before a crash are heard.
+pub(crate) fn prepare(is_heard: bool) {
+    if is_heard && !c_stdout().is_null() {
+        // SAFETY:
+        // - it is a stream, and without a buffer of ours it keeps its own, with the text in it.
+        unsafe { libc::setvbuf(c_stdout(), std::ptr::null_mut(), libc::_IOLBF, 0) };
+    }
     if ALWAYS_SINGLE.load(Ordering::Relaxed).is_null() {
         // SAFETY:
         // - the name ends with a zero.

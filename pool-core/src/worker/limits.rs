@@ -23,6 +23,8 @@ pub(crate) struct WorkerLimits {
     /// Variables of the environment. The fork server gets them with its own environment.
     #[serde(skip)]
     pub(crate) env: WorkerEnv,
+    /// The host listens to the standard output and standard error.
+    pub(crate) is_heard: bool,
     /// Each worker runs on one CPU only.
     pub(crate) pin_cpus: bool,
 }

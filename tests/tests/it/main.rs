@@ -26,6 +26,7 @@ mod formats;
 mod futures;
 mod grace;
 mod handles;
+mod heard_output;
 mod host_ends;
 mod host_processes;
 mod inherits;
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
         concurrent_faults::checks(),
         call_isolation::checks(),
         output::checks(),
+        heard_output::checks(),
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),

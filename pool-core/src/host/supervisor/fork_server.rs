@@ -10,6 +10,7 @@ use super::Supervisor;
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{Server, ServerEnd, StartMethod};
+use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{kill_process, wait_gone};
 
 /// The longest wait for killed processes: the kernel takes about 25 ms for each GiB that one has.
@@ -65,6 +66,7 @@ impl Supervisor {
                 wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
             }
             let status = exit_status(libc::SIGKILL);
+            self.stop_hearing(pid);
             self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
         // Last, since each failure may break the pool, and then the items above should already have their own errors.
@@ -82,7 +84,13 @@ impl Supervisor {
     }
 
     pub(super) fn start_server(&self) -> Result<Server> {
-        Server::start(self.method, &self.limits, &self.hub, &self.inherited, self.host.bell.as_fd())
+        let (pipes, writers) = self.output_pipes()?;
+        let mut private = vec![self.host.bell.as_fd()];
+        private.extend(self.output.iter().flat_map(|output| output.private()));
+        private.extend(pipes.iter().flat_map(OutputPipes::as_fds));
+        let server = Server::start(self.method, &self.limits, &self.hub, &self.inherited, &private, writers)?;
+        self.hear(None, pipes);
+        Ok(server)
     }
 
     pub(super) fn stop_server(&mut self) -> ServerEnd {

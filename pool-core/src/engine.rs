@@ -39,7 +39,7 @@ use self::watch_list::Watchers;
 use self::wording::OVERWRITTEN;
 use self::worker_handle::WorkerHandle;
 use crate::attachments::ArrayId;
-use crate::attachments::array::Forgotten;
+use crate::attachments::presence::Forgotten;
 use crate::error::{Error, ErrorKind};
 use crate::job::Job;
 use crate::job::completion::Part;

@@ -30,7 +30,7 @@ use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Sleeper};
 
-use crate::attachments::array::Forgotten;
+use crate::attachments::presence::Forgotten;
 use crate::engine::Engine;
 use crate::engine::accounts::Deferred;
 use crate::engine::room::Amount;

@@ -57,6 +57,7 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
         long: Vec::new(),
         unnotified: Unnotified::NoOne,
         rules: None,
+        has_windows: false,
         is_new: true,
     }
     .serve()
@@ -106,6 +107,8 @@ struct RequestLoop {
     unnotified: Unnotified,
     /// The rules of the next request, if it has any.
     rules: Option<Header>,
+    /// Parts of arrays are mapped, which the last items have written.
+    has_windows: bool,
     /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
 }
@@ -184,6 +187,7 @@ impl RequestLoop {
             if self.unnotified != Unnotified::NoOne {
                 self.hub.notify();
             }
+            self.unmap_windows();
             // The finalizer, before the states: it may use them.
             if header.count > 0 {
                 self.answer(incoming);
@@ -195,6 +199,14 @@ impl RequestLoop {
         if header.kind == Request::Attach.kind() {
             // The host may hold back further descriptors until this one is taken.
             self.hub.notify();
+        }
+    }
+
+    /// No code of the user's but that of items that write parts gets to run while parts are mapped.
+    #[inline]
+    fn unmap_windows(&mut self) {
+        if std::mem::take(&mut self.has_windows) {
+            arrays::unmap_windows();
         }
     }
 
@@ -285,6 +297,11 @@ impl RequestLoop {
     #[inline]
     fn answer(&mut self, incoming: &Incoming) {
         let header = incoming.record.header;
+        let writes_parts = header.flags & request::PARTS != 0;
+        if !writes_parts {
+            self.unmap_windows();
+        }
+        self.has_windows = writes_parts;
         let WorkerEnd { requests, replies, progress, orders, bell } = &mut self.end;
         let is_raw = header.flags & request::RAW != 0;
         let input = if incoming.is_long && is_raw {

@@ -13,12 +13,13 @@
 #![allow(unsafe_code)]
 
 mod mapping;
+mod window;
 
 use std::fs::{self, File};
-use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::slice;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, FcntlArg, SealFlag, fallocate, fcntl};
@@ -27,10 +28,10 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::stat::fstat;
 use nix::unistd::ftruncate;
 
-use self::mapping::{Access, Mapping};
+use self::mapping::{Access, Mapping, round_up};
+pub use self::window::ArrayWindow;
 use super::error::Error;
 use super::region::create_empty;
-use super::sys::page_bytes;
 
 /// Seals of an array that nobody can write any more, and that keeps its size.
 const FROZEN_SEALS: SealFlag =
@@ -56,7 +57,7 @@ impl ArrayBuffer {
         let fd = create_empty(c"pool-array")?;
         let bytes = round_up(bytes)?;
         resize(&fd, 0, bytes)?;
-        let mapping = Mapping::new(fd.as_fd(), 0..bytes, Access::ReadWrite)?;
+        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadWrite)?;
         Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
     }
 
@@ -72,7 +73,7 @@ impl ArrayBuffer {
         }
         // The size found counts, not the one told: it is the kernel's word.
         let capacity = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
-        let mapping = Mapping::new(fd.as_fd(), 0..capacity, Access::ReadWrite)?;
+        let mapping = Mapping::new(fd.as_fd(), capacity, Access::ReadWrite)?;
         Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
     }
 
@@ -128,6 +129,47 @@ impl ArrayBuffer {
     /// # Panics
     /// If `len` is more than the capacity.
     pub fn freeze(self, len: usize) -> Result<FrozenArray, Error> {
+        let fd = self.cut(len)?;
+        seal(&fd)?;
+        FrozenArray::map_sealed(fd, len)
+    }
+
+    /// As [`freeze`](ArrayBuffer::freeze), of memory that other processes have been asked to [unmap](ArrayWindow::unmap): waits
+    /// for them, and makes a copy if one takes too long.
+    ///
+    /// # Errors
+    /// As [`with_capacity`](ArrayBuffer::with_capacity).
+    ///
+    /// # Panics
+    /// If `len` is more than the capacity.
+    pub fn freeze_returned(self, len: usize) -> Result<FrozenArray, Error> {
+        let fd = self.cut(len)?;
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            match seal(&fd) {
+                Ok(()) => return FrozenArray::map_sealed(fd, len),
+                Err(Error::System { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {}
+                Err(error) => return Err(error),
+            }
+            if begun.elapsed() > UNMAP_TIME {
+                break;
+            }
+            std::thread::sleep(pause);
+            pause *= 2;
+        }
+        let written = Mapping::new(fd.as_fd(), len, Access::ReadOnly)?;
+        let mut copy = ArrayBuffer::with_capacity(len)?;
+        // SAFETY:
+        // - the mapping has as many bytes;
+        // - nobody writes them: the owner is here, and a window that shows a part of them would break its own promise.
+        let written = unsafe { slice::from_raw_parts(written.base.as_ptr(), written.bytes) };
+        copy.bytes_mut()[..len].copy_from_slice(written);
+        copy.freeze(len)
+    }
+
+    /// Unmaps the memory, and gives back what is behind the first `len` bytes.
+    fn cut(self, len: usize) -> Result<Arc<OwnedFd>, Error> {
         let ArrayBuffer { mapping, fd } = self;
         assert!(len <= mapping.bytes, "{len} bytes of {}", mapping.bytes);
         // The kernel refuses the seal while a writable mapping is left.
@@ -135,11 +177,19 @@ impl ArrayBuffer {
         let bytes = libc::off_t::try_from(len).map_err(|_| Error::TooLarge { bytes: len as u64 })?;
         // Before the seals, which forbid it.
         ftruncate(&fd, bytes).map_err(|errno| Error::system("ftruncate", errno))?;
-        fcntl(&fd, FcntlArg::F_ADD_SEALS(FROZEN_SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
-        let mapping = Mapping::new(fd.as_fd(), 0..len, Access::ReadOnly)?;
-        Ok(FrozenArray { mapping, fd, is_sealed: true })
+        Ok(fd)
     }
 }
+
+fn seal(fd: &OwnedFd) -> Result<(), Error> {
+    fcntl(fd, FcntlArg::F_ADD_SEALS(FROZEN_SEALS)).map_err(|errno| Error::system("fcntl(F_ADD_SEALS)", errno))?;
+    Ok(())
+}
+
+/// Time in which other processes are expected to unmap the memory: they are at no work, so microseconds are enough.
+const UNMAP_TIME: Duration = Duration::from_millis(250);
+/// The first pause between two looks; each is twice as long as the one before.
+const FIRST_PAUSE: Duration = Duration::from_micros(50);
 
 /// Unit of `st_blocks`, see [inode(7)](https://man7.org/linux/man-pages/man7/inode.7.html).
 const BLOCK_BYTES: u64 = 512;
@@ -176,10 +226,16 @@ impl FrozenArray {
         FrozenArray::map(file.into(), false)
     }
 
+    /// Memory of so many bytes that this process has sealed.
+    fn map_sealed(fd: Arc<OwnedFd>, bytes: usize) -> Result<FrozenArray, Error> {
+        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadOnly)?;
+        Ok(FrozenArray { mapping, fd, is_sealed: true })
+    }
+
     fn map(fd: OwnedFd, is_sealed: bool) -> Result<FrozenArray, Error> {
         let found = fstat(&fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
         let bytes = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
-        let mapping = Mapping::new(fd.as_fd(), 0..bytes, Access::ReadOnly)?;
+        let mapping = Mapping::new(fd.as_fd(), bytes, Access::ReadOnly)?;
         Ok(FrozenArray { mapping, fd: Arc::new(fd), is_sealed })
     }
 
@@ -209,53 +265,6 @@ impl FrozenArray {
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
-}
-
-/// A part of the memory of another process's [`ArrayBuffer`], mapped for writing.
-///
-/// Pages are mapped whole, so the first and the last page may show bytes of the parts beside it.
-#[derive(Debug)]
-pub struct ArrayWindow {
-    mapping: Mapping,
-    /// The bytes of the part, from the start of the mapping.
-    part: Range<usize>,
-}
-
-impl ArrayWindow {
-    /// Maps these bytes of the memory, and the pages for them at once.
-    ///
-    /// # Safety
-    /// Nobody else reads or writes these bytes while the window lives.
-    ///
-    /// # Errors
-    /// [`Error::Size`] if the memory is smaller, and [`Error::System`].
-    pub unsafe fn open(fd: BorrowedFd<'_>, bytes: Range<usize>) -> Result<ArrayWindow, Error> {
-        let found = fstat(fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
-        if bytes.end as u64 > found || bytes.start > bytes.end {
-            return Err(Error::Size { found, expected: bytes.end as u64 });
-        }
-        // The kernel maps from page to page.
-        let first = bytes.start - bytes.start % page_bytes();
-        let mapping = Mapping::new(fd, first..bytes.end, Access::Window)?;
-        Ok(ArrayWindow { mapping, part: bytes.start - first..bytes.end - first })
-    }
-
-    /// The bytes.
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        if self.mapping.bytes == 0 {
-            return &mut [];
-        }
-        // SAFETY: the part lies within the mapping.
-        let first = unsafe { self.mapping.base.as_ptr().add(self.part.start) };
-        // SAFETY:
-        // - the mapping has as many bytes, of memory that its maker has zeroed, and lives as long as `self`;
-        // - nobody else uses these bytes, by the promise of `open`'s caller, and `&mut self` makes this the only reference.
-        unsafe { slice::from_raw_parts_mut(first, self.part.len()) }
-    }
-}
-
-fn round_up(bytes: usize) -> Result<usize, Error> {
-    bytes.checked_next_multiple_of(page_bytes()).ok_or(Error::TooLarge { bytes: bytes as u64 })
 }
 
 /// Gives the memory another size, and takes new pages from the kernel now: a machine without memory would report that by
@@ -318,6 +327,7 @@ mod tests {
     use std::os::fd::AsRawFd;
 
     use super::*;
+    use crate::sys::page_bytes;
 
     #[test]
     fn memory_grows_and_keeps_its_contents() {
@@ -350,7 +360,7 @@ mod tests {
     #[test]
     fn memory_that_another_maps_writable_is_not_frozen() {
         let buffer = ArrayBuffer::with_capacity(100).unwrap();
-        let other = Mapping::new(buffer.fd.as_fd(), 0..buffer.capacity(), Access::ReadWrite).unwrap();
+        let other = Mapping::new(buffer.fd.as_fd(), buffer.capacity(), Access::ReadWrite).unwrap();
         let error = buffer.freeze(100).unwrap_err();
         assert!(
             matches!(&error, Error::System { source, .. } if source.raw_os_error() == Some(libc::EBUSY)),
@@ -363,22 +373,6 @@ mod tests {
     fn memory_that_could_be_written_is_not_opened() {
         let buffer = ArrayBuffer::with_capacity(100).unwrap();
         assert!(matches!(FrozenArray::open(buffer.descriptor().try_clone().unwrap()), Err(Error::Seals { .. })));
-    }
-
-    #[test]
-    fn a_window_shows_its_part_and_no_more() {
-        let mut buffer = ArrayBuffer::with_capacity(3 * page_bytes()).unwrap();
-        let bytes = page_bytes() - 3..page_bytes() + 5;
-        // SAFETY: nobody uses the memory meanwhile.
-        let mut window = unsafe { ArrayWindow::open(buffer.fd.as_fd(), bytes.clone()) }.unwrap();
-        assert_eq!(window.bytes_mut().len(), 8);
-        window.bytes_mut().fill(7);
-        drop(window);
-        let written = buffer.bytes_mut().iter().enumerate().filter(|(_, byte)| **byte == 7).map(|(at, _)| at);
-        assert!(written.eq(bytes));
-        let past = buffer.capacity() - 1..buffer.capacity() + 1;
-        // SAFETY: as above.
-        assert!(matches!(unsafe { ArrayWindow::open(buffer.fd.as_fd(), past) }, Err(Error::Size { .. })));
     }
 
     #[test]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use bytemuck::Pod;
@@ -12,6 +11,7 @@ use pool_ipc::ArrayBuffer;
 use super::element::{bytes_of, memory_error};
 use super::slice::SharedSlice;
 use crate::attachments::ArrayId;
+use crate::attachments::loan::{Known, Loan, Returned};
 use crate::error::Result;
 
 /// A growable array in shared memory, which this process fills and then [freezes](SharedVec::freeze).
@@ -43,6 +43,10 @@ pub struct SharedVec<T: Pod> {
     pub(super) len: usize,
     /// Its name in the value with which it came from another process.
     pub(super) alias: ArrayId,
+    /// Its name among workers that may have parts of it mapped.
+    known: Option<Known>,
+    /// Workers may have parts of it mapped, or may have been asked to unmap them.
+    was_lent: bool,
     elements: PhantomData<T>,
 }
 
@@ -60,7 +64,7 @@ impl<T: Pod> SharedVec<T> {
 
     /// The first `len` elements of the memory, which must hold them.
     pub(super) fn of_buffer(buffer: ArrayBuffer, len: usize, alias: ArrayId) -> SharedVec<T> {
-        SharedVec { buffer, len, alias, elements: PhantomData }
+        SharedVec { buffer, len, alias, known: None, was_lent: false, elements: PhantomData }
     }
 
     /// An array of `len` elements, all bytes of which are zero.
@@ -144,9 +148,15 @@ impl<T: Pod> SharedVec<T> {
         Ok(())
     }
 
-    /// The descriptor of the memory.
-    pub(crate) fn descriptor(&self) -> Arc<OwnedFd> {
-        self.buffer.descriptor()
+    /// Lends the array to workers, until nobody has the loan any more.
+    pub(crate) fn lend(&mut self) -> (Arc<Loan>, Arc<Returned>) {
+        self.was_lent = true;
+        Loan::new(self.known.get_or_insert_with(Known::new), self.buffer.descriptor())
+    }
+
+    /// Has all workers forget the array, with the reason why one could not take it.
+    pub(crate) fn forget_workers(&mut self) {
+        self.known = None;
     }
 
     /// Elements for which there is memory.
@@ -156,15 +166,20 @@ impl<T: Pod> SharedVec<T> {
 
     /// Makes the array one that nobody can write any more, in whatever process, so that all may read it at the same time.
     ///
-    /// Memory behind the last element is given back. The elements stay where they are: nothing is copied.
+    /// Memory behind the last element is given back. The elements stay where they are: nothing is copied, unless a worker that
+    /// has written a part of them is at a part of another array and does not get to unmap it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::System`](crate::ErrorKind::System) if the kernel refuses the seal, with `EBUSY` if another process has the memory
     /// mapped writable. The array is gone then.
     pub fn freeze(self) -> Result<SharedSlice<T>> {
-        let array = self.buffer.freeze(self.len * size_of::<T>()).map_err(memory_error)?;
-        Ok(SharedSlice::new(array, self.len))
+        let SharedVec { buffer, len, known, was_lent, .. } = self;
+        // Has workers unmap it.
+        drop(known);
+        let bytes = len * size_of::<T>();
+        let array = if was_lent { buffer.freeze_returned(bytes) } else { buffer.freeze(bytes) };
+        Ok(SharedSlice::new(array.map_err(memory_error)?, len))
     }
 }
 

@@ -2,9 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytemuck::Pod;
@@ -49,10 +50,13 @@ impl<T> ChunkItem<'_, T> {
     }
 }
 
-/// A part of the host's array, mapped in this worker for as long as one item runs.
+/// A part of the host's array, which one item of this worker writes.
 #[derive(Debug)]
 pub(crate) struct Window<T> {
-    memory: ArrayWindow,
+    /// Gone only while it is dropped.
+    memory: Option<ArrayWindow>,
+    /// Where the window stays until the next item.
+    home: Rc<RefCell<Option<ArrayWindow>>>,
     offset: usize,
     elements: PhantomData<T>,
 }
@@ -70,26 +74,39 @@ impl<T: Pod> Window<T> {
         };
         let (id, start, end) = (number()?, number()?, number()?);
         let _reading = Reading::begin();
-        let fd = scope::lent(ArrayId::of_number(id)).map_err(CodecError::new)?;
+        let home = scope::lent(ArrayId::of_number(id)).map_err(CodecError::new)?;
         let byte = |element: u64| usize::try_from(element).ok()?.checked_mul(size_of::<T>());
         let (Some(first), Some(last)) = (byte(start), byte(end)) else {
             return Err(CodecError::new("a part past every address"));
         };
+        let memory = home.take();
+        let mut window = Window { memory, home, offset: start as usize, elements: PhantomData };
+        let memory = window.memory.as_mut().ok_or_else(|| CodecError::new("another item writes the array"))?;
         // SAFETY:
-        // - the host lends each part to one item, which is begun once, and its owner waits until the item's worker has unmapped
-        //   the part or is gone.
-        let memory = unsafe { ArrayWindow::open(fd.as_fd(), first..last) };
-        let memory = memory.map_err(|error| CodecError::new(scope::refuse(error)))?;
-        Ok(Window { memory, offset: start as usize, elements: PhantomData })
+        // - the host lends each part to one item, which is begun once, and its owner waits until the item's worker has answered
+        //   or is gone: it answers when the window, which alone leads to these bytes, hides them.
+        let shown = unsafe { memory.show(first..last) };
+        shown.map_err(|error| CodecError::new(scope::refuse(error)))?;
+        Ok(window)
     }
 
     /// The elements.
     pub(crate) fn part(&mut self) -> &mut [T] {
-        bytemuck::cast_slice_mut(self.memory.bytes_mut())
+        self.memory.as_mut().map(|memory| bytemuck::cast_slice_mut(memory.bytes_mut())).unwrap_or_default()
     }
 
     /// Index of the first element in the array.
     pub(crate) fn offset(&self) -> usize {
         self.offset
+    }
+}
+
+impl<T> Drop for Window<T> {
+    fn drop(&mut self) {
+        if let Some(mut memory) = self.memory.take() {
+            memory.hide();
+            // All of it stays mapped: to map a part anew takes longer than most items.
+            self.home.replace(Some(memory));
+        }
     }
 }

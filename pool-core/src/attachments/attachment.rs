@@ -34,6 +34,10 @@ impl Attachment {
         }
     }
 
+    pub(crate) fn is_lent(&self) -> bool {
+        matches!(self, Attachment::Lent(_))
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             Attachment::Frozen(array) => array.memory().as_fd(),

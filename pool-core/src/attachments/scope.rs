@@ -6,10 +6,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use pool_ipc::ArrayBuffer;
+use pool_ipc::{ArrayBuffer, ArrayWindow};
 
 use super::array::Array;
 use super::attachment::{Attachment, Attachments, add};
@@ -246,17 +246,17 @@ pub(crate) fn owned(id: ArrayId, bytes: usize) -> Result<ArrayBuffer, String> {
     })
 }
 
-/// The descriptor of an array of which this worker may write a part.
+/// The window on an array of which this worker may write a part.
 ///
 /// # Errors
 ///
 /// In words: there is none here.
-pub(crate) fn lent(id: ArrayId) -> Result<Arc<OwnedFd>, String> {
+pub(crate) fn lent(id: ArrayId) -> Result<Rc<RefCell<Option<ArrayWindow>>>, String> {
     look_up(
         id,
         |_, _| Err(not_given()),
         |entry| match entry {
-            Entry::Lent(fd) => Ok(Arc::clone(fd)),
+            Entry::Lent(window) => Ok(Rc::clone(window)),
             Entry::Failed(error) => Err(refused(error)),
             Entry::Frozen(_) => Err(not_given()),
         },

@@ -2,13 +2,15 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use pool_ipc::FrozenArray;
+use pool_ipc::{ArrayWindow, FrozenArray};
 
 use super::array::Array;
 use super::id::{ArrayId, Kind};
@@ -21,8 +23,8 @@ pub(crate) struct Table(BTreeMap<ArrayId, Entry>);
 #[derive(Debug)]
 pub(crate) enum Entry {
     Frozen(Arc<Array>),
-    /// Parts of it are mapped by the items that write them.
-    Lent(Arc<OwnedFd>),
+    /// The item that writes a part of it has the window meanwhile.
+    Lent(Rc<RefCell<Option<ArrayWindow>>>),
     /// It could not be received or mapped.
     Failed(io::Error),
 }
@@ -35,7 +37,7 @@ impl Table {
     /// Takes an array that the host gives.
     pub(crate) fn add(&mut self, id: ArrayId, kind: Kind, fd: io::Result<OwnedFd>) {
         let entry = match fd {
-            Ok(fd) if kind == Kind::Lent => Ok(Entry::Lent(Arc::new(fd))),
+            Ok(fd) if kind == Kind::Lent => Ok(Entry::Lent(Rc::new(RefCell::new(Some(ArrayWindow::new(fd)))))),
             Ok(fd) => open(kind, fd).map(|memory| Entry::Frozen(Array::of_host(id, memory))).map_err(io_error),
             Err(error) => Err(error),
         };
@@ -50,8 +52,20 @@ impl Table {
         self.0.get(&id)
     }
 
+    /// Unmaps all parts of arrays that this worker has written.
+    pub(crate) fn unmap_windows(&self) {
+        for entry in self.0.values() {
+            if let Entry::Lent(window) = entry
+                && let Some(window) = &mut *window.borrow_mut()
+            {
+                window.unmap();
+            }
+        }
+    }
+
     /// Takes the pages of all arrays out of the worker's resident memory.
     pub(crate) fn forget_pages(&self) {
+        self.unmap_windows();
         for entry in self.0.values() {
             if let Entry::Frozen(array) = entry {
                 array.memory().forget_pages();

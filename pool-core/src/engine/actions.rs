@@ -2,6 +2,7 @@
 
 use super::Engine;
 use super::wording::exceeded;
+use crate::attachments::Attachment;
 use crate::codec::bytes::Cut;
 use crate::error::Error;
 use crate::job::Job;
@@ -136,10 +137,13 @@ impl Engine {
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");
         let timed = if args.timed || is_timed { request::TIMED } else { 0 };
         let attachments = args.attachments.cloned();
+        let mut parts = 0;
         if let Some(list) = &attachments {
             lane.attach(list, self.forgotten.as_ref());
+            // An item that writes a part names the array last.
+            parts = if list.last().is_some_and(Attachment::is_lent) { request::PARTS } else { 0 };
         }
-        let flags = chunk.flags | singly | timed | if args.raw { request::RAW } else { 0 };
+        let flags = chunk.flags | singly | timed | parts | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();
         let place = Place { first: if is_map { first } else { Place::CALL }, attempt, seed };
         let is_said = seed.is_some() || attempt > 1 || (is_map && first > u32::MAX.into());

@@ -11,8 +11,6 @@ use std::time::Instant;
 use pool_ipc::{Arena, Backoff, Segment};
 
 use super::Host;
-#[cfg(feature = "arrays")]
-use crate::attachments::ArrayId;
 use crate::codec::number_buffer::ResultBuffer;
 use crate::engine::Engine;
 use crate::error::Result;
@@ -235,12 +233,6 @@ impl Host {
     /// The caller waits no longer.
     pub(crate) fn end_join(&self) {
         self.with(Engine::end_join);
-    }
-
-    /// Has all workers that were given an array unmap it and close its descriptor.
-    #[cfg(feature = "arrays")]
-    pub(crate) fn forget_array(&self, id: ArrayId) {
-        self.with(|engine| engine.forget_arrays(std::iter::once(id)));
     }
 
     /// Changes the number of workers.

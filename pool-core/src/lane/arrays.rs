@@ -10,7 +10,7 @@ use nix::sys::socket::MsgFlags;
 use pool_ipc::Header;
 
 use super::{Lane, nonsense};
-use crate::attachments::array::Forgotten;
+use crate::attachments::presence::Forgotten;
 use crate::attachments::received::{Content, ReceivedArray};
 use crate::attachments::{ARRAYS_MAX, ArrayId, Attachment, Attachments, Kind};
 use crate::codec::bytes::Cut;
@@ -32,15 +32,14 @@ impl Lane {
             if link.known.contains_key(&attachment.id()) {
                 continue;
             }
-            let handle = match attachment {
-                Attachment::Frozen(array) => {
-                    if let Some(pool) = pool {
-                        array.note_pool(pool);
-                    }
-                    Some(Arc::downgrade(array))
-                }
-                Attachment::Lent(_) | Attachment::Given(..) => None,
+            let (presence, handle) = match attachment {
+                Attachment::Frozen(array) => (Some(array.presence()), Some(Arc::downgrade(array))),
+                Attachment::Lent(loan) => (Some(loan.presence()), None),
+                Attachment::Given(..) => (None, None),
             };
+            if let (Some(presence), Some(pool)) = (presence, pool) {
+                presence.note_pool(pool);
+            }
             link.known.insert(attachment.id(), handle);
             self.outgoing.push_back(OutgoingRequest {
                 header: Header {

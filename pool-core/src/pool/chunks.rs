@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::Pool;
 use crate::arrays::SharedVec;
 use crate::arrays::window::ChunkItem;
-use crate::attachments::loan::{Loan, Returned};
+use crate::attachments::Attachments;
+use crate::attachments::loan::Returned;
 use crate::attachments::scope::Side;
-use crate::attachments::{ArrayId, Attachments};
 use crate::caller::arguments::encode_error;
 use crate::chunk_task::ChunkTask;
 use crate::codec::encoder::Encoder;
@@ -20,12 +20,13 @@ impl Pool {
     /// Has workers write an array in place, in parts of `chunk` elements; the last one may be shorter. Returns the result for each
     /// part, in their order.
     ///
-    /// Nothing is copied: a worker maps the part that it writes, for as long as the function runs. A part that cost its worker, or was
+    /// Nothing is copied: a worker maps the part that it writes. A part that cost its worker, or was
     /// killed by the time limit, has that error as its result, and may be half written; it is never tried again. The others are not
     /// concerned.
     ///
-    /// When this returns, by whatever way, no worker has a part of the array mapped: each has unmapped its last one, or its process
-    /// is gone.
+    /// When this returns, by whatever way, no worker is at a part of the array: each has ended its last one, or its process is gone.
+    /// For the next call with the same array a worker keeps its parts mapped while it has nothing else to do; it unmaps them before it
+    /// runs any other task, and when the array is dropped or frozen.
     ///
     /// # Errors
     ///
@@ -72,9 +73,9 @@ impl Pool {
         // goes alone: of several, it could not be told which were begun if their worker overwrites its progress.
         let options =
             TaskOptions { retries: Some(0), reports: false, once: true, chunk_size: Some(1), ..task.options() };
-        let (loan, returned) = Loan::new(array.descriptor());
+        let (loan, returned) = array.lend();
         // Dropped last, also by unwinding.
-        let _lent = Lent { host: &self.host, id: loan.id(), returned };
+        let lent = Lent { host: &self.host, returned };
         let (len, args, attachments) = (array.len(), &args[..], &attachments);
         let items = (0..len).step_by(chunk).map(move |first| ChunkItem {
             loan: Arc::clone(&loan),
@@ -83,14 +84,18 @@ impl Pool {
             attachments,
             element: PhantomData,
         });
-        self.map_results(Configured::<C::Items>::new(options), items)
+        let results = self.map_results(Configured::<C::Items>::new(options), items);
+        drop(lent);
+        if results.as_ref().map_or(true, |results| results.iter().any(Result::is_err)) {
+            array.forget_workers();
+        }
+        results
     }
 }
 
 /// An array that workers may be writing.
 struct Lent<'h> {
     host: &'h Arc<Host>,
-    id: ArrayId,
     returned: Arc<Returned>,
 }
 
@@ -99,6 +104,5 @@ impl Drop for Lent<'_> {
         // Mostly the last replies are there already.
         self.host.look(None);
         self.returned.wait();
-        self.host.forget_array(self.id);
     }
 }

@@ -41,6 +41,12 @@ pub(super) fn forget(header: &Header) {
     with_table(|table| table.remove(ArrayId::of_number(header.info)));
 }
 
+/// Unmaps the parts of arrays that this worker has written.
+#[cold]
+pub(super) fn unmap_windows() {
+    with_table(|table| table.unmap_windows());
+}
+
 /// Takes the pages of the host's arrays out of the resident memory of this worker.
 pub(super) fn forget_pages() {
     with_table(|table| table.forget_pages());

@@ -1,8 +1,8 @@
 //! Arrays that workers write in place: each part once, and none after the call has returned.
 //!
-//! That nobody writes any more is seen by freezing the array: the kernel refuses the seal as long as some process has the memory
-//! mapped for writing.
+//! That nobody writes any more is seen by freezing the array, after which no process has its memory mapped for writing.
 
+use std::collections::HashMap;
 use std::fs;
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use pool_core::prelude::*;
 use pool_core::{ChunkTask, Priority, SharedSlice, SharedVec};
 use tests::gate::{Gate, count};
 use tests::panics::silently;
-use tests::procs::{eventually, kill_9};
+use tests::procs::{descendants, eventually, kill_9};
 use tests::tasks::square;
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
@@ -19,7 +19,10 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(each_part_is_written_once),
         each_method(arguments_and_results_travel),
-        each_method(a_worker_maps_its_part_alone),
+        each_method(a_worker_maps_its_parts_alone),
+        each_method(other_tasks_find_no_part_mapped),
+        each_method(an_array_is_lent_again),
+        each_method(an_array_is_frozen_while_its_writer_is_busy),
         each_method(a_death_is_the_error_of_its_part),
         each_method(a_panic_is_the_error_of_its_part),
         each_method(a_limit_ends_the_writer_first),
@@ -41,7 +44,13 @@ fn number(part: &mut [u32], offset: usize) -> usize {
 
 #[track_caller]
 fn check_unused(array: SharedVec<u32>) -> SharedSlice<u32> {
-    array.freeze().expect("nobody has it mapped for writing")
+    let array = array.freeze().unwrap();
+    for process in descendants() {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", process.pid)).unwrap_or_default();
+        let is_written = |line: &&str| line.contains("rw-s") && line.contains("memfd:pool-array");
+        assert_eq!(maps.lines().find(is_written), None, "process {} can still write", process.pid);
+    }
+    array
 }
 
 fn each_part_is_written_once(setup: &Setup) {
@@ -83,11 +92,11 @@ fn arguments_and_results_travel(setup: &Setup) {
     assert_eq!((&*results[0].1, &*results[1].1), (&[10.5, 20.25][..], &[30.5][..]));
 }
 
-/// Mapped bytes of arrays.
+/// The process, and mapped bytes of arrays.
 #[pool_task]
-fn mapped(part: &mut [u8], _offset: usize) -> usize {
+fn mapped(part: &mut [u8], _offset: usize) -> (u32, usize) {
     part.fill(1);
-    mapped_bytes()
+    (std::process::id(), mapped_bytes())
 }
 
 fn mapped_bytes() -> usize {
@@ -105,17 +114,85 @@ fn leftovers(_item: u32) -> (usize, usize) {
     (mapped_bytes(), links.filter(|link| link.display().to_string().contains("memfd:pool-array")).count())
 }
 
-fn a_worker_maps_its_part_alone(setup: &Setup) {
-    const PAGE: usize = 4096;
+const PAGE: usize = 4096;
+
+fn a_worker_maps_its_parts_alone(setup: &Setup) {
+    let pool = setup.pool();
+    for (chunk, most) in [(PAGE, PAGE), (PAGE + 1, 3 * PAGE), (10, 2 * PAGE)] {
+        let mut array = SharedVec::zeroed(20 * PAGE).unwrap();
+        let mut parts = HashMap::<u32, Vec<usize>>::new();
+        for result in pool.map_chunks_mut(mapped::Task, &mut array, chunk, ()).unwrap() {
+            let (pid, bytes) = result.unwrap();
+            parts.entry(pid).or_default().push(bytes);
+        }
+        for bytes in parts.values() {
+            assert!(
+                bytes.iter().all(|found| (1..=bytes.len() * most).contains(found)),
+                "{bytes:?} of parts of {chunk}"
+            );
+        }
+        assert!(array.iter().all(|x| *x == 1));
+        drop(array);
+        let is_forgotten = || pool.map(leftovers::Task, 0..20).unwrap().iter().all(|left| *left == (0, 0));
+        assert!(eventually(is_forgotten), "{:?}", pool.map(leftovers::Task, 0..20));
+    }
+}
+
+fn other_tasks_find_no_part_mapped(setup: &Setup) {
     let pool = setup.pool();
     let mut array = SharedVec::zeroed(20 * PAGE).unwrap();
-    for (chunk, most) in [(PAGE, PAGE), (PAGE + 1, 3 * PAGE), (10, 2 * PAGE)] {
-        let results = pool.map_chunks_mut(mapped::Task, &mut array, chunk, ()).unwrap();
-        assert!(results.into_iter().all(|bytes| bytes.unwrap() <= most), "{chunk}");
+    for _ in 0..3 {
+        let results = pool.map_chunks_mut(mapped::Task, &mut array, PAGE, ()).unwrap();
+        assert!(results.into_iter().all(|result| result.unwrap().1 > 0));
+        // At once, and though the array goes on.
+        for (bytes, descriptors) in pool.map(leftovers::Task, 0..20).unwrap() {
+            assert!(bytes == 0 && descriptors <= 1, "{bytes} bytes");
+        }
     }
-    drop(array);
-    let is_forgotten = || pool.map(leftovers::Task, 0..20).unwrap().iter().all(|left| *left == (0, 0));
-    assert!(eventually(is_forgotten), "{:?}", pool.map(leftovers::Task, 0..20));
+}
+
+fn an_array_is_lent_again(setup: &Setup) {
+    let pool = setup.pool();
+    let mut first = SharedVec::zeroed(PAGE).unwrap();
+    let mut second = SharedVec::zeroed(PAGE).unwrap();
+    for round in 1..20 {
+        for array in [&mut first, &mut second] {
+            let results = pool.map_chunks_mut(number::Task, array, 100, ()).unwrap();
+            assert_eq!(results.into_iter().map(Result::unwrap).sum::<usize>(), array.len());
+            assert!(array.iter().enumerate().all(|(at, x)| *x == round * at as u32));
+            // The workers see the memory where the host has moved it.
+            array.extend_from_slice(&vec![0; 2 * PAGE]).unwrap();
+            array.iter_mut().enumerate().for_each(|(at, x)| *x = round * at as u32);
+        }
+        kill_9(pool.worker_pids()[0]);
+    }
+    assert_eq!(*second.freeze().unwrap(), *check_unused(first));
+}
+
+#[pool_task]
+fn write_behind_the_gate(part: &mut [u32], _offset: usize, gate: &str) {
+    count(gate);
+    while fs::exists(gate).unwrap() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    part.fill(3);
+}
+
+fn an_array_is_frozen_while_its_writer_is_busy(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let mut first = SharedVec::zeroed(100).unwrap();
+    pool.map_chunks_mut(number::Task, &mut first, 10, ()).unwrap();
+    let gate = Gate::new();
+    let mut second = SharedVec::zeroed(100).unwrap();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| pool.map_chunks_mut(write_behind_the_gate::Task, &mut second, 100, gate.path()));
+        gate.wait();
+        // The worker cannot unmap it now, so this is a copy.
+        assert!(first.freeze().unwrap().iter().copied().eq(0..100));
+        fs::remove_file(gate.path()).unwrap();
+        writing.join().unwrap().unwrap().remove(0).unwrap();
+    });
+    assert!(check_unused(second).iter().all(|x| *x == 3));
 }
 
 /// Counts how often each part was begun, then fails in its way.

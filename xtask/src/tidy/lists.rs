@@ -28,6 +28,7 @@ pub(super) const UNSAFE: &[&str] = &[
     "pool-ipc/src/arena.rs",
     "pool-ipc/src/array.rs",
     "pool-ipc/src/array/mapping.rs",
+    "pool-ipc/src/array/window.rs",
     "pool-ipc/src/consumer.rs",
     "pool-ipc/src/futex.rs",
     "pool-ipc/src/layout.rs",

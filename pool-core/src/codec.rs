@@ -14,11 +14,13 @@
 pub(crate) mod bytes;
 #[cfg(feature = "cbor")]
 pub(crate) mod cbor;
+pub(crate) mod check;
 pub(crate) mod compact;
 mod confirm;
 pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod error;
+pub(crate) mod foreign;
 pub(crate) mod large_vec;
 pub(crate) mod lent;
 pub(crate) mod limits;
@@ -88,9 +90,9 @@ pub trait Decode<'a, T> {
     }
 
     /// Appends all the values that stand one behind the other. False, and nothing is appended, if they have to be looked
-    /// at one by one.
+    /// at one by one. Such values borrow nothing.
     #[inline]
-    fn decode_all(&self, _bytes: &'a [u8], _values: &mut Vec<T>) -> bool {
+    fn decode_all(&self, _bytes: &[u8], _values: &mut Vec<T>) -> bool {
         false
     }
 }
@@ -148,6 +150,7 @@ macro_rules! pickers {
         /// The codec of this rank.
         #[derive(Clone, Copy, Debug)]
         pub struct $codec;
+        impl check::Codec for $codec {}
         /// Picks it where the type allows, under a name that no trait of the user has; the lifetime is that of the
         /// bytes, for types that borrow.
         pub trait $picker<'a> {
@@ -210,7 +213,7 @@ impl<'a, T: Plain> Decode<'a, T> for PlainCodec {
             .ok_or_else(|| CodecError::new(format!("bytes that are no `{}`", std::any::type_name::<T>())))
     }
     #[inline]
-    fn decode_all(&self, bytes: &'a [u8], values: &mut Vec<T>) -> bool {
+    fn decode_all(&self, bytes: &[u8], values: &mut Vec<T>) -> bool {
         // Bytes cannot tell how many values of no size there are.
         T::SIZE > 0 && T::append_from_bytes(bytes, values)
     }
@@ -306,16 +309,21 @@ encode_blob_of_bytes! {
     &str, lent_text;
     &[u8], lent_bytes;
     Path, path_bytes;
+    &Path, lent_path;
     PathBuf, path_bytes;
 }
 
-// These two are functions, since a closure's result would not take the lifetime of its argument.
+// These three are functions, since a closure's result would not take the lifetime of its argument.
 fn lent_text<'v>(text: &'v &str) -> &'v [u8] {
     text.as_bytes()
 }
 
 fn lent_bytes<'v>(bytes: &'v &[u8]) -> &'v [u8] {
     bytes
+}
+
+fn lent_path<'v>(path: &'v &Path) -> &'v [u8] {
+    path_bytes(path)
 }
 
 /// Paths are whatever bytes the system has; serde would refuse those that are not UTF-8.

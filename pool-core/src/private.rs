@@ -4,8 +4,10 @@
 pub use crate::arrays::window::ChunkItem;
 #[cfg(feature = "arrays")]
 pub use crate::chunk_task::Part;
+pub use crate::codec::check::*;
 pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
+pub use crate::codec::foreign::*;
 pub use crate::codec::lent::{Lent, Slice};
 pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
@@ -29,47 +31,17 @@ pub use serde;
 pub use std::boxed::Box;
 pub use std::vec::Vec;
 
-/// The codecs of the types that can be arguments. The compiler refuses any other type with this message.
-#[diagnostic::on_unimplemented(
-    message = "`{T}` cannot be an argument of a pool task",
-    label = "cannot travel to a worker process",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds",
-    note = "of the references inside of another type, only `&str` and `&[u8]` can be lent"
-)]
-pub trait Argument<T: ?Sized>: Encode<T> {}
+/// Arguments in which a lifetime may be hidden: what the function type makes of its elided lifetimes when it is called with `'a`.
+pub type Elided<'a, F> = <F as Elide<'a>>::Args;
 
-/// The codecs of the types that can be results. The compiler refuses any other type with this message.
-#[diagnostic::on_unimplemented(
-    message = "`{T}` cannot be the result of a pool task",
-    label = "cannot travel back from a worker process",
-    note = "derive `serde::Serialize` and `serde::Deserialize` for it and for what it holds",
-    note = "errors such as `std::io::Error` and `anyhow::Error` have no such traits: return an error type of your own, \
-            or their text, as in `.map_err(|error| error.to_string())`"
-)]
-pub trait Outcome<T>: Encode<T> {}
-
-macro_rules! codecs {
-    ($($codec:ident),*) => {$(
-        #[diagnostic::do_not_recommend]
-        impl<T: ?Sized> Argument<T> for $codec where $codec: Encode<T> {}
-        #[diagnostic::do_not_recommend]
-        impl<T> Outcome<T> for $codec where $codec: Encode<T> {}
-    )*};
-}
-codecs!(PlainCodec, BlobCodec, SerdeCodec);
-#[cfg(feature = "cbor")]
-codecs!(CborCodec);
-
-/// Checks an argument's type. Returns the encoded size of every value of it, if all have the same size.
-#[inline]
-pub fn argument_size<T: ?Sized>(codec: &dyn Argument<T>) -> Option<usize> {
-    codec.size()
+/// See [`Elided`].
+pub trait Elide<'a> {
+    /// The result for that lifetime.
+    type Args;
 }
 
-/// Checks the result's type. Returns the encoded size of every value of it, if all have the same size.
-#[inline]
-pub fn output_size<T>(codec: &dyn Outcome<T>) -> Option<usize> {
-    codec.size()
+impl<'a, F: FnOnce(&'a ()) -> R, R> Elide<'a> for F {
+    type Args = R;
 }
 
 /// The decoder of raw arguments for a task that has none: its arguments never travel as their own memory.

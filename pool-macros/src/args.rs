@@ -5,11 +5,12 @@ use quote::ToTokens;
 use syn::meta::ParseNestedMeta;
 use syn::parse::{Parse, Parser};
 use syn::spanned::Spanned;
-use syn::{Error, LitInt, LitStr, Path, Result, Token};
+use syn::{Error, LitInt, LitStr, Path, Result, Token, Type};
 
 use crate::errors::Kind;
 use crate::item::Function;
 use crate::text;
+use crate::types;
 
 /// The options of the attribute.
 pub(crate) struct Args {
@@ -48,6 +49,17 @@ impl Codec {
             Codec::Cbor => "PickCbor",
         };
         Ident::new(name, Span::mixed_site())
+    }
+
+    /// The traits that pick it, for a task with this result: the foreign errors of a `Result` have codecs of their own.
+    pub(crate) fn pickers(self, output: &Type) -> Vec<Ident> {
+        let of_results: &[&str] = match self {
+            _ if !types::is_result(output) => &[],
+            Codec::Default => &["PickIoResult", "PickAnyResult"],
+            Codec::Cbor => &["PickIoResultCbor", "PickAnyResultCbor"],
+        };
+        let of_results = of_results.iter().map(|name| Ident::new(name, Span::mixed_site()));
+        std::iter::once(self.picker()).chain(of_results).collect()
     }
 }
 

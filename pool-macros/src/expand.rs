@@ -10,6 +10,7 @@ use crate::args::Args;
 use crate::item::{Function, Part};
 use crate::state_argument;
 use crate::text;
+use crate::types;
 use crate::value::{self, Value};
 
 /// The items beside the function.
@@ -90,14 +91,14 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let Function { name, arguments, output, .. } = function;
     let krate = &args.krate;
     let private = glue!(#krate::__private);
-    let picker = args.codec.picker();
-    let args_type = args_type(arguments);
+    let pickers = args.codec.pickers(&output.ty);
+    let args_type = args_type(arguments, &private);
     let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Task>));
     let args_functions = args_functions(function, &private);
     let output_functions = output_functions(output, &private);
     let output = &output.ty;
     glue! {
-        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
+        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #(#pickers as _),*};
 
         #[automatically_derived]
         impl #krate::Task for #name::Task {
@@ -122,21 +123,21 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     let element = &part.element;
     let krate = &args.krate;
     let private = glue!(#krate::__private);
-    let picker = args.codec.picker();
-    let args_type = args_type(arguments);
+    let pickers = args.codec.pickers(&output.ty);
+    let args_type = args_type(arguments, &private);
     let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Items>));
     let encode_args = encode_args(arguments, &private);
     let output_functions = output_functions(output, &private);
     let variables = variables(arguments);
     let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
-    let sizes = each().map(|(value, _)| value.size(&private, "argument_size"));
+    let sizes = each().map(|(value, _)| value.size(&private, false));
     let decoded = each().map(|(value, variable)| value.decode(&private, variable));
     let part = [glue!(#private::Part::elements(&mut part)), glue!(offset)].into_iter();
     let passed = part.chain(each().map(|(value, variable)| value.pass(variable)));
     let call = state_argument::call(name, passed, &function.states, &private);
     let output = &output.ty;
     glue! {
-        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #picker as _};
+        use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #(#pickers as _),*};
 
         #[automatically_derived]
         impl #krate::ChunkTask for #name::Task {
@@ -183,7 +184,7 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
                 #private::not_raw(bytes)
             }
 
-            fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
+            fn invoke<'bytes_of_one_call>(mut input: #private::Decoder<'bytes_of_one_call>) -> ::core::result::Result<Self::Output, #private::CodecError> {
                 let mut part = #private::Part::<#name::Task>::decode(&mut input)?;
                 #(#decoded)*
                 #private::Decoder::finish(input)?;
@@ -196,12 +197,18 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     }
 }
 
-pub(crate) fn args_type(arguments: &[(String, Value)]) -> TokenStream {
-    let types: Punctuated<_, Token![,]> = arguments.iter().map(|(_, value)| value.with_lifetime()).collect();
+pub(crate) fn args_type(arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {
+    // The compiler knows the elided lifetimes of a function's type, also those that the tokens do not show.
+    let hides = arguments.iter().any(|(_, value)| types::may_hide_lifetime(&value.ty));
+    let ty = |value: &Value| if hides { value.ty.clone() } else { value.with_lifetime() };
+    let types: Punctuated<_, Token![,]> = arguments.iter().map(|(_, value)| ty(value)).collect();
     // Where rustc says that a type is less public than the task.
     let (start, end) = value::ends(&types);
     let semicolon = quote_spanned!(end=> ;);
     let types = one_or_tuple(types);
+    if hides {
+        return quote_spanned!(start=> type Args<'a> = #private::Elided<'a, fn(&()) -> #types> #semicolon);
+    }
     quote_spanned!(start=> type Args<'a> = #types #semicolon)
 }
 
@@ -244,7 +251,7 @@ fn args_functions(function: &Function, private: &TokenStream) -> TokenStream {
         }
 
         #[inline]
-        fn invoke(mut input: #private::Decoder<'_>) -> ::core::result::Result<Self::Output, #private::CodecError> {
+        fn invoke<'bytes_of_one_call>(mut input: #private::Decoder<'bytes_of_one_call>) -> ::core::result::Result<Self::Output, #private::CodecError> {
             #(#decoded)*
             #private::Decoder::finish(input)?;
             ::core::result::Result::Ok(#call)
@@ -266,7 +273,7 @@ impl Arguments {
     pub(crate) fn new(arguments: &[(String, Value)], private: &TokenStream) -> Self {
         let variables = variables(arguments);
         let each = || arguments.iter().map(|(_, value)| value).zip(&variables);
-        let sizes = each().map(|(value, _)| value.size(private, "argument_size"));
+        let sizes = each().map(|(value, _)| value.size(private, false));
         let encode_args = encode_args(arguments, private);
         let functions = glue! {
             #[inline]
@@ -308,7 +315,7 @@ fn encode_args(arguments: &[(String, Value)], private: &TokenStream) -> TokenStr
 /// `output_size`, `encode_output`, `decode_output`, the same for many at once, and for a result that is its memory.
 fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
     let variable = Ident::new("output", Span::mixed_site());
-    let size = output.size(private, "output_size");
+    let size = output.size(private, true);
     let is_err = output.is_err(private, &variable);
     let encoded = output.encode(private, &variable);
     let decoded = output.decode(private, &variable);
@@ -336,8 +343,8 @@ fn output_functions(output: &Value, private: &TokenStream) -> TokenStream {
         }
 
         #[inline]
-        fn decode_output(
-            mut input: #private::Decoder<'_>,
+        fn decode_output<'bytes_of_one_call>(
+            mut input: #private::Decoder<'bytes_of_one_call>,
         ) -> ::core::result::Result<Self::Output, #private::CodecError> {
             #decoded
             #private::Decoder::finish(input)?;

@@ -4,13 +4,14 @@ use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
 use syn::{Error, FnArg, Generics, Ident, ItemFn, Lifetime, Pat, PatType};
-use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility};
+use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeParamBound, TypeReference, Visibility};
 
 use crate::attributes::{self, Attributes};
 use crate::enclosing;
 use crate::errors::{Errors, Kind};
 use crate::state_argument::{StateArgument, is_state};
 use crate::text;
+use crate::types;
 use crate::value::Value;
 
 /// More are hard to tell apart where the task is called, with a tuple.
@@ -228,6 +229,10 @@ fn check_argument(argument: &PatType, errors: &mut Errors) -> (String, Value) {
         }
     }
     let name = argument_name(argument, errors);
+    if types::owned_twin(&argument.ty).is_some() {
+        let ty = text::of(&argument.ty);
+        errors.push(&argument.ty, format!("write `&{ty}`: the size of a `{ty}` is not known, so it is lent"));
+    }
     Refused { errors, place: Place::Argument }.visit_type(&argument.ty);
     (name, Value { ty: (*argument.ty).clone(), lent: lent(&argument.ty) })
 }
@@ -251,6 +256,9 @@ fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
     }
     if let Type::Never(never) = &**ty {
         errors.push(never, "a task comes back to its caller: return `()`");
+    }
+    if let Some(owned) = types::owned_twin(ty) {
+        errors.push(ty, format!("return a `{owned}`: the size of a `{}` is not known", text::of(ty)));
     }
     Refused { errors, place: Place::Output }.visit_type(ty);
     Value { ty: (**ty).clone(), lent: None }
@@ -294,6 +302,19 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     }
 
     fn visit_type_trait_object(&mut self, ty: &'ast syn::TypeTraitObject) {
+        let has = |name: &str| {
+            ty.bounds.iter().any(|bound| {
+                matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with(name)))
+            })
+        };
+        if self.place == Place::Output && has("Error") {
+            if !has("Send") || !has("Sync") {
+                let message = "write `dyn Error + Send + Sync`, as the error may be taken by any thread, or return its text: \
+                               `.map_err(|error| error.to_string())`";
+                self.errors.push(ty, message);
+            }
+            return;
+        }
         let (tokens, ty) = (ty, text::of(ty));
         let message = format!("write a concrete type, such as an enum or a `String`, in place of `{ty}`");
         self.errors.push(tokens, message);

@@ -17,6 +17,7 @@ mod item;
 mod state_argument;
 mod states;
 mod text;
+mod types;
 mod value;
 
 use proc_macro::TokenStream;
@@ -107,19 +108,28 @@ use crate::item::Function;
 /// |---|---|
 /// | type parameters, `const` parameters, `where` | a function with concrete types that calls this one |
 /// | `impl Trait`, `dyn Trait`, pointers | a concrete type; an enum for several |
-/// | named lifetimes, `&'static str` | `&str`; `Record<'_>` for a type with a lifetime |
+/// | named lifetimes, `&'static str` | `&str`; `Record<'_>` or `Record` for a type with a lifetime |
+/// | `str`, `[T]` and others of no known size | `&str`, `&[T]`; as a result `String`, `Vec<T>` |
 /// | `&mut T` | take the argument by value and return it, or write a part of an array |
 /// | a result that borrows | an owned one: `String` for `&str` |
 /// | `-> !` | `()` |
 /// | a method, with or without `self` | a free function that takes the value as its first argument |
 /// | `async fn` | block on the future in a plain `fn` |
-/// | `unsafe fn`, `extern fn` | a safe function around it |
+/// | `unsafe fn`, `extern fn`, `#[target_feature]` | a safe function around it |
 /// | a pattern as argument | a name, taken apart in the body |
 /// | more than eight arguments | a struct or a tuple for several of them |
 /// | `main`, tests | a function of its own, called from there |
 ///
-/// Not refused by the attribute but by the compiler: a type that is less public than the function, and one with a
-/// `&'static str` within, since the bytes that it is decoded from do not live that long (`Cow<'static, str>` does).
+/// Not refused by the attribute but by the compiler: a type that is less public than the function; one with a `&'static str`
+/// within, since the bytes that it is decoded from do not live that long ("must outlive `'static`": write `String` or
+/// `Cow<'static, str>`); and a function beside a module of its name, since the task is in a module of that name, too (give the
+/// function another one).
+///
+/// # Errors as results
+///
+/// A function may return a `Result` with any error that implements serde's traits, or with `std::io::Error`, `anyhow::Error` or
+/// `Box<dyn Error + Send + Sync>`. The latter arrive as errors of the same type with the same text, the same sources, and, for
+/// `io::Error`, the same kind and number; they cannot be downcast to what they were in the worker.
 #[proc_macro_attribute]
 pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_with(options, item, Kind::Task, expand::expand)
@@ -131,7 +141,7 @@ fn expand_with(
     kind: Kind,
     expand: fn(&Function, &Args) -> Tokens,
 ) -> TokenStream {
-    let item = Tokens::from(item);
+    let mut item = Tokens::from(item);
     let beside = match (Args::parse(options.into(), kind), Function::parse(&item, kind)) {
         (Ok(args), Ok(function)) => args.check_for(&function).map(|()| expand(&function, &args)),
         (Ok(_), Err(error)) | (Err(error), Ok(_)) => Err(error),
@@ -140,7 +150,10 @@ fn expand_with(
             Err(error)
         }
     };
-    let beside = beside.unwrap_or_else(|error| compile_errors(&error));
+    let beside = beside.unwrap_or_else(|error| {
+        item = types::with_known_sizes(std::mem::take(&mut item));
+        compile_errors(&error)
+    });
     // The item stays even if it cannot be a task, so that whatever else refers to it goes on.
     let item = state_argument::without_attributes(&item).unwrap_or(item);
     Tokens::from_iter([item, beside]).into()

@@ -14,7 +14,7 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
     let krate = &args.krate;
     let private = glue!(#krate::__private);
     let picker = args.codec.picker();
-    let args_type = expand::args_type(arguments);
+    let args_type = expand::args_type(arguments, &private);
     let entry = expand::entry(function, args, &private, &glue!(of_state), &glue!(#private::open_state::<#name::State>));
     let Arguments { decoded, passed, functions, .. } = Arguments::new(arguments, &private);
     let (value, is_result) = opened(&output.ty);
@@ -40,8 +40,8 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
 
             #functions
 
-            fn open(
-                mut input: #private::Decoder<'_>,
+            fn open<'bytes_of_one_call>(
+                mut input: #private::Decoder<'bytes_of_one_call>,
             ) -> ::core::result::Result<
                 ::core::result::Result<Self::Value, ::std::string::String>,
                 #private::CodecError,

@@ -5,6 +5,8 @@ use quote::{ToTokens, quote_spanned};
 use syn::visit_mut::{self, VisitMut};
 use syn::{Ident, Lifetime, Type, TypeReference};
 
+use crate::types;
+
 /// A value that travels: an argument, or the result.
 pub(crate) struct Value {
     /// The type as it is written.
@@ -21,14 +23,16 @@ impl Value {
         ty
     }
 
-    /// The bytes of every such value if they are always as many, from the `check` of `__private` that refuses types
-    /// without a codec.
-    pub(crate) fn size(&self, private: &TokenStream, check: &str) -> TokenStream {
+    /// The bytes of every such value if they are always as many, from the check of `__private` that refuses types without a
+    /// codec.
+    pub(crate) fn size(&self, private: &TokenStream, is_output: bool) -> TokenStream {
         let subject = self.subject();
+        let position = if is_output { "output" } else { "argument" };
+        let check = format!("{position}_size{}", types::advice(subject, is_output));
         let held = self.held(private);
         // This argument begins and ends where the user's type does, so that rustc points at just that.
         let (start, end) = ends(subject);
-        let check = Ident::new(check, start);
+        let check = Ident::new(&check, start);
         let no_arguments = quote_spanned!(end=> ());
         let codec = quote_spanned!(start=> &(&&&#private::Probe::<#held>::new()).__pick #no_arguments);
         quote_spanned!(start=> #private::#check::<#subject>(#codec))
@@ -46,7 +50,11 @@ impl Value {
     pub(crate) fn decode(&self, private: &TokenStream, variable: &Ident) -> TokenStream {
         let held = self.held(private);
         let codec = self.codec(private);
-        glue!(let #variable: #held = #private::Decode::decode(&#codec, &mut input)?;)
+        // If the type cannot be decoded from bytes that live no longer than the call, rustc says so at the type.
+        let (start, end) = ends(self.subject());
+        let decode = quote_spanned!(start=> (#private::Decode::decode));
+        let arguments = quote_spanned!(end=> (&#codec, &mut input));
+        glue!(let #variable: #held = #decode #arguments?;)
     }
 
     /// The memory of the value in `variable`, if that is all there is to it.

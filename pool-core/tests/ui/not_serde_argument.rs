@@ -33,7 +33,7 @@ fn nested(a: u64, plain: Vec<Plain>) -> u64 {
 #[pool_task]
 fn borrowed(plain: Option<&Plain>) -> bool {
     //~            ^^^^^^^^^^^^^^ `Option<&Plain>` cannot be an argument of a pool task
-    //~ of the references inside of another type, only `&str` and `&[u8]` can be lent
+    //~ of the references inside of another type, only `&str`, `&[u8]` and `&Path` can be lent
     plain.is_some()
 }
 

@@ -18,11 +18,4 @@ fn nested(x: u64) -> Result<Plain, String> {
     Ok(Plain(x))
 }
 
-#[pool_task]
-fn fails(path: &str) -> std::io::Result<String> {
-    //~                 ^^^^^^^^^^^^^^^^^^^^^^^ `Result<String, std::io::Error>` cannot be the result of a pool task
-    //~ `std::io::Error` and `anyhow::Error` have no such traits
-    std::fs::read_to_string(path)
-}
-
 fn main() {}

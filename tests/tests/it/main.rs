@@ -19,6 +19,7 @@ mod errors;
 mod events;
 mod fairness;
 mod finalizers;
+mod foreign_errors;
 mod fork_servers;
 mod forked_hosts;
 mod forking_tasks;
@@ -104,6 +105,7 @@ fn main() -> ExitCode {
         forked_hosts::checks(),
         values::checks(),
         formats::checks(),
+        foreign_errors::checks(),
         crashes::checks(),
         matrix::checks(),
         task_processes::checks(),

@@ -1,0 +1,88 @@
+//! The compiler's words about types that cannot travel.
+//!
+//! The attribute passes the codec that method look-up has found to one of these functions. [`NoCodec`](super::NoCodec) fits
+//! none of them. The functions differ in the notes of the error, and the attribute chooses by the tokens of the type.
+
+use crate::codec::Encode;
+
+/// A codec of values, which [`NoCodec`](super::NoCodec) is not.
+pub trait Codec {}
+
+macro_rules! checks {
+    ($($check:ident, $trait:ident { $message:literal, $label:literal $(, $note:literal)* })*) => {$(
+        /// The codecs of types that may stand there.
+        #[diagnostic::on_unimplemented(message = $message, label = $label $(, note = $note)*)]
+        pub trait $trait<T: ?Sized>: Encode<T> {}
+
+        #[diagnostic::do_not_recommend]
+        impl<T: ?Sized, C: Codec + Encode<T>> $trait<T> for C {}
+
+        /// Checks a type. Returns the encoded size of every value of it, if all have the same size.
+        #[inline]
+        pub fn $check<T: ?Sized>(codec: &dyn $trait<T>) -> Option<usize> {
+            codec.size()
+        }
+    )*};
+}
+
+checks! {
+    argument_size, Argument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds",
+        "many types of other crates have them behind a feature named `serde`; else pass what such a value is made of"
+    }
+    argument_size_shared, SharedArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "an `Arc` or `Rc` is not shared with another process: take `&T` or `T` in its place, which copies the value as well",
+        "`SharedSlice` shares an array with all workers; serde's feature `rc` copies what an `Arc` holds"
+    }
+    argument_size_instant, InstantArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "an `Instant` means something in its own process only: pass a `Duration`, or a `SystemTime`"
+    }
+    argument_size_array, ArrayArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "serde knows arrays of up to 32 elements: write `Vec<T>` (of plain numbers, a longer array may stand alone, in a tuple or in a `Vec`)",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
+    argument_size_reference, ReferenceArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "of the references inside of another type, only `&str`, `&[u8]` and `&Path` can be lent: write `T` for other `&T`",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
+    output_size, Outcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds",
+        "many types of other crates have them behind a feature named `serde`; else return what such a value is made of"
+    }
+    output_size_shared, SharedOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "an `Arc` or `Rc` is not shared with another process: return what it holds"
+    }
+    output_size_instant, InstantOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "an `Instant` means something in its own process only: return a `Duration`, or a `SystemTime`"
+    }
+    output_size_array, ArrayOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "serde knows arrays of up to 32 elements: write `Vec<T>` (of plain numbers, a longer array may stand alone, in a tuple or in a `Vec`)",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
+    output_size_result, ResultOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "the error may be `std::io::Error`, `anyhow::Error` or `Box<dyn Error + Send + Sync>`, or a type that derives \
+         `serde::Serialize` and `serde::Deserialize`",
+        "of any other error return the text: `Result<T, String>` and `.map_err(|error| error.to_string())`",
+        "the value must be one that a task can return without `Result`"
+    }
+}

@@ -1,0 +1,157 @@
+//! What the tokens of a type tell.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::visit::{self, Visit};
+use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Path, PathArguments, PathSegment, ReturnType, Type, parse_quote};
+
+use crate::text;
+
+/// Types of the standard library that have no lifetime.
+const OWNED: &[&str] = &[
+    "bool",
+    "char",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "u128",
+    "usize",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
+    "i128",
+    "isize",
+    "f32",
+    "f64",
+    "str",
+    "String",
+    "Path",
+    "PathBuf",
+    "OsStr",
+    "OsString",
+    "CStr",
+    "CString",
+    "Duration",
+    "SystemTime",
+    "Vec",
+    "VecDeque",
+    "Box",
+    "Option",
+    "Result",
+    "HashMap",
+    "HashSet",
+    "BTreeMap",
+    "BTreeSet",
+    "SharedVec",
+    "SharedSlice",
+];
+
+/// Whether the type may have a lifetime that is not written: `Record` for `Record<'_>`.
+pub(crate) fn may_hide_lifetime(ty: &Type) -> bool {
+    struct Hidden(bool);
+    impl<'ast> Visit<'ast> for Hidden {
+        fn visit_path(&mut self, path: &'ast Path) {
+            self.0 |= path.segments.last().is_some_and(|last| !is_owned(last) && !has_lifetime(last));
+            visit::visit_path(self, path);
+        }
+    }
+    let mut hidden = Hidden(false);
+    hidden.visit_type(ty);
+    hidden.0
+}
+
+fn is_owned(segment: &PathSegment) -> bool {
+    OWNED.iter().any(|owned| segment.ident == owned)
+}
+
+fn has_lifetime(segment: &PathSegment) -> bool {
+    let PathArguments::AngleBracketed(arguments) = &segment.arguments else { return false };
+    arguments.args.iter().any(|argument| matches!(argument, syn::GenericArgument::Lifetime(_)))
+}
+
+/// Whether the type is named `Result`, whatever alias it is.
+pub(crate) fn is_result(ty: &Type) -> bool {
+    last_segment(ty).is_some_and(|last| last.ident == "Result")
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match ty {
+        Type::Group(group) => last_segment(&group.elem),
+        Type::Paren(paren) => last_segment(&paren.elem),
+        Type::Path(path) => path.path.segments.last(),
+        _ => None,
+    }
+}
+
+/// The suffix of the check in `pool_core::__private` whose error has the notes for such a type.
+pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
+    struct Advice(&'static str);
+    impl<'ast> Visit<'ast> for Advice {
+        fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
+            if segment.ident == "Arc" || segment.ident == "Rc" {
+                self.0 = "_shared";
+            } else if segment.ident == "Instant" {
+                self.0 = "_instant";
+            }
+            visit::visit_path_segment(self, segment);
+        }
+        fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {
+            let is_short = matches!(&array.len, Expr::Lit(ExprLit { lit: Lit::Int(len), .. })
+                if len.base10_parse().is_ok_and(|len: usize| len <= SERDE_ARRAY_MAX));
+            if !is_short {
+                self.0 = "_array";
+            }
+            visit::visit_type_array(self, array);
+        }
+        fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+            if self.0.is_empty() {
+                self.0 = "_reference";
+            }
+            visit::visit_type_reference(self, reference);
+        }
+    }
+    let mut advice = Advice(if is_output && is_result(ty) { "_result" } else { "" });
+    advice.visit_type(ty);
+    advice.0
+}
+
+/// Elements of the longest array that serde knows.
+const SERDE_ARRAY_MAX: usize = 32;
+
+/// The owned twin of a type whose size is not known, if it is one.
+pub(crate) fn owned_twin(ty: &Type) -> Option<String> {
+    match ty {
+        Type::Group(group) => owned_twin(&group.elem),
+        Type::Paren(paren) => owned_twin(&paren.elem),
+        Type::Slice(slice) => Some(format!("Vec<{}>", text::of(&slice.elem))),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let twins = [("str", "String"), ("Path", "PathBuf"), ("OsStr", "OsString"), ("CStr", "CString")];
+            let twin = twins.iter().find(|(name, _)| last.ident == name && last.arguments.is_none());
+            twin.map(|(_, owned)| (*owned).to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The function with references in place of types whose size is not known, so that rustc adds nothing to our error about them.
+pub(crate) fn with_known_sizes(item: TokenStream) -> TokenStream {
+    let Ok(mut function) = syn::parse2::<ItemFn>(item.clone()) else { return item };
+    for input in &mut function.sig.inputs {
+        if let FnArg::Typed(argument) = input
+            && owned_twin(&argument.ty).is_some()
+        {
+            let ty = &argument.ty;
+            argument.ty = parse_quote!(&#ty);
+        }
+    }
+    if let ReturnType::Type(_, ty) = &mut function.sig.output
+        && owned_twin(ty).is_some()
+    {
+        **ty = parse_quote!(!);
+        *function.block = parse_quote!({ loop {} });
+    }
+    function.into_token_stream()
+}

@@ -1,5 +1,6 @@
 //! The pool: its parts, and its state. Submitting and shutting down are in files of their own.
 
+mod broadcast;
 mod calls;
 #[cfg(feature = "arrays")]
 mod chunks;

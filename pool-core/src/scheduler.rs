@@ -9,6 +9,7 @@
 //! The files import one another in one direction: `interface`, `tuning`, `slab`, `by_worker`, `worker`, `job`, `pace` hold
 //! types and know no scheduler; each of the others holds the events of one kind.
 
+mod broadcast;
 mod by_worker;
 mod calls;
 mod cancelling;

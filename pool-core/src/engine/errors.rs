@@ -91,6 +91,13 @@ impl Engine {
                 Error::new(ErrorKind::TaskTimeout, text)
             }
             (FailureCause::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),
+            (FailureCause::NotRun, Some(death)) => {
+                let why = Error::of_death(death, self.memory_limit);
+                Error::new(ErrorKind::WorkerDied, format!("its worker ended before it ran this: {why}"))
+            }
+            (FailureCause::NotRun, None) => {
+                Error::new(ErrorKind::WorkerDied, "its worker left, or could not be started, before it ran this")
+            }
             (FailureCause::Cancelled, _) => Error::new(ErrorKind::Cancelled, "cancelled"),
             (FailureCause::Terminated, _) => {
                 Error::new(ErrorKind::Terminated, "the pool was terminated before it was done")

@@ -11,6 +11,8 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::Block;
+use crate::job::blocks::Call;
+use crate::job::content::Content;
 use crate::job::owner::Owner;
 use crate::job::reports::Reports;
 use crate::scheduler::{JobId, JobSpec, State, WorkerId};
@@ -47,6 +49,44 @@ impl Engine {
             self.log_submitted(job, None, spec);
         }
         Ok(completion.expect("the record has been made"))
+    }
+
+    /// Takes a call for each worker of this moment. Returns how many these are.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the pool takes none.
+    pub(crate) fn broadcast(
+        &mut self,
+        owner: &Arc<impl Owner>,
+        mut spec: JobSpec,
+        call: Call,
+    ) -> Result<(CompletionRef, u32), Error> {
+        let Call { entry, args, args_size, .. } = call;
+        // Before the workers are counted: some may have ended, or be about to leave.
+        self.route();
+        self.check_open().map_err(|error| error.of_task(entry.path()))?;
+        self.note_submission(&mut spec);
+        let (args, attachments) = args.into_parts();
+        let args = Arc::new(args);
+        let (mut made, is_logged) = (None, self.is_logged());
+        let job = self.scheduler.broadcast(spec, |job, items| {
+            let completion = CompletionRef::new(&Batch::of_map(owner, job, None), 0);
+            let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), None);
+            (record.seed, record.grace) = (spec.seed, spec.grace);
+            for item in 0..items.into() {
+                // One block each, since each item travels alone; the bytes are there once.
+                let mut block = Block::new(item, 1, args_size, Content::Shared(Arc::clone(&args)));
+                block.attach(&attachments);
+                record.blocks.push(block, &mut Vec::new());
+            }
+            made = Some((completion, items));
+            record
+        });
+        if is_logged {
+            self.log_submitted(job, None, spec);
+        }
+        Ok(made.expect("the record has been made"))
     }
 
     /// Counts a submission. Its seed follows from that of its task or pool, and from its number. So calls with a seed never

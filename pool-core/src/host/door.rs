@@ -18,6 +18,7 @@ use crate::host::notifier::Job;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::block::Block;
+use crate::job::blocks::Call;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
 use crate::observe::insights::{Insights, Running};
@@ -43,6 +44,16 @@ impl Host {
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef> {
         self.with(|engine| engine.open_map(self, spec, entry, result_buffer))
+    }
+
+    /// Takes a call for each worker of this moment. Returns how many these are.
+    ///
+    /// # Errors
+    ///
+    /// The reason why the pool takes none.
+    pub(crate) fn broadcast(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<(CompletionRef, u32)> {
+        self.note_submissions(1);
+        self.with(|engine| engine.broadcast(self, spec, call))
     }
 
     /// Gives a map a block of arguments, and lets as many of the `waiting` items go to workers as may be pending. Memory for

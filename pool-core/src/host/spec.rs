@@ -55,6 +55,7 @@ pub(super) fn spec_of(
         label: options.label,
         seed: options.seed.or(defaults.seed),
         once: options.once,
+        pinned: false,
     })
 }
 

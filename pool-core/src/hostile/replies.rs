@@ -205,6 +205,7 @@ impl World {
             label: None,
             seed: None,
             once: false,
+            pinned: false,
         };
         let is_map = bits & 1 != 0;
         let bytes = vec![0; 8 * items as usize];

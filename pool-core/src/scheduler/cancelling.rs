@@ -20,6 +20,7 @@ impl<P> Scheduler<P> {
         }
         for worker in self.workers.ids() {
             self.recall_unstarted(worker);
+            self.recall_pinned(worker);
         }
     }
 
@@ -38,6 +39,9 @@ impl<P> Scheduler<P> {
         // The queues are taken whole: nothing in them will be run, and a search for each item would be quadratic.
         let calls = self.calls.iter_mut().flat_map(|flow| std::mem::take(&mut flow.queue));
         waiting.extend(calls);
+        for worker in self.workers.ids() {
+            waiting.extend(std::mem::take(&mut self.workers[worker].pinned));
+        }
         for id in self.jobs.ids() {
             let Some(flow) = self.jobs.get_mut(id).and_then(|job| job.flow.as_deref_mut()) else { continue };
             waiting.extend(std::mem::take(&mut flow.queue));

@@ -97,6 +97,8 @@ pub(crate) struct JobSpec {
     pub(crate) seed: Option<u64>,
     /// An item that was begun is never run again, whatever its worker died of. Its chunks have one item each.
     pub(crate) once: bool,
+    /// Each item is for one worker, and no other runs it.
+    pub(crate) pinned: bool,
 }
 
 /// A chunk that its worker has ended, for the counters.
@@ -193,6 +195,8 @@ pub(crate) enum FailureCause {
     },
     /// Its worker was killed since it violated the protocol.
     Protocol,
+    /// It was for one worker alone, and that has ended before it ran the item.
+    NotRun,
     Cancelled,
     Terminated,
     Broken,

@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::interface::{Action, Begun, FailureCause, JobId, Seq, State, WorkerId};
 use super::tuning::{NOT_STARTED_MAX, back_off_pause};
-use super::worker::{KillReason, Phase};
+use super::worker::{KillReason, Phase, Range};
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
@@ -21,6 +21,7 @@ impl<P> Scheduler<P> {
         } else if worker.index() >= self.config.workers {
             self.quit(worker);
         }
+        self.send_pinned(worker);
         // The work may all have been done while the process was launched; then it is told to leave at once.
         self.find_room();
         self.dispatch();
@@ -56,6 +57,7 @@ impl<P> Scheduler<P> {
         if state.phase == Phase::Launching {
             state.phase = Phase::Vacant;
         }
+        self.unpin(worker);
         self.find_room();
         self.dispatch();
         self.wind_down();
@@ -75,6 +77,7 @@ impl<P> Scheduler<P> {
                 state.deadline = None; // the initializer's
             }
         }
+        self.send_pinned(worker);
         self.find_room();
         self.dispatch();
         self.retire_if_idle(worker);
@@ -151,7 +154,12 @@ impl<P> Scheduler<P> {
                         || phase == Phase::Killed(KillReason::Unresponsive)
                             && self.is_never_begun(sent.range.job, item));
             if !blamed {
-                self.give_back(&sent);
+                if self.is_pinned(sent.range.job) {
+                    let items = sent.range.items - sent.settled;
+                    self.fail_unrun(Some(worker), Range { first: item, items, ..sent.range });
+                } else {
+                    self.give_back(&sent);
+                }
                 self.finish_if_done(sent.range.job);
                 continue;
             }
@@ -165,6 +173,7 @@ impl<P> Scheduler<P> {
             }
             self.finish_if_done(sent.range.job);
         }
+        self.unpin(worker);
         // Before the dispatch, which launches a resting worker if there is work for it.
         self.replace(worker, phase);
         self.find_room();

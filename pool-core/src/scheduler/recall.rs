@@ -171,13 +171,18 @@ impl<P> Scheduler<P> {
         // An empty chunk must not count: the next map would take it for that of a rival, and share with nobody.
         let is_vacant = sent.is_settled() && std::mem::take(&mut sent.occupies);
         state.ahead = state.ahead.saturating_sub(time);
-        // They did not run here, so they do not bring the replacement of this worker nearer.
-        state.served = state.served.saturating_sub(u64::from(items));
         if let Some(refund) = refund {
             self.refund(job, refund);
         }
         // Queued before the place is given up, so that the flow is there to take it.
-        self.requeue(range);
+        if self.is_pinned(job) {
+            self.repin(worker, range);
+        } else {
+            // They did not run here, so they do not bring the replacement of this worker nearer.
+            let served = &mut self.workers[worker].served;
+            *served = served.saturating_sub(u64::from(items));
+            self.requeue(range);
+        }
         if is_vacant {
             self.release_chunk(job);
         }

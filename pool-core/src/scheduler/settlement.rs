@@ -198,6 +198,10 @@ impl<P> Scheduler<P> {
     /// Puts the items back to the front of the queue, without the cancelled ones.
     pub(super) fn requeue(&mut self, mut range: Range) {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
+        // Only a worker that lies leaves an item that is for it alone, and no other may run it.
+        if job.spec.pinned {
+            return self.fail_unrun(None, range);
+        }
         let (id, priority) = (range.job, job.spec.priority);
         let flow = if job.flow.is_some() { FlowId::Job(id) } else { FlowId::Calls(priority) };
         let mut is_queued = false;

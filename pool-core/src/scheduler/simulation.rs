@@ -63,6 +63,10 @@ enum Plant {
     ForgetsGrace,
     /// The grace of a cancelled item has no end.
     EndlessGrace,
+    /// The scheduler forgets that an item of a broadcast is for one worker alone.
+    RunsElsewhere,
+    /// An item of a broadcast is sent again.
+    RunsTwice,
 }
 
 // ---- the steps ------------------------------------------------------------------------------------------------------
@@ -285,6 +289,6 @@ fn planted_faults_are_found() {
         .into_iter()
         .chain(limits)
         .chain(retries)
-        .chain([ForgetsCancelled, SparesRunning, ForgetsGrace, EndlessGrace])
+        .chain([ForgetsCancelled, SparesRunning, ForgetsGrace, EndlessGrace, RunsElsewhere, RunsTwice])
         .for_each(finds);
 }

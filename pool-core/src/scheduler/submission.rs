@@ -117,6 +117,7 @@ impl<P> Scheduler<P> {
             // No process has to leave, so there is no exit to wait for.
             if matches!(phase, Phase::BackingOff(_) | Phase::Resting) {
                 self.workers[worker].phase = Phase::Vacant;
+                self.unpin(worker);
             } else if matches!(phase, Phase::Starting | Phase::Ready) {
                 self.recall_unstarted(worker);
                 self.quit(worker);
@@ -151,6 +152,7 @@ impl<P> Scheduler<P> {
         self.retries.clear();
         for worker in self.workers.ids() {
             self.workers[worker].in_flight.clear();
+            self.workers[worker].pinned.clear();
             self.workers[worker].ahead = 0;
             // Both, since each acts on other phases: without a process, and with one.
             self.vacate(worker);

@@ -148,6 +148,8 @@ pub(super) struct WorkerState {
     pub(super) phase: Phase,
     /// Oldest first: a worker answers in the order of sending.
     pub(super) in_flight: VecDeque<SentChunk>,
+    /// Items that wait for this worker alone.
+    pub(super) pinned: VecDeque<Range>,
     pub(super) next_seq: Seq,
     /// The expected time of all chunks in flight.
     pub(super) ahead: Nanos,
@@ -177,6 +179,7 @@ impl WorkerState {
         WorkerState {
             phase: Phase::Vacant,
             in_flight: VecDeque::new(),
+            pinned: VecDeque::new(),
             next_seq: Seq::default(),
             ahead: 0,
             gave_way_at: 0,

@@ -3,6 +3,7 @@
 mod arrays;
 mod arrays_in_place;
 mod backpressure;
+mod broadcasts;
 mod call_isolation;
 mod callbacks;
 mod calls;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         environment::checks(),
         states::checks(),
         finalizers::checks(),
+        broadcasts::checks(),
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),

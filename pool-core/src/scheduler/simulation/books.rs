@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::plan::Rng;
 use crate::scheduler::tuning::{NOT_STARTED_MAX, back_off_pause};
-use crate::scheduler::{FailureCause, JobSpec, Seq, State};
+use crate::scheduler::{FailureCause, JobSpec, Seq, State, WorkerId};
 use crate::units::Nanos;
 
 #[derive(Debug, Default)]
@@ -33,6 +33,15 @@ pub(super) struct JobBook {
     pub(super) end: u64,
     pub(super) items: BTreeMap<u64, Item>,
     pub(super) unsettled: u64,
+    /// The workers of a broadcast, in the order of its items.
+    pub(super) pins: Vec<Pin>,
+}
+
+/// The worker that an item is for, and its process, as soon as there is one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pin {
+    pub(super) worker: WorkerId,
+    pub(super) process: Option<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -111,6 +120,7 @@ impl Books {
             end: 0,
             items,
             unsettled: 0,
+            pins: Vec::new(),
         });
         self.jobs.len() - 1
     }
@@ -121,6 +131,20 @@ impl Books {
         book.end = first + u64::from(items);
         book.unsettled += u64::from(items);
         self.unsettled += u64::from(items);
+    }
+
+    /// The job has an item for each of these workers.
+    pub(super) fn pin(&mut self, job: usize, pins: Vec<Pin>) {
+        self.jobs[job].open = false;
+        self.add_items(job, 0, pins.len() as u32);
+        self.jobs[job].pins = pins;
+    }
+
+    /// The worker has a process, for which items that waited are from now on.
+    pub(super) fn pins_get(&mut self, worker: WorkerId, process: usize) {
+        let pins = self.jobs.iter_mut().filter(|job| !job.ended).flat_map(|job| &mut job.pins);
+        let waiting = pins.filter(|pin| pin.worker == worker && pin.process.is_none());
+        waiting.for_each(|pin| pin.process = Some(process));
     }
 
     pub(super) fn unsettled(&self) -> u64 {
@@ -189,11 +213,28 @@ impl Books {
 
     pub(super) fn begin(&mut self, process: usize, job: usize, item: u64, share: Option<u64>) {
         self.runs_once(job, item);
+        if self.jobs[job].spec.pinned {
+            // It does not count for the share.
+            self.runs_where_it_must(process, job, item);
+            return;
+        }
         self.processes[process].begun += 1;
         let begun = self.processes[process].begun;
         assert!(share.is_none_or(|share| begun <= share), "a process has begun {begun} items of {share:?}");
+        self.runs_in(process, job, item);
+    }
+
+    fn runs_in(&mut self, process: usize, job: usize, item: u64) {
         let now = self.now;
         self.item(job, item).run = Some((process, now));
+    }
+
+    /// An item of a broadcast is run once, by the process that its worker had, or was about to have.
+    fn runs_where_it_must(&mut self, process: usize, job: usize, item: u64) {
+        let pin = self.jobs[job].pins[item as usize];
+        assert_eq!(pin.process, Some(process), "item {item} of broadcast {job} is run by another process");
+        assert!(self.item(job, item).run.is_none(), "item {item} of broadcast {job} is run twice");
+        self.runs_in(process, job, item);
     }
 
     pub(super) fn ran(&mut self, job: usize, item: u64) {
@@ -304,8 +345,18 @@ impl Books {
             assert!(workers == NOT_STARTED_MAX && spec.timeout.is_some(), "{cause:?} of {spec:?}");
             return;
         }
+        if cause == FailureCause::NotRun {
+            let pin = self.jobs[job].pins[item as usize];
+            let is_gone = pin.process.is_none_or(|process| self.processes[process].buried);
+            assert!(is_gone, "item {item} of broadcast {job} fails, and {pin:?} is there");
+            assert!(self.item(job, item).run.is_none(), "item {item} of broadcast {job} was begun");
+            return;
+        }
         let costs = self.item(job, item).costs;
-        assert!(costs > spec.retries, "{cause:?} after {costs} deaths: item {item} of job {job}, {spec:?}");
+        assert!(
+            spec.pinned || costs > spec.retries,
+            "{cause:?} after {costs} deaths: item {item} of job {job}, {spec:?}"
+        );
         let process = self.buried_last.expect("it died of something");
         match cause {
             FailureCause::TimedOut { limit, ran } => {
@@ -371,13 +422,13 @@ impl Books {
     }
 
     /// Chunks go to a process that is there and stays, are numbered without gaps, and keep to its share.
-    pub(super) fn sends_well(&mut self, process: Option<usize>, seq: Seq, items: u32, max: Option<u64>) {
+    pub(super) fn sends_well(&mut self, process: Option<usize>, seq: Seq, items: u32, counted: u32, max: Option<u64>) {
         let book = &mut self.processes[process.expect("a chunk goes to a process that is there")];
         assert!(!book.killed && !book.told_to_leave, "a chunk goes to a worker that is to leave");
         assert_eq!(seq, book.next_seq, "numbers are consecutive");
         assert!(items > 0, "an empty chunk");
         book.next_seq = seq.next();
-        book.share += u64::from(items);
+        book.share += u64::from(counted);
         assert!(max.is_none_or(|max| book.share <= max), "{} items for a worker that may have {max:?}", book.share);
     }
 

@@ -1,9 +1,11 @@
 //! The requests of callers, at random: submissions, cancels, the end.
 
+use super::books::Pin;
 use super::shell::World;
 use super::{Plant, invariants};
 use crate::priority::Priority;
-use crate::scheduler::{JobId, JobSpec, State};
+use crate::scheduler::worker::Phase;
+use crate::scheduler::{JobId, JobSpec, State, WorkerId};
 
 impl World {
     pub(super) fn call(&mut self) {
@@ -41,6 +43,7 @@ impl World {
                 }
             }
             970..980 => self.cancel_pending(),
+            980..990 if is_open && has_room => self.broadcast(),
             750..970 => {
                 let open = self.books.open_jobs();
                 if !open.is_empty() {
@@ -90,6 +93,40 @@ impl World {
         assert_eq!(self.scheduler.next_call(id, spec), Some(end), "a job that is not done takes further calls");
         self.books.add_items(job, end, 1);
         self.scheduler.join(id, beside);
+        self.act();
+    }
+
+    /// A call for each worker that is there or about to be.
+    fn broadcast(&mut self) {
+        let spec = self.plan.spec(&mut self.rng);
+        // Else more items of its task might run at once than may.
+        if self.plan.max_concurrent[spec.task as usize].is_some() {
+            return;
+        }
+        let spec = JobSpec { retries: 0, lazy: false, pinned: true, ..spec };
+        let takes_part = |worker: &WorkerId| {
+            let handle = &self.workers[*worker];
+            let stays = |id: usize| !self.books.processes[id].killed && !self.books.processes[id].told_to_leave;
+            match &handle.process {
+                Some(process) => stays(process.id),
+                None => handle.launching || matches!(self.scheduler.workers[*worker].phase, Phase::BackingOff(_)),
+            }
+        };
+        let workers = self.workers.ids().take(self.scheduler.workers()).filter(takes_part);
+        let pins: Vec<_> = workers
+            .map(|worker| Pin { worker, process: self.workers[worker].process.as_ref().map(|process| process.id) })
+            .collect();
+        let job = self.books.submit(spec);
+        self.trace(|| format!("job {job}: broadcast to {pins:?}"));
+        let items = pins.len() as u32;
+        self.books.pin(job, pins);
+        let mut told = 0;
+        let id = self.scheduler.broadcast(spec, |_, items| {
+            told = items;
+            job
+        });
+        assert_eq!(told, items, "workers that have a part in a broadcast");
+        self.jobs.push((id, spec));
         self.act();
     }
 

@@ -13,6 +13,7 @@ pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, pl
     each_item_is_in_one_place(scheduler, books);
     counters_are_true(scheduler);
     flows_take_part(scheduler);
+    pinned_wait_for_a_start(scheduler);
     no_hands_are_idle(scheduler);
     nobody_is_surplus(scheduler);
     clock_is_set(scheduler, plan);
@@ -36,7 +37,7 @@ fn each_item_is_in_one_place(scheduler: &Scheduler<usize>, books: &Books) {
         let Range { job, first, items } = sent.range;
         Range { job, first: first + u64::from(sent.settled), items: items - sent.settled }
     });
-    let waiting = queued(scheduler).chain(scheduler.retries.values().flatten().copied());
+    let waiting = queued(scheduler).chain(pinned(scheduler)).chain(scheduler.retries.values().flatten().copied());
     let ranges = waiting.chain(sent).filter(|range| range.items > 0);
     let mut ranges: Vec<_> =
         ranges.filter_map(|range| Some((*scheduler.record(range.job)?, range.first, range.end()))).collect();
@@ -63,7 +64,7 @@ fn counters_are_true(scheduler: &Scheduler<usize>) {
         let in_flight =
             scheduler.workers.values().flat_map(|state| &state.in_flight).filter(|sent| sent.range.job == id);
         assert_eq!(job.in_flight as usize, in_flight.count());
-        let ranges = queued(scheduler).filter(|range| range.job == id);
+        let ranges = queued(scheduler).chain(pinned(scheduler)).filter(|range| range.job == id);
         let queued: u64 = ranges.map(|range| u64::from(range.items) - scheduler.count_stale(range)).sum();
         assert!(job.record.is_none() || job.queued == queued, "{} queued of {queued}", job.queued);
     }
@@ -75,6 +76,24 @@ fn queued(scheduler: &Scheduler<usize>) -> impl Iterator<Item = Range> {
     let ids = scheduler.jobs.ids().into_iter();
     let own = ids.filter_map(|id| scheduler.jobs.get(id)?.flow.as_deref());
     own.chain(&scheduler.calls).flat_map(|flow| flow.queue.iter().copied())
+}
+
+/// All that waits for one worker alone.
+fn pinned(scheduler: &Scheduler<usize>) -> impl Iterator<Item = Range> {
+    scheduler.workers.values().flat_map(|state| state.pinned.iter().copied())
+}
+
+/// No item waits for a worker that could run it, or that will never come.
+fn pinned_wait_for_a_start(scheduler: &Scheduler<usize>) {
+    let is_live = |range: &Range| scheduler.record(range.job).is_some();
+    for state in scheduler.workers.values().filter(|state| state.pinned.iter().any(is_live)) {
+        let may_start = match state.phase {
+            Phase::Starting => scheduler.config.has_initializer,
+            Phase::Ready | Phase::Vacant | Phase::Resting => false,
+            _ => true,
+        };
+        assert!(may_start, "items of a broadcast wait for {state:?}");
+    }
 }
 
 /// The flow of a job that has not ended.
@@ -116,12 +135,21 @@ fn flows_take_part(scheduler: &Scheduler<usize>) {
 
 /// No item of a higher priority waits, and may run, when this is sent.
 pub(super) fn outranks(scheduler: &Scheduler<usize>, spec: JobSpec) {
+    if spec.pinned {
+        return;
+    }
     let ids = scheduler.jobs.ids().into_iter();
     let higher = ids.filter(|id| scheduler.jobs.get(*id).is_some_and(|job| job.spec.priority > spec.priority));
     for id in higher {
         let job = scheduler.jobs.get(id).expect("its id was listed");
         let is_parked = flow(scheduler, id).is_none_or(|flow| flow.standing == Standing::Parked);
-        assert!(is_parked || job.queued == 0, "{} items of a higher priority wait: {:?}", job.queued, job.spec);
+        // Items of a broadcast wait for workers that run nothing yet.
+        assert!(
+            is_parked || job.spec.pinned || job.queued == 0,
+            "{} items of a higher priority wait: {:?}",
+            job.queued,
+            job.spec
+        );
     }
 }
 

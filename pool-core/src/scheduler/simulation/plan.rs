@@ -210,6 +210,7 @@ impl Plan {
             label: None,
             seed: None,
             once: false,
+            pinned: false,
         }
     }
 }

@@ -89,6 +89,9 @@ impl World {
                 let process = self.process(worker).expect("it has just spoken").id;
                 self.books.processes[process].ready = true;
                 self.workers[worker].failures = 0;
+                if self.errs(Plant::RunsTwice) {
+                    self.scheduler.pin_again(worker);
+                }
                 self.scheduler.ready(worker);
             }
             Reply::NotReady => self.process(worker).expect("it has just spoken").killed = true,

@@ -92,6 +92,7 @@ impl World {
     pub(super) fn launched(&mut self, worker: WorkerId) {
         self.scheduler.set_now(self.books.now);
         let process = Process::new(self.books.processes.len(), self.books.now, &self.plan, &mut self.rng);
+        self.books.pins_get(worker, process.id);
         self.books.processes.push(books::ProcessBook::default());
         self.workers[worker] = WorkerHandle { process: Some(process), launching: false, ..self.workers[worker] };
         self.scheduler.launched(worker);
@@ -134,6 +135,9 @@ impl World {
                 let items = (0..).find(|&items| self.scheduler.resolve_reply(worker, seq, items + 1, false).is_err());
                 self.scheduler.replied(worker, seq, items.unwrap_or(0), true, 1);
             }
+        }
+        if self.errs(Plant::RunsElsewhere) {
+            self.scheduler.forget_pins();
         }
         let blames = self.errs(Plant::BlamesTheNext);
         let front = self.scheduler.current_chunk(worker).map(|(seq, settled)| Begun { seq, item: settled });
@@ -323,10 +327,12 @@ impl World {
 
     fn send(&mut self, worker: WorkerId, seq: Seq, id: JobId, first: u64, items: u32, claim: u32) {
         let max = self.plan.max_tasks_per_worker;
-        self.books.sends_well(self.workers[worker].process.as_ref().map(|process| process.id), seq, items, max);
         let job = *self.scheduler.record(id).expect("nothing is sent of a job that has ended");
-        self.books.are_rested(job, first, items);
         let spec = self.books.jobs[job].spec;
+        let counted = if spec.pinned { 0 } else { items };
+        let process = self.workers[worker].process.as_ref().map(|process| process.id);
+        self.books.sends_well(process, seq, items, counted, max);
+        self.books.are_rested(job, first, items);
         let in_one = !self.rng.permille(self.plan.is_long);
         if self.replied_unsolicited(worker, 1) {
             return;
@@ -365,7 +371,8 @@ impl World {
         }
         let kept = limit.max(claimed);
         if kept < chunk.kept {
-            self.books.processes[process.id].share -= u64::from(chunk.kept - kept);
+            let is_counted = !self.books.jobs[chunk.job].spec.pinned;
+            self.books.processes[process.id].share -= if is_counted { u64::from(chunk.kept - kept) } else { 0 };
             chunk.kept = kept;
         }
         kept

@@ -96,7 +96,8 @@ const ARENA_SEGMENTS: u32 = 32;
 /// one ahead. The arena takes no memory before it is used, and keeps the memory that it has used.
 const ARENA_LARGE_BYTES: usize = 65 << 20;
 
-/// Bytes of a pool's name. The kernel keeps 15 bytes of a process's name, and five are for the worker's number.
+/// Bytes of a pool's name that its processes show. The kernel keeps 15 bytes of a process's name, and five are for the worker's
+/// number.
 const NAME_BYTES_MAX: usize = 10;
 
 impl Pool {
@@ -245,8 +246,8 @@ impl PoolBuilder {
         self
     }
 
-    /// A name for the pool's threads and processes, of at most 10 bytes and without a zero byte: `ps` shows worker 3 of
-    /// `img` as `img-3`.
+    /// A name for the pool's threads and processes, without a zero byte: `ps` shows worker 3 of `img` as `img-3`. Of a longer
+    /// name it shows the first 10 bytes, since the kernel keeps 15 in all.
     ///
     /// # Examples
     ///
@@ -258,10 +259,15 @@ impl PoolBuilder {
     /// # fn main() -> pool_core::Result<()> {
     /// let pool = Pool::builder().workers(1).name("img").build()?;
     /// assert_eq!(pool.apply(name::Task, ())?, "img-0\n");
+    /// let pool = Pool::builder().workers(1).name("thumbnails of cats").build()?;
+    /// assert_eq!(pool.apply(name::Task, ())?, "thumbnails-0\n");
     /// # Ok(()) }
     /// ```
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.limits.name = name.into();
+        let mut name = name.into();
+        // Here and not by the kernel, which would cut off the number of the worker.
+        name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+        self.limits.name = name;
         self
     }
 
@@ -345,10 +351,8 @@ impl PoolBuilder {
             _ if self.threads == Some(0) => refuse("threads_per_worker must be at least 1, and is 0".into()),
             _ if self.max_pending == Some(0) => refuse("max_pending must be at least 1, and is 0".into()),
             _ if self.max_pending_bytes == Some(0) => refuse("max_pending_bytes must be at least 1, and is 0".into()),
-            // A longer name would lose its end in `ps`, where the number of the worker stands.
-            _ if self.limits.name.len() > NAME_BYTES_MAX || self.limits.name.contains('\0') => {
-                let length = self.limits.name.len();
-                refuse(format!("a pool's name has at most {NAME_BYTES_MAX} bytes and no zero, and this has {length}"))
+            _ if self.limits.name.contains('\0') => {
+                refuse(format!("a pool's name cannot have a zero byte, and {:?} has", self.limits.name))
             }
             workers => match self.limits.env.defect() {
                 Some(defect) => refuse(defect),

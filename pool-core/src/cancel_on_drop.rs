@@ -106,6 +106,43 @@ impl<R> CancelOnDrop<R> {
         self.job_mut().get_timeout(limit)
     }
 
+    /// Waits until there is an outcome; see [`AsyncResult::wait`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// # #[pool_task]
+    /// # fn square(x: u64) -> u64 { x * x }
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(1)?;
+    /// let job = pool.apply_async(square::Task, 4)?.cancel_on_drop();
+    /// job.wait();
+    /// assert!(job.ready());
+    /// # Ok(()) }
+    /// ```
+    pub fn wait(&self) {
+        self.job().wait();
+    }
+
+    /// Waits for at most `limit`; returns whether there is an outcome. See [`AsyncResult::wait_timeout`].
+    ///
+    /// # Examples
+    ///
+    /// See [`CancelOnDrop::wait`].
+    pub fn wait_timeout(&self, limit: Duration) -> bool {
+        self.job().wait_timeout(limit)
+    }
+
+    /// Whether there is an outcome; see [`AsyncResult::ready`].
+    ///
+    /// # Examples
+    ///
+    /// See [`CancelOnDrop::wait`].
+    pub fn ready(&self) -> bool {
+        self.job().ready()
+    }
+
     /// Ends the job now with [`Cancelled`](crate::ErrorKind::Cancelled); returns false if it has an outcome already. See
     /// [`AsyncResult::cancel`].
     ///

@@ -84,7 +84,7 @@ pub trait ChunkTask: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn timeout(self, limit: Duration) -> ConfiguredChunks<Self> {
-        ConfiguredChunks::new(TaskOptions { timeout: Some(limit), ..self.options() })
+        ConfiguredChunks::of(self).timeout(limit)
     }
 
     /// This task with a priority; see [`Task::priority`].
@@ -105,7 +105,7 @@ pub trait ChunkTask: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn priority(self, priority: Priority) -> ConfiguredChunks<Self> {
-        ConfiguredChunks::new(TaskOptions { priority, ..self.options() })
+        ConfiguredChunks::of(self).priority(priority)
     }
 
     /// This task with a name for this submission; see [`Task::label`].
@@ -126,7 +126,7 @@ pub trait ChunkTask: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn label(self, label: &'static str) -> ConfiguredChunks<Self> {
-        ConfiguredChunks::new(TaskOptions { label: Some(label), ..self.options() })
+        ConfiguredChunks::of(self).label(label)
     }
 }
 
@@ -157,14 +157,34 @@ impl<C: ChunkTask> Part<C> {
 }
 
 /// A task for parts of an array with options of its own; made by [`ChunkTask::timeout`] and its like.
+#[must_use = "it is this task that has the options: pass it to the pool"]
 pub struct ConfiguredChunks<C> {
     task: PhantomData<fn() -> C>,
     options: TaskOptions,
 }
 
-impl<C> ConfiguredChunks<C> {
-    fn new(options: TaskOptions) -> Self {
-        ConfiguredChunks { task: PhantomData, options }
+// Not the trait's methods, which would make a `ConfiguredChunks<ConfiguredChunks<C>>`.
+impl<C: ChunkTask> ConfiguredChunks<C> {
+    fn of(task: C) -> Self {
+        ConfiguredChunks { task: PhantomData, options: task.options() }
+    }
+
+    /// See [`ChunkTask::timeout`].
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.options.timeout = Some(limit);
+        self
+    }
+
+    /// See [`ChunkTask::priority`].
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.options.priority = priority;
+        self
+    }
+
+    /// See [`ChunkTask::label`].
+    pub fn label(mut self, label: &'static str) -> Self {
+        self.options.label = Some(label);
+        self
     }
 }
 

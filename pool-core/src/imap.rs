@@ -18,9 +18,15 @@ use crate::task::Task;
 /// fewer if the input is slow (twice as many as there are workers), and if their arguments and results make more than
 /// 64 MiB, by the sizes of the results so far (but always as many as there are workers).
 ///
-/// A failed item is an `Err` at its place, and iteration goes on behind it. If the pool ends, each item that was pulled
-/// and is not done is an `Err`, and a rest of the input that was not pulled is one more. Dropping the iterator drops the
-/// items that no worker has begun.
+/// A failed item is an `Err` at its place, and iteration goes on behind it. Dropping the iterator drops the items that no worker
+/// has begun.
+///
+/// The iterator does not borrow the pool, so it can be returned, stored and moved to another thread, and it may outlive the pool.
+/// If the pool ends before, each item that was pulled and is not done is an `Err`, and a rest of the input that was not pulled is
+/// one more.
+///
+/// Several items are out at a time, so a reader cannot lend them its one buffer: a task that takes `&str` goes with a text in
+/// memory (`text.lines()`), and one that takes `String` with a reader (`reader.lines().map_while(Result::ok)`).
 ///
 /// # Examples
 ///
@@ -48,8 +54,9 @@ pub struct Imap<T: Task, I>(pub(crate) LazyMap<T, I>);
 
 /// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
-/// Otherwise as [`Imap`]. An [`Error`](crate::Error) names its item; [`detailed`](ImapUnordered::detailed) adds the
-/// item to values.
+/// Otherwise as [`Imap`]. A value does not say which item it is of: return the item with the value, or iterate over
+/// [`detailed`](ImapUnordered::detailed), whose [`Completed::index`](crate::Completed) does. An [`Error`](crate::Error) names its
+/// item by itself.
 ///
 /// # Examples
 ///

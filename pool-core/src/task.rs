@@ -34,6 +34,27 @@ use crate::task::table::Entry;
 /// assert_eq!(pool.map(patient.chunk_size(10), 0..4)?, [0, 1, 4, 9]);
 /// # Ok(()) }
 /// ```
+///
+/// The first option makes a [`Configured`] task, and further ones leave its type as it is. So a variable that gets options under a
+/// condition begins with one, such as the default priority:
+///
+/// ```
+/// # use pool_core::prelude::*;
+/// # use pool_core::Priority;
+/// # #[pool_task]
+/// # fn square(x: u64) -> u64 { x * x }
+/// # fn main() -> pool_core::Result<()> {
+/// # let (is_urgent, limit) = (true, Some(Duration::from_secs(5)));
+/// let mut task = square::Task.priority(Priority::Normal);
+/// if is_urgent {
+///     task = task.priority(Priority::High);
+/// }
+/// if let Some(limit) = limit {
+///     task = task.timeout(limit);
+/// }
+/// assert_eq!(Pool::new(1)?.apply(task, 3)?, 9);
+/// # Ok(()) }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a pool task",
     label = "not a pool task",
@@ -142,7 +163,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn timeout(self, limit: Duration) -> Configured<Self> {
-        Configured::new(TaskOptions { timeout: Some(limit), ..self.options() })
+        Configured::of(self).timeout(limit)
     }
 
     /// This task with some grace for items that should come to an end: after its [time limit](Task::timeout), or after it was
@@ -166,7 +187,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # }
     /// ```
     fn grace(self, time: Duration) -> Configured<Self> {
-        Configured::new(TaskOptions { grace: Some(time), ..self.options() })
+        Configured::of(self).grace(time)
     }
 
     /// This task with up to `retries` further attempts for an item that cost its worker, or was killed by a time limit.
@@ -196,7 +217,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn retries(self, retries: u32) -> Configured<Self> {
-        Configured::new(TaskOptions { retries: Some(retries), ..self.options() })
+        Configured::of(self).retries(retries)
     }
 
     /// This task with its [`retries`](Task::retries) used for an item that panics, too.
@@ -222,7 +243,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn retry_panics(self) -> Configured<Self> {
-        Configured::new(TaskOptions { retry_panics: true, ..self.options() })
+        Configured::of(self).retry_panics()
     }
 
     /// This task with a fixed number of items per chunk of a map, in place of the measured one.
@@ -242,7 +263,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn chunk_size(self, items: usize) -> Configured<Self> {
-        Configured::new(TaskOptions { chunk_size: Some(items), ..self.options() })
+        Configured::of(self).chunk_size(items)
     }
 
     /// This task with a limit on how far a lazy map ([`Pool::imap`](crate::Pool::imap)) looks ahead: at most so many items of
@@ -268,7 +289,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn prefetch(self, items: usize) -> Configured<Self> {
-        Configured::new(TaskOptions { prefetch: Some(items), ..self.options() })
+        Configured::of(self).prefetch(items)
     }
 
     /// This task with a priority: items of a higher one go to workers first.
@@ -290,7 +311,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn priority(self, priority: Priority) -> Configured<Self> {
-        Configured::new(TaskOptions { priority, ..self.options() })
+        Configured::of(self).priority(priority)
     }
 
     /// This task with at most so many of its items running at once in the pool, such as for a server that takes no more
@@ -313,7 +334,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn max_concurrent(self, items: usize) -> Configured<Self> {
-        Configured::new(TaskOptions { max_concurrent: Some(items), ..self.options() })
+        Configured::of(self).max_concurrent(items)
     }
 
     /// This task with an ear for the [reports](crate::report()) of its items: by
@@ -340,7 +361,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn reports(self) -> Configured<Self> {
-        Configured::new(TaskOptions { reports: true, ..self.options() })
+        Configured::of(self).reports()
     }
 
     /// This task with a name for this submission, for people: [`Pool::running`](crate::Pool::running), events and traces show it.
@@ -358,7 +379,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn label(self, label: &'static str) -> Configured<Self> {
-        Configured::new(TaskOptions { label: Some(label), ..self.options() })
+        Configured::of(self).label(label)
     }
 
     /// This task with a seed for the random numbers of its items, in place of [the pool's](crate::PoolBuilder::seed); see
@@ -379,7 +400,7 @@ pub trait Task: Copy + Send + Sync + 'static {
     /// # Ok(()) }
     /// ```
     fn seed(self, seed: u64) -> Configured<Self> {
-        Configured::new(TaskOptions { seed: Some(seed), ..self.options() })
+        Configured::of(self).seed(seed)
     }
 }
 

@@ -154,7 +154,8 @@ impl PoolBuilder {
 
     /// Bytes that each worker may allocate beyond its memory at the start (its private writable memory: RLIMIT_DATA in
     /// getrlimit(2)). An allocation that goes past it fails, and a task that cannot do without ends in
-    /// [`MemoryLimit`](crate::ErrorKind::MemoryLimit).
+    /// [`MemoryLimit`](crate::ErrorKind::MemoryLimit). With a limit of 0 a task has the memory that its process has at the start and
+    /// does not use, which suffices for little.
     ///
     /// # Examples
     ///
@@ -176,7 +177,8 @@ impl PoolBuilder {
 
     /// A worker is replaced by a fresh process, between two jobs, when its resident memory has grown by more than so
     /// many bytes since it started: for tasks that leak. No item is lost by that. Memory that it starts with does not
-    /// count, even if that is all of the host's, as with [`StartMethod::Fork`](crate::StartMethod::Fork).
+    /// count, even if that is all of the host's, as with [`StartMethod::Fork`](crate::StartMethod::Fork). With 0 a page more is too
+    /// much.
     ///
     /// # Examples
     ///
@@ -200,7 +202,7 @@ impl PoolBuilder {
     }
 
     /// A worker that has had nothing to do for so long leaves, and another process takes its place when there is work. A
-    /// pool that is seldom used costs no memory meanwhile.
+    /// pool that is seldom used costs no memory meanwhile. With a limit of zero a worker leaves as soon as it has nothing to do.
     ///
     /// # Examples
     ///

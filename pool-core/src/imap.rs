@@ -55,7 +55,7 @@ pub struct Imap<T: Task, I>(pub(crate) LazyMap<T, I>);
 /// Results in the order of completion; made by [`Pool::imap_unordered`](crate::Pool::imap_unordered).
 ///
 /// Otherwise as [`Imap`]. A value does not say which item it is of: return the item with the value, or iterate over
-/// [`detailed`](ImapUnordered::detailed), whose [`Completed::index`](crate::Completed) does. An [`Error`](crate::Error) names its
+/// [`detailed`](ImapUnordered::detailed), which gives the [`index`](crate::Completed) as well. An [`Error`](crate::Error) names its
 /// item by itself.
 ///
 /// # Examples

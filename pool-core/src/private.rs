@@ -31,7 +31,8 @@ pub use serde;
 pub use std::boxed::Box;
 pub use std::vec::Vec;
 
-/// Arguments in which a lifetime may be hidden: what the function type makes of its elided lifetimes when it is called with `'a`.
+/// Arguments in which a lifetime may be hidden. `F` is `fn(&()) -> Arguments`, so the compiler itself gives its elided lifetimes the
+/// name `'a`.
 pub type Elided<'a, F> = <F as Elide<'a>>::Args;
 
 /// See [`Elided`].

@@ -1,5 +1,6 @@
 //! A [`Task`], which `#[pool_task]` makes of a function, its options, and its entry in the dispatch table.
 
+mod configure;
 mod configured;
 pub(crate) mod options;
 pub(crate) mod state;
@@ -414,58 +415,4 @@ pub(crate) const fn args_may_be_plain<T: Task>() -> bool {
 /// The same of the result.
 pub(crate) const fn output_may_be_plain<T: Task>() -> bool {
     !std::mem::needs_drop::<T::Output>()
-}
-
-impl<T: Task> Task for Configured<T> {
-    type Args<'a> = T::Args<'a>;
-    type Output = T::Output;
-
-    fn entry() -> &'static Entry {
-        T::entry()
-    }
-    fn args_size() -> Option<usize> {
-        T::args_size()
-    }
-    fn encode_args(args: &Self::Args<'_>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        T::encode_args(args, out)
-    }
-    fn args_into_bytes(args: Self::Args<'_>) -> Result<Vec<u8>, Self::Args<'_>> {
-        T::args_into_bytes(args)
-    }
-    fn invoke(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
-        T::invoke(input)
-    }
-    fn invoke_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
-        T::invoke_raw(bytes)
-    }
-    fn output_is_err(output: &Self::Output) -> bool {
-        T::output_is_err(output)
-    }
-    fn output_size() -> Option<usize> {
-        T::output_size()
-    }
-    fn encode_output(output: &Self::Output, out: &mut Encoder<'_>) -> Result<(), CodecError> {
-        T::encode_output(output, out)
-    }
-    fn output_into_bytes(output: Self::Output) -> Result<Vec<u8>, Self::Output> {
-        T::output_into_bytes(output)
-    }
-    fn decode_output(input: Decoder<'_>) -> Result<Self::Output, CodecError> {
-        T::decode_output(input)
-    }
-    fn decode_raw(bytes: Vec<u8>) -> Result<Self::Output, CodecError> {
-        T::decode_raw(bytes)
-    }
-    fn decode_outputs(bytes: &[u8], values: &mut Vec<Self::Output>) -> bool {
-        T::decode_outputs(bytes, values)
-    }
-    fn result_buffer(items: usize) -> Option<Box<dyn ResultBuffer>> {
-        T::result_buffer(items)
-    }
-    fn options(&self) -> TaskOptions {
-        self.options
-    }
-    fn own_options(&self) -> Option<&TaskOptions> {
-        Some(&self.options)
-    }
 }

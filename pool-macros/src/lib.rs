@@ -129,7 +129,7 @@ use crate::item::Function;
 ///
 /// A function may return a `Result` with any error that implements serde's traits, or with `std::io::Error`, `anyhow::Error` or
 /// `Box<dyn Error + Send + Sync>`. The latter arrive as errors of the same type with the same text, the same sources, and, for
-/// `io::Error`, the same kind and number; they cannot be downcast to what they were in the worker.
+/// `io::Error`, the same kind and number; they cannot be downcast to the type that they had in the worker.
 #[proc_macro_attribute]
 pub fn pool_task(options: TokenStream, item: TokenStream) -> TokenStream {
     expand_with(options, item, Kind::Task, expand::expand)

@@ -1,4 +1,4 @@
-//! What the tokens of a type tell.
+//! Facts about a type that its tokens tell.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -85,7 +85,7 @@ fn last_segment(ty: &Type) -> Option<&PathSegment> {
     }
 }
 
-/// The suffix of the check in `pool_core::__private` whose error has the notes for such a type.
+/// The suffix that names a check in `pool_core::__private`: the one with notes for such a type.
 pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
     struct Advice(&'static str);
     impl<'ast> Visit<'ast> for Advice {
@@ -120,7 +120,7 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
 /// Elements of the longest array that serde knows.
 const SERDE_ARRAY_MAX: usize = 32;
 
-/// The owned twin of a type whose size is not known, if it is one.
+/// The owned twin of a type without a known size.
 pub(crate) fn owned_twin(ty: &Type) -> Option<String> {
     match ty {
         Type::Group(group) => owned_twin(&group.elem),
@@ -136,7 +136,7 @@ pub(crate) fn owned_twin(ty: &Type) -> Option<String> {
     }
 }
 
-/// The function with references in place of types whose size is not known, so that rustc adds nothing to our error about them.
+/// The function with references in place of types without a known size, so that rustc adds nothing to our error about them.
 pub(crate) fn with_known_sizes(item: TokenStream) -> TokenStream {
     let Ok(mut function) = syn::parse2::<ItemFn>(item.clone()) else { return item };
     for input in &mut function.sig.inputs {

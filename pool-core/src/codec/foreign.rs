@@ -32,7 +32,7 @@ fn texts(error: &dyn StdError) -> Vec<String> {
     std::iter::successors(Some(error), |error| (**error).source()).take(SOURCES_MAX).map(ToString::to_string).collect()
 }
 
-/// An error that says what another one said in the worker.
+/// An error with the text of one that the worker had.
 pub struct Told {
     text: String,
     source: Option<Box<Told>>,
@@ -96,7 +96,7 @@ impl Convert<io::Error> for Io {
     }
 }
 
-/// Converts what is a reference to any error and is made of any: `anyhow::Error`, `eyre::Report`, `Box<dyn Error + Send + Sync>`.
+/// Converts errors that refer to any error and can be made of any: `anyhow::Error`, `eyre::Report`, `Box<dyn Error + Send + Sync>`.
 #[derive(Debug)]
 pub struct AnyError;
 

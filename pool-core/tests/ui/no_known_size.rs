@@ -1,4 +1,4 @@
-//! Types whose size is not known, by value.
+//! Types without a known size, by value.
 
 use std::path::Path;
 

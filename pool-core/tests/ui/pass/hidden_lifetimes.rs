@@ -1,4 +1,4 @@
-//! Types whose lifetime is not written, and references behind aliases and references.
+//! Types with a lifetime that is not written, and references behind aliases and references.
 
 #![deny(warnings)]
 

@@ -1,4 +1,4 @@
-//! Lint levels on a function cover what the attribute makes beside it, and an expectation is of the function alone.
+//! Lint levels on a function cover all that the attribute makes beside it, and an expectation is of the function alone.
 
 #![deny(warnings, elided_lifetimes_in_paths, unused_qualifications)]
 

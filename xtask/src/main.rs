@@ -17,7 +17,7 @@ Commands:
   ci    Everything that must pass: format, lints, documentation, tidy, tests
   tidy  The rules of the house that no other tool checks
   bench [--quick] [--case NAME] [--contender NAME] [--rounds N] [--json FILE] [--plot DIR]
-        The pool beside its rivals; --quick takes about two minutes
+        The pool beside its rivals; at most 15 minutes, with --quick about five
   chaos [--seconds S] [--workers N] [--seed K]
         A pool under full load while its workers are killed at random, and a ledger of what came of it
   isolation [--quick] [--case NAME] [--markdown]

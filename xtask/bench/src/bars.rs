@@ -47,7 +47,7 @@ const BARS: [Bar; 29] = [
     AtMost("idle_cpu", 0.01),
     AtMost("idle_rss", 1024.0),
     // Memory that is touched for the first time and does not fit into caches has its price; a curve that bends would be far beyond.
-    Flat("pending_10000000", "pending_10000", 2.0),
+    Flat("pending_1000000", "pending_10000", 2.0),
     // 200 bytes beyond the argument's own 8.
     AtMost("pending_1000000_bytes", 208.0),
 ];

@@ -40,6 +40,9 @@ pub(crate) fn measure_here(ask: &[String], options: &Options) -> Outcome {
     Ok(())
 }
 
+/// No round begins that would end later than this, if the first ones are a guide.
+const TIME_MAX: Duration = Duration::from_secs(14 * 60);
+
 /// Measures everything that was asked for, and reports.
 pub(crate) fn run(options: &Options) -> Outcome {
     let (cases, entries) = (chosen_cases(options)?, chosen_entries(options)?);
@@ -48,7 +51,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let mut results = Results::new(Machine::new(options.quick, steps_per_us));
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 7 });
     let start = Instant::now();
+    let mut done = 0;
     for round in 0..rounds {
+        // A run that was asked for so many rounds has them all.
+        if options.rounds.is_none() && round > 0 && start.elapsed() / round as u32 * (round as u32 + 1) > TIME_MAX {
+            break;
+        }
         for case in cases.iter().filter(|case| !case.is_long || round.is_multiple_of(3)) {
             progress(&format!("round {} of {rounds}: {}", round + 1, case.name));
             // Each round begins with another one.
@@ -60,11 +68,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
                 }
             }
         }
+        done += 1;
     }
     progress("");
     println!("{}", table::render(&results, &cases, &entries));
     println!("{}", bars::render(&results));
-    eprintln!("{} rounds in {:.0} s", rounds, start.elapsed().as_secs_f64());
+    eprintln!("{done} rounds in {:.0} s", start.elapsed().as_secs_f64());
     if let Some(path) = &options.json {
         std::fs::write(path, results.to_json()?).map_err(|error| format!("{}: {error}", path.display()))?;
     }

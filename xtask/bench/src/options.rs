@@ -21,7 +21,7 @@ pub(crate) struct Options {
     #[arg(long = "contender", value_name = "NAME")]
     pub(crate) contenders: Vec<String>,
 
-    /// How often each contender is measured, in place of the usual number
+    /// How often each contender is measured, in place of as often as 15 minutes allow
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<usize>,
 
@@ -64,6 +64,6 @@ impl Scale {
 
     /// How long one measurement goes on being repeated, within its process.
     pub(crate) fn budget(self) -> Duration {
-        Duration::from_millis(self.pick(60, 500))
+        Duration::from_millis(self.pick(60, 200))
     }
 }

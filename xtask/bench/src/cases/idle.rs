@@ -11,7 +11,7 @@ use crate::procs;
 /// CPU seconds of all processes in 10 s.
 pub(super) fn cpu(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     const SPAN: f64 = 10.0;
-    let span = scale.pick(1.0, SPAN);
+    let span = scale.pick(1.0, 3.0);
     contender.open(WORKERS)?;
     contender.calls(1_000, Duration::ZERO)?;
     // Work that the calls have left is not idling.

@@ -8,7 +8,7 @@ use crate::options::Scale;
 
 pub(super) fn all(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let mut rows = workers(contender, scale)?;
-    match pending(contender, scale) {
+    match pending(contender) {
         Ok(more) => rows.extend(more),
         Err(Refusal::Unsupported) => {}
         Err(failed) => return Err(failed),
@@ -32,12 +32,9 @@ fn workers(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
 }
 
 /// The time and memory of a job that waits behind so many others: to submit it, and to get its result.
-fn pending(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+fn pending(contender: &mut dyn Contender) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
-    for count in [1_000, 10_000, 100_000, 1_000_000, 10_000_000] {
-        if count > scale.pick(1_000_000, 10_000_000) {
-            break;
-        }
+    for count in [1_000, 10_000, 100_000, 1_000_000] {
         contender.open(super::row::WORKERS)?;
         // Warm: the process does not grow by memory that it has allocated before.
         check_sum(contender.jobs(1_000)?, increments(1_000))?;

@@ -103,6 +103,8 @@ pub(crate) struct Scheduler<P> {
     /// True if no worker has room, so that a submission need not look for one. Every event that may give a worker room
     /// clears it.
     full: bool,
+    /// True if full only for a map that has just begun, which does not wake all idle workers yet.
+    is_narrow: bool,
     /// If not full, only this worker may have room.
     freed: Option<WorkerId>,
     /// Ready workers without chunks. A member may have changed since, so it is checked when it is looked at.
@@ -137,6 +139,7 @@ impl<P> Scheduler<P> {
             tasks: vec![TaskState::default(); tasks],
             actions: VecDeque::new(),
             full: false,
+            is_narrow: false,
             freed: None,
             idle: WorkerSet::default(),
             busy: WorkerSet::default(),

@@ -218,15 +218,7 @@ mod tests {
 
     /// Two workers, ready, and that an item of the only task takes so long.
     fn scheduler(item: u64) -> Scheduler<()> {
-        let config = SchedulerConfig {
-            workers: 2,
-            max_tasks_per_worker: None,
-            restart_limit: 3,
-            idle_timeout: None,
-            has_initializer: false,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-        };
+        let config = SchedulerConfig::of(2);
         let mut scheduler = Scheduler::new(config, 1);
         for worker in [0, 1].map(WorkerId) {
             scheduler.launched(worker);

@@ -44,6 +44,9 @@ impl<P> Scheduler<P> {
             }
         }
         self.retry_due();
+        if self.is_narrow {
+            self.find_room();
+        }
         // Only then: with room or without rivals a late chunk keeps no flow waiting.
         if self.is_contended() && self.full {
             self.recall_late();
@@ -140,15 +143,7 @@ mod tests {
 
     /// A pool of one worker, which has an item with a time limit.
     fn busy() -> Scheduler<()> {
-        let config = SchedulerConfig {
-            workers: 1,
-            max_tasks_per_worker: None,
-            restart_limit: 1,
-            idle_timeout: None,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-            has_initializer: false,
-        };
+        let config = SchedulerConfig::of(1);
         let mut scheduler = Scheduler::new(config, 1);
         scheduler.launched(WorkerId(0));
         scheduler.ready(WorkerId(0));

@@ -75,6 +75,11 @@ impl<P> Scheduler<P> {
                 continue;
             }
             let pace = task.pace;
+            let worth = pace.workers_worth(queued, self.config.workers);
+            let narrow_until = job.narrow_until;
+            // Not beside others of any priority: these wait behind it for the idle workers.
+            let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
+            let is_narrow = self.now < narrow_until && !is_contended && is_alone();
             let want = match spec.chunk_size {
                 // A chunk size that the user chose does not entitle a map to more than its share.
                 Some(items) if is_contended => items.min(pace.items_in(QUANTUM_NS)),
@@ -84,7 +89,7 @@ impl<P> Scheduler<P> {
                 // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
                     let is_open = is_open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
-                    pace.chunk(queued, is_open, self.config.workers)
+                    pace.chunk(queued, is_open, worth)
                 }
             };
             let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
@@ -93,8 +98,19 @@ impl<P> Scheduler<P> {
             let jumping = (spec.calls && is_contended).then_some(spec.priority);
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
-            let Some(worker) = self.roomiest(capacity, preferred) else {
+            let found = if is_narrow {
+                let may_wake = (job.in_flight as usize) < worth;
+                self.roomiest_of_few(capacity, may_wake, pace.is_known())
+            } else {
+                self.roomiest(capacity, preferred)
+            };
+            let Some(worker) = found else {
                 self.full = true;
+                if is_narrow {
+                    self.is_narrow = true;
+                    self.wake_by(narrow_until);
+                    return;
+                }
                 // Looking through all workers again at each submission would cost more than the submission.
                 self.freed = None;
                 if is_contended {
@@ -156,13 +172,17 @@ impl<P> Scheduler<P> {
     #[inline]
     pub(super) fn find_room(&mut self) {
         self.full = false;
+        self.is_narrow = false;
         self.freed = None;
     }
 
     /// This worker may have room again.
     #[inline]
     pub(super) fn note_room(&mut self, worker: WorkerId) {
-        if self.full {
+        if self.is_narrow {
+            // A pace may be known now, by which more workers are worth waking.
+            self.find_room();
+        } else if self.full {
             self.full = false;
             self.freed = Some(worker);
         // A second worker has room, so all are to be looked at.
@@ -216,6 +236,23 @@ impl<P> Scheduler<P> {
             }
         }
         best.map(|(_, worker)| worker)
+    }
+
+    /// The worker for a map that has just begun: an idle one if one `may_wake`, else one that works, since that one is awake.
+    /// As long as no pace is known the next item may take hours, so none is put behind another.
+    fn roomiest_of_few(&mut self, capacity: Capacity, may_wake: bool, is_known: bool) -> Option<WorkerId> {
+        if let Some(worker) = self.first_idle().filter(|_| may_wake) {
+            return Some(worker);
+        }
+        let is_awake = |worker: &WorkerId| {
+            let state = &self.workers[*worker];
+            state.phase == Phase::Ready && !state.in_flight.is_empty()
+        };
+        let loads = |worker| self.load(worker, capacity).map(|load| (load, worker));
+        let awake = self.busy.iter().filter(|worker| is_known && is_awake(worker)).filter_map(loads).min();
+        // A starting one comes last: the first that is ready may have done all by then.
+        let starting = || self.workers.ids().filter(|_| may_wake).filter_map(loads).min();
+        awake.or_else(starting).map(|(_, worker)| worker)
     }
 
     /// How much is before the worker, if that is within the capacity.
@@ -334,6 +371,76 @@ impl<P> Scheduler<P> {
             && let Some(worker) = self.workers.ids().find(|worker| self.workers[*worker].phase == Phase::Resting)
         {
             self.launch(worker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interface::{SchedulerConfig, Seq};
+    use super::super::tuning::{NARROW_NS, NARROW_WORKERS};
+    use super::*;
+
+    /// So many ready workers, and that an item of the only task takes so long, if it is known.
+    fn scheduler(workers: usize, item: Option<Nanos>) -> Scheduler<()> {
+        let mut scheduler = Scheduler::new(SchedulerConfig::of(workers), 1);
+        for worker in scheduler.workers.ids() {
+            scheduler.launched(worker);
+            scheduler.ready(worker);
+        }
+        if let Some(item) = item {
+            scheduler.call(JobSpec::default(), |_| ());
+            scheduler.replied(WorkerId(0), Seq(0), 1, true, item);
+        }
+        while scheduler.next_action().is_some() {}
+        scheduler
+    }
+
+    fn map(scheduler: &mut Scheduler<()>, items: u32) {
+        let id = scheduler.submit(JobSpec { bulk: true, ..JobSpec::default() }, |_| ());
+        scheduler.add_items(id, 0, items);
+    }
+
+    /// The workers that have work.
+    fn working(scheduler: &Scheduler<()>) -> usize {
+        scheduler.workers.values().filter(|state| !state.in_flight.is_empty()).count()
+    }
+
+    #[test]
+    fn a_short_map_wakes_few_of_many_workers() {
+        let mut scheduler = scheduler(64, Some(1));
+        map(&mut scheduler, 1_000_000);
+        assert_eq!(working(&scheduler), NARROW_WORKERS, "a millisecond of work");
+        let mut scheduler = self::scheduler(64, Some(10));
+        map(&mut scheduler, 1_000_000);
+        assert!((20..50).contains(&working(&scheduler)), "ten of it: {}", working(&scheduler));
+    }
+
+    #[test]
+    fn a_long_map_wakes_all_at_once() {
+        let mut scheduler = scheduler(64, Some(1_000_000));
+        map(&mut scheduler, 1000);
+        assert_eq!(working(&scheduler), 64);
+    }
+
+    #[test]
+    fn a_map_of_unknown_items_wakes_all_after_a_millisecond() {
+        let mut scheduler = scheduler(64, None);
+        map(&mut scheduler, 1000);
+        assert_eq!(working(&scheduler), NARROW_WORKERS);
+        let at = scheduler.wake_at().expect("the clock is set for the others");
+        assert_eq!(at, NARROW_NS);
+        scheduler.tick(at);
+        assert_eq!(working(&scheduler), 64);
+    }
+
+    #[test]
+    fn a_call_beside_a_map_that_has_just_begun_finds_an_idle_worker() {
+        for priority in [Priority::Normal, Priority::High] {
+            let mut scheduler = scheduler(64, None);
+            map(&mut scheduler, 1000);
+            let call = scheduler.call(JobSpec { priority, calls: true, ..JobSpec::default() }, |_| ());
+            assert_eq!(scheduler.jobs.get(call).map(|job| job.queued), Some(0), "{priority:?}");
         }
     }
 }

@@ -62,15 +62,7 @@ mod tests {
     const GRACE: Nanos = 1_000_000;
 
     fn busy(spec: JobSpec) -> (Scheduler<()>, JobId) {
-        let config = SchedulerConfig {
-            workers: 1,
-            max_tasks_per_worker: None,
-            restart_limit: 1,
-            idle_timeout: None,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-            has_initializer: false,
-        };
+        let config = SchedulerConfig::of(1);
         let mut scheduler = Scheduler::new(config, 1);
         scheduler.launched(WorkerId(0));
         scheduler.ready(WorkerId(0));

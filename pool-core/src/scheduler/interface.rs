@@ -63,6 +63,22 @@ pub(crate) struct SchedulerConfig {
     pub(crate) finalizer_timeout: Option<Nanos>,
 }
 
+#[cfg(test)]
+impl SchedulerConfig {
+    /// A pool without an initializer, limits or rest, which breaks at the second failed start in a row.
+    pub(super) fn of(workers: usize) -> Self {
+        SchedulerConfig {
+            workers,
+            max_tasks_per_worker: None,
+            restart_limit: 1,
+            idle_timeout: None,
+            has_initializer: false,
+            initializer_timeout: None,
+            finalizer_timeout: None,
+        }
+    }
+}
+
 /// The options of one job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct JobSpec {

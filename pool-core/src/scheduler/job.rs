@@ -6,6 +6,7 @@ use std::ops;
 use super::flow::Flow;
 use super::interface::JobSpec;
 use super::worker::Range;
+use crate::units::Nanos;
 
 #[derive(Debug)]
 pub(super) struct JobEntry<P> {
@@ -29,6 +30,8 @@ pub(super) struct JobEntry<P> {
     pub(super) is_cut_off: bool,
     /// Unsettled items in the queue.
     pub(super) queued: u64,
+    /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
+    pub(super) narrow_until: Nanos,
     /// Chunks with workers.
     pub(super) in_flight: u32,
     /// Unsettled items that have cost a worker, or panicked and may run again, and cancelled items.
@@ -63,6 +66,7 @@ impl<P> JobEntry<P> {
             dropped: 0,
             is_cut_off: false,
             queued: 0,
+            narrow_until: 0,
             in_flight: 0,
             records: BTreeMap::new(),
         }

@@ -45,15 +45,7 @@ mod tests {
 
     /// A closed pool without workers that has a lazy job, a map, and an item of each.
     fn closed() -> (Scheduler<()>, JobId, JobId) {
-        let config = SchedulerConfig {
-            workers: 1,
-            max_tasks_per_worker: None,
-            restart_limit: 3,
-            idle_timeout: None,
-            has_initializer: false,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-        };
+        let config = SchedulerConfig::of(1);
         let mut scheduler = Scheduler::new(config, 1);
         let lazy = scheduler.submit(JobSpec { lazy: true, ..JobSpec::default() }, |_| ());
         let map = scheduler.submit(JobSpec::default(), |_| ());

@@ -24,15 +24,7 @@ mod tests {
     use super::*;
 
     fn scheduler(workers: usize) -> Scheduler<()> {
-        let config = SchedulerConfig {
-            workers,
-            max_tasks_per_worker: None,
-            restart_limit: 3,
-            idle_timeout: None,
-            has_initializer: false,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-        };
+        let config = SchedulerConfig::of(workers);
         Scheduler::new(config, 1)
     }
 

@@ -1,7 +1,8 @@
 //! How much of a job goes to a worker at once, from the measured time per item.
 
 use super::tuning::{
-    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, CHUNK_NS, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, SHORT_CHUNK_NS,
+    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, CHUNK_NS, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, NARROW_WORKERS,
+    SHORT_CHUNK_NS, WAKE_WORTH_NS,
 };
 use crate::units::Nanos;
 
@@ -48,6 +49,22 @@ impl Pace {
         // leaves work for those that finish early.
         let share = if open { queued } else { queued.div_ceil(2 * workers as u64) };
         u32::try_from(by_time.min(share).max(1)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether anything is known.
+    #[inline]
+    pub(crate) fn is_known(self) -> bool {
+        self.item > 0
+    }
+
+    /// How many of the pool's `workers` it is worth waking for so many items.
+    #[inline]
+    pub(crate) fn workers_worth(self, items: u64, workers: usize) -> usize {
+        if workers <= NARROW_WORKERS {
+            return workers;
+        }
+        let worth = usize::try_from(self.item.saturating_mul(items) / WAKE_WORTH_NS).unwrap_or(usize::MAX);
+        worth.clamp(NARROW_WORKERS, workers)
     }
 
     /// Chunks of `items` that a worker may hold.

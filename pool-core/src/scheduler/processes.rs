@@ -314,15 +314,7 @@ mod tests {
 
     /// The items of a job of two that fail when their worker dies after a kill, having begun the first.
     fn failed(once: bool, kill: KillReason) -> Vec<u64> {
-        let config = SchedulerConfig {
-            workers: 1,
-            max_tasks_per_worker: None,
-            restart_limit: 1,
-            idle_timeout: None,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-            has_initializer: false,
-        };
+        let config = SchedulerConfig::of(1);
         let mut scheduler = Scheduler::new(config, 1);
         let worker = WorkerId(0);
         scheduler.launched(worker);

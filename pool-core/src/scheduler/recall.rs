@@ -16,6 +16,7 @@ impl<P> Scheduler<P> {
             return;
         }
         let mut best: Option<(Nanos, WorkerId)> = None;
+        let mut narrow_until = None;
         for worker in self.busy.iter() {
             let state = &self.workers[worker];
             let Some((at, sent)) = state.last_to_recall() else { continue };
@@ -32,13 +33,20 @@ impl<P> Scheduler<P> {
             }
             let pace = self.tasks[job.spec.task as usize].pace;
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
-            let silence = self.now.saturating_sub(state.heard);
-            let work =
-                // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.
-                pace.time(waiting).unwrap_or(Nanos::MAX).max(if silence >= REPLY_SILENCE_NS { silence } else { 0 });
+            let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
+            if silence.is_none() && self.now < job.narrow_until {
+                narrow_until = Some(job.narrow_until);
+                continue;
+            }
+            // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.
+            let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(silence.unwrap_or(0));
             if best.is_none_or(|(most, _)| work > most) {
                 best = Some((work, worker));
             }
+        }
+        // Looked at again then: the map may be over, or take longer than was expected.
+        if let Some(narrow_until) = narrow_until {
+            self.wake_by(narrow_until);
         }
         let Some((work, worker)) = best else { return };
         if work < RECALL_MIN_NS {

@@ -46,6 +46,10 @@ impl<P> Scheduler<P> {
             if others > own || self.turns[priority as usize].is_contended() {
                 self.note_contention(priority);
             }
+            // A map that has just begun leaves workers idle, and this flow may use them.
+            if self.is_narrow {
+                self.find_room();
+            }
         }
     }
 
@@ -297,15 +301,7 @@ mod tests {
     /// Runs two maps of one task, which allow so many items at once, on four workers. Items end one after the other, the
     /// oldest first. Returns how many items of each were begun, and how many of both ran at once at most.
     fn begun_beside(limits: [u32; 2], priorities: [Priority; 2]) -> ([u64; 2], usize) {
-        let config = SchedulerConfig {
-            workers: 4,
-            max_tasks_per_worker: None,
-            restart_limit: 3,
-            idle_timeout: None,
-            has_initializer: false,
-            initializer_timeout: None,
-            finalizer_timeout: None,
-        };
+        let config = SchedulerConfig::of(4);
         let mut scheduler: Scheduler<()> = Scheduler::new(config, 1);
         while scheduler.next_action().is_some() {}
         for worker in scheduler.workers.ids() {

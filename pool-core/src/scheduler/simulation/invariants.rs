@@ -4,7 +4,7 @@ use super::books::{Books, Item, Place, ProcessBook};
 use super::plan::Plan;
 use crate::priority::Priority;
 use crate::scheduler::flow::{Flow, FlowId, Standing};
-use crate::scheduler::tuning::REPLY_SILENCE_NS;
+use crate::scheduler::tuning::{NARROW_WORKERS, REPLY_SILENCE_NS};
 use crate::scheduler::worker::{Phase, Range};
 use crate::scheduler::{ByWorker, JobId, JobSpec, Scheduler, State, WorkerId};
 
@@ -153,10 +153,17 @@ pub(super) fn outranks(scheduler: &Scheduler<usize>, spec: JobSpec) {
     }
 }
 
-/// No worker is idle while items wait.
+/// No worker is idle while items wait, but for those of a map that has just begun, when some of its items are under way and
+/// the clock is set for the others.
 fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     let standing = |range: &Range| flow(scheduler, range.job).map(|flow| flow.standing);
-    let waiting = queued(scheduler).any(|range| standing(&range).is_some_and(|standing| standing != Standing::Parked));
+    let is_narrow = |range: &Range| {
+        let job = scheduler.jobs.get(range.job).expect("its items wait");
+        let is_looked_at = scheduler.wake_at().is_some_and(|at| at <= job.narrow_until);
+        scheduler.now < job.narrow_until && job.in_flight as usize >= NARROW_WORKERS && is_looked_at
+    };
+    let may_go = |range: &Range| standing(range).is_some_and(|standing| standing != Standing::Parked);
+    let waiting = queued(scheduler).any(|range| may_go(&range) && !is_narrow(&range));
     let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
     let idle = scheduler.workers.values().position(|state| may_work(state.phase) && state.in_flight.is_empty());
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");

@@ -10,8 +10,11 @@ impl<P> Scheduler<P> {
     /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
     pub(super) fn rebalance(&mut self) {
         // The cheap questions first: this runs each time that the queues run dry.
-        // A chunk that is alone has one item, which runs, or its job has ended.
-        let is_alone = self.unsettled <= 1 && self.in_flight.iter().sum::<u32>() <= 1;
+        // A chunk that is alone has one item, which runs, or its job has ended. One that was emptied is not counted, and may
+        // be in front of it.
+        let is_alone = self.unsettled <= 1
+            && self.in_flight.iter().sum::<u32>() <= 1
+            && self.busy.iter().all(|worker| self.workers[worker].in_flight.len() <= 1);
         if self.unsettled == 0 || is_alone || self.first_idle().is_none() {
             return;
         }
@@ -206,5 +209,30 @@ impl<P> Scheduler<P> {
             let (seq, items) = (sent.seq, sent.range.items);
             self.actions.push_back(Action::Recall { worker, seq, items, half: false });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::interface::SchedulerConfig;
+    use super::*;
+
+    #[test]
+    fn an_item_behind_an_emptied_chunk_goes_to_an_idle_worker() {
+        let mut scheduler: Scheduler<()> = Scheduler::new(SchedulerConfig::of(1), 1);
+        scheduler.launched(WorkerId(0));
+        scheduler.ready(WorkerId(0));
+        let spec = JobSpec { calls: true, ..JobSpec::default() };
+        let call = scheduler.call(spec, |_| ());
+        scheduler.call(spec, |_| ());
+        assert!(scheduler.cancel_call(call, 0));
+        scheduler.failed(call, 0);
+        scheduler.recalled(WorkerId(0), Seq(0), 0);
+        scheduler.resize(2);
+        scheduler.launched(WorkerId(1));
+        scheduler.ready(WorkerId(1));
+        let recalls = std::iter::from_fn(|| scheduler.next_action())
+            .filter(|action| matches!(action, Action::Recall { worker: WorkerId(0), seq: Seq(1), .. }));
+        assert_eq!(recalls.count(), 1);
     }
 }

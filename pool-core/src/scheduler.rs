@@ -90,7 +90,7 @@ pub(crate) struct Scheduler<P> {
     in_flight: [u32; 3],
     /// Several flows have items for workers, or had so lately.
     contended_until: Nanos,
-    /// True while all waiting items are being cancelled; nothing is sent then.
+    /// True while all waiting items are being cancelled, or the items of a dead worker come back; nothing is sent then.
     holds_back: bool,
     /// Items in the calls' queues that will not run: cancelled ones, and those of jobs that have ended.
     stale: u64,

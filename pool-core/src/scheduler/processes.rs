@@ -127,6 +127,8 @@ impl<P> Scheduler<P> {
         }
         // A chunk that was taken back whole may still stand before the chunk that it was at.
         let front = lost.iter().position(|sent| sent.settled < sent.range.items).unwrap_or(0);
+        // Until the worker is replaced, since a failed start may end the pool, and nothing is sent of a job that has ended.
+        self.holds_back = true;
         // Newest first, each to the front of the queue, so that they end up in their old order.
         for (at, mut sent) in lost.into_iter().enumerate().rev() {
             // The front chunk has had its worker since the last reply; the others have cost nothing.
@@ -176,6 +178,7 @@ impl<P> Scheduler<P> {
         self.unpin(worker);
         // Before the dispatch, which launches a resting worker if there is work for it.
         self.replace(worker, phase);
+        self.holds_back = false;
         self.find_room();
         self.dispatch();
         self.wind_down();

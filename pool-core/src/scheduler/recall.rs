@@ -224,7 +224,7 @@ mod tests {
         scheduler.ready(WorkerId(0));
         let spec = JobSpec { calls: true, ..JobSpec::default() };
         let call = scheduler.call(spec, |_| ());
-        scheduler.call(spec, |_| ());
+        scheduler.join(call, true);
         assert!(scheduler.cancel_call(call, 0));
         scheduler.failed(call, 0);
         scheduler.recalled(WorkerId(0), Seq(0), 0);

@@ -34,6 +34,8 @@ pub(crate) struct Observer {
     tasks: Vec<Option<Box<TaskRecord>>>,
     workers: ByWorker<WorkerRecord>,
     pub(crate) logs: Logs,
+    finalizer_failures: u64,
+    last_finalizer_failure: Option<String>,
     /// Why the trace ended before the pool.
     pub(crate) trace_end: Option<String>,
 }
@@ -45,14 +47,23 @@ impl Observer {
             tasks: Vec::new(),
             workers: ByWorker::default(),
             logs: Logs::default(),
+            finalizer_failures: 0,
+            last_finalizer_failure: None,
             trace_end: None,
         }
     }
 
     /// The counters alone.
     pub(crate) fn copy(&self) -> Self {
-        let (tasks, workers, logs) = (self.tasks.clone(), self.workers.clone(), Logs::default());
-        Observer { begun_at: self.begun_at, tasks, workers, logs, trace_end: self.trace_end.clone() }
+        Observer {
+            begun_at: self.begun_at,
+            tasks: self.tasks.clone(),
+            workers: self.workers.clone(),
+            logs: Logs::default(),
+            finalizer_failures: self.finalizer_failures,
+            last_finalizer_failure: self.last_finalizer_failure.clone(),
+            trace_end: self.trace_end.clone(),
+        }
     }
 
     /// When the pool was made.
@@ -82,6 +93,12 @@ impl Observer {
     /// The process has passed its initializer, which took so long.
     pub(crate) fn ready(&mut self, worker: WorkerId, initializing: Nanos, now: Nanos) {
         self.worker(worker).ready(initializing, now);
+    }
+
+    /// The finalizer of a process has failed.
+    pub(crate) fn not_finalized(&mut self, why: String) {
+        self.finalizer_failures += 1;
+        self.last_finalizer_failure = Some(why);
     }
 
     /// The process is gone. `partial` is the chunk that it was at since `since`, as far as that was answered.

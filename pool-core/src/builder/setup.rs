@@ -170,7 +170,8 @@ impl PoolBuilder {
     /// A worker that was never ready, dies or is killed runs none, and neither do workers of a pool that is terminated or dropped. If it takes
     /// longer than its own [`timeout`](Task::timeout), which is 10 s unless set, the worker is killed; the time in which states
     /// are dropped counts, too. Whether it succeeds does not matter to any job, nor to [`join`](crate::Pool::join), which waits
-    /// for it.
+    /// for it; a failure is an [event](crate::Event::FinalizerFailed), and
+    /// [insights](crate::Insights::last_finalizer_failure) keep the last one.
     ///
     /// # Examples
     ///

@@ -20,7 +20,7 @@ use crate::codec::bytes::{Bytes, Cut};
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::{Request, RunRequest, request};
 use crate::lane::reply::Reply;
-use crate::observe::log::Record;
+use crate::observe::log::{Process, Record};
 use crate::process::death::Death;
 use crate::scheduler::{ProtocolViolation, WorkerId};
 use crate::units::Nanos;
@@ -69,7 +69,7 @@ impl Engine {
             Moment::End => {
                 if let Some(finalizer) = self.own_calls.finalizer.as_ref().filter(|_| items > 0) {
                     let outcome = finalizer.outcome(failed, &body);
-                    self.finalized(worker, outcome);
+                    self.finalized(self.process(worker), outcome);
                 }
                 if last {
                     self.workers[worker].asked = None;
@@ -173,12 +173,24 @@ impl Engine {
             && let Some(finalizer) = &self.own_calls.finalizer
         {
             let outcome = Err(finalizer.fault(&format!("did not end: {}", Error::of_death(death, self.memory_limit))));
-            self.finalized(worker, outcome);
+            // Its lane is gone by now, so the note of its death has the number.
+            self.finalized(Process { pid: death.pid, ..self.process(worker) }, outcome);
         }
         self.workers[worker].asked = None;
     }
 
-    /// The finalizer of a worker has ended. Its failure fails no job.
-    #[expect(clippy::unused_self, reason = "listeners for events will be told here")]
-    fn finalized(&mut self, _worker: WorkerId, _outcome: Result<(), String>) {}
+    /// The finalizer of this process has ended. Its failure fails no job, and is told all the same.
+    fn finalized(&mut self, process: Process, outcome: Result<(), String>) {
+        let Err(mut why) = outcome else { return };
+        // Each record of it is kept for a while, and an error may be of any length.
+        why.truncate(why.floor_char_boundary(FAULT_BYTES_MAX));
+        if self.is_logged() {
+            let why = why.clone().into();
+            self.observer.logs.push(&Record::NotFinalized { process, why, at: monotonic_ns() });
+        }
+        self.observer.not_finalized(why);
+    }
 }
+
+/// Bytes of the text that tells of a failed finalizer.
+const FAULT_BYTES_MAX: usize = 4 << 10;

@@ -52,6 +52,14 @@ pub enum Event {
         /// Why it ended.
         cause: ExitCause,
     },
+    /// The [finalizer](crate::PoolBuilder::finalizer) of a worker has failed, or has cost it.
+    #[non_exhaustive]
+    FinalizerFailed {
+        /// The worker.
+        worker: Worker,
+        /// The error, with the name of the finalizer.
+        error: String,
+    },
     /// A call or a map was submitted.
     #[non_exhaustive]
     JobSubmitted {
@@ -163,6 +171,9 @@ impl Event {
             Record::Started { process, .. } => Event::WorkerStarted { worker: process.worker() },
             Record::Exited { process, exit, .. } => {
                 Event::WorkerExited { worker: process.worker(), cause: exit.cause(memory_limit) }
+            }
+            Record::NotFinalized { process, why, .. } => {
+                Event::FinalizerFailed { worker: process.worker(), error: why.into() }
             }
             Record::Submitted(items) => {
                 Event::JobSubmitted { job: items.key(), task: items.path(), label: items.label }

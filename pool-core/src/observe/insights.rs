@@ -41,6 +41,10 @@ pub struct Insights {
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
     pub tasks: Vec<TaskInsights>,
+    /// How many [finalizers](crate::PoolBuilder::finalizer) have failed, or have cost their workers.
+    pub finalizer_failures: u64,
+    /// The error of the last of these, with the name of the finalizer.
+    pub last_finalizer_failure: Option<String>,
     /// Why the [trace](crate::PoolBuilder::trace) has ended before the pool, if it has.
     pub trace_end: Option<String>,
 }
@@ -48,7 +52,15 @@ pub struct Insights {
 impl Insights {
     /// Those of no pool.
     pub(crate) fn nothing() -> Self {
-        Insights { uptime: Duration::ZERO, pending: 0, workers: Vec::new(), tasks: Vec::new(), trace_end: None }
+        Insights {
+            uptime: Duration::ZERO,
+            pending: 0,
+            workers: Vec::new(),
+            tasks: Vec::new(),
+            finalizer_failures: 0,
+            last_finalizer_failure: None,
+            trace_end: None,
+        }
     }
 }
 

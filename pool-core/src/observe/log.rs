@@ -46,6 +46,12 @@ pub(crate) enum Record {
         exit: Box<Exit>,
         chunk: Option<CurrentChunk>,
     },
+    /// The finalizer of the process has failed.
+    NotFinalized {
+        process: Process,
+        why: Box<str>,
+        at: Nanos,
+    },
     /// A call, or a map of items that are to come.
     Submitted(Items),
     Finished(Items),

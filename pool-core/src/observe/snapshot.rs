@@ -64,6 +64,8 @@ impl Snapshot {
             pending,
             workers: workers.iter().map(worker).collect(),
             tasks,
+            finalizer_failures: observer.finalizer_failures,
+            last_finalizer_failure: observer.last_finalizer_failure,
             trace_end: observer.trace_end,
         }
     }

@@ -47,6 +47,13 @@ impl fmt::Display for Insights {
                 writeln!(f, "\n~ some times are means of chunks")?;
             }
         }
+        if let Some(why) = &self.last_finalizer_failure {
+            let failures = match self.finalizer_failures {
+                1 => "a finalizer failed".to_owned(),
+                failures => format!("{} finalizers failed, the last", count(failures)),
+            };
+            writeln!(f, "\n{failures}: {why}")?;
+        }
         if let Some(why) = &self.trace_end {
             writeln!(f, "\n{why}")?;
         }

@@ -99,6 +99,9 @@ impl TraceWriter {
                 let worker = process.map_or(JOBS, |process| process.worker + 1);
                 self.instant_at(&format!("failed: {kind}"), worker, at, &item_args(&items));
             }
+            Record::NotFinalized { process, why, at } => {
+                self.instant(&why, process.worker, at, &process_args(process));
+            }
             Record::Retried { items, process, at } => {
                 self.instant("to be retried", process.worker, at, &item_args(&items));
             }

@@ -1,8 +1,10 @@
 //! Finalizers: run by each worker that leaves in peace, and by no other; their failures hold up nothing.
 
+use std::sync::mpsc;
 use std::time::Instant;
 
 use pool_core::prelude::*;
+use pool_core::{Event, PoolBuilder};
 use tests::gate::{Gate, count};
 use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, nap, square};
@@ -15,6 +17,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(killed_workers_do_not_run_it),
         each_method(it_comes_after_the_last_task_and_before_states_are_dropped),
         each_method(a_finalizer_that_fails_fails_nothing_else),
+        each_method(failures_are_events_and_kept_for_insights),
         each_method(a_finalizer_that_hangs_is_killed),
         each_method(a_worker_that_never_was_ready_runs_none),
     ]
@@ -122,6 +125,56 @@ fn a_finalizer_that_fails_fails_nothing_else(setup: &Setup) {
         pool.join().unwrap();
         assert_eq!(pool.stats().items_succeeded, 100);
     }
+}
+
+#[pool_task]
+fn refuse() -> Result<(), String> {
+    Err("there is dust left".to_owned())
+}
+
+fn failures_are_events_and_kept_for_insights(setup: &Setup) {
+    let ends = |builder: PoolBuilder| {
+        let (sender, events) = mpsc::channel();
+        let pool = builder.on_event(move |event| sender.send(event.clone()).unwrap()).build().unwrap();
+        pool.wait_ready().unwrap();
+        pool.close();
+        pool.join().unwrap();
+        let insights = pool.insights();
+        drop(pool);
+        let failures: Vec<_> = events.iter().collect();
+        let failures = failures.into_iter().filter_map(|event| match event {
+            Event::FinalizerFailed { worker, error, .. } => Some((worker, error)),
+            _ => None,
+        });
+        (failures.collect::<Vec<_>>(), insights)
+    };
+    let calls = Gate::new();
+    let limited = hang::Task.timeout(Duration::from_millis(50));
+    let cases = [
+        (setup.builder().finalizer(end::Task, None), "failed: no no no"),
+        (setup.builder().finalizer(refuse::Task, ()), "failed: there is dust left"),
+        (setup.builder().finalizer(end::Task, Some(Way::Panic)), "panicked: "),
+        (setup.builder().finalizer(end::Task, Some(Way::Abort)), "did not end: killed by signal 6 (SIGABRT)"),
+        (setup.builder().finalizer(limited, calls.path()), "did not end: killed by signal 9"),
+    ];
+    for (builder, text) in cases {
+        let (failures, insights) = ends(builder);
+        assert_eq!(
+            (failures.len(), insights.finalizer_failures),
+            (setup.workers, setup.workers as u64),
+            "{failures:?}"
+        );
+        for (at, (worker, error)) in failures.iter().enumerate() {
+            assert!(error.starts_with("the finalizer `it::finalizers::") && error.contains(text), "{error}");
+            assert!(error.len() < 5000, "a log of such errors would fill the memory");
+            assert!(worker.id() < setup.workers && worker.pid() > 0);
+            assert!(failures[..at].iter().all(|(other, _)| other != worker), "{failures:?}");
+        }
+        let last = insights.last_finalizer_failure.as_ref().unwrap();
+        assert!(last.contains(text) && insights.to_string().contains(&format!("{last}\n")), "{insights}");
+    }
+    let (failures, insights) = ends(setup.builder().finalizer(note::Task, calls.path()));
+    assert_eq!((failures.len(), insights.finalizer_failures), (0, 0));
 }
 
 #[pool_task]

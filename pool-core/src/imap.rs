@@ -26,7 +26,7 @@ use crate::task::Task;
 /// one more.
 ///
 /// Several items are out at a time, so a reader cannot lend them its one buffer: a task that takes `&str` goes with a text in
-/// memory (`text.lines()`), and one that takes `String` with a reader (`reader.lines().map_while(Result::ok)`).
+/// memory (`text.lines()`), and one that takes `String` with a reader (`reader.lines().map_while(Result::ok)`). See the [guide](crate::guide::streaming).
 ///
 /// # Examples
 ///

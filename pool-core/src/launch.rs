@@ -40,7 +40,7 @@ use crate::worker::limits::WorkerLimits;
 /// The way in which worker processes are made.
 ///
 /// Each worker has the host's arguments, environment, working directory and umask of the moment when the pool was made, and
-/// standard input is empty; `docs/inherits.md` lists for each method all that a worker inherits. No worker gets rights
+/// standard input is empty; [a guide](crate::guide::inherits) lists for each method all that a worker inherits. No worker gets rights
 /// that its host has given up before it made the pool.
 ///
 /// # Examples

@@ -18,6 +18,9 @@
 //! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes fails alone, with an error
 //! that says why. The worker is replaced, and everything else goes on.
 //!
+//! The guides have a page for each question, such as how to write a call of `multiprocessing`, how errors come back, and how to
+//! use a pool behind a web server: see [`guide`].
+//!
 //! # Concepts
 //!
 //! * A **task** is a function with [`#[pool_task]`](macro@pool_task). It stays an ordinary function;
@@ -128,6 +131,9 @@ mod submit;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private;
+// Only text, so that it costs no build.
+#[cfg(any(doc, doctest))]
+pub mod guide;
 pub mod prelude;
 
 // The thread that called.

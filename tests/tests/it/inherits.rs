@@ -1,4 +1,4 @@
-//! The page `docs/inherits.md`: each row, for each start method.
+//! The page `pool-core/guide/inherits.md`: each row, for each start method.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};

@@ -1,3 +1,5 @@
+//! Guides: one page for each question.
+//!
 #![doc = include_str!("../guide/index.md")]
 
 macro_rules! pages {

@@ -66,7 +66,7 @@ impl Loan {
 
 impl Drop for Loan {
     fn drop(&mut self) {
-        // Before the owner goes on, who may give the array away: its descriptor must be nobody else's then.
+        // Before the owner goes on: it may give the array away, and its descriptor must be nobody else's then.
         self.fd = None;
         // Under the lock, so that the owner cannot look just before and sleep just behind it.
         *self.returned.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;

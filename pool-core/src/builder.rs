@@ -1,6 +1,7 @@
 //! Pool configuration: the options, their checks, and the making of a pool. Options that limit something are in a file of
 //! their own.
 
+mod in_process;
 mod limits;
 mod own_call;
 mod seeing;
@@ -39,6 +40,7 @@ use crate::worker::limits::WorkerLimits;
 /// |---|---|
 /// | [`workers`](PoolBuilder::workers) | as many as CPUs that this process may use |
 /// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
+/// | [`in_process`](PoolBuilder::in_process) | workers are processes |
 /// | [`initializer`](PoolBuilder::initializer), [`state`](PoolBuilder::state), [`finalizer`](PoolBuilder::finalizer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
 /// | [`max_pending`](PoolBuilder::max_pending), [`max_pending_bytes`](PoolBuilder::max_pending_bytes) | no limit |
@@ -71,6 +73,7 @@ use crate::worker::limits::WorkerLimits;
 pub struct PoolBuilder {
     workers: Option<usize>,
     start_method: StartMethod,
+    in_process: bool,
     initializer: Option<Result<OwnCall>>,
     states: Vec<(StateType, Result<OwnCall>)>,
     finalizer: Option<Result<OwnCall>>,
@@ -136,6 +139,7 @@ impl PoolBuilder {
         PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
+            in_process: false,
             initializer: None,
             states: Vec::new(),
             finalizer: None,
@@ -292,6 +296,9 @@ impl PoolBuilder {
     /// ```
     pub fn build(mut self) -> Result<Pool> {
         let workers = self.checked_workers()?;
+        if self.in_process {
+            self.limits = self.limits.for_threads();
+        }
         self.seeing.check()?;
         let (own_calls, states) = self.own_calls()?;
         // Before any process is made: with a table that a linker has spoiled no worker could find its tasks.
@@ -314,15 +321,17 @@ impl PoolBuilder {
             items: self.max_pending.map_or(u64::MAX, |items| items as u64),
             bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
         };
-        let engine =
+        let mut engine =
             Engine::new(Scheduler::new(config, table::TASKS.len()), own_calls, self.limits.memory_limit, most_pending);
+        engine.in_process = self.in_process;
         let host = Host::new(engine, hub, most_pending, self.defaults, states, &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take(&self.limits.env)?;
-        self.limits.is_heard = self.seeing.on_output.is_some();
+        self.limits.is_heard = self.seeing.on_output.is_some() && !self.in_process;
         let output = self.limits.is_heard.then(Hearing::new).transpose()?;
-        let (method, limits) = (self.start_method, self.limits.clone());
-        let mut supervisor = Supervisor::new(Arc::clone(&host), method, hub_fd, limits, inherited, output.clone());
+        let (method, limits, for_host) = (self.start_method, self.limits.clone(), Arc::clone(&host));
+        let mut supervisor =
+            Supervisor::new(for_host, method, Arc::new(hub_fd), limits, inherited, output.clone(), self.in_process);
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
         // lock would hold it for ever.
         self.seeing.open_logs(&host);

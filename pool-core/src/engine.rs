@@ -63,6 +63,8 @@ pub(crate) struct Engine {
     /// The record of a job of calls that is done, reused for the next one.
     spare: Option<Box<Job>>,
     own_calls: OwnCalls,
+    /// Workers are threads of this process.
+    pub(crate) in_process: bool,
     /// Arrays whose ends the pool's workers must hear of.
     pub(crate) forgotten: Option<Arc<Forgotten>>,
     /// Bytes of memory that a worker may use.
@@ -98,6 +100,7 @@ impl Engine {
             calls: Vec::new(),
             spare: None,
             own_calls,
+            in_process: false,
             forgotten: None,
             memory_limit,
             cause: None,

@@ -1,4 +1,4 @@
-//! The host's side of one worker process: its two rings, and the requests without a complete reply.
+//! The host's side of one worker: its two rings, and the requests without a complete reply.
 //!
 //! A lane belongs to one incarnation of a worker. It is never repaired: after a death it is drained and dropped.
 
@@ -15,6 +15,7 @@ mod sent;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::unistd::Pid;
 use pool_ipc::{Descriptors, HostEnd, Record};
@@ -26,6 +27,7 @@ use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
 use crate::process::pidfd::kill_process;
 use crate::process::socket::Socket;
+use crate::process::standing::Stop;
 use crate::scheduler::{Begun, Seq};
 
 /// First size of each ring: enough for hundreds of small calls, and little to make and to keep. A longer message passes in
@@ -40,8 +42,9 @@ const RING_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Lane {
     end: HostEnd,
+    /// The number of the process, or of the thread.
     pub(crate) pid: u32,
-    pidfd: OwnedFd,
+    body: Body,
     /// The way of descriptors to the worker and back. Only a lane of a test has none.
     arrays: Option<ArrayLink>,
     /// The pool has sent it a SIGKILL, or has tried to.
@@ -76,6 +79,15 @@ pub(crate) struct Lane {
     touched: bool,
 }
 
+/// The worker at the other end.
+#[derive(Debug)]
+enum Body {
+    /// A process, by its pidfd.
+    Process(OwnedFd),
+    /// A thread of this process, which nobody can kill.
+    Thread(Arc<Stop>),
+}
+
 /// The values that were taken before the reply that begins with them was published.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
@@ -99,10 +111,19 @@ impl Lane {
     }
 
     pub(crate) fn new(end: HostEnd, pid: u32, pidfd: OwnedFd) -> Self {
+        Lane::of(end, pid, Body::Process(pidfd))
+    }
+
+    /// The lane of a worker that is the thread `tid` of this process.
+    pub(crate) fn of_thread(end: HostEnd, tid: u32, stop: Arc<Stop>) -> Self {
+        Lane::of(end, tid, Body::Thread(stop))
+    }
+
+    fn of(end: HostEnd, pid: u32, body: Body) -> Self {
         Lane {
             end,
             pid,
-            pidfd,
+            body,
             arrays: None,
             is_killed: false,
             is_out_of_reach: false,
@@ -182,15 +203,27 @@ impl Lane {
         Some((Begun { seq: Seq(progress.seq), item: progress.item }, progress.since_ns))
     }
 
-    /// Kills the process. If this process has no right to, [`Lane::is_out_of_reach`] says so.
+    /// Kills the process. If this process has no right to, [`Lane::is_out_of_reach`] says so. A thread ends after its item.
     pub(crate) fn kill(&mut self) {
         self.is_killed = true;
-        // Refused if the worker has changed its user; its parent may still kill it.
-        self.is_out_of_reach = !kill_process(self.pidfd.as_fd(), Pid::from_raw(self.pid as i32));
+        match &self.body {
+            // Refused if the worker has changed its user; its parent may still kill it.
+            Body::Process(pidfd) => {
+                self.is_out_of_reach = !kill_process(pidfd.as_fd(), Pid::from_raw(self.pid as i32));
+            }
+            Body::Thread(stop) => {
+                stop.set();
+                self.end.wake_worker();
+            }
+        }
     }
 
-    pub(crate) fn pidfd(&self) -> &OwnedFd {
-        &self.pidfd
+    /// The pidfd of a process; `None` of a thread.
+    pub(crate) fn pidfd(&self) -> Option<&OwnedFd> {
+        match &self.body {
+            Body::Process(pidfd) => Some(pidfd),
+            Body::Thread(_) => None,
+        }
     }
 
     /// The progress of a dead worker, after its last reply was taken.

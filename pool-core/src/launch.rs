@@ -12,6 +12,7 @@ mod fork;
 pub(crate) mod messages;
 pub(crate) mod serve;
 pub(crate) mod spawn;
+pub(crate) mod threads;
 
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -16,3 +16,4 @@ pub(crate) mod poll;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod stack;
+pub(crate) mod standing;

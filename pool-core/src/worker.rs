@@ -1,4 +1,4 @@
-//! The worker process: takes requests from its lane, runs them, writes replies.
+//! The worker, a process or a thread of the host: takes requests from its lane, runs them, writes replies.
 
 #![allow(unsafe_code)]
 
@@ -10,6 +10,7 @@ mod reporting;
 pub(crate) mod reports;
 pub(crate) mod run;
 pub(crate) mod states;
+pub(crate) mod thread;
 
 use std::alloc::Layout;
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ use crate::process::output;
 use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::process::socket::Socket;
+use crate::process::standing::Standing;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
 use crate::worker::limits::{RssWatch, WorkerLimits};
@@ -41,26 +43,15 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
     let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
 
     let me = ForkCheck::here();
-    let position = position::enter(Position::new(worker, end.progress.clone(), end.orders.clone(), me));
+    let standing = me.standing();
+    let position = Position::new(worker, end.progress.clone(), end.orders.clone(), me, standing);
+    let position = position::enter(position);
     settings.apply(worker.id() as u32);
     output::prepare(settings.is_heard);
     signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
-    RequestLoop {
-        end,
-        socket,
-        hub,
-        position,
-        place: None,
-        me,
-        rss: RssWatch::new(settings),
-        long: Vec::new(),
-        unnotified: Unnotified::NoOne,
-        rules: None,
-        has_windows: false,
-        is_new: true,
-    }
-    .serve()
+    let rss = RssWatch::new(settings);
+    leave(RequestLoop::<false>::new(end, socket, hub, position, standing, rss).serve())
 }
 
 /// Writes each panic to the last words: should it end the process, the host reads there which panic it was.
@@ -90,16 +81,16 @@ fn leave(code: i32) -> ! {
     signals::exit_now(code)
 }
 
-/// Takes requests and answers them, one after the other.
-struct RequestLoop {
+/// Takes requests and answers them, one after the other. Only a thread asks before each whether it goes on.
+struct RequestLoop<'w, const IS_THREAD: bool> {
     end: WorkerEnd,
     /// The way of descriptors from the host and back.
     socket: Socket,
     hub: HubWorker,
-    position: &'static Position,
+    position: &'w Position<'w>,
     /// The place of the next request, if it came before that.
     place: Option<Place>,
-    me: ForkCheck,
+    me: Standing<'w>,
     rss: Option<RssWatch>,
     /// The body of a request that came in several records; after that, memory for the next one.
     long: Vec<u8>,
@@ -134,13 +125,43 @@ struct Incoming {
     is_long: bool,
 }
 
-impl RequestLoop {
-    fn serve(mut self) -> ! {
+impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
+    fn new(
+        end: WorkerEnd,
+        socket: Socket,
+        hub: HubWorker,
+        position: &'w Position<'w>,
+        me: Standing<'w>,
+        rss: Option<RssWatch>,
+    ) -> Self {
+        RequestLoop {
+            end,
+            socket,
+            hub,
+            position,
+            place: None,
+            me,
+            rss,
+            long: Vec::new(),
+            unnotified: Unnotified::NoOne,
+            rules: None,
+            has_windows: false,
+            is_new: true,
+        }
+    }
+
+    /// Serves until the host says to leave. Returns the exit code.
+    fn serve(mut self) -> i32 {
         loop {
-            let Ok(incoming) = self.next_request() else { leave(exit::BAD_LANE) };
+            let incoming = match self.next_request() {
+                Ok(incoming) => incoming,
+                Err(code) => return code,
+            };
             let header = incoming.record.header;
             if header.kind >= Request::Quit.kind() {
-                self.obey(&incoming);
+                if self.obey(&incoming) {
+                    return 0;
+                }
                 continue;
             }
             let has = |flag| header.flags & flag != 0;
@@ -170,8 +191,8 @@ impl RequestLoop {
         }
     }
 
-    /// A request that runs no items of a job. All of these but the last one fit into one record.
-    fn obey(&mut self, incoming: &Incoming) {
+    /// A request that runs no items of a job. All of these but the last one fit into one record. True if it is the last.
+    fn obey(&mut self, incoming: &Incoming) -> bool {
         let record = &incoming.record;
         let header = &record.header;
         if header.kind == Request::Place.kind() {
@@ -193,13 +214,14 @@ impl RequestLoop {
                 self.answer(incoming);
             }
             states::drop_all();
-            leave(0);
+            return true;
         }
         self.end.requests.release(record);
         if header.kind == Request::Attach.kind() {
             // The host may hold back further descriptors until this one is taken.
             self.hub.notify();
         }
+        false
     }
 
     /// No code of the user's but that of items that write parts gets to run while parts are mapped.
@@ -216,12 +238,16 @@ impl RequestLoop {
         if self.hub.notify_leader() { Unnotified::NoOne } else { Unnotified::Router }
     }
 
+    /// The next request, or the exit code of a worker that is to get none.
     #[inline]
-    fn next_request(&mut self) -> Result<Incoming, pool_ipc::Error> {
+    fn next_request(&mut self) -> Result<Incoming, i32> {
         self.long.clear();
         let mut first = None;
         loop {
-            let Some(record) = self.end.requests.peek()? else {
+            if IS_THREAD && !self.me.is_here() {
+                return Err(0);
+            }
+            let Some(record) = self.end.requests.peek().map_err(|_| exit::BAD_LANE)? else {
                 self.wait_record(first.is_some());
                 continue;
             };
@@ -281,12 +307,14 @@ impl RequestLoop {
             self.hub.notify();
         }
         if !is_amid_request && self.long.capacity() > 0 {
-            if self.end.wait_request_for(KEEP_TIME) {
+            let WorkerEnd { requests, bell, .. } = &mut self.end;
+            if bell.wait_until_for(KEEP_TIME, || requests.has_news() || !self.me.is_here()) {
                 return;
             }
             self.long = Vec::new();
         }
-        self.end.wait_request(Backoff::NONE);
+        let WorkerEnd { requests, bell, .. } = &mut self.end;
+        bell.wait_until(Backoff::NONE, || requests.has_news() || !self.me.is_here());
     }
 
     /// True if the memory of the last large message is kept for the next one. Not under limits that would count it.

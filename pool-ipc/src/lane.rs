@@ -253,11 +253,6 @@ impl WorkerEnd {
         self.bell.wait_request(&self.requests, backoff);
     }
 
-    /// [`WorkerBell::wait_request_for`]
-    pub fn wait_request_for(&mut self, limit: Duration) -> bool {
-        self.bell.wait_request_for(&self.requests, limit)
-    }
-
     /// [`WorkerBell::wait_room`]
     #[inline]
     pub fn wait_room(&mut self, want: usize, backoff: Backoff) {
@@ -270,15 +265,7 @@ impl WorkerBell {
     ///
     /// This does not notice the host's death: a worker must arrange to die with its host.
     pub fn wait_request(&mut self, requests: &Consumer, backoff: Backoff) {
-        self.wait(backoff, || requests.has_news());
-    }
-
-    /// As [`wait_request`](WorkerBell::wait_request), but sleeps at once, and false if no request has come in this time.
-    pub fn wait_request_for(&mut self, requests: &Consumer, limit: Duration) -> bool {
-        // Without a backoff: a worker that sets a time has been awake before, and has memory to give back.
-        let deadline = Instant::now() + limit;
-        let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
-        bell.wait(|| requests.has_news(), Some(deadline))
+        self.wait_until(backoff, || requests.has_news());
     }
 
     /// Waits until a record with `want` bytes of payload fits into the reply ring of the same lane, or, if the ring's end is
@@ -286,22 +273,26 @@ impl WorkerBell {
     ///
     /// The host makes room by releasing replies, and must call [`HostEnd::wake_worker`] after that.
     pub fn wait_room(&mut self, replies: &mut Producer, want: usize, backoff: Backoff) {
-        self.wait(backoff, || replies.roomy(want));
+        self.wait_until(backoff, || replies.roomy(want));
     }
 
     /// Waits until this holds, which must depend on words that the host changes before [`HostEnd::wake_worker`].
-    pub fn wait_until(&mut self, ready: impl FnMut() -> bool) {
-        self.wait(Backoff::default(), ready);
-    }
-
     #[inline]
-    fn wait(&mut self, backoff: Backoff, mut ready: impl FnMut() -> bool) {
+    pub fn wait_until(&mut self, backoff: Backoff, mut ready: impl FnMut() -> bool) {
         let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
         let mut is_over = backoff.wait(&mut ready);
         while !is_over {
             // A host that notifies early is about to have news.
             is_over = bell.sleep_once(&mut ready, None).is_some() || Backoff::default().wait(&mut ready);
         }
+    }
+
+    /// As [`wait_until`](WorkerBell::wait_until), but sleeps at once, and false if it does not hold in this time.
+    pub fn wait_until_for(&mut self, limit: Duration, ready: impl FnMut() -> bool) -> bool {
+        // Without a backoff: a worker that sets a time has been awake before, and has memory to give back.
+        let deadline = Instant::now() + limit;
+        let bell = Doorbell { asleep: &self.ours.asleep.0, bell: &self.theirs.bell.0 };
+        bell.wait(ready, Some(deadline))
     }
 }
 

@@ -299,7 +299,7 @@ impl Producer {
 
     /// True if `want` bytes of payload fit into one record now, or, where the ring's end is nearer, all bytes up to it are
     /// free.
-    pub(super) fn roomy(&mut self, want: usize) -> bool {
+    pub fn roomy(&mut self, want: usize) -> bool {
         self.room(want).is_some_and(|room| room >= want.min(self.to_end() - HEADER_BYTES))
     }
 

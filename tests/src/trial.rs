@@ -19,12 +19,15 @@ pub struct Setup {
     pub method: StartMethod,
     /// How many there are.
     pub workers: usize,
+    /// They are threads, and the method does not matter.
+    pub in_process: bool,
 }
 
 impl Setup {
     /// A builder with this method and number of workers.
     pub fn builder(&self) -> PoolBuilder {
-        Pool::builder().start_method(self.method).workers(self.workers)
+        let builder = Pool::builder().start_method(self.method).workers(self.workers);
+        if self.in_process { builder.in_process() } else { builder }
     }
 
     /// A pool without any further option.
@@ -39,16 +42,25 @@ impl Setup {
 
     /// As command line arguments.
     pub(crate) fn to_args(self) -> [String; 2] {
-        [method_name(self.method).to_owned(), self.workers.to_string()]
+        let method = if self.in_process { THREADS } else { method_name(self.method) };
+        [method.to_owned(), self.workers.to_string()]
     }
 
     fn from_args(method: &str, workers: &str) -> Setup {
+        let workers = workers.parse().expect("a number of workers");
+        if method == THREADS {
+            return Setup { workers, ..IN_PROCESS };
+        }
         let method = METHODS.into_iter().find(|known| method_name(*known) == method).expect("a method's name");
-        Setup { method, workers: workers.parse().expect("a number of workers") }
+        Setup { method, workers, in_process: false }
     }
 }
 
 const METHODS: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Fork, StartMethod::Spawn];
+
+/// In the place of a method's name.
+const THREADS: &str = "in_process";
+const IN_PROCESS: Setup = Setup { method: StartMethod::ForkServer, workers: 2, in_process: true };
 
 fn method_name(method: StartMethod) -> &'static str {
     match method {
@@ -65,6 +77,7 @@ pub struct Check {
     run: Box<dyn Fn(&Setup) + Send + Sync>,
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
+    in_process: bool,
     options: WatchOptions,
     is_possible: fn() -> bool,
 }
@@ -82,6 +95,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         run: Box::new(run),
         methods: METHODS.to_vec(),
         workers: vec![1, 2, 5],
+        in_process: false,
         options: WatchOptions::default(),
         is_possible: || true,
     }
@@ -115,6 +129,12 @@ impl Check {
         Check { methods: methods.to_vec(), ..self }
     }
 
+    /// Also with workers that are threads.
+    #[must_use]
+    pub fn in_process_too(self) -> Check {
+        Check { in_process: true, ..self }
+    }
+
     /// It may write to standard error.
     #[must_use]
     pub fn noisy(self) -> Check {
@@ -135,8 +155,9 @@ impl Check {
 
     fn trials(&self) -> impl Iterator<Item = Trial> {
         let Check { name, options, is_possible, .. } = *self;
-        let setups =
-            self.methods.iter().flat_map(|&method| self.workers.iter().map(move |&workers| Setup { method, workers }));
+        let of_process = self.methods.iter().map(|&method| Setup { method, workers: 0, in_process: false });
+        let kinds = of_process.chain(self.in_process.then_some(IN_PROCESS));
+        let setups = kinds.flat_map(|kind| self.workers.iter().map(move |&workers| kind.with_workers(workers)));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();
             let run = move || watchdog::run(&trial_args(name, setup), options).map_err(Into::into);

@@ -45,6 +45,7 @@ impl Engine {
             now,
             pending: self.scheduler.unsettled(),
             memory_limit: self.memory_limit,
+            in_process: self.in_process,
             workers,
             observer: self.observer.copy(),
         }

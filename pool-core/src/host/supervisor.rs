@@ -5,6 +5,7 @@
 
 mod fork_server;
 mod output;
+mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -25,8 +26,9 @@ use crate::host::hearing::Hearing;
 use crate::lane::Lane;
 use crate::lane::messages::Request;
 use crate::launch::control::{Outbox, SEND_PAUSE};
-use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step};
+use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step, launch_error, not_serving};
 use crate::launch::spawn::Inherited;
+use crate::launch::threads::Threads;
 use crate::launch::{Server, StartMethod};
 use crate::observe::output::Lines;
 use crate::process::output_pipes::OutputPipes;
@@ -42,11 +44,13 @@ use crate::worker::position::Worker;
 pub(crate) struct Supervisor {
     host: Arc<Host>,
     method: StartMethod,
-    hub: Descriptors,
+    hub: Arc<Descriptors>,
     limits: WorkerLimits,
     /// The state that each fork server begins with, the first and those that replace it.
     inherited: Inherited,
     server: Option<Server>,
+    /// In place of a server, where workers are threads.
+    threads: Option<Threads>,
     /// Workers that need a process, in the order in which they get one.
     wanted: VecDeque<WorkerId>,
     /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork`
@@ -85,11 +89,13 @@ impl Supervisor {
     pub(crate) fn new(
         host: Arc<Host>,
         method: StartMethod,
-        hub: Descriptors,
+        hub: Arc<Descriptors>,
         limits: WorkerLimits,
         inherited: Inherited,
         output: Option<Arc<Hearing<Lines>>>,
+        in_process: bool,
     ) -> Self {
+        let threads = in_process.then(|| Threads::new(&limits, Arc::clone(&hub), &host.bell));
         Supervisor {
             host,
             method,
@@ -97,6 +103,7 @@ impl Supervisor {
             limits,
             inherited,
             server: None,
+            threads,
             wanted: VecDeque::new(),
             launching: BTreeMap::new(),
             requests: Outbox::new(),
@@ -113,7 +120,9 @@ impl Supervisor {
     ///
     /// The first failure. Processes that were started before it end when the supervisor is dropped.
     pub(crate) fn start(&mut self) -> Result<()> {
-        self.server = Some(self.start_server()?);
+        if self.threads.is_none() {
+            self.server = Some(self.start_server()?);
+        }
         // The scheduler has asked for them already; this carries its actions out.
         self.host.with(|_| ());
         // Here and not in `run`, so that a pool that cannot start fails in the call that makes it.
@@ -197,6 +206,7 @@ impl Supervisor {
             self.wait(awaits_death);
         }
         self.stop_server();
+        self.threads = None;
         self.host.forgotten.close();
         self.host.supervisor_left();
     }
@@ -240,7 +250,7 @@ impl Supervisor {
     /// Sleeps until something is to be done, and takes in the fork server's reports.
     fn wait(&mut self, awaits_death: bool) {
         // Only a fork server that has something to report can be late with it.
-        if !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
+        if self.server.is_none() || !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SERVER_SILENCE_NS));
@@ -266,6 +276,7 @@ impl Supervisor {
         }
         if is_ready[0] {
             let _ = self.host.bell.read();
+            self.take_ends_of_threads();
         }
         // Reports before the server's end: its last ones are still in the socket then.
         if is_ready[1] {
@@ -328,16 +339,20 @@ impl Supervisor {
     }
 
     fn launch(&mut self, worker: WorkerId) -> Result<()> {
-        if self.server.is_none() {
+        if self.server.is_none() && self.threads.is_none() {
             self.server = Some(self.start_again()?);
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
         let (pipes, writers) = self.output_pipes()?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
+        let launch = Launch { worker: worker.0, incarnation };
+        if let Some(threads) = &self.threads {
+            return self.launch_thread(threads, &launch, (end, lane), (ours, theirs));
+        }
         // Before the request: the report may come as soon as it is sent.
         self.launching.insert(worker, Launching { end, socket: ours, incarnation, pipes });
-        let request = ServerRequest::Launch(Launch { worker: worker.0, incarnation });
+        let request = ServerRequest::Launch(launch);
         let mut fds = vec![lane.host, lane.worker, theirs.into_fd()];
         fds.extend(writers.into_iter().flat_map(|OutputPipes { stdout, stderr }| [stdout, stderr]));
         self.requests.push(request, fds);
@@ -419,29 +434,17 @@ enum News {
     End,
 }
 
-/// A supervisor that never ran leaves no process behind either.
+/// A supervisor that never ran leaves no process or thread behind either.
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop_server();
         if let Some(output) = &self.output {
             output.close();
         }
+        self.end_threads();
     }
 }
 
 /// The cause of a death if something else has taken the exit status.
 const NO_STATUS: &str = "its worker ended, and its exit status is lost: something in the fork server, such as a thread that a \
     constructor of this program starts, waits for all children there";
-
-fn not_serving(errno: i32) -> Error {
-    Error::system("epoll_create1 of the fork server", io::Error::from_raw_os_error(errno))
-}
-
-fn launch_error(step: Step, errno: i32) -> Error {
-    let doing = match step {
-        Step::Lane => "passing shared memory to a worker",
-        Step::Fork => "fork of a worker",
-        Step::Pidfd => "pidfd_open of a worker",
-    };
-    Error::system(doing, io::Error::from_raw_os_error(errno))
-}

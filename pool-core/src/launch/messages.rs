@@ -1,7 +1,10 @@
 //! Datagrams of the control socket, by which the host and its fork server talk, and the greeting of a new process.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
+use crate::error::Error;
 use crate::worker::limits::WorkerLimits;
 
 /// Message from the host to the fork server.
@@ -57,4 +60,17 @@ pub(crate) enum Role {
     Server { host: u32, spawn: bool, umask: Option<u32>, settings: WorkerLimits },
     /// Be a worker; lane, hub and the end of the socket come along.
     Worker { worker: u32, incarnation: u32, server: u32, settings: WorkerLimits },
+}
+
+pub(crate) fn not_serving(errno: i32) -> Error {
+    Error::system("epoll_create1 of the fork server", io::Error::from_raw_os_error(errno))
+}
+
+pub(crate) fn launch_error(step: Step, errno: i32) -> Error {
+    let doing = match step {
+        Step::Lane => "passing shared memory to a worker",
+        Step::Fork => "fork of a worker",
+        Step::Pidfd => "pidfd_open of a worker",
+    };
+    Error::system(doing, io::Error::from_raw_os_error(errno))
 }

@@ -37,6 +37,8 @@ pub struct Insights {
     pub uptime: Duration,
     /// Items accepted and not settled.
     pub pending: u64,
+    /// The workers are threads of this process, as [`in_process`](crate::PoolBuilder::in_process) asks for: nothing is isolated.
+    pub in_process: bool,
     /// All workers, by their numbers; those that a [resize](crate::Pool::resize) has taken away are absent.
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
@@ -55,6 +57,7 @@ impl Insights {
         Insights {
             uptime: Duration::ZERO,
             pending: 0,
+            in_process: false,
             workers: Vec::new(),
             tasks: Vec::new(),
             finalizer_failures: 0,
@@ -70,7 +73,7 @@ impl Insights {
 pub struct WorkerInsights {
     /// Its number in the pool.
     pub worker: usize,
-    /// Its process, if it has one.
+    /// Its process, if it has one; of a worker that is a thread, the number of the thread.
     pub pid: Option<u32>,
     /// The number of processes that it had before.
     pub incarnation: u32,
@@ -96,7 +99,7 @@ pub struct WorkerInsights {
     pub working: Duration,
     /// Time with nothing to do.
     pub waiting: Duration,
-    /// The memory that its process has in RAM, including memory that it shares with others.
+    /// The memory that its process has in RAM, including memory that it shares with others. `None` for a worker that is a thread.
     pub rss_bytes: Option<u64>,
     /// How many of its processes have ended.
     pub exit_count: u64,

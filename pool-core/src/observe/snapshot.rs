@@ -17,6 +17,8 @@ pub(crate) struct Snapshot {
     pub(crate) now: Nanos,
     pub(crate) pending: u64,
     pub(crate) memory_limit: Option<u64>,
+    /// Workers are threads of this process.
+    pub(crate) in_process: bool,
     pub(crate) workers: Vec<WorkerSnapshot>,
     pub(crate) observer: Observer,
 }
@@ -45,14 +47,17 @@ pub(crate) struct Current {
 
 impl Snapshot {
     pub(crate) fn insights(self) -> Insights {
-        let Snapshot { now, pending, memory_limit, workers, mut observer } = self;
+        let Snapshot { now, pending, memory_limit, in_process, workers, mut observer } = self;
         // Items of unfinished chunks that have been answered.
         for chunk in workers.iter().filter_map(|worker| Some(worker.current.as_ref()?.chunk)) {
             observer.task(chunk.task).items += u64::from(chunk.settled);
         }
         let none = WorkerRecord::default();
         let worker = |worker: &WorkerSnapshot| {
-            worker.insights(now, observer.workers.get(worker.worker).unwrap_or(&none), memory_limit)
+            let record = observer.workers.get(worker.worker).unwrap_or(&none);
+            // Threads share all memory with each other and with the host.
+            let rss_bytes = worker.pid.filter(|_| !in_process).and_then(rss_bytes);
+            WorkerInsights { rss_bytes, ..worker.insights(now, record, memory_limit) }
         };
         let tasks = TASKS.iter().zip(&observer.tasks);
         let tasks = tasks.filter_map(|(entry, record)| Some(record.as_ref()?.insights(entry.path())));
@@ -62,6 +67,7 @@ impl Snapshot {
         Insights {
             uptime: since(now, observer.begun_at),
             pending,
+            in_process,
             workers: workers.iter().map(worker).collect(),
             tasks,
             finalizer_failures: observer.finalizer_failures,
@@ -111,7 +117,7 @@ impl WorkerSnapshot {
             initializing,
             working,
             waiting,
-            rss_bytes: self.pid.and_then(rss_bytes),
+            rss_bytes: None,
             exit_count: record.exit_count,
             exits: record
                 .exits

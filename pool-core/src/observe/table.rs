@@ -38,7 +38,8 @@ impl fmt::Display for Insights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (workers, pending) = (self.workers.len(), count(self.pending));
         let plural = if workers == 1 { "" } else { "s" };
-        writeln!(f, "{workers} worker{plural}, up {}, {pending} items pending\n", short(self.uptime))?;
+        let place = if self.in_process { " in threads of this process" } else { "" };
+        writeln!(f, "{workers} worker{plural}{place}, up {}, {pending} items pending\n", short(self.uptime))?;
         write_table(f, WORKERS, self.workers.iter().map(worker_cells))?;
         if !self.tasks.is_empty() {
             writeln!(f)?;

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 use nix::sys::signal::SigSet;
 
+use crate::process::standing;
+
 /// Flushes the output of a task; call it before its reply is published. In a worker with threads, text in Rust's buffer that is
 /// no whole line is written some time later.
 #[inline]
@@ -28,6 +30,10 @@ pub(crate) fn flush() {
 
 #[cold]
 fn flush_amid_threads() -> u32 {
+    // The output of a host is its own matter, and so are its buffers.
+    if standing::is_thread() {
+        return 0;
+    }
     if c_has_output() {
         flush_c();
     }

@@ -10,12 +10,13 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 
 use pool_ipc::sys::monotonic_ns;
 use serde::{Deserialize, Serialize};
 
 use crate::process::memory_limit::beyond_limit;
+use crate::process::standing;
 
 /// The report of a panic, made by the hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,10 +50,26 @@ const SEEN_MAX: usize = 16;
 /// of others are.
 pub(crate) fn report_panics_of_this_thread(keep: impl Fn(&PanicReport) + Send + Sync + 'static) {
     RUNS_TASK.set(true);
+    set_hook(runs_task, keep);
+}
+
+/// Keeps the reports of panics in workers that are threads, which are not printed, and those of all other threads.
+pub(crate) fn report_panics_of_threads() {
+    static HOOK: Once = Once::new();
+    // Once for all pools: the hook is the host's, and each further one would call all before it.
+    HOOK.call_once(|| {
+        // In a thread that panics, the hook cannot be changed.
+        if !std::thread::panicking() {
+            set_hook(standing::is_thread, |_| ());
+        }
+    });
+}
+
+fn set_hook(is_tasks: fn() -> bool, keep: impl Fn(&PanicReport) + Send + Sync + 'static) {
     let print = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let seen = Seen::new(info);
-        if runs_task() {
+        if is_tasks() {
             keep(&seen.report);
             let _ = OF_TASK.try_with(|all| remember(&mut all.borrow_mut(), seen));
         } else {

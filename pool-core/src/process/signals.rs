@@ -24,6 +24,7 @@ use crate::process::fork_check::ForkCheck;
 use crate::process::last_words::LastWords;
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::panic;
+use crate::process::standing;
 
 /// The name of a process of the pool `pool`.
 pub(crate) fn process_name(pool: &str, role: impl fmt::Display) -> CString {
@@ -174,6 +175,15 @@ pub(crate) fn exit_now(code: i32) -> ! {
     // SAFETY:
     // - `_exit` has no preconditions.
     unsafe { libc::_exit(code) }
+}
+
+/// Ends this process if it is a copy that a task has forked, and must not answer in its worker's place. A worker that is a thread, and
+/// was told to end, goes on.
+#[cold]
+pub(crate) fn exit_copy() {
+    if !standing::is_thread() {
+        exit_now(0);
+    }
 }
 
 // ---- last words ------------------------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ use pool_ipc::{Backoff, Consumer, Header, HubWorker, OrderReader, Producer, Prog
 
 use crate::codec::decoder::Decoder;
 use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request, rules};
-use crate::process::fork_check::ForkCheck;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
 use crate::process::socket::Socket;
+use crate::process::standing::Standing;
 use crate::worker::position::Position;
 use crate::worker::reporting::Reporting;
 use crate::worker::states;
@@ -26,15 +26,18 @@ pub(crate) struct Link<'w> {
     /// The way of descriptors to the host.
     pub(crate) socket: &'w Socket,
     pub(crate) hub: &'w HubWorker,
-    pub(crate) position: &'w Position,
-    /// Tells this process from one that a task forked.
-    pub(crate) me: ForkCheck,
+    pub(crate) position: &'w Position<'w>,
+    /// Tells this worker from a process that a task forked, and from a thread that was told to end.
+    pub(crate) me: Standing<'w>,
 }
 
 impl Link<'_> {
-    pub(super) fn wait_room(&mut self, want: usize) {
-        self.hub.notify();
-        self.bell.wait_room(self.replies, want, Backoff::default());
+    /// Waits for room in the reply ring. False if the worker was told to end, and there may be none.
+    pub(super) fn wait_room(&mut self, want: usize) -> bool {
+        let Link { hub, bell, replies, me, .. } = self;
+        hub.notify();
+        bell.wait_until(Backoff::default(), || replies.roomy(want) || !me.is_here());
+        me.is_here()
     }
 }
 
@@ -94,7 +97,7 @@ pub(super) const PUBLISH_BYTES: usize = RECORD_BYTES;
 /// Stores the start and the deadline of the next item if there is a limit. This comes before the item itself is marked, so
 /// that a host that reads the item does not read the time of an older one.
 #[inline]
-pub(super) fn stamp(progress: &ProgressWriter, position: &Position, limit_ns: u64) {
+pub(super) fn stamp(progress: &ProgressWriter, position: &Position<'_>, limit_ns: u64) {
     if limit_ns > 0 {
         let now = monotonic_ns();
         progress.stamp(now);
@@ -168,8 +171,9 @@ impl<'w> Chunk<'w> {
     // stores before are in its cache, those to the shared rings included. That was a third of a short chunk's time.
     #[inline]
     pub(crate) fn end(&mut self, now_ns: u64, flags: u16) -> Vec<u8> {
-        if self.reporting == Reporting::Used {
-            self.wait_heard();
+        // One comparison for both, since most chunks have neither.
+        if self.reporting >= Reporting::Used && (self.reporting == Reporting::GivenUp || !self.wait_heard()) {
+            return Vec::new();
         }
         // The end is dated by the clock that was read for the length of the chunk.
         self.publish_with(reply::LAST | flags, now_ns - self.begun_ns, reply::ended(now_ns));
@@ -215,8 +219,17 @@ impl<'w> Chunk<'w> {
             self.publish(0, 0);
         }
         while self.link.replies.room(self.unpublished_bytes + MARGIN_BYTES).is_none() {
-            self.wait_room(MARGIN_BYTES);
+            if !self.link.wait_room(MARGIN_BYTES) {
+                return;
+            }
         }
+    }
+
+    /// Runs no further item, and answers no more: this is no worker any longer.
+    #[cold]
+    pub(super) fn give_up(&mut self) {
+        // The host finds the last item begun, and no value of it.
+        (self.items, self.claimed, self.reporting) = (0, 0, Reporting::GivenUp);
     }
 
     /// Sends a value that cannot be appended to the record under construction.
@@ -236,7 +249,8 @@ impl<'w> Chunk<'w> {
         // Drops the payload: the last code of the user's that runs. Its time counts, the report's does not.
         let caught = panic::caught(payload, self.begun_ns);
         if !self.link.me.is_here() {
-            signals::exit_now(0);
+            signals::exit_copy();
+            return self.give_up();
         }
         if self.limit_ns > 0 {
             // The report has a time limit of its own, since a worker may be stopped here, too, and that must be noticed.
@@ -246,13 +260,17 @@ impl<'w> Chunk<'w> {
         self.fail(&Failure::Panicked(caught.into_report()));
         // After the failure was sent, so that its caller need not wait for this.
         states::reopen_lost();
+        if !self.link.me.is_here() {
+            self.give_up();
+        }
     }
 
     /// The item has no value.
     #[cold]
     pub(super) fn fail(&mut self, failure: &Failure) {
         if !self.link.me.is_here() {
-            signals::exit_now(0);
+            signals::exit_copy();
+            return self.give_up();
         }
         self.publish_values();
         let ran = self.item_begun_ns().map(|begun| monotonic_ns().saturating_sub(begun));
@@ -290,7 +308,9 @@ impl<'w> Chunk<'w> {
     #[inline]
     fn publish_with(&mut self, flags: u16, info: u64, limit: u32) {
         while self.link.replies.room(0).is_none() {
-            self.wait_room(MARGIN_BYTES);
+            if !self.link.wait_room(MARGIN_BYTES) {
+                return;
+            }
         }
         let (seq, count, extra) = (self.seq, self.unpublished_items, self.errs);
         let header = Header { kind: ReplyKind::Values.kind(), flags, seq, count, limit, extra, info };
@@ -333,7 +353,9 @@ impl<'w> Chunk<'w> {
                 }
                 return;
             }
-            self.wait_room(self.link.replies.step(bytes.len() - sent));
+            if !self.link.wait_room(self.link.replies.step(bytes.len() - sent)) {
+                return;
+            }
         }
     }
 
@@ -342,14 +364,12 @@ impl<'w> Chunk<'w> {
     pub(super) fn send_record(&mut self, kind: u16, extra: u32, info: u64) {
         let header = Header { kind, seq: self.seq, extra, info, ..Header::default() };
         while !self.link.replies.send(&header, &[], 0).done {
-            self.wait_room(MARGIN_BYTES);
+            if !self.link.wait_room(MARGIN_BYTES) {
+                return;
+            }
         }
         // The host takes the descriptor out of the socket, which may be full.
         self.link.hub.notify();
-    }
-
-    fn wait_room(&mut self, want: usize) {
-        self.link.wait_room(want);
     }
 }
 

@@ -41,11 +41,21 @@ impl WorkerLimits {
             // From the score of the start, so that a worker forked by a worker is not raised twice.
             let _ = fs::write(OOM_SCORE, (score + OOM_SCORE_ADD).min(OOM_SCORE_MAX).to_string());
         }
-        if self.pin_cpus {
-            let _ = pin(worker as usize);
-        }
+        self.apply_to_thread(worker as usize);
         if let Some(limit) = self.memory_limit {
             limit_memory(limit);
+        }
+    }
+
+    /// Leaves out the limits of processes, for workers that are threads.
+    pub(crate) fn for_threads(self) -> Self {
+        WorkerLimits { memory_limit: None, max_rss: None, env: WorkerEnv::default(), ..self }
+    }
+
+    /// Applies to this thread the limits that a thread can have.
+    pub(crate) fn apply_to_thread(&self, worker: usize) {
+        if self.pin_cpus {
+            let _ = pin(worker);
         }
     }
 }

@@ -3,7 +3,9 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
+use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +15,7 @@ use pool_ipc::{OrderReader, ProgressWriter};
 
 use crate::lane::messages::Place;
 use crate::process::fork_check::ForkCheck;
+use crate::process::standing::Standing;
 use crate::seed::derive;
 
 /// The worker that runs the current task.
@@ -24,11 +27,12 @@ pub struct Worker {
 }
 
 impl Worker {
+    /// The worker that this process is.
     pub(crate) fn new(id: u32, incarnation: u32) -> Self {
-        Worker { id: id as usize, incarnation, pid: std::process::id() }
+        Worker::of_process(id as usize, incarnation, std::process::id())
     }
 
-    /// The worker of another process.
+    /// The worker of any process, or of a thread of this number.
     pub(crate) fn of_process(id: usize, incarnation: u32, pid: u32) -> Self {
         Worker { id, incarnation, pid }
     }
@@ -43,7 +47,8 @@ impl Worker {
         self.incarnation
     }
 
-    /// Its process id.
+    /// Its process id. In a pool [in the process](crate::PoolBuilder::in_process) it is the number of the thread, by which
+    /// debuggers and `ps -L` call it.
     pub fn pid(&self) -> u32 {
         self.pid
     }
@@ -68,7 +73,7 @@ impl Worker {
     /// # Ok(()) }
     /// ```
     pub fn deadline(&self) -> Option<Instant> {
-        let deadline_ns = position().map_or(0, Position::deadline_ns);
+        let deadline_ns = with_position(|position| position.deadline_ns()).unwrap_or(0);
         let left_ns = || deadline_ns.saturating_sub(monotonic_ns());
         (deadline_ns > 0).then(|| Instant::now() + Duration::from_nanos(left_ns()))
     }
@@ -113,13 +118,13 @@ pub struct CurrentItem {
 /// # Ok(()) }
 /// ```
 pub fn current_item() -> Option<CurrentItem> {
-    position()?.item()
+    with_position(|position| position.item())?
 }
 
-/// The words of one worker process. Threads that its tasks start read them, too.
+/// The words of one worker. Threads that the tasks of a worker process start read them, too.
 #[derive(Debug)]
 #[repr(align(64))]
-pub(crate) struct Position {
+pub(crate) struct Position<'w> {
     /// The time at which the current item will be killed, on the monotonic clock; 0 without a limit.
     deadline_ns: AtomicU64,
     /// The part of the time before it that is grace.
@@ -132,12 +137,22 @@ pub(crate) struct Position {
     progress: ProgressWriter,
     orders: OrderReader,
     me: ForkCheck,
+    standing: Standing<'w>,
+    /// Drawn when it is first asked for, so in the worker itself: a fork server that had drawn it would give all its workers the
+    /// same.
+    random_seed: OnceLock<u64>,
 }
 
 const SEEDED: u64 = 1 << 32;
 
-impl Position {
-    pub(crate) fn new(worker: Worker, progress: ProgressWriter, orders: OrderReader, me: ForkCheck) -> Self {
+impl<'w> Position<'w> {
+    pub(crate) fn new(
+        worker: Worker,
+        progress: ProgressWriter,
+        orders: OrderReader,
+        me: ForkCheck,
+        standing: Standing<'w>,
+    ) -> Self {
         Position {
             deadline_ns: AtomicU64::new(0),
             grace_ns: AtomicU64::new(0),
@@ -148,6 +163,8 @@ impl Position {
             progress,
             orders,
             me,
+            standing,
+            random_seed: OnceLock::new(),
         }
     }
 
@@ -179,7 +196,14 @@ impl Position {
         let deadline_ns = self.deadline_ns();
         let is_late = || monotonic_ns() >= deadline_ns.saturating_sub(self.grace_ns.load(Ordering::Relaxed));
         // Without a time limit the clock need not be read.
-        self.orders.is_cancelled(self.progress.request(), self.progress.item()) || deadline_ns > 0 && is_late()
+        self.orders.is_cancelled(self.progress.request(), self.progress.item())
+            || deadline_ns > 0 && is_late()
+            // The item of a thread outlives the end of its pool.
+            || !self.standing.is_here()
+    }
+
+    fn random_seed(&self) -> u64 {
+        *self.random_seed.get_or_init(|| RandomState::new().hash_one(std::process::id()))
     }
 
     fn item(&self) -> Option<CurrentItem> {
@@ -192,8 +216,8 @@ impl Position {
         };
         let attempt = self.attempt.load(Ordering::Relaxed);
         let seed = if attempt & SEEDED == 0 {
-            // Stable within the item, though nothing was sent: other items of this process have another request, or another place in it.
-            derive(derive(random_seed(), self.progress.request().into()), self.progress.item().into())
+            // Stable within the item, though nothing was sent: other items of this worker have another request, or another place in it.
+            derive(derive(self.random_seed(), self.progress.request().into()), self.progress.item().into())
         } else {
             derive(self.seed.load(Ordering::Relaxed), index)
         };
@@ -225,38 +249,57 @@ impl Position {
 /// # Ok(()) }
 /// ```
 pub fn is_cancelled() -> bool {
-    // SAFETY:
-    // - it is null, or points to a leaked `Position`.
-    let position = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
-    // As `position()`, but without a system call.
-    position.is_some_and(|position| position.me.is_here() && position.is_cancelled())
-}
-
-/// A seed of this process's own.
-fn random_seed() -> u64 {
-    static SEED: OnceLock<u64> = OnceLock::new();
-    // Drawn here and not before: a fork server that had drawn it would give all its workers the same.
-    *SEED.get_or_init(|| RandomState::new().hash_one(std::process::id()))
+    // As `with_position`, but without a system call.
+    let is_cancelled = |position: &Position<'_>| position.me.is_here() && position.is_cancelled();
+    with_any(is_cancelled).unwrap_or(false)
 }
 
 /// A leaked position, or null. If a worker makes a pool with [`StartMethod::Fork`](crate::StartMethod::Fork), each copy
 /// replaces it.
-static CURRENT: AtomicPtr<Position> = AtomicPtr::new(std::ptr::null_mut());
+static OF_PROCESS: AtomicPtr<Position<'static>> = AtomicPtr::new(ptr::null_mut());
+
+thread_local! {
+    /// The position of the worker that this thread is, or null.
+    static OF_THREAD: Cell<*const Position<'static>> = const { Cell::new(ptr::null()) };
+}
 
 /// Makes `position` that of this process, which is a worker from now on.
-pub(crate) fn enter(position: Position) -> &'static Position {
+pub(crate) fn enter(position: Position<'static>) -> &'static Position<'static> {
     let position = Box::leak(Box::new(position));
-    CURRENT.store(position, Ordering::Release);
+    OF_PROCESS.store(position, Ordering::Release);
     position
 }
 
-/// The position of this worker; `None` in any other process.
-pub(crate) fn position() -> Option<&'static Position> {
+impl Position<'_> {
+    /// Runs `body` in this thread, of which this is the position meanwhile.
+    pub(crate) fn run<R>(&self, body: impl FnOnce() -> R) -> R {
+        struct Clear;
+        impl Drop for Clear {
+            fn drop(&mut self) {
+                OF_THREAD.set(ptr::null());
+            }
+        }
+        let _clear = Clear;
+        // The lifetime is left out: the pointer is gone before it ends.
+        OF_THREAD.set(ptr::from_ref(self).cast());
+        body()
+    }
+}
+
+/// The answer of the position of this thread, or else of this process, or of the one of which it is a copy.
+fn with_any<R>(ask: impl FnOnce(&Position<'_>) -> R) -> Option<R> {
+    // SAFETY:
+    // - it is null, or points to the position of a `run` that is below in the stack of this thread.
+    let of_thread = unsafe { OF_THREAD.get().as_ref() };
     // SAFETY:
     // - it is null, or points to a leaked `Position`.
-    let position = unsafe { CURRENT.load(Ordering::Acquire).as_ref() };
+    of_thread.or_else(|| unsafe { OF_PROCESS.load(Ordering::Acquire).as_ref() }).map(ask)
+}
+
+/// The answer of the position of this worker; `None` in code that is of no worker.
+fn with_position<R>(ask: impl FnOnce(&Position<'_>) -> R) -> Option<R> {
     // A process that a task forked has inherited the pointer, but is no worker.
-    position.filter(|position| position.worker.pid == std::process::id())
+    with_any(|position| position.me.is_surely_here().then(|| ask(position)))?
 }
 
 /// The worker that this code runs in, `None` in any other process.
@@ -275,5 +318,5 @@ pub(crate) fn position() -> Option<&'static Position> {
 /// # Ok(()) }
 /// ```
 pub fn current_worker() -> Option<Worker> {
-    position().map(|position| position.worker)
+    with_position(|position| position.worker)
 }

@@ -10,7 +10,7 @@ use std::ptr::{self, NonNull};
 
 use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Flow, Header};
+use pool_ipc::{Backoff, Flow, Header};
 use serde::Serialize;
 
 use crate::codec::CodecError;
@@ -92,7 +92,9 @@ fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Resul
     }
     // Where the ring ends, a record may begin at its start again; only then is the spare room that of a whole record.
     while link.replies.room(MARGIN_BYTES).is_none() {
-        link.wait_room(MARGIN_BYTES);
+        if !link.wait_room(MARGIN_BYTES) {
+            return false;
+        }
     }
     // Directly into the ring: most reports are small, and fit there.
     let mut out = Encoder::new(link.replies.spare(0));
@@ -129,12 +131,13 @@ const NOTIFY_PAUSE_NS: u64 = 100_000;
 
 /// Waits as long as reports are to be held back. False if nobody listens.
 fn may_report(link: &mut Link<'_>, seq: u32) -> bool {
-    let Link { bell, orders, .. } = link;
+    let Link { bell, orders, me, .. } = link;
     loop {
         match orders.flow(seq) {
+            _ if !me.is_here() => return false,
             Flow::Go => return true,
             Flow::Drop => return false,
-            Flow::Hold => bell.wait_until(|| orders.flow(seq) != Flow::Hold),
+            Flow::Hold => bell.wait_until(Backoff::default(), || orders.flow(seq) != Flow::Hold || !me.is_here()),
         }
     }
 }
@@ -151,7 +154,9 @@ fn send(link: &mut Link<'_>, header: Header, bytes: &[u8]) {
         }
         // The host takes a long report piece by piece, and each makes room for the next.
         sent = step.sent;
-        link.wait_room(link.replies.step(bytes.len() - sent));
+        if !link.wait_room(link.replies.step(bytes.len() - sent)) {
+            return;
+        }
     }
 }
 
@@ -225,28 +230,32 @@ impl Chunk<'_> {
             }
             if !me.is_here() {
                 // A process that the task forked must not answer in the worker's place.
-                signals::exit_now(0);
+                signals::exit_copy();
             }
             *errs += u32::from(is_err);
         };
         // Timed items may well be unable to report, and pay nothing for it.
-        if *reporting == Reporting::Off {
-            return Some(run(input, &mut has_run));
-        }
-        Some(Reporter { link, seq: *seq, reporting }.run(|| run(input, &mut has_run)))
+        let outcome = if *reporting == Reporting::Off {
+            run(input, &mut has_run)
+        } else {
+            Reporter { link, seq: *seq, reporting }.run(|| run(input, &mut has_run))
+        };
+        Some(if me.is_here() { outcome } else { ItemOutcome::stopped() })
     }
 
     /// Waits until the host has taken all reports and does not want them held back: beyond this request there is nothing that
-    /// would bound them.
+    /// would bound them. False if the request is given up.
     #[cold]
-    pub(super) fn wait_heard(&mut self) {
-        let Link { replies, bell, hub, orders, .. } = &mut self.link;
+    pub(super) fn wait_heard(&mut self) -> bool {
+        let Link { replies, bell, hub, orders, me, .. } = &mut self.link;
         // Some of the reports may have been sent without a notification.
         hub.notify();
-        bell.wait_until(|| match orders.flow(self.seq) {
+        bell.wait_until(Backoff::default(), || match orders.flow(self.seq) {
+            _ if !me.is_here() => true,
             Flow::Drop => true,
             // All released first: only then is the order known that came before the release.
             _ => replies.backlog() == 0 && orders.flow(self.seq) != Flow::Hold,
         });
+        me.is_here()
     }
 }

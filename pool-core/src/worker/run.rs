@@ -26,6 +26,7 @@ pub fn run_chunk<T: Task>(chunk: &mut Chunk<'_>) {
             Ok(Some(ItemOutcome::Raw(bytes))) => chunk.send_value(bytes, reply::RAW),
             Ok(Some(ItemOutcome::Naming(bytes, list))) => chunk.send_naming(bytes, list),
             Ok(Some(ItemOutcome::Failed(failure))) => chunk.fail(&failure),
+            Ok(Some(ItemOutcome::Stopped)) => chunk.give_up(),
             Err(payload) => chunk.fail_panicked(payload),
         }
         chunk.next += 1;
@@ -41,6 +42,17 @@ pub(super) enum ItemOutcome {
     /// A value that names these arrays.
     Naming(Vec<u8>, Attachments),
     Failed(Failure),
+    /// None, since the worker was told to end.
+    Stopped,
+}
+
+impl ItemOutcome {
+    /// The outcome of code that is no worker any more. A process that a task has forked ends here.
+    #[cold]
+    pub(super) fn stopped() -> ItemOutcome {
+        signals::exit_copy();
+        ItemOutcome::Stopped
+    }
 }
 
 /// The arguments of an item that is answered alone.
@@ -151,7 +163,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
             };
             if !me.is_here() {
                 // A process that the task forked must not answer in the worker's place.
-                signals::exit_now(0);
+                return Some(ItemOutcome::stopped());
             }
             let encoded = Encoder::in_place(place, |out| T::encode_output(&output, out));
             // Here, so that a destructor that panics does so while the item is still the current one.
@@ -199,7 +211,7 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
         };
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
-            signals::exit_now(0);
+            return Some(ItemOutcome::stopped());
         }
         *errs += u32::from(T::output_is_err(&output));
         let output = match T::output_into_bytes(output) {

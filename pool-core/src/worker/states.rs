@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::codec::decoder::Decoder;
 use crate::process::exit;
 use crate::process::signals;
+use crate::process::standing;
 
 /// Opens a state by its arguments, or says why it cannot.
 pub(crate) type Open = fn(Decoder<'_>) -> Result<Box<dyn Any>, String>;
@@ -106,7 +107,8 @@ impl<S: 'static> Drop for Taken<S> {
     }
 }
 
-/// Opens lost states anew. If one cannot be opened the worker leaves, and its successor says why.
+/// Opens lost states anew. If one cannot be opened the worker leaves, and its successor says why: a process here, a thread when it
+/// looks.
 #[cold]
 pub(crate) fn reopen_lost() {
     while let Some(mut held) = take_lost() {
@@ -117,7 +119,12 @@ pub(crate) fn reopen_lost() {
         let open = || (held.open)(Decoder::new(&held.args));
         let opened = within(held.limit_ns, || catch_unwind(AssertUnwindSafe(open)));
         // The successor opens its states while the host listens, and counts failures in a row.
-        let Ok(Ok(value)) = opened else { signals::exit_now(exit::NO_STATE) };
+        let Ok(Ok(value)) = opened else {
+            if standing::end_thread(exit::NO_STATE) {
+                return;
+            }
+            signals::exit_now(exit::NO_STATE)
+        };
         held.value = Some(value);
         held.is_lost = false;
         STATES.with_borrow_mut(|states| states.push(held));
@@ -134,8 +141,8 @@ fn take_lost() -> Option<Held> {
 /// Runs `open`, and ends the process if it takes longer than so many nanoseconds: the host keeps the limits of items, and this
 /// is none.
 fn within<R>(limit_ns: u64, open: impl FnOnce() -> R) -> R {
-    // No thread that nobody needs: a task may count on being alone in its process.
-    if limit_ns == 0 {
+    // No thread that nobody needs: a task may count on being alone in its process. A worker that is a thread cannot be ended.
+    if limit_ns == 0 || standing::is_thread() {
         return open();
     }
     let (opened, waits) = channel::<()>();

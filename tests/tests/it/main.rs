@@ -31,6 +31,7 @@ mod handles;
 mod heard_output;
 mod host_ends;
 mod host_processes;
+mod in_process;
 mod inherits;
 mod initializer;
 mod insights;
@@ -150,6 +151,7 @@ fn main() -> ExitCode {
         confinement::checks(),
         endurance::checks(),
         fork_servers::checks(),
+        in_process::checks(),
         inherits::checks(),
         odd_hosts::checks(),
         many_callers::checks(),

@@ -46,12 +46,13 @@ impl Supervisor {
         self.requests.clear();
         let lost: Vec<_> = self.host.with(|engine| {
             let lanes = engine.lanes_by_worker();
-            let killed = lanes.map(|(worker, lane)| {
+            let killed = lanes.filter_map(|(worker, lane)| {
+                let pidfd = lane.pidfd()?;
                 // By the host, too: a fork server that is stopped cannot take its workers with it.
-                let is_killed = kill_process(lane.pidfd().as_fd(), Pid::from_raw(lane.pid as i32));
+                let is_killed = kill_process(pidfd.as_fd(), Pid::from_raw(lane.pid as i32));
                 // Its replies are settled only when it surely publishes no more.
-                let pidfd = lane.pidfd().try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
-                (worker, lane.pid, pidfd)
+                let pidfd = pidfd.try_clone().ok().filter(|_| is_killed || end != ServerEnd::OutOfReach);
+                Some((worker, lane.pid, pidfd))
             });
             killed.collect()
         });

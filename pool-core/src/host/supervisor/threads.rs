@@ -1,0 +1,40 @@
+//! Workers that are threads, as the supervisor has them.
+
+use pool_ipc::{Descriptors, HostEnd};
+
+use super::Supervisor;
+use crate::error::Result;
+use crate::lane::Lane;
+use crate::launch::messages::Launch;
+use crate::launch::threads::Threads;
+use crate::process::socket::Socket;
+use crate::scheduler::WorkerId;
+
+impl Supervisor {
+    /// Starts a worker with both ends of its lane and of its socket. The thread is there when this returns.
+    pub(super) fn launch_thread(
+        &self,
+        threads: &Threads,
+        launch: &Launch,
+        (end, lane): (HostEnd, Descriptors),
+        (ours, theirs): (Socket, Socket),
+    ) -> Result<()> {
+        let (tid, stop) = threads.launch(launch, lane, theirs)?;
+        let lane = Lane::of_thread(end, tid, stop).with_socket(ours);
+        self.host.with(|engine| engine.launched(WorkerId(launch.worker), lane));
+        Ok(())
+    }
+
+    pub(super) fn take_ends_of_threads(&mut self) {
+        for report in self.threads.as_ref().map(Threads::take_ends).unwrap_or_default() {
+            self.handle(report, Vec::new());
+        }
+    }
+
+    /// Ends the threads of a supervisor that never ran.
+    pub(super) fn end_threads(&self) {
+        if self.threads.is_some() {
+            self.host.terminate();
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 pub(crate) mod arguments;
 pub(crate) mod block_builder;
+pub(crate) mod feed;
 mod fill;
 pub(crate) mod initializer;
 pub(crate) mod input;

@@ -65,7 +65,7 @@ pub(crate) fn encode_error<T: Task>(error: &CodecError) -> Error {
 /// The same for all tasks.
 #[cold]
 #[inline(never)]
-fn unencodable(entry: &Entry, error: &CodecError) -> Error {
+pub(crate) fn unencodable(entry: &Entry, error: &CodecError) -> Error {
     let text = format!("the arguments `{}` could not be encoded: {error}", entry.args());
     Error::new(ErrorKind::Encode, text).of_task(entry.path())
 }

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
+use crate::caller::feed::Feed;
 use crate::caller::input::MapInput;
 use crate::caller::outcome::decode;
 use crate::caller::ranges::Ranges;
@@ -57,7 +58,7 @@ pub(crate) struct LazyMap<T: Task, I> {
 
 impl<T: Task, I> LazyMap<T, I> {
     pub(crate) fn completion(&self) -> &CompletionRef {
-        &self.input.completion
+        &self.input.feed.completion
     }
 
     /// Items handed out.
@@ -96,7 +97,7 @@ enum Pulled {
 
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     pub(crate) fn new(input: MapInput<T, I>, is_ordered: bool, prefetch: Option<usize>) -> Self {
-        let pool_bytes = input.host.max_pending_bytes();
+        let pool_bytes = input.feed.host.max_pending_bytes();
         LazyMap {
             input,
             is_ordered,
@@ -124,7 +125,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         }
         // The thread does something else next, and others must not wait in line behind it.
         let result = self.next_part(deadline);
-        self.input.leave_line();
+        self.input.feed.leave_line();
         result
     }
 
@@ -136,7 +137,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
                 Step::Wait => false,
                 Step::WaitForRoom => true,
             };
-            if !self.wait(deadline, for_room) && self.input.host.check_owner().is_ok() {
+            if !self.wait(deadline, for_room) && self.input.feed.host.check_owner().is_ok() {
                 let text = "no result yet; the next call will wait for the same item";
                 return Some(Err(Error::new(ErrorKind::Timeout, text)));
             }
@@ -147,13 +148,13 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn step(&mut self, deadline: Option<Instant>) -> Step<T::Output> {
         while !self.has_ended {
             // Read before the parts are taken: nothing comes after the end.
-            let is_finished = self.input.completion.is_finished();
+            let is_finished = self.input.feed.completion.is_finished();
             self.take_in();
             // Results go before the end and before errors: they have been paid for.
             if !self.ready.is_empty() {
                 break;
             }
-            if let Err(error) = self.input.host.check_owner() {
+            if let Err(error) = self.input.feed.host.check_owner() {
                 self.has_ended = true;
                 return Step::Yield(Some(Err(error)));
             }
@@ -170,7 +171,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
         let result = self.ready.pop_front();
         match result {
             Some(_) => self.yielded += 1,
-            None => self.input.resume_panic(),
+            None => self.input.feed.resume_panic(),
         }
         Step::Yield(result)
     }
@@ -182,9 +183,10 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             let (look_at, pause) = *self.stall.get_or_insert_with(|| (Instant::now() + STALL_MIN, STALL_MIN));
             // The pause ends the sleep, so that results that workers hold back are found.
             let until = Some(deadline.map_or(look_at, |deadline| deadline.min(look_at)));
-            let is_there = if or_room { self.input.wait_for_turn(until, true) } else { self.input.wait(until) };
+            let is_there =
+                if or_room { self.input.feed.wait_for_turn(until, true) } else { self.input.feed.wait(until) };
             let now = Instant::now();
-            let MapInput { host, completion, .. } = &self.input;
+            let Feed { host, completion, .. } = &self.input.feed;
             // A copy of the host would wait for ever.
             if is_there || host.check_owner().is_err() {
                 return is_there;
@@ -209,23 +211,23 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn pull(&mut self, deadline: Option<Instant>) -> Pulled {
         let mut start = None;
         loop {
-            let (workers, room) = self.input.look();
+            let (workers, room) = self.input.feed.look();
             // Before anything is pulled: a result that has come goes first, so an input may depend on it.
-            if self.input.completion.has_news() {
+            if self.input.feed.completion.has_news() {
                 return Pulled::News;
             }
-            if self.input.has_rest() {
+            if self.input.feed.has_rest() {
                 self.input.hand_over_rest();
-                if self.input.has_rest() {
+                if self.input.feed.has_rest() {
                     return Pulled::NoRoom;
                 }
                 // The rest is with the scheduler, so the room has to be asked again.
                 continue;
             }
-            let wanted = self.window.room(self.input.pulled() - self.yielded, workers, start.is_some());
+            let wanted = self.window.room(self.input.feed.pulled() - self.yielded, workers, start.is_some());
             // Pulling from a slow input keeps results waiting, so it is done only to keep workers busy.
             let is_busy = self.is_slow && self.window.out() >= 2 * workers;
-            if self.input.has_ended() || wanted == 0 || is_busy {
+            if self.input.feed.has_ended() || wanted == 0 || is_busy {
                 return Pulled::Enough;
             }
             if room == 0 {
@@ -247,9 +249,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Pulls one block of at most so many items; true if the input is slow.
     fn pull_block(&mut self, items: u64) -> bool {
-        let (pulled, bytes) = (self.input.pulled(), self.input.bytes());
+        let (pulled, bytes) = (self.input.feed.pulled(), self.input.feed.bytes());
         let is_slow = self.input.pull_block(pulled + items);
-        self.window.pulled(self.input.pulled() - pulled, self.input.bytes() - bytes);
+        self.window.pulled(self.input.feed.pulled() - pulled, self.input.feed.bytes() - bytes);
         is_slow
     }
 
@@ -257,9 +259,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     fn take_in(&mut self) {
         // The last part has been handed out whole, since none of it is ready.
         self.window.handed_out(std::mem::take(&mut self.ready_bytes));
-        if !self.is_next_there() && self.input.completion.has_news() {
+        if !self.is_next_there() && self.input.feed.completion.has_news() {
             let before = self.parts.len();
-            self.parts.extend(self.input.completion.take());
+            self.parts.extend(self.input.feed.completion.take());
             for Part { items, values, .. } in &self.parts[before..] {
                 self.window.arrived(u64::from(*items), values.as_ref().ok().map(|bytes| bytes.len()));
             }
@@ -297,18 +299,18 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.ready.push_back(result);
         });
         // The items had counted as successes when their bytes came.
-        self.input.host.note_undecodable(undecodable);
+        self.input.feed.host.note_undecodable(undecodable);
     }
 
     /// The job has ended: each item that will never come gets the reason as its error.
     fn end(&mut self) {
-        if !self.input.has_ended() {
+        if !self.input.feed.has_ended() {
             // The pool has ended the job. Only the input can tell whether items are lost by that.
             // An iterator that had nothing more has lost nothing, and its map ends without an error.
             self.input.pull_refused();
         }
         self.has_ended = true;
-        let why = self.input.completion.rest().unwrap_or_else(|| {
+        let why = self.input.feed.completion.rest().unwrap_or_else(|| {
             let text = "the pool was closed and joined before a worker had it; take the results before joining";
             Error::new(ErrorKind::Closed, text)
         });
@@ -320,9 +322,9 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             self.decode(part);
         }
         match self.is_ordered {
-            true => self.fail_absent(self.decoded..self.input.pulled(), &why),
+            true => self.fail_absent(self.decoded..self.input.feed.pulled(), &why),
             false => {
-                let missing: Vec<_> = self.arrived.missing(self.input.pulled()).collect();
+                let missing: Vec<_> = self.arrived.missing(self.input.feed.pulled()).collect();
                 missing.into_iter().for_each(|item| self.fail_absent(item..item + 1, &why));
             }
         }
@@ -351,7 +353,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             return (self.ready.len(), Some(self.ready.len()));
         }
         // Items that are out still yield a result each, whatever becomes of the input.
-        let pending = (self.input.pulled() - self.yielded) as usize;
+        let pending = (self.input.feed.pulled() - self.yielded) as usize;
         let (_, most) = self.input.size_hint();
         // No lower bound for the input: the pool may be closed and joined before it is pulled.
         (self.ready.len(), most.and_then(|most| most.checked_add(pending)))
@@ -359,7 +361,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Asks for the details of all results from now on.
     pub(crate) fn ask_details(&mut self) {
-        self.input.ask_times();
+        self.input.feed.ask_times();
         let items: Vec<u64> = self.ready_items.iter().cloned().flatten().collect();
         let left = items[items.len() - self.ready.len()..].iter();
         self.details = Some(left.map(|&item| Detail { item, origin: None }).collect());
@@ -385,8 +387,8 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     /// Prepares the map for being [polled](LazyMap::poll): nothing else will look for its replies.
     pub(crate) fn prepare_to_poll(&self) {
-        if self.input.host.check_owner().is_ok() {
-            self.input.host.announce(self.input.completion.job());
+        if self.input.feed.host.check_owner().is_ok() {
+            self.input.feed.host.announce(self.input.feed.completion.job());
         }
     }
 
@@ -400,7 +402,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             let for_room = match self.step(None) {
                 Step::Yield(result) => {
                     // The task does something else now, and others shall not wait for it.
-                    self.input.leave_line();
+                    self.input.feed.leave_line();
                     return Poll::Ready(result);
                 }
                 Step::Wait => false,
@@ -419,12 +421,12 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
 
     /// Whether a result, or the room, has come meanwhile; if not, the waker is woken when it has.
     fn is_worth_another_step(&mut self, waker: &Waker, for_room: bool) -> bool {
-        if self.input.completion.poll_news(waker) || for_room && self.input.poll_turn(waker) {
+        if self.input.feed.completion.poll_news(waker) || for_room && self.input.feed.poll_turn(waker) {
             return true;
         }
         if self.window.out() > 0 {
             // A future has no clock, so the host looks for it.
-            self.input.host.watch_held(self.input.completion.job());
+            self.input.feed.host.watch_held(self.input.feed.completion.job());
         }
         false
     }
@@ -432,6 +434,6 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     /// Whether the end has been handed out, or will be next.
     pub(crate) fn is_terminated(&self) -> bool {
         // A panic of the input is still to come, and a stream that says it is at its end is not polled again.
-        self.has_ended && self.ready.is_empty() && !self.input.has_panicked()
+        self.has_ended && self.ready.is_empty() && !self.input.feed.has_panicked()
     }
 }

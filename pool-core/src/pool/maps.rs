@@ -90,20 +90,20 @@ impl Pool {
         // Bulk: workers need not wake this thread for each chunk, since it wants all of them. It has no handle to listen with.
         let spec = JobSpec { bulk: true, reports: false, ..self.spec(&task)? };
         let mut input = MapInput::<T, _>::open(&self.host, spec, items)?.awaited();
-        while !input.has_ended() {
-            input.pull_to(input.pulled() + MAP_STRIDE_ITEMS);
-            gathered.take_in(&input.completion);
+        while !input.feed.has_ended() {
+            input.pull_to(input.feed.pulled() + MAP_STRIDE_ITEMS);
+            gathered.take_in(&input.feed.completion);
         }
         // Results are decoded as they come, while workers still run, and not all at the end.
-        while !input.completion.is_finished() {
-            input.wait(None);
-            gathered.take_in(&input.completion);
+        while !input.feed.completion.is_finished() {
+            input.feed.wait(None);
+            gathered.take_in(&input.feed.completion);
         }
-        gathered.finish(&input.completion, input.pulled());
+        gathered.finish(&input.feed.completion, input.feed.pulled());
         self.host.note_undecodable(gathered.undecodable());
-        let is_cut_off = input.was_cut_off();
+        let is_cut_off = input.feed.was_cut_off();
         // Last, so that the items before the panic have ended, as documented.
-        input.resume_panic();
+        input.feed.resume_panic();
         Ok((gathered, is_cut_off))
     }
 
@@ -143,7 +143,7 @@ impl Pool {
             MapInput::<T, _>::open(&self.host, JobSpec { bulk: true, ..self.spec(&task)? }, items.into_iter())?;
         input.pull_to(u64::MAX);
         // Before the input is detached: the unwinding drops it, which cancels the items before the panic.
-        input.resume_panic();
+        input.feed.resume_panic();
         Ok(AsyncResult::new(input.detach(), outcome::all::<T>))
     }
 

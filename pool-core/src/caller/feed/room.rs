@@ -4,18 +4,17 @@ use std::time::Instant;
 
 use pool_ipc::InUse;
 
-use super::MapInput;
+use super::Feed;
 use crate::host::turn::Turn;
 use crate::job::batch::CompletionRef;
 use crate::job::completion::Waiter;
-use crate::task::Task;
 
 /// Large items for each worker that are out before the input waits: one that runs, and one ahead.
 const LARGE_PER_WORKER: usize = 2;
 
-impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
+impl Feed {
     /// Leaves the job to itself.
-    pub(crate) fn detach(mut self) -> CompletionRef {
+    pub(in crate::caller) fn detach(&mut self) -> CompletionRef {
         self.is_detached = true;
         // The caller can listen from now on.
         self.completion.reports().into_iter().for_each(|reports| reports.bound());
@@ -29,8 +28,17 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         }
     }
 
+    /// Waits until more items should be pulled, or the job has ended; returns up to which.
+    pub(in crate::caller) fn wait_for_next(&mut self) -> u64 {
+        // Before the item exists: a pulled item must be kept somewhere.
+        let room = self.wait_for_room();
+        // Before the item is pulled: it is encoded as soon as it is there.
+        self.wait_for_arena();
+        self.pulled.saturating_add(room)
+    }
+
     /// Waits until more items may be pulled, or the job has ended; returns how many.
-    pub(super) fn wait_for_room(&mut self) -> u64 {
+    fn wait_for_room(&mut self) -> u64 {
         if !self.host.is_bounded() {
             return u64::MAX;
         }
@@ -46,7 +54,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// If large items follow one another and the caller waits anyway: waits for one of them to be through, as long as the
     /// workers have enough to do. An item that finds no room in the arena takes fresh memory, which takes longer than to
     /// wait.
-    pub(super) fn wait_for_arena(&mut self) {
+    fn wait_for_arena(&mut self) {
         if self.large_bytes == 0 || !self.is_awaited {
             return;
         }
@@ -68,7 +76,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
     /// Stands in line, and waits until it is the map's turn or the job has ended, and `or_news` until a result has come;
     /// false if the deadline comes first.
     pub(crate) fn wait_for_turn(&mut self, deadline: Option<Instant>, or_news: bool) -> bool {
-        let MapInput { host, completion, waiting, turn, .. } = self;
+        let Feed { host, completion, waiting, turn, .. } = self;
         let turn = turn.get_or_insert_with(|| Turn::new(host));
         turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
         let is_vain = || completion.is_finished() || or_news && completion.has_news();
@@ -80,11 +88,11 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> MapInput<T, I> {
         is_ready
     }
 
-    /// As [`wait_for_turn`](MapInput::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
+    /// As [`wait_for_turn`](Feed::wait_for_turn) for a future: true if it is the map's turn, else the waker is woken when
     /// it is.
     #[cfg(feature = "stream")]
     pub(crate) fn poll_turn(&mut self, waker: &std::task::Waker) -> bool {
-        let MapInput { host, completion, waiting, turn, .. } = self;
+        let Feed { host, completion, waiting, turn, .. } = self;
         let turn = turn.get_or_insert_with(|| Turn::new(host));
         turn.draw_for_item(completion.job(), waiting.front().map(|(first, _)| *first));
         turn.poll(waker)

@@ -8,7 +8,7 @@ use clap::{Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLES, after_long_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// Worker processes, at least 1 [default: 4 for demo, as many as CPUs for hash]
+    /// Worker processes, at least 1 [default: 4 for demo, as many as CPUs for the others]
     #[arg(short, long, value_name = "N", global = true, value_parser = workers)]
     pub(crate) workers: Option<usize>,
 
@@ -41,6 +41,17 @@ pub(crate) enum Command {
         paths: Vec<PathBuf>,
     },
 
+    /// Run tasks of this program by their names: JSON lines from standard input, one answer a line to standard output
+    ///
+    /// With TASK each line is the arguments of one call: one argument is the value itself, several are an array. Without it
+    /// each line is an object with "task", "args" and, if wanted, an "id" that comes back. Answers have a "result" or an
+    /// "error" and come in the order of the lines. The exit code is 1 if any is an error. `pool-cli tasks` lists the tasks.
+    #[command(after_help = RUN_EXAMPLES)]
+    Run {
+        /// The task of all lines: its name, with as much of its path as tells it from others
+        task: Option<String>,
+    },
+
     /// List the tasks of this program: the functions that worker processes can run
     #[command(after_help = TASKS_EXAMPLES)]
     Tasks,
@@ -52,6 +63,7 @@ Examples:
   pool-cli hash src > SUMS              hash every file below src
   sha256sum --check SUMS                … and check them with coreutils
   pool-cli tasks                        list the functions that workers can run
+  seq 5 | pool-cli run square           … and run one of them for each line
   pool-cli help hash                    more about one command
 
 Exit codes: 0 all well, 1 something differed or failed, 2 wrong usage.";
@@ -69,6 +81,12 @@ Examples:
   pool-cli hash --workers 8 /usr/lib    with eight worker processes
   pool-cli hash --trace /tmp/t.json .   with a timeline for https://ui.perfetto.dev
   pool-cli hash -- -odd ./-             names that begin with a dash";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  pool-cli run square < numbers         a number in each line; {\"result\":9} for 3
+  seq 5 | pool-cli run square | jq .result
+  echo '{\"task\": \"square\", \"args\": 12, \"id\": \"a\"}' | pool-cli run";
 
 const TASKS_EXAMPLES: &str = "\
 Examples:

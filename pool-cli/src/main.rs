@@ -1,4 +1,4 @@
-//! `pool-cli`: a walk through the pool for users of Python's, and a parallel `sha256sum`.
+//! `pool-cli`: a walk through the pool for users of Python's, a parallel `sha256sum`, and tasks over JSON lines.
 
 #![deny(unsafe_code)]
 

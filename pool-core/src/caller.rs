@@ -8,6 +8,8 @@ pub(crate) mod feed;
 mod fill;
 pub(crate) mod initializer;
 pub(crate) mod input;
+#[cfg(feature = "json")]
+pub(crate) mod json;
 pub(crate) mod lazy_map;
 pub(crate) mod outcome;
 pub(crate) mod ranges;

@@ -71,6 +71,11 @@
 //! A running item can tell its caller how far it is, or hand over a part of its result: [`report()`] in the task, and a
 //! listener at the handle ([`AsyncResult::on_report`], [`Imap::on_report`]) of a submission with [`Task::reports`].
 //!
+//! # Other languages
+//!
+//! With the feature `json`, `jsonl::run` answers requests in JSON lines: shells and programs in other languages call the tasks of a
+//! program by their names.
+//!
 //! # Threads
 //!
 //! The pool runs code of the user's in these places, and holds no lock meanwhile:
@@ -120,6 +125,8 @@ mod detailed;
 mod error;
 mod handle;
 mod imap;
+#[cfg(feature = "json")]
+pub mod jsonl;
 mod pool;
 mod priority;
 mod report;

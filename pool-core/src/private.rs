@@ -8,6 +8,13 @@ pub use crate::codec::check::*;
 pub use crate::codec::decoder::Decoder;
 pub use crate::codec::encoder::Encoder;
 pub use crate::codec::foreign::*;
+#[cfg(feature = "json")]
+pub use crate::codec::json::form::JsonForm;
+#[cfg(feature = "json")]
+pub use crate::codec::json::{
+    Answer, AnswerNone, AnswerResult, AnswerText, AnswerValue, FromJson, Json, JsonReader, NoJsonReader, PickJson,
+    PickNoJson, arguments,
+};
 pub use crate::codec::lent::{Lent, Slice};
 pub use crate::codec::number_buffer::ResultBuffer;
 pub use crate::codec::plain::Plain;
@@ -18,6 +25,8 @@ pub use crate::codec::{CodecError, Decode, Encode};
 pub use crate::codec::{NeverErr, PickBlob, PickNone, PickPlain, PickSerde, Probe};
 #[cfg(any(test, fuzzing))]
 pub use crate::hostile;
+#[cfg(feature = "json")]
+pub use crate::jsonl::task::JsonTask;
 pub use crate::priority::Priority;
 pub use crate::task::TaskOptions;
 pub use crate::task::state::open_state;

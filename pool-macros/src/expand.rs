@@ -1,17 +1,18 @@
 //! The code beside the function: the module with its `Task`, and the implementation that the pool runs.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
 use syn::{Ident, Token, Visibility};
 
 use crate::args::Args;
 use crate::item::{Function, Part};
+use crate::json;
 use crate::state_argument;
 use crate::text;
 use crate::types;
-use crate::value::{self, Value};
+use crate::value::{self, Value, one_or_tuple, variables};
 
 /// The items beside the function.
 pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
@@ -93,12 +94,16 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let private = glue!(#krate::__private);
     let pickers = args.codec.pickers(&output.ty);
     let args_type = args_type(arguments, &private);
-    let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Task>));
+    let (constructor, run) = json::entry(name, glue!(#private::run_chunk::<#name::Task>), &private);
+    let entry = entry(function, args, &private, &constructor, &run);
     let args_functions = args_functions(function, &private);
     let output_functions = output_functions(output, &private);
+    let json = json::implementation(function, &glue!(#krate), &private);
     let output = &output.ty;
     glue! {
         use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #(#pickers as _),*};
+
+        #json
 
         #[automatically_derived]
         impl #krate::Task for #name::Task {
@@ -212,11 +217,6 @@ pub(crate) fn args_type(arguments: &[(String, Value)], private: &TokenStream) ->
     quote_spanned!(start=> type Args<'a> = #types #semicolon)
 }
 
-/// One argument is itself, several are a tuple.
-fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
-    if items.len() == 1 { items.into_token_stream() } else { glue!((#items)) }
-}
-
 /// `args_size`, `encode_args`, `invoke`, and the ways of an argument that travels as its memory.
 fn args_functions(function: &Function, private: &TokenStream) -> TokenStream {
     let Function { name, arguments, states, .. } = function;
@@ -289,10 +289,6 @@ impl Arguments {
             functions,
         }
     }
-}
-
-fn variables(arguments: &[(String, Value)]) -> Vec<Ident> {
-    (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect()
 }
 
 fn encode_args(arguments: &[(String, Value)], private: &TokenStream) -> TokenStream {

@@ -14,6 +14,7 @@ mod enclosing;
 mod errors;
 mod expand;
 mod item;
+mod json;
 mod state_argument;
 mod states;
 mod text;

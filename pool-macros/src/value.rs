@@ -1,9 +1,10 @@
 //! Arguments and results: how one travels, as tokens of the generated functions.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote_spanned};
+use quote::{ToTokens, format_ident, quote_spanned};
+use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut};
-use syn::{Ident, Lifetime, Type, TypeReference};
+use syn::{Ident, Lifetime, Token, Type, TypeReference};
 
 use crate::types;
 
@@ -101,7 +102,7 @@ impl Value {
     }
 
     /// The type that is decoded.
-    fn held(&self, private: &TokenStream) -> TokenStream {
+    pub(crate) fn held(&self, private: &TokenStream) -> TokenStream {
         match &self.lent {
             Some(lent) => glue!(<#lent as #private::Lent>::Held<'_>),
             None => self.ty.to_token_stream(),
@@ -113,6 +114,16 @@ impl Value {
         let held = self.held(private);
         glue!((&&&#private::Probe::<#held>::new()).__pick())
     }
+}
+
+/// The variables of the arguments.
+pub(crate) fn variables(arguments: &[(String, Value)]) -> Vec<Ident> {
+    (0..arguments.len()).map(|i| format_ident!("arg{i}", span = Span::mixed_site())).collect()
+}
+
+/// One argument is itself, several are a tuple.
+pub(crate) fn one_or_tuple<T: ToTokens>(items: Punctuated<T, Token![,]>) -> TokenStream {
+    if items.len() == 1 { items.into_token_stream() } else { glue!((#items)) }
 }
 
 /// The first and the last place of the user's tokens, for tokens of ours: rustc shows its errors about ours there.

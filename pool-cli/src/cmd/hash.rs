@@ -1,6 +1,5 @@
 //! `hash`: a parallel `sha256sum`.
 
-use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Stdout, Write};
 use std::path::{Path, PathBuf};
@@ -16,8 +15,8 @@ use crate::walk::{Found, Walk};
 
 /// The SHA-256 of the file, or why there is none.
 #[pool_task]
-fn sha256(path: &OsStr) -> Result<[u8; 32], String> {
-    digest(Path::new(path)).map_err(|error| render::reason(&error))
+fn sha256(path: &Path) -> Result<[u8; 32], String> {
+    digest(path).map_err(|error| render::reason(&error))
 }
 
 /// Bytes read at once: enough to make system calls cheap, and little enough to stay in a CPU's nearest cache.
@@ -46,7 +45,7 @@ pub(super) fn run(paths: &[PathBuf], workers: Option<usize>, trace: Option<&Path
     }
     // One file at a time: a large one may follow a thousand small ones, and nothing shall wait behind it.
     let task = sha256::Task.chunk_size(1);
-    let mut sums = pool.imap(task, files.iter().map(|file| file.location().as_os_str()))?;
+    let mut sums = pool.imap(task, files.iter().map(|file| file.location()))?;
     for file in &files {
         let sum = match sums.next_timeout(Duration::ZERO) {
             // Nothing else is due, so messages that have been held back are shown.

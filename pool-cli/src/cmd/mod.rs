@@ -8,6 +8,7 @@ use crate::cmd::ending::{Failure, Verdict};
 mod demo;
 pub(crate) mod ending;
 mod hash;
+mod run;
 mod tasks;
 
 /// Runs the command.
@@ -16,6 +17,7 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     match args.command {
         Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace),
         Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace),
+        Some(Command::Run { task }) => run::run(task.as_deref(), args.workers, trace),
         Some(Command::Tasks) => tasks::run(),
         None => {
             Args::command().print_long_help()?;

@@ -4,5 +4,6 @@ mod cli;
 mod demo;
 mod hash;
 mod hash_failures;
+mod run;
 mod tree;
 mod usage;

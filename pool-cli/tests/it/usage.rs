@@ -8,14 +8,14 @@ use crate::cli::{pool_cli, run};
 #[test]
 fn help_mentions_all_commands_and_has_examples() {
     let help = run(&mut pool_cli(["--help"])).expect_code(0);
-    for word in ["demo", "hash", "tasks", "--workers", "--trace", "Examples:"] {
+    for word in ["demo", "hash", "run", "tasks", "--workers", "--trace", "Examples:"] {
         assert!(help.text().contains(word), "{word} in\n{}", help.text());
     }
 }
 
 #[test]
 fn each_command_has_help_with_examples() {
-    for command in ["demo", "hash", "tasks"] {
+    for command in ["demo", "hash", "run", "tasks"] {
         let help = run(&mut pool_cli([command, "--help"])).expect_code(0);
         assert!(help.text().contains(&format!("  pool-cli {command}")), "{}", help.text());
     }
@@ -58,7 +58,7 @@ fn tasks_are_listed_with_their_place_arguments_and_result() {
             .unwrap_or_else(|| panic!("{task} in\n{}", table.text()))
     };
     let sha256 = line("sha256");
-    assert_eq!(sha256[1..4], ["path: &OsStr", "Result<[u8; 32], String>", "pool_cli::cmd::hash"]);
+    assert_eq!(sha256[1..4], ["path: &Path", "Result<[u8; 32], String>", "pool_cli::cmd::hash"]);
     assert!(sha256[4].contains("hash.rs:"), "{sha256:?}");
     for task in ["square", "run", "nap", "visit", "crash"] {
         line(task);

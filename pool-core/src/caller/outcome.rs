@@ -62,7 +62,7 @@ const fn is_large<T: Task>() -> bool {
 }
 
 /// Results of more bytes than this are large: many copies of a smaller one fit into any stack.
-const LARGE_BYTES: usize = 1 << 10;
+pub(super) const LARGE_BYTES: usize = 1 << 10;
 
 /// Copies of a large result that may be under way on the stack while it is decoded. Measured in an unoptimized build: 26
 /// of a plain array, 38 of one that serde decodes.
@@ -70,14 +70,18 @@ const COPIES: usize = 48;
 
 /// Runs `decode` with a stack that holds all copies of a result.
 fn with_room_for<T: Task, R: Send>(decode: impl FnOnce() -> R + Send) -> Result<R> {
-    let bytes = size_of::<T::Output>();
+    with_room(T::entry(), size_of::<T::Output>(), decode)
+}
+
+/// As [`with_room_for`], for a result of so many bytes.
+pub(super) fn with_room<R: Send>(entry: &'static Entry, bytes: usize, decode: impl FnOnce() -> R + Send) -> Result<R> {
     stack::with_room(bytes.saturating_mul(COPIES).saturating_add(SMALL_FRAMES_BYTES), decode).map_err(|error| {
         let text = format!(
             "the result could not be decoded: it takes {bytes} bytes on the stack, where this thread has {} left, and no \
              thread with more could be started ({error}); return a `Vec` or a `Box`",
             stack::left()
         );
-        Error::new(ErrorKind::Decode, text).of_task(T::entry().path())
+        Error::new(ErrorKind::Decode, text).of_task(entry.path())
     })
 }
 
@@ -92,7 +96,7 @@ pub(crate) fn all<T: Task>(completion: &Completion) -> Result<Vec<T::Output>> {
     gathered.into_values()
 }
 
-fn missing(completion: &Completion) -> Error {
+pub(super) fn missing(completion: &Completion) -> Error {
     completion.rest().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "its outcome has been taken already"))
 }
 
@@ -400,7 +404,7 @@ fn add_absent(errors: &mut Vec<(u64, Error)>, why: Option<&Error>, items: Range<
 
 #[cold]
 #[inline(never)]
-fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
+pub(super) fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
     let error = Error::new(ErrorKind::Decode, format!("the result could not be decoded: {why}"));
     error.of_task(entry.path()).of_item(item).with_undecodable(1)
 }
@@ -408,7 +412,7 @@ fn undecodable(entry: &Entry, why: &str, item: Option<usize>) -> Error {
 /// The error of a result that panicked while it was decoded.
 #[cold]
 #[inline(never)]
-fn panicked(entry: &Entry, payload: Box<dyn Any + Send>, item: Option<usize>) -> Error {
+pub(super) fn panicked(entry: &Entry, payload: Box<dyn Any + Send>, item: Option<usize>) -> Error {
     // The panic hook has printed it; the error takes its message and place along.
     let report = panic::caught(payload, 0).into_report();
     undecodable(entry, &format!("panicked: {}", report.message), item).with_panic(report)

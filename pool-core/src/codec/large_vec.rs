@@ -88,7 +88,7 @@ mod tests {
         assert!(with_room::<u64>(3_000_000).capacity() >= 3_000_000);
         assert_eq!(with_room::<()>(usize::MAX), []);
         for items in [0, 1 << 40, 1 << 60, usize::MAX] {
-            assert_eq!(with_room::<u64>(items), []);
+            assert!(with_room::<u64>(items).is_empty());
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::Pool;
 use crate::caller::arguments::encode_owned;
+#[cfg(feature = "json")]
+use crate::caller::json::Encoded;
 use crate::caller::outcome;
 use crate::codec::bytes::Bytes;
 use crate::error::Result;
@@ -143,6 +145,12 @@ impl Pool {
     }
 
     /// Inlined, so that each task has a copy of the lines that depend on its types, and of no others.
+    /// Submits a call with JSON.
+    #[cfg(feature = "json")]
+    pub(crate) fn call_json(&self, call: Call) -> Result<AsyncResult<Encoded>> {
+        Ok(AsyncResult::new(Host::call(&self.host, call, None, false)?, Encoded::of))
+    }
+
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let call = call_of::<T>(encode_owned::<T>(args)?);

@@ -343,7 +343,7 @@ mod tests {
 
     #[test]
     fn an_item_that_must_not_run_twice_fails_by_any_death() {
-        assert_eq!(failed(false, KillReason::Unwanted), []);
+        assert_eq!(failed(false, KillReason::Unwanted), Vec::<u64>::new());
         assert_eq!(failed(true, KillReason::Unwanted), [0]);
         assert_eq!(failed(false, KillReason::Protocol), [0]);
         assert_eq!(failed(true, KillReason::Protocol), [0, 1]);

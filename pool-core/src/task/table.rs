@@ -10,6 +10,8 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+#[cfg(feature = "json")]
+use crate::codec::json::form::JsonForm;
 use crate::error::{Error, ErrorKind, Result};
 use crate::task::options::TaskOptions;
 use crate::task::state_type::StateType;
@@ -68,6 +70,9 @@ pub struct Entry {
     pub(crate) run: fn(&mut Chunk<'_>),
     /// It opens a state, so it is no task of the user's.
     is_state: bool,
+    /// None for a function that writes parts of an array.
+    #[cfg(feature = "json")]
+    pub(crate) json: Option<JsonForm>,
 }
 
 /// The part of an [`Entry`] that the macro reads off the function.
@@ -99,7 +104,22 @@ impl Entry {
         let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
         let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
         let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
-        Entry { info, identity, options: info.options, run, is_state: false }
+        Entry {
+            info,
+            identity,
+            options: info.options,
+            run,
+            is_state: false,
+            #[cfg(feature = "json")]
+            json: None,
+        }
+    }
+
+    /// The same, for a task that can be called with JSON.
+    #[cfg(feature = "json")]
+    #[doc(hidden)]
+    pub const fn with_json(info: Info, run: fn(&mut Chunk<'_>), json: JsonForm) -> Self {
+        Entry { json: Some(json), ..Entry::new(info, run) }
     }
 
     /// `run` opens a state.

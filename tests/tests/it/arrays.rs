@@ -65,7 +65,7 @@ fn parts_of_an_array_are_summed(setup: &Setup) {
         assert_eq!(sums, data.chunks(elements).map(|part| part.iter().sum()).collect::<Vec<f64>>());
     }
     for part in [data.slice(5..5), data.slice(99_999..), data.clone()] {
-        assert_eq!(pool.apply(sum::Task, part.clone()).unwrap(), part.iter().sum());
+        assert_eq!(pool.apply(sum::Task, part.clone()).unwrap(), part.iter().sum::<f64>());
     }
     let empty = SharedVec::<f64>::zeroed(0).unwrap().freeze().unwrap();
     assert_eq!(pool.apply(sum::Task, empty).unwrap(), 0.0);
@@ -233,7 +233,7 @@ fn workers_forget_arrays_that_are_gone(setup: &Setup) {
         let kept = data.slice(10..20);
         pool.map(sum::Task, data.chunks(10)).unwrap();
         drop(data);
-        assert_eq!(pool.apply(sum::Task, kept.clone()).unwrap(), kept.iter().sum());
+        assert_eq!(pool.apply(sum::Task, kept.clone()).unwrap(), kept.iter().sum::<f64>());
         drop(kept);
         let is_forgotten = || pool.map(traces::Task, 0..20).unwrap().iter().all(|found| *found == (0, 0));
         assert!(eventually(is_forgotten), "round {round}: {:?}", pool.map(traces::Task, 0..20));

@@ -175,7 +175,7 @@ fn maps_of_several_threads_and_iterators_keep_apart(setup: &Setup) {
                     assert!(given_up.map(Result::unwrap).eq(numbers.clone().take(10_000).map(|x| x * x)));
                     let sum: u64 =
                         pool.imap_unordered(square::Task, numbers.clone()).unwrap().map(Result::unwrap).sum();
-                    assert_eq!(sum, numbers.map(|x| x * x).sum());
+                    assert_eq!(sum, numbers.map(|x| x * x).sum::<u64>());
                 }
             });
         }

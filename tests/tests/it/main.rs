@@ -35,6 +35,7 @@ mod in_process;
 mod inherits;
 mod initializer;
 mod insights;
+mod jsonl;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod large_arguments;
@@ -108,6 +109,7 @@ fn main() -> ExitCode {
         values::checks(),
         formats::checks(),
         foreign_errors::checks(),
+        jsonl::checks(),
         crashes::checks(),
         matrix::checks(),
         task_processes::checks(),

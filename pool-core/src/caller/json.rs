@@ -1,0 +1,87 @@
+//! Calls with JSON: from a tree to a call, and from its outcome to an answer. The task is known by its entry alone.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::outcome::{LARGE_BYTES, missing, panicked, undecodable, with_room};
+use crate::attachments::Attachments;
+use crate::attachments::scope::{Resolving, Side};
+use crate::codec::bytes::Bytes;
+use crate::codec::decoder::Decoder;
+use crate::codec::encoder::Encoder;
+use crate::codec::json::{Answer, Json};
+use crate::error::{Error, ErrorKind, Result};
+use crate::job::blocks::Call;
+use crate::job::completion::{Completion, Parts};
+use crate::task::table::Entry;
+
+/// Bytes of arguments that need no memory of their own.
+const SHORT_BYTES: usize = 64;
+
+/// The call of a task.
+///
+/// # Errors
+///
+/// `InvalidInput` if the task takes no JSON, or the arguments do not fit.
+pub(crate) fn encode(entry: &'static Entry, args: &Json) -> Result<Call> {
+    let Some(form) = &entry.json else {
+        let text = "it writes parts of an array, which JSON cannot carry";
+        return Err(Error::new(ErrorKind::InvalidInput, text));
+    };
+    let args_size = (form.args_size)();
+    let (mut short, mut list) = ([0; SHORT_BYTES], Attachments::new());
+    let mut out = Encoder::new(&mut short).naming_alone(&mut list, Side::Arguments);
+    let args = match out.item(args_size, |out| (form.encode)(args, out)) {
+        Ok(Some(spill)) => Bytes::with_attachments(spill.into_vec(), list),
+        Ok(None) => {
+            let used = out.used();
+            Bytes::copy_of(&short[..used])
+        }
+        Err(error) => {
+            let text = format!("the arguments do not fit `{}({})`: {error}", entry.name(), entry.args());
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+    };
+    Ok(Call { entry, args, args_size, raw: false })
+}
+
+/// The result of a call that is not decoded.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    bytes: Bytes,
+    raw: bool,
+}
+
+impl Encoded {
+    /// The outcome of a call that is finished.
+    pub(crate) fn of(completion: &Completion) -> Result<Encoded> {
+        if let Some(bytes) = completion.short() {
+            return Ok(Encoded { bytes, raw: false });
+        }
+        match completion.take() {
+            Parts::One(part) => part.values.map(|bytes| Encoded { bytes, raw: part.raw }),
+            _ => Err(missing(completion)),
+        }
+    }
+
+    /// The result as JSON.
+    ///
+    /// # Errors
+    ///
+    /// The bytes are no result of the task, or its code panicked.
+    pub(crate) fn answer(self, entry: &'static Entry) -> Result<Answer> {
+        let Some(form) = &entry.json else { return Err(undecodable(entry, "its task takes no JSON", None)) };
+        let Encoded { bytes, raw } = self;
+        let decode = || {
+            if raw {
+                return (form.answer_raw)(bytes.into_vec());
+            }
+            let _resolving = bytes.received().map(Resolving::begin);
+            Decoder::new(&bytes).item((form.output_size)()).and_then(form.answer)
+        };
+        let decode = || match catch_unwind(AssertUnwindSafe(decode)) {
+            Ok(answer) => answer.map_err(|error| undecodable(entry, &error.to_string(), None)),
+            Err(payload) => Err(panicked(entry, payload, None)),
+        };
+        if form.output_bytes > LARGE_BYTES { with_room(entry, form.output_bytes, decode)? } else { decode() }
+    }
+}

@@ -1,0 +1,87 @@
+//! Lines of bounded length.
+
+use std::io::{self, BufRead};
+
+/// Bytes of the longest line. The values of a line take many times its memory while it is read.
+pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
+
+/// Reads lines.
+pub(super) struct Lines<'i> {
+    input: &'i mut dyn BufRead,
+    line: Vec<u8>,
+    number: u64,
+}
+
+/// A line, without its end.
+pub(super) enum Line<'l> {
+    Whole(&'l [u8]),
+    /// Its bytes were passed over.
+    TooLong,
+}
+
+impl<'i> Lines<'i> {
+    pub(super) fn new(input: &'i mut dyn BufRead) -> Self {
+        Lines { input, line: Vec::new(), number: 0 }
+    }
+
+    /// The next line and its number, from 1. The last one may lack an end.
+    pub(super) fn next(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
+        self.line.clear();
+        let (mut length, mut has_ended) = (0, false);
+        while !has_ended {
+            let bytes = match self.input.fill_buf() {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if bytes.is_empty() {
+                if length == 0 {
+                    return Ok(None);
+                }
+                break;
+            }
+            let end = bytes.iter().position(|&byte| byte == b'\n');
+            let read = end.map_or(bytes.len(), |end| end + 1);
+            length += read;
+            if length <= LINE_BYTES_MAX {
+                self.line.extend_from_slice(&bytes[..read]);
+            }
+            has_ended = end.is_some();
+            self.input.consume(read);
+        }
+        self.number += 1;
+        let line = if length <= LINE_BYTES_MAX { Line::Whole(self.line.trim_ascii()) } else { Line::TooLong };
+        Ok(Some((self.number, line)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all(mut text: &[u8]) -> Vec<(u64, Option<usize>)> {
+        let mut lines = Lines::new(&mut text);
+        let mut all = Vec::new();
+        while let Some((number, line)) = lines.next().unwrap() {
+            all.push((number, if let Line::Whole(bytes) = line { Some(bytes.len()) } else { None }));
+        }
+        all
+    }
+
+    #[test]
+    fn lines_have_numbers_and_need_no_end() {
+        assert_eq!(all(b""), []);
+        assert_eq!(all(b"\n"), [(1, Some(0))]);
+        assert_eq!(all(b"a\r\n\n  bc  \nd"), [(1, Some(1)), (2, Some(0)), (3, Some(2)), (4, Some(1))]);
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_takes_no_memory_and_ends_at_its_end() {
+        let mut text = vec![b'x'; LINE_BYTES_MAX + 1];
+        text.extend(b"\nnext");
+        assert_eq!(all(&text), [(1, None), (2, Some(4))]);
+        text.remove(0);
+        text.remove(0);
+        assert_eq!(all(&text), [(1, Some(LINE_BYTES_MAX - 1)), (2, Some(4))]);
+    }
+}

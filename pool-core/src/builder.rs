@@ -20,7 +20,6 @@ use crate::engine::own_call::{INITIALIZER, OwnCall};
 use crate::engine::room::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
-use crate::host::hearing::Hearing;
 use crate::host::seeing::Seeing;
 use crate::host::supervisor::Supervisor;
 use crate::host::threads::spawn;
@@ -54,6 +53,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`name`](PoolBuilder::name) | `pool` |
 /// | [`on_event`](PoolBuilder::on_event), [`trace`](PoolBuilder::trace) | none |
 /// | [`on_output`](PoolBuilder::on_output) | workers print to the host's streams |
+/// | `forward_tracing` (feature `tracing`) | workers keep their spans and events |
 ///
 /// # Examples
 ///
@@ -327,11 +327,10 @@ impl PoolBuilder {
         let host = Host::new(engine, hub, most_pending, self.defaults, states, &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take(&self.limits.env)?;
-        self.limits.is_heard = self.seeing.on_output.is_some() && !self.in_process;
-        let output = self.limits.is_heard.then(Hearing::new).transpose()?;
+        let ears = self.seeing.ears(&mut self.limits, self.in_process)?;
         let (method, limits, for_host) = (self.start_method, self.limits.clone(), Arc::clone(&host));
         let mut supervisor =
-            Supervisor::new(for_host, method, Arc::new(hub_fd), limits, inherited, output.clone(), self.in_process);
+            Supervisor::new(for_host, method, Arc::new(hub_fd), limits, inherited, ears.clone(), self.in_process);
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
         // lock would hold it for ever.
         self.seeing.open_logs(&host);
@@ -340,7 +339,7 @@ impl PoolBuilder {
         let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.limits.name), move || for_router.route_for_nobody())?;
         // These threads and the router wait for the supervisor's word that the pool is over; without a supervisor this is it.
-        self.seeing.start(&host, &self.limits.name, output).inspect_err(|_| host.supervisor_left())?;
+        self.seeing.start(&host, &self.limits.name, ears).inspect_err(|_| host.supervisor_left())?;
         let supervisor = spawn(format!("{}-super", self.limits.name), move || supervisor.run());
         let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
         Ok(Pool::from_parts(host, vec![supervisor, router]))

@@ -45,6 +45,10 @@ use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::Lane;
 use crate::observe::Observer;
+#[cfg(feature = "tracing")]
+use crate::observe::forwarded::Forwarded;
+#[cfg(feature = "tracing")]
+use crate::observe::later::Later;
 use crate::observe::log::Record;
 use crate::process::death::Death;
 use crate::process::exit;
@@ -67,6 +71,9 @@ pub(crate) struct Engine {
     pub(crate) in_process: bool,
     /// Arrays whose ends the pool's workers must hear of.
     pub(crate) forgotten: Option<Arc<Forgotten>>,
+    /// Where the ends of jobs that were submitted in a span are told.
+    #[cfg(feature = "tracing")]
+    pub(crate) contexts: Option<Arc<Later<Forwarded>>>,
     /// Bytes of memory that a worker may use.
     memory_limit: Option<u64>,
     /// The error of the latest worker that could not start.
@@ -102,6 +109,8 @@ impl Engine {
             own_calls,
             in_process: false,
             forgotten: None,
+            #[cfg(feature = "tracing")]
+            contexts: None,
             memory_limit,
             cause: None,
             accounts: Accounts::default(),
@@ -112,6 +121,15 @@ impl Engine {
             line_knows_end: false,
             watchers: Watchers::default(),
             touched: false,
+        }
+    }
+
+    /// The job has ended, and no more records name its span.
+    #[cfg(feature = "tracing")]
+    fn end_context(&self, record: &mut Job) {
+        let context = std::mem::take(&mut record.context);
+        if let Some(contexts) = self.contexts.as_ref().filter(|_| context > 0) {
+            contexts.push(Forwarded::Released(context));
         }
     }
 

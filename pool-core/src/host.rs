@@ -10,6 +10,7 @@ pub(crate) mod router;
 pub(crate) mod supervisor;
 
 mod door;
+pub(crate) mod ears;
 pub(crate) mod events;
 pub(crate) mod hearing;
 mod milestones;
@@ -22,6 +23,8 @@ pub(crate) mod tracing;
 pub(crate) mod turn;
 mod wait;
 
+#[cfg(feature = "tracing")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -42,6 +45,8 @@ use crate::host::readers::Readers;
 use crate::host::rest::{Rest, Resting};
 use crate::job::waiters::Waiter;
 use crate::launch::control;
+#[cfg(feature = "tracing")]
+use crate::observe::forwarded::contexts::Contexts;
 use crate::process::fork_check::ForkCheck;
 use crate::scheduler::{JobSpec, WorkerId};
 use crate::task::TaskOptions;
@@ -69,6 +74,9 @@ pub(crate) struct Host {
     pub(crate) bell: Arc<EventFd>,
     /// Arrays that workers are still to forget.
     pub(crate) forgotten: Arc<Forgotten>,
+    /// The spans in which jobs are submitted, if spans are forwarded.
+    #[cfg(feature = "tracing")]
+    pub(crate) contexts: OnceLock<Arc<Contexts>>,
     /// Threads that pass on events and write the trace.
     pub(crate) readers: Readers,
     /// The way in which the router sleeps.
@@ -118,6 +126,8 @@ impl Host {
             ended: Condvar::new(),
             bell,
             forgotten,
+            #[cfg(feature = "tracing")]
+            contexts: OnceLock::new(),
             readers: Readers::default(),
             rest: Rest::new(),
             is_over: AtomicBool::new(false),

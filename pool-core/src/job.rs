@@ -40,6 +40,9 @@ pub(crate) struct Job {
     pub(crate) look: Option<Look>,
     /// Nanoseconds of the time limit that are grace, and that a cancelled item has; 0 if there is none.
     pub(crate) grace: Nanos,
+    /// The number of the span in which it was submitted, or 0.
+    #[cfg(feature = "tracing")]
+    pub(crate) context: u32,
     /// Where its items' reports go, if they may report.
     pub(crate) reports: Option<Arc<Reports>>,
 }
@@ -82,6 +85,8 @@ impl Job {
             map: Some(Map { completion, result_buffer }),
             look: None,
             grace: 0,
+            #[cfg(feature = "tracing")]
+            context: 0,
             reports: None,
         })
     }
@@ -103,6 +108,8 @@ impl Job {
                 map: None,
                 look: None,
                 grace: 0,
+                #[cfg(feature = "tracing")]
+                context: 0,
                 reports: None,
             }),
         }
@@ -124,14 +131,22 @@ impl Job {
     /// Whether its requests have [rules].
     #[inline]
     pub(crate) fn has_rules(&self) -> bool {
-        self.reports.is_some() || self.grace > 0
+        self.reports.is_some() || self.grace > 0 || self.context() > 0
+    }
+
+    #[inline]
+    fn context(&self) -> u32 {
+        #[cfg(feature = "tracing")]
+        return self.context;
+        #[cfg(not(feature = "tracing"))]
+        0
     }
 
     /// The rules of its request `seq`.
     #[cold]
     pub(crate) fn rules(&self, seq: u32) -> Header {
         let flags = if self.reports.is_some() { rules::REPORTS } else { 0 };
-        Header { kind: Request::Rules.kind(), flags, seq, info: self.grace, ..Header::default() }
+        Header { kind: Request::Rules.kind(), flags, seq, extra: self.context(), info: self.grace, ..Header::default() }
     }
 
     /// The buffer for its values, if it has one.

@@ -89,6 +89,7 @@
 //! | callbacks ([`AsyncResult::on_done`]), and `Drop` of their captures | threads of the pool that run nothing else; they may block, panic, use the pool or drop it |
 //! | listeners ([`AsyncResult::on_report`]), `Deserialize` of reports, and `Drop` of both | likewise, one report after the other |
 //! | the listeners of [`PoolBuilder::on_event`] and [`PoolBuilder::on_output`], and their `Drop` | a thread for each that runs nothing else; it may block, panic, use the pool or drop it |
+//! | a subscriber of `tracing`, for records that workers forward (`PoolBuilder::forward_tracing`) | likewise |
 //! | [`Waker::wake`](std::task::Waker::wake) of a future's task | likewise |
 //! | `Clone` of a waker, and `Drop` of one that the next poll replaces | the thread that polls |
 //! | `Drop` of a waker or value in an [`AsyncResult`] that is dropped | the thread that drops it |

@@ -5,7 +5,10 @@
 
 pub(crate) mod event;
 pub(crate) mod exit;
+#[cfg(feature = "tracing")]
+pub(crate) mod forwarded;
 pub(crate) mod insights;
+pub(crate) mod later;
 pub(crate) mod log;
 pub(crate) mod output;
 pub(crate) mod snapshot;

@@ -4,6 +4,8 @@
 
 mod arrays;
 pub(crate) mod chunk;
+#[cfg(feature = "tracing")]
+pub(crate) mod forwarding;
 pub(crate) mod limits;
 pub(crate) mod position;
 mod reporting;
@@ -14,6 +16,7 @@ pub(crate) mod thread;
 
 use std::alloc::Layout;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
@@ -32,11 +35,23 @@ use crate::process::socket::Socket;
 use crate::process::standing::Standing;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
+#[cfg(feature = "tracing")]
+use crate::worker::forwarding::Forwarding;
 use crate::worker::limits::{RssWatch, WorkerLimits};
 use crate::worker::position::{Position, Worker};
 
+/// The descriptors by which a worker talks with its host.
+pub(crate) struct Links {
+    pub(crate) lane: Descriptors,
+    pub(crate) socket: Socket,
+    pub(crate) hub: Descriptors,
+    /// The pipe for spans and events.
+    pub(crate) records: Option<OwnedFd>,
+}
+
 /// Runs as `worker` until the host says to leave, or dies.
-pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descriptors, settings: &WorkerLimits) -> ! {
+pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
+    let Links { lane, socket, hub, records } = links;
     // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
     let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
     drop((lane, hub));
@@ -51,7 +66,15 @@ pub(crate) fn run(worker: Worker, lane: Descriptors, socket: Socket, hub: Descri
     signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     let rss = RssWatch::new(settings);
-    leave(RequestLoop::<false>::new(end, socket, hub, position, standing, rss).serve())
+    #[cfg_attr(not(feature = "tracing"), expect(unused_mut, reason = "forwarding is added"))]
+    let mut requests = RequestLoop::<false>::new(end, socket, hub, position, standing, rss);
+    #[cfg(feature = "tracing")]
+    {
+        requests.forwarding = records.map(|pipe| Forwarding::start(pipe, settings.forwarded_level, position, me));
+    }
+    #[cfg(not(feature = "tracing"))]
+    drop(records);
+    leave(requests.serve())
 }
 
 /// Writes each panic to the last words: should it end the process, the host reads there which panic it was.
@@ -102,6 +125,9 @@ struct RequestLoop<'w, const IS_THREAD: bool> {
     has_windows: bool,
     /// Only the first request, `Init`, has come. The next may be far away, and other workers start meanwhile.
     is_new: bool,
+    /// Sends spans and events to the host.
+    #[cfg(feature = "tracing")]
+    forwarding: Option<Forwarding>,
 }
 
 /// Sizes of memory that is kept for a while after its last use: fresh memory of the kernel takes ten times as long to write.
@@ -147,6 +173,8 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             rules: None,
             has_windows: false,
             is_new: true,
+            #[cfg(feature = "tracing")]
+            forwarding: None,
         }
     }
 
@@ -362,14 +390,24 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             me: self.me,
         };
         let mut chunk = Chunk::new(link, (!incoming.is_long).then_some(incoming.record), &header, input);
-        if let Some(rules) = self.rules.take() {
-            chunk.keep_to(&rules);
+        let rules = self.rules.take();
+        if let Some(rules) = &rules {
+            chunk.keep_to(rules);
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(forwarding) = &mut self.forwarding {
+            let context = rules.map_or(0, |rules| rules.extra);
+            forwarding.begin(header.extra, context, header.kind == Request::Init.kind());
         }
         if header.extra != request::NO_TASK
             && let Some(entry) = TASKS.get(header.extra as usize)
         {
             let place = self.place.take().unwrap_or_else(|| Place::of_request(&header));
             chunk.run(entry.run, place);
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(forwarding) = &self.forwarding {
+            forwarding.end();
         }
         let now = monotonic_ns();
         let is_over_rss = self.rss.as_mut().is_some_and(|rss| {

@@ -17,8 +17,8 @@ impl PoolBuilder {
     ///   [`TaskTimeout`](crate::ErrorKind::TaskTimeout) then. Dropping the pool waits for running items.
     /// * The options [`start_method`](PoolBuilder::start_method), [`memory_limit`](PoolBuilder::memory_limit),
     ///   [`max_worker_rss`](PoolBuilder::max_worker_rss), [`worker_env`](PoolBuilder::worker_env),
-    ///   [`threads_per_worker`](PoolBuilder::threads_per_worker) and [`on_output`](PoolBuilder::on_output) have no effect, so that
-    ///   they can stay in the program.
+    ///   [`threads_per_worker`](PoolBuilder::threads_per_worker), [`on_output`](PoolBuilder::on_output) and `forward_tracing` have
+    ///   no effect, so that they can stay in the program.
     /// * [`Worker::pid`](crate::Worker::pid) and the like are numbers of threads, as `gdb` (`LWP`) and `ps -L` show them.
     /// * [`current_worker`](crate::current_worker), [`current_item`](crate::current_item) and
     ///   [`is_cancelled`](crate::is_cancelled) answer in the thread of the worker alone, not in threads that a task starts.

@@ -51,6 +51,50 @@ impl PoolBuilder {
         self
     }
 
+    /// Forwards spans and events of `tracing`, and records of `log`, from the workers to the subscriber of this thread.
+    ///
+    /// They arrive as if they were the host's own: with target, level, file, line, module and the values of their fields, and
+    /// within a span `item` of the pool's, which has the worker, its pid, the task, the index of the item in its map, and the
+    /// attempt, if it is not the first; its target is the module of the task, and its level that of errors, so that filters
+    /// let it pass. That span stands in the one in which the job was submitted. Records of an initializer are within a span
+    /// `worker`. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
+    /// worker was in are closed.
+    ///
+    /// The subscriber must be installed before the pool is built. Workers have its level of that moment: a record that
+    /// the level excludes costs them a comparison, and any other one a system call. It runs in a thread of the pool's own, and may
+    /// block, panic and use the pool. Up to 1 MiB of records wait for it; then workers that write wait, and their time limits
+    /// go on. If it does not return for a second, records are dropped until it does, and an event says how many.
+    ///
+    /// A record has at most 4 KiB. Longer texts are cut, and end in `… (cut)`. `Debug` and `Display` values arrive as text. Up
+    /// to 4,096 places in the code are told apart.
+    ///
+    /// In the thread that runs the tasks, this subscriber takes the place of any other. If an initializer installs one, that
+    /// gets the records of other threads, and an event says so. With [`StartMethod::Fork`](crate::StartMethod::Fork), workers
+    /// have a copy of the host's global subscriber and logger, which stay in that role. A logger that an initializer installs stays, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use pool_core::prelude::*;
+    /// #[pool_task]
+    /// fn square(x: u64) -> u64 {
+    ///     tracing::info!(x, "squaring");
+    ///     x * x
+    /// }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// tracing_subscriber::fmt().init();
+    /// let pool = Pool::builder().workers(2).forward_tracing().build()?;
+    /// tracing::info_span!("batch").in_scope(|| pool.map(square::Task, 0..3))?;
+    /// // INFO batch:item{worker=0 pid=31337 task="example::square" item=2}: example: squaring x=2
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tracing")]
+    pub fn forward_tracing(mut self) -> Self {
+        self.seeing.forwards_tracing = true;
+        self
+    }
+
     /// Writes a timeline to this file, for [Perfetto](https://ui.perfetto.dev) and `chrome://tracing`.
     ///
     /// The format is Chrome's trace-event JSON, as an array. Each worker has a line with a block for each item. Short items

@@ -173,6 +173,8 @@ impl Engine {
     fn finish(&mut self, job: JobId, mut record: Box<Job>, rest: Option<&Error>) {
         self.accounts.deferred.notices.progress = true;
         self.end_reports(&mut record);
+        #[cfg(feature = "tracing")]
+        self.end_context(&mut record);
         let (task, is_calls) = (record.entry.index(), !record.is_map());
         record.finish(rest, |call, waiters| {
             self.accounts.finish_job(waiters);

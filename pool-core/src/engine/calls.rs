@@ -71,6 +71,10 @@ impl Engine {
             let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
             record.seed = spec.seed;
             record.grace = spec.grace;
+            #[cfg(feature = "tracing")]
+            {
+                record.context = spec.context;
+            }
             record.reports = spec.reports.then(|| Reports::of_call(owner, job, call.entry));
             completion = Some(record.blocks.push_call(owner, job, 0, call, record.reports.clone()).0);
             change = record.blocks.take_change();

@@ -43,6 +43,10 @@ impl Engine {
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job, reports.clone()), 0));
             let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
             (record.seed, record.grace, record.reports) = (spec.seed, spec.grace, reports);
+            #[cfg(feature = "tracing")]
+            {
+                record.context = spec.context;
+            }
             record
         });
         if self.is_logged() {

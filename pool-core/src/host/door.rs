@@ -43,7 +43,7 @@ impl Host {
         entry: &'static Entry,
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef> {
-        self.with(|engine| engine.open_map(self, spec, entry, result_buffer))
+        self.in_span(spec, |spec| self.with(|engine| engine.open_map(self, spec, entry, result_buffer)))
     }
 
     /// Takes a call for each worker of this moment. Returns how many these are.

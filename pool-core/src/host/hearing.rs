@@ -1,7 +1,7 @@
 //! Takes in the bytes that processes of the pool write to pipes, and hands them on: one thread reads, another runs the listener.
 //!
 //! They are two, since the pipes must be read while the listener blocks, or a task that prints would wait for it. As long as
-//! the listener moves, a full queue makes the processes wait; if it does not return for a second, what comes is dropped and
+//! the listener moves, a full queue makes the processes wait; if it does not return for a second, further ones are dropped and
 //! counted.
 //!
 //! A pipe ends when its worker is gone. Programs that the worker has left behind may hold the other end open for ever, so the
@@ -20,7 +20,6 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::sys::eventfd::EventFd;
 use pool_ipc::sys::off_standard_streams;
 
 use self::queue::Queue;
@@ -28,14 +27,15 @@ use super::Host;
 use super::events::{guarded, spawn_reader};
 use crate::error::{Error, Result};
 use crate::launch::control;
+use crate::observe::later::Later;
 use crate::observe::splitter::Splitter;
 use crate::process::pidfd::POLL_PAUSE;
 
 /// The pipes of a pool's processes, and the values read from them.
 pub(crate) struct Hearing<S: Splitter> {
     epoll: Epoll,
-    /// Wakes the thread that reads.
-    bell: EventFd,
+    /// Its bell wakes the thread that reads.
+    pub(crate) later: Arc<Later<S::Item>>,
     pipes: Mutex<Pipes<S>>,
     queue: Queue<S>,
 }
@@ -80,7 +80,7 @@ impl<S: Splitter> Hearing<S> {
         let added = epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL));
         added.map_err(|errno| Error::system("epoll_ctl", errno))?;
         let pipes = Mutex::new(Pipes { open: BTreeMap::new(), next: 0, is_over: false });
-        Ok(Arc::new(Hearing { epoll, bell, pipes, queue: Queue::new() }))
+        Ok(Arc::new(Hearing { epoll, later: Arc::new(Later::new(bell)), pipes, queue: Queue::new() }))
     }
 
     /// Starts the two threads. They end after [`close`](Hearing::close).
@@ -108,7 +108,7 @@ impl<S: Splitter> Hearing<S> {
 
     /// Descriptors that a copy of the host closes.
     pub(crate) fn private(&self) -> [BorrowedFd<'_>; 2] {
-        [self.epoll.0.as_fd(), self.bell.as_fd()]
+        [self.epoll.0.as_fd(), self.later.bell.as_fd()]
     }
 
     fn pipes(&self) -> MutexGuard<'_, Pipes<S>> {
@@ -129,13 +129,13 @@ impl<S: Splitter> Hearing<S> {
     /// The process is gone.
     pub(crate) fn process_ended(&self, pid: u32) {
         self.pipes().open.values_mut().filter(|pipe| pipe.pid == Some(pid)).for_each(|pipe| pipe.is_over = true);
-        let _ = self.bell.write(1);
+        let _ = self.later.bell.write(1);
     }
 
     /// All processes are gone.
     pub(crate) fn close(&self) {
         self.pipes().is_over = true;
-        let _ = self.bell.write(1);
+        let _ = self.later.bell.write(1);
     }
 
     fn read_all(&self) {
@@ -154,12 +154,19 @@ impl<S: Splitter> Hearing<S> {
                 self.push(self.read(token, &mut buffer));
             }
             // Read before the look, so that a later ring is not lost.
-            let _ = self.bell.read();
+            let _ = self.later.bell.read();
+            let later = self.later.take();
             let (is_over, ended) = {
                 let pipes = self.pipes();
                 let ended = pipes.open.iter().filter(|(_, pipe)| pipe.is_over || pipes.is_over);
                 (pipes.is_over, ended.map(|(token, _)| *token).collect::<Vec<_>>())
             };
+            if !later.is_empty() {
+                // Taken before the pipes are read, so that all that was written before them is read here, or was.
+                let open: Vec<_> = self.pipes().open.keys().copied().collect();
+                open.into_iter().for_each(|token| self.push(self.read(token, &mut buffer)));
+                self.push(later);
+            }
             for token in ended {
                 self.push(self.read_rest(token, &mut buffer));
             }

@@ -5,13 +5,22 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+#[cfg(feature = "tracing")]
+use tracing::level_filters::LevelFilter;
+
 use super::Host;
+use super::ears::Ears;
 use super::events::{Listener, spawn_reader};
 use super::hearing::Hearing;
 use super::tracing::TRACE_BYTES_MAX;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "tracing")]
+use crate::observe::forwarded::replay::Replay;
 use crate::observe::log::Reader;
-use crate::observe::output::{Lines, OutputLine};
+use crate::observe::output::OutputLine;
+#[cfg(feature = "tracing")]
+use crate::worker::forwarding::record::level_number;
+use crate::worker::limits::WorkerLimits;
 
 /// The listener and the file that records go to.
 #[derive(Default)]
@@ -19,6 +28,8 @@ pub(crate) struct Seeing {
     pub(crate) on_event: Option<Listener>,
     pub(crate) trace: Option<PathBuf>,
     pub(crate) on_output: Option<OutputListener>,
+    #[cfg(feature = "tracing")]
+    pub(crate) forwards_tracing: bool,
 }
 
 /// A listener for lines, as a pool keeps it.
@@ -50,6 +61,29 @@ impl Seeing {
         }
     }
 
+    /// The pipes by which the processes are to be heard; `limits` say so, too.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses descriptors.
+    pub(crate) fn ears(&self, limits: &mut WorkerLimits, in_process: bool) -> Result<Ears> {
+        // Threads of the host have its standard streams and its subscriber.
+        if in_process {
+            return Ok(Ears::default());
+        }
+        limits.is_heard = self.on_output.is_some();
+        #[cfg(feature = "tracing")]
+        if self.forwards_tracing {
+            // Workers have the host's level of now: a record that nobody wants is not even formatted there.
+            limits.forwarded_level = level_number(LevelFilter::current());
+        }
+        Ok(Ears {
+            output: limits.is_heard.then(Hearing::new).transpose()?,
+            #[cfg(feature = "tracing")]
+            records: (limits.forwarded_level > 0).then(Hearing::new).transpose()?,
+        })
+    }
+
     /// Has records kept from now on.
     pub(crate) fn open_logs(&self, host: &Host) {
         // One log for each, so that a slow listener costs the trace nothing.
@@ -65,7 +99,7 @@ impl Seeing {
     /// # Errors
     ///
     /// `System` if the file cannot be written, or the system refuses a thread.
-    pub(crate) fn start(self, host: &Arc<Host>, pool: &str, output: Option<Arc<Hearing<Lines>>>) -> Result<()> {
+    pub(crate) fn start(self, host: &Arc<Host>, pool: &str, ears: Ears) -> Result<()> {
         // First, since it can fail for a reason of the user's: then no other thread has been started.
         if let Some(path) = self.trace {
             let file = File::create(&path)
@@ -77,8 +111,14 @@ impl Seeing {
         if let Some(listener) = self.on_event {
             spawn_reader(host, format!("{pool}-events"), move |host| host.pass_events(listener))?;
         }
-        if let (Some(listener), Some(output)) = (self.on_output, output) {
+        if let (Some(listener), Some(output)) = (self.on_output, ears.output) {
             output.start(host, &format!("{pool}-output"), listener)?;
+        }
+        #[cfg(feature = "tracing")]
+        if let Some(records) = ears.records {
+            host.with(|engine| engine.contexts = Some(Arc::clone(&records.later)));
+            let mut replay = Replay::new(Arc::clone(host.contexts.get_or_init(Arc::default)));
+            records.start(host, &format!("{pool}-tracing"), move |forwarded| replay.take(forwarded))?;
         }
         Ok(())
     }

@@ -54,6 +54,8 @@ pub(super) fn spec_of(
         reports: options.reports,
         label: options.label,
         seed: options.seed.or(defaults.seed),
+        #[cfg(feature = "tracing")]
+        context: 0,
         once: options.once,
         pinned: false,
     })

@@ -54,10 +54,33 @@ impl Host {
         let spec = JobSpec { urgent, reports: spec.reports && !urgent, ..spec };
         if self.is_bounded {
             // Apart, so that a pool without a bound does not pay for the line.
-            return Turn::new(self).call(spec, call);
+            return self.in_span(spec, |spec| Turn::new(self).call(spec, call));
         }
         self.note_submissions(1);
-        self.with(|engine| engine.call(self, spec, call))
+        self.in_span(spec, |spec| self.with(|engine| engine.call(self, spec, call)))
+    }
+
+    /// Has `submit` submit a job in the span of `tracing` that this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// Those of `submit`.
+    #[inline]
+    pub(super) fn in_span<R, E>(
+        &self,
+        spec: JobSpec,
+        submit: impl FnOnce(JobSpec) -> std::result::Result<R, E>,
+    ) -> std::result::Result<R, E> {
+        #[cfg(feature = "tracing")]
+        if let Some(contexts) = self.contexts.get() {
+            let context = contexts.enter();
+            let outcome = submit(JobSpec { context, ..spec });
+            if outcome.is_err() {
+                contexts.leave(context);
+            }
+            return outcome;
+        }
+        submit(spec)
     }
 
     /// Takes a call if there is room for it now.
@@ -69,11 +92,13 @@ impl Host {
         let spec = self.spec(call.entry, options)?;
         let (task, mut call) = (call.entry.path(), Some(call));
         self.note_submissions(1);
-        self.with(|engine| {
-            // Replies that are there may make room.
-            engine.route_news();
-            let outcome = engine.call_if_room(self, spec, &mut call, &mut None);
-            outcome.unwrap_or_else(|| Err(engine.why_full().of_task(task)))
+        self.in_span(spec, |spec| {
+            self.with(|engine| {
+                // Replies that are there may make room.
+                engine.route_news();
+                let outcome = engine.call_if_room(self, spec, &mut call, &mut None);
+                outcome.unwrap_or_else(|| Err(engine.why_full().of_task(task)))
+            })
         })
     }
 }

@@ -4,7 +4,6 @@
 //! the socket; other threads use the bell when they have something for it.
 
 mod fork_server;
-mod output;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,7 +21,7 @@ use pool_ipc::{Descriptors, Header, HostEnd};
 use crate::engine::exit_status;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::host::hearing::Hearing;
+use crate::host::ears::{Ears, HeardPipes};
 use crate::lane::Lane;
 use crate::lane::messages::Request;
 use crate::launch::control::{Outbox, SEND_PAUSE};
@@ -30,8 +29,6 @@ use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step, launch_
 use crate::launch::spawn::Inherited;
 use crate::launch::threads::Threads;
 use crate::launch::{Server, StartMethod};
-use crate::observe::output::Lines;
-use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::poll::wait_for;
 use crate::process::socket::Socket;
@@ -64,7 +61,7 @@ pub(crate) struct Supervisor {
     ended: BTreeSet<u32>,
     /// The time by which the fork server should have spoken, while it has something to report.
     due: Option<Nanos>,
-    output: Option<Arc<Hearing<Lines>>>,
+    ears: Ears,
 }
 
 /// The host's side of a process that is being made.
@@ -73,7 +70,7 @@ struct Launching {
     end: HostEnd,
     socket: Socket,
     incarnation: u32,
-    pipes: Option<OutputPipes>,
+    pipes: HeardPipes,
 }
 
 /// A fork server that should have spoken, has been silent for so long, and is found stopped, is given up.
@@ -92,7 +89,7 @@ impl Supervisor {
         hub: Arc<Descriptors>,
         limits: WorkerLimits,
         inherited: Inherited,
-        output: Option<Arc<Hearing<Lines>>>,
+        ears: Ears,
         in_process: bool,
     ) -> Self {
         let threads = in_process.then(|| Threads::new(&limits, Arc::clone(&hub), &host.bell));
@@ -110,7 +107,7 @@ impl Supervisor {
             ends: None,
             ended: BTreeSet::new(),
             due: None,
-            output,
+            ears,
         }
     }
 
@@ -344,7 +341,7 @@ impl Supervisor {
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
-        let (pipes, writers) = self.output_pipes()?;
+        let (pipes, writers) = self.ears.worker_pipes()?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         let launch = Launch { worker: worker.0, incarnation };
         if let Some(threads) = &self.threads {
@@ -354,7 +351,7 @@ impl Supervisor {
         self.launching.insert(worker, Launching { end, socket: ours, incarnation, pipes });
         let request = ServerRequest::Launch(launch);
         let mut fds = vec![lane.host, lane.worker, theirs.into_fd()];
-        fds.extend(writers.into_iter().flat_map(|OutputPipes { stdout, stderr }| [stdout, stderr]));
+        fds.extend(writers);
         self.requests.push(request, fds);
         Ok(())
     }
@@ -402,7 +399,7 @@ impl Supervisor {
                 self.ended.remove(&pid);
                 let cause = status.is_none().then(|| NO_STATUS.into());
                 let status = exit_status(status.unwrap_or_default());
-                self.stop_hearing(pid);
+                self.ears.process_ended(pid);
                 self.host.with(|engine| engine.exited(WorkerId(worker), pid, status, cause));
             }
         }
@@ -413,7 +410,7 @@ impl Supervisor {
         let Some(Launching { mut end, socket, incarnation, pipes }) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
-            self.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pipes);
+            self.ears.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pipes);
             let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {
@@ -438,9 +435,7 @@ enum News {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop_server();
-        if let Some(output) = &self.output {
-            output.close();
-        }
+        self.ears.close();
         self.end_threads();
     }
 }

@@ -87,29 +87,35 @@ impl Turn {
         let Turn { host, ticket } = self;
         // Clones and drops of a waker are the user's code, so they happen outside of the lock.
         let waiter = Waiter::Task(waker.clone());
-        let (outcome, unused) = host.with(|engine| {
-            if let Some(outcome) = engine.call_if_room(host, spec, call, ticket) {
-                return (Some(outcome), Some(waiter));
-            }
-            // The waker is set under the lock under which no room was found: room that comes later finds it.
-            let call = call.as_ref().expect("it has not been submitted");
-            let ticket = *ticket.get_or_insert_with(|| engine.draw_ticket(call));
-            match engine.set_room_waiter(ticket, waiter) {
-                Ok(replaced) => (None, replaced),
-                Err(waiter) => (None, Some(waiter)),
-            }
+        let mut unused = None;
+        // Without room it is no submission, and is in no span.
+        let outcome = host.in_span(spec, |spec| {
+            let (outcome, left) = host.with(|engine| {
+                if let Some(outcome) = engine.call_if_room(host, spec, call, ticket) {
+                    return (Some(outcome), Some(waiter));
+                }
+                // The waker is set under the lock under which no room was found: room that comes later finds it.
+                let call = call.as_ref().expect("it has not been submitted");
+                let ticket = *ticket.get_or_insert_with(|| engine.draw_ticket(call));
+                match engine.set_room_waiter(ticket, waiter) {
+                    Ok(replaced) => (None, replaced),
+                    Err(waiter) => (None, Some(waiter)),
+                }
+            });
+            unused = left;
+            outcome.ok_or(None)?.map_err(Some)
         });
         drop(unused);
-        match outcome {
-            Some(outcome) => {
-                // Behind the lock: the count is a hint for the router, and orders nothing.
-                host.note_submissions(1);
-                // A refused call still has its place, and its future may be kept for long: the room is for others.
-                self.leave();
-                Poll::Ready(outcome)
-            }
-            None => Poll::Pending,
-        }
+        let outcome = match outcome {
+            Ok(completion) => Ok(completion),
+            Err(Some(error)) => Err(error),
+            Err(None) => return Poll::Pending,
+        };
+        // Behind the lock: the count is a hint for the router, and orders nothing.
+        host.note_submissions(1);
+        // A refused call still has its place, and its future may be kept for long: the room is for others.
+        self.leave();
+        Poll::Ready(outcome)
     }
 
     /// Submits the call when it is its turn.

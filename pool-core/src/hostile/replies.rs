@@ -204,6 +204,8 @@ impl World {
             reports: bits & 0b10101 == 0b10100,
             label: None,
             seed: None,
+            #[cfg(feature = "tracing")]
+            context: 0,
             once: false,
             pinned: false,
         };

@@ -201,7 +201,8 @@ pub(crate) mod request {
     }
 }
 
-/// Rules for the run that follows. All of them stand in the header; `info` is the grace of each item in nanoseconds, or 0: a
+/// Rules for the run that follows. All of them stand in the header; `extra` is the number of the span in which the job was
+/// submitted, or 0, and `info` is the grace of each item in nanoseconds, or 0: a
 /// part of its time limit, and the time that it has when it is cancelled.
 pub(crate) mod rules {
     /// The items may report.

@@ -34,11 +34,10 @@ use crate::process::output;
 use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
-use crate::process::socket::Socket;
 use crate::task::table;
-use crate::worker;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
 use crate::worker::position::Worker;
+use crate::worker::{self, Links};
 
 /// Runs before `main` in every process of a program that holds this crate. It returns at once unless the process is one of a
 /// pool.
@@ -87,7 +86,8 @@ extern "C" fn enter(argc: i32, argv: *const *const libc::c_char, envp: *const *c
         (Role::Worker { worker, incarnation, server, settings }, Some(lane), Some(hub), Some(socket)) => {
             drop(control);
             signals::prepare_worker(server, &signals::process_name(&settings.name, worker));
-            worker::run(Worker::new(worker, incarnation), lane, socket.into(), hub, &settings)
+            let links = Links { lane, socket: socket.into(), hub, records: fds.next() };
+            worker::run(Worker::new(worker, incarnation), links, &settings)
         }
         _ => signals::exit_now(exit::OTHER_PROGRAM),
     }
@@ -234,8 +234,11 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                 }
             };
             let mut fds = fds.into_iter();
-            let received = (Descriptors::from_fds(&mut fds), fds.next(), OutputPipes::from_fds(&mut fds));
-            let (Some(lane), Some(socket), pipes) = received else {
+            let received = (Descriptors::from_fds(&mut fds), fds.next());
+            let pipes = if settings.is_heard { OutputPipes::from_fds(&mut fds) } else { None };
+            let records = fds.next();
+            let lacks_pipes = settings.is_heard && pipes.is_none() || settings.forwarded_level > 0 && records.is_none();
+            let ((Some(lane), Some(socket)), false) = (received, lacks_pipes) else {
                 // Some descriptors were cut off, since this process has no number free.
                 workers.refuse(request.worker, Step::Lane, Errno::EMFILE);
                 continue;
@@ -252,7 +255,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     signals::prepare_worker(server, &name);
                     // Here, for all start methods: a worker that is an executable of its own inherits it.
                     settings.env.apply(request.worker);
-                    be_worker(&request, lane, socket.into(), hub, server, settings, spawn)
+                    be_worker(&request, Links { lane, socket: socket.into(), hub, records }, server, settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
                 Err(errno) => workers.refuse(request.worker, Step::Fork, errno),
@@ -268,20 +271,12 @@ const LAUNCHES_TOGETHER: usize = 8;
 
 const SEND_PAUSE_MS: u16 = SEND_PAUSE.as_millis() as u16;
 
-fn be_worker(
-    request: &Launch,
-    lane: Descriptors,
-    socket: Socket,
-    hub: Descriptors,
-    server: u32,
-    settings: &WorkerLimits,
-    spawn: Option<u64>,
-) -> ! {
+fn be_worker(request: &Launch, links: Links, server: u32, settings: &WorkerLimits, spawn: Option<u64>) -> ! {
     let &Launch { worker, incarnation } = request;
     if let Some(fingerprint) = spawn {
         let role = Role::Worker { worker, incarnation, server, settings: settings.clone() };
-        exec_worker(fingerprint, role, &lane, &hub, &socket);
+        exec_worker(fingerprint, role, &links);
         signals::exit_now(exit::NOT_STARTED)
     }
-    worker::run(Worker::new(worker, incarnation), lane, socket, hub, settings)
+    worker::run(Worker::new(worker, incarnation), links, settings)
 }

@@ -20,7 +20,6 @@ use std::{fs, ptr, thread};
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use pool_ipc::Descriptors;
 use pool_ipc::sys::off_standard_streams;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,7 +28,7 @@ use crate::launch::messages::{Greeting, Role};
 use crate::process::environment::WorkerEnv;
 use crate::process::output_pipes::OutputPipes;
 use crate::process::signals;
-use crate::process::socket::Socket;
+use crate::worker::Links;
 
 /// The executable, even after its file was replaced; see proc(5).
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";
@@ -334,16 +333,12 @@ fn without_new_rights(spawn: impl FnOnce() -> io::Result<Pid> + Send) -> io::Res
 
 /// Replaces the current process, which has just been forked, by the executable, which becomes one worker. Returns only if that
 /// fails.
-pub(crate) fn exec_worker(
-    fingerprint: u64,
-    role: Role,
-    lane: &Descriptors,
-    hub: &Descriptors,
-    socket: &Socket,
-) -> io::Error {
+pub(crate) fn exec_worker(fingerprint: u64, role: Role, links: &Links) -> io::Error {
+    let Links { lane, socket, hub, records } = links;
     let nonce = nonce();
     let sent = Control::pair().and_then(|(ours, theirs)| {
-        let fds = [&lane.as_fds()[..], &hub.as_fds(), &[socket.as_fd()]].concat();
+        let mut fds = [&lane.as_fds()[..], &hub.as_fds(), &[socket.as_fd()]].concat();
+        fds.extend(records.as_ref().map(AsFd::as_fd));
         ours.send(&Greeting { nonce, fingerprint, role }, &fds)?;
         Ok(theirs.into_fd())
     });

@@ -14,6 +14,12 @@ pub(crate) trait Splitter: Send + 'static {
     /// Bytes of memory that the value takes.
     fn bytes_of(item: &Self::Item) -> usize;
 
+    /// Whether the values after it would make no sense without it, so that it is dropped last.
+    fn is_vital(item: &Self::Item) -> bool {
+        let _ = item;
+        false
+    }
+
     /// The value that says that so many were dropped.
     fn dropped(count: u64) -> Self::Item;
 }

@@ -7,6 +7,18 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::{dup2_stderr, dup2_stdout, pipe2};
 use pool_ipc::sys::off_standard_streams;
 
+/// The end of a pipe that is read, which never waits, and the one that is written.
+///
+/// # Errors
+///
+/// As pipe(2).
+pub(crate) fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
+    // The reader alone: programs do not expect a standard output that refuses to wait.
+    fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((off_standard_streams(reader)?, off_standard_streams(writer)?))
+}
+
 /// One end of each of the two pipes.
 #[derive(Debug)]
 pub(crate) struct OutputPipes {
@@ -21,12 +33,6 @@ impl OutputPipes {
     ///
     /// As pipe(2).
     pub(crate) fn make() -> io::Result<(OutputPipes, OutputPipes)> {
-        let pipe = || {
-            let (reader, writer) = pipe2(OFlag::O_CLOEXEC)?;
-            // The reader alone: programs do not expect a standard output that refuses to wait.
-            fcntl(&reader, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-            io::Result::Ok((off_standard_streams(reader)?, off_standard_streams(writer)?))
-        };
         let (stdout, stderr) = (pipe()?, pipe()?);
         let readers = OutputPipes { stdout: stdout.0, stderr: stderr.0 };
         Ok((readers, OutputPipes { stdout: stdout.1, stderr: stderr.1 }))

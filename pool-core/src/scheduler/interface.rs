@@ -111,6 +111,9 @@ pub(crate) struct JobSpec {
     pub(crate) label: Option<&'static str>,
     /// The seed of the random numbers of its items.
     pub(crate) seed: Option<u64>,
+    /// The number of the span in which it is submitted, or 0.
+    #[cfg(feature = "tracing")]
+    pub(crate) context: u32,
     /// An item that was begun is never run again, whatever its worker died of. Its chunks have one item each.
     pub(crate) once: bool,
     /// Each item is for one worker, and no other runs it.
@@ -183,6 +186,17 @@ pub(crate) enum ExitReason {
 }
 
 impl JobSpec {
+    #[inline]
+    fn is_in_span_of(&self, call: JobSpec) -> bool {
+        #[cfg(feature = "tracing")]
+        return self.context == call.context;
+        #[cfg(not(feature = "tracing"))]
+        {
+            let _ = call;
+            true
+        }
+    }
+
     /// Whether a job of calls takes one more of this specification. Told by the fields that calls have.
     #[inline]
     pub(super) fn takes_call(&self, call: JobSpec) -> bool {
@@ -192,6 +206,7 @@ impl JobSpec {
             && (self.max_concurrent, self.seed) == (call.max_concurrent, call.seed)
             // One text may have two addresses; then there are two jobs, which run alike.
             && named(self.label) == named(call.label)
+            && self.is_in_span_of(call)
     }
 }
 

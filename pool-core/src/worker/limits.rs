@@ -25,6 +25,8 @@ pub(crate) struct WorkerLimits {
     pub(crate) env: WorkerEnv,
     /// The host listens to the standard output and standard error.
     pub(crate) is_heard: bool,
+    /// The level of the spans and events that are forwarded to the host, from 1, for errors, to 5; 0 if none are.
+    pub(crate) forwarded_level: u8,
     /// Each worker runs on one CPU only.
     pub(crate) pin_cpus: bool,
 }

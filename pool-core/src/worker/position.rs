@@ -206,6 +206,18 @@ impl<'w> Position<'w> {
         *self.random_seed.get_or_init(|| RandomState::new().hash_one(std::process::id()))
     }
 
+    /// Index in its map, attempt, request and place in it of the current item.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn running(&self) -> Option<(Option<u64>, u32, u32, u32)> {
+        let (first, number) = (self.first.load(Ordering::Relaxed), self.progress.item());
+        let index = match first {
+            Place::NO_ITEM => return None,
+            Place::CALL => None,
+            first => Some(first + u64::from(number)),
+        };
+        Some((index, self.attempt.load(Ordering::Relaxed) as u32, self.progress.request(), number))
+    }
+
     fn item(&self) -> Option<CurrentItem> {
         let first = self.first.load(Ordering::Relaxed);
         // Added up here and not for each item: most tasks never ask.

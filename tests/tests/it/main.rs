@@ -25,6 +25,7 @@ mod fork_servers;
 mod forked_hosts;
 mod forking_tasks;
 mod formats;
+mod forwarding;
 mod futures;
 mod grace;
 mod handles;
@@ -62,9 +63,11 @@ mod reports;
 mod retries;
 mod rights;
 mod seeds;
+mod seen;
 mod shared_memory;
 mod states;
 mod stopping;
+mod subscribers;
 mod system_calls;
 mod task_damage;
 mod task_names;
@@ -142,6 +145,8 @@ fn main() -> ExitCode {
         call_isolation::checks(),
         output::checks(),
         heard_output::checks(),
+        forwarding::checks(),
+        subscribers::checks(),
         terminal::checks(),
         passed_on_panics::checks(),
         payloads::checks(),

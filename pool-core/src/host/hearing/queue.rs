@@ -49,6 +49,9 @@ impl<S: Splitter> Queue<S> {
         while !state.items.is_empty() && state.bytes + bytes > WAITING_BYTES_MAX {
             let left = STUCK.saturating_sub(state.moved_at.elapsed());
             if left.is_zero() {
+                if S::is_vital(&item) && state.bytes + bytes <= 2 * WAITING_BYTES_MAX {
+                    break;
+                }
                 state.dropped += 1;
                 return;
             }

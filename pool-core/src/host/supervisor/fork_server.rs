@@ -10,7 +10,6 @@ use super::Supervisor;
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
 use crate::launch::{Server, ServerEnd, StartMethod};
-use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{kill_process, wait_gone};
 
 /// The longest wait for killed processes: the kernel takes about 25 ms for each GiB that one has.
@@ -67,7 +66,7 @@ impl Supervisor {
                 wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
             }
             let status = exit_status(libc::SIGKILL);
-            self.stop_hearing(pid);
+            self.ears.process_ended(pid);
             self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
         // Last, since each failure may break the pool, and then the items above should already have their own errors.
@@ -85,12 +84,12 @@ impl Supervisor {
     }
 
     pub(super) fn start_server(&self) -> Result<Server> {
-        let (pipes, writers) = self.output_pipes()?;
+        let (pipes, writers) = self.ears.output_pipes()?;
         let mut private = vec![self.host.bell.as_fd()];
-        private.extend(self.output.iter().flat_map(|output| output.private()));
-        private.extend(pipes.iter().flat_map(OutputPipes::as_fds));
+        private.extend(self.ears.private());
+        private.extend(pipes.as_fds());
         let server = Server::start(self.method, &self.limits, &self.hub, &self.inherited, &private, writers)?;
-        self.hear(None, pipes);
+        self.ears.hear(None, pipes);
         Ok(server)
     }
 

@@ -209,6 +209,8 @@ impl Plan {
             reports: false,
             label: None,
             seed: None,
+            #[cfg(feature = "tracing")]
+            context: 0,
             once: false,
             pinned: false,
         }

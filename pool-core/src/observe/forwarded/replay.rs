@@ -1,0 +1,246 @@
+//! Gives the records of workers to the host's subscriber, as if their spans and events were the host's own.
+//!
+//! Records are a worker's word: any numbers may come, and none of them is trusted.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::dispatcher::{self, Dispatch};
+use tracing::span::Record as SpanRecord;
+use tracing::{Event, Metadata, Span};
+
+use super::Forwarded;
+use super::callsites;
+use super::contexts::Contexts;
+use super::values::with_values;
+use crate::task::table::TASKS;
+use crate::worker::forwarding::record::{Callsite, Item, Parent, Record, Value, Values, level_number};
+use crate::worker::position::Worker;
+
+/// The subscriber, and the spans that are open there.
+pub(crate) struct Replay {
+    dispatch: Dispatch,
+    contexts: Arc<Contexts>,
+    /// By their pids.
+    processes: BTreeMap<u32, Process>,
+}
+
+/// A worker process.
+#[derive(Default)]
+struct Process {
+    callsites: BTreeMap<u64, &'static Metadata<'static>>,
+    spans: BTreeMap<u64, Remote>,
+    /// The item that the last records are of.
+    item: Option<(Option<Item>, Span)>,
+    /// It has written something else than records, and nothing more of it is believed.
+    is_corrupt: bool,
+}
+
+/// A span of a worker.
+struct Remote {
+    span: Span,
+    /// That of the span itself; `None` if the subscriber does not want it, and the span is the one around it.
+    metadata: Option<&'static Metadata<'static>>,
+    /// How often it is entered.
+    entered: u32,
+}
+
+/// Spans of one process that are open at once, at most; further ones are left out.
+const SPANS_MAX: usize = 4096;
+/// Places in the code that one process may number, at most.
+const CALLSITES_MAX: usize = 8192;
+const TARGET: &str = "pool_core";
+
+impl Replay {
+    /// For the subscriber that counts in this thread.
+    pub(crate) fn new(contexts: Arc<Contexts>) -> Self {
+        let dispatch = dispatcher::get_default(Dispatch::clone);
+        Replay { dispatch, contexts, processes: BTreeMap::new() }
+    }
+
+    pub(crate) fn take(&mut self, forwarded: Forwarded) {
+        let dispatch = self.dispatch.clone();
+        dispatcher::with_default(&dispatch, || match forwarded {
+            Forwarded::Record(worker, bytes) => self.record(worker, &bytes),
+            Forwarded::Ended(worker) => self.end(worker),
+            Forwarded::Released(context) => self.contexts.leave(context),
+            Forwarded::Dropped(count) => {
+                tracing::warn!(target: TARGET, dropped = count, "records of workers were dropped here: the subscriber had not returned for a second");
+            }
+        });
+    }
+
+    fn record(&mut self, worker: Worker, bytes: &[u8]) {
+        let process = self.processes.entry(worker.pid()).or_default();
+        if process.is_corrupt {
+            return;
+        }
+        match postcard::from_bytes(bytes) {
+            Ok(record) => Process::take(process, worker, record, &self.dispatch, &self.contexts),
+            Err(_) => {
+                process.is_corrupt = true;
+                let (worker, pid) = (worker.id(), worker.pid());
+                tracing::warn!(target: TARGET, worker, pid, "the worker has sent something else than records, and nothing more of it is forwarded");
+            }
+        }
+    }
+
+    fn end(&mut self, worker: Worker) {
+        let Some(process) = self.processes.remove(&worker.pid()) else { return };
+        // It has died in them. The inner ones end first.
+        for (_, remote) in process.spans.into_iter().rev() {
+            (0..remote.entered).for_each(|_| remote.exit());
+        }
+    }
+}
+
+impl Remote {
+    fn enter(&self) {
+        self.span.with_subscriber(|(id, dispatch)| dispatcher::with_default(dispatch, || dispatch.enter(id)));
+    }
+
+    fn exit(&self) {
+        self.span.with_subscriber(|(id, dispatch)| dispatcher::with_default(dispatch, || dispatch.exit(id)));
+    }
+}
+
+impl Process {
+    fn take(&mut self, worker: Worker, record: Record, dispatch: &Dispatch, contexts: &Contexts) {
+        let parent = |process: &mut Process, parent| process.parent(worker, parent, contexts);
+        match record {
+            Record::Callsite { id, callsite } => {
+                if self.callsites.len() < CALLSITES_MAX {
+                    self.callsites.insert(id, callsites::metadata(&callsite));
+                }
+            }
+            Record::Span { id, callsite, parent: around, values } => {
+                let Some(&metadata) = self.callsites.get(&callsite) else { return };
+                if self.spans.len() < SPANS_MAX && metadata.is_span() {
+                    let around = parent(self, around);
+                    self.spans.insert(id, open(metadata, around, &values, dispatch));
+                }
+            }
+            Record::Values { span, values } => {
+                let Some(Remote { span, metadata: Some(metadata), .. }) = self.spans.get(&span) else { return };
+                span.with_subscriber(|(id, dispatch)| {
+                    with_values(metadata, &values, |values| dispatch.record(id, &SpanRecord::new(values)));
+                });
+            }
+            Record::Follows { span, other } => {
+                if let (Some(span), Some(other)) = (self.spans.get(&span), self.spans.get(&other)) {
+                    span.span.follows_from(other.span.id());
+                }
+            }
+            Record::Enter { span } => {
+                if let Some(remote) = self.spans.get_mut(&span).filter(|remote| remote.metadata.is_some()) {
+                    remote.entered = remote.entered.saturating_add(1);
+                    remote.enter();
+                }
+            }
+            Record::Exit { span } => {
+                if let Some(remote) = self.spans.get_mut(&span).filter(|remote| remote.entered > 0) {
+                    remote.entered -= 1;
+                    remote.exit();
+                }
+            }
+            Record::Close { span } => {
+                if let Some(remote) = self.spans.remove(&span) {
+                    (0..remote.entered).for_each(|_| remote.exit());
+                }
+            }
+            Record::Done => self.item = None,
+            Record::Event { callsite, parent: around, values } => {
+                if let Some(&metadata) = self.callsites.get(&callsite).filter(|metadata| metadata.is_event()) {
+                    emit(metadata, &parent(self, around), &values, dispatch);
+                }
+            }
+            Record::Log { callsite, parent: around, message } => {
+                let callsite = Callsite { is_span: false, fields: vec!["message".to_owned()], ..callsite };
+                let message = vec![(0, Value::Debug(message))];
+                emit(callsites::metadata(&callsite), &parent(self, around), &message, dispatch);
+            }
+        }
+    }
+
+    /// The host's span that stands for this parent.
+    fn parent(&mut self, worker: Worker, parent: Parent, contexts: &Contexts) -> Span {
+        let item = match parent {
+            Parent::Span(id) => match self.spans.get(&id) {
+                Some(remote) => return remote.span.clone(),
+                // It was left out or dropped; the item is still known.
+                None => self.item.as_ref().and_then(|(item, _)| *item),
+            },
+            Parent::Item(item) => item,
+        };
+        match &self.item {
+            Some((current, span)) if *current == item => span.clone(),
+            _ => {
+                let span = span_of(worker, item, contexts);
+                self.item = Some((item, span.clone()));
+                span
+            }
+        }
+    }
+}
+
+/// The span of an item, in the span in which it was submitted; or that of a worker.
+fn span_of(worker: Worker, item: Option<Item>, contexts: &Contexts) -> Span {
+    let around = item.and_then(|item| contexts.get(item.context));
+    let around = around.map_or_else(Span::none, |span| Span::clone(&span));
+    let task = item.and_then(|item| TASKS.get(item.task as usize)).map(|entry| entry.path());
+    let callsite = Callsite {
+        is_span: true,
+        // Errors, too, should be told with their worker, whatever level the subscriber has.
+        level: level_number(tracing::Level::ERROR),
+        name: if item.is_some() { "item" } else { "worker" }.to_owned(),
+        // The task's module, so that a filter for its events lets their item pass, too.
+        target: task.as_deref().and_then(|task| task.rsplit_once("::")).map_or(TARGET, |(module, _)| module).to_owned(),
+        file: None,
+        line: None,
+        module: None,
+        fields: ["worker", "pid", "task", "item", "attempt"].map(str::to_owned).to_vec(),
+    };
+    let metadata = callsites::metadata(&callsite);
+    let mut values = vec![(0, Value::U64(worker.id() as u64)), (1, Value::U64(worker.pid().into()))];
+    values.extend(task.map(|task| (2, Value::Str(task))));
+    values.extend(item.and_then(|item| item.index).map(|index| (3, Value::U64(index))));
+    // Only if it is worth a word.
+    values.extend(item.filter(|item| item.attempt > 1).map(|item| (4, Value::U64(item.attempt.into()))));
+    let dispatch = dispatcher::get_default(Dispatch::clone);
+    open(metadata, around, &values, &dispatch).span
+}
+
+/// The subscriber that has the span, or else the pool's.
+fn dispatch_of(span: &Span, other: &Dispatch) -> Dispatch {
+    span.with_subscriber(|(_, dispatch)| dispatch.clone()).unwrap_or_else(|| other.clone())
+}
+
+fn open(metadata: &'static Metadata<'static>, around: Span, values: &Values, other: &Dispatch) -> Remote {
+    let dispatch = dispatch_of(&around, other);
+    let opened = dispatcher::with_default(&dispatch, || {
+        // Asked in the same thread right before: filters of layers remember their answer there.
+        let is_wanted = dispatch.enabled(metadata);
+        is_wanted.then(|| {
+            with_values(metadata, values, |values| Span::child_of_with(around.id(), metadata, values, &dispatch))
+        })
+    });
+    match opened {
+        Some(span) => Remote { span, metadata: Some(metadata), entered: 0 },
+        None => Remote { span: around, metadata: None, entered: 0 },
+    }
+}
+
+fn emit(metadata: &'static Metadata<'static>, around: &Span, values: &Values, other: &Dispatch) {
+    let dispatch = dispatch_of(around, other);
+    dispatcher::with_default(&dispatch, || {
+        if dispatch.enabled(metadata) {
+            with_values(metadata, values, |values| Event::child_of(around.id(), metadata, values));
+        }
+    });
+}
+
+impl std::fmt::Debug for Replay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Replay").finish_non_exhaustive()
+    }
+}

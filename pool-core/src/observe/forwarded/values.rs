@@ -1,0 +1,76 @@
+//! Values of fields, as a subscriber reads them.
+
+use std::error::Error;
+use std::fmt;
+
+use tracing::field::{self, ValueSet};
+use tracing::{Metadata, Value as TracingValue};
+
+use crate::worker::forwarding::record::{Value, Values};
+
+/// Calls `body` with the values of fields that the metadata has.
+pub(super) fn with_values<R>(
+    metadata: &'static Metadata<'static>,
+    values: &Values,
+    body: impl FnOnce(&ValueSet<'_>) -> R,
+) -> R {
+    let fields = metadata.fields();
+    let mut owned: Vec<Option<Box<dyn TracingValue + '_>>> = fields.iter().map(|_| None).collect();
+    for (number, value) in values {
+        // The number is a worker's word.
+        if let Some(place) = owned.get_mut(*number as usize) {
+            *place = Some(boxed(value));
+        }
+    }
+    let all: Vec<_> = owned.iter().map(Option::as_deref).collect();
+    body(&fields.value_set_all(&all))
+}
+
+fn boxed(value: &Value) -> Box<dyn TracingValue + '_> {
+    match value {
+        Value::Bool(value) => Box::new(value),
+        Value::I64(value) => Box::new(value),
+        Value::U64(value) => Box::new(value),
+        Value::I128(value) => Box::new(value),
+        Value::U128(value) => Box::new(value),
+        Value::F64(value) => Box::new(value),
+        Value::Str(text) => Box::new(text),
+        // It has been formatted, and is not quoted a second time.
+        Value::Debug(text) => Box::new(field::display(text)),
+        Value::Error(texts) => match Chain::of(texts) {
+            Some(error) => Box::new(error as Box<dyn Error>),
+            None => Box::new(""),
+        },
+    }
+}
+
+/// An error of another process, with its sources.
+struct Chain {
+    text: String,
+    source: Option<Box<dyn Error>>,
+}
+
+impl Chain {
+    fn of(texts: &[String]) -> Option<Box<dyn Error>> {
+        let chain = |source, text: &String| Some(Box::new(Chain { text: text.clone(), source }) as Box<dyn Error>);
+        texts.iter().rev().fold(None, chain)
+    }
+}
+
+impl fmt::Debug for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Error for Chain {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref()
+    }
+}

@@ -1,0 +1,96 @@
+//! Subscribers that get the spans and events of workers, and block, panic, use the pool or drop it.
+
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use pool_core::prelude::*;
+use tests::gate::{Gate, pass};
+use tests::panics::silently;
+use tests::procs::SOON;
+use tests::tasks::square;
+use tests::trial::{Check, Setup, each_method};
+use tracing::{Level, info};
+
+use crate::forwarding::{end, forwarding};
+use crate::seen::Memory;
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        each_method(a_subscriber_that_blocks_holds_no_task_up),
+        each_method(a_subscriber_that_panics_gets_the_next_record),
+        each_method(a_subscriber_may_use_the_pool),
+        each_method(a_subscriber_may_drop_the_pool),
+    ]
+}
+
+#[pool_task]
+fn pour(events: usize) {
+    let text = "x".repeat(1000);
+    (0..events).for_each(|at| info!(at, "{text}"));
+}
+
+fn a_subscriber_that_blocks_holds_no_task_up(setup: &Setup) {
+    let gate = Gate::new();
+    let path = gate.path().to_owned();
+    let (memory, _guard) = Memory::with(Level::INFO, move |_| _ = pass(&path));
+    let pool = forwarding(setup);
+    const ITEMS: usize = 8;
+    const EACH: usize = 1000;
+    pool.map(pour::Task.chunk_size(1), [EACH; ITEMS]).unwrap();
+    assert_eq!(pool.map(square::Task, 0..1000).unwrap().len(), 1000);
+    let begun = std::time::Instant::now();
+    pool.apply(pour::Task.timeout(Duration::from_millis(300)), usize::MAX).unwrap_err();
+    assert!(begun.elapsed() < SOON);
+    gate.open();
+    end(pool);
+    let seen = memory.seen();
+    let notes: Vec<_> = seen.events.iter().filter(|event| event.fields.contains_key("dropped")).collect();
+    assert!(!notes.is_empty() && notes.iter().all(|note| note.level == Level::WARN && note.target == "pool_core"));
+    assert!(seen.events.len() > 500, "{}", seen.events.len());
+    assert!(seen.spans.values().all(|span| span.is_closed));
+}
+
+fn a_subscriber_that_panics_gets_the_next_record(setup: &Setup) {
+    silently(|| {
+        let (memory, _guard) = Memory::with(Level::INFO, |_| panic!("on purpose"));
+        let pool = forwarding(setup);
+        pool.apply(pour::Task, 10).unwrap();
+        end(pool);
+        assert_eq!(memory.seen().events.len(), 10);
+    });
+}
+
+fn a_subscriber_may_use_the_pool(setup: &Setup) {
+    let shared = Arc::new(OnceLock::<Pool>::new());
+    let (inner, (sender, results)) = (Arc::downgrade(&shared), mpsc::channel());
+    let is_first = Mutex::new(true);
+    let (_memory, _guard) = Memory::with(Level::INFO, move |_| {
+        if std::mem::take(&mut *is_first.lock().unwrap()) {
+            let pool = inner.upgrade().expect("it is there");
+            // More than waits for a subscriber that does not return.
+            pool.get().unwrap().apply(pour::Task, 3000).unwrap();
+            sender.send(pool.get().unwrap().apply(square::Task, 7)).unwrap();
+        }
+    });
+    shared.set(forwarding(setup)).unwrap();
+    shared.get().unwrap().apply(pour::Task, 1).unwrap();
+    assert_eq!(results.recv_timeout(SOON).unwrap().unwrap(), 49);
+}
+
+fn a_subscriber_may_drop_the_pool(setup: &Setup) {
+    let place = Arc::new(Mutex::new(None::<Pool>));
+    let (theirs, (sender, dropped)) = (Arc::clone(&place), mpsc::channel());
+    let (_memory, _guard) = Memory::with(Level::INFO, move |_| {
+        if let Some(pool) = theirs.lock().unwrap().take() {
+            drop(pool);
+            sender.send(()).unwrap();
+        }
+    });
+    let pool = forwarding(setup);
+    let mut guard = place.lock().unwrap();
+    let job = pool.apply_async(pour::Task, 3).unwrap();
+    *guard = Some(pool);
+    drop(guard);
+    dropped.recv_timeout(SOON).unwrap();
+    let _ = job.get();
+}

@@ -155,21 +155,22 @@ impl<S: Splitter> Hearing<S> {
             }
             // Read before the look, so that a later ring is not lost.
             let _ = self.later.bell.read();
-            let later = self.later.take();
             let (is_over, ended) = {
                 let pipes = self.pipes();
                 let ended = pipes.open.iter().filter(|(_, pipe)| pipe.is_over || pipes.is_over);
                 (pipes.is_over, ended.map(|(token, _)| *token).collect::<Vec<_>>())
             };
+            // Behind the look, so that the last round has all of them; before the pipes are read, so that all that was written
+            // before them is read here, or was.
+            let later = self.later.take();
             if !later.is_empty() {
-                // Taken before the pipes are read, so that all that was written before them is read here, or was.
                 let open: Vec<_> = self.pipes().open.keys().copied().collect();
                 open.into_iter().for_each(|token| self.push(self.read(token, &mut buffer)));
-                self.push(later);
             }
             for token in ended {
                 self.push(self.read_rest(token, &mut buffer));
             }
+            self.push(later);
             if is_over {
                 return self.queue.close();
             }

@@ -59,8 +59,11 @@ impl Splitter for Frames {
     }
 
     fn bytes_of(item: &Forwarded) -> usize {
-        let record = if let Forwarded::Record(_, bytes) = item { bytes.len() } else { 0 };
-        size_of::<Forwarded>() + record
+        match item {
+            Forwarded::Record(_, bytes) => size_of::<Forwarded>() + bytes.len(),
+            // Of the host's own making: one for each process and job.
+            _ => 0,
+        }
     }
 
     fn is_vital(item: &Forwarded) -> bool {

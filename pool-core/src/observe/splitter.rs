@@ -11,10 +11,10 @@ pub(crate) trait Splitter: Send + 'static {
     /// The pipe has ended: passes on the rest.
     fn end(&mut self, pass_on: &mut dyn FnMut(Self::Item));
 
-    /// Bytes of memory that the value takes.
+    /// Bytes of memory that the value takes; 0 of a [vital](Splitter::is_vital) one that is never dropped.
     fn bytes_of(item: &Self::Item) -> usize;
 
-    /// Whether the values after it would make no sense without it, so that it is dropped last.
+    /// Whether the values after it would make no sense without it, so that it is dropped only where twice as much waits.
     fn is_vital(item: &Self::Item) -> bool {
         let _ = item;
         false

@@ -6,8 +6,8 @@ use std::time::Duration;
 use pool_core::prelude::*;
 use tests::gate::{Gate, pass};
 use tests::panics::silently;
-use tests::procs::SOON;
-use tests::tasks::square;
+use tests::procs::{SOON, eventually};
+use tests::tasks::{Way, crash, square};
 use tests::trial::{Check, Setup, each_method};
 use tracing::{Level, info};
 
@@ -17,6 +17,7 @@ use crate::seen::Memory;
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(a_subscriber_that_blocks_holds_no_task_up),
+        each_method(a_subscriber_that_never_returns_holds_no_end_up),
         each_method(a_subscriber_that_panics_gets_the_next_record),
         each_method(a_subscriber_may_use_the_pool),
         each_method(a_subscriber_may_drop_the_pool),
@@ -48,6 +49,23 @@ fn a_subscriber_that_blocks_holds_no_task_up(setup: &Setup) {
     assert!(!notes.is_empty() && notes.iter().all(|note| note.level == Level::WARN && note.target == "pool_core"));
     assert!(seen.events.len() > 500, "{}", seen.events.len());
     assert!(seen.spans.values().all(|span| span.is_closed));
+}
+
+fn a_subscriber_that_never_returns_holds_no_end_up(setup: &Setup) {
+    let gate = Gate::new();
+    let path = gate.path().to_owned();
+    let (memory, guard) = Memory::with(Level::INFO, move |_| _ = pass(&path));
+    let pool = forwarding(setup);
+    for _ in 0..3 {
+        tracing::info_span!("submitting").in_scope(|| pool.map(pour::Task, [1000; 4]).unwrap());
+    }
+    pool.apply(crash::Task, Some(Way::Abort)).unwrap_err();
+    drop(pool);
+    // The thread that was left behind ends when the subscriber lets it, and with it all spans.
+    gate.open();
+    assert!(eventually(|| std::fs::read_dir("/proc/self/task").unwrap().count() == 1));
+    assert!(memory.seen().spans.values().all(|span| span.is_closed));
+    drop(guard);
 }
 
 fn a_subscriber_that_panics_gets_the_next_record(setup: &Setup) {

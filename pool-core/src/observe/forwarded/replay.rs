@@ -39,14 +39,18 @@ struct Process {
 /// A span of a worker.
 struct Remote {
     span: Span,
-    /// That of the span itself; `None` if the subscriber does not want it, and the span is the one around it.
+    /// That of the span itself; `None` if it is left out.
     metadata: Option<&'static Metadata<'static>>,
     /// How often it is entered.
     entered: u32,
+    /// The number of the worker's spans around it.
+    depth: usize,
 }
 
 /// Spans of one process that are open at once, at most; further ones are left out.
 const SPANS_MAX: usize = 4096;
+/// Spans of a worker within each other, at most: where outer ones end first, subscribers close the chain by recursion.
+const DEPTH_MAX: usize = 256;
 /// Places in the code that one process may number, at most.
 const CALLSITES_MAX: usize = 8192;
 const TARGET: &str = "pool_core";
@@ -95,6 +99,11 @@ impl Replay {
 }
 
 impl Remote {
+    /// A span that is left out: the one around it stands for it.
+    fn left_out(around: Span) -> Self {
+        Remote { span: around, metadata: None, entered: 0, depth: 0 }
+    }
+
     fn enter(&self) {
         self.span.with_subscriber(|(id, dispatch)| dispatcher::with_default(dispatch, || dispatch.enter(id)));
     }
@@ -115,9 +124,18 @@ impl Process {
             }
             Record::Span { id, callsite, parent: around, values } => {
                 let Some(&metadata) = self.callsites.get(&callsite) else { return };
+                let depth = match around {
+                    Parent::Span(around) => self.spans.get(&around).map_or(0, |around| around.depth + 1),
+                    Parent::Item(_) => 0,
+                };
                 if self.spans.len() < SPANS_MAX && metadata.is_span() {
                     let around = parent(self, around);
-                    self.spans.insert(id, open(metadata, around, &values, dispatch));
+                    let remote = if depth < DEPTH_MAX {
+                        open(metadata, around, &values, dispatch)
+                    } else {
+                        Remote::left_out(around)
+                    };
+                    self.spans.insert(id, Remote { depth, ..remote });
                 }
             }
             Record::Values { span, values } => {
@@ -225,8 +243,8 @@ fn open(metadata: &'static Metadata<'static>, around: Span, values: &Values, oth
         })
     });
     match opened {
-        Some(span) => Remote { span, metadata: Some(metadata), entered: 0 },
-        None => Remote { span: around, metadata: None, entered: 0 },
+        Some(span) => Remote { span, metadata: Some(metadata), entered: 0, depth: 0 },
+        None => Remote::left_out(around),
     }
 }
 

@@ -1,8 +1,12 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::units;
 
 /// A process pool at work: a walk through it for users of Python's pool, and a parallel sha256sum
 #[derive(Debug, Parser)]
@@ -41,6 +45,25 @@ pub(crate) enum Command {
         paths: Vec<PathBuf>,
     },
 
+    /// Make a thumbnail of every image below a directory, each file under limits of its own
+    ///
+    /// The files that end in .png, .jpg or .jpeg are read, whatever they hold, and the thumbnails get the same names below --out.
+    /// An image that takes too long or too much memory, or that crashes its decoder, costs itself alone: it is listed with
+    /// the reason, and the exit code is 1. Symbolic links below DIR are passed over.
+    #[command(after_help = THUMBS_EXAMPLES)]
+    Thumbs(Thumbs),
+
+    /// Draw the Mandelbrot set: worker processes write the parts of one shared array in place
+    #[command(after_help = MANDELBROT_EXAMPLES)]
+    Mandelbrot {
+        /// The image to write, in PNG
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Its width and height in pixels
+        #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = units::size)]
+        size: (u32, u32),
+    },
+
     /// Run tasks of this program by their names: JSON lines from standard input, one answer a line to standard output
     ///
     /// With TASK each line is the arguments of one call: one argument is the value itself, several are an array. Without it
@@ -55,6 +78,46 @@ pub(crate) enum Command {
     /// List the tasks of this program: the functions that worker processes can run
     #[command(after_help = TASKS_EXAMPLES)]
     Tasks,
+
+    /// Print completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Print the manual page
+    #[command(after_help = MAN_EXAMPLES)]
+    Man,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Thumbs {
+    /// The directory with the images
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// The directory for the thumbnails; it may be below the other
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The longer side of a thumbnail in pixels
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) size: u32,
+    /// Time for each image, such as 500ms, 10s or 2m
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
+    pub(crate) timeout: Duration,
+    /// Memory that each worker may allocate, such as 512M or 2G
+    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = units::bytes)]
+    pub(crate) memory: u64,
+    /// Further attempts for an image that cost its worker
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) retries: u32,
+    /// Write a line of JSON for each image, in the order in which they are done, in place of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Work in one process, without a pool: the first image that crashes the decoder ends all
+    #[cfg(feature = "planted")]
+    #[arg(long, hide = true)]
+    pub(crate) one_process: bool,
 }
 
 const EXAMPLES: &str = "\
@@ -62,6 +125,8 @@ Examples:
   pool-cli demo                         see what the pool does, step by step
   pool-cli hash src > SUMS              hash every file below src
   sha256sum --check SUMS                … and check them with coreutils
+  pool-cli thumbs photos --out thumbs   thumbnails, though some images crash the decoder
+  pool-cli mandelbrot --out m.png       an array that workers write in place
   pool-cli tasks                        list the functions that workers can run
   seq 5 | pool-cli run square           … and run one of them for each line
   pool-cli help hash                    more about one command
@@ -81,6 +146,26 @@ Examples:
   pool-cli hash --workers 8 /usr/lib    with eight worker processes
   pool-cli hash --trace /tmp/t.json .   with a timeline for https://ui.perfetto.dev
   pool-cli hash -- -odd ./-             names that begin with a dash";
+
+const THUMBS_EXAMPLES: &str = "\
+Examples:
+  pool-cli thumbs photos --out thumbs
+  pool-cli thumbs photos --out thumbs --size 256 --timeout 2s --memory 1G
+  pool-cli thumbs uploads --out thumbs --json | jq 'select(.error)'";
+
+const MANDELBROT_EXAMPLES: &str = "\
+Examples:
+  pool-cli mandelbrot --out mandelbrot.png
+  pool-cli mandelbrot --out wall.png --size 15360x8640 --workers 8";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  pool-cli completions bash > ~/.local/share/bash-completion/completions/pool-cli
+  pool-cli completions fish > ~/.config/fish/completions/pool-cli.fish";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  pool-cli man > ~/.local/share/man/man1/pool-cli.1";
 
 const RUN_EXAMPLES: &str = "\
 Examples:

@@ -1,4 +1,4 @@
-//! `pool-cli`: a walk through the pool for users of Python's, a parallel `sha256sum`, and tasks over JSON lines.
+//! `pool-cli`: a walk through the pool for users of Python's, a parallel `sha256sum`, thumbnails, and tasks over JSON lines.
 
 #![deny(unsafe_code)]
 
@@ -9,6 +9,7 @@ use clap::Parser;
 mod args;
 mod cmd;
 mod render;
+mod units;
 mod walk;
 
 fn main() -> ExitCode {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use pool_core::{ErrorKind, Pool};
+use pool_core::{ErrorKind, Pool, PoolBuilder};
 
 use crate::render::reason;
 
@@ -37,6 +37,10 @@ impl From<Verdict> for ExitCode {
 pub(crate) enum Failure {
     /// Writing to standard output failed.
     Output(io::Error),
+    /// A file or directory without which the command has nothing to do.
+    Path(PathBuf, io::Error),
+    /// The command line asks for something that cannot be.
+    Usage(String),
     Pool(pool_core::Error),
 }
 
@@ -51,6 +55,7 @@ impl Failure {
             _ if self.is_broken_pipe() => ExitCode::SUCCESS,
             // Such as more workers than a pool may have: the command line was wrong.
             Failure::Pool(error) if error.kind() == ErrorKind::InvalidInput => ExitCode::from(2),
+            Failure::Usage(_) => ExitCode::from(2),
             _ => ExitCode::FAILURE,
         }
     }
@@ -60,6 +65,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Output(error) => write!(f, "standard output: {}", reason(error)),
+            Failure::Path(path, error) => write!(f, "{}: {}", path.display(), reason(error)),
+            Failure::Usage(text) => f.write_str(text),
             Failure::Pool(error) => error.fmt(f),
         }
     }
@@ -79,6 +86,11 @@ impl From<pool_core::Error> for Failure {
 
 /// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`. Its timeline goes to `trace`.
 pub(crate) fn pool(workers: Option<usize>, name: &str, trace: Option<&Path>) -> Result<Pool, Failure> {
+    Ok(builder(workers, name, trace)?.build()?)
+}
+
+/// The same, for a pool with further options.
+pub(crate) fn builder(workers: Option<usize>, name: &str, trace: Option<&Path>) -> Result<PoolBuilder, Failure> {
     let mut builder = Pool::builder().name(name);
     if let Some(workers) = workers {
         builder = builder.workers(workers);
@@ -87,5 +99,5 @@ pub(crate) fn pool(workers: Option<usize>, name: &str, trace: Option<&Path>) -> 
         // The pool takes no relative path, since its program may change its directory. This one does not.
         builder = builder.trace(std::path::absolute(path)?);
     }
-    Ok(builder.build()?)
+    Ok(builder)
 }

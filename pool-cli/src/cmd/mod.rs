@@ -7,9 +7,13 @@ use crate::cmd::ending::{Failure, Verdict};
 
 mod demo;
 pub(crate) mod ending;
+mod file;
 mod hash;
+mod mandelbrot;
+mod manual;
 mod run;
 mod tasks;
+mod thumbs;
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
@@ -17,8 +21,12 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     match args.command {
         Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace),
         Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace),
+        Some(Command::Thumbs(options)) => thumbs::run(&options, args.workers, trace),
+        Some(Command::Mandelbrot { out, size }) => mandelbrot::run(&out, size, args.workers, trace),
         Some(Command::Run { task }) => run::run(task.as_deref(), args.workers, trace),
         Some(Command::Tasks) => tasks::run(),
+        Some(Command::Completions { shell }) => manual::completions(shell),
+        Some(Command::Man) => manual::man(),
         None => {
             Args::command().print_long_help()?;
             Ok(Verdict::AllWell)

@@ -8,14 +8,26 @@ use crate::cli::{pool_cli, run};
 #[test]
 fn help_mentions_all_commands_and_has_examples() {
     let help = run(&mut pool_cli(["--help"])).expect_code(0);
-    for word in ["demo", "hash", "run", "tasks", "--workers", "--trace", "Examples:"] {
+    for word in [
+        "demo",
+        "hash",
+        "thumbs",
+        "mandelbrot",
+        "run",
+        "tasks",
+        "completions",
+        "man",
+        "--workers",
+        "--trace",
+        "Examples:",
+    ] {
         assert!(help.text().contains(word), "{word} in\n{}", help.text());
     }
 }
 
 #[test]
 fn each_command_has_help_with_examples() {
-    for command in ["demo", "hash", "run", "tasks"] {
+    for command in ["demo", "hash", "thumbs", "mandelbrot", "run", "tasks", "completions", "man"] {
         let help = run(&mut pool_cli([command, "--help"])).expect_code(0);
         assert!(help.text().contains(&format!("  pool-cli {command}")), "{}", help.text());
     }

@@ -1,0 +1,47 @@
+//! The task: from a file to a thumbnail, in the format of the file's name.
+
+use std::fs;
+use std::io::Cursor;
+use std::path::Path;
+
+use image::{ImageFormat, ImageReader};
+use pool_core::pool_task;
+
+use super::report::Thumbnail;
+use crate::render::reason;
+
+/// The thumbnail of the image, or why there is none.
+#[pool_task]
+pub(super) fn thumbnail(path: &Path, size: u32) -> Result<Thumbnail, String> {
+    decode(path, size)
+}
+
+pub(super) fn decode(path: &Path, size: u32) -> Result<Thumbnail, String> {
+    let bytes = fs::read(path).map_err(|error| reason(&error))?;
+    #[cfg(feature = "planted")]
+    planted(&bytes);
+    let format = ImageFormat::from_path(path).map_err(|error| error.to_string())?;
+    // By its content: the name may lie.
+    let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| reason(&error))?;
+    // The worker has a limit, which holds for whatever a decoder does.
+    reader.no_limits();
+    let small = reader.decode().map_err(|error| error.to_string())?.thumbnail(size, size);
+    // A JPEG has neither transparency nor 16 bits.
+    let small = if format == ImageFormat::Jpeg { small.into_rgb8().into() } else { small };
+    let mut encoded = Cursor::new(Vec::new());
+    small.write_to(&mut encoded, format).map_err(|error| error.to_string())?;
+    Ok(Thumbnail { width: small.width(), height: small.height(), bytes: encoded.into_inner() })
+}
+
+/// A decoder with faults: the file says which.
+#[cfg(feature = "planted")]
+fn planted(bytes: &[u8]) {
+    match bytes {
+        b"planted panic" => panic!("index out of bounds, on purpose"),
+        b"planted abort" => std::process::abort(),
+        b"planted hang" => loop {
+            std::thread::park();
+        },
+        _ => {}
+    }
+}

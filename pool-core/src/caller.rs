@@ -3,6 +3,7 @@
 //! Nothing here runs under the host's lock, except the closures that it passes there.
 
 pub(crate) mod arguments;
+mod arrivals;
 pub(crate) mod block_builder;
 pub(crate) mod feed;
 mod fill;

@@ -284,14 +284,15 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
     }
 
     fn decode(&mut self, mut part: Part) {
-        self.note_items(part.first..part.first + u64::from(part.items), part.origin.take());
+        let indices = part.indices();
+        self.note_items(indices, part.origin.take());
         // A result has come, so the pause starts anew with the next wait.
         self.stall = None;
         self.decoded += u64::from(part.items);
         self.ready_bytes += part.values.as_ref().map_or(0, |bytes| bytes.len());
         // An ordered map needs no set: all items before `decoded` have come.
         if !self.is_ordered {
-            self.arrived.add(part.first..part.first + u64::from(part.items));
+            self.arrived.add(part.indices());
         }
         let mut undecodable = 0;
         decode::<T>(part, true, &mut |_, result| {

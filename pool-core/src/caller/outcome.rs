@@ -1,15 +1,15 @@
 //! Decoding in the caller's thread: from the parts in a completion to values and errors.
 
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::attachments::scope::Resolving;
+use crate::caller::arrivals::Arrivals;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::completion::{Buffered, Completion, Part, Parts};
+use crate::job::completion::{Completion, Part, Parts};
 use crate::process::panic;
 use crate::process::stack;
 use crate::task::table::Entry;
@@ -100,19 +100,11 @@ pub(super) fn missing(completion: &Completion) -> Error {
     completion.rest().unwrap_or_else(|| Error::new(ErrorKind::Terminated, "its outcome has been taken already"))
 }
 
-/// The items of a map in input order, as far as they have come.
+/// The values of a map, as far as they have come.
 pub(crate) struct Gathered<T: Task> {
+    /// In input order; items that failed have no place here.
     values: Vec<T::Output>,
-    /// Errors by index. `values` holds no place for these items.
-    errors: Vec<(u64, Error)>,
-    /// Parts that have overtaken others, by their first item. With a result buffer these are all parts, which are few.
-    early: BTreeMap<u64, Part>,
-    is_buffered: bool,
-    /// The result buffer, when the job is finished.
-    buffered: Option<Box<Buffered>>,
-    next: u64,
-    /// The reason for which items never came.
-    rest: Option<Error>,
+    arrivals: Arrivals,
 }
 
 impl<T: Task> Gathered<T> {
@@ -120,44 +112,28 @@ impl<T: Task> Gathered<T> {
         let is_buffered = T::result_buffer(0).is_some();
         // Values in a result buffer come as a vector of their own, so none is made here.
         let values = large_vec::with_room(if is_buffered { 0 } else { items });
-        Gathered {
-            values,
-            errors: Vec::new(),
-            early: BTreeMap::new(),
-            is_buffered,
-            buffered: None,
-            next: 0,
-            rest: None,
-        }
+        Gathered { values, arrivals: Arrivals::new(is_buffered) }
     }
 
     /// Takes the parts that have come, and decodes the next ones.
     pub(crate) fn take_in(&mut self, completion: &Completion) {
-        match completion.take() {
-            Parts::Buffered(buffered) => self.buffered = Some(buffered),
-            parts => self.early.extend(parts.into_iter().map(|part| (part.first, part))),
-        }
-        // Only in order: a value goes to the end of the vector, so one that came early waits.
-        while !self.is_buffered
-            && let Some(entry) = self.early.first_entry().filter(|entry| *entry.key() == self.next)
-        {
-            let part = entry.remove();
+        self.arrivals.take_in(completion);
+        while let Some(part) = self.arrivals.next_part() {
             self.add(part);
         }
     }
 
     fn add(&mut self, part: Part) {
-        self.next = part.first + u64::from(part.items);
-        let items = part.first..self.next;
+        let items = part.indices();
         if const { !is_large::<T>() } {
             self.decode_part(part);
         } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
-            add_absent(&mut self.errors, Some(&error), items);
+            self.arrivals.fail(items, Some(&error));
         }
     }
 
     fn decode_part(&mut self, part: Part) {
-        let Gathered { values, errors, .. } = self;
+        let Gathered { values, arrivals: Arrivals { errors, .. } } = self;
         if const { output_may_be_plain::<T>() }
             && let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
@@ -169,9 +145,8 @@ impl<T: Task> Gathered<T> {
         if let Ok(bytes) = &part.values
             && !part.raw
         {
-            let items = part.first..part.first + u64::from(part.items);
             let _resolving = bytes.received().map(Resolving::begin);
-            return decode_values::<T>(bytes, items, values, errors);
+            return decode_values::<T>(bytes, part.indices(), values, errors);
         }
         decode::<T>(part, true, &mut |item, result| match result {
             Ok(value) => values.push(value),
@@ -182,39 +157,28 @@ impl<T: Task> Gathered<T> {
     /// Takes the rest of a job that is finished and had `items` items.
     pub(crate) fn finish(&mut self, completion: &Completion, items: u64) {
         self.take_in(completion);
-        match self.buffered.take() {
-            Some(buffered) if const { output_may_be_plain::<T>() } => {
-                self.finish_buffered(*buffered, completion.rest(), items);
-            }
-            _ => self.finish_decoded(completion.rest(), items),
+        self.arrivals.rest = completion.rest();
+        if const { output_may_be_plain::<T>() }
+            && let Some(buffered) = self.arrivals.take_buffered()
+        {
+            let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
+                decode::<T>(part, true, &mut |item, result| note(item, result.err()));
+            };
+            // A worker gave bytes that are no values of this type, and no failure.
+            let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
+            let values = self.arrivals.finish_buffered(buffered, items, &failure, &missed);
+            self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
+            return;
         }
-    }
-
-    fn finish_decoded(&mut self, rest: Option<Error>, items: u64) {
-        // Unless the job ended early there are no gaps.
-        while let Some((_, part)) = self.early.pop_first() {
-            add_absent(&mut self.errors, rest.as_ref(), self.next..part.first);
+        while let Some(part) = self.arrivals.next_behind_gap() {
             self.add(part);
         }
-        add_absent(&mut self.errors, rest.as_ref(), self.next..items);
-        self.rest = rest;
-    }
-
-    fn finish_buffered(&mut self, buffered: Buffered, rest: Option<Error>, items: u64) {
-        let early = std::mem::take(&mut self.early).into_values().collect();
-        let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
-            decode::<T>(part, true, &mut |item, result| note(item, result.err()));
-        };
-        // A worker gave bytes that are no values of this type, and no failure.
-        let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
-        let values = take_buffered(buffered, early, items, rest.as_ref(), &mut self.errors, &failure, &missed);
-        self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
-        self.rest = rest;
+        self.arrivals.end(items);
     }
 
     /// The values, or the first error by index.
     pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
-        match first_error(self.errors, self.rest) {
+        match self.arrivals.into_first_error() {
             None => Ok(self.values),
             Some(error) => Err(error),
         }
@@ -222,12 +186,12 @@ impl<T: Task> Gathered<T> {
 
     /// Results that have come and could not be decoded.
     pub(crate) fn undecodable(&self) -> u32 {
-        undecodable_of(&self.errors)
+        self.arrivals.undecodable()
     }
 
     /// Takes the reason for which items are missing, if any are.
     pub(crate) fn take_rest(&mut self) -> Option<Error> {
-        self.rest.take()
+        self.arrivals.rest.take()
     }
 
     /// Each item's own result.
@@ -235,7 +199,7 @@ impl<T: Task> Gathered<T> {
         if const { !is_large::<T>() } {
             return self.merge_errors();
         }
-        let items = (self.values.len() + self.errors.len()) as u64;
+        let items = (self.values.len() + self.arrivals.errors.len()) as u64;
         match with_room_for::<T, _>(|| self.merge_errors()) {
             Ok(results) => results,
             Err(error) => {
@@ -247,10 +211,10 @@ impl<T: Task> Gathered<T> {
     }
 
     fn merge_errors(self) -> Vec<Result<T::Output>> {
-        let mut results = large_vec::with_room(self.values.len() + self.errors.len());
+        let mut results = large_vec::with_room(self.values.len() + self.arrivals.errors.len());
         // Errors are few: values move in runs between them.
         let mut values = self.values.into_iter();
-        for (item, error) in self.errors {
+        for (item, error) in self.arrivals.errors {
             let before = item as usize - results.len();
             results.extend(values.by_ref().take(before).map(Ok));
             results.push(Err(error));
@@ -258,56 +222,6 @@ impl<T: Task> Gathered<T> {
         results.extend(values.map(Ok));
         results
     }
-}
-
-/// The error of a map: the first by index, or the one that ended the job.
-fn first_error(errors: Vec<(u64, Error)>, rest: Option<Error>) -> Option<Error> {
-    let undecodable = undecodable_of(&errors);
-    let error = match (errors.into_iter().next(), rest) {
-        (None, None) => return None,
-        // A job that was ended before an item had failed has failed as a whole, and a cancelled one has in any case: how
-        // far its workers had come makes no difference.
-        (Some((_, error)), Some(rest)) if rest.kind() == ErrorKind::Cancelled || error.kind() == rest.kind() => rest,
-        (Some((_, error)), _) | (None, Some(error)) => error,
-    };
-    Some(error.with_undecodable(undecodable))
-}
-
-fn undecodable_of(errors: &[(u64, Error)]) -> u32 {
-    errors.iter().map(|(_, error)| error.undecodable()).sum()
-}
-
-/// Hands out the error of each item of a part that has one, by the task's own decoder.
-type Failures<'f> = &'f dyn Fn(Part, &mut (dyn FnMut(u64, Option<Error>) + Send));
-
-/// Takes the vector out of a result buffer, and adds the errors of the items that are missing there.
-fn take_buffered(
-    buffered: Buffered,
-    early: Vec<Part>,
-    items: u64,
-    rest: Option<&Error>,
-    errors: &mut Vec<(u64, Error)>,
-    failures: Failures<'_>,
-    missed: &dyn Fn(usize) -> Error,
-) -> Box<dyn Any> {
-    let Buffered { mut result_buffer, others } = buffered;
-    let mut failed = BTreeMap::new();
-    for part in early.into_iter().chain(others) {
-        match &part.values {
-            // Values that a worker had finished when it died.
-            Ok(bytes) if result_buffer.store_bytes(part.first, part.items, bytes) => {}
-            _ => failures(part, &mut |item, error| _ = failed.insert(item, error)),
-        }
-    }
-    // Items may have failed behind the last one that was fed, if the pool ended meanwhile.
-    let end = failed.last_key_value().map_or(0, |(item, _)| item + 1);
-    let (values, gaps) = result_buffer.finish(items.max(end) as usize);
-    for item in gaps.into_iter().flatten() {
-        let error = failed.remove(&(item as u64)).flatten();
-        let absent = || rest.map(|why| why.duplicate().of_item(Some(item)));
-        errors.push((item as u64, error.or_else(absent).unwrap_or_else(|| missed(item))));
-    }
-    values
 }
 
 /// Takes the result of each item, one function for all that want results: they are compiled once per task.
@@ -318,7 +232,7 @@ pub(crate) fn decode<T: Task>(part: Part, is_map: bool, each: &mut Each<'_, T>) 
     if const { !is_large::<T>() } {
         return decode_here::<T>(part, is_map, each);
     }
-    let items = part.first..part.first + u64::from(part.items);
+    let items = part.indices();
     if let Err(error) = with_room_for::<T, _>(|| decode_here::<T>(part, is_map, each)) {
         fail_each::<T>(&error, items, is_map, each);
     }
@@ -392,13 +306,6 @@ fn decode_values<T: Task>(
             let item = items.start - 1;
             errors.push((item, panicked(T::entry(), payload, Some(item as usize))));
         }
-    }
-}
-
-/// Adds the errors of items that never came, if there is a reason.
-fn add_absent(errors: &mut Vec<(u64, Error)>, why: Option<&Error>, items: Range<u64>) {
-    if let Some(why) = why {
-        errors.extend(items.map(|item| (item, why.duplicate().of_item(Some(item as usize)))));
     }
 }
 

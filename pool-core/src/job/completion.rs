@@ -1,5 +1,6 @@
 //! The completion: the place where the outcome of a job arrives, with the waiters for it.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -43,6 +44,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// The indices of its items.
+    pub(crate) fn indices(&self) -> Range<u64> {
+        self.first..self.first + u64::from(self.items)
+    }
+
     fn duplicate(&self) -> Part {
         let values = self.values.as_ref().map(Bytes::duplicate).map_err(Error::duplicate);
         Part { values, origin: self.origin.clone(), ..*self }

@@ -68,19 +68,19 @@ impl Arrivals {
         }
     }
 
-    pub(super) fn take_buffered(&mut self) -> Option<Box<Buffered>> {
-        self.buffered.take()
+    pub(super) fn take_buffered(&mut self) -> Option<Buffered> {
+        self.buffered.take().map(|buffered| *buffered)
     }
 
     /// Takes the vector out of a result buffer, and adds the errors of the items that are missing there.
     pub(super) fn finish_buffered(
         &mut self,
-        buffered: Box<Buffered>,
+        buffered: Buffered,
         items: u64,
         failures: Failures<'_>,
         missed: &dyn Fn(usize) -> Error,
     ) -> Box<dyn Any> {
-        let Buffered { mut result_buffer, others } = *buffered;
+        let Buffered { mut result_buffer, others } = buffered;
         let mut failed = BTreeMap::new();
         for part in std::mem::take(&mut self.early).into_values().chain(others) {
             match &part.values {

@@ -9,7 +9,7 @@ use crate::attachments::Attachments;
 use crate::attachments::scope::{self, Side};
 use crate::codec::CodecError;
 use crate::codec::decoder::Decoder;
-use crate::codec::encoder::Encoder;
+use crate::codec::encoder::{Encoder, Spill};
 use crate::lane::messages::{Failure, reply};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
@@ -63,30 +63,59 @@ pub(super) enum OneInput<'a> {
 
 /// Runs one item. Between the function and the encoding, `has_run` is told whether the output is an `Err`.
 fn run_one<T: Task>(input: OneInput<'_>, has_run: &mut dyn FnMut(bool)) -> ItemOutcome {
+    let mut arrays = Attachments::new();
+    let ended = run_one_into::<T>(input, has_run, &mut arrays);
+    ended.outcome(arrays)
+}
+
+fn run_one_into<T: Task>(input: OneInput<'_>, has_run: &mut dyn FnMut(bool), arrays: &mut Attachments) -> Ended {
     let invoked = match input {
         OneInput::Raw(bytes) => T::invoke_raw(bytes),
         OneInput::Framed(input) => input.and_then(T::invoke),
     };
     let output = match invoked {
         Ok(output) => output,
-        Err(error) => return ItemOutcome::Failed(undecodable(&error)),
+        Err(error) => return Ended::Undecodable(error),
     };
     has_run(T::output_is_err(&output));
     let output = match T::output_into_bytes(output) {
-        Ok(bytes) => return ItemOutcome::Raw(bytes),
+        Ok(bytes) => return Ended::Raw(bytes),
         Err(output) => output,
     };
-    let mut arrays = Attachments::new();
-    let mut out = Encoder::new(&mut []).naming_alone(&mut arrays, Side::Results);
+    let mut out = Encoder::new(&mut []).naming_alone(arrays, Side::Results);
     let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
     // Dropped before the value counts, as in `run_any`.
     drop(output);
     match encoded {
-        // A value of no bytes needs no room.
-        Ok(None) => ItemOutcome::Large(Vec::new()),
-        Ok(Some(spill)) if arrays.is_empty() => ItemOutcome::Large(spill.into_vec()),
-        Ok(Some(spill)) => ItemOutcome::Naming(spill.into_vec(), arrays),
-        Err(error) => ItemOutcome::Failed(Failure::Encode(error.to_string())),
+        Ok(spill) => Ended::Spilled(spill),
+        Err(error) => Ended::Unencodable(error),
+    }
+}
+
+/// The way in which an item ended that is answered alone.
+enum Ended {
+    Undecodable(CodecError),
+    Raw(Vec<u8>),
+    /// A value of no bytes needs no room.
+    Spilled(Option<Spill>),
+    Unencodable(CodecError),
+    /// This is no worker any more.
+    Stopped,
+}
+
+impl Ended {
+    /// The outcome of an item whose value names these arrays. The same for all tasks.
+    #[inline(never)]
+    fn outcome(self, arrays: Attachments) -> ItemOutcome {
+        match self {
+            Ended::Undecodable(error) => ItemOutcome::Failed(undecodable(&error)),
+            Ended::Raw(bytes) => ItemOutcome::Raw(bytes),
+            Ended::Spilled(None) => ItemOutcome::Large(Vec::new()),
+            Ended::Spilled(Some(spill)) if arrays.is_empty() => ItemOutcome::Large(spill.into_vec()),
+            Ended::Spilled(Some(spill)) => ItemOutcome::Naming(spill.into_vec(), arrays),
+            Ended::Stopped => ItemOutcome::stopped(),
+            Ended::Unencodable(error) => ItemOutcome::Failed(Failure::Encode(error.to_string())),
+        }
     }
 }
 
@@ -186,14 +215,20 @@ const OWNED_BYTES: usize = 2 << 10;
 /// [`run_claimed`] for values of any size.
 #[inline]
 fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
+    let mut arrays = Attachments::new();
+    let ended = run_any_into::<T>(chunk, &mut arrays)?;
+    Some(ended.outcome(arrays))
+}
+
+#[inline]
+fn run_any_into<T: Task>(chunk: &mut Chunk<'_>, arrays: &mut Attachments) -> Option<Ended> {
     let (limit_ns, claimed, has_memory_limit) = (chunk.limit_ns, chunk.claimed, has_memory_limit());
     let Chunk { link, input, raw, next, unpublished_items, unpublished_bytes, errs, .. } = chunk;
     let Link { replies, progress, position, me, .. } = link;
     let begun = *unpublished_bytes;
     let unpublished_start = replies.unpublished_end(begun);
-    let mut arrays = Attachments::new();
     let room = replies.spare(0).get_mut(begun..).unwrap_or_default();
-    let mut out = Encoder::new(room).naming_alone(&mut arrays, Side::Results);
+    let mut out = Encoder::new(room).naming_alone(arrays, Side::Results);
     while *next < claimed && *unpublished_bytes < PUBLISH_BYTES {
         stamp(progress, position, limit_ns);
         progress.begin_item(*next, unpublished_start.wrapping_add(out.used() as u32));
@@ -207,15 +242,15 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
         };
         let output = match invoked {
             Ok(output) => output,
-            Err(error) => return Some(ItemOutcome::Failed(undecodable(&error))),
+            Err(error) => return Some(Ended::Undecodable(error)),
         };
         if !me.is_here() {
             // A process that the task forked must not answer in the worker's place.
-            return Some(ItemOutcome::stopped());
+            return Some(Ended::Stopped);
         }
         *errs += u32::from(T::output_is_err(&output));
         let output = match T::output_into_bytes(output) {
-            Ok(bytes) => return Some(ItemOutcome::Raw(bytes)),
+            Ok(bytes) => return Some(Ended::Raw(bytes)),
             Err(output) => output,
         };
         let encoded = out.item(T::output_size(), |out| T::encode_output(&output, out));
@@ -227,9 +262,8 @@ fn run_any<T: Task>(chunk: &mut Chunk<'_>) -> Option<ItemOutcome> {
                 *unpublished_bytes = begun + out.used();
                 *next += 1;
             }
-            Ok(Some(spill)) if arrays.is_empty() => return Some(ItemOutcome::Large(spill.into_vec())),
-            Ok(Some(spill)) => return Some(ItemOutcome::Naming(spill.into_vec(), arrays)),
-            Err(error) => return Some(ItemOutcome::Failed(Failure::Encode(error.to_string()))),
+            Ok(spill) => return Some(Ended::Spilled(spill)),
+            Err(error) => return Some(Ended::Unencodable(error)),
         }
     }
     None

@@ -226,7 +226,7 @@ pub(crate) fn report_deaths(progress: ProgressWriter, me: ForkCheck) {
     let action = SigAction::new(SigHandler::SigAction(on_death), flags, SigSet::empty());
     for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT] {
         // SAFETY:
-        // - `on_death` is async-signal-safe: it does loads, stores and `sigaction`.
+        // - `on_death` is async-signal-safe: it does loads, stores, `sigaction` and `raise`.
         let _ = unsafe { sigaction(signal, &action) };
     }
 }
@@ -250,9 +250,18 @@ extern "C" fn on_death(signal: i32, info: *mut libc::siginfo_t, context: *mut li
         (Some(progress), None) if !std::thread::panicking() => progress.clear_last_words(),
         _ => {}
     }
-    // After the return the fault occurs again, or `abort` raises again, and the default action ends the process.
+    // After the return a fault occurs again, and the default action ends the process.
     if let Ok(signal) = Signal::try_from(signal) {
         set(signal, SigHandler::SigDfl);
+    }
+    // SAFETY:
+    // - the kernel passes a valid `siginfo_t` to a SA_SIGINFO handler.
+    let was_sent = unsafe { (*info).si_code } <= 0;
+    if was_sent {
+        // A signal of `kill`, `raise` or `abort` does not come again by itself. This one is held back until the return.
+        // SAFETY:
+        // - `raise` is async-signal-safe.
+        unsafe { libc::raise(signal) };
     }
 }
 

@@ -1,6 +1,7 @@
 //! Workers and the fork server killed from outside: running items fail or run again, all else goes on.
 
 use std::collections::HashSet;
+use std::os::unix::process::ExitStatusExt;
 use std::thread;
 
 use nix::sys::signal::Signal;
@@ -28,6 +29,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_pool_of_forks_with_a_killed_server_is_broken).methods(&[StartMethod::Fork]),
         each_method(the_fork_server_killed_while_the_pool_ends_holds_nothing_up),
         each_method(a_fork_server_that_is_stopped_holds_nothing_up),
+        each_method(a_signal_that_a_task_sends_itself_ends_it_at_once),
     ]
 }
 
@@ -239,4 +241,26 @@ fn a_fork_server_that_is_stopped_holds_nothing_up(setup: &Setup) {
     signal(server, Signal::SIGSTOP);
     drop(pool);
     assert!(!is_alive(server) && !pids.into_iter().any(is_alive));
+}
+
+/// Gives the signal back if it survives.
+#[pool_task]
+fn signal_itself(signal: i32, is_killed: bool) -> i32 {
+    let signal_of = Signal::try_from(signal).unwrap();
+    if is_killed {
+        nix::sys::signal::kill(nix::unistd::Pid::this(), signal_of).unwrap();
+    } else {
+        nix::sys::signal::raise(signal_of).unwrap();
+    }
+    signal
+}
+
+fn a_signal_that_a_task_sends_itself_ends_it_at_once(setup: &Setup) {
+    let pool = setup.pool();
+    for signal in [Signal::SIGSEGV, Signal::SIGBUS, Signal::SIGABRT, Signal::SIGTERM] {
+        for is_killed in [false, true] {
+            let error = pool.apply(signal_itself::Task, (signal as i32, is_killed)).unwrap_err();
+            assert_eq!(error.exit_status().unwrap().signal(), Some(signal as i32), "{error}");
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! The functions by which a task is called with JSON, if pool-core has the feature `json`.
 
 use proc_macro2::TokenStream;
+use quote::quote_spanned;
 use syn::punctuated::Punctuated;
 use syn::{Ident, Token};
 
 use crate::item::Function;
-use crate::value::{Value, one_or_tuple, variables};
+use crate::value::{Value, ends, one_or_tuple, variables};
 
 /// The constructor of the task's entry, and its arguments behind the description; `run` is the loop over items.
 pub(crate) fn entry(name: &Ident, run: TokenStream, private: &TokenStream) -> (TokenStream, TokenStream) {
@@ -51,8 +52,12 @@ pub(crate) fn implementation(function: &Function, krate: &TokenStream, private: 
 /// Reads an argument of the JSON in the variable of its name, in place of that.
 fn read(value: &Value, variable: &Ident, name: &str, private: &TokenStream) -> TokenStream {
     let held = value.held(private);
+    // As for `Value::decode`: errors about the lifetime are at the type.
+    let (start, end) = ends(&value.ty);
+    let read = quote_spanned!(start=> (#private::FromJson::read));
+    let passed = quote_spanned!(end=> (&reader, #variable, #name));
     glue! {
         let reader = (&#private::Probe::<#held>::new()).__pick_json();
-        let #variable: #held = #private::FromJson::read(&reader, #variable, #name)?;
+        let #variable: #held = #read #passed?;
     }
 }

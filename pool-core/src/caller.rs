@@ -3,7 +3,6 @@
 //! Nothing here runs under the host's lock, except the closures that it passes there.
 
 pub(crate) mod arguments;
-mod arrivals;
 pub(crate) mod block_builder;
 pub(crate) mod feed;
 mod fill;
@@ -12,6 +11,7 @@ pub(crate) mod input;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 pub(crate) mod lazy_map;
+mod ordered_parts;
 pub(crate) mod outcome;
 pub(crate) mod ranges;
 pub(crate) mod window;

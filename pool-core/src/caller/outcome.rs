@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::attachments::scope::Resolving;
-use crate::caller::arrivals::Arrivals;
+use crate::caller::ordered_parts::OrderedParts;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
@@ -104,7 +104,7 @@ pub(super) fn missing(completion: &Completion) -> Error {
 pub(crate) struct Gathered<T: Task> {
     /// In input order; items that failed have no place here.
     values: Vec<T::Output>,
-    arrivals: Arrivals,
+    parts: OrderedParts,
 }
 
 impl<T: Task> Gathered<T> {
@@ -112,13 +112,13 @@ impl<T: Task> Gathered<T> {
         let is_buffered = T::result_buffer(0).is_some();
         // Values in a result buffer come as a vector of their own, so none is made here.
         let values = large_vec::with_room(if is_buffered { 0 } else { items });
-        Gathered { values, arrivals: Arrivals::new(is_buffered) }
+        Gathered { values, parts: OrderedParts::new(is_buffered) }
     }
 
     /// Takes the parts that have come, and decodes the next ones.
     pub(crate) fn take_in(&mut self, completion: &Completion) {
-        self.arrivals.take_in(completion);
-        while let Some(part) = self.arrivals.next_part() {
+        self.parts.take_in(completion);
+        while let Some(part) = self.parts.next_part() {
             self.add(part);
         }
     }
@@ -128,12 +128,12 @@ impl<T: Task> Gathered<T> {
         if const { !is_large::<T>() } {
             self.decode_part(part);
         } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
-            self.arrivals.fail(items, Some(&error));
+            self.parts.fail(items, Some(&error));
         }
     }
 
     fn decode_part(&mut self, part: Part) {
-        let Gathered { values, arrivals: Arrivals { errors, .. } } = self;
+        let Gathered { values, parts: OrderedParts { errors, .. } } = self;
         if const { output_may_be_plain::<T>() }
             && let Ok(bytes) = &part.values
             && T::output_size().and_then(|size| size.checked_mul(part.items as usize)) == Some(bytes.len())
@@ -157,28 +157,28 @@ impl<T: Task> Gathered<T> {
     /// Takes the rest of a job that is finished and had `items` items.
     pub(crate) fn finish(&mut self, completion: &Completion, items: u64) {
         self.take_in(completion);
-        self.arrivals.rest = completion.rest();
+        self.parts.rest = completion.rest();
         if const { output_may_be_plain::<T>() }
-            && let Some(buffered) = self.arrivals.take_buffered()
+            && let Some(buffered) = self.parts.take_buffered()
         {
             let failure = |part, note: &mut (dyn FnMut(u64, Option<Error>) + Send)| {
                 decode::<T>(part, true, &mut |item, result| note(item, result.err()));
             };
             // A worker gave bytes that are no values of this type, and no failure.
             let missed = |item| undecodable(T::entry(), "it is of another size", Some(item));
-            let values = self.arrivals.finish_buffered(buffered, items, &failure, &missed);
+            let values = self.parts.finish_buffered(buffered, items, &failure, &missed);
             self.values = *values.downcast().expect("the task's own result_buffer has values of its type");
             return;
         }
-        while let Some(part) = self.arrivals.next_behind_gap() {
+        while let Some(part) = self.parts.next_behind_gap() {
             self.add(part);
         }
-        self.arrivals.end(items);
+        self.parts.end(items);
     }
 
     /// The values, or the first error by index.
     pub(crate) fn into_values(self) -> Result<Vec<T::Output>> {
-        match self.arrivals.into_first_error() {
+        match self.parts.into_first_error() {
             None => Ok(self.values),
             Some(error) => Err(error),
         }
@@ -186,12 +186,12 @@ impl<T: Task> Gathered<T> {
 
     /// Results that have come and could not be decoded.
     pub(crate) fn undecodable(&self) -> u32 {
-        self.arrivals.undecodable()
+        self.parts.undecodable()
     }
 
     /// Takes the reason for which items are missing, if any are.
     pub(crate) fn take_rest(&mut self) -> Option<Error> {
-        self.arrivals.rest.take()
+        self.parts.rest.take()
     }
 
     /// Each item's own result.
@@ -199,7 +199,7 @@ impl<T: Task> Gathered<T> {
         if const { !is_large::<T>() } {
             return self.merge_errors();
         }
-        let items = (self.values.len() + self.arrivals.errors.len()) as u64;
+        let items = (self.values.len() + self.parts.errors.len()) as u64;
         match with_room_for::<T, _>(|| self.merge_errors()) {
             Ok(results) => results,
             Err(error) => {
@@ -211,10 +211,10 @@ impl<T: Task> Gathered<T> {
     }
 
     fn merge_errors(self) -> Vec<Result<T::Output>> {
-        let mut results = large_vec::with_room(self.values.len() + self.arrivals.errors.len());
+        let mut results = large_vec::with_room(self.values.len() + self.parts.errors.len());
         // Errors are few: values move in runs between them.
         let mut values = self.values.into_iter();
-        for (item, error) in self.arrivals.errors {
+        for (item, error) in self.parts.errors {
             let before = item as usize - results.len();
             results.extend(values.by_ref().take(before).map(Ok));
             results.push(Err(error));

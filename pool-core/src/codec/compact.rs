@@ -97,7 +97,7 @@ fn read_checked<'a, T: Serialize + Deserialize<'a>>(bytes: &mut &'a [u8]) -> Res
     result
 }
 
-/// Takes a value that has no sum off the front of the bytes. Returns the rest of them, too.
+/// Reads a value without a sum from the front of the bytes, and returns it with the bytes behind it.
 #[cfg(test)]
 pub(crate) fn read_alone<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
     let mut deserializer = Deserializer::new(bytes, Unwatched);

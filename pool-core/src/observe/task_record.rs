@@ -57,7 +57,7 @@ impl TaskRecord {
                 elapsed / u64::from(items)
             }
         };
-        // The first counts twice, or the second chunk would not know better than none.
+        // The first time stands for the one before it, too, so that the shorter of both is known from the second chunk on.
         self.last = if self.last == [0; 2] { [time; 2] } else { [time, self.last[0]] };
         self.times.add(time, items);
         // Rarely true after a while, so the search for its place is kept out of the way.

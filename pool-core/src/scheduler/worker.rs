@@ -165,7 +165,7 @@ pub(super) struct WorkerState {
     pub(super) idle_deaths: u32,
     /// When this worker last replied, became ready, or got work while it had none.
     pub(super) heard: Nanos,
-    /// Time that the call may take that it makes before it is ready.
+    /// Time limit of the initializer or state that it runs before it is ready.
     pub(super) start_limit: Option<Nanos>,
     /// When to probe the running item or the initializer.
     pub(super) deadline: Option<Nanos>,

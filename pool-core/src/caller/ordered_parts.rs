@@ -9,7 +9,7 @@ use std::ops::Range;
 use crate::error::{Error, ErrorKind};
 use crate::job::completion::{Buffered, Completion, Part, Parts};
 
-pub(super) struct Arrivals {
+pub(super) struct OrderedParts {
     /// Errors by index.
     pub(super) errors: Vec<(u64, Error)>,
     /// Parts that have overtaken others, by their first item. With a result buffer these are all parts, which are few.
@@ -25,9 +25,9 @@ pub(super) struct Arrivals {
 /// Hands out the error of each item of a part that has one, by the task's own decoder.
 pub(super) type Failures<'f> = &'f dyn Fn(Part, &mut (dyn FnMut(u64, Option<Error>) + Send));
 
-impl Arrivals {
+impl OrderedParts {
     pub(super) fn new(is_buffered: bool) -> Self {
-        Arrivals { errors: Vec::new(), early: BTreeMap::new(), is_buffered, buffered: None, next: 0, rest: None }
+        OrderedParts { errors: Vec::new(), early: BTreeMap::new(), is_buffered, buffered: None, next: 0, rest: None }
     }
 
     /// Takes the parts that have come.

@@ -423,6 +423,13 @@ impl Engine {
         self.workers.values().filter_map(|handle| handle.lane.as_ref()).any(|lane| lane.is_killed)
     }
 
+    /// The process is given up and may live on: it may be writing the arrays of its requests.
+    pub(crate) fn give_up_loans(&mut self, worker: WorkerId, pid: u32) {
+        if let Some(lane) = self.lane(worker).filter(|lane| lane.pid == pid) {
+            lane.give_up_loans();
+        }
+    }
+
     /// All processes, each with its worker.
     pub(crate) fn lanes_by_worker(&self) -> impl Iterator<Item = (WorkerId, &Lane)> {
         self.workers.iter().filter_map(|(worker, handle)| Some((worker, handle.lane.as_ref()?)))

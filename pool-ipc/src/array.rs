@@ -17,6 +17,7 @@ mod window;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,6 +90,22 @@ impl ArrayBuffer {
         self.mapping.bytes
     }
 
+    /// Moves the contents to other memory, since another process may go on writing where they are.
+    ///
+    /// # Errors
+    /// As [`with_capacity`](ArrayBuffer::with_capacity), and [`Error::System`]; the buffer is empty then.
+    pub fn move_away(&mut self) -> Result<(), Error> {
+        let copied = ArrayBuffer::with_capacity(self.capacity()).and_then(|mut other| {
+            // By the kernel: bytes that another process may write meanwhile are not to be read by reference.
+            let file = self.fd.try_clone().map(File::from);
+            let read = file.and_then(|file| file.read_exact_at(other.bytes_mut(), 0));
+            read.map(|()| other).map_err(|source| Error::System { call: "pread", source })
+        });
+        self.mapping = Mapping::default();
+        *self = copied?;
+        Ok(())
+    }
+
     /// Makes room for at least `bytes` bytes. The memory may move; its contents stay.
     ///
     /// # Errors
@@ -98,9 +115,14 @@ impl ArrayBuffer {
         if bytes <= self.mapping.bytes {
             return Ok(());
         }
+        if self.mapping.bytes == 0 {
+            // The old memory may be another process's.
+            *self = ArrayBuffer::with_capacity(bytes)?;
+            return Ok(());
+        }
         // Memory first, then addresses: if the second fails, the array is as before and the file is longer, which is no harm.
         resize(&self.fd, self.mapping.bytes, bytes)?;
-        self.mapping.grow(self.fd.as_fd(), bytes)
+        self.mapping.grow(bytes)
     }
 
     /// The memory, in pages: aligned for every plain type.
@@ -392,6 +414,19 @@ mod tests {
         assert!(matches!(ArrayBuffer::adopt(sparse, 3), Err(Error::Size { .. })));
         let frozen = ArrayBuffer::with_capacity(3).unwrap().freeze(3).unwrap();
         assert!(ArrayBuffer::adopt(frozen.as_fd().try_clone_to_owned().unwrap(), 3).is_err(), "it is sealed");
+    }
+
+    #[test]
+    fn memory_that_was_moved_away_is_written_by_its_owner_alone() {
+        let mut buffer = ArrayBuffer::with_capacity(100).unwrap();
+        buffer.bytes_mut()[..3].copy_from_slice(b"abc");
+        let mut window = ArrayWindow::new(buffer.descriptor().try_clone().unwrap());
+        // SAFETY: nobody uses these bytes: the buffer's are others from the next line on.
+        unsafe { window.show(0..3) }.unwrap();
+        buffer.move_away().unwrap();
+        window.bytes_mut().fill(b'x');
+        assert_eq!(buffer.bytes()[..3], *b"abc");
+        assert_eq!(buffer.freeze(3).unwrap().bytes(), b"abc");
     }
 
     #[test]

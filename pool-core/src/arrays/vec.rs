@@ -154,6 +154,18 @@ impl<T: Pod> SharedVec<T> {
         Loan::new(self.known.get_or_insert_with(Known::new), self.buffer.descriptor())
     }
 
+    /// Moves the elements to other memory, since a process that was given up may go on writing where they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_capacity`](SharedVec::with_capacity); the array is empty then.
+    pub(crate) fn move_away(&mut self) -> Result<()> {
+        self.known = None;
+        let moved = self.buffer.move_away();
+        self.len = if moved.is_ok() { self.len } else { 0 };
+        moved.map_err(memory_error)
+    }
+
     /// Has all workers forget the array, with the reason why one could not take it.
     pub(crate) fn forget_workers(&mut self) {
         self.known = None;

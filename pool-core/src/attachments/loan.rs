@@ -2,13 +2,14 @@
 //!
 //! All that refers to the array in the host holds the [`Loan`]: the arguments of items that are not settled, and the requests
 //! that a worker has not answered whole. A request is dropped when its last reply has come, which the worker sends after its last
-//! part, or when the worker's process is gone. So when the loan is dropped, nobody writes any more.
+//! part, or when the worker's process is gone. So when the loan is dropped, nobody writes any more. The one exception is a worker
+//! that the pool has no right to kill and has given up: then the array gets other memory.
 //!
 //! A worker keeps the parts mapped that it has written, for the next loan of the same array, as long as it runs nothing but parts
 //! of arrays. It unmaps them before it runs any other code of the user's, and when the owner drops or freezes the array.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::id::ArrayId;
 use super::presence::Presence;
@@ -40,8 +41,14 @@ pub(crate) struct Loan {
 /// Tells when the loan is over.
 #[derive(Debug, Default)]
 pub(crate) struct Returned {
-    is_over: Mutex<bool>,
+    state: Mutex<State>,
     changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_over: bool,
+    may_be_written: bool,
 }
 
 impl Loan {
@@ -59,6 +66,11 @@ impl Loan {
         &self.presence
     }
 
+    /// A worker that is at a part of the array is given up, and may live on: the pool has no right to kill it.
+    pub(crate) fn give_up_writer(&self) {
+        self.returned.state().may_be_written = true;
+    }
+
     pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_ref().expect("it stays until the loan is dropped").as_fd()
     }
@@ -69,15 +81,19 @@ impl Drop for Loan {
         // Before the owner goes on: it may give the array away, and its descriptor must be nobody else's then.
         self.fd = None;
         // Under the lock, so that the owner cannot look just before and sleep just behind it.
-        *self.returned.is_over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.returned.state().is_over = true;
         self.returned.changed.notify_all();
     }
 }
 
 impl Returned {
-    /// Waits until nobody has the array any more.
-    pub(crate) fn wait(&self) {
-        let is_over = self.is_over.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(self.changed.wait_while(is_over, |is_over| !*is_over).unwrap_or_else(PoisonError::into_inner));
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until nobody has the array any more. True if its memory may still be written, by a worker that was given up.
+    pub(crate) fn wait(&self) -> bool {
+        let state = self.changed.wait_while(self.state(), |state| !state.is_over);
+        state.unwrap_or_else(PoisonError::into_inner).may_be_written
     }
 }

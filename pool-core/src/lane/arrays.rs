@@ -96,6 +96,15 @@ impl Lane {
         }
     }
 
+    /// The process is given up and may live on: tells the owners of all arrays that it may be writing.
+    pub(crate) fn give_up_loans(&self) {
+        for attachment in self.sent.iter().filter_map(|sent| sent.attachments.as_deref()).flatten() {
+            if let Attachment::Lent(loan) = attachment {
+                loan.give_up_writer();
+            }
+        }
+    }
+
     /// Has the worker unmap an array, if it was given that.
     pub(crate) fn forget_array(&mut self, id: ArrayId) {
         let Some(link) = &mut self.arrays else { return };

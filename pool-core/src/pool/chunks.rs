@@ -3,6 +3,8 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use bytemuck::Pod;
+
 use super::Pool;
 use crate::arrays::SharedVec;
 use crate::arrays::window::ChunkItem;
@@ -24,13 +26,15 @@ impl Pool {
     /// killed by the time limit, has that error as its result, and may be half written; it is never tried again. The others are not
     /// concerned.
     ///
-    /// When this returns, by whatever way, no worker is at a part of the array: each has ended its last one, or its process is gone.
+    /// When this returns, by whatever way, no worker is at a part of the array: each has ended its last one, or its process is gone. Where
+    /// the pool has no right to kill a process that has changed its user, the array gets other memory instead.
     /// For the next call with the same array a worker keeps its parts mapped while it has nothing else to do; it unmaps them before it
     /// runs any other task, and when the array is dropped or frozen.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidInput`] for a chunk of no elements; else as [`map_results`](Pool::map_results).
+    /// [`ErrorKind::InvalidInput`] for a chunk of no elements; else as [`map_results`](Pool::map_results). If there is no other memory for
+    /// an array that needs it, the error says so, and the array is empty.
     ///
     /// # Examples
     ///
@@ -74,9 +78,9 @@ impl Pool {
         let options =
             TaskOptions { retries: Some(0), reports: false, once: true, chunk_size: Some(1), ..task.options() };
         let (loan, returned) = array.lend();
-        // Dropped last, also by unwinding.
-        let lent = Lent { host: &self.host, returned };
         let (len, args, attachments) = (array.len(), &args[..], &attachments);
+        // Dropped last, also by unwinding.
+        let mut lent = Lent { host: &self.host, array, returned: Some(returned) };
         let items = (0..len).step_by(chunk).map(move |first| ChunkItem {
             loan: Arc::clone(&loan),
             elements: first..len.min(first.saturating_add(chunk)),
@@ -85,24 +89,33 @@ impl Pool {
             element: PhantomData,
         });
         let results = self.map_results(Configured::<C::Items>::new(options), items);
-        drop(lent);
+        lent.end()?;
         if results.as_ref().map_or(true, |results| results.iter().any(Result::is_err)) {
-            array.forget_workers();
+            lent.array.forget_workers();
         }
         results
     }
 }
 
 /// An array that workers may be writing.
-struct Lent<'h> {
+struct Lent<'h, T: Pod> {
     host: &'h Arc<Host>,
-    returned: Arc<Returned>,
+    array: &'h mut SharedVec<T>,
+    returned: Option<Arc<Returned>>,
 }
 
-impl Drop for Lent<'_> {
-    fn drop(&mut self) {
+impl<T: Pod> Lent<'_, T> {
+    /// Waits until no worker is at a part of the array.
+    fn end(&mut self) -> Result<()> {
+        let Some(returned) = self.returned.take() else { return Ok(()) };
         // Mostly the last replies are there already.
         self.host.look(None);
-        self.returned.wait();
+        if returned.wait() { self.array.move_away() } else { Ok(()) }
+    }
+}
+
+impl<T: Pod> Drop for Lent<'_, T> {
+    fn drop(&mut self) {
+        let _ = self.end();
     }
 }

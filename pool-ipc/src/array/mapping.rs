@@ -102,12 +102,8 @@ impl Mapping {
         advise(place, bytes.len(), self.access)
     }
 
-    /// Shows `bytes` bytes of the memory from now on, which has as many.
-    pub(super) fn grow(&mut self, fd: BorrowedFd<'_>, bytes: usize) -> Result<(), Error> {
-        if self.bytes == 0 {
-            *self = Mapping::new(fd, bytes, self.access)?;
-            return Ok(());
-        }
+    /// Shows `bytes` bytes of the memory from now on, which has as many. It shows some already.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
         // SAFETY:
         // - the old range is this mapping's own, and no reference into it is alive (`&mut self`);
         // - the kernel chooses an address where nothing is.

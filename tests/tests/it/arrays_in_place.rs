@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use pool_core::prelude::*;
-use pool_core::{ChunkTask, Priority, SharedSlice, SharedVec};
+use pool_core::{ChunkTask, Priority, SharedSlice, SharedVec, is_cancelled};
 use tests::gate::{Gate, count};
 use tests::panics::silently;
 use tests::procs::{descendants, eventually, kill_9};
@@ -26,6 +26,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_death_is_the_error_of_its_part),
         each_method(a_panic_is_the_error_of_its_part),
         each_method(a_limit_ends_the_writer_first),
+        each_method(a_part_has_its_grace),
         each_method(termination_waits_for_writers),
         each_method(cancelled_parts_are_not_written),
         each_method(killed_workers_leave_no_writer),
@@ -237,6 +238,38 @@ fn a_panic_is_the_error_of_its_part(setup: &Setup) {
 
 fn a_limit_ends_the_writer_first(setup: &Setup) {
     check_failures(setup, 2, ErrorKind::TaskTimeout);
+}
+
+#[pool_task(timeout = "50ms", grace = "5m")]
+fn write_when_cancelled(part: &mut [u32], offset: usize) -> bool {
+    while offset == 10 && !is_cancelled() {
+        thread::sleep(Duration::from_millis(1));
+    }
+    part.fill(1);
+    is_cancelled()
+}
+
+#[pool_task(timeout = "50ms", grace = "50ms")]
+fn write_beyond_the_grace(part: &mut [u32], offset: usize) {
+    for number in 1.. {
+        part.fill(number);
+        if offset != 10 {
+            return;
+        }
+    }
+}
+
+fn a_part_has_its_grace(setup: &Setup) {
+    let pool = setup.pool();
+    let mut array = SharedVec::zeroed(30).unwrap();
+    let results = pool.map_chunks_mut(write_when_cancelled::Task, &mut array, 10, ()).unwrap();
+    assert!(results.into_iter().enumerate().all(|(at, result)| result.unwrap() || at != 1));
+    assert_eq!(*array, [1; 30]);
+    assert_eq!(pool.stats().workers_died, 0);
+    let results = pool.map_chunks_mut(write_beyond_the_grace::Task, &mut array, 10, ()).unwrap();
+    let kinds: Vec<_> = results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect();
+    assert_eq!(kinds, [None, Some(ErrorKind::TaskTimeout), None]);
+    check_unused(array);
 }
 
 #[pool_task]

@@ -5,14 +5,16 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 
 use nix::sys::signal::Signal;
 use nix::unistd::{Gid, Uid, getresuid, getuid, setresgid, setresuid};
+use pool_core::SharedVec;
 use pool_core::prelude::*;
 use tests::host::{Host, say, say_pids};
 use tests::procs::{self, descendants, eventually, is_alive};
 use tests::tasks::{nap, pid, square};
-use tests::trial::{Check, Setup, each_method, program};
+use tests::trial::{Check, Setup, each_method, once, program};
 
 pub(crate) fn checks() -> Vec<Check> {
     let from_executable = [StartMethod::ForkServer, StartMethod::Spawn];
@@ -22,7 +24,9 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_set_user_id_program_gets_nothing_back).methods(&from_executable).only_if(is_root),
         each_method(a_program_with_file_capabilities_gets_nothing_back).methods(&from_executable).only_if(is_root),
         each_method(a_root_without_capabilities_gets_none_back).only_if(is_root),
+        once(a_writer_that_cannot_be_killed_loses_the_array).only_if(is_root),
         program(gives_up_root),
+        program(gives_up_root_beside_a_writer),
         program(gives_up_root_and_waits),
         program(says_its_workers_users),
         program(says_its_workers_capabilities),
@@ -97,6 +101,58 @@ fn a_host_that_gives_up_root_ends_a_pool_with_a_stopped_server(setup: &Setup) {
     let (status, stderr) = host.wait();
     assert!(status.success() && stderr.is_empty(), "{status}: {stderr}");
     assert!(eventually(|| !pids.iter().chain(&servers).any(|pid| is_alive(*pid))), "{:?}", descendants());
+}
+
+const WRITER: u32 = 65_533;
+
+#[pool_task]
+fn change_user_and_write(part: &mut [u32], _offset: usize) {
+    let user = Uid::from_raw(WRITER);
+    setresuid(user, user, user).unwrap();
+    for number in 0.. {
+        part.fill(number);
+    }
+}
+
+fn user_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().next()?.parse().ok()
+}
+
+fn gives_up_root_beside_a_writer(setup: &Setup) {
+    let pool = setup.with_workers(1).pool();
+    let worker = pool.apply(pid::Task, ()).unwrap();
+    say_pids(&[worker]);
+    let mut array = SharedVec::zeroed(10_000).unwrap();
+    let outcome = thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(eventually(|| user_of(worker) == Some(WRITER)));
+            give_up_root();
+            say("ready");
+        });
+        pool.map_chunks_mut(change_user_and_write::Task, &mut array, 10_000, ())
+    });
+    assert!(outcome.is_err() || outcome.is_ok_and(|results| results[0].is_err()));
+    for number in 0..20 {
+        array.fill(number);
+        nap(1);
+        assert!(array.iter().all(|x| *x == number), "the writer is still at the array");
+    }
+    array.freeze().unwrap();
+    say("done");
+}
+
+/// The kernel kills a worker with its fork server, but not one that has changed its user.
+fn a_writer_that_cannot_be_killed_loses_the_array(setup: &Setup) {
+    let mut host = Host::start(gives_up_root_beside_a_writer, setup);
+    let writer = host.pids()[0];
+    assert_eq!(host.line(), "ready");
+    procs::children(host.pid()).into_iter().for_each(|server| procs::kill_9(server.pid));
+    assert_eq!(host.line(), "done");
+    assert!(is_alive(writer), "else there is nothing to see");
+    procs::kill_9(writer);
+    let (status, stderr) = host.wait();
+    assert!(status.success() && stderr.is_empty(), "{status}: {stderr}");
 }
 
 // ---- rights of the executable --------------------------------------------------------------------------------------

@@ -61,9 +61,12 @@ impl Supervisor {
         let deadline = Instant::now() + DEATH_TIME;
         let cause = end.of_workers();
         for (worker, pid, pidfd) in lost {
-            if let Some(pidfd) = pidfd {
+            let is_gone = pidfd.is_some_and(|pidfd| {
                 let left = deadline.saturating_duration_since(Instant::now()).as_millis();
-                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX));
+                wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX))
+            });
+            if !is_gone {
+                self.host.with(|engine| engine.give_up_loans(worker, pid));
             }
             let status = exit_status(libc::SIGKILL);
             self.ears.process_ended(pid);

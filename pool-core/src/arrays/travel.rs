@@ -111,6 +111,7 @@ impl<T: Pod> Serialize for SharedVec<T> {
         let part = || {
             let id = match scope::side()? {
                 Side::Rehearsal => self.alias,
+                Side::Report => return Err(scope::IN_REPORT.to_owned()),
                 Side::Results => {
                     let id = ArrayId::new();
                     scope::attach(Attachment::Given(id, self.buffer.descriptor()));

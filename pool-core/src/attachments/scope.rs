@@ -27,6 +27,8 @@ pub(crate) enum Side {
     Arguments,
     /// To the host.
     Results,
+    /// To the host while the item runs, which no descriptor can do.
+    Report,
     /// Nowhere: the value is written to be compared with the one that came.
     Rehearsal,
 }
@@ -79,6 +81,9 @@ pub(crate) fn side() -> Result<Side, String> {
     side.ok_or_else(|| elsewhere("written"))
 }
 
+/// The reason why a report with an array is refused.
+pub(crate) const IN_REPORT: &str = "a report cannot name a shared array: report its numbers, or return the array";
+
 fn elsewhere(done: &str) -> String {
     format!("a shared array can be {done} only as an argument or a result of a task, or as a part of one")
 }
@@ -101,6 +106,7 @@ pub(crate) fn attach_frozen(array: &Arc<Array>) -> Result<ArrayId, String> {
     match side()? {
         // The bytes must be those that came.
         Side::Rehearsal => return Ok(array.alias()),
+        Side::Report => return Err(IN_REPORT.to_owned()),
         Side::Results if !array.memory().is_sealed() => {
             return Err(
                 "a mapped file cannot be a result, since the host cannot know that nobody writes it: return its \

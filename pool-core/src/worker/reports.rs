@@ -13,6 +13,8 @@ use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Backoff, Flow, Header};
 use serde::Serialize;
 
+use crate::attachments::Attachments;
+use crate::attachments::scope::Side;
 use crate::codec::CodecError;
 use crate::codec::compact;
 use crate::codec::encoder::Encoder;
@@ -97,7 +99,8 @@ fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Resul
         }
     }
     // Directly into the ring: most reports are small, and fit there.
-    let mut out = Encoder::new(link.replies.spare(0));
+    let mut no_arrays = Attachments::new();
+    let mut out = Encoder::new(link.replies.spare(0)).naming_alone(&mut no_arrays, Side::Report);
     let encoded = encode(&mut out).map(|()| out.finish());
     // The value's own code may have taken long.
     if !may_report(link, *seq) {

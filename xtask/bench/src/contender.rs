@@ -96,6 +96,16 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// Makes an array of so many integers, all of them 1, which workers write.
+    fn hold_numbers(&mut self, _len: usize) -> Outcome<()> {
+        unsupported()
+    }
+
+    /// Squares each of these, in place. The sum is that of the parts' lengths.
+    fn square_held(&mut self, _part: usize) -> Outcome<Timed> {
+        unsupported()
+    }
+
     /// Blocking calls with a part of the array, one after the other, each timed.
     fn calls_with_held(&mut self, _count: u64) -> Outcome<Vec<Duration>> {
         unsupported()

@@ -20,6 +20,12 @@ pub(crate) fn sqrt_of(part: &mut [f64]) -> u64 {
     part.len() as u64
 }
 
+/// Replaces numbers by their squares; their number.
+pub(crate) fn square_of(part: &mut [u64]) -> u64 {
+    part.iter_mut().for_each(|number| *number = number.wrapping_mul(*number));
+    part.len() as u64
+}
+
 /// The trivial task.
 #[inline]
 pub(crate) fn increment(number: u64) -> u64 {

@@ -21,21 +21,23 @@ pub(super) fn sum(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Ro
 
 /// The square root of each of as many, in place.
 pub(super) fn sqrt(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
-    in_place("array_sqrt", contender, scale, scale.pick(128 << 20, 1 << 30) / size_of::<f64>())
-}
-
-/// The same of a million, which caches hold.
-pub(super) fn squares(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
-    in_place("array_squares", contender, scale, 1_000_000)
-}
-
-fn in_place(case: &str, contender: &mut dyn Contender, scale: Scale, len: usize) -> Outcome<Vec<Row>> {
+    let len = scale.pick(128 << 20, 1 << 30) / size_of::<f64>();
     contender.open(WORKERS)?;
     contender.hold(len)?;
     // Each part says how many elements it has.
     let time = repeat(scale, || check_sum(contender.sqrt_held(PART)?, len as u64))?;
     contender.close()?;
-    Ok(vec![Row::per_second(case, "items/s", len as f64, time)])
+    Ok(vec![Row::per_second("array_sqrt", "items/s", len as f64, time)])
+}
+
+/// The squares of a million integers, in place; caches hold these.
+pub(super) fn squares(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    const LEN: usize = 1_000_000;
+    contender.open(WORKERS)?;
+    contender.hold_numbers(LEN)?;
+    let time = repeat(scale, || check_sum(contender.square_held(PART)?, LEN as u64))?;
+    contender.close()?;
+    Ok(vec![Row::per_second("array_squares", "items/s", LEN as f64, time)])
 }
 
 /// A blocking call with a part of an array that the worker knows; `call_latency` is one without.

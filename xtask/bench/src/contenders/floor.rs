@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use self::memory::{Shared, wait_awake};
-use self::worker::{DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
+use self::worker::{ARRAY_AT, DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
 use super::note::Note;
 use crate::contender::{Contender, Item, Outcome, in_threads, time_calls, unsupported};
 use crate::data::{first, sum};
@@ -36,19 +36,25 @@ pub(super) const NOTES: &[Note] = &[
         cases: &["work", "skewed", "scaling"],
         text: "forked processes that take the next items from a common counter, and give back but a sum",
     },
+    Note {
+        cases: &["array_s"],
+        text: "forked processes that have all of the array mapped, and take the next parts from a common counter",
+    },
     Note { cases: &["create"], text: "raw fork of a process with one thread" },
     Note { cases: &["respawn"], text: "waitpid, raw fork" },
 ];
 
 /// Room for 512 MiB of bytes, there and back. Pages that are not touched cost nothing.
 const DATA_BYTES: usize = 2 * (512 << 20) + 4096;
-/// Room for 256 Ki items of work.
-const COMMON_BYTES: usize = ITEMS_AT + (256 << 10) * 8;
+/// Room for 256 Ki items of work, then for 1 GiB of numbers.
+const COMMON_BYTES: usize = ARRAY_AT + (1 << 30);
 
 #[derive(Default)]
 pub(crate) struct Floor {
     workers: Vec<Worker>,
     common: Option<Shared>,
+    /// Numbers of the array.
+    held: usize,
 }
 
 impl Floor {
@@ -58,6 +64,24 @@ impl Floor {
             self.workers.push(Worker::start(Shared::new(DATA_AT + DATA_BYTES)?, common)?);
         }
         Ok(self.call(1))
+    }
+
+    /// Makes an array of words like this one.
+    fn fill(&mut self, word: u64, len: usize) {
+        self.held = len;
+        let common = self.common.as_ref().expect("the case opens it first");
+        common.with_part(ARRAY_AT, len, |words| words.fill(word));
+    }
+
+    /// Has all workers take parts of the array until there are no more.
+    fn order_parts(&mut self, order: Order, part: usize) -> Timed {
+        let common = self.common.as_ref().expect("the case opens it first");
+        common.words(NEXT_AT, 1)[0].store(0, Ordering::Relaxed);
+        let (elapsed, sum) = timed(|| {
+            self.workers.iter_mut().for_each(|worker| worker.order(order, self.held as u64, part as u64));
+            sum(self.workers.iter().map(Worker::result))
+        });
+        Timed { elapsed, sum }
     }
 
     fn call(&mut self, number: u64) -> u64 {
@@ -203,6 +227,28 @@ impl Contender for Floor {
             worker.memory.read(DATA_AT + bytes.len(), bytes.len(), &mut back);
             back
         }))
+    }
+
+    fn hold(&mut self, len: usize) -> Outcome<()> {
+        self.fill(1.0_f64.to_bits(), len);
+        Ok(())
+    }
+
+    fn sum_held(&mut self, part: usize) -> Outcome<Timed> {
+        Ok(self.order_parts(Order::Sum, part))
+    }
+
+    fn sqrt_held(&mut self, part: usize) -> Outcome<Timed> {
+        Ok(self.order_parts(Order::Sqrt, part))
+    }
+
+    fn hold_numbers(&mut self, len: usize) -> Outcome<()> {
+        self.fill(1, len);
+        Ok(())
+    }
+
+    fn square_held(&mut self, part: usize) -> Outcome<Timed> {
+        Ok(self.order_parts(Order::Square, part))
     }
 
     fn map_work(&mut self, steps: &[u64]) -> Outcome<Timed> {

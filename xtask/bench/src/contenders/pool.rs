@@ -52,6 +52,11 @@ fn sqrt_part(part: &mut [f64], _offset: usize) -> u64 {
 }
 
 #[pool_task]
+fn square_part(part: &mut [u64], _offset: usize) -> u64 {
+    data::square_of(part)
+}
+
+#[pool_task]
 fn touch_part(part: SharedSlice<f64>) -> u64 {
     part.len() as u64
 }
@@ -72,6 +77,7 @@ pub(crate) struct PoolCore {
     pool: Option<Pool>,
     /// The array that is written, and the one that is read.
     held: Option<(SharedVec<f64>, SharedSlice<f64>)>,
+    numbers: Option<SharedVec<u64>>,
 }
 
 impl PoolCore {
@@ -92,7 +98,7 @@ impl Contender for PoolCore {
     }
 
     fn close(&mut self) -> Outcome<Duration> {
-        self.held = None;
+        (self.held, self.numbers) = (None, None);
         let pool = self.pool.take().expect("the case opens it first");
         let (elapsed, joined) = timed(|| {
             pool.close();
@@ -207,6 +213,18 @@ impl Contender for PoolCore {
         let (array, _) = self.held.as_mut().expect("the case makes it first");
         let pool = self.pool.as_ref().expect("the case opens it first");
         let (elapsed, lens) = timed(|| pool.map_chunks_mut(sqrt_part::Task, array, part, ()));
+        Ok(Timed { elapsed, sum: lens?.into_iter().sum::<pool_core::Result<u64>>()? })
+    }
+
+    fn hold_numbers(&mut self, len: usize) -> Outcome<()> {
+        self.numbers = Some(SharedVec::try_from_iter(std::iter::repeat_n(1, len))?);
+        Ok(())
+    }
+
+    fn square_held(&mut self, part: usize) -> Outcome<Timed> {
+        let array = self.numbers.as_mut().expect("the case makes it first");
+        let pool = self.pool.as_ref().expect("the case opens it first");
+        let (elapsed, lens) = timed(|| pool.map_chunks_mut(square_part::Task, array, part, ()));
         Ok(Timed { elapsed, sum: lens?.into_iter().sum::<pool_core::Result<u64>>()? })
     }
 

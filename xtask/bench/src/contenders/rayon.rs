@@ -10,7 +10,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::note::Note;
 use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
-use crate::data::{Record, first, increment, sqrt_of, sum, sum_of, touch, work};
+use crate::data::{Record, first, increment, sqrt_of, square_of, sum, sum_of, touch, work};
 use crate::procs;
 use crate::timing::{Timed, timed};
 
@@ -35,6 +35,7 @@ pub(super) const NOTES: &[Note] = &[
 pub(crate) struct Rayon {
     pool: Option<ThreadPool>,
     held: Vec<f64>,
+    numbers: Vec<u64>,
 }
 
 impl Rayon {
@@ -176,9 +177,21 @@ impl Contender for Rayon {
     }
 
     fn sqrt_held(&mut self, part: usize) -> Outcome<Timed> {
-        let Rayon { pool, held } = self;
+        let Rayon { pool, held, .. } = self;
         let pool = pool.as_ref().expect("the case opens it first");
         let (elapsed, sum) = timed(|| pool.install(|| held.par_chunks_mut(part).map(sqrt_of).sum()));
+        Ok(Timed { elapsed, sum })
+    }
+
+    fn hold_numbers(&mut self, len: usize) -> Outcome<()> {
+        self.numbers = vec![1; len];
+        Ok(())
+    }
+
+    fn square_held(&mut self, part: usize) -> Outcome<Timed> {
+        let Rayon { pool, numbers, .. } = self;
+        let pool = pool.as_ref().expect("the case opens it first");
+        let (elapsed, sum) = timed(|| pool.install(|| numbers.par_chunks_mut(part).map(square_of).sum()));
         Ok(Timed { elapsed, sum })
     }
 

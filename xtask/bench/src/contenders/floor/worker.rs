@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::memory::{Bell, InSharedMemory, Shared, wait_awake};
-use crate::data::{increment, work};
+use crate::data::{increment, sqrt_of, square_of, sum_of, work};
 
 /// The orders of a worker.
 #[derive(Clone, Copy)]
@@ -21,6 +21,12 @@ pub(super) enum Order {
     Stream,
     /// Works on the `a` items of the common list together with other workers, taking `b` at once.
     Work,
+    /// Adds up the `a` numbers of the common array together with other workers, taking `b` at once.
+    Sum,
+    /// Takes their square roots, likewise.
+    Sqrt,
+    /// Squares its integers, likewise.
+    Square,
     /// Keeps a CPU busy until [`Worker::end_spin`].
     Spin,
     /// Copies `b` bytes from offset `a` into memory of its own.
@@ -28,12 +34,15 @@ pub(super) enum Order {
     Stop,
 }
 
-const ORDERS: [Order; 8] = [
+const ORDERS: [Order; 11] = [
     Order::Increment,
     Order::Copy,
     Order::IncrementAll,
     Order::Stream,
     Order::Work,
+    Order::Sum,
+    Order::Sqrt,
+    Order::Square,
     Order::Spin,
     Order::Read,
     Order::Stop,
@@ -103,9 +112,10 @@ pub(super) const DATA_AT: usize = REPLIES_AT + (64 << 10);
 
 const _: () = assert!(size_of::<Mailbox>() <= CALLS_AT && size_of::<Ring>() <= 64 << 10);
 
-/// Memory that all workers share: the next item's number, then the items.
+/// Memory that all workers share: the next item's number, then the items, then an array.
 pub(super) const NEXT_AT: usize = 0;
 pub(super) const ITEMS_AT: usize = 128;
+pub(super) const ARRAY_AT: usize = (ITEMS_AT + (256 << 10) * 8).next_multiple_of(4096);
 
 /// A worker as its parent sees it.
 pub(super) struct Worker {
@@ -188,6 +198,9 @@ fn serve(memory: &Shared, common: &Shared) -> ! {
             }
             Order::Stream => stream(memory, a),
             Order::Work => work_on(common, len, b),
+            Order::Sum => take_parts(common, len, b, |part: &mut [f64]| sum_of(part) as u64),
+            Order::Sqrt => take_parts(common, len, b, sqrt_of),
+            Order::Square => take_parts(common, len, b, square_of),
             Order::Spin => {
                 while mailbox.b.load(Ordering::Relaxed) == 0 {
                     work(100);
@@ -231,5 +244,17 @@ fn work_on(common: &Shared, items: usize, at_once: u64) -> u64 {
         for steps in &rest[..rest.len().min(at_once as usize)] {
             sum = sum.wrapping_add(work(steps.load(Ordering::Relaxed)));
         }
+    }
+}
+
+fn take_parts<T: Copy>(common: &Shared, len: usize, at_once: u64, body: impl Fn(&mut [T]) -> u64) -> u64 {
+    let next = &common.words(NEXT_AT, 1)[0];
+    let mut sum = 0;
+    loop {
+        let from = next.fetch_add(at_once, Ordering::Relaxed) as usize;
+        if from >= len {
+            return sum;
+        }
+        sum += common.with_part(ARRAY_AT + from * size_of::<T>(), (len - from).min(at_once as usize), &body);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Mutex, mpsc};
 use pool_core::prelude::*;
 use pool_core::{SharedSlice, SharedVec, report};
 use serde::{Deserialize, Serialize};
-use tests::procs::{descendants, eventually, kill_9};
+use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, crash, square};
 use tests::trial::{Check, Setup, each_method, everywhere, once};
 
@@ -31,18 +31,16 @@ pub(crate) fn checks() -> Vec<Check> {
         once(a_host_without_descriptors_says_so),
         once(a_vector_that_the_worker_keeps_is_refused),
         once(mapped_files_travel_to_workers_only),
-        once(shared_pages_do_not_count_as_a_workers_own),
-        each_method(all_processes_together_have_an_array_once),
         each_method(a_report_names_no_array),
     ]
 }
 
-fn numbers(len: usize) -> SharedSlice<f64> {
+pub(crate) fn numbers(len: usize) -> SharedSlice<f64> {
     SharedVec::try_from_iter((0..len).map(|x| x as f64)).unwrap().freeze().unwrap()
 }
 
 #[pool_task]
-fn sum(part: SharedSlice<f64>) -> f64 {
+pub(crate) fn sum(part: SharedSlice<f64>) -> f64 {
     part.iter().sum()
 }
 
@@ -417,50 +415,6 @@ fn mapped_files_travel_to_workers_only(setup: &Setup) {
 #[pool_task]
 fn file_sum(part: SharedSlice<u16>) -> u16 {
     part.iter().sum()
-}
-
-fn shared_pages_do_not_count_as_a_workers_own(setup: &Setup) {
-    let pool = setup.with_workers(1).builder().max_worker_rss(16 << 20).build().unwrap();
-    let data = SharedVec::<f64>::zeroed(8 << 20).unwrap().freeze().unwrap();
-    let pids = pool.worker_pids();
-    for _ in 0..5 {
-        pool.map(sum::Task, data.chunks(1 << 20)).unwrap();
-    }
-    assert_eq!(pool.worker_pids(), pids);
-}
-
-/// Sums of a line over the mappings of arrays in this process and all of its workers, in bytes.
-fn of_arrays(line: &str) -> usize {
-    let pids = descendants().into_iter().map(|process| process.pid).chain([std::process::id()]);
-    let mut bytes = 0;
-    for pid in pids {
-        let maps = fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap_or_default();
-        let mut is_array = false;
-        for text in maps.lines() {
-            let mut words = text.split_whitespace();
-            match (words.next(), words.next()) {
-                (Some(name), Some(number)) if name == line && is_array => {
-                    bytes += number.parse::<usize>().unwrap() << 10
-                }
-                (Some(name), _) if !name.ends_with(':') => is_array = text.contains("memfd:pool-array"),
-                _ => {}
-            }
-        }
-    }
-    bytes
-}
-
-fn all_processes_together_have_an_array_once(setup: &Setup) {
-    let pool = setup.pool();
-    let data = numbers(2 << 20);
-    let sums = pool.broadcast(sum::Task, data.clone()).unwrap();
-    assert_eq!(sums.len(), setup.workers);
-    assert!(sums.into_iter().all(|of_worker| of_worker.unwrap() == data.iter().sum::<f64>()));
-    let size = data.len() * size_of::<f64>();
-    // Each process has all of it, ...
-    assert_eq!(of_arrays("Rss:"), (setup.workers + 1) * size);
-    // ... and the part of each in the pages that all have makes one array.
-    assert!(of_arrays("Pss:").abs_diff(size) < size / 10, "{} bytes of {size}", of_arrays("Pss:"));
 }
 
 #[pool_task(reports)]

@@ -1,5 +1,6 @@
 //! The pool from end to end: every behaviour that users see, in every configuration, and the leaks when it is gone.
 
+mod array_memory;
 mod arrays;
 mod arrays_in_place;
 mod backpressure;
@@ -135,6 +136,7 @@ fn main() -> ExitCode {
         reports::checks(),
         listeners::checks(),
         shared_memory::checks(),
+        array_memory::checks(),
         arrays::checks(),
         arrays_in_place::checks(),
         errors::checks(),

@@ -53,7 +53,7 @@ fn count_lines(text: SharedSlice<u8>) -> usize {
     lines
 }
 
-fn main() -> pool_core::Result<()> {
+pub(crate) fn main() -> pool_core::Result<()> {
     let pool = Pool::new(2)?;
     let (rows, columns) = (1000, 100);
     let mut elements = SharedVec::try_from_iter((0..rows * columns).map(|_| 1.0))?;

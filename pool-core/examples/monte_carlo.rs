@@ -31,7 +31,7 @@ fn share(points: u32) -> f64 {
     hits as f64 / f64::from(points)
 }
 
-fn main() -> pool_core::Result<()> {
+pub(crate) fn main() -> pool_core::Result<()> {
     let estimate = |workers| {
         let pool = Pool::builder().workers(workers).seed(42).build()?;
         let shares = pool.map(share::Task, [100_000; 100])?;

@@ -38,7 +38,7 @@ fn search(steps: u64) -> u64 {
 }
 
 #[expect(clippy::print_stdout, reason = "it is its purpose")]
-fn main() -> pool_core::Result<()> {
+pub(crate) fn main() -> pool_core::Result<()> {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse::<u64>().ok());
     let (items, steps) = (numbers.next().unwrap_or(4), numbers.next().unwrap_or(300));
     let pool = Pool::new(2)?;

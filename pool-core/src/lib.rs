@@ -116,6 +116,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("pool-core needs Linux: its workers share memory by sealed memfds, and their deaths are told by pidfds");
+
 #[cfg(feature = "arrays")]
 mod arrays;
 mod builder;

@@ -35,6 +35,9 @@
 
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("pool-ipc needs Linux: it shares memory by sealed memfds and wakes by futexes");
+
 // The layout of the memory that two processes share.
 mod last_words;
 mod layout;

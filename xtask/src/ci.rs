@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::cargo::{cargo, succeed};
-use crate::tidy;
+use crate::{features, tidy};
 
 /// Tools that a machine with only the compiler lacks: a missing one is named and passed over.
 struct Optional {
@@ -16,7 +16,7 @@ struct Optional {
     environment: &'static [(&'static str, &'static str)],
 }
 
-const CHECKS: [Optional; 5] = [
+const CHECKS: [Optional; 7] = [
     Optional { needs: "cargo-fmt", arguments: &["fmt", "--all", "--check"], environment: &[] },
     // Not members of the workspace: their dependencies are none of an ordinary build's business.
     Optional {
@@ -39,6 +39,24 @@ const CHECKS: [Optional; 5] = [
         arguments: &["doc", "--workspace", "--no-deps", "--document-private-items"],
         environment: &[("RUSTDOCFLAGS", "-D warnings")],
     },
+    // The archives that would be published, without compiling them once more.
+    Optional {
+        needs: "cargo",
+        arguments: &[
+            "package",
+            "--no-verify",
+            "--offline",
+            "--allow-dirty",
+            "-p",
+            "pool-ipc",
+            "-p",
+            "pool-macros",
+            "-p",
+            "pool-core",
+        ],
+        environment: &[],
+    },
+    Optional { needs: "cargo-deny", arguments: &["deny", "--offline", "check"], environment: &[] },
 ];
 
 /// Goes on after a failure: all that is wrong is told at once.
@@ -54,6 +72,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         failed.extend(section(name, body));
     }
     failed.extend(section("cargo xtask tidy".to_owned(), || tidy::run(root)));
+    failed.extend(section("cargo xtask features".to_owned(), || features::run(root)));
     failed.iter().for_each(|name| eprintln!("-- FAILED: {name}"));
     // With the faults that only tests of pool-cli need.
     let tests = ["test", "--workspace", "--features", "pool-cli/planted"];

@@ -1,7 +1,8 @@
-//! The project's own chores: `cargo xtask ci`, `tidy`, `bench`, `chaos`, `isolation` and `kill-points`.
+//! The project's own chores: `cargo xtask ci`, `tidy`, `features`, `bench`, `chaos`, `isolation` and `kill-points`.
 
 mod cargo;
 mod ci;
+mod features;
 mod pictures;
 mod tidy;
 
@@ -16,6 +17,8 @@ Usage: cargo xtask <COMMAND>
 Commands:
   ci    Everything that must pass: format, lints, documentation, tidy, tests
   tidy  The rules of the house that no other tool checks
+  features
+        Each set of at most two features of pool-core compiles
   bench [--quick] [--case NAME] [--contender NAME] [--rounds N] [--json FILE] [--plot DIR]
         The pool beside its rivals; at most 15 minutes, with --quick about five
   chaos [--seconds S] [--workers N] [--seed K]
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => return ci::run(root),
         ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
+        ["features"] => features::run(root),
         ["bench", ref options @ ..] => cargo::bench(root, options),
         [name @ ("chaos" | "isolation"), ref options @ ..] => cargo::program(root, name, options),
         ["pictures"] => pictures::run(root),

@@ -20,11 +20,13 @@ use crate::engine::own_call::{INITIALIZER, OwnCall};
 use crate::engine::room::Amount;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
+use crate::host::preload::Preload;
 use crate::host::seeing::Seeing;
 use crate::host::supervisor::Supervisor;
 use crate::host::threads::spawn;
 use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
+use crate::launch::threads::Threads;
 use crate::pool::{Pool, check_workers};
 use crate::scheduler::{Scheduler, SchedulerConfig};
 use crate::task::state_type::StateType;
@@ -40,7 +42,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`workers`](PoolBuilder::workers) | as many as CPUs that this process may use |
 /// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
 /// | [`in_process`](PoolBuilder::in_process) | workers are processes |
-/// | [`initializer`](PoolBuilder::initializer), [`state`](PoolBuilder::state), [`finalizer`](PoolBuilder::finalizer) | none |
+/// | [`preload`](PoolBuilder::preload), [`initializer`](PoolBuilder::initializer), [`state`](PoolBuilder::state), [`finalizer`](PoolBuilder::finalizer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
 /// | [`max_pending`](PoolBuilder::max_pending), [`max_pending_bytes`](PoolBuilder::max_pending_bytes) | no limit |
 /// | [`task_timeout`](PoolBuilder::task_timeout), [`retries`](PoolBuilder::retries) | no limit, none |
@@ -74,9 +76,11 @@ pub struct PoolBuilder {
     workers: Option<usize>,
     start_method: StartMethod,
     in_process: bool,
+    preload: Option<Result<OwnCall>>,
     initializer: Option<Result<OwnCall>>,
     states: Vec<(StateType, Result<OwnCall>)>,
     finalizer: Option<Result<OwnCall>>,
+    preload_states: &'static [StateType],
     initializer_states: &'static [StateType],
     finalizer_states: &'static [StateType],
     max_tasks_per_worker: Option<u64>,
@@ -140,9 +144,11 @@ impl PoolBuilder {
             workers: None,
             start_method: StartMethod::default(),
             in_process: false,
+            preload: None,
             initializer: None,
             states: Vec::new(),
             finalizer: None,
+            preload_states: &[],
             initializer_states: &[],
             finalizer_states: &[],
             max_tasks_per_worker: None,
@@ -301,6 +307,7 @@ impl PoolBuilder {
         }
         self.seeing.check()?;
         let (own_calls, states) = self.own_calls()?;
+        let preload = self.checked_preload()?;
         // Before any process is made: with a table that a linker has spoiled no worker could find its tasks.
         table::fingerprint()?;
         let (hub, hub_fd) = Hub::create_with_large(ARENA_SEGMENTS, ARENA_LARGE_BYTES)
@@ -329,8 +336,10 @@ impl PoolBuilder {
         let inherited = Inherited::take(&self.limits.env)?;
         let ears = self.seeing.ears(&mut self.limits, self.in_process)?;
         let (method, limits, for_host) = (self.start_method, self.limits.clone(), Arc::clone(&host));
-        let mut supervisor =
-            Supervisor::new(for_host, method, Arc::new(hub_fd), limits, inherited, ears.clone(), self.in_process);
+        let hub_fd = Arc::new(hub_fd);
+        let threads = self.in_process.then(|| Threads::new(&limits, Arc::clone(&hub_fd), &host.bell));
+        let mut supervisor = Supervisor::new(for_host, method, hub_fd, limits, inherited, ears.clone());
+        (supervisor.threads, supervisor.preload) = (threads, preload.map(Preload::new));
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
         // lock would hold it for ever.
         self.seeing.open_logs(&host);

@@ -22,7 +22,7 @@ mod reports;
 pub(crate) mod room;
 pub(crate) mod watch_list;
 mod watchers;
-mod wording;
+pub(crate) mod wording;
 mod worker_handle;
 
 use std::os::unix::process::ExitStatusExt;

@@ -5,6 +5,7 @@
 pub(crate) mod alarm;
 pub(crate) mod leadership;
 pub(crate) mod notifier;
+pub(crate) mod preload;
 pub(crate) mod rest;
 pub(crate) mod router;
 pub(crate) mod supervisor;

@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
 use pool_ipc::Descriptors;
@@ -89,6 +89,8 @@ pub(crate) struct Server {
     pub(crate) control: Control,
     /// A first message has come from it.
     pub(crate) is_up: bool,
+    /// It runs code of the user's, and will not hear that it is to go.
+    pub(crate) is_busy: bool,
     pid: Pid,
     pub(crate) pidfd: OwnedFd,
 }
@@ -180,7 +182,7 @@ impl Server {
 
     fn adopt(pid: Pid, control: Control) -> Result<Server> {
         match pidfd_open(pid.as_raw() as u32) {
-            Ok(pidfd) => Ok(Server { control, is_up: false, pid, pidfd }),
+            Ok(pidfd) => Ok(Server { control, is_up: false, is_busy: false, pid, pidfd }),
             Err(error) => {
                 // A server without a pidfd cannot be watched. It leaves when its socket closes.
                 drop(control);
@@ -188,6 +190,10 @@ impl Server {
                 Err(Error::system("pidfd_open of the fork server", error))
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw().cast_unsigned()
     }
 
     /// True if a signal has stopped it, see proc_pid_stat(5).
@@ -203,11 +209,20 @@ impl Server {
     /// Closes the socket of the server, which then ends its workers and itself, and kills it if it does not. Returns how it
     /// ended.
     pub(crate) fn stop(self) -> ServerEnd {
-        let Server { control, pid, pidfd, .. } = self;
+        let Server { control, pid, pidfd, is_busy, .. } = self;
         // Closing is not enough, since a copy of the host may have the socket, too.
         control.shut_down();
         drop(control);
         let mut is_killed = false;
+        if is_busy {
+            let ended =
+                waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
+            is_killed = matches!(ended, Ok(WaitStatus::StillAlive)) && kill_process(pidfd.as_fd(), pid);
+            if ended.is_ok() {
+                // With the programs that it has started. The group's number is still its own, since nobody has reaped it.
+                let _ = killpg(pid, Signal::SIGKILL);
+            }
+        }
         if !wait_gone(pidfd.as_fd(), GRACE_MS) {
             is_killed = kill_process(pidfd.as_fd(), pid);
             if !is_killed {

@@ -8,6 +8,7 @@ pub(crate) mod chunk;
 pub(crate) mod forwarding;
 pub(crate) mod limits;
 pub(crate) mod position;
+pub(crate) mod preload;
 mod reporting;
 pub(crate) mod reports;
 pub(crate) mod run;
@@ -175,6 +176,18 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             is_new: true,
             #[cfg(feature = "tracing")]
             forwarding: None,
+        }
+    }
+
+    /// Answers the first request that runs something. Returns the exit code if there is none.
+    fn serve_one(mut self) -> Result<(), i32> {
+        loop {
+            let incoming = self.next_request()?;
+            if incoming.record.header.kind < Request::Quit.kind() {
+                self.answer(&incoming);
+                return Ok(());
+            }
+            self.obey(&incoming);
         }
     }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::PoolBuilder;
 use super::own_call::own_call;
 use crate::caller::initializer::Success;
-use crate::engine::own_call::{FINALIZER, OwnCalls, STATE};
+use crate::engine::own_call::{FINALIZER, OwnCall, OwnCalls, PRELOAD, STATE};
 use crate::error::{Error, ErrorKind, Result};
+use crate::launch::StartMethod;
 use crate::task::state::{Opening, State};
 use crate::task::state_type::{StateType, lacks, missing};
 use crate::task::{Task, TaskOptions};
@@ -113,6 +114,89 @@ impl PoolBuilder {
     ) -> Self {
         self.limits.env.set(name.into(), values.into_iter().map(Into::into).collect());
         self
+    }
+
+    /// A task that runs once, before there are workers, and leaves something in memory that all of them share: a parsed model, a large
+    /// table, a dictionary. It returns `()` or a `Result<(), E>`.
+    ///
+    /// It runs in the fork server, and workers are copies of that process. So each worker finds the statics that the task has set, in
+    /// the same physical memory as long as nobody writes there (copy-on-write). So does a worker that replaces another: a gigabyte
+    /// is loaded once, however many workers there are, and a worker that has died is back with it after milliseconds
+    /// (`docs/measurements.md`). If the fork server itself is killed, the one that replaces it runs the task again. The host's own
+    /// memory stays as it is.
+    ///
+    /// Initializers and states come after it, in each worker. Threads are not copied, so a thread that the task leaves behind is an
+    /// error. Open files and connections would be shared by all workers: each should open its own, in an
+    /// [initializer](PoolBuilder::initializer) or as a [state](PoolBuilder::state). A generator of random numbers that the task has
+    /// seeded goes on alike in all of them. [`max_worker_rss`](PoolBuilder::max_worker_rss) and
+    /// [`memory_limit`](PoolBuilder::memory_limit) count from here, and do not bound the task itself. Of its own options the time limit alone
+    /// has an effect.
+    ///
+    /// With [`StartMethod::Fork`](crate::StartMethod::Fork) it runs in a copy of the host. With
+    /// [`StartMethod::Spawn`](crate::StartMethod::Spawn), where workers are not copies, it is [`Unsupported`](ErrorKind::Unsupported). With [`in_process`](PoolBuilder::in_process) it runs in a
+    /// thread of the host.
+    ///
+    /// # Errors
+    ///
+    /// [`build`](PoolBuilder::build) waits for it, without a limit unless the task has a [`timeout`](Task::timeout) of its own. It is an
+    /// error of `build` that names the task and the cause if it returns an `Err`, panics, ends its process, cannot decode its arguments,
+    /// takes too long, or leaves a thread behind (`Unsupported`); then nothing is left. If it fails in a fork server that replaces
+    /// another, it is tried again after longer and longer pauses, [`restart_limit`](PoolBuilder::restart_limit) times in a row; if the last of
+    /// these fails, too, the pool is [`Broken`](ErrorKind::Broken), with that message.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashSet;
+    /// use std::sync::OnceLock;
+    /// use pool_core::prelude::*;
+    ///
+    /// static WORDS: OnceLock<HashSet<String>> = OnceLock::new();
+    ///
+    /// #[pool_task]
+    /// fn load(text: &str) -> Result<(), String> {
+    ///     WORDS.set(text.lines().map(str::to_owned).collect()).map_err(|_| "loaded twice".to_owned())
+    /// }
+    ///
+    /// #[pool_task]
+    /// fn is_word(text: &str) -> bool { WORDS.get().is_some_and(|words| words.contains(text)) }
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::builder().workers(4).preload(load::Task.timeout(Duration::from_secs(60)), "pool\nworker").build()?;
+    /// assert_eq!(pool.map(is_word::Task, ["worker", "wrker", "pool"])?, [true, false, true]);
+    /// # Ok(()) }
+    /// ```
+    #[doc(alias = "set_forkserver_preload")]
+    pub fn preload<T: Task<Output: Success>>(mut self, task: T, args: T::Args<'_>) -> Self {
+        self.preload = Some(own_call::<T>(PRELOAD, task.options(), &args));
+        self.preload_states = T::entry().states();
+        self
+    }
+
+    /// The preload.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be made.
+    pub(super) fn checked_preload(&mut self) -> Result<Option<OwnCall>> {
+        let Some(call) = self.preload.take().transpose()? else { return Ok(None) };
+        if let Some(taken) = self.preload_states.first() {
+            let text = format!(
+                "the preload `{}` takes a state of type `{}`, and states are opened in workers",
+                call.name,
+                taken.name()
+            );
+            return Err(Error::new(ErrorKind::InvalidInput, text));
+        }
+        if self.start_method == StartMethod::Spawn && !self.in_process {
+            let text = format!(
+                "the preload `{}` would reach no worker: with `StartMethod::Spawn` each is started anew, and is no copy of the \
+                 process in which it runs; use another start method, or an initializer",
+                call.name
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        Ok(Some(call))
     }
 
     /// A state of each worker, such as a connection or a model: a function with [`#[pool_state]`](crate::pool_state) that

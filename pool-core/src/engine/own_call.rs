@@ -13,7 +13,7 @@ use crate::units::Nanos;
 /// Such a call, and how to tell whether its reply means success.
 #[derive(Debug)]
 pub(crate) struct OwnCall {
-    /// [`INITIALIZER`], [`STATE`] or [`FINALIZER`], for errors.
+    /// [`PRELOAD`], [`INITIALIZER`], [`STATE`] or [`FINALIZER`], for errors.
     pub(crate) role: &'static str,
     pub(crate) task: u32,
     pub(crate) name: String,
@@ -25,6 +25,7 @@ pub(crate) struct OwnCall {
     pub(crate) check: fn(&[u8]) -> Result<(), String>,
 }
 
+pub(crate) const PRELOAD: &str = "preload";
 pub(crate) const INITIALIZER: &str = "initializer";
 pub(crate) const STATE: &str = "state";
 pub(crate) const FINALIZER: &str = "finalizer";
@@ -70,17 +71,17 @@ impl Asked {
 }
 
 impl OwnCall {
-    pub(super) fn request(&self, kind: Request, seq: u32) -> Header {
+    pub(crate) fn request(&self, kind: Request, seq: u32) -> Header {
         let time_limit_ns = self.timeout.unwrap_or(0);
         RunRequest { kind, seq, task: self.task, items: 1, time_limit_ns, flags: 0 }.header()
     }
 
-    pub(super) fn fault(&self, problem: &str) -> String {
+    pub(crate) fn fault(&self, problem: &str) -> String {
         format!("the {} `{}` {problem}", self.role, self.name)
     }
 
     /// The outcome by the worker's reply.
-    pub(super) fn outcome(&self, failed: bool, body: &Bytes) -> Result<(), String> {
+    pub(crate) fn outcome(&self, failed: bool, body: &Bytes) -> Result<(), String> {
         let outcome = if failed {
             Err(postcard::from_bytes(body).map_or_else(|_| "failed".into(), |failure| say(&failure)))
         } else {

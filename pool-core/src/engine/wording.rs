@@ -6,9 +6,9 @@ use crate::lane::messages::Failure;
 use crate::units::{self, Nanos};
 
 /// Said of a worker with replies that make no sense.
-pub(super) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
+pub(crate) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
 
-pub(super) fn exceeded(limit: Nanos, ran: Nanos) -> String {
+pub(crate) fn exceeded(limit: Nanos, ran: Nanos) -> String {
     let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
     format!("exceeded its limit of {limit} after {ran} and was killed")
 }

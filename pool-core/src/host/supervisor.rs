@@ -4,6 +4,8 @@
 //! the socket; other threads use the bell when they have something for it.
 
 mod fork_server;
+mod preload;
+mod start;
 mod threads;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -22,6 +24,7 @@ use crate::engine::exit_status;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::host::ears::{Ears, HeardPipes};
+use crate::host::preload::Preload;
 use crate::lane::Lane;
 use crate::lane::messages::Request;
 use crate::launch::control::{Outbox, SEND_PAUSE};
@@ -47,7 +50,7 @@ pub(crate) struct Supervisor {
     inherited: Inherited,
     server: Option<Server>,
     /// In place of a server, where workers are threads.
-    threads: Option<Threads>,
+    pub(crate) threads: Option<Threads>,
     /// Workers that need a process, in the order in which they get one.
     wanted: VecDeque<WorkerId>,
     /// Lanes of processes that are being made. Not a hash map, which would draw the seed of this thread before `Fork`
@@ -62,6 +65,7 @@ pub(crate) struct Supervisor {
     /// The time by which the fork server should have spoken, while it has something to report.
     due: Option<Nanos>,
     ears: Ears,
+    pub(crate) preload: Option<Preload>,
 }
 
 /// The host's side of a process that is being made.
@@ -90,9 +94,7 @@ impl Supervisor {
         limits: WorkerLimits,
         inherited: Inherited,
         ears: Ears,
-        in_process: bool,
     ) -> Self {
-        let threads = in_process.then(|| Threads::new(&limits, Arc::clone(&hub), &host.bell));
         Supervisor {
             host,
             method,
@@ -100,7 +102,7 @@ impl Supervisor {
             limits,
             inherited,
             server: None,
-            threads,
+            threads: None,
             wanted: VecDeque::new(),
             launching: BTreeMap::new(),
             requests: Outbox::new(),
@@ -108,56 +110,7 @@ impl Supervisor {
             ended: BTreeSet::new(),
             due: None,
             ears,
-        }
-    }
-
-    /// Starts the fork server and all workers. Their lanes are made while the server comes up.
-    ///
-    /// # Errors
-    ///
-    /// The first failure. Processes that were started before it end when the supervisor is dropped.
-    pub(crate) fn start(&mut self) -> Result<()> {
-        if self.threads.is_none() {
-            self.server = Some(self.start_server()?);
-        }
-        // The scheduler has asked for them already; this carries its actions out.
-        self.host.with(|_| ());
-        // Here and not in `run`, so that a pool that cannot start fails in the call that makes it.
-        self.wanted.extend(self.host.take_launches());
-        loop {
-            while self.launching.len() < LAUNCHES_AHEAD
-                && let Some(worker) = self.wanted.pop_front()
-            {
-                self.launch(worker)?;
-            }
-            self.send_requests().map_err(|(_, error)| error)?;
-            if self.launching.is_empty() {
-                return Ok(());
-            }
-            self.await_launch()?;
-        }
-    }
-
-    fn await_launch(&mut self) -> Result<()> {
-        let until = monotonic_ns().saturating_add(SERVER_SILENCE_NS);
-        let [_, has_news, has_ended, _] = self.wait_for_news([None, self.control(), self.end_of_server(), None], until);
-        // A last word may explain the end, so the socket is read first.
-        if !has_news && (has_ended || self.server.as_ref().is_some_and(Server::is_stopped)) {
-            return Err(self.lose_server().0);
-        }
-        match self.report() {
-            Ok(News::None) => Ok(()),
-            Ok(News::Report(ServerReport::NotServing { errno }, _)) => Err(not_serving(errno)),
-            Ok(News::Report(ServerReport::NotLaunched { step, errno, .. }, _)) => Err(launch_error(step, errno)),
-            Ok(News::Report(ServerReport::Launched { pids }, fds)) if fds.len() < pids.len() => {
-                Err(launch_error(Step::Pidfd, libc::EMFILE))
-            }
-            Ok(News::Report(report, fds)) => {
-                self.handle(report, fds);
-                Ok(())
-            }
-            Ok(News::End) => Err(self.lose_server().0),
-            Err(error) => Err(error),
+            preload: None,
         }
     }
 
@@ -179,6 +132,9 @@ impl Supervisor {
     /// Minds the processes until the pool is over.
     pub(crate) fn run(mut self) {
         loop {
+            if let Err(error) = self.mind_preload() {
+                self.give_up_server(&error, None);
+            }
             self.wanted.extend(self.host.take_launches());
             self.launch_wanted();
             self.forget_arrays();
@@ -218,7 +174,11 @@ impl Supervisor {
 
     /// Asks for the next processes, if they are still wanted when it is their turn.
     fn launch_wanted(&mut self) {
-        while self.launching.len() < LAUNCHES_AHEAD
+        if self.is_preloading() {
+            return self.withdraw_unwanted();
+        }
+        while !self.is_preloading()
+            && self.launching.len() < LAUNCHES_AHEAD
             && let Some(worker) = self.wanted.pop_front()
         {
             // Asked when it is its turn: with many in line the pool may have shrunk or closed since.
@@ -247,7 +207,9 @@ impl Supervisor {
     /// Sleeps until something is to be done, and takes in the fork server's reports.
     fn wait(&mut self, awaits_death: bool) {
         // Only a fork server that has something to report can be late with it.
-        if self.server.is_none() || !awaits_death && self.launching.is_empty() && self.ended.is_empty() {
+        let has_server_work =
+            || awaits_death || !self.launching.is_empty() || !self.ended.is_empty() || self.is_preloading();
+        if self.server.is_none() || !has_server_work() {
             self.due = None;
         } else if self.due.is_none() {
             self.due = Some(monotonic_ns().saturating_add(SERVER_SILENCE_NS));
@@ -256,7 +218,7 @@ impl Supervisor {
         let again = if self.requests.has_refusals() {
             monotonic_ns().saturating_add(SEND_PAUSE.as_nanos() as Nanos)
         } else {
-            Nanos::MAX
+            self.preload_look()
         };
         let is_ready = loop {
             let until = || self.host.supervisor_sleeps().min(self.due.unwrap_or(Nanos::MAX)).min(again);
@@ -337,7 +299,11 @@ impl Supervisor {
 
     fn launch(&mut self, worker: WorkerId) -> Result<()> {
         if self.server.is_none() && self.threads.is_none() {
-            self.server = Some(self.start_again()?);
+            self.start_again()?;
+        }
+        if self.is_preloading() {
+            self.wanted.push_front(worker);
+            return Ok(());
         }
         let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
         let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
@@ -373,7 +339,7 @@ impl Supervisor {
                 Err((WorkerId(worker), Error::system("asking for a worker", error)))
             }
             // Without the server it is killed for sure.
-            Err((ServerRequest::Kill { .. }, _)) => {
+            Err((ServerRequest::Kill { .. } | ServerRequest::Preload, _)) => {
                 self.server_died();
                 Ok(())
             }
@@ -383,6 +349,11 @@ impl Supervisor {
     fn handle(&mut self, report: ServerReport, fds: Vec<OwnedFd>) {
         match report {
             ServerReport::NotServing { errno } => self.give_up_server(&not_serving(errno), None),
+            ServerReport::Preloaded { threads, names } => {
+                if let Err(error) = self.end_preload(threads, &names) {
+                    self.give_up_server(&error, None);
+                }
+            }
             ServerReport::Launched { pids } => {
                 let mut fds = fds.into_iter();
                 for (worker, pid) in pids {

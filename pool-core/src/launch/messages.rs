@@ -12,6 +12,8 @@ use crate::worker::limits::WorkerLimits;
 pub(crate) enum ServerRequest {
     /// Fork this worker; the descriptors of its lane and its end of the socket come along.
     Launch(Launch),
+    /// Run the preload before anything else; the descriptors of its lane and its end of the socket come along.
+    Preload,
     /// Kill this process, since the host has no right to do so.
     Kill { worker: u32, pid: u32 },
 }
@@ -27,6 +29,8 @@ pub(crate) struct Launch {
 pub(crate) enum ServerReport {
     /// The fork server cannot serve: `epoll_create1` failed with `errno`.
     NotServing { errno: i32 },
+    /// The preload has ended, well or not, and has left so many threads behind; `names` are those of the first.
+    Preloaded { threads: u32, names: String },
     /// These workers run, as pairs of worker and pid; their pidfds come along in the same order.
     Launched { pids: Vec<(u32, u32)> },
     /// No process was created: `step` failed with `errno`.

@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+mod preload;
 mod workers;
 
 use std::io;
@@ -185,7 +186,7 @@ fn base_of_executable() -> Option<usize> {
 /// Serves the process `host` until that ends or closes its socket. With `spawn`, each worker is started from the executable,
 /// and is greeted with this fingerprint.
 pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &WorkerLimits, spawn: Option<u64>) -> ! {
-    let server = std::process::id();
+    let (server, mut settings) = (std::process::id(), settings.clone());
     signals::prepare_server(&settings.name);
     let mut workers = match Workers::new() {
         Ok(workers) => workers,
@@ -228,6 +229,17 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             };
             let request = match request {
                 ServerRequest::Launch(launch) => launch,
+                ServerRequest::Preload => {
+                    let mut fds = fds.into_iter();
+                    let (Some(lane), Some(socket)) = (Descriptors::from_fds(&mut fds), fds.next()) else {
+                        signals::exit_now(exit::BAD_LANE)
+                    };
+                    let (report, mapped_bytes) = preload::run(lane, socket.into(), &hub, host.as_ref());
+                    settings.preloaded_bytes = mapped_bytes;
+                    workers.has_preloaded = true;
+                    workers.reports.push(report, Vec::new());
+                    continue;
+                }
                 ServerRequest::Kill { worker, pid } => {
                     workers.kill(worker, pid);
                     continue;
@@ -255,7 +267,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                     signals::prepare_worker(server, &name);
                     // Here, for all start methods: a worker that is an executable of its own inherits it.
                     settings.env.apply(request.worker);
-                    be_worker(&request, Links { lane, socket: socket.into(), hub, records }, server, settings, spawn)
+                    be_worker(&request, Links { lane, socket: socket.into(), hub, records }, server, &settings, spawn)
                 }
                 Ok(Side::Parent(pid)) => forked.push((request.worker, pid)),
                 Err(errno) => workers.refuse(request.worker, Step::Fork, errno),

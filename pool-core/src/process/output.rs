@@ -30,8 +30,9 @@ pub(crate) fn flush() {
 
 #[cold]
 fn flush_amid_threads() -> u32 {
-    // The output of a host is its own matter, and so are its buffers.
-    if standing::is_thread() {
+    // The output of a host is its own matter, and so are its buffers. And a process that will be copied must not have the thread
+    // that flushes.
+    if standing::is_thread() || IS_DEFERRED.load(Ordering::Relaxed) {
         return 0;
     }
     if c_has_output() {
@@ -52,6 +53,13 @@ pub(crate) fn flush_at_end() {
         }
         thread::sleep(PAUSE);
     }
+}
+
+static IS_DEFERRED: AtomicBool = AtomicBool::new(false);
+
+/// From now on, or no longer, [`flush`] does nothing in this process as soon as it has had threads.
+pub(crate) fn defer(is_deferred: bool) {
+    IS_DEFERRED.store(is_deferred, Ordering::Relaxed);
 }
 
 /// Flushes both buffers in this thread, which waits for Rust's lock: for processes of one thread.

@@ -82,6 +82,11 @@ fn set_hook(is_tasks: fn() -> bool, keep: impl Fn(&PanicReport) + Send + Sync + 
     }));
 }
 
+/// This thread runs no task any more.
+pub(crate) fn stop_reporting() {
+    RUNS_TASK.set(false);
+}
+
 /// True in the thread that runs tasks. Async-signal-safe.
 pub(crate) fn runs_task() -> bool {
     RUNS_TASK.try_with(Cell::get).unwrap_or(false)

@@ -47,6 +47,11 @@ pub(super) fn unmap_windows() {
     with_table(|table| table.unmap_windows());
 }
 
+/// Gives up all arrays.
+pub(super) fn forget_all() {
+    with_table(std::mem::take);
+}
+
 /// Takes the pages of the host's arrays out of the resident memory of this worker.
 pub(super) fn forget_pages() {
     with_table(|table| table.forget_pages());

@@ -22,6 +22,8 @@ pub(crate) struct WorkerLimits {
     pub(crate) max_rss: Option<u64>,
     /// Variables of the environment. The fork server gets them with its own environment.
     #[serde(skip)]
+    pub(crate) preloaded_bytes: u64,
+    #[serde(skip)]
     pub(crate) env: WorkerEnv,
     /// The host listens to the standard output and standard error.
     pub(crate) is_heard: bool,
@@ -95,7 +97,9 @@ impl RssWatch {
     pub(crate) fn new(settings: &WorkerLimits) -> Option<Self> {
         let (growth, page_bytes) = (settings.max_rss?, page_bytes() as u64);
         // The limit counts from here: a worker that is a copy of the host begins with the host's memory.
-        let max_bytes = resident_pages().unwrap_or(0).saturating_mul(page_bytes).saturating_add(growth);
+        let resident = resident_pages().unwrap_or(0).saturating_mul(page_bytes);
+        // Pages of preloaded files and shared memory count as resident only when they are touched, so not yet.
+        let max_bytes = resident.saturating_add(growth).saturating_add(settings.preloaded_bytes);
         Some(RssWatch { max_bytes, page_bytes, next_check_ns: 0 })
     }
 

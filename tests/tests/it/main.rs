@@ -58,6 +58,8 @@ mod output;
 mod passed_on_panics;
 mod payloads;
 mod pending_limits;
+mod preload_failures;
+mod preloads;
 mod process_state;
 mod programs;
 mod reports;
@@ -125,6 +127,8 @@ fn main() -> ExitCode {
         environment::checks(),
         states::checks(),
         finalizers::checks(),
+        preloads::checks(),
+        preload_failures::checks(),
         broadcasts::checks(),
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]

@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use super::Supervisor;
 use crate::engine::exit_status;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::preload::Preload;
 use crate::launch::{Server, ServerEnd, StartMethod};
 use crate::process::pidfd::{kill_process, wait_gone};
 
@@ -27,6 +28,9 @@ impl Supervisor {
         // A server that never served points to the program: its executable cannot be started a second time.
         let is_up = self.server.as_ref().is_some_and(|server| server.is_up);
         let end = self.stop_server();
+        if let Some(error) = self.preload.as_mut().and_then(|preload| preload.lose(end)) {
+            return (error, end);
+        }
         let error = if is_up {
             Error::new(ErrorKind::System, format!("the fork server {end}"))
         } else {
@@ -73,12 +77,18 @@ impl Supervisor {
             self.host.with(|engine| engine.exited(worker, pid, status, Some(Arc::clone(&cause))));
         }
         // Last, since each failure may break the pool, and then the items above should already have their own errors.
-        for (worker, _) in std::mem::take(&mut self.launching) {
+        let mut failed: Vec<_> = std::mem::take(&mut self.launching).into_keys().collect();
+        if self.preload.as_mut().is_some_and(Preload::take_failure) {
+            // They would be launched at once otherwise, and so would the next server, again and again.
+            failed.extend(self.wanted.drain(..));
+        }
+        for worker in failed {
             self.host.with(|engine| engine.not_launched(worker, why.duplicate()));
         }
     }
 
-    pub(super) fn start_again(&self) -> Result<Server> {
+    /// Starts a fork server in place of one that is gone.
+    pub(super) fn start_again(&mut self) -> Result<()> {
         if self.method == StartMethod::Fork {
             let text = "the fork server died, and only a process without other threads can be forked to replace it";
             return Err(Error::new(ErrorKind::Unsupported, text));
@@ -86,14 +96,16 @@ impl Supervisor {
         self.start_server()
     }
 
-    pub(super) fn start_server(&self) -> Result<Server> {
+    pub(super) fn start_server(&mut self) -> Result<()> {
         let (pipes, writers) = self.ears.output_pipes()?;
         let mut private = vec![self.host.bell.as_fd()];
         private.extend(self.ears.private());
         private.extend(pipes.as_fds());
         let server = Server::start(self.method, &self.limits, &self.hub, &self.inherited, &private, writers)?;
         self.ears.hear(None, pipes);
-        Ok(server)
+        self.server = Some(server);
+        // Without it the server must not serve.
+        self.begin_preload().inspect_err(|_| _ = self.stop_server())
     }
 
     pub(super) fn stop_server(&mut self) -> ServerEnd {

@@ -27,6 +27,8 @@ pub(super) struct Workers {
     pub(super) reports: Outbox<ServerReport, Rc<OwnedFd>>,
     /// Workers that have ended and cannot be reaped yet.
     withheld: Vec<Pid>,
+    /// Code of the user's has run in this process.
+    pub(super) has_preloaded: bool,
 }
 
 /// One worker. Its process leads a process group.
@@ -43,7 +45,7 @@ const ENDS_TOGETHER: usize = 64;
 impl Workers {
     pub(super) fn new() -> nix::Result<Workers> {
         let ends = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        Ok(Workers { live: Vec::new(), ends, reports: Outbox::new(), withheld: Vec::new() })
+        Ok(Workers { live: Vec::new(), ends, reports: Outbox::new(), withheld: Vec::new(), has_preloaded: false })
     }
 
     /// Ends the server. The workers die with it, even stopped ones (see PR_SET_PDEATHSIG in prctl(2)), but processes that their
@@ -53,6 +55,10 @@ impl Workers {
             let _ = killpg(worker.pid, Signal::SIGKILL);
             // The worker itself may have left its group.
             let _ = kill(worker.pid, Signal::SIGKILL);
+        }
+        if self.has_preloaded {
+            // Programs that the preload has started are in this process's own group, and this process ends with them.
+            let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
         }
         signals::exit_now(0)
     }

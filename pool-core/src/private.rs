@@ -2,6 +2,7 @@
 
 #[cfg(feature = "arrays")]
 pub use crate::arrays::window::ChunkItem;
+pub use crate::caller::initializer::with_sources;
 #[cfg(feature = "arrays")]
 pub use crate::chunk_task::Part;
 pub use crate::codec::check::*;

@@ -20,7 +20,7 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
     let (value, is_result) = opened(&output.ty);
     let opened = glue!(#name(#(#passed),*));
     let opened = if is_result {
-        glue!(#opened.map_err(|error| ::std::string::ToString::to_string(&error)))
+        glue!(#opened.map_err(|error| #private::with_sources(&error)))
     } else {
         glue!(::core::result::Result::Ok(#opened))
     };

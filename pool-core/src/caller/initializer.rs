@@ -14,6 +14,11 @@ pub trait Success {
     fn failure(self) -> Option<String>;
 }
 
+/// The error's text, with the sources of one that tells them in its alternate form, such as `anyhow::Error`.
+pub fn with_sources(error: &impl Display) -> String {
+    format!("{error:#}")
+}
+
 impl Success for () {
     fn failure(self) -> Option<String> {
         None
@@ -22,7 +27,7 @@ impl Success for () {
 
 impl<E: Display> Success for std::result::Result<(), E> {
     fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
+        self.err().map(|error| with_sources(&error))
     }
 }
 

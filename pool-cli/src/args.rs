@@ -20,6 +20,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) trace: Option<PathBuf>,
 
+    /// Draw the workers live in the terminal, a line each; demo: of its first pool
+    #[arg(long, global = true)]
+    pub(crate) watch: bool,
+
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
 }
@@ -145,6 +149,7 @@ Examples:
   sha256sum --check --quiet SUMS        check them with coreutils
   pool-cli hash --workers 8 /usr/lib    with eight worker processes
   pool-cli hash --trace /tmp/t.json .   with a timeline for https://ui.perfetto.dev
+  pool-cli hash --watch . > SUMS        with a line for each worker
   pool-cli hash -- -odd ./-             names that begin with a dash";
 
 const THUMBS_EXAMPLES: &str = "\

@@ -11,6 +11,7 @@ mod cmd;
 mod render;
 mod units;
 mod walk;
+mod watch;
 
 fn main() -> ExitCode {
     let failure = match cmd::run(args::Args::parse()) {

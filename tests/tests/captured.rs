@@ -8,6 +8,7 @@ use pool_core::prelude::*;
 const FAILS: &str = "CAPTURED_FAILS";
 
 #[pool_task]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "it is captured")]
 fn print(x: u64) -> u32 {
     println!("item {x} of a task");
     eprintln!("item {x} warns");

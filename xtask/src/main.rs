@@ -26,7 +26,7 @@ Commands:
   isolation [--quick] [--case NAME] [--markdown]
         How soon deaths are noticed and nothing is left, and that nothing leaks; the full run takes about four minutes
   pictures
-        The timeline in docs/, drawn from a trace of the demo
+        The pictures in docs/: a timeline of the demo, and `--watch` in a terminal
   kill-points [--points N|all]
         A worker killed at every machine instruction of a job, and a ledger of what came of it
 ";

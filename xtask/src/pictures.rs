@@ -1,20 +1,29 @@
-//! `cargo xtask pictures`: the timeline in `docs/`, drawn from a trace that the command line's demo has written.
+//! `cargo xtask pictures`: the pictures in `docs/`: the timeline, drawn from a trace that the command line's demo has written, and that
+//! of `--watch`.
+
+mod text;
+mod watch;
 
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
+use self::text::escape;
 use crate::cargo::{cargo, succeed};
 
-/// Runs the demo with a trace, and draws that.
+/// Runs the demo with a trace, and draws that; and runs a command with `--watch`.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     let trace = root.join("target/timeline.json");
     let path = trace.to_str().ok_or("the path of the repository is no UTF-8")?;
     let demo = ["run", "--quiet", "--package", "pool-cli", "--", "demo", "--trace", path];
     succeed(cargo(root, &demo).stdout(std::process::Stdio::null()))?;
     let text = fs::read_to_string(&trace).map_err(|error| format!("{}: {error}", trace.display()))?;
-    let picture = root.join("docs/timeline.svg");
-    fs::write(&picture, svg(&text)).map_err(|error| format!("{}: {error}", picture.display()))
+    write(root, "docs/timeline.svg", &svg(&text))?;
+    write(root, "docs/watch.svg", &watch::picture(root)?)
+}
+
+fn write(root: &Path, path: &str, picture: &str) -> Result<(), String> {
+    fs::write(root.join(path), picture).map_err(|error| format!("{path}: {error}"))
 }
 
 /// An event of the trace, as far as it is drawn.
@@ -105,10 +114,6 @@ fn svg(trace: &str) -> String {
         }
     }
     svg + "</svg>\n"
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;")
 }
 
 #[cfg(test)]

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use pool_core::{ErrorKind, Task, pool_task};
+use pool_core::{ErrorKind, Pool, Task, pool_task};
 use sha2::{Digest, Sha256};
 
 use super::ending::{Failure, Verdict, pool};
 use crate::render;
 use crate::walk::{Found, Walk};
+use crate::watch::Watch;
 
 /// The SHA-256 of the file, or why there is none.
 #[pool_task]
@@ -36,10 +37,19 @@ fn digest(path: &Path) -> io::Result<[u8; 32]> {
     }
 }
 
-pub(super) fn run(paths: &[PathBuf], workers: Option<usize>, trace: Option<&Path>) -> Result<Verdict, Failure> {
+pub(super) fn run(
+    paths: &[PathBuf],
+    workers: Option<usize>,
+    trace: Option<&Path>,
+    watch: &Watch,
+) -> Result<Verdict, Failure> {
     let pool = pool(workers, "hash", trace)?;
+    watch.beside(&pool, || hash(paths, &pool, watch))
+}
+
+fn hash(paths: &[PathBuf], pool: &Pool, watch: &Watch) -> Result<Verdict, Failure> {
     let Walk { files, failures } = Walk::through(paths);
-    let mut screen = Screen::new(&files);
+    let mut screen = Screen::new(&files, watch);
     for (path, error) in &failures {
         screen.complain_of(path, &render::reason(error));
     }
@@ -72,14 +82,16 @@ fn concerns_one_file(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::Broken | ErrorKind::Closed | ErrorKind::Terminated | ErrorKind::System)
 }
 
-/// Checksums on standard output, complaints on standard error, and between them the bar, if standard error is a terminal.
-struct Screen {
+/// Checksums on standard output, complaints on standard error, and between them the bar, if standard error is a terminal, or the
+/// picture of the workers.
+struct Screen<'w> {
     out: Stdout,
     /// Lines that have not been written.
     held: Vec<u8>,
-    /// Both would share the terminal.
-    bar_in_the_way: bool,
+    /// Standard output shares the terminal with the bar or the picture.
+    shares_terminal: bool,
     bar: ProgressBar,
+    watch: &'w Watch,
     complaints: u64,
     /// Files that are done, well or not.
     done: usize,
@@ -92,12 +104,12 @@ const HELD_MAX: usize = 32 << 10;
 /// How often the bar is drawn even if nothing has changed: its clock shall run while a large file is read.
 const TICK: Duration = Duration::from_millis(200);
 
-impl Screen {
-    fn new(files: &[Found]) -> Self {
-        let bar = if io::stderr().is_terminal() { bar(files) } else { ProgressBar::hidden() };
+impl<'w> Screen<'w> {
+    fn new(files: &[Found], watch: &'w Watch) -> Self {
+        let bar = if !watch.is_on() && io::stderr().is_terminal() { bar(files) } else { ProgressBar::hidden() };
         let out = io::stdout();
-        let bar_in_the_way = !bar.is_hidden() && out.is_terminal();
-        Screen { out, held: Vec::new(), bar_in_the_way, bar, complaints: 0, done: 0, files: files.len() }
+        let shares_terminal = io::stderr().is_terminal() && out.is_terminal();
+        Screen { out, held: Vec::new(), shares_terminal, bar, watch, complaints: 0, done: 0, files: files.len() }
     }
 
     fn checksum(&mut self, sum: &[u8], path: &Path) -> io::Result<()> {
@@ -107,11 +119,12 @@ impl Screen {
 
     fn complain_of(&mut self, path: &Path, reason: &str) {
         self.complaints += 1;
-        self.bar.suspend(|| render::complain_of(path, reason));
+        self.watch.suspend(|| self.bar.suspend(|| render::complain_of(path, reason)));
     }
 
     fn advance(&mut self, file: &Found) {
         self.done += 1;
+        self.watch.note(|| format!("{} of {} files", self.done, self.files));
         if !self.bar.is_hidden() {
             self.bar.set_message(format!("{} of {} files", self.done, self.files));
             self.bar.inc(file.bytes);
@@ -123,13 +136,13 @@ impl Screen {
             return Ok(());
         }
         let mut write = || self.out.write_all(&self.held).and_then(|()| self.out.flush());
-        if self.bar_in_the_way { self.bar.suspend(write) } else { write() }?;
+        if self.shares_terminal { self.watch.suspend(|| self.bar.suspend(write)) } else { write() }?;
         self.held.clear();
         Ok(())
     }
 }
 
-impl Drop for Screen {
+impl Drop for Screen<'_> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

@@ -10,6 +10,7 @@ use pool_core::{SharedVec, pool_task};
 
 use super::ending::{Failure, Verdict, builder};
 use super::file::write_atomically;
+use crate::watch::Watch;
 
 /// Bytes of a pixel: red, green, blue.
 const PIXEL_BYTES: usize = 3;
@@ -59,16 +60,15 @@ pub(super) fn run(
     (width, height): (u32, u32),
     workers: Option<usize>,
     trace: Option<&Path>,
+    watch: &Watch,
 ) -> Result<Verdict, Failure> {
     let pool = builder(workers, "mandelbrot", trace)?.build()?;
     let begun = Instant::now();
     let row_bytes = width as usize * PIXEL_BYTES;
     let mut pixels: SharedVec<u8> = SharedVec::zeroed(row_bytes * height as usize)?;
-    for part in
-        pool.map_chunks_mut(paint::Task, &mut pixels, row_bytes * PART_ROWS, (width as usize, height as usize))?
-    {
-        part?;
-    }
+    let size = (width as usize, height as usize);
+    let parts = watch.beside(&pool, || pool.map_chunks_mut(paint::Task, &mut pixels, row_bytes * PART_ROWS, size))?;
+    parts.into_iter().collect::<pool_core::Result<()>>()?;
     let drawn = begun.elapsed();
     let mut png = Cursor::new(Vec::new());
     let encoded = PngEncoder::new(&mut png).write_image(&pixels, width, height, ExtendedColorType::Rgb8);

@@ -4,6 +4,7 @@ use clap::CommandFactory;
 
 use crate::args::{Args, Command};
 use crate::cmd::ending::{Failure, Verdict};
+use crate::watch::Watch;
 
 mod demo;
 pub(crate) mod ending;
@@ -18,12 +19,13 @@ mod thumbs;
 /// Runs the command.
 pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     let trace = args.trace.as_deref();
+    let watch = Watch::new(args.watch);
     match args.command {
-        Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace),
-        Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace),
-        Some(Command::Thumbs(options)) => thumbs::run(&options, args.workers, trace),
-        Some(Command::Mandelbrot { out, size }) => mandelbrot::run(&out, size, args.workers, trace),
-        Some(Command::Run { task }) => run::run(task.as_deref(), args.workers, trace),
+        Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace, &watch),
+        Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace, &watch),
+        Some(Command::Thumbs(options)) => thumbs::run(&options, args.workers, trace, &watch),
+        Some(Command::Mandelbrot { out, size }) => mandelbrot::run(&out, size, args.workers, trace, &watch),
+        Some(Command::Run { task }) => run::run(task.as_deref(), args.workers, trace, &watch),
         Some(Command::Tasks) => tasks::run(),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man) => manual::man(),

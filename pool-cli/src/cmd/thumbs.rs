@@ -14,13 +14,19 @@ use super::ending::{Failure, Verdict, builder};
 use super::file::write_atomically;
 use crate::args::Thumbs;
 use crate::render::{complain_of, reason};
+use crate::watch::Watch;
 
-pub(super) fn run(options: &Thumbs, workers: Option<usize>, trace: Option<&Path>) -> Result<Verdict, Failure> {
+pub(super) fn run(
+    options: &Thumbs,
+    workers: Option<usize>,
+    trace: Option<&Path>,
+    watch: &Watch,
+) -> Result<Verdict, Failure> {
     let Plan { files, failures } = Plan::new(&options.dir, &options.out)?;
     for (path, error) in &failures {
         complain_of(path, &reason(error));
     }
-    let mut report = Report::new(files.len(), options.json);
+    let mut report = Report::new(files.len(), options.json, watch);
     #[cfg(feature = "planted")]
     if options.one_process {
         for file in &files {
@@ -34,14 +40,17 @@ pub(super) fn run(options: &Thumbs, workers: Option<usize>, trace: Option<&Path>
     // One file at a time: a large one may follow a thousand small ones, and nothing shall wait behind it.
     let task = decode::thumbnail::Task.timeout(options.timeout).retries(options.retries).chunk_size(1);
     let sources = files.iter().map(|file| (file.source.as_path(), options.size));
-    for done in pool.imap_unordered(task, sources)?.detailed() {
-        let outcome = match done.result {
-            Ok(thumbnail) => written(thumbnail, &files[done.index].target),
-            Err(error) if concerns_one_file(error.kind()) => Err(why(&error)),
-            Err(error) => return Err(error.into()),
-        };
-        report.done(&files[done.index], outcome)?;
-    }
+    watch.beside(&pool, || {
+        for done in pool.imap_unordered(task, sources)?.detailed() {
+            let outcome = match done.result {
+                Ok(thumbnail) => written(thumbnail, &files[done.index].target),
+                Err(error) if concerns_one_file(error.kind()) => Err(why(&error)),
+                Err(error) => return Err(error.into()),
+            };
+            report.done(&files[done.index], outcome)?;
+        }
+        Ok::<(), Failure>(())
+    })?;
     Ok(Verdict::all_well_if(report.finish()? && failures.is_empty()))
 }
 

@@ -10,3 +10,4 @@ mod run;
 mod thumbs;
 mod tree;
 mod usage;
+mod watch;

@@ -10,6 +10,7 @@ use pool_core::{AsyncResult, ErrorKind, Pool, PoolState, Result};
 use super::stage::{Stage, Step, seen, words};
 use super::tasks::{nap, run, square, visit, visits};
 use crate::cmd::ending::Failure;
+use crate::watch::Watch;
 
 /// A task that will certainly not end by itself.
 pub(super) const ENDLESS_MS: u64 = 30_000;
@@ -17,15 +18,16 @@ pub(super) const ENDLESS_MS: u64 = 30_000;
 /// "At once", even on a machine that has much else to do.
 pub(super) const AT_ONCE: Duration = Duration::from_secs(10);
 
-pub(super) fn show(stage: &mut Stage<'_>, pool: Pool) -> std::result::Result<(), Failure> {
+pub(super) fn show(stage: &mut Stage<'_>, pool: Pool, watch: &Watch) -> std::result::Result<(), Failure> {
     let workers = pool.workers();
-    show_beginning(stage, pool)?;
+    watch.beside(&pool, || show_beginning(stage, &pool))?;
+    drop(pool);
     show_closing(stage, workers)?;
     show_terminating(stage, workers)?;
     Ok(())
 }
 
-fn show_beginning(stage: &mut Stage<'_>, pool: Pool) -> std::result::Result<(), Failure> {
+fn show_beginning(stage: &mut Stage<'_>, pool: &Pool) -> std::result::Result<(), Failure> {
     let workers = pool.workers();
     let cpus = thread::available_parallelism().map_or(1, usize::from);
     let step = Step {
@@ -59,7 +61,7 @@ fn show_beginning(stage: &mut Stage<'_>, pool: Pool) -> std::result::Result<(), 
         python: "for i in range(10):\n    p.apply_async(run, args=(i,))  # prints its pid, sleeps, prints the time",
         expected: format!("each in one of the {workers} workers, several at a time, and none in this process"),
     };
-    stage.step(step, || ten_tasks(&pool))?;
+    stage.step(step, || ten_tasks(pool))?;
 
     let step = Step {
         title: "Global variables",

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::plan::File;
 use crate::render::table;
+use crate::watch::Watch;
 
 /// A thumbnail.
 #[derive(Debug, Serialize, Deserialize)]
@@ -19,24 +20,25 @@ pub(super) struct Thumbnail {
 }
 
 /// Outcomes as they come.
-pub(super) struct Report {
+pub(super) struct Report<'w> {
     bar: ProgressBar,
+    watch: &'w Watch,
     is_json: bool,
     made: usize,
     /// Names and reasons.
     failed: Vec<[String; 2]>,
 }
 
-impl Report {
-    pub(super) fn new(files: usize, is_json: bool) -> Self {
-        let bar = if io::stderr().is_terminal() {
+impl<'w> Report<'w> {
+    pub(super) fn new(files: usize, is_json: bool, watch: &'w Watch) -> Self {
+        let bar = if !watch.is_on() && io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(Some(files as u64), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{elapsed:>4} [{wide_bar}] {pos} of {len} images{msg}");
             bar.with_style(style.expect("it is written above").progress_chars("=> "))
         } else {
             ProgressBar::hidden()
         };
-        Report { bar, is_json, made: 0, failed: Vec::new() }
+        Report { bar, watch, is_json, made: 0, failed: Vec::new() }
     }
 
     /// An image is done, well or not.
@@ -50,7 +52,7 @@ impl Report {
                 }
                 Err(reason) => json!({ "file": file.name.to_string_lossy(), "error": reason }),
             };
-            self.bar.suspend(|| writeln!(io::stdout(), "{line}"))?;
+            self.watch.suspend(|| self.bar.suspend(|| writeln!(io::stdout(), "{line}")))?;
         }
         match outcome {
             Ok(_) => self.made += 1,
@@ -60,6 +62,7 @@ impl Report {
                 self.bar.set_message(format!(", {} failed", self.failed.len()));
             }
         }
+        self.watch.note(|| format!("{} thumbnails, {} failed", self.made, self.failed.len()));
         Ok(())
     }
 

@@ -24,6 +24,7 @@ const SHORT_BYTES: usize = 64;
 /// `InvalidInput` if the task takes no JSON, or the arguments do not fit.
 pub(crate) fn encode(entry: &'static Entry, args: &Json) -> Result<Call> {
     let Some(form) = &entry.json else {
+        // The only tasks without it; their arguments are memory of the caller's.
         let text = "it writes parts of an array, which JSON cannot carry";
         return Err(Error::new(ErrorKind::InvalidInput, text));
     };
@@ -41,6 +42,7 @@ pub(crate) fn encode(entry: &'static Entry, args: &Json) -> Result<Call> {
             return Err(Error::new(ErrorKind::InvalidInput, text));
         }
     };
+    // Never raw, though an argument may be a text: the bytes are made here, so there is no memory to give away.
     Ok(Call { entry, args, args_size, raw: false })
 }
 
@@ -78,10 +80,12 @@ impl Encoded {
             let _resolving = bytes.received().map(Resolving::begin);
             Decoder::new(&bytes).item((form.output_size)()).and_then(form.answer)
         };
+        // `Deserialize` and `Serialize` are code of the user's.
         let decode = || match catch_unwind(AssertUnwindSafe(decode)) {
             Ok(answer) => answer.map_err(|error| undecodable(entry, &error.to_string(), None)),
             Err(payload) => Err(panicked(entry, payload, None)),
         };
+        // As for a caller that knows the type: a large result is decoded by way of the stack.
         if form.output_bytes > LARGE_BYTES { with_room(entry, form.output_bytes, decode)? } else { decode() }
     }
 }

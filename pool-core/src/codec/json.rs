@@ -34,6 +34,7 @@ pub enum Answer {
 pub fn arguments<const N: usize>(json: &Json) -> Result<&[Json; N], CodecError> {
     let values = match json {
         Json::Null if N == 0 => &[],
+        // Before arrays: the only argument may be one.
         _ if N == 1 => std::slice::from_ref(json),
         Json::Array(values, _) => values,
         _ => {
@@ -140,6 +141,7 @@ pub trait AnswerNone<T>: Sized {
 impl<T> AnswerNone<T> for Probe<T> {}
 
 fn write(value: &(impl Serialize + ?Sized), answer: fn(String) -> Answer) -> Answer {
+    // To text at once: a tree of all values would take many times its memory.
     match serde_json::to_string(value) {
         Ok(text) => answer(text),
         Err(error) => Answer::Unwritable(error.to_string()),

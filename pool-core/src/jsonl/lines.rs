@@ -40,6 +40,7 @@ impl<'i> Lines<'i> {
                 }
                 break;
             }
+            // By blocks of the buffer, since `read_until` would keep a line of any length.
             let end = bytes.iter().position(|&byte| byte == b'\n');
             let read = end.map_or(bytes.len(), |end| end + 1);
             length += read;
@@ -47,9 +48,11 @@ impl<'i> Lines<'i> {
                 self.line.extend_from_slice(&bytes[..read]);
             }
             has_ended = end.is_some();
+            // Also of a line that is too long: the next one begins behind its end.
             self.input.consume(read);
         }
         self.number += 1;
+        // Trimmed, so that a line of blanks counts as empty, and `\r\n` ends a line, too.
         let line = if length <= LINE_BYTES_MAX { Line::Whole(self.line.trim_ascii()) } else { Line::TooLong };
         Ok(Some((self.number, line)))
     }

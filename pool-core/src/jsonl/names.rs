@@ -9,8 +9,10 @@ use crate::task::table::{Entry, tasks};
 /// In words: there is none, with names that are like it, or there are several.
 pub(super) fn find(name: &str) -> Result<&'static Entry, String> {
     let tasks = tasks();
+    // A whole path first: it may also be the end of another one.
     let of_path: Vec<_> = tasks.iter().filter(|task| task.path() == name).collect();
     let found = if of_path.is_empty() {
+        // With the colons, so that `quare` is no name of `square`.
         let end = format!("::{name}");
         tasks.iter().filter(|task| task.path().ends_with(&end)).collect()
     } else {
@@ -35,6 +37,7 @@ fn unknown(name: &str, known: impl Iterator<Item = String>) -> String {
     let most = (name.chars().count() / 3).max(1);
     let near = known.map(|known| (distance(name, &known), known)).filter(|(distance, _)| *distance <= most);
     let mut near: Vec<_> = near.collect();
+    // The nearest first, and of equals always the same.
     near.sort();
     near.dedup();
     near.truncate(OFFERED_MAX);

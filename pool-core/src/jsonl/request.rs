@@ -36,8 +36,10 @@ pub(super) type Submitted = (&'static Entry, AsyncResult<Encoded>);
 
 /// A line with the name of its task.
 #[derive(Deserialize)]
+// A misspelt `args` would else be a call without arguments.
 #[serde(deny_unknown_fields)]
 struct Request<'l> {
+    // Lent, unless it has escapes: a name is looked up for each line.
     #[serde(borrow)]
     task: Cow<'l, str>,
     #[serde(default = "no_arguments")]
@@ -81,6 +83,7 @@ impl<'p> Requests<'p> {
                 Line::TooLong => Err(refused(format!("the line has more than {LINE_BYTES_MAX} bytes"))),
             };
             let bytes = text.as_ref().map_or(0, |text| text.len());
+            // Before the line is read as JSON, since its values take many times its memory.
             if !window.enter(bytes) {
                 break;
             }
@@ -95,6 +98,7 @@ impl<'p> Requests<'p> {
     }
 
     fn call(&mut self, line: &[u8]) -> (Option<Box<RawValue>>, Result<Submitted>) {
+        // Checked here, since `serde_json` would not say where the wrong byte is.
         let text = match std::str::from_utf8(line) {
             Ok(text) => text,
             Err(error) => {
@@ -106,6 +110,7 @@ impl<'p> Requests<'p> {
             Some(entry) => (Ok(entry), serde_json::from_str(text), None),
             None => match serde_json::from_str::<Request<'_>>(text) {
                 Ok(Request { task, args, id }) => (self.entry(&task), Ok(args), id),
+                // Without its `id`: a line that is no request may have none, or several.
                 Err(error) => return (None, Err(refused(words(&error)))),
             },
         };
@@ -118,6 +123,7 @@ impl<'p> Requests<'p> {
             return Ok(entry);
         }
         let entry = names::find(name).map_err(refused)?;
+        // Only names that are there are kept: of others there may be any number.
         self.known.insert(name.to_owned(), entry);
         Ok(entry)
     }
@@ -126,6 +132,7 @@ impl<'p> Requests<'p> {
         // The arguments are read by code of the user's.
         let encoded = catch_unwind(AssertUnwindSafe(|| encode(entry, args))).unwrap_or_else(|payload| {
             let report = panic::caught(payload, 0).into_report();
+            // One request has failed. The thread goes on, for the sake of the others.
             let text = format!("reading the arguments panicked: {}", report.message);
             Err(Error::new(ErrorKind::InvalidInput, text).with_panic(report))
         });

@@ -42,6 +42,7 @@ impl Window {
         let is_full = |state: &mut State| !state.is_closed && state.is_full(self.items_min, bytes);
         let state = self.changed.wait_while(self.state(), is_full);
         let mut state = state.unwrap_or_else(PoisonError::into_inner);
+        // Counted even if the window is closed: nobody looks at it then.
         state.items += 1;
         state.bytes += bytes;
         !state.is_closed
@@ -53,6 +54,7 @@ impl Window {
         state.items -= 1;
         state.bytes -= bytes;
         state.answer_bytes = (state.answer_bytes * (MEAN_OF - 1) + answer_bytes) / MEAN_OF;
+        // One: only the reader waits here.
         self.changed.notify_one();
     }
 

@@ -52,7 +52,9 @@ impl<'a> Answers<'a> {
         let _closing = Closing(self.window);
         let written = self.write_all(from);
         if written.is_err() {
+            // First: the reader may be waiting for room, and the loop below waits for the reader.
             self.window.close();
+            // The calls would go on if their handles were only dropped.
             from.iter().for_each(|pending| cancel(&pending));
         }
         match written {
@@ -74,6 +76,7 @@ impl<'a> Answers<'a> {
                     pending
                 }
             };
+            // Before it waits: the answers so far may be all that the client waits for.
             if pending.call.as_ref().is_ok_and(|(_, call)| !call.ready()) {
                 self.flush().inspect_err(|_| cancel(&pending))?;
             }
@@ -86,12 +89,14 @@ impl<'a> Answers<'a> {
         let Pending { line, id, bytes, call } = pending;
         let start = self.held.len();
         let answer = call.and_then(|(entry, call)| {
+            // `get` takes the handle, and a result that cannot be decoded is counted after that.
             let completion = call.completion().clone();
             let answer = call.get()?.answer(entry);
             answer.inspect_err(|error| completion.owner().note_undecodable(error.undecodable()))
         });
         self.held.push(b'{');
         if let Some(id) = &id {
+            // As it came: a number with more digits than a `f64` has is still the client's own.
             self.put("\"id\":", id.get());
             self.held.push(b',');
         }
@@ -108,6 +113,7 @@ impl<'a> Answers<'a> {
             Err(error) => self.put_error(&Failure::of(line, &error)),
         }
         self.held.extend(b"}\n");
+        // Only now: until here the outcome and its JSON were both in memory.
         self.window.leave(bytes, self.held.len() - start);
         if self.held.len() < HELD_BYTES_MAX { Ok(()) } else { self.flush() }
     }
@@ -126,6 +132,7 @@ impl<'a> Answers<'a> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.held.is_empty() {
             self.output.write_all(&self.held)?;
+            // The output may have a buffer of its own; standard output has one.
             self.output.flush()?;
             self.held.clear();
         }

@@ -79,6 +79,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("pool-cli", &["pool-core"]),
     ("tests", &["pool-core", "pool-ipc", "tasks_lib"]),
     ("tests/tasks_lib", &["pool-core"]),
+    ("tests/web", &["pool-core"]),
     ("xtask", &[]),
     ("xtask/bench", &["pool-core"]),
 ];

@@ -29,6 +29,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
             Json::Array(values, _) => {
                 let mut elements = Elements { rest: values.iter(), next: 0 };
                 let value = visitor.visit_seq(&mut elements)?;
+                // A tuple takes as many as it has, and would leave the rest in silence.
                 match elements.rest.len() {
                     0 => Ok(value),
                     more => Err(JsonError::custom(format_args!("{more} elements too many"))),
@@ -49,6 +50,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
     fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, JsonError> {
         match self.0.bytes() {
             Some(bytes) => visitor.visit_borrowed_bytes(bytes),
+            // The visitor has the words for a value of another kind.
             None => self.deserialize_any(visitor),
         }
     }
@@ -65,6 +67,7 @@ impl<'de> Deserializer<'de> for Value<'de> {
     ) -> Result<V::Value, JsonError> {
         match self.0 {
             Json::Text(name) => visitor.visit_enum(Variant { name, content: None }),
+            // As `serde_json` writes a variant with a content.
             Json::Object(members) if members.len() == 1 => {
                 visitor.visit_enum(Variant { name: &members[0].0, content: Some(&members[0].1) })
             }

@@ -17,6 +17,7 @@ impl JsonError {
     /// Adds a step in front of the way, since errors pass through the structs from the inside out.
     #[cold]
     pub(super) fn below(mut self, step: impl fmt::Display) -> Self {
+        // At the front: the innermost step was added first.
         self.0.path.insert_str(0, &step.to_string());
         self
     }

@@ -44,6 +44,7 @@ impl Json {
         let Json::Array(values, bytes) = self else {
             return if let Json::Text(text) = self { Some(text.as_bytes()) } else { None };
         };
+        // Kept in the tree, since they are lent for as long as it lives.
         if bytes.get().is_none() {
             let byte =
                 |value: &Json| if let Json::Unsigned(number) = value { u8::try_from(*number).ok() } else { None };
@@ -82,6 +83,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<Json, E> {
+        // One form for each number, whichever way the parser gives it.
         Ok(u64::try_from(value).map_or(Json::Signed(value), Json::Unsigned))
     }
 
@@ -98,6 +100,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
+        // Not by the size that the parser hints at: the bytes that come tell how many there are.
         let mut values = Vec::new();
         while let Some(value) = seq.next_element()? {
             values.push(value);
@@ -106,6 +109,7 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
+        // In their order and with doubles, for the type to judge.
         let mut members = Vec::new();
         while let Some(member) = map.next_entry()? {
             members.push(member);

@@ -330,13 +330,14 @@ fn a_terminated_pool_has_passed_on_all_lines(setup: &Setup) {
     job.get().unwrap_err();
 }
 
-/// Starts a program that leaves the worker's group, keeps its output open and prints for ever; its process id.
+/// Starts a program that leaves the worker's group, keeps its output open and prints for a long time; its process id.
 #[pool_task]
 fn leave_a_printer_behind(and_die: bool) -> u32 {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new("sh");
-    // It ignores SIGPIPE, so it is not the closed pipe that ends it.
-    command.args(["-c", "trap '' PIPE; while :; do echo printing; done"]).stderr(Stdio::null());
+    // It ignores SIGPIPE, so it is not the closed pipe that ends it; and it ends some day, should the test not come to its kill.
+    let text = "trap '' PIPE; n=0; while [ $n -lt 5000000 ]; do echo printing; n=$((n + 1)); done";
+    command.args(["-c", text]).stderr(Stdio::null());
     // SAFETY:
     // - `setsid` is async-signal-safe.
     unsafe { command.pre_exec(|| setsid().map(drop).map_err(Into::into)) };

@@ -3,6 +3,7 @@
 mod floor;
 pub(crate) mod ipc_channel;
 pub(crate) mod note;
+mod numpy;
 mod pool;
 mod procspawn;
 mod python;
@@ -25,7 +26,7 @@ pub(crate) const OURS: &str = "pool";
 /// The least that the machine allows.
 pub(crate) const FLOOR: &str = "floor";
 
-pub(crate) const ENTRIES: [Entry; 8] = [
+pub(crate) const ENTRIES: [Entry; 9] = [
     Entry { name: OURS, start: || Box::<pool::PoolCore>::default(), notes: &[] },
     Entry { name: FLOOR, start: || Box::<floor::Floor>::default(), notes: floor::NOTES },
     Entry { name: "rayon", start: || Box::<rayon::Rayon>::default(), notes: rayon::NOTES },
@@ -34,6 +35,7 @@ pub(crate) const ENTRIES: [Entry; 8] = [
     Entry { name: "procspawn", start: || Box::<procspawn::Procspawn>::default(), notes: procspawn::NOTES },
     Entry { name: "ipc-channel", start: || Box::<ipc_channel::IpcChannel>::default(), notes: ipc_channel::NOTES },
     Entry { name: "python-pool", start: || Box::<python::Python>::default(), notes: python::NOTES },
+    Entry { name: "numpy", start: || Box::<numpy::Numpy>::default(), notes: numpy::NOTES },
 ];
 
 pub(crate) fn find(name: &str) -> Option<&'static Entry> {
@@ -42,5 +44,9 @@ pub(crate) fn find(name: &str) -> Option<&'static Entry> {
 
 /// Why it cannot take part on this machine.
 pub(crate) fn absence(name: &str) -> Option<&'static str> {
-    (name == "python-pool" && !python::is_there()).then_some("there is no python3 with multiprocessing")
+    match name {
+        "python-pool" if !python::has("multiprocessing.pool") => Some("there is no python3 with multiprocessing"),
+        "numpy" if !python::has("multiprocessing.shared_memory, numpy") => Some("there is no python3 with numpy"),
+        _ => None,
+    }
 }

@@ -20,10 +20,11 @@ pub(super) const NOTES: &[Note] = &[
 
 const PROGRAM: &str = include_str!("python_pool.py");
 
-pub(crate) fn is_there() -> bool {
+/// Whether there is a Python with these modules.
+pub(super) fn has(modules: &str) -> bool {
     let mut command = Command::new("python3");
-    let status =
-        command.args(["-c", "import multiprocessing.pool"]).stdin(Stdio::null()).stderr(Stdio::null()).status();
+    let import = format!("import {modules}");
+    let status = command.args(["-c", &import]).stdin(Stdio::null()).stderr(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 
@@ -60,7 +61,7 @@ pub(crate) struct Python {
 
 impl Python {
     /// One line there, one back.
-    fn ask(&mut self, line: &str) -> Outcome<Vec<u64>> {
+    pub(super) fn ask(&mut self, line: &str) -> Outcome<Vec<u64>> {
         let interpreter = match &mut self.interpreter {
             Some(interpreter) => interpreter,
             none => none.insert(Interpreter::start()?),
@@ -78,7 +79,7 @@ impl Python {
         Ok(Duration::from_nanos(self.ask(line)?[0]))
     }
 
-    fn ask_timed(&mut self, line: &str) -> Outcome<Timed> {
+    pub(super) fn ask_timed(&mut self, line: &str) -> Outcome<Timed> {
         let reply = self.ask(line)?;
         Ok(Timed { elapsed: Duration::from_nanos(reply[0]), sum: reply[1] })
     }

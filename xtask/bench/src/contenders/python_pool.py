@@ -50,8 +50,41 @@ def steps_per_us():
     return steps / (best / 1000)
 
 
+known_memory = {}
+
+
+def part_of(name, kind, start, end):
+    """A part of an array in shared memory, which each worker opens once."""
+    import numpy
+    from multiprocessing import shared_memory
+
+    if name not in known_memory:
+        known_memory[name] = shared_memory.SharedMemory(name=name)
+    memory = known_memory[name]
+    return numpy.ndarray((memory.size // 8,), dtype=kind, buffer=memory.buf)[start:end]
+
+
+def sum_part(*place):
+    return float(part_of(*place).sum())
+
+
+def sqrt_part(*place):
+    import numpy
+
+    part = part_of(*place)
+    numpy.sqrt(part, out=part)
+    return len(part)
+
+
+def square_part(*place):
+    part = part_of(*place)
+    part *= part
+    return len(part)
+
+
 class Bench:
     pool = None
+    memory = None
 
     def open(self, workers):
         start = clock()
@@ -115,6 +148,36 @@ class Bench:
         parallel, result = self._map(work, steps, lambda result: result)
         assert result == expected & 0xFFFFFFFFFFFFFFFF
         return [serial, parallel]
+
+    def hold(self, count, is_integer):
+        from multiprocessing import shared_memory
+
+        self.memory = shared_memory.SharedMemory(create=True, size=count * 8)
+        self.kind, self.count = ("u8" if is_integer else "f8"), count
+        known_memory[self.memory.name] = self.memory
+        part_of(self.memory.name, self.kind, 0, count)[:] = 1
+        return []
+
+    def drop_held(self):
+        known_memory.clear()
+        self.memory.close()
+        self.memory.unlink()
+        return []
+
+    def sum_held(self, part):
+        return self._over_parts(sum_part, part)
+
+    def sqrt_held(self, part):
+        return self._over_parts(sqrt_part, part)
+
+    def square_held(self, part):
+        return self._over_parts(square_part, part)
+
+    def _over_parts(self, function, part):
+        ends = [(start, min(start + part, self.count)) for start in range(0, self.count, part)]
+        start = clock()
+        results = self.pool.starmap(function, [(self.memory.name, self.kind, *place) for place in ends])
+        return [clock() - start, int(sum(results))]
 
     def pid(self):
         return [self.pool.apply(process_id)]

@@ -21,7 +21,7 @@ pub(super) trait Picture {
 
 /// The same in all pictures, and ours the one that is seen first.
 pub(super) fn color(contender: &str) -> RGBColor {
-    const COLORS: [RGBColor; 8] = [
+    const COLORS: [RGBColor; 9] = [
         RGBColor(208, 52, 44),
         RGBColor(60, 60, 60),
         RGBColor(38, 112, 192),
@@ -30,6 +30,7 @@ pub(super) fn color(contender: &str) -> RGBColor {
         RGBColor(222, 160, 32),
         RGBColor(40, 150, 160),
         RGBColor(140, 100, 70),
+        RGBColor(220, 110, 160),
     ];
     // Two contenders of one colour could not be told apart.
     const _: () = assert!(ENTRIES.len() <= COLORS.len());

@@ -51,6 +51,7 @@ pub trait Elide<'a> {
     type Args;
 }
 
+// All elided lifetimes of a function's result are that of its only argument.
 impl<'a, F: FnOnce(&'a ()) -> R, R> Elide<'a> for F {
     type Args = R;
 }

@@ -54,6 +54,7 @@ impl Codec {
     /// The traits that pick it, for a task with this result: the foreign errors of a `Result` have codecs of their own.
     pub(crate) fn pickers(self, output: &Type) -> Vec<Ident> {
         let of_results: &[&str] = match self {
+            // Each trait in scope is one more that the compiler tries for each value, so other tasks go without.
             _ if !types::is_result(output) => &[],
             Codec::Default => &["PickIoResult", "PickAnyResult"],
             Codec::Cbor => &["PickIoResultCbor", "PickAnyResultCbor"],

@@ -12,7 +12,7 @@ use crate::errors::Errors;
 pub(crate) struct Attributes {
     /// `#[cfg]`.
     conditions: Vec<TokenStream>,
-    /// `#[allow]`, `#[warn]`, `#[deny]` and `#[forbid]`, in their order.
+    /// `#[allow]`, `#[warn]`, `#[deny]` and `#[forbid]`, in their order, since the last one of a lint counts.
     lints: Vec<TokenStream>,
     /// `#[deprecated]` and `#[doc(hidden)]`.
     marks: Vec<TokenStream>,
@@ -29,6 +29,7 @@ impl Attributes {
             Attributes { conditions: Vec::new(), lints: Vec::new(), marks: Vec::new(), is_deprecated: false, summary };
         for attribute in attributes {
             match &attribute.meta {
+                // Behind `#[pool_task]` the compiler has not expanded it yet.
                 Meta::List(list) if list.path.is_ident("cfg_attr") => {
                     let Ok(parts) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
                         continue;
@@ -78,6 +79,7 @@ impl Attributes {
     /// For the implementation, which calls the function.
     pub(crate) fn of_implementation(&self) -> TokenStream {
         let Attributes { conditions, lints, .. } = self;
+        // The task itself is deprecated, so its users are warned, and not its own call of the function.
         let allow = self.is_deprecated.then(|| quote!(#[allow(deprecated)]));
         quote!(#(#conditions)* #allow #(#lints)*)
     }

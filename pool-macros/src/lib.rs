@@ -152,6 +152,7 @@ fn expand_with(
         }
     };
     let beside = beside.unwrap_or_else(|error| {
+        // Only now: in a task without mistakes every token stays as it was written.
         item = types::with_known_sizes(std::mem::take(&mut item));
         compile_errors(&error)
     });

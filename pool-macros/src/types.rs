@@ -48,12 +48,16 @@ const OWNED: &[&str] = &[
     "SharedSlice",
 ];
 
+// Names are all that a macro sees. A user's type with one of these names and a hidden lifetime gets rustc's own error.
+
 /// Whether the type may have a lifetime that is not written: `Record` for `Record<'_>`.
 pub(crate) fn may_hide_lifetime(ty: &Type) -> bool {
     struct Hidden(bool);
     impl<'ast> Visit<'ast> for Hidden {
         fn visit_path(&mut self, path: &'ast Path) {
+            // Only the last segment: modules have no lifetimes.
             self.0 |= path.segments.last().is_some_and(|last| !is_owned(last) && !has_lifetime(last));
+            // Also the types between its angle brackets.
             visit::visit_path(self, path);
         }
     }
@@ -98,6 +102,7 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
             visit::visit_path_segment(self, segment);
         }
         fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {
+            // The value of a constant is not known here, so it counts as long: the note is shown only if the type is refused.
             let is_short = matches!(&array.len, Expr::Lit(ExprLit { lit: Lit::Int(len), .. })
                 if len.base10_parse().is_ok_and(|len: usize| len <= SERDE_ARRAY_MAX));
             if !is_short {
@@ -106,6 +111,7 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
             visit::visit_type_array(self, array);
         }
         fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+            // The other causes are the likelier ones: `&Arc<T>` within a tuple fails for its `Arc`.
             if self.0.is_empty() {
                 self.0 = "_reference";
             }
@@ -150,6 +156,7 @@ pub(crate) fn with_known_sizes(item: TokenStream) -> TokenStream {
     if let ReturnType::Type(_, ty) = &mut function.sig.output
         && owned_twin(ty).is_some()
     {
+        // This type fits every use of the result, so that the callers get no errors of their own.
         **ty = parse_quote!(!);
         *function.block = parse_quote!({ loop {} });
     }

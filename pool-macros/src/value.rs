@@ -53,6 +53,7 @@ impl Value {
         let codec = self.codec(private);
         // If the type cannot be decoded from bytes that live no longer than the call, rustc says so at the type.
         let (start, end) = ends(self.subject());
+        // In parentheses, since the place of a call is that of its first and last token.
         let decode = quote_spanned!(start=> (#private::Decode::decode));
         let arguments = quote_spanned!(end=> (&#codec, &mut input));
         glue!(let #variable: #held = #decode #arguments?;)

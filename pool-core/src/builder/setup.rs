@@ -132,8 +132,8 @@ impl PoolBuilder {
     /// [`memory_limit`](PoolBuilder::memory_limit) count from here, and do not bound the task itself. Of its own options the time limit alone
     /// has an effect.
     ///
-    /// With [`StartMethod::Fork`](crate::StartMethod::Fork) it runs in a copy of the host. With
-    /// [`StartMethod::Spawn`](crate::StartMethod::Spawn), where workers are not copies, it is [`Unsupported`](ErrorKind::Unsupported). With [`in_process`](PoolBuilder::in_process) it runs in a
+    /// With [`StartMethod::Fork`] it runs in a copy of the host. With
+    /// [`StartMethod::Spawn`], where workers are not copies, it is [`Unsupported`](ErrorKind::Unsupported). With [`in_process`](PoolBuilder::in_process) it runs in a
     /// thread of the host.
     ///
     /// # Errors

@@ -14,10 +14,12 @@ macro_rules! checks {
         #[diagnostic::on_unimplemented(message = $message, label = $label $(, note = $note)*)]
         pub trait $trait<T: ?Sized>: Encode<T> {}
 
+        // Else rustc would name `Codec` as that which lacks, in place of our words.
         #[diagnostic::do_not_recommend]
         impl<T: ?Sized, C: Codec + Encode<T>> $trait<T> for C {}
 
         /// Checks a type. Returns the encoded size of every value of it, if all have the same size.
+        // By `dyn`, since an error about a bound would show the line of that bound in this crate as well.
         #[inline]
         pub fn $check<T: ?Sized>(codec: &dyn $trait<T>) -> Option<usize> {
             codec.size()

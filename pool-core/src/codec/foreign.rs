@@ -80,18 +80,23 @@ impl Convert<io::Error> for Io {
     fn parts(error: &io::Error) -> Parts {
         let kind = KINDS.iter().position(|kind| *kind == error.kind()).and_then(|place| u8::try_from(place).ok());
         let texts = match error.get_ref() {
+            // An `io::Error` around another error shows the text and the sources of that one as its own.
             Some(inner) => texts(inner),
+            // A kind alone: its text is made anew from the kind.
             None if error.to_string() == io::Error::from(error.kind()).to_string() => Vec::new(),
+            // The standard library's own messages, such as "failed to fill whole buffer".
             None => vec![error.to_string()],
         };
         Parts { os: error.raw_os_error(), kind, texts }
     }
 
     fn error(parts: Parts) -> io::Error {
+        // The system's text is the same in all processes, so the number suffices.
         if let Some(number) = parts.os {
             return io::Error::from_raw_os_error(number);
         }
         let kind = parts.kind.and_then(|place| KINDS.get(usize::from(place)).copied()).unwrap_or(io::ErrorKind::Other);
+        // Without a text nothing is boxed, and `get_ref` stays `None` as in the worker.
         if parts.texts.is_empty() { kind.into() } else { io::Error::new(kind, Told::of(parts.texts)) }
     }
 }
@@ -134,6 +139,7 @@ macro_rules! codecs {
                 None
             }
             fn encode(&self, value: &Result<T, E>, out: &mut Encoder<'_>) -> Result<(), CodecError> {
+                // By reference: a large value is not cloned for the sake of its error.
                 $values.encode(&value.as_ref().map_err($convert::parts), out)
             }
         }
@@ -161,7 +167,7 @@ codecs! {
     PickAnyResultCbor gives AnyResultCborCodec for AnyError in CborCodec;
 }
 
-/// The kinds that the standard library has given a name.
+/// The kinds that the standard library has given a name. One that it adds arrives as `Other`, with its text.
 const KINDS: &[io::ErrorKind] = {
     use io::ErrorKind::*;
     &[

@@ -101,6 +101,7 @@ impl ArrayBuffer {
             let read = file.and_then(|file| file.read_exact_at(other.bytes_mut(), 0));
             read.map(|()| other).map_err(|source| Error::System { call: "pread", source })
         });
+        // Also if there is no copy: the owner must not read what another process writes.
         self.mapping = Mapping::default();
         *self = copied?;
         Ok(())
@@ -169,6 +170,7 @@ impl ArrayBuffer {
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
+            // The kernel itself tells that nobody can write: no word of another process has to be believed.
             match seal(&fd) {
                 Ok(()) => return FrozenArray::map_sealed(fd, len),
                 Err(Error::System { source, .. }) if source.raw_os_error() == Some(libc::EBUSY) => {}
@@ -180,6 +182,7 @@ impl ArrayBuffer {
             std::thread::sleep(pause);
             pause *= 2;
         }
+        // A process that is at other work cannot unmap before that has ended, which may take as long as it likes.
         let written = Mapping::new(fd.as_fd(), len, Access::ReadOnly)?;
         let mut copy = ArrayBuffer::with_capacity(len)?;
         // SAFETY:

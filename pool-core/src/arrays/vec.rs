@@ -150,6 +150,7 @@ impl<T: Pod> SharedVec<T> {
 
     /// Lends the array to workers, until nobody has the loan any more.
     pub(crate) fn lend(&mut self) -> (Arc<Loan>, Arc<Returned>) {
+        // For ever: workers that were asked to unmap it may not have got to that yet.
         self.was_lent = true;
         Loan::new(self.known.get_or_insert_with(Known::new), self.buffer.descriptor())
     }
@@ -160,6 +161,7 @@ impl<T: Pod> SharedVec<T> {
     ///
     /// As [`with_capacity`](SharedVec::with_capacity); the array is empty then.
     pub(crate) fn move_away(&mut self) -> Result<()> {
+        // Workers know the old memory under this name.
         self.known = None;
         let moved = self.buffer.move_away();
         self.len = if moved.is_ok() { self.len } else { 0 };

@@ -26,6 +26,7 @@ impl Known {
 
 impl Drop for Known {
     fn drop(&mut self) {
+        // Without memory: the host's mapping is the owner's, which drops it or seals it itself.
         self.0.end(None);
     }
 }

@@ -56,6 +56,7 @@ impl Table {
     pub(crate) fn unmap_windows(&self) {
         for entry in self.0.values() {
             if let Entry::Lent(window) = entry
+                // It is away only while an item runs, and then nothing is unmapped.
                 && let Some(window) = &mut *window.borrow_mut()
             {
                 window.unmap();
@@ -65,6 +66,7 @@ impl Table {
 
     /// Takes the pages of all arrays out of the worker's resident memory.
     pub(crate) fn forget_pages(&self) {
+        // Parts that are mapped count as well, and no item runs now.
         self.unmap_windows();
         for entry in self.0.values() {
             if let Entry::Frozen(array) = entry {

@@ -90,6 +90,7 @@ impl Pool {
         });
         let results = self.map_results(Configured::<C::Items>::new(options), items);
         lent.end()?;
+        // A worker may have failed to take the array, and would go on saying so under the same name.
         if results.as_ref().map_or(true, |results| results.iter().any(Result::is_err)) {
             lent.array.forget_workers();
         }
@@ -116,6 +117,7 @@ impl<T: Pod> Lent<'_, T> {
 
 impl<T: Pod> Drop for Lent<'_, T> {
     fn drop(&mut self) {
+        // Nobody is there to hear of an error: this is an unwinding caller, or the end was reached before.
         let _ = self.end();
     }
 }

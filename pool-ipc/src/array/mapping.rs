@@ -66,6 +66,7 @@ impl Mapping {
     /// Addresses for `bytes` bytes, where no memory is yet.
     pub(super) fn reserve(bytes: usize) -> Result<Mapping, Error> {
         let Some(len) = NonZeroUsize::new(bytes) else { return Ok(Mapping::default()) };
+        // Not counted as memory: nothing is ever written there before something else is mapped.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other.
         let base = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) };
@@ -79,6 +80,7 @@ impl Mapping {
     ///
     /// On an error some of the mapping may be gone, and it is of no further use.
     pub(super) fn show(&mut self, fd: BorrowedFd<'_>, bytes: Range<usize>, offset: usize) -> Result<(), Error> {
+        // In release builds, too: past its end another mapping would be replaced.
         assert!(bytes.end <= self.bytes, "{bytes:?} of a mapping of {}", self.bytes);
         let Some(len) = NonZeroUsize::new(bytes.len()) else { return Ok(()) };
         // The kernel counts offsets with a sign.

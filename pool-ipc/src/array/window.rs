@@ -50,6 +50,7 @@ impl ArrayWindow {
     pub unsafe fn show(&mut self, bytes: Range<usize>) -> Result<(), Error> {
         // The kernel maps from page to page.
         let pages = bytes.start - bytes.start % page_bytes()..round_up(bytes.end)?;
+        // Known without the kernel, since a part that is shown again is the common case.
         if !bytes.is_empty() && !self.is_mapped(&pages) {
             self.map(&bytes, pages).inspect_err(|_| self.unmap())?;
         }
@@ -78,6 +79,7 @@ impl ArrayWindow {
     /// Shows no bytes any more, and takes down all that is mapped.
     pub fn unmap(&mut self) {
         self.hide();
+        // The range goes as a whole: one system call, however many parts are mapped in it.
         self.space = Mapping::default();
         self.mapped.clear();
     }
@@ -87,6 +89,7 @@ impl ArrayWindow {
     }
 
     fn map(&mut self, bytes: &Range<usize>, pages: Range<usize>) -> Result<(), Error> {
+        // Only before something is mapped: the owner does not shrink memory that it has lent.
         let found = fstat(&self.fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
         if bytes.end as u64 > found {
             return Err(Error::Size { found, expected: bytes.end as u64 });
@@ -103,6 +106,7 @@ impl ArrayWindow {
                 Mapping::reserve(pages.len())
             })?;
         }
+        // All of its pages, also those that are mapped already: they are those that it shares with its neighbours, and few.
         self.space.show(self.fd.as_fd(), pages.start - self.start..pages.end - self.start, pages.start)?;
         self.note(pages);
         Ok(())

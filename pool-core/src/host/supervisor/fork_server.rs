@@ -69,6 +69,7 @@ impl Supervisor {
                 let left = deadline.saturating_duration_since(Instant::now()).as_millis();
                 wait_gone(pidfd.as_fd(), u16::try_from(left).unwrap_or(u16::MAX))
             });
+            // Before its requests are dropped, which tells the owners of their arrays to go on.
             if !is_gone {
                 self.host.with(|engine| engine.give_up_loans(worker, pid));
             }

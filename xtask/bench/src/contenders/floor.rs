@@ -76,6 +76,7 @@ impl Floor {
     /// Has all workers take parts of the array until there are no more.
     fn order_parts(&mut self, order: Order, part: usize) -> Timed {
         let common = self.common.as_ref().expect("the case opens it first");
+        // The orders' bells publish it.
         common.words(NEXT_AT, 1)[0].store(0, Ordering::Relaxed);
         let (elapsed, sum) = timed(|| {
             self.workers.iter_mut().for_each(|worker| worker.order(order, self.held as u64, part as u64));

@@ -21,6 +21,7 @@ impl Contender for Numpy {
     }
 
     fn close(&mut self) -> Outcome<Duration> {
+        // A named segment outlives its program if nobody removes it.
         self.0.ask("drop_held")?;
         self.0.close()
     }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `scope` | both | the way from serde's code to the list of attachments, open only while a value of a task is written or read |
 //! | `array` | host | an array that nobody writes, and the workers that are told of its end |
-//! | `presence` | host | the pools whose workers may have an array |
+//! | `presence` | host | the pools that may have given an array to workers |
 //! | `received` | host | the arrays of one result |
 //! | `table` | worker | the arrays that the host has given it |
 //! | `loan` | host | an array that workers write, and its owner's wait for all of them |

@@ -101,7 +101,7 @@ impl ArrayBuffer {
             let read = file.and_then(|file| file.read_exact_at(other.bytes_mut(), 0));
             read.map(|()| other).map_err(|source| Error::System { call: "pread", source })
         });
-        // Also if there is no copy: the owner must not read what another process writes.
+        // Also if there is no copy: the owner must not read bytes that another process writes.
         self.mapping = Mapping::default();
         *self = copied?;
         Ok(())
@@ -193,7 +193,7 @@ impl ArrayBuffer {
         copy.freeze(len)
     }
 
-    /// Unmaps the memory, and gives back what is behind the first `len` bytes.
+    /// Unmaps the memory, and gives back the part behind the first `len` bytes.
     fn cut(self, len: usize) -> Result<Arc<OwnedFd>, Error> {
         let ArrayBuffer { mapping, fd } = self;
         assert!(len <= mapping.bytes, "{len} bytes of {}", mapping.bytes);

@@ -1,4 +1,4 @@
-//! The pools whose workers may have an array.
+//! The pools that may have given an array to workers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -12,7 +12,7 @@ use crate::process::fork_check::ForkCheck;
 #[derive(Debug)]
 pub(crate) struct Presence {
     id: ArrayId,
-    /// The pools whose workers may have it.
+    /// The pools that may have given it to workers.
     pools: Mutex<Vec<Weak<Forgotten>>>,
     owner: ForkCheck,
 }

@@ -230,7 +230,7 @@ pub(crate) fn frozen(id: ArrayId) -> Result<Arc<Array>, String> {
     })
 }
 
-/// Memory of at least so many bytes that only this process has: given away by a worker, or a copy of what the host sent.
+/// Memory of at least so many bytes that only this process has: given away by a worker, or a copy of the host's.
 ///
 /// # Errors
 ///

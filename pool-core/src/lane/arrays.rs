@@ -1,6 +1,6 @@
 //! Descriptors of arrays on their way to the worker and back.
 //!
-//! A descriptor is in the socket before the record that announces it is in the ring, so the one who reads the record finds it.
+//! A descriptor is in the socket before the record that announces it is in the ring, so the reader of the record finds it.
 //! The worker takes descriptors in the order of its records, also of those whose items the host has taken back meanwhile.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! Arrays in shared memory as arguments and results: what arrives, what is forgotten, what is refused.
+//! Arrays in shared memory as arguments and results: those that arrive, that are forgotten, that are refused.
 
 use std::collections::HashMap;
 use std::fs;

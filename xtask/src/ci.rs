@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
 
 use crate::cargo::{cargo, succeed};
-use crate::{features, tidy};
+use crate::{api, features, tidy};
 
 /// Tools that a machine with only the compiler lacks: a missing one is named and passed over.
 struct Optional {
@@ -72,6 +72,7 @@ pub(crate) fn run(root: &Path) -> ExitCode {
         failed.extend(section(name, body));
     }
     failed.extend(section("cargo xtask tidy".to_owned(), || tidy::run(root)));
+    failed.extend(section("cargo xtask api --check".to_owned(), || api::run(root, true)));
     failed.extend(section("cargo xtask features".to_owned(), || features::run(root)));
     failed.iter().for_each(|name| eprintln!("-- FAILED: {name}"));
     // With the faults that only tests of pool-cli need.

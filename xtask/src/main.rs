@@ -1,5 +1,6 @@
-//! The project's own chores: `cargo xtask ci`, `tidy`, `features`, `bench`, `chaos`, `isolation` and `kill-points`.
+//! The project's own chores: `cargo xtask ci`, `tidy`, `api`, `features`, `bench`, `chaos`, `isolation` and `kill-points`.
 
+mod api;
 mod cargo;
 mod ci;
 mod features;
@@ -17,6 +18,8 @@ Usage: cargo xtask <COMMAND>
 Commands:
   ci    Everything that must pass: format, lints, documentation, tidy, tests
   tidy  The rules of the house that no other tool checks
+  api [--check]
+        Writes docs/api.txt, the public names of pool-core, or compares it with the sources
   features
         Each set of at most two features of pool-core compiles
   bench [--quick] [--case NAME] [--contender NAME] [--rounds N] [--json FILE] [--plot DIR]
@@ -37,6 +40,8 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["ci"] => return ci::run(root),
         ["tidy"] => tidy::run(root).inspect(|()| eprintln!("tidy; {}", tidy::unsafe_files())),
+        ["api"] => api::run(root, false),
+        ["api", "--check"] => api::run(root, true),
         ["features"] => features::run(root),
         ["bench", ref options @ ..] => cargo::bench(root, options),
         [name @ ("chaos" | "isolation"), ref options @ ..] => cargo::program(root, name, options),

@@ -38,7 +38,8 @@ impl PoolBuilder {
     /// for a listener that is stuck.
     ///
     /// A line has at most 64 KiB, and a longer one comes in pieces ([`LineEnd::Cut`](crate::LineEnd::Cut)). Bytes that need not
-    /// be UTF-8 are kept as they are. Text without an end of line is flushed with the result of its item. The pipes are closed
+    /// be UTF-8 are kept as they are. Text without an end of line comes when its line ends, with the next
+    /// item perhaps, or its worker does. The pipes are closed
     /// when their worker is gone: a program that it has left behind (`setsid`) cannot print to them any more. Lines that are
     /// written while other threads or programs of the same worker write to the same stream may be mixed with theirs, as in
     /// any program. The pool keeps two descriptors for each worker.
@@ -56,7 +57,8 @@ impl PoolBuilder {
     /// They arrive as if they were the host's own: with target, level, file, line, module and the values of their fields, and
     /// within a span `item` of the pool's, which has the worker, its pid, the task, the index of the item in its map, and the
     /// attempt, if it is not the first; its target is the module of the task, and its level that of errors, so that filters
-    /// let it pass. That span stands in the one in which the job was submitted. Records of an initializer are within a span
+    /// let it pass. That span stands in the one in which the job was submitted. The subscriber's times are those of their arrival, a
+    /// millisecond or two later. Records of an initializer are within a span
     /// `worker`. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
     /// worker was in are closed.
     ///

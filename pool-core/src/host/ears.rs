@@ -64,9 +64,8 @@ impl Ears {
         Ok((pipes, fds))
     }
 
-    /// Has these pipes read; they are the worker's, or the fork server's.
-    pub(crate) fn hear(&self, worker: Option<Worker>, pipes: HeardPipes) {
-        let pid = worker.map(|worker| worker.pid());
+    /// Has these pipes of the process `pid` read; it is the worker, or the fork server.
+    pub(crate) fn hear(&self, worker: Option<Worker>, pid: u32, pipes: HeardPipes) {
         if let (Some(output), Some(OutputPipes { stdout, stderr })) = (&self.output, pipes.output) {
             for (fd, stream) in [(stdout, OutputStream::Stdout), (stderr, OutputStream::Stderr)] {
                 output.add(fd, Lines::new(worker, stream), pid);

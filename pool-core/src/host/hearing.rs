@@ -51,7 +51,7 @@ struct Pipe<S> {
     fd: OwnedFd,
     splitter: S,
     /// The process that writes to it.
-    pid: Option<u32>,
+    pid: u32,
     /// That process is gone.
     is_over: bool,
 }
@@ -116,7 +116,7 @@ impl<S: Splitter> Hearing<S> {
     }
 
     /// Reads this pipe, too, to which the process `pid` writes.
-    pub(crate) fn add(&self, fd: OwnedFd, splitter: S, pid: Option<u32>) {
+    pub(crate) fn add(&self, fd: OwnedFd, splitter: S, pid: u32) {
         let mut pipes = self.pipes();
         let token = pipes.next;
         // A pipe that the kernel has no memory to watch is closed: its process finds nobody there, and does not wait.
@@ -128,7 +128,7 @@ impl<S: Splitter> Hearing<S> {
 
     /// The process is gone.
     pub(crate) fn process_ended(&self, pid: u32) {
-        self.pipes().open.values_mut().filter(|pipe| pipe.pid == Some(pid)).for_each(|pipe| pipe.is_over = true);
+        self.pipes().open.values_mut().filter(|pipe| pipe.pid == pid).for_each(|pipe| pipe.is_over = true);
         let _ = self.later.bell.write(1);
     }
 

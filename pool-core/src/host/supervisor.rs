@@ -381,7 +381,7 @@ impl Supervisor {
         let Some(Launching { mut end, socket, incarnation, pipes }) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
-            self.ears.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pipes);
+            self.ears.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pid, pipes);
             let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
         } else {

@@ -18,7 +18,6 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(events_arrive_as_they_were_made),
         each_method(spans_are_replayed),
-        each_method(deep_spans_end_in_any_order),
         each_method(an_item_is_in_the_span_in_which_it_was_submitted),
         each_method(a_level_that_the_host_does_not_want_costs_nothing),
         each_method(records_before_a_death_arrive_and_spans_are_closed),
@@ -155,29 +154,6 @@ fn spans_are_replayed(setup: &Setup) {
     assert_eq!(outer.fields, fields(&[("x", "i64 1"), ("late", "str now")]));
     assert_eq!((outer.entered, inner.entered, inner.follows.len()), (1, 2, 1));
     assert!(seen.spans.values().all(|span| span.is_closed && span.entered == span.exited), "{seen:?}");
-}
-
-/// Spans within each other, of which the outer ones end first.
-#[pool_task]
-fn nest(depth: usize) {
-    let mut spans = std::collections::VecDeque::from([info_span!("nested", depth = 0)]);
-    (1..depth).for_each(|depth| spans.push_back(info_span!(parent: &spans[depth - 1], "nested", depth)));
-    info!(parent: &spans[depth - 1], "deep {depth}");
-    while spans.pop_front().is_some() {}
-}
-
-fn deep_spans_end_in_any_order(setup: &Setup) {
-    let (memory, _guard) = Memory::of_this_thread(Level::INFO);
-    let pool = forwarding(setup);
-    let deep = [1, 10, 4000, 3];
-    pool.map(nest::Task, deep).unwrap();
-    end(pool);
-    let seen = memory.seen();
-    for depth in deep {
-        // 256 of them, and the item.
-        assert_eq!(seen.event(&format!("deep {depth}")).scope.len(), depth.min(256) + 1);
-    }
-    assert!(seen.spans.values().all(|span| span.is_closed));
 }
 
 #[pool_task]

@@ -35,6 +35,7 @@ pub(crate) fn checks() -> Vec<Check> {
         everywhere(constructors_of_the_program_are_heard)
             .workers(&[2])
             .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
+        each_method(a_fork_server_that_leaves_a_program_behind_keeps_no_descriptor).methods(&[StartMethod::ForkServer]),
         each_method(workers_of_a_new_fork_server_are_heard).methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
     ]
 }
@@ -373,9 +374,27 @@ fn a_program_that_is_left_behind_holds_nothing_up(setup: &Setup) {
 #[unsafe(link_section = ".init_array")]
 static PRINTER: extern "C" fn() = print_before_main;
 
+/// Has each such process leave another one behind, which keeps its output open, and note its number in this file.
+const LEAVE: &str = "POOL_TEST_CONSTRUCTOR_LEAVES";
+
+/// A program in a session of its own.
+fn sleeper() -> Command {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new("sleep");
+    // SAFETY:
+    // - `setsid` is async-signal-safe.
+    unsafe { command.arg("600").pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+    command
+}
+
 const SAY: &str = "POOL_TEST_CONSTRUCTOR_SAYS";
 
 extern "C" fn print_before_main() {
+    if let Ok(note) = std::env::var(LEAVE) {
+        let left = sleeper().spawn().unwrap();
+        let mut note = std::fs::OpenOptions::new().append(true).create(true).open(note).unwrap();
+        writeln!(note, "{}", left.id()).unwrap();
+    }
     if let Ok(text) = std::env::var(SAY) {
         let _ = writeln!(std::io::stdout(), "{text}");
         print_in_c(&format!("{text} in C"));
@@ -394,6 +413,24 @@ fn constructors_of_the_program_are_heard(setup: &Setup) {
     let of_workers = lines.len() - of_server;
     let expected = if setup.method == StartMethod::Spawn { 2 * setup.workers } else { 0 };
     assert_eq!((of_server, of_workers), (2, expected), "{lines:?}");
+}
+
+fn a_fork_server_that_leaves_a_program_behind_keeps_no_descriptor(setup: &Setup) {
+    let note = Gate::new();
+    // SAFETY:
+    // - this process has one thread.
+    unsafe { std::env::set_var(LEAVE, note.path()) };
+    let (pool, _lines) = heard(setup);
+    assert_eq!(pool.map(square::Task.chunk_size(1), 0..10).unwrap()[9], 81);
+    let before = fds().len();
+    for _ in 0..3 {
+        kill_9(fork_server().pid);
+        assert_eq!(pool.map(square::Task.chunk_size(1).retries(10), 0..10).unwrap()[9], 81);
+    }
+    assert!(eventually(|| fds().len() == before), "{before} descriptors, and then {:?}", fds());
+    drop(pool);
+    let left = std::fs::read_to_string(note.path()).unwrap();
+    assert_eq!(left.lines().map(|pid| kill_9(pid.parse().unwrap())).count(), 4);
 }
 
 fn workers_of_a_new_fork_server_are_heard(setup: &Setup) {

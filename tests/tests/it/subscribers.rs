@@ -1,4 +1,5 @@
-//! Subscribers that get the spans and events of workers, and block, panic, use the pool or drop it.
+//! Subscribers that get the spans and events of workers, and block, panic, use the pool or drop it; and spans that end in an odd
+//! order.
 
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
@@ -9,7 +10,7 @@ use tests::panics::silently;
 use tests::procs::{SOON, eventually};
 use tests::tasks::{Way, crash, square};
 use tests::trial::{Check, Setup, each_method};
-use tracing::{Level, info};
+use tracing::{Level, info, info_span};
 
 use crate::forwarding::{end, forwarding};
 use crate::seen::Memory;
@@ -21,6 +22,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_subscriber_that_panics_gets_the_next_record),
         each_method(a_subscriber_may_use_the_pool),
         each_method(a_subscriber_may_drop_the_pool),
+        each_method(deep_spans_end_in_any_order),
     ]
 }
 
@@ -57,7 +59,7 @@ fn a_subscriber_that_never_returns_holds_no_end_up(setup: &Setup) {
     let (memory, guard) = Memory::with(Level::INFO, move |_| _ = pass(&path));
     let pool = forwarding(setup);
     for _ in 0..3 {
-        tracing::info_span!("submitting").in_scope(|| pool.map(pour::Task, [1000; 4]).unwrap());
+        info_span!("submitting").in_scope(|| pool.map(pour::Task, [1000; 4]).unwrap());
     }
     pool.apply(crash::Task, Some(Way::Abort)).unwrap_err();
     drop(pool);
@@ -111,4 +113,27 @@ fn a_subscriber_may_drop_the_pool(setup: &Setup) {
     drop(guard);
     dropped.recv_timeout(SOON).unwrap();
     let _ = job.get();
+}
+
+/// Spans within each other, of which the outer ones end first.
+#[pool_task]
+fn nest(depth: usize) {
+    let mut spans = std::collections::VecDeque::from([info_span!("nested", depth = 0)]);
+    (1..depth).for_each(|depth| spans.push_back(info_span!(parent: &spans[depth - 1], "nested", depth)));
+    info!(parent: &spans[depth - 1], "deep {depth}");
+    while spans.pop_front().is_some() {}
+}
+
+fn deep_spans_end_in_any_order(setup: &Setup) {
+    let (memory, _guard) = Memory::of_this_thread(Level::INFO);
+    let pool = forwarding(setup);
+    let deep = [1, 10, 4000, 3];
+    pool.map(nest::Task, deep).unwrap();
+    end(pool);
+    let seen = memory.seen();
+    for depth in deep {
+        // 256 of them, and the item.
+        assert_eq!(seen.event(&format!("deep {depth}")).scope.len(), depth.min(256) + 1);
+    }
+    assert!(seen.spans.values().all(|span| span.is_closed));
 }

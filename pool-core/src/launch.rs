@@ -171,6 +171,7 @@ impl Server {
                 }
                 signals::open_standard_streams();
                 signals::close_stdin();
+                // The copy has the host's streams, where its output would be mixed with the host's.
                 if let Some(pipes) = pipes {
                     pipes.become_standard_streams();
                 }

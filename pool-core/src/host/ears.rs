@@ -72,6 +72,7 @@ impl Ears {
             }
         }
         #[cfg(feature = "tracing")]
+        // The fork server runs no task, so it has no such pipe.
         if let (Some(records), Some(pipe), Some(worker)) = (&self.records, pipes.records, worker) {
             records.add(pipe, Frames::new(worker), pid);
         }

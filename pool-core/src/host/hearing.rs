@@ -79,6 +79,7 @@ impl<S: Splitter> Hearing<S> {
         let epoll = epoll.map_err(|error| Error::system("epoll_create1", error))?;
         let added = epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL));
         added.map_err(|errno| Error::system("epoll_ctl", errno))?;
+        // A map in order, not a hash map, which would draw the seed of this thread before `Fork` copies it.
         let pipes = Mutex::new(Pipes { open: BTreeMap::new(), next: 0, is_over: false });
         Ok(Arc::new(Hearing { epoll, later: Arc::new(Later::new(bell)), pipes, queue: Queue::new() }))
     }
@@ -94,6 +95,7 @@ impl<S: Splitter> Hearing<S> {
         name: &str,
         mut listener: impl FnMut(S::Item) + Send + 'static,
     ) -> Result<()> {
+        // Both count as readers, so the end of the pool waits for the last bytes as well as for the last value.
         let heard = Arc::clone(&self);
         spawn_reader(host, format!("{name}-hear"), move |_| heard.read_all())?;
         spawn_reader(host, name.to_owned(), move |host| {
@@ -128,6 +130,7 @@ impl<S: Splitter> Hearing<S> {
 
     /// The process is gone.
     pub(crate) fn process_ended(&self, pid: u32) {
+        // Only marked: the rest is read in the thread that reads, since it may have to wait for the listener.
         self.pipes().open.values_mut().filter(|pipe| pipe.pid == pid).for_each(|pipe| pipe.is_over = true);
         let _ = self.later.bell.write(1);
     }
@@ -150,6 +153,7 @@ impl<S: Splitter> Hearing<S> {
                     0
                 }
             };
+            // One read for each, so that a worker that prints without end leaves the others their turn.
             for token in events[..count].iter().map(EpollEvent::data).filter(|token| *token != BELL) {
                 self.push(self.read(token, &mut buffer));
             }
@@ -172,6 +176,7 @@ impl<S: Splitter> Hearing<S> {
             }
             self.push(later);
             if is_over {
+                // After the last push: the listener ends when it finds the queue closed and empty.
                 return self.queue.close();
             }
             thread::sleep(PAUSE);
@@ -190,6 +195,7 @@ impl<S: Splitter> Hearing<S> {
         match read_some(&pipe.fd, buffer) {
             Ok(0) => self.end(pipes.open.remove(&token), &mut items),
             Ok(count) => pipe.splitter.feed(&buffer[..count], &mut |item| items.push(item)),
+            // Another look came first, and took all bytes.
             Err(_) => {}
         }
         items

@@ -116,6 +116,7 @@ impl Seeing {
         }
         #[cfg(feature = "tracing")]
         if let Some(records) = ears.records {
+            // Before the first submission, which would otherwise leave a span behind.
             host.with(|engine| engine.contexts = Some(Arc::clone(&records.later)));
             let mut replay = Replay::new(Arc::clone(host.contexts.get_or_init(Arc::default)));
             records.start(host, &format!("{pool}-tracing"), move |forwarded| replay.take(forwarded))?;

@@ -73,8 +73,10 @@ impl Host {
     ) -> std::result::Result<R, E> {
         #[cfg(feature = "tracing")]
         if let Some(contexts) = self.contexts.get() {
+            // Before the lock, since it asks the subscriber.
             let context = contexts.enter();
             let outcome = submit(JobSpec { context, ..spec });
+            // There is no job that would end it.
             if outcome.is_err() {
                 contexts.leave(context);
             }

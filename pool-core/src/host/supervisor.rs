@@ -381,6 +381,7 @@ impl Supervisor {
         let Some(Launching { mut end, socket, incarnation, pipes }) = self.launching.remove(&worker) else { return };
         if let Some(pidfd) = pidfd {
             self.watch(pid, &pidfd);
+            // Here and not at the launch: a line is told with the pid, which nobody knew before.
             self.ears.hear(Some(Worker::of_process(worker.0 as usize, incarnation, pid)), pid, pipes);
             let lane = Lane::new(end, pid, pidfd).with_socket(socket);
             self.host.with(|engine| engine.launched(worker, lane));
@@ -406,6 +407,7 @@ enum News {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.stop_server();
+        // Behind the processes, whose last lines it waits for.
         self.ears.close();
         self.end_threads();
     }

@@ -249,6 +249,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
             let received = (Descriptors::from_fds(&mut fds), fds.next());
             let pipes = if settings.is_heard { OutputPipes::from_fds(&mut fds) } else { None };
             let records = fds.next();
+            // Without them the worker would print to the fork server's pipes, in its name.
             let lacks_pipes = settings.is_heard && pipes.is_none() || settings.forwarded_level > 0 && records.is_none();
             let ((Some(lane), Some(socket)), false) = (received, lacks_pipes) else {
                 // Some descriptors were cut off, since this process has no number free.
@@ -261,6 +262,7 @@ pub(crate) fn serve(control: Control, hub: Descriptors, host: u32, settings: &Wo
                 Ok(Side::Child) => {
                     // A worker keeps its lane and the hub, but no descriptor of the server or of other workers.
                     drop((control, workers, host));
+                    // First of all, so that even a failure to start is told there; an executable that is started anew inherits them.
                     if let Some(pipes) = pipes {
                         pipes.become_standard_streams();
                     }

@@ -105,6 +105,7 @@ impl Inherited {
         let env = pointers(self.env.iter().map(CString::as_c_str).chain([marker.as_c_str()]));
         let mut actions = FileActions::new()?;
         actions.move_to(socket.as_raw_fd(), libc::STDIN_FILENO)?;
+        // Before the others are closed, the pipes' own numbers among them.
         if let Some(OutputPipes { stdout, stderr }) = pipes {
             actions.move_to(stdout.as_raw_fd(), libc::STDOUT_FILENO)?;
             actions.move_to(stderr.as_raw_fd(), libc::STDERR_FILENO)?;

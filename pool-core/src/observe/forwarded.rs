@@ -46,7 +46,9 @@ impl Splitter for Frames {
         while let Some((length, behind)) = rest.split_first_chunk::<LENGTH_BYTES>() {
             // No record is longer. One that says so is none, and is refused where it is decoded.
             let length = usize::from(u16::from_le_bytes(*length)).min(RECORD_BYTES_MAX);
+            // The rest comes with the next read: a pipe is read in pieces of any length.
             let Some((record, behind)) = behind.split_at_checked(length) else { break };
+            // Decoded by the thread that has the subscriber, so that the one that reads keeps up.
             pass_on(Forwarded::Record(self.worker, record.to_vec()));
             rest = behind;
         }

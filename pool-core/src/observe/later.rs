@@ -21,9 +21,9 @@ impl<T> Later<T> {
     pub(crate) fn push(&self, item: T) {
         let mut items = self.items.lock().unwrap_or_else(PoisonError::into_inner);
         items.push(item);
+        // Told by the length, so that a burst of jobs costs one system call.
         let is_first = items.len() == 1;
         drop(items);
-        // Rung once for all: the thread takes all of them.
         if is_first {
             let _ = self.bell.write(1);
         }

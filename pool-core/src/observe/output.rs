@@ -99,6 +99,7 @@ impl Lines {
     }
 
     fn take(&mut self, end: LineEnd) -> OutputLine {
+        // Given away with its memory, since most lines come in one piece.
         let bytes = std::mem::take(&mut self.partial);
         OutputLine { worker: self.worker, stream: self.stream, bytes, end, dropped: 0 }
     }
@@ -119,6 +120,7 @@ impl Splitter for Lines {
                 bytes = &bytes[1..];
                 pass_on(self.take(LineEnd::Newline));
             } else if let Some(&next) = bytes.first() {
+                // Between two characters, so that both pieces are text if the line is.
                 let rest = self.partial.split_off(character_end(&self.partial, next));
                 pass_on(self.take(LineEnd::Cut));
                 self.partial = rest;

@@ -50,6 +50,7 @@ impl OutputPipes {
     /// Has this process write to these pipes from now on.
     pub(crate) fn become_standard_streams(self) {
         // Both are valid, and the numbers of the standard streams can always be had.
+        // By `dup2`, which clears close-on-exec: the programs that a task starts are to print there, too.
         let _ = dup2_stdout(&self.stdout);
         let _ = dup2_stderr(&self.stderr);
     }

@@ -41,7 +41,9 @@ impl Forwarding {
     /// Forwards from now on, up to this level.
     pub(super) fn start(pipe: OwnedFd, level: u8, position: &'static Position<'static>, me: ForkCheck) -> Self {
         let level = LEVELS[usize::from(level).min(LEVELS.len() - 1)];
+        // Leaked, since `tracing` and `log` keep a subscriber and a logger for ever, too.
         let channel = &*Box::leak(Box::new(Channel::new(pipe, level, position, me)));
+        // Asked before there is one of ours: a copy of the host has the host's.
         let is_inherited = dispatcher::has_been_set();
         let dispatch = Dispatch::new(Forwarder(channel));
         // For as long as this process lives.

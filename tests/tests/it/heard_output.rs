@@ -14,7 +14,7 @@ use pool_core::{LineEnd, OutputLine, OutputStream};
 use tests::gate::{Gate, pass};
 use tests::leaks::fds;
 use tests::panics::silently;
-use tests::procs::{SOON, eventually, fork_server, kill_9};
+use tests::procs::{Process, SOON, children, eventually, fork_server, kill_9};
 use tests::tasks::{Way, nap, square};
 use tests::trial::{Check, Setup, each_method, everywhere};
 
@@ -383,12 +383,13 @@ fn sleeper() -> Command {
     let mut command = Command::new("sleep");
     // SAFETY:
     // - `setsid` is async-signal-safe.
-    unsafe { command.arg("600").pre_exec(|| setsid().map(drop).map_err(Into::into)) };
+    unsafe { command.arg("60").pre_exec(|| setsid().map(drop).map_err(Into::into)) };
     command
 }
 
 const SAY: &str = "POOL_TEST_CONSTRUCTOR_SAYS";
 
+#[expect(clippy::zombie_processes, reason = "it is to outlive this process")]
 extern "C" fn print_before_main() {
     if let Ok(note) = std::env::var(LEAVE) {
         let left = sleeper().spawn().unwrap();
@@ -424,7 +425,10 @@ fn a_fork_server_that_leaves_a_program_behind_keeps_no_descriptor(setup: &Setup)
     assert_eq!(pool.map(square::Task.chunk_size(1), 0..10).unwrap()[9], 81);
     let before = fds().len();
     for _ in 0..3 {
-        kill_9(fork_server().pid);
+        let first = fork_server().pid;
+        kill_9(first);
+        let is_new = |child: &Process| child.pid != first && child.state != 'Z';
+        assert!(eventually(|| children(std::process::id()).iter().any(is_new)));
         assert_eq!(pool.map(square::Task.chunk_size(1).retries(10), 0..10).unwrap()[9], 81);
     }
     assert!(eventually(|| fds().len() == before), "{before} descriptors, and then {:?}", fds());

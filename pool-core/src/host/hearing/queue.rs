@@ -60,6 +60,7 @@ impl<S: Splitter> Queue<S> {
         state.mark_dropped::<S>();
         state.bytes += bytes;
         state.items.push_back(item);
+        // Behind the lock, into which the listener would run at once.
         drop(state);
         self.filled.notify_one();
     }
@@ -75,10 +76,12 @@ impl<S: Splitter> Queue<S> {
         let mut state = self.state();
         loop {
             if state.items.is_empty() {
+                // Here, too: it may be the last word, with no further value to stand before.
                 state.mark_dropped::<S>();
             }
             if let Some(item) = state.items.pop_front() {
                 state.bytes = state.bytes.saturating_sub(S::bytes_of(&item));
+                // The listener's call begins now, and its second with it.
                 state.moved_at = Instant::now();
                 drop(state);
                 self.emptied.notify_one();

@@ -67,6 +67,7 @@ fn make(callsite: &Callsite, is_common: bool) -> Option<&'static Metadata<'stati
     if !is_common && (known.callsites.len() >= CALLSITES_MAX || known.bytes + bytes > TEXT_BYTES_MAX) {
         return None;
     }
+    // Counted before it is leaked, and never given back: `tracing` has no way to forget a place.
     known.bytes += bytes;
     let site = &*Box::leak(Box::new(Dynamic(OnceLock::new())));
     let metadata = site.0.get_or_init(|| leak(callsite, site));

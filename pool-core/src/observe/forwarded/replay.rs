@@ -77,6 +77,7 @@ impl Replay {
     fn record(&mut self, worker: Worker, bytes: &[u8]) {
         let process = self.processes.entry(worker.pid()).or_default();
         if process.is_corrupt {
+            // Where garbage ends cannot be known, so a record behind it may be garbage that looks like one.
             return;
         }
         match postcard::from_bytes(bytes) {
@@ -166,6 +167,7 @@ impl Process {
                     (0..remote.entered).for_each(|_| remote.exit());
                 }
             }
+            // Its span ends now, and not when the worker's next item says something.
             Record::Done => self.item = None,
             Record::Event { callsite, parent: around, values } => {
                 if let Some(&metadata) = self.callsites.get(&callsite).filter(|metadata| metadata.is_event()) {
@@ -249,6 +251,7 @@ fn open(metadata: &'static Metadata<'static>, around: Span, values: &Values, oth
 }
 
 fn emit(metadata: &'static Metadata<'static>, around: &Span, values: &Values, other: &Dispatch) {
+    // Ids of spans mean something to their own subscriber only, which need not be that of the pool.
     let dispatch = dispatch_of(around, other);
     dispatcher::with_default(&dispatch, || {
         if dispatch.enabled(metadata) {

@@ -69,6 +69,7 @@ impl Channel {
     #[inline]
     pub(super) fn end(&self) {
         let has_sent = std::mem::take(&mut self.state().has_sent);
+        // Only then has the host a span of the item to end.
         if has_sent {
             self.send(&Record::Done);
             self.state().has_sent = false;
@@ -91,6 +92,7 @@ impl Channel {
 
     /// Tells the host of the place in the code with this number, the first time that it is used.
     pub(super) fn introduce(&self, number: u64, callsite: impl FnOnce() -> Callsite) {
+        // First: in a copy of this process another thread may have held the lock for ever.
         if !self.me.is_here() {
             return;
         }
@@ -107,6 +109,7 @@ impl Channel {
             return;
         }
         self.state().has_sent = true;
+        // Not under the lock of the state: a full pipe makes this wait, and other threads should not.
         let Ok(bytes) = postcard::to_allocvec(record) else { return };
         let length = (bytes.len() as u16).to_le_bytes();
         let frame = [&length[..], &bytes].concat();

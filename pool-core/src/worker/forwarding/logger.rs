@@ -13,6 +13,7 @@ impl Logger {
     pub(super) fn install(self, level: tracing::level_filters::LevelFilter) {
         if log::set_boxed_logger(Box::new(self)).is_ok() {
             // Both count from errors, the most important ones.
+            // `log` does not ask a logger for its level, so it is set beside it.
             let filter = LevelFilter::iter().nth(level_number(level).into()).unwrap_or(LevelFilter::Trace);
             log::set_max_level(filter);
         }

@@ -178,6 +178,7 @@ impl Budget {
         struct Bounded(String, usize);
         impl Write for Bounded {
             fn write_str(&mut self, text: &str) -> fmt::Result {
+                // A value may write gigabytes: no more of it is kept than the record can hold.
                 let length = text.floor_char_boundary(self.1 - self.0.len());
                 self.0.push_str(&text[..length]);
                 if length < text.len() { Err(fmt::Error) } else { Ok(()) }

@@ -49,6 +49,7 @@ impl Subscriber for Forwarder {
     }
 
     fn new_span(&self, span: &Attributes<'_>) -> Id {
+        // Decided here: the host knows nothing of this process's threads and the spans that they are in.
         let parent = self.parent(span.is_contextual(), span.parent());
         let metadata = span.metadata();
         let id = self.0.open_span(metadata);
@@ -98,6 +99,7 @@ impl Subscriber for Forwarder {
 
     fn try_close(&self, span: Id) -> bool {
         let is_last = self.0.drop_span(span.into_u64());
+        // Handles are counted here, so that clones and drops cost no record.
         if is_last {
             self.0.send(&Record::Close { span: span.into_u64() });
         }

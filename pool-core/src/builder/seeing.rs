@@ -29,7 +29,7 @@ impl PoolBuilder {
     /// of a stream come in their order; those of the two streams of a worker, and of several workers, in about the order in which
     /// they were printed. Lines that a worker has printed just before it died are among them. (The message of a task's panic is in its
     /// error, and not printed.)
-    /// [`OutputLine::worker`] is `None` for the fork server, in which constructors of the program may print.
+    /// [`OutputLine::worker`] is `None` for the fork server, in which a `preload` and constructors of the program may print.
     ///
     /// The listener runs in a thread of its own. It may panic (the next line comes all the same), print, use the pool, or drop
     /// it. Up to 1 MiB of lines wait for it. If it is slower than the workers print, they wait for it, and their time limits go
@@ -59,7 +59,7 @@ impl PoolBuilder {
     /// attempt, if it is not the first; its target is the module of the task, and its level that of errors, so that filters
     /// let it pass. That span stands in the one in which the job was submitted. The subscriber's times are those of their arrival, a
     /// millisecond or two later. Records of an initializer are within a span
-    /// `worker`. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
+    /// `worker`. Those of a `preload` are not forwarded. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
     /// worker was in are closed.
     ///
     /// The subscriber must be installed before the pool is built. Workers have its level of that moment: a record that

@@ -77,25 +77,25 @@ use crate::pool::Pool;
 /// use pool_core::prelude::*;
 ///
 /// #[pool_task]
-/// fn square(x: u64) -> u64 { x * x }
+/// fn letters(text: &str) -> usize { text.chars().count() }
 ///
 /// #[pool_task]
-/// fn crash() { std::process::abort() }
+/// fn dies() { std::process::abort() }
 ///
 /// # fn main() -> pool_core::Result<()> {
 /// // A program takes `std::io::stdin()` and `std::io::stdout()`.
-/// let input = r#"{"task": "square", "args": 10, "id": "a"}
-/// {"task": "crash"}
-/// {"task": "sqare", "args": 10}"#;
+/// let input = r#"{"task": "letters", "args": "größer", "id": "a"}
+/// {"task": "dies"}
+/// {"task": "leters", "args": ""}"#;
 /// let mut output = Vec::new();
 /// let summary = pool_core::jsonl::run(input.as_bytes(), &mut output)?;
 /// assert_eq!((summary.results, summary.errors), (1, 2));
 ///
 /// let answers = String::from_utf8(output).unwrap();
 /// let answers: Vec<&str> = answers.lines().collect();
-/// assert_eq!(answers[0], r#"{"id":"a","result":100}"#);
+/// assert_eq!(answers[0], r#"{"id":"a","result":6}"#);
 /// assert!(answers[1].contains(r#""line":2,"kind":"WorkerDied""#));
-/// assert!(answers[2].contains("did you mean `square`?"));
+/// assert!(answers[2].contains("did you mean `letters`?"));
 /// # Ok(()) }
 /// ```
 pub fn run(input: impl Read, output: impl Write + Send) -> Result<Summary> {
@@ -112,13 +112,14 @@ pub fn run(input: impl Read, output: impl Write + Send) -> Result<Summary> {
 ///
 /// ```
 /// # use pool_core::prelude::*;
-/// # #[pool_task]
-/// # fn square(x: u64) -> u64 { x * x }
+/// #[pool_task]
+/// fn negative(x: i64) -> i64 { -x }
+///
 /// # fn main() -> pool_core::Result<()> {
 /// let pool = Pool::builder().workers(2).task_timeout(Duration::from_secs(10)).build()?;
 /// let mut output = Vec::new();
-/// pool_core::jsonl::run_in(&pool, r#"{"task": "square", "args": 3}"#.as_bytes(), &mut output)?;
-/// assert_eq!(output, b"{\"result\":9}\n");
+/// pool_core::jsonl::run_in(&pool, r#"{"task": "negative", "args": 3}"#.as_bytes(), &mut output)?;
+/// assert_eq!(output, b"{\"result\":-3}\n");
 /// # Ok(()) }
 /// ```
 pub fn run_in(pool: &Pool, input: impl Read, output: impl Write + Send) -> Result<Summary> {

@@ -9,6 +9,9 @@ mod c_library;
 mod crawler;
 #[path = "../examples/monte_carlo.rs"]
 mod monte_carlo;
+#[path = "../examples/preload.rs"]
+#[cfg(feature = "arrays")]
+mod preload;
 #[path = "../examples/progress.rs"]
 mod progress;
 #[path = "../examples/sweep.rs"]
@@ -33,6 +36,12 @@ fn a_crawler_with_results_as_its_input() {
 #[test]
 fn the_same_random_numbers_whatever_dies() {
     monte_carlo::main().unwrap();
+}
+
+#[test]
+#[cfg(feature = "arrays")]
+fn a_model_that_is_parsed_once() {
+    preload::main().unwrap();
 }
 
 #[test]

@@ -56,6 +56,7 @@ impl Preload {
     /// It takes too long, or has written nonsense.
     pub(super) fn mind(&mut self) -> Result<()> {
         let Some(run) = &mut self.run else { return Ok(()) };
+        // First: the task may wait for the rest of a long request.
         run.lane.pump();
         let is_sound = loop {
             match run.lane.next_reply() {
@@ -69,6 +70,7 @@ impl Preload {
                 Err(_) => break false,
             }
         };
+        // Behind both: it may sleep for want of a request, or of room for its reply.
         run.lane.wake();
         let longer = (2 * run.pause).min(PAUSE_NS_MAX);
         run.pause = if run.lane.expects_news() { MESSAGE_PAUSE_NS } else { longer };
@@ -76,6 +78,7 @@ impl Preload {
             return Err(self.fail(ErrorKind::Broken, OVERWRITTEN));
         }
         let (Some(limit), None) = (self.call.timeout, &run.outcome) else { return Ok(()) };
+        // By its own word when it began, as with items; a time to come is a scribble.
         let now = monotonic_ns();
         let begun = run.lane.running().map(|(_, since)| since).filter(|since| (1..=now).contains(since));
         let (since, most) = begun.map_or((run.asked_at, limit.saturating_add(BEGIN_NS)), |since| (since, limit));
@@ -130,6 +133,7 @@ impl Preload {
             }
             None => return Err(self.fail(ErrorKind::Broken, "gave no result")),
         }
+        // Only now: a task that failed is told by its own error, and its threads may be a consequence.
         if threads == 0 {
             return Ok(());
         }

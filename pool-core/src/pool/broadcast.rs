@@ -53,6 +53,7 @@ impl Pool {
     /// ```
     #[doc(alias = "run_on_all")]
     pub fn broadcast<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<Vec<Result<T::Output>>> {
+        // First: a refusal should not wait for large arguments to be encoded.
         let spec = self.broadcast_spec(T::entry(), &task.options())?;
         // Encoded before the lock is taken: `Serialize` is the user's code.
         let args = encode_one::<T>(&args)?;

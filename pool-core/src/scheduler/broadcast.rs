@@ -16,6 +16,7 @@ impl<P> Scheduler<P> {
             |phase| matches!(phase, Phase::Launching | Phase::BackingOff(_) | Phase::Starting | Phase::Ready);
         let ids = self.workers.ids().take(self.config.workers);
         let workers: Vec<_> = ids.filter(|worker| takes_part(self.workers[*worker].phase)).collect();
+        // Counted first: the record has arguments and a place for each.
         let items = workers.len() as u32;
         // Once: an item that was begun must not be said to have waited in vain, whatever its worker died of.
         let spec = JobSpec { pinned: true, once: true, retries: 0, max_concurrent: None, ..spec };
@@ -26,7 +27,9 @@ impl<P> Scheduler<P> {
         for (first, worker) in (0..).zip(&workers) {
             self.workers[*worker].pinned.push_back(Range { job: id, first, items: 1 });
         }
+        // Only when all wait: an item that is sent must find the books of its job complete.
         workers.into_iter().for_each(|worker| self.send_pinned(worker));
+        // Last: a job without items ends with this.
         self.seal(id);
         id
     }
@@ -65,6 +68,7 @@ impl<P> Scheduler<P> {
                 charged: None,
                 sent_at: self.now,
             });
+            // It can begin only now, so its limit counts from here.
             if state.in_flight.len() == 1 {
                 self.busy.insert(worker);
                 self.idle.remove(worker);
@@ -103,6 +107,7 @@ impl<P> Scheduler<P> {
 
     /// All items are being cancelled that have not begun: those that were sent to the worker are taken back, too.
     pub(super) fn recall_pinned(&mut self, worker: WorkerId) {
+        // By index: a recall changes a chunk, and takes none out.
         for at in 0..self.workers[worker].in_flight.len() {
             let sent = &self.workers[worker].in_flight[at];
             if self.is_pinned(sent.range.job) && !sent.is_settled() {
@@ -117,6 +122,7 @@ impl<P> Scheduler<P> {
     pub(super) fn repin(&mut self, worker: WorkerId, range: Range) {
         let Some(job) = self.jobs.get_mut(range.job).filter(|job| job.record.is_some()) else { return };
         job.queued += u64::from(range.items);
+        // In front, where it was before those that came later.
         self.workers[worker].pinned.push_front(range);
     }
 

@@ -25,6 +25,7 @@ pub(crate) fn run_one(lane: Descriptors, socket: Socket, hub: &Descriptors) {
     if let Err(code) = RequestLoop::<false>::new(end, socket, hub, &position, standing, None).serve_one() {
         leave(code);
     }
+    // A panic of the server's own is printed, as in any program.
     panic::stop_reporting();
     // Workers are given arrays anew. Those that the task has kept stay mapped.
     arrays::forget_all();

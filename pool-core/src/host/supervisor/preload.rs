@@ -34,7 +34,9 @@ impl Supervisor {
             Socket::pair().map_err(|error| Error::system("socketpair for the preload", error))?;
         let pidfd =
             server.pidfd.try_clone().map_err(|error| Error::system("a descriptor of the fork server", error))?;
+        // Written before the server is told of the lane, so that it finds the request there.
         preload.begin(Lane::new(end, server.pid(), pidfd).with_socket(socket));
+        // From here on it does not hear that it is to go.
         server.is_busy = true;
         self.requests.push(ServerRequest::Preload, vec![theirs.host, theirs.worker, their_socket.into_fd()]);
         Ok(())
@@ -74,6 +76,7 @@ impl Supervisor {
     /// As [`mind_preload`](Supervisor::mind_preload).
     pub(super) fn end_preload(&mut self, threads: u32, names: &str) -> Result<()> {
         self.preload.as_mut().map_or(Ok(()), |preload| preload.end(threads, names))?;
+        // Not where it has failed: threads that are left may keep it from hearing.
         if let Some(server) = &mut self.server {
             server.is_busy = false;
         }

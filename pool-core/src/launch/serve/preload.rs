@@ -8,7 +8,7 @@ use std::thread;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::WaitPidFlag;
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpgrp};
 use pool_ipc::Descriptors;
 use pool_ipc::sys::pidfd_open;
 
@@ -29,12 +29,14 @@ const NAMES_BYTES_MAX: usize = 120;
 /// Answers the preload request in the lane. Returns the report of it, and the bytes of files and of shared memory that this
 /// process has mapped meanwhile: workers see them as their own when they touch them.
 pub(super) fn run(lane: Descriptors, socket: Socket, hub: &Descriptors, host: Option<&OwnedFd>) -> (ServerReport, u64) {
-    // Constructors of the program may have started some before.
+    // Counted before and after, since constructors of the program may have started threads and mapped files.
     let (threads, mapped) = (threads_here(), mapped_bytes());
+    // Before the user's code: this loop does not look for the host's end while that runs.
     let watch = Watch::begin(host);
     output::defer(true);
     preload::run_one(lane, socket, hub);
     output::defer(false);
+    // Before the threads are counted: reaped now, it is no child that a worker could be taken for.
     drop(watch);
     let mut left = threads_here();
     for _ in 0..THREAD_LOOKS {
@@ -114,8 +116,11 @@ fn watch(host: &OwnedFd, server: &OwnedFd, pid: Pid) -> ! {
         let [host_is_gone, server_is_gone] = fds.map(|fd| fd.any().unwrap_or(true));
         if is_over && host_is_gone && !server_is_gone {
             let _ = kill_process(server.as_fd(), pid);
-            // Itself, too: it is of the server's group, and so are the programs that the preload has started.
-            let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
+            // Where the server could not lead a group this is that of the host's caller.
+            if getpgrp() == pid {
+                // Itself, too: it is of the server's group, and so are the programs that the preload has started.
+                let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
+            }
         }
         if is_over {
             signals::exit_now(0);

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus};
-use nix::unistd::{Pid, setpgid};
+use nix::unistd::{Pid, getpgrp, getpid, setpgid};
 use pool_ipc::sys::pidfd_open;
 
 use crate::launch::control::{Control, Outbox};
@@ -56,7 +56,8 @@ impl Workers {
             // The worker itself may have left its group.
             let _ = kill(worker.pid, Signal::SIGKILL);
         }
-        if self.has_preloaded {
+        // Asked: a task may have left the group, and then it would be that of strangers, the host's for instance.
+        if self.has_preloaded && getpgrp() == getpid() {
             // Programs that the preload has started are in this process's own group, and this process ends with them.
             let _ = kill(Pid::from_raw(0), Signal::SIGKILL);
         }

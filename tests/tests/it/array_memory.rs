@@ -2,14 +2,18 @@
 
 use std::fs;
 
-use pool_core::SharedVec;
+use pool_core::{SharedVec, pool_task};
 use tests::procs::descendants;
 use tests::trial::{Check, Setup, each_method, once};
 
 use crate::arrays::{numbers, sum};
 
 pub(crate) fn checks() -> Vec<Check> {
-    vec![once(shared_pages_do_not_count_as_a_workers_own), each_method(all_processes_together_have_an_array_once)]
+    vec![
+        once(shared_pages_do_not_count_as_a_workers_own),
+        once(mapped_parts_do_not_count_as_a_workers_own),
+        each_method(all_processes_together_have_an_array_once),
+    ]
 }
 
 fn shared_pages_do_not_count_as_a_workers_own(setup: &Setup) {
@@ -19,6 +23,24 @@ fn shared_pages_do_not_count_as_a_workers_own(setup: &Setup) {
     for _ in 0..5 {
         pool.map(sum::Task, data.chunks(1 << 20)).unwrap();
     }
+    assert_eq!(pool.worker_pids(), pids);
+}
+
+#[pool_task]
+fn fill(part: &mut [u64], offset: usize) {
+    part.fill(offset as u64);
+}
+
+fn mapped_parts_do_not_count_as_a_workers_own(setup: &Setup) {
+    let pool = setup.with_workers(1).builder().max_worker_rss(16 << 20).build().unwrap();
+    let mut array = SharedVec::<u64>::zeroed(8 << 20).unwrap();
+    let pids = pool.worker_pids();
+    for _ in 0..3 {
+        for result in pool.map_chunks_mut(fill::Task, &mut array, 1 << 18, ()).unwrap() {
+            result.unwrap();
+        }
+    }
+    assert!(array.iter().enumerate().all(|(at, x)| *x == (at >> 18 << 18) as u64));
     assert_eq!(pool.worker_pids(), pids);
 }
 

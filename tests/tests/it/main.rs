@@ -87,34 +87,39 @@ use std::process::ExitCode;
 
 // Its tasks are looked for, though most of the checks name none of them.
 use tasks_lib as _;
-use tests::trial;
+use tests::trial::{self, Check};
+
+/// No check of these kills a worker or looks for its process, so all hold for threads, too.
+fn in_threads_too(checks: Vec<Check>) -> Vec<Check> {
+    checks.into_iter().map(Check::in_process_too).collect()
+}
 
 fn main() -> ExitCode {
     let checks = [
         walk_through::checks(),
         calls::checks(),
-        cancels::checks(),
+        in_threads_too(cancels::checks()),
         maps::checks(),
         long_maps::checks(),
         lazy_maps::checks(),
         pending_limits::checks(),
-        backpressure::checks(),
+        in_threads_too(backpressure::checks()),
         stopping::checks(),
         nested_pools::checks(),
-        fairness::checks(),
+        in_threads_too(fairness::checks()),
         handles::checks(),
-        waiting::checks(),
+        in_threads_too(waiting::checks()),
         wakers::checks(),
         futures::checks(),
         details::checks(),
         insights::checks(),
         events::checks(),
         traces::checks(),
-        callbacks::checks(),
+        in_threads_too(callbacks::checks()),
         forked_hosts::checks(),
-        values::checks(),
-        formats::checks(),
-        foreign_errors::checks(),
+        in_threads_too(values::checks()),
+        in_threads_too(formats::checks()),
+        in_threads_too(foreign_errors::checks()),
         jsonl::checks(),
         crashes::checks(),
         matrix::checks(),
@@ -138,7 +143,7 @@ fn main() -> ExitCode {
         retries::checks(),
         seeds::checks(),
         reports::checks(),
-        listeners::checks(),
+        in_threads_too(listeners::checks()),
         shared_memory::checks(),
         array_memory::checks(),
         arrays::checks(),
@@ -154,10 +159,10 @@ fn main() -> ExitCode {
         forwarding::checks(),
         subscribers::checks(),
         terminal::checks(),
-        passed_on_panics::checks(),
+        in_threads_too(passed_on_panics::checks()),
         payloads::checks(),
         large_arguments::checks(),
-        large_values::checks(),
+        in_threads_too(large_values::checks()),
         host_ends::checks(),
         host_processes::checks(),
         system_calls::checks(),
@@ -167,7 +172,7 @@ fn main() -> ExitCode {
         in_process::checks(),
         inherits::checks(),
         odd_hosts::checks(),
-        many_callers::checks(),
+        in_threads_too(many_callers::checks()),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

@@ -58,6 +58,7 @@ impl Ears {
         if self.records.is_some() {
             let made = crate::process::output_pipes::pipe();
             let (reader, writer) = made.map_err(|error| Error::system("a pipe for spans and events", error))?;
+            // Last among the descriptors, where the fork server and a new executable expect it.
             pipes.records = Some(reader);
             fds.push(writer);
         }

@@ -142,6 +142,7 @@ impl<S: Splitter> Hearing<S> {
     }
 
     fn read_all(&self) {
+        // One for all pipes, as long as this thread lives: a read allocates nothing but its values.
         let mut buffer = vec![0; READ_BYTES];
         let mut events = [EpollEvent::empty(); PIPES_TOGETHER];
         loop {
@@ -204,6 +205,7 @@ impl<S: Splitter> Hearing<S> {
     /// Values of the bytes that are in the pipe now, its last ones.
     fn read_rest(&self, token: u64, buffer: &mut [u8]) -> Vec<S::Item> {
         let mut items = Vec::new();
+        // Taken out first, so that the lock is not held for all of its bytes.
         let Some(mut pipe) = self.pipes().open.remove(&token) else { return items };
         // As much as it holds: a program that is left behind may write as fast as this reads.
         let mut left = fcntl(&pipe.fd, FcntlArg::F_GETPIPE_SZ).map_or(READ_BYTES, |bytes| bytes as usize);

@@ -57,6 +57,7 @@ impl Splitter for Frames {
     }
 
     fn end(&mut self, pass_on: &mut dyn FnMut(Forwarded)) {
+        // The partial record is dropped: records are written whole, so it is none of ours.
         pass_on(Forwarded::Ended(self.worker));
     }
 

@@ -19,6 +19,7 @@ pub(crate) fn wait_for<const N: usize>(
     let left = (until_ns < u64::MAX).then(|| until_ns.saturating_sub(monotonic_ns()));
     let timeout = left.map(|left| TimeSpec::from_duration(Duration::from_nanos(left)));
     match nix::poll::ppoll(&mut polled, timeout, None) {
+        // After a signal all descriptors count as not ready, and the caller looks again.
         Ok(_) | Err(Errno::EINTR) => {}
         Err(errno) => return Err(errno),
     }

@@ -49,6 +49,7 @@ impl<S: Splitter> Queue<S> {
         while !state.items.is_empty() && state.bytes + bytes > WAITING_BYTES_MAX {
             let left = STUCK.saturating_sub(state.moved_at.elapsed());
             if left.is_zero() {
+                // Bounded, too, since a worker makes these as it likes.
                 if S::is_vital(&item) && state.bytes + bytes <= 2 * WAITING_BYTES_MAX {
                     break;
                 }
@@ -80,6 +81,7 @@ impl<S: Splitter> Queue<S> {
                 state.mark_dropped::<S>();
             }
             if let Some(item) = state.items.pop_front() {
+                // Before the value leaves the lock, so that the room is there when the one that waits looks.
                 state.bytes = state.bytes.saturating_sub(S::bytes_of(&item));
                 // The listener's call begins now, and its second with it.
                 state.moved_at = Instant::now();
@@ -100,6 +102,7 @@ impl<T> State<T> {
     fn mark_dropped<S: Splitter<Item = T>>(&mut self) {
         let count = std::mem::take(&mut self.dropped);
         if count > 0 {
+            // Without asking for room: there is one of these for many that were dropped.
             let item = S::dropped(count);
             self.bytes += S::bytes_of(&item);
             self.items.push_back(item);

@@ -41,6 +41,7 @@ impl tracing_core::Callsite for Dynamic {
 
 /// The metadata of this place, or of the one that stands for all others once there are too many.
 pub(super) fn metadata(callsite: &Callsite) -> &'static Metadata<'static> {
+    // There are ten of these, one for each level and kind, so they need no bound.
     make(callsite, false).or_else(|| make(&common(callsite), true)).expect("the common places are never too many")
 }
 
@@ -69,6 +70,7 @@ fn make(callsite: &Callsite, is_common: bool) -> Option<&'static Metadata<'stati
     }
     // Counted before it is leaked, and never given back: `tracing` has no way to forget a place.
     known.bytes += bytes;
+    // Leaked, as the registry and each span that is made there refer to it without an end.
     let site = &*Box::leak(Box::new(Dynamic(OnceLock::new())));
     let metadata = site.0.get_or_init(|| leak(callsite, site));
     known.callsites.insert(callsite.clone(), metadata);

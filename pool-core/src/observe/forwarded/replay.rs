@@ -93,6 +93,7 @@ impl Replay {
     fn end(&mut self, worker: Worker) {
         let Some(process) = self.processes.remove(&worker.pid()) else { return };
         // It has died in them. The inner ones end first.
+        // Their numbers grow inwards, since a span is made after the one around it.
         for (_, remote) in process.spans.into_iter().rev() {
             (0..remote.entered).for_each(|_| remote.exit());
         }
@@ -124,6 +125,7 @@ impl Process {
                 }
             }
             Record::Span { id, callsite, parent: around, values } => {
+                // Unknown only if a stuck subscriber has cost even the vital records.
                 let Some(&metadata) = self.callsites.get(&callsite) else { return };
                 let depth = match around {
                     Parent::Span(around) => self.spans.get(&around).map_or(0, |around| around.depth + 1),
@@ -157,6 +159,7 @@ impl Process {
                 }
             }
             Record::Exit { span } => {
+                // Not more often than it was entered, since subscribers count both.
                 if let Some(remote) = self.spans.get_mut(&span).filter(|remote| remote.entered > 0) {
                     remote.entered -= 1;
                     remote.exit();
@@ -175,6 +178,7 @@ impl Process {
                 }
             }
             Record::Log { callsite, parent: around, message } => {
+                // A span's place cannot stand for an event, nor can one without a field for the text.
                 let callsite = Callsite { is_span: false, fields: vec!["message".to_owned()], ..callsite };
                 let message = vec![(0, Value::Debug(message))];
                 emit(callsites::metadata(&callsite), &parent(self, around), &message, dispatch);
@@ -205,6 +209,7 @@ impl Process {
 
 /// The span of an item, in the span in which it was submitted; or that of a worker.
 fn span_of(worker: Worker, item: Option<Item>, contexts: &Contexts) -> Span {
+    // Looked up when the item first says something, while its job still keeps the context.
     let around = item.and_then(|item| contexts.get(item.context));
     let around = around.map_or_else(Span::none, |span| Span::clone(&span));
     let task = item.and_then(|item| TASKS.get(item.task as usize)).map(|entry| entry.path());

@@ -22,6 +22,7 @@ pub(super) fn with_values<R>(
             *place = Some(boxed(value));
         }
     }
+    // One for each field, in their order: a set of some fields would need its length at compile time.
     let all: Vec<_> = owned.iter().map(Option::as_deref).collect();
     body(&fields.value_set_all(&all))
 }

@@ -78,6 +78,7 @@ impl Channel {
 
     /// The current item as a parent.
     pub(super) fn item(&self) -> Parent {
+        // Asked for each record and not kept: the loop over short items notes nothing but a number.
         let running = self.position.running();
         let State { task, context, .. } = *self.state();
         Parent::Item(running.map(|(index, attempt, request, number)| Item {
@@ -120,6 +121,7 @@ impl Channel {
 
     pub(super) fn open_span(&self, metadata: &'static Metadata<'static>) -> u64 {
         let mut state = self.state();
+        // From 1, since `tracing` has no span 0; never used again, so a late record cannot mean another span.
         state.last_span += 1;
         let id = state.last_span;
         state.spans.insert(id, (1, metadata));

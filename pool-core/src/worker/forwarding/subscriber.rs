@@ -37,6 +37,7 @@ impl Forwarder {
 
 impl Subscriber for Forwarder {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // For good: the level does not change while the worker lives, so it need not be asked again.
         if self.enabled(metadata) { Interest::always() } else { Interest::never() }
     }
 
@@ -77,6 +78,7 @@ impl Subscriber for Forwarder {
     }
 
     fn enter(&self, span: &Id) {
+        // Kept here as well as told: the next span of this thread needs its parent at once.
         let _ = ENTERED.try_with(|entered| entered.borrow_mut().push(span.into_u64()));
         self.0.send(&Record::Enter { span: span.into_u64() });
     }

@@ -64,6 +64,7 @@ impl Watch {
     /// Words about the progress of the whole, beside the picture's heading.
     pub(crate) fn note(&self, note: impl FnOnce() -> String) {
         if let Some(mut picture) = self.picture() {
+            // Shown with the next picture: thousands of files a second must not cost as many pictures.
             picture.note = note();
         }
     }
@@ -72,6 +73,7 @@ impl Watch {
     pub(crate) fn suspend<R>(&self, body: impl FnOnce() -> R) -> R {
         let Some(mut picture) = self.picture() else { return body() };
         let (height, width) = picture.size();
+        // Under the lock until it is drawn again, or the thread would draw in between.
         let erased = picture.erase(width);
         picture.write(&erased);
         let result = body();
@@ -81,6 +83,7 @@ impl Watch {
 
     fn draw(&self, insights: &Insights, rates: &mut Rates) {
         if let Some(mut picture) = self.picture() {
+            // Asked for before the lock was taken: the pool may take a while to answer, and output would wait.
             rates.update(insights);
             picture.lines = lines(insights, rates, &picture.note);
             let (height, width) = picture.size();
@@ -91,6 +94,7 @@ impl Watch {
     /// Leaves the picture on the screen for good.
     fn leave(&self) {
         if let Some(mut picture) = self.picture() {
+            // Forgotten and not erased, so that later output is written below it.
             picture.lines.clear();
             picture.drawn.clear();
         }
@@ -196,6 +200,7 @@ impl Rates {
     fn update(&mut self, insights: &Insights) {
         let now = Instant::now();
         let seconds = self.at.replace(now).map_or(0.0, |at| (now - at).as_secs_f64());
+        // A pool may grow while it is watched.
         self.workers.resize(insights.workers.len(), (0, 0.0));
         for ((items, rate), worker) in self.workers.iter_mut().zip(&insights.workers) {
             let done = worker.items.saturating_sub(std::mem::replace(items, worker.items)) as f64;
@@ -209,6 +214,7 @@ impl Rates {
 }
 
 fn lines(insights: &Insights, rates: &Rates, note: &str) -> Vec<String> {
+    // The task last: it is the longest, and the one that is cut where the terminal is narrow.
     let headings = ["worker", "state", "for", "items", "rate", "memory", "restarts", "task"].map(str::to_owned);
     let rates = rates.workers.iter().map(|(_, rate)| *rate).chain(std::iter::repeat(0.0));
     let rows: Vec<_> = insights.workers.iter().zip(rates).map(|(worker, rate)| cells(worker, rate)).collect();
@@ -233,6 +239,7 @@ fn cells(worker: &WorkerInsights, rate: f64) -> [String; 8] {
         worker.items.to_string(),
         if rate < 9.95 { format!("{rate:.1}/s") } else { format!("{rate:.0}/s") },
         worker.rss_bytes.map(|bytes| format!("{} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default(),
+        // Each process but the first has taken the place of another.
         worker.incarnation.to_string(),
         task,
     ]

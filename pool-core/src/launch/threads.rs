@@ -40,6 +40,7 @@ struct Ends {
 
 impl Threads {
     pub(crate) fn new(settings: &WorkerLimits, hub: Arc<Descriptors>, bell: &Arc<EventFd>) -> Threads {
+        // Here, in the thread that makes the pool: a hook that a worker set could meet the program setting its own.
         panic::report_panics_of_threads();
         Threads {
             ends: Arc::new(Ends { reports: Mutex::default(), bell: Arc::clone(bell) }),
@@ -65,7 +66,9 @@ impl Threads {
             // The supervisor, which starts the later ones, blocks all signals.
             let _ = blocked.thread_set_mask();
             let tid = gettid().as_raw() as u32;
+            // Made before anything can fail or panic, since a thread whose end is not told would be waited for without end.
             let mut end = End { ends, worker, tid, status: PANICKED << 8 };
+            // Nobody hears it if the launch was given up; then the worker never begins.
             if tell.send(tid).is_ok() {
                 let worker = Worker::of_process(worker as usize, incarnation, tid);
                 let code = run(worker, lane, socket, &hub, &settings, &for_thread);
@@ -107,6 +110,7 @@ impl Drop for End {
     fn drop(&mut self) {
         let report = ServerReport::Exited { worker: self.worker, pid: self.tid, status: Some(self.status) };
         self.ends.reports.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+        // After the report: the supervisor looks once for each time that it hears the bell.
         let _ = self.ends.bell.write(1);
     }
 }
@@ -114,6 +118,7 @@ impl Drop for End {
 /// The stack of a worker: that of a process, so that tasks may recurse as deep. Memory is taken as it is used.
 fn stack_bytes() -> usize {
     let limit = getrlimit(Resource::RLIMIT_STACK).map_or(STACK_BYTES_MIN, |(soft, _)| soft);
+    // A soft limit may be small, too, and `std` would give a thread two mebibytes.
     limit.clamp(STACK_BYTES_MIN, STACK_BYTES_MAX) as usize
 }
 

@@ -25,6 +25,7 @@ impl<'w> Standing<'w> {
     /// True as long as it may answer. A plain load, as it is asked after each item.
     #[inline]
     pub(crate) fn is_here(self) -> bool {
+        // Relaxed: a look that comes too early for the host's store only lets one more item run.
         self.word.load(Ordering::Relaxed) == self.expected
     }
 }
@@ -48,6 +49,7 @@ thread_local! {
 impl Stop {
     /// Tells the thread to end after its item. It may sleep, and is to be woken after this.
     pub(crate) fn set(&self) {
+        // Relaxed: the bell that is rung after this has a fence, and a thread that is awake looks after its item.
         self.word.store(ENDS, Ordering::Relaxed);
     }
 
@@ -68,6 +70,7 @@ impl Stop {
                 STOP.set(ptr::null());
             }
         }
+        // Also by a panic: the word may be gone soon after, and the thread lives on for its thread-locals' destructors.
         let _clear = Clear;
         STOP.set(self);
         body()
@@ -84,6 +87,7 @@ pub(crate) fn end_thread(code: i32) -> bool {
     // SAFETY:
     // - it is null, or points to the word of a `run` that is below in the stack of this thread.
     let Some(stop) = (unsafe { STOP.get().as_ref() }) else { return false };
+    // The thread itself reads it, at its end.
     stop.code.store(code, Ordering::Relaxed);
     stop.set();
     true
@@ -94,6 +98,7 @@ pub(crate) fn end_thread(code: i32) -> bool {
 pub(super) fn forked() {
     // SAFETY:
     // - as above; the copy has the same stack.
+    // Taken out, so that the copy counts as a process and ends by `_exit`.
     if let Some(stop) = unsafe { STOP.replace(ptr::null()).as_ref() } {
         stop.set();
     }

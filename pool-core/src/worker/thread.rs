@@ -24,11 +24,14 @@ pub(crate) fn run(
     stop: &Stop,
 ) -> i32 {
     let opened = (WorkerEnd::open(&lane), HubWorker::open(hub));
+    // The mappings stay, and the descriptors count against the limit of the host.
     drop(lane);
     let (Ok(end), Ok(hub)) = opened else { return exit::BAD_LANE };
+    // First of all, so that threads which tasks start inherit it.
     settings.apply_to_thread(worker.id());
     let (progress, orders, standing) = (end.progress.clone(), end.orders.clone(), stop.standing());
     let position = Position::new(worker, progress, orders, ForkCheck::here(), standing);
+    // In the frame of this thread and not leaked, as for a process: a pool may have any number of threads one after the other.
     let code = stop.run(|| {
         position.run(|| {
             let code = RequestLoop::<true>::new(end, socket, hub, &position, standing, None).serve();

@@ -19,6 +19,7 @@ impl Supervisor {
         (end, lane): (HostEnd, Descriptors),
         (ours, theirs): (Socket, Socket),
     ) -> Result<()> {
+        // It waits for the thread's first words alone, so a task cannot hold the supervisor up.
         let (tid, stop) = threads.launch(launch, lane, theirs)?;
         let lane = Lane::of_thread(end, tid, stop).with_socket(ours);
         self.host.with(|engine| engine.launched(WorkerId(launch.worker), lane));
@@ -33,6 +34,7 @@ impl Supervisor {
 
     /// Ends the threads of a supervisor that never ran.
     pub(super) fn end_threads(&self) {
+        // One that has run has none left, and its pool must not turn from closed to terminated here.
         if self.threads.is_some() {
             self.host.terminate();
         }

@@ -243,7 +243,8 @@ fn one_that_fails_in_a_new_fork_server_is_tried_again(setup: &Setup) {
     assert!(eventually(|| runs.count() == 4));
     assert_ne!(pool.apply(pid::Task.retries(1), ()).unwrap(), before);
     assert_eq!((pool.state(), runs.count()), (PoolState::Open, 4));
-    // Only failures in a row count.
+    // Only failures in a row count, and they end when a worker is ready: both of them are.
+    assert!(pool.broadcast(pid::Task, ()).unwrap().iter().all(Result::is_ok));
     fs::write(failures.path(), "6").unwrap();
     kill_9(fork_server().pid);
     assert!(eventually(|| runs.count() == 8));

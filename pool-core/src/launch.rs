@@ -216,6 +216,8 @@ impl Server {
         drop(control);
         let mut is_killed = false;
         if is_busy {
+            // One that exits closes its socket a moment before it is gone, and its own end is to be told, not a kill.
+            wait_gone(pidfd.as_fd(), EXITING_MS);
             let ended =
                 waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT);
             is_killed = matches!(ended, Ok(WaitStatus::StillAlive)) && kill_process(pidfd.as_fd(), pid);
@@ -301,6 +303,9 @@ fn threads_that_stay() -> usize {
     }
     threads
 }
+
+/// Milliseconds in which a process that has begun to exit is gone, as a rule.
+const EXITING_MS: u16 = 20;
 
 /// Milliseconds in which a fork server that was told to go has gone, unless it is stopped.
 const GRACE_MS: u16 = 2000;

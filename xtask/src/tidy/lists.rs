@@ -78,6 +78,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("pool-core/fuzz", &["pool-core"]),
     ("pool-cli", &["pool-core"]),
     ("tests", &["pool-core", "pool-ipc", "tasks_lib"]),
+    ("tests/sqlite", &["pool-core"]),
     ("tests/tasks_lib", &["pool-core"]),
     ("tests/web", &["pool-core"]),
     ("xtask", &[]),

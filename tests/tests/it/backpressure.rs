@@ -223,7 +223,8 @@ fn futures_in_line_hear_of_the_end(setup: &Setup) {
         let waker = waker(move || _ = sender.send(()));
         assert!(futures.iter_mut().all(|future| poll(future, &waker).is_none()));
         let late = pool.submit(square::Task, 7);
-        let pool = match end {
+        // In a thread: a drop waits for the running item where workers are threads, which nobody can kill.
+        let ending = thread::spawn(move || match end {
             "close" => {
                 pool.close();
                 Some(pool)
@@ -232,11 +233,8 @@ fn futures_in_line_hear_of_the_end(setup: &Setup) {
                 pool.terminate();
                 Some(pool)
             }
-            _ => {
-                drop(pool);
-                None
-            }
-        };
+            _ => None,
+        });
         for _ in 0..3 {
             woken.recv_timeout(SOON).expect("each is woken");
         }
@@ -245,7 +243,7 @@ fn futures_in_line_hear_of_the_end(setup: &Setup) {
             assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Closed);
         }
         gate.open();
-        drop((held, pool));
+        drop((held, ending.join().unwrap()));
         assert!(eventually(|| threads().len() == 1), "{:?}", threads());
     }
 }

@@ -113,7 +113,10 @@ impl Contender for Rayon {
 
     fn calls_beside(&mut self, count: u64, pause: Duration, items: &[Item]) -> Outcome<Vec<Duration>> {
         let pool = self.pool();
-        let map = || Ok(drop(pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>())));
+        let map = || {
+            drop(pool.install(|| items.par_iter().map(|item| item.run()).collect::<Vec<_>>()));
+            Ok(())
+        };
         beside(map, || time_calls(count, pause, |number| Ok(pool.install(|| increment(number)))))
     }
 
@@ -130,7 +133,7 @@ impl Contender for Rayon {
     }
 
     fn map_pieces(&mut self, numbers: &[f64], len: usize) -> Outcome<Timed> {
-        let map = || numbers.par_chunks(len).map(|piece| first(&piece.to_vec())).sum::<f64>();
+        let map = || numbers.par_chunks(len).map(|piece| first(piece)).sum::<f64>();
         let (elapsed, sum) = timed(|| self.pool().install(map));
         Ok(Timed { elapsed, sum: sum as u64 })
     }

@@ -133,7 +133,7 @@ impl Contender for Rayon {
     }
 
     fn map_pieces(&mut self, numbers: &[f64], len: usize) -> Outcome<Timed> {
-        let map = || numbers.par_chunks(len).map(|piece| first(piece)).sum::<f64>();
+        let map = || numbers.par_chunks(len).map(first).sum::<f64>();
         let (elapsed, sum) = timed(|| self.pool().install(map));
         Ok(Timed { elapsed, sum: sum as u64 })
     }

@@ -31,6 +31,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
 
 use nix::sys::eventfd::EventFd;
+use nix::unistd::gettid;
 use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Hub, Sleeper};
 
@@ -49,6 +50,7 @@ use crate::launch::control;
 #[cfg(feature = "tracing")]
 use crate::observe::forwarded::contexts::Contexts;
 use crate::process::fork_check::ForkCheck;
+use crate::process::standing;
 use crate::scheduler::{JobSpec, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::state_type::StateType;
@@ -166,6 +168,24 @@ impl Host {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Unsupported, "the pool belongs to the process that made it, of which this is a copy"))
+    }
+
+    /// True in a thread that is a worker of this pool.
+    pub(crate) fn is_worker_here(&self) -> bool {
+        // First: few threads are workers, and the others need no lock.
+        standing::is_thread() && self.engine().pids().contains(&(gettid().as_raw() as u32))
+    }
+
+    /// As [`check_owner`](Host::check_owner), for what waits for workers: one that is a thread would wait for itself.
+    pub(crate) fn check_wait(&self) -> Result<()> {
+        self.check_owner()?;
+        if self.is_worker_here() {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "this thread is a worker of the pool, and would wait for itself",
+            ));
+        }
+        Ok(())
     }
 
     /// Runs `body` on the engine under its lock, then the work that follows from it, outside of the lock.

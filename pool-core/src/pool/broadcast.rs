@@ -29,7 +29,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`InvalidInput`](ErrorKind::InvalidInput) for a task with `retries`, a `max_concurrent` or a `chunk_size`, which cannot
-    /// be kept; else those of the submission, as for [`apply`](Pool::apply). If the pool ends meanwhile, the workers that have
+    /// be kept; [`Unsupported`](ErrorKind::Unsupported) in a worker of this very pool that is a thread
+    /// ([`in_process`](crate::PoolBuilder::in_process)); else those of the submission, as for [`apply`](Pool::apply). If the pool ends meanwhile, the workers that have
     /// not run it have that error.
     ///
     /// # Examples
@@ -54,6 +55,7 @@ impl Pool {
     #[doc(alias = "run_on_all")]
     pub fn broadcast<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<Vec<Result<T::Output>>> {
         // First: a refusal should not wait for large arguments to be encoded.
+        self.host.check_wait()?;
         let spec = self.broadcast_spec(T::entry(), &task.options())?;
         // Encoded before the lock is taken: `Serialize` is the user's code.
         let args = encode_one::<T>(&args)?;

@@ -73,7 +73,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// `Running` if the pool was neither closed nor terminated; it goes on as before.
+    /// `Running` if the pool was neither closed nor terminated; it goes on as before. `Unsupported` in a worker of this very pool, if
+    /// that is a thread ([`in_process`](crate::PoolBuilder::in_process)): it would wait for itself.
     ///
     /// # Examples
     ///
@@ -138,7 +139,7 @@ impl Pool {
     }
 
     fn check_closed(&self) -> Result<()> {
-        self.host.check_owner()?;
+        self.host.check_wait()?;
         if self.state() == PoolState::Open {
             return Err(Error::new(ErrorKind::Running, "the pool is open: close or terminate it before joining it"));
         }
@@ -200,6 +201,10 @@ impl Drop for Pool {
         }
         // Killed and not finished: a drop must end, and pending work may never do.
         self.terminate();
+        // The pool ends when the item of this thread has returned, and that waits for this drop.
+        if self.host.is_worker_here() {
+            return;
+        }
         self.host.wait_over(None);
         self.join_threads(None);
     }

@@ -15,7 +15,8 @@ impl Pool {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] in a process that the host has forked. A pool that was terminated is idle.
+    /// [`ErrorKind::Unsupported`] in a process that the host has forked, and in a worker of this very pool that is a thread
+    /// ([`in_process`](crate::PoolBuilder::in_process)). A pool that was terminated is idle.
     ///
     /// # Examples
     ///
@@ -31,7 +32,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn wait_idle(&self) -> Result<()> {
-        self.host.check_owner()?;
+        self.host.check_wait()?;
         self.host.wait_idle(None);
         self.host.check_owner()
     }
@@ -59,7 +60,7 @@ impl Pool {
     /// # }
     /// ```
     pub fn wait_idle_timeout(&self, limit: Duration) -> Result<()> {
-        self.host.check_owner()?;
+        self.host.check_wait()?;
         if self.host.wait_idle(Instant::now().checked_add(limit)) {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -32,6 +33,8 @@ pub(crate) fn checks() -> Vec<Check> {
         once(an_array_comes_back_when_nobody_writes_it),
         once(a_copy_that_a_task_forks_does_not_answer),
         once(a_task_may_use_another_pool_and_this_one),
+        once(a_task_does_not_wait_for_itself),
+        once(a_task_may_drop_its_own_pool),
         once(seeds_of_two_workers_differ),
         once(a_failing_initializer_breaks_the_pool),
         once(pools_of_threads_and_processes_side_by_side),
@@ -317,6 +320,53 @@ fn a_task_may_use_another_pool_and_this_one(_: &Setup) {
     pool.join().unwrap();
     // A static is never dropped.
     std::process::exit(0);
+}
+
+static OWN: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
+
+#[pool_task]
+fn wait_for_itself() -> Vec<String> {
+    const LIMIT: Duration = Duration::from_secs(3600);
+    let pool = OWN.lock().unwrap().clone().unwrap();
+    let while_open = [pool.broadcast(square::Task, 3).map(drop), pool.wait_idle(), pool.wait_idle_timeout(LIMIT)];
+    pool.close();
+    let closed = [pool.join(), pool.join_timeout(LIMIT)];
+    while_open.into_iter().chain(closed).map(|outcome| outcome.unwrap_err().to_string()).collect()
+}
+
+fn a_task_does_not_wait_for_itself(_: &Setup) {
+    let pool = Arc::new(threads(2));
+    *OWN.lock().unwrap() = Some(Arc::clone(&pool));
+    let errors = pool.apply(wait_for_itself::Task, ()).unwrap();
+    assert_eq!(errors, ["this thread is a worker of the pool, and would wait for itself"; 5]);
+    // A thread of the host may.
+    pool.join().unwrap();
+    *OWN.lock().unwrap() = None;
+}
+
+/// Drops the last handle of its pool, terminated before or not, and says so.
+#[pool_task]
+fn drop_own(gate: &str, terminates: bool) {
+    let pool = OWN.lock().unwrap().take().unwrap();
+    if terminates {
+        pool.terminate();
+        pool.join().unwrap_err();
+    }
+    drop(pool);
+    assert!(is_cancelled());
+    count(gate);
+}
+
+fn a_task_may_drop_its_own_pool(_: &Setup) {
+    for terminates in [false, true] {
+        let gate = Gate::new();
+        let mut own = OWN.lock().unwrap();
+        let job = own.insert(Arc::new(threads(2))).apply_async(drop_own::Task, (gate.path(), terminates)).unwrap();
+        drop(own);
+        assert_eq!(job.get().unwrap_err().kind(), ErrorKind::Terminated);
+        gate.wait();
+        assert!(eventually(|| tests::leaks::threads().len() == 1), "the pool ends by itself");
+    }
 }
 
 #[pool_task]

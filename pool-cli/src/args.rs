@@ -53,7 +53,7 @@ pub(crate) enum Command {
     ///
     /// The files that end in .png, .jpg or .jpeg are read, whatever they hold, and the thumbnails get the same names below --out.
     /// An image that takes too long or too much memory, or that crashes its decoder, costs itself alone: it is listed with
-    /// the reason, and the exit code is 1. Symbolic links below DIR are passed over.
+    /// the reason, and the exit code is 1. So is a FIFO or device of such a name. Symbolic links below DIR are passed over.
     #[command(after_help = THUMBS_EXAMPLES)]
     Thumbs(Thumbs),
 

@@ -30,6 +30,13 @@ pub(crate) struct Walk {
     pub(crate) files: Vec<Found>,
     /// In the order in which they came.
     pub(crate) failures: Vec<(PathBuf, io::Error)>,
+    /// What is below a directory and is neither a file, a directory nor a link: opening a FIFO waits for a writer.
+    pub(crate) special: Vec<PathBuf>,
+}
+
+/// The error of a path that cannot be read whole, such as a FIFO or a device.
+pub(crate) fn special() -> io::Error {
+    io::Error::other("neither a file nor a directory")
 }
 
 impl Walk {
@@ -58,7 +65,7 @@ impl Walk {
             let target = if path.is_symlink() { Some(fs::canonicalize(path)?) } else { None };
             self.found(path.to_owned(), target, &metadata);
         } else {
-            return Err(io::Error::other("neither a file nor a directory"));
+            return Err(special());
         }
         Ok(())
     }
@@ -95,6 +102,8 @@ impl Walk {
                 directories.push(path.clone());
             } else if kind.is_file() {
                 self.found(path.clone(), None, &entry.metadata()?);
+            } else if !kind.is_symlink() {
+                self.special.push(path.clone());
             }
             Ok(())
         });

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::ending::{Failure, Verdict, pool};
 use crate::render;
-use crate::walk::{Found, Walk};
+use crate::walk::{self, Found, Walk};
 use crate::watch::Watch;
 
 /// The SHA-256 of the file, or why there is none.
@@ -48,7 +48,8 @@ pub(super) fn run(
 }
 
 fn hash(paths: &[PathBuf], pool: &Pool, watch: &Watch) -> Result<Verdict, Failure> {
-    let Walk { files, failures } = Walk::through(paths);
+    let Walk { files, mut failures, special } = Walk::through(paths);
+    failures.extend(special.into_iter().map(|path| (path, walk::special())));
     let mut screen = Screen::new(&files, watch);
     for (path, error) in &failures {
         screen.complain_of(path, &render::reason(error));

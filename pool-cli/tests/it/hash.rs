@@ -103,12 +103,13 @@ fn links_are_followed_on_the_command_line_and_nowhere_else() {
 }
 
 #[test]
-fn all_but_files_below_a_directory_is_passed_over() {
+fn a_fifo_below_a_directory_is_reported_and_the_files_are_hashed() {
     let tree = Tree::new("special");
     tree.file("file", "");
     run(Command::new("mkfifo").arg(tree.path().join("fifo"))).expect_code(0);
-    let ours = run(pool_cli(["hash", "."]).current_dir(tree.path())).expect_code(0);
+    let ours = run(pool_cli(["hash", "."]).current_dir(tree.path())).expect_code(1);
     expect_same(&ours.out, &sha256sum(tree.path(), "."));
+    assert_eq!(ours.err, "pool-cli: ./fifo: neither a file nor a directory\n");
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Cursor;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use image::{DynamicImage, ImageFormat, Rgb, RgbImage};
 
@@ -157,6 +158,19 @@ fn an_output_within_the_tree_is_no_part_of_it_and_links_are_passed_over() {
         assert_eq!(outcome.text(), "1 thumbnails, 0 failed\n");
         assert_eq!(files(&tree.path().join("small")), BTreeSet::from([PathBuf::from("a/one.png")]));
     }
+}
+
+#[test]
+fn a_fifo_with_the_name_of_an_image_is_reported() {
+    let tree = Tree::new("fifo");
+    tree.file("in/one.png", encoded(10, 20, ImageFormat::Png));
+    for name in ["in/fifo.png", "in/fifo"] {
+        run(Command::new("mkfifo").arg(tree.path().join(name))).expect_code(0);
+    }
+    let outcome = thumbs(&tree, "in", "out", &[]).expect_code(1);
+    let complaints: Vec<&str> = outcome.err.lines().collect();
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    assert!(complaints[0].ends_with("/in/fifo.png: neither a file nor a directory"), "{complaints:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::cmd::ending::Failure;
-use crate::walk::Walk;
+use crate::walk::{self, Walk};
 
 /// An image, and its thumbnail.
 #[derive(Debug)]
@@ -48,12 +48,15 @@ impl Plan {
                 out.display()
             )));
         }
-        let Walk { files, failures } = Walk::through(std::slice::from_ref(&dir_path));
+        let Walk { files, mut failures, special } = Walk::through(std::slice::from_ref(&dir_path));
         let is_image = |path: &Path| {
             let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
             // An output of an earlier run may be below the directory.
             ["png", "jpg", "jpeg"].iter().any(|known| extension == *known) && !path.starts_with(&out_path)
         };
+        // Anything else of another name is no image, as a file of that name is none.
+        let special = special.into_iter().filter(|path| is_image(path));
+        failures.extend(special.map(|path| (path, walk::special())));
         let files = files.into_iter().filter(|found| is_image(&found.path)).map(|found| {
             let name = found.path.strip_prefix(&dir_path).unwrap_or(&found.path).to_owned();
             File { target: out_path.join(&name), source: found.path, name }

@@ -35,7 +35,8 @@ use crate::task::{Task, TaskOptions};
 use crate::units::nanos;
 use crate::worker::limits::WorkerLimits;
 
-/// Sets a pool up; from [`Pool::builder`].
+/// Sets a pool up; from [`Pool::builder`]. An option that is set twice has its second value; states and
+/// variables of different names add up.
 ///
 /// | option | unless set |
 /// |---|---|

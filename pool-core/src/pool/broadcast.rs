@@ -15,11 +15,14 @@ impl Pool {
     /// Calls the task once in each worker of this moment, and returns the results in the order of the workers: to clear their
     /// caches, to have them read a file again, to ask each of them something.
     ///
-    /// A worker runs it after what it runs and what it has been sent already, so a long item holds the broadcast up, and nothing else. A
+    /// A worker runs it after what it runs and what it has been sent already, so a long item holds the broadcast up, and nothing else: the
+    /// task's time limit counts from its own start, and this wait has none. A
     /// worker that is starting runs it when it is ready. Workers that are about to leave, or have left since they were idle
     /// ([`idle_timeout`](crate::PoolBuilder::idle_timeout)), are left out. A replacement never runs it, since it is a fresh process that
     /// has run its initializer and opened its states: if a worker ends before it has run the task, its place in the results is an error
     /// ([`WorkerDied`](ErrorKind::WorkerDied)) that says so.
+    ///
+    /// In the task the index of [`current_item`](crate::current_item) is the place of its worker in the results.
     ///
     /// The time limit, the grace, the label and the seed of the task hold. It runs at once, whatever its priority, and does not
     /// count for [`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker) nor wait for room

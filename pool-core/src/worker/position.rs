@@ -83,7 +83,7 @@ impl Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CurrentItem {
-    /// Its number in the input of the map, from 0; 0 in a call.
+    /// Its number in the input of the map, from 0; 0 in a call. In a [broadcast](crate::Pool::broadcast) the place of the worker.
     pub index: u64,
     /// The number of this attempt at it, from 1; more than 1 after a [retry](crate::Task::retries).
     pub attempt: u32,

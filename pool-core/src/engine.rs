@@ -296,7 +296,7 @@ impl Engine {
         self.workers[worker].lane = Some(lane);
         self.workers[worker].asked = Some(asked);
         // It says something about the process before.
-        self.workers[worker].refused = false;
+        self.workers[worker].refused = None;
         let now = monotonic_ns();
         if self.is_logged() {
             let (process, asked_at) = (self.process(worker), self.observer.asked_at(worker));
@@ -389,7 +389,7 @@ impl Engine {
         }
         // A worker that is killed because the pool ends is no reason for the end.
         let is_going = matches!(self.scheduler.state(), State::Open | State::Closed);
-        if self.workers[worker].is_starting() && !self.workers[worker].refused && is_going {
+        if self.workers[worker].is_starting() && self.workers[worker].refused.is_none() && is_going {
             // As long as no code of the user's has begun in it, its exit code is one of the pool's own.
             let meaning = status.code().filter(|_| remains.begun.is_none()).and_then(exit::meaning);
             let text = match meaning {

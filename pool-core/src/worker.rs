@@ -87,9 +87,7 @@ fn keep_panics(progress: ProgressWriter, me: ForkCheck) {
         let mut report = PanicReport { backtrace: None, ..report.clone() };
         // At a character's boundary, or `truncate` would panic within the panic hook and end the process.
         report.message.truncate(report.message.floor_char_boundary(LAST_MESSAGE_BYTES_MAX));
-        if let Ok(words) = postcard::to_allocvec(&LastWords::Panicked(report)) {
-            progress.write_last_words(&words);
-        }
+        LastWords::Panicked(report).leave(&progress);
     });
 }
 
@@ -254,7 +252,10 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             if header.count > 0 {
                 self.answer(incoming);
             }
-            states::drop_all();
+            let failure = states::drop_all();
+            if let Some(why) = failure.filter(|_| self.me.is_here()) {
+                LastWords::State(why).leave(&self.end.progress);
+            }
             return true;
         }
         self.end.requests.release(record);

@@ -139,8 +139,8 @@ impl PoolBuilder {
     /// # Errors
     ///
     /// [`build`](PoolBuilder::build) waits for it, without a limit unless the task has a [`timeout`](Task::timeout) of its own. It is an
-    /// error of `build` that names the task and the cause if it returns an `Err`, panics, ends its process, cannot decode its arguments,
-    /// takes too long, or leaves a thread behind (`Unsupported`); then nothing is left. If it fails in a fork server that replaces
+    /// error of `build` that names the task and the cause if it returns an `Err`, panics, ends its process, cannot decode its arguments
+    /// or takes too long ([`Broken`](ErrorKind::Broken)), or if it leaves a thread behind (`Unsupported`); then nothing is left. If it fails in a fork server that replaces
     /// another, it is tried again after longer and longer pauses, [`restart_limit`](PoolBuilder::restart_limit) times in a row; if the last of
     /// these fails, too, the pool is [`Broken`](ErrorKind::Broken), with that message.
     ///
@@ -212,7 +212,9 @@ impl PoolBuilder {
     /// it is dropped and opened anew before the next item, within the same limit; if that fails, the worker is replaced. When a
     /// worker leaves in peace its states are dropped, the last one first, after the [finalizer](PoolBuilder::finalizer). A
     /// worker that dies or is killed drops nothing, and neither does [`terminate`](crate::Pool::terminate) nor dropping the
-    /// pool.
+    /// pool. A destructor that panics replaces the worker if the state was to be opened anew, and is said in the
+    /// [event](crate::Event::WorkerExited) of its exit; in a worker that leaves it is told as a
+    /// [failure of the finalizer](crate::Event::FinalizerFailed), even if the pool has none.
     ///
     /// # Examples
     ///
@@ -252,8 +254,8 @@ impl PoolBuilder {
     /// or a `Result<(), E>`, and may take states.
     ///
     /// A worker that was never ready, dies or is killed runs none, and neither do workers of a pool that is terminated or dropped. If it takes
-    /// longer than its own [`timeout`](Task::timeout), which is 10 s unless set, the worker is killed; the time in which states
-    /// are dropped counts, too. Whether it succeeds does not matter to any job, nor to [`join`](crate::Pool::join), which waits
+    /// longer than its own [`timeout`](Task::timeout), which is 10 s unless set, the worker is killed a second after that; the
+    /// time in which states are dropped counts, too. Whether it succeeds does not matter to any job, nor to [`join`](crate::Pool::join), which waits
     /// for it; a failure is an [event](crate::Event::FinalizerFailed), and
     /// [insights](crate::Insights::last_finalizer_failure) keep the last one.
     ///

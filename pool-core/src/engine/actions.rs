@@ -1,6 +1,7 @@
 //! The scheduler's actions, carried out.
 
 use super::Engine;
+use super::errors::unstarted;
 use super::wording::exceeded;
 use crate::attachments::Attachment;
 use crate::codec::bytes::Cut;
@@ -10,7 +11,7 @@ use crate::job::completion::Part;
 use crate::lane::messages::{Place, Request, RunRequest, request};
 use crate::observe::log::{Items, Process, Record};
 use crate::process::death::Death;
-use crate::scheduler::{Action, JobId, Wake, WorkerId};
+use crate::scheduler::{Action, FailureCause, JobId, Wake, WorkerId};
 
 impl Engine {
     /// Carries out the scheduler's actions.
@@ -60,7 +61,12 @@ impl Engine {
             Action::Fail { worker, job, item, cause } => {
                 // An item that is cancelled meanwhile does not fail of the death.
                 let death = death.filter(|_| worker.is_some());
-                let error = self.item_error(job, item, cause, death);
+                let refusal = worker.and_then(|worker| self.workers[worker].refused.clone());
+                let error = match refusal.filter(|_| cause == FailureCause::NotRun) {
+                    // The kill that followed says less.
+                    Some(why) => self.address(job, item, death.map(|death| death.pid), unstarted(&why)),
+                    None => self.item_error(job, item, cause, death),
+                };
                 let origin = self.origin_of_death(worker, job, item, death, &error);
                 // An item that is cancelled has run for nobody, and does not count.
                 if death.is_some() {

@@ -137,3 +137,8 @@ impl Engine {
         }
     }
 }
+
+/// The error of an item that was for one worker alone, which could not be started.
+pub(super) fn unstarted(why: &str) -> Error {
+    Error::new(ErrorKind::WorkerDied, format!("its worker could not be started: {why}"))
+}

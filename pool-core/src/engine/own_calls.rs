@@ -16,13 +16,15 @@ use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
 use super::own_call::{Asked, Moment, STATE};
+use super::wording::exceeded;
 use crate::codec::bytes::{Bytes, Cut};
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::{Request, RunRequest, request};
 use crate::lane::reply::Reply;
 use crate::observe::log::{Process, Record};
 use crate::process::death::Death;
-use crate::scheduler::{ProtocolViolation, WorkerId};
+use crate::process::last_words::LastWords;
+use crate::scheduler::{ExitReason, ProtocolViolation, WorkerId};
 use crate::units::Nanos;
 
 impl Engine {
@@ -82,7 +84,7 @@ impl Engine {
     /// The worker has answered to a call before it is ready, and with `elapsed`, the time of all of them, has ended it.
     fn started(&mut self, worker: WorkerId, number: usize, answer: Option<(bool, Bytes)>, elapsed: Option<Nanos>) {
         // It is being killed, and an answer that was on its way must not make it ready.
-        if self.workers[worker].refused {
+        if self.workers[worker].refused.is_some() {
             return;
         }
         // The end of a reply comes in a record of its own, without a value.
@@ -126,8 +128,8 @@ impl Engine {
 
     /// The worker is about to be killed before it was ready, for this reason.
     pub(super) fn refuse(&mut self, worker: WorkerId, why: String) {
-        self.cause = Some(Error::new(ErrorKind::Broken, why));
-        self.workers[worker].refused = true;
+        self.cause = Some(Error::new(ErrorKind::Broken, why.clone()));
+        self.workers[worker].refused = Some(why);
     }
 
     /// The state that the worker was opening when it died, as part of a sentence.
@@ -167,14 +169,24 @@ impl Engine {
         (finalizer.request(Request::Quit, asked.seq()), finalizer.args.clone())
     }
 
-    /// The worker is gone: a finalizer that has not answered has failed.
+    /// The worker is gone: a finalizer that has not answered has failed, and a state may have failed to be dropped.
     pub(super) fn end_own(&mut self, worker: WorkerId, death: &Death) {
+        // Its lane is gone by now, so the note of its death has the number.
+        let process = Process { pid: death.pid, ..self.process(worker) };
         if let Some(Asked { moment: Moment::End, left: 1, .. }) = self.workers[worker].asked
             && let Some(finalizer) = &self.own_calls.finalizer
         {
-            let outcome = Err(finalizer.fault(&format!("did not end: {}", Error::of_death(death, self.memory_limit))));
-            // Its lane is gone by now, so the note of its death has the number.
-            self.finalized(Process { pid: death.pid, ..self.process(worker) }, outcome);
+            let problem = match self.scheduler.exit_reason(worker, death.status.success()) {
+                ExitReason::Stayed { limit, ran } => exceeded(limit, ran),
+                _ => format!("did not end: {}", Error::of_death(death, self.memory_limit)),
+            };
+            let outcome = Err(finalizer.fault(&problem));
+            self.finalized(process, outcome);
+        }
+        if let Some(LastWords::State(why)) = death.words.as_deref()
+            && death.status.success()
+        {
+            self.finalized(process, Err(why.clone()));
         }
         self.workers[worker].asked = None;
     }

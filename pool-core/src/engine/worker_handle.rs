@@ -9,8 +9,8 @@ pub(super) struct WorkerHandle {
     pub(super) incarnations: u32,
     /// The call of its own that it has not answered whole. A new process has one.
     pub(super) asked: Option<Asked>,
-    /// The initializer has failed or took too long; the process is being killed.
-    pub(super) refused: bool,
+    /// Why the process is being killed before it was ready: a call of its own has failed or took too long.
+    pub(super) refused: Option<String>,
 }
 
 impl WorkerHandle {

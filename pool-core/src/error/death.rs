@@ -21,6 +21,7 @@ impl Error {
             }
             Some(LastWords::StackOverflow) => Error::worker_died(*status, Some("stack overflow")),
             Some(LastWords::MemoryLimit) => Error::out_of_memory(*status, memory_limit),
+            Some(LastWords::State(why)) if status.code().is_some() => Error::worker_died(*status, Some(why)),
             _ => match killer {
                 Some(sender) => Error::worker_killed(*status, sender),
                 None => Error::worker_died(*status, None),

@@ -52,12 +52,13 @@ pub enum Event {
         /// Why it ended.
         cause: ExitCause,
     },
-    /// The [finalizer](crate::PoolBuilder::finalizer) of a worker has failed, or has cost it.
+    /// The [finalizer](crate::PoolBuilder::finalizer) of a worker has failed, or has cost it; or a state's destructor has panicked after
+    /// it.
     #[non_exhaustive]
     FinalizerFailed {
         /// The worker.
         worker: Worker,
-        /// The error, with the name of the finalizer.
+        /// The error, with the name of the finalizer or of the state's type.
         error: String,
     },
     /// A call or a map was submitted.

@@ -42,6 +42,14 @@ pub enum ExitCause {
     Unresponsive,
     /// The pool killed it: it wrote over the memory that it shares with the host.
     Corrupt,
+    /// The pool killed it: told to leave, it was still there past the time limit of its
+    /// [finalizer](crate::PoolBuilder::finalizer), or after 10 s if it has none.
+    Stayed {
+        /// The time limit of leaving.
+        limit: Duration,
+        /// How long it had been leaving.
+        ran: Duration,
+    },
     /// The pool was terminated.
     Terminated,
     /// It left: it has had its share of items ([`max_tasks_per_worker`](crate::PoolBuilder::max_tasks_per_worker)).
@@ -75,6 +83,10 @@ impl fmt::Display for ExitCause {
                 let [limit, ran] = [limit, ran].map(|time| units::time(*time));
                 return f.pad(&format!("exceeded its limit of {limit} after {ran} and was killed"));
             }
+            ExitCause::Stayed { limit, ran } => {
+                let [limit, ran] = [limit, ran].map(|time| units::time(*time));
+                return f.pad(&format!("exceeded its limit of {limit} for leaving after {ran} and was killed"));
+            }
             ExitCause::Cancelled => "killed, since its item was cancelled",
             ExitCause::NotReady => "killed, since its initializer failed",
             ExitCause::Unresponsive => "killed, since it did not begin its work",
@@ -102,6 +114,9 @@ impl Exit {
             ExitReason::NotReady => ExitCause::NotReady,
             ExitReason::Unresponsive => ExitCause::Unresponsive,
             ExitReason::Corrupt => ExitCause::Corrupt,
+            ExitReason::Stayed { limit, ran } => {
+                ExitCause::Stayed { limit: Duration::from_nanos(limit), ran: Duration::from_nanos(ran) }
+            }
             ExitReason::Terminated => ExitCause::Terminated,
             ExitReason::ShareDone => ExitCause::ShareDone,
             ExitReason::Grown => ExitCause::Grown,

@@ -43,9 +43,10 @@ pub struct Insights {
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
     pub tasks: Vec<TaskInsights>,
-    /// How many [finalizers](crate::PoolBuilder::finalizer) have failed, or have cost their workers.
+    /// How many [finalizers](crate::PoolBuilder::finalizer) have failed, or have cost their workers, and how many workers that left had a
+    /// state whose destructor panicked.
     pub finalizer_failures: u64,
-    /// The error of the last of these, with the name of the finalizer.
+    /// The error of the last of these, with the name of the finalizer or of the state's type.
     pub last_finalizer_failure: Option<String>,
     /// Why the [trace](crate::PoolBuilder::trace) has ended before the pool, if it has.
     pub trace_end: Option<String>,

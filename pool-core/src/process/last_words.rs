@@ -1,5 +1,6 @@
 //! The note by which a dying worker tells its host why it died.
 
+use pool_ipc::ProgressWriter;
 use serde::{Deserialize, Serialize};
 
 use crate::process::panic::PanicReport;
@@ -10,6 +11,8 @@ pub(crate) enum LastWords {
     Panicked(PanicReport),
     StackOverflow,
     MemoryLimit,
+    /// The destructor of a state has panicked, as this sentence says: no reply is left for it.
+    State(String),
 }
 
 impl LastWords {
@@ -17,6 +20,13 @@ impl LastWords {
     pub(crate) const STACK_OVERFLOW: [u8; 1] = [1];
     /// [`LastWords::MemoryLimit`] likewise.
     pub(crate) const MEMORY_LIMIT: [u8; 1] = [2];
+
+    /// Writes them where the host reads them when this worker is gone.
+    pub(crate) fn leave(&self, progress: &ProgressWriter) {
+        if let Ok(words) = postcard::to_allocvec(self) {
+            progress.write_last_words(&words);
+        }
+    }
 }
 
 #[cfg(test)]

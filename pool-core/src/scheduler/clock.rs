@@ -32,8 +32,10 @@ impl<P> Scheduler<P> {
             }
             if let Some(deadline) = self.workers[worker].deadline {
                 if deadline <= now && self.workers[worker].has_left_work() {
-                    // It was told to leave long ago and has no work, so it must have been stopped by a signal.
-                    self.kill(worker, KillReason::Unwanted);
+                    // Its finalizer or a destructor takes too long, or a signal has stopped it.
+                    let (limit, allowed) = self.leave_limit();
+                    let ran = self.now.saturating_sub(deadline.saturating_sub(allowed));
+                    self.kill(worker, KillReason::Stayed { limit, ran });
                 } else if deadline <= now {
                     // Not killed at once: the worker may have answered meanwhile and be at another item, which only its
                     // own memory tells.
@@ -122,9 +124,15 @@ impl<P> Scheduler<P> {
     pub(super) fn expect_leave(&mut self, worker: WorkerId) {
         if self.workers[worker].has_left_work() {
             // From the end of its work on, since the worker reads the request to leave at once then.
-            let limit = self.config.finalizer_timeout.map_or(UNRESPONSIVE_NS, |limit| limit.saturating_add(LEAVE_NS));
-            self.probe_at(worker, self.now.saturating_add(limit));
+            let (_, allowed) = self.leave_limit();
+            self.probe_at(worker, self.now.saturating_add(allowed));
         }
+    }
+
+    /// The time limit of a worker that leaves, and the time after which it is killed.
+    fn leave_limit(&self) -> (Nanos, Nanos) {
+        let of_finalizer = |limit: Nanos| (limit, limit.saturating_add(LEAVE_NS));
+        self.config.finalizer_timeout.map_or((UNRESPONSIVE_NS, UNRESPONSIVE_NS), of_finalizer)
     }
 
     #[inline]

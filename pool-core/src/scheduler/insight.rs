@@ -76,6 +76,7 @@ impl<P> Scheduler<P> {
             Phase::Killed(KillReason::Protocol | KillReason::UnsolicitedReply) => ExitReason::Corrupt,
             Phase::Killed(KillReason::FailedStart) => ExitReason::NotReady,
             Phase::Killed(KillReason::Unresponsive) => ExitReason::Unresponsive,
+            Phase::Killed(KillReason::Stayed { limit, ran }) => ExitReason::Stayed { limit, ran },
             Phase::Killed(KillReason::Unwanted) => ExitReason::Terminated,
             // It was told to leave, and died of the last item that it still ran.
             _ if !is_clean => ExitReason::Died,

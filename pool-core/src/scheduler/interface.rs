@@ -177,6 +177,10 @@ pub(crate) enum ExitReason {
     NotReady,
     Unresponsive,
     Corrupt,
+    Stayed {
+        limit: Nanos,
+        ran: Nanos,
+    },
     Terminated,
     ShareDone,
     Grown,

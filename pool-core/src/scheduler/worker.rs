@@ -116,6 +116,11 @@ pub(super) enum KillReason {
     UnsolicitedReply,
     /// It did not begin its items, which is not the fault of their chunk.
     Unresponsive,
+    /// It was told to leave, had no work left, and was still there after `ran`.
+    Stayed {
+        limit: Nanos,
+        ran: Nanos,
+    },
     /// The pool was terminated.
     Unwanted,
 }
@@ -129,7 +134,8 @@ impl KillReason {
             // The item that ran is blamed although an earlier one may have done it: blaming none would repeat it elsewhere
             // for ever.
             KillReason::Protocol | KillReason::FailedStart => true,
-            KillReason::Unwanted | KillReason::Unresponsive | KillReason::UnsolicitedReply => false,
+            KillReason::Stayed { .. } | KillReason::Unwanted => false,
+            KillReason::Unresponsive | KillReason::UnsolicitedReply => false,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A function with `#[pool_state]` as a [`State`], which a worker opens by a task of its own.
 
-use std::any::{Any, TypeId};
+use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::time::Duration;
 
@@ -127,7 +127,8 @@ impl<S: State> Task for Opening<S> {
         // A copy for opening it anew, since the request's bytes are gone by then.
         let args = input.rest.to_vec();
         let opened = S::open(input)?;
-        Ok(opened.map(|value| states::keep(TypeId::of::<S::Value>(), Box::new(value), args, open_again::<S>)))
+        let (of, name) = (TypeId::of::<S::Value>(), type_name::<S::Value>());
+        Ok(opened.map(|value| states::keep(of, name, Box::new(value), args, open_again::<S>)))
     }
     fn output_size() -> Option<usize> {
         None

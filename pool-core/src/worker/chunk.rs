@@ -7,6 +7,7 @@ use pool_ipc::{Backoff, Consumer, Header, HubWorker, OrderReader, Producer, Prog
 
 use crate::codec::decoder::Decoder;
 use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request, rules};
+use crate::process::last_words::LastWords;
 use crate::process::output::flush;
 use crate::process::panic;
 use crate::process::signals;
@@ -259,7 +260,12 @@ impl<'w> Chunk<'w> {
         self.link.progress.clear_last_words();
         self.fail(&Failure::Panicked(caught.into_report()));
         // After the failure was sent, so that its caller need not wait for this.
-        states::reopen_lost();
+        let Link { progress, me, .. } = &self.link;
+        states::reopen_lost(|why| {
+            if me.is_here() {
+                LastWords::State(why).leave(progress);
+            }
+        });
         if !self.link.me.is_here() {
             self.give_up();
         }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::codec::decoder::Decoder;
 use crate::process::exit;
+use crate::process::panic;
 use crate::process::signals;
 use crate::process::standing;
 
@@ -21,6 +22,8 @@ pub(crate) type Open = fn(Decoder<'_>) -> Result<Box<dyn Any>, String>;
 /// A state, and how to open it anew.
 struct Held {
     of: TypeId,
+    /// The name of its type, for errors.
+    name: &'static str,
     /// `None` while a task has it.
     value: Option<Box<dyn Any>>,
     /// A task panicked while it could change it.
@@ -43,8 +46,8 @@ pub(crate) fn expect(limit_ns: u64) {
 }
 
 /// Keeps a state that has been opened.
-pub(crate) fn keep(of: TypeId, value: Box<dyn Any>, args: Vec<u8>, open: Open) {
-    let held = Held { of, value: Some(value), is_lost: false, args, open, limit_ns: LIMIT_NS.get() };
+pub(crate) fn keep(of: TypeId, name: &'static str, value: Box<dyn Any>, args: Vec<u8>, open: Open) {
+    let held = Held { of, name, value: Some(value), is_lost: false, args, open, limit_ns: LIMIT_NS.get() };
     STATES.with_borrow_mut(|states| states.push(held));
 }
 
@@ -108,13 +111,17 @@ impl<S: 'static> Drop for Taken<S> {
 }
 
 /// Opens lost states anew. If one cannot be opened the worker leaves, and its successor says why: a process here, a thread when it
-/// looks.
+/// looks. If one cannot be dropped it leaves, too, and `say` keeps the reason.
 #[cold]
-pub(crate) fn reopen_lost() {
+pub(crate) fn reopen_lost(say: impl Fn(String)) {
     while let Some(mut held) = take_lost() {
-        let value = held.value.take();
-        // Code of the user's, which may panic once more.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(value)));
+        if let Some(why) = drop_value(held.name, held.value.take()) {
+            say(why);
+            if standing::end_thread(exit::NO_STATE) {
+                return;
+            }
+            signals::exit_now(exit::NO_STATE)
+        }
         // From the arguments as they came: they may have been changed or consumed by the first opening.
         let open = || (held.open)(Decoder::new(&held.args));
         let opened = within(held.limit_ns, || catch_unwind(AssertUnwindSafe(open)));
@@ -160,10 +167,26 @@ fn within<R>(limit_ns: u64, open: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Drops all states, the latest first: it may have been opened with the help of an earlier one.
-pub(crate) fn drop_all() {
+/// Drops all states, the latest first: it may have been opened with the help of an earlier one. Returns the failure of the first
+/// one that panics.
+pub(crate) fn drop_all() -> Option<String> {
+    let mut failure = None;
     while let Some(held) = STATES.with_borrow_mut(Vec::pop) {
-        // A destructor that panics must not keep the others from being run.
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(held)));
+        let why = drop_value(held.name, held.value);
+        failure = failure.or(why);
     }
+    failure
 }
+
+/// Runs the destructor of a state, code of the user's. Says how it failed if it panics, which must not keep others from being run.
+fn drop_value(name: &str, value: Option<Box<dyn Any>>) -> Option<String> {
+    let payload = catch_unwind(AssertUnwindSafe(|| drop(value))).err()?;
+    let report = panic::caught(payload, 0).into_report();
+    let mut why = format!("dropping the state `{name}` {report}");
+    // It has to fit into the last words.
+    why.truncate(why.floor_char_boundary(WHY_BYTES_MAX));
+    Some(why)
+}
+
+/// The most bytes of the sentence on a state that could not be dropped.
+const WHY_BYTES_MAX: usize = 1024;

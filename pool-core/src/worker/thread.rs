@@ -36,7 +36,7 @@ pub(crate) fn run(
         position.run(|| {
             let code = RequestLoop::<true>::new(end, socket, hub, &position, standing, None).serve();
             // Also in a worker that was told to end: they would outlive the pool.
-            states::drop_all();
+            let _ = states::drop_all();
             code
         })
     });

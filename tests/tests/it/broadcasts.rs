@@ -25,6 +25,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_closed_pool_finishes_it_and_an_ended_one_fails_it),
         each_method(it_ends_though_the_pool_shrinks_grows_or_recycles_meanwhile),
         each_method(a_pool_that_breaks_meanwhile_fails_it),
+        each_method(the_failure_of_a_start_is_said),
         each_method(all_that_waits_may_be_cancelled),
         once(large_arguments_and_arrays_reach_all).workers(&[5]),
         once(sixty_four_workers_run_it).workers(&[64]),
@@ -272,6 +273,32 @@ fn it_ends_though_the_pool_shrinks_grows_or_recycles_meanwhile(setup: &Setup) {
 #[pool_task]
 fn start(gate: &str) -> Result<(), String> {
     if std::path::Path::new(gate).exists() { Err("not any more".to_owned()) } else { Ok(()) }
+}
+
+#[pool_task]
+fn fail_in_a_while() -> Result<(), String> {
+    thread::sleep(Duration::from_millis(300));
+    Err("no licence is left".to_owned())
+}
+
+fn the_failure_of_a_start_is_said(setup: &Setup) {
+    let limited = wait_for::Task.timeout(Duration::from_millis(300));
+    let gate = Gate::new();
+    let cases = [
+        (setup.builder().initializer(fail_in_a_while::Task, ()), "failed: no licence is left"),
+        (setup.builder().initializer(limited, gate.path()), "exceeded its limit of 300 ms after "),
+    ];
+    for (builder, text) in cases {
+        let pool = builder.restart_limit(100).build().unwrap();
+        let results = pool.broadcast(pid::Task, ()).unwrap();
+        assert_eq!(results.len(), setup.workers);
+        for error in results.into_iter().map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::WorkerDied);
+            let error = error.to_string();
+            assert!(error.contains("its worker could not be started: the initializer `"), "{error}");
+            assert!(error.contains(text), "{error}");
+        }
+    }
 }
 
 fn a_pool_that_breaks_meanwhile_fails_it(setup: &Setup) {

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use pool_core::prelude::*;
-use pool_core::{Event, PoolBuilder};
+use pool_core::{Event, ExitCause, PoolBuilder};
 use tests::gate::{Gate, count};
 use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, nap, square};
@@ -155,7 +155,7 @@ fn failures_are_events_and_kept_for_insights(setup: &Setup) {
         (setup.builder().finalizer(refuse::Task, ()), "failed: there is dust left"),
         (setup.builder().finalizer(end::Task, Some(Way::Panic)), "panicked: "),
         (setup.builder().finalizer(end::Task, Some(Way::Abort)), "did not end: killed by signal 6 (SIGABRT)"),
-        (setup.builder().finalizer(limited, calls.path()), "did not end: killed by signal 9"),
+        (setup.builder().finalizer(limited, calls.path()), "exceeded its limit of 50 ms after "),
     ];
     for (builder, text) in cases {
         let (failures, insights) = ends(builder);
@@ -192,6 +192,11 @@ fn a_finalizer_that_hangs_is_killed(setup: &Setup) {
     pool.join().unwrap();
     assert_eq!(calls.count(), setup.workers);
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    for worker in pool.insights().workers {
+        let cause = &worker.exits.last().unwrap().cause;
+        assert!(cause.to_string().starts_with("exceeded its limit of 100 ms for leaving after "), "{cause}");
+        assert!(matches!(cause, ExitCause::Stayed { limit, ran } if ran > limit), "{cause:?}");
+    }
 }
 
 fn a_worker_that_never_was_ready_runs_none(setup: &Setup) {

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc;
 
 use pool_core::prelude::*;
-use pool_core::{PoolState, tasks};
+use pool_core::{Event, ExitCause, PoolState, tasks};
 use tests::gate::{Gate, count};
 use tests::procs::kill_9;
 use tests::tasks::square;
@@ -23,6 +24,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(states_are_dropped_when_a_worker_leaves_in_peace),
         each_method(a_state_that_cannot_be_opened_breaks_the_pool_by_its_name),
         each_method(a_worker_whose_state_cannot_be_opened_anew_is_replaced),
+        each_method(a_state_that_cannot_be_dropped_is_told),
         each_method(states_open_in_their_order_after_the_initializer),
         once(a_task_whose_state_is_missing_is_refused),
         once(impossible_states_are_refused),
@@ -253,6 +255,47 @@ fn a_worker_whose_state_cannot_be_opened_anew_is_replaced(setup: &Setup) {
             assert_ne!(pid, before);
         }
     }
+}
+
+/// Panics when it is dropped.
+struct Sticky;
+
+impl Drop for Sticky {
+    fn drop(&mut self) {
+        panic!("it sticks");
+    }
+}
+
+#[pool_state]
+fn stick() -> Sticky {
+    Sticky
+}
+
+#[pool_task]
+fn pull(#[state] _sticky: &mut Sticky, hard: bool) -> u32 {
+    assert!(!hard, "pulled");
+    std::process::id()
+}
+
+fn a_state_that_cannot_be_dropped_is_told(setup: &Setup) {
+    let (sender, events) = mpsc::channel();
+    let builder = setup.builder().workers(1).state(stick::State, ());
+    let pool = builder.on_event(move |event| sender.send(event.clone()).unwrap()).build().unwrap();
+    let before = pool.apply(pull::Task, false).unwrap();
+    assert_eq!(pool.apply(pull::Task, true).unwrap_err().panic_message(), Some("pulled"));
+    assert_ne!(pool.apply(pull::Task, false).unwrap(), before);
+    pool.close();
+    pool.join().unwrap();
+    let insights = pool.insights();
+    drop(pool);
+    let is_told = |text: &str| text.contains("Sticky` panicked at ") && text.contains(": it sticks");
+    let events: Vec<_> = events.iter().collect();
+    let count = |is: &dyn Fn(&Event) -> bool| events.iter().filter(|event| is(event)).count();
+    let exits =
+        |event: &Event| matches!(event, Event::WorkerExited { cause: ExitCause::Died(how), .. } if is_told(how));
+    let failures = |event: &Event| matches!(event, Event::FinalizerFailed { error, .. } if is_told(error));
+    assert_eq!((count(&exits), count(&failures)), (1, 1), "{events:?}");
+    assert!(insights.finalizer_failures == 1 && is_told(&insights.last_finalizer_failure.unwrap()));
 }
 
 #[pool_task]

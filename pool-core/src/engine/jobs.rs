@@ -78,6 +78,10 @@ impl Engine {
             let completion = CompletionRef::new(&Batch::of_map(owner, job, None), 0);
             let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), None);
             (record.seed, record.grace) = (spec.seed, spec.grace);
+            #[cfg(feature = "tracing")]
+            {
+                record.context = spec.context;
+            }
             for item in 0..items.into() {
                 // One block each, since each item travels alone; the bytes are there once.
                 let mut block = Block::new(item, 1, args_size, Content::Shared(Arc::clone(&args)));

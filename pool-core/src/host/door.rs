@@ -53,7 +53,7 @@ impl Host {
     /// The reason why the pool takes none.
     pub(crate) fn broadcast(self: &Arc<Self>, spec: JobSpec, call: Call) -> Result<(CompletionRef, u32)> {
         self.note_submissions(1);
-        self.with(|engine| engine.broadcast(self, spec, call))
+        self.in_span(spec, |spec| self.with(|engine| engine.broadcast(self, spec, call)))
     }
 
     /// Gives a map a block of arguments, and lets as many of the `waiting` items go to workers as may be pending. Memory for

@@ -165,7 +165,18 @@ fn an_item_is_in_the_span_in_which_it_was_submitted(setup: &Setup) {
     let (memory, _guard) = Memory::of_this_thread(Level::INFO);
     let pool = forwarding(setup);
     let span = |name: &'static str| info_span!("submitting", way = name).entered();
-    let ways = ["apply", "apply_async", "try_apply_async", "map", "map_results", "imap", "submit", "chunks", "none"];
+    let ways = [
+        "apply",
+        "apply_async",
+        "try_apply_async",
+        "map",
+        "map_results",
+        "imap",
+        "submit",
+        "chunks",
+        "broadcast",
+        "none",
+    ];
     let within = span("apply");
     pool.apply(say::Task, "apply").unwrap();
     drop(within);
@@ -194,6 +205,9 @@ fn an_item_is_in_the_span_in_which_it_was_submitted(setup: &Setup) {
     let within = span("chunks");
     pool.map(say::Task.chunk_size(1).retries(1), ["chunks"]).unwrap();
     drop(within);
+    let within = span("broadcast");
+    let workers = pool.broadcast(say::Task, "broadcast").unwrap().len();
+    drop(within);
     pool.apply(say::Task, "none").unwrap();
     // A span ends with its last job, and not with the pool.
     let is_over = |seen: &Seen| {
@@ -204,11 +218,13 @@ fn an_item_is_in_the_span_in_which_it_was_submitted(setup: &Setup) {
     end(pool);
     let seen = memory.seen();
     for way in ways {
-        let scope = seen.scope(seen.event(way));
-        assert_eq!(scope[0].name, "item");
-        let around: Vec<_> = scope[1..].iter().map(|span| span.fields["way"].clone()).collect();
-        let expected = if way == "none" { vec![] } else { vec![format!("str {way}")] };
-        assert_eq!(around, expected);
+        let events: Vec<_> = seen.events.iter().filter(|event| event.message() == way).collect();
+        assert_eq!(events.len(), if way == "broadcast" { workers } else { 1 }, "{way}");
+        for scope in events.into_iter().map(|event| seen.scope(event)) {
+            let around: Vec<_> = scope[1..].iter().map(|span| span.fields["way"].clone()).collect();
+            let expected = if way == "none" { vec![] } else { vec![format!("str {way}")] };
+            assert_eq!((&*scope[0].name, around), ("item", expected));
+        }
     }
 }
 

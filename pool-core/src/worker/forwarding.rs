@@ -6,6 +6,7 @@
 
 pub(crate) mod record;
 
+mod bridged;
 mod channel;
 mod logger;
 mod subscriber;

@@ -45,6 +45,7 @@ mod large_values;
 mod lazy_maps;
 mod limits;
 mod listeners;
+mod loggers;
 mod long_maps;
 mod many_callers;
 mod many_workers;
@@ -157,6 +158,7 @@ fn main() -> ExitCode {
         output::checks(),
         heard_output::checks(),
         forwarding::checks(),
+        loggers::checks(),
         subscribers::checks(),
         terminal::checks(),
         in_threads_too(passed_on_panics::checks()),

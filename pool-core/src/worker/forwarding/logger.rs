@@ -32,14 +32,10 @@ impl Log for Logger {
         let mut budget = Budget::new();
         // The message last: it is the longest, and may be cut.
         let callsite = Callsite {
-            is_span: false,
-            level: record.level() as u8,
-            name: "log".to_owned(),
-            target: budget.text(record.target()),
             file: record.file().map(|file| budget.text(file)),
             line: record.line(),
             module: record.module_path().map(|module| budget.text(module)),
-            fields: vec!["message".to_owned()],
+            ..Callsite::of_log(record.level() as u8, budget.text(record.target()))
         };
         let parent = current().map_or_else(|| self.0.item(), Parent::Span);
         self.0.send(&Record::Log { callsite, parent, message: budget.format(*record.args()) });

@@ -107,6 +107,14 @@ pub(crate) struct Callsite {
     pub(crate) fields: Vec<String>,
 }
 
+impl Callsite {
+    /// Of a record of `log`, as far as all of them have it.
+    pub(super) fn of_log(level: u8, target: String) -> Self {
+        let (name, fields) = ("log".to_owned(), vec!["message".to_owned()]);
+        Callsite { is_span: false, level, name, target, file: None, line: None, module: None, fields }
+    }
+}
+
 /// The number of the level: 1 for errors, 5 for the least important.
 pub(crate) fn level_number(level: impl Into<LevelFilter>) -> u8 {
     let level = level.into();

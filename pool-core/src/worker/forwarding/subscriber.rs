@@ -11,6 +11,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_core::span::Current;
 
+use super::bridged::bridged;
 use super::channel::Channel;
 use super::record::{Budget, Callsite, Parent, Record, Value, Values, level_number};
 
@@ -72,6 +73,9 @@ impl Subscriber for Forwarder {
     fn event(&self, event: &Event<'_>) {
         let parent = self.parent(event.is_contextual(), event.parent());
         let metadata = event.metadata();
+        if let Some((callsite, message)) = bridged(event) {
+            return self.0.send(&Record::Log { callsite, parent, message });
+        }
         self.0.introduce(number(metadata), || callsite(metadata));
         let values = values(|visitor| event.record(visitor));
         self.0.send(&Record::Event { callsite: number(metadata), parent, values });

@@ -1,0 +1,44 @@
+//! Loggers of a worker's own, beside the pool's subscriber.
+
+use pool_core::prelude::*;
+use tests::trial::{Check, Setup, each_method};
+use tracing::{Level, info_span};
+
+use crate::forwarding::end;
+use crate::seen::Memory;
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![each_method(a_log_tracer_of_a_worker_costs_no_record_its_place)]
+}
+
+#[pool_task]
+fn trace_logs() {
+    tracing_log::LogTracer::init().unwrap();
+}
+
+#[pool_task]
+fn log_with(text: &str) -> u32 {
+    info_span!("logging").in_scope(|| log::warn!(target: "logged", "{text}"));
+    line!() - 1
+}
+
+fn a_log_tracer_of_a_worker_costs_no_record_its_place(setup: &Setup) {
+    let (memory, _guard) = Memory::of_this_thread(Level::INFO);
+    let builder = setup.with_workers(1).builder().forward_tracing();
+    let pool = builder.initializer(trace_logs::Task, ()).build().unwrap();
+    let line = pool.apply(log_with::Task, "short").unwrap();
+    let long = "x".repeat(10_000);
+    pool.apply(log_with::Task, &long).unwrap();
+    end(pool);
+    let seen = memory.seen();
+    assert_eq!(seen.events.len(), 2, "{:?}", seen.events);
+    for event in &seen.events {
+        assert_eq!((&*event.target, event.level, event.line), ("logged", Level::WARN, Some(line)));
+        assert_eq!(event.module.as_deref(), Some("it::loggers"));
+        assert!(event.file.as_deref().unwrap().ends_with("loggers.rs"));
+        assert_eq!(seen.scope(event)[0].name, "logging");
+        assert_eq!(event.fields.len(), 1, "{:?}", event.fields);
+    }
+    assert_eq!(seen.events[0].message(), "short");
+    assert!(seen.events[1].message().ends_with("x… (cut)"));
+}

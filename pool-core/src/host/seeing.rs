@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 #[cfg(feature = "tracing")]
+use tracing::dispatcher::{self, Dispatch};
+#[cfg(feature = "tracing")]
 use tracing::level_filters::LevelFilter;
 
 use super::Host;
@@ -14,6 +16,8 @@ use super::events::{Listener, spawn_reader};
 use super::hearing::Hearing;
 use super::tracing::TRACE_BYTES_MAX;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "tracing")]
+use crate::observe::forwarded::contexts::Contexts;
 #[cfg(feature = "tracing")]
 use crate::observe::forwarded::replay::Replay;
 use crate::observe::log::Reader;
@@ -118,7 +122,10 @@ impl Seeing {
         if let Some(records) = ears.records {
             // Before the first submission, which would otherwise leave a span behind.
             host.with(|engine| engine.contexts = Some(Arc::clone(&records.later)));
-            let mut replay = Replay::new(Arc::clone(host.contexts.get_or_init(Arc::default)));
+            // That of the thread that builds the pool. It gets all, so that spans and events fit together.
+            let subscriber = dispatcher::get_default(Dispatch::clone);
+            let contexts = host.contexts.get_or_init(|| Arc::new(Contexts::new(&subscriber)));
+            let mut replay = Replay::new(subscriber, Arc::clone(contexts));
             records.start(host, &format!("{pool}-tracing"), move |forwarded| replay.take(forwarded))?;
         }
         Ok(())

@@ -23,6 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_subscriber_may_use_the_pool),
         each_method(a_subscriber_may_drop_the_pool),
         each_method(deep_spans_end_in_any_order),
+        each_method(all_goes_to_the_subscriber_under_which_the_pool_was_built),
     ]
 }
 
@@ -136,4 +137,46 @@ fn deep_spans_end_in_any_order(setup: &Setup) {
         assert_eq!(seen.event(&format!("deep {depth}")).scope.len(), depth.min(256) + 1);
     }
     assert!(seen.spans.values().all(|span| span.is_closed));
+}
+
+#[pool_task]
+fn tell(text: &str) {
+    info!("{text}");
+    info_span!("within").in_scope(|| info!("{text} within"));
+}
+
+fn all_goes_to_the_subscriber_under_which_the_pool_was_built(setup: &Setup) {
+    let panics = Arc::new(Mutex::new(Vec::new()));
+    let list = Arc::clone(&panics);
+    let before = std::panic::take_hook();
+    // A panic in a thread of the pool reaches nobody but the hook.
+    std::panic::set_hook(Box::new(move |panic| list.lock().unwrap().push(panic.to_string())));
+    let (own, guard) = Memory::of_this_thread(Level::INFO);
+    let pool = forwarding(setup);
+    let outer = info_span!("own").entered();
+    pool.apply(tell::Task, "own").unwrap();
+    let (other, other_guard) = Memory::of_this_thread(Level::INFO);
+    for number in 0..4 {
+        // The registries number their spans alike, so one that is dropped at the wrong subscriber is missed there.
+        info_span!("other", number).in_scope(|| pool.apply(tell::Task, "both")).unwrap();
+    }
+    drop(outer);
+    info_span!("other").in_scope(|| pool.map(tell::Task.chunk_size(1), ["map", "of", "two"])).unwrap();
+    end(pool);
+    drop((other_guard, guard));
+    std::panic::set_hook(before);
+    assert_eq!(*panics.lock().unwrap(), Vec::<String>::new());
+    let (own, other) = (own.seen(), other.seen());
+    assert!(other.events.is_empty(), "{:?}", other.events);
+    assert!(other.spans.values().all(|span| span.name == "other" && span.is_closed), "{:?}", other.spans);
+    assert!(own.spans.values().all(|span| span.is_closed), "{:?}", own.spans);
+    let names = |message: &str| -> Vec<Vec<String>> {
+        let events = own.events.iter().filter(|event| event.message() == message);
+        events.map(|event| own.scope(event).into_iter().map(|span| span.name).collect()).collect()
+    };
+    assert_eq!(names("own"), [["item", "own"]]);
+    assert_eq!(names("own within"), [["within", "item", "own"]]);
+    // This thread is still in the span of the pool's subscriber.
+    assert_eq!(names("both within"), [["within", "item", "own"]; 4]);
+    assert_eq!(names("map within"), [["within", "item"]]);
 }

@@ -5,10 +5,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Span;
+use tracing::dispatcher::{self, Dispatch, WeakDispatch};
+use tracing::subscriber::NoSubscriber;
 
-/// The spans, by their numbers.
-#[derive(Default)]
-pub(crate) struct Contexts(Mutex<Open>);
+/// The spans, by their numbers; all of them are spans of the pool's subscriber.
+pub(crate) struct Contexts {
+    /// Weak: a subscriber may own the pool, and neither of the two would ever be dropped.
+    subscriber: WeakDispatch,
+    open: Mutex<Open>,
+}
 
 #[derive(Default)]
 struct Open {
@@ -23,14 +28,24 @@ impl fmt::Debug for Contexts {
 }
 
 impl Contexts {
-    fn open(&self) -> MutexGuard<'_, Open> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn new(subscriber: &Dispatch) -> Self {
+        Contexts { subscriber: subscriber.downgrade(), open: Mutex::default() }
     }
 
-    /// The number of the span that this thread is in; 0 if it is in none.
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of the span of the pool's subscriber that this thread is in; 0 if it is in none.
     pub(crate) fn enter(&self) -> u32 {
+        // That is so, too, where a subscriber is at work right now: its own code is in no span, or it would trace itself for ever.
+        if dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
+            return 0;
+        }
+        let Some(subscriber) = self.subscriber.upgrade() else { return 0 };
+        // The pool's subscriber is asked, whichever counts in this thread: the id of another one's span means another span here.
         // Before the lock: this is the subscriber's code.
-        let span = Span::current();
+        let span = dispatcher::with_default(&subscriber, Span::current);
         if span.is_none() {
             return 0;
         }
@@ -55,6 +70,20 @@ impl Contexts {
     pub(crate) fn leave(&self, number: u32) {
         // Dropped behind the lock, since that runs the subscriber's code.
         let span = self.open().spans.remove(&number);
-        drop(span);
+        span.into_iter().for_each(close);
+    }
+}
+
+impl Drop for Contexts {
+    fn drop(&mut self) {
+        // Those of jobs whose end nobody was left to tell.
+        std::mem::take(&mut self.open().spans).into_values().for_each(close);
+    }
+}
+
+/// Drops a handle of the span where its own subscriber counts: a registry drops the handle of the outer span at the one that does.
+fn close(span: Arc<Span>) {
+    if let Some(subscriber) = span.with_subscriber(|(_, subscriber)| subscriber.clone()) {
+        dispatcher::with_default(&subscriber, || drop(span));
     }
 }

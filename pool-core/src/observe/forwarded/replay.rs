@@ -56,14 +56,13 @@ const CALLSITES_MAX: usize = 8192;
 const TARGET: &str = "pool_core";
 
 impl Replay {
-    /// For the subscriber that counts in this thread.
-    pub(crate) fn new(contexts: Arc<Contexts>) -> Self {
-        let dispatch = dispatcher::get_default(Dispatch::clone);
+    pub(crate) fn new(dispatch: Dispatch, contexts: Arc<Contexts>) -> Self {
         Replay { dispatch, contexts, processes: BTreeMap::new() }
     }
 
     pub(crate) fn take(&mut self, forwarded: Forwarded) {
         let dispatch = self.dispatch.clone();
+        // For all of it, and not for events alone: a registry drops the handle of an outer span at the subscriber that counts.
         dispatcher::with_default(&dispatch, || match forwarded {
             Forwarded::Record(worker, bytes) => self.record(worker, &bytes),
             Forwarded::Ended(worker) => self.end(worker),
@@ -107,17 +106,17 @@ impl Remote {
     }
 
     fn enter(&self) {
-        self.span.with_subscriber(|(id, dispatch)| dispatcher::with_default(dispatch, || dispatch.enter(id)));
+        self.span.with_subscriber(|(id, dispatch)| dispatch.enter(id));
     }
 
     fn exit(&self) {
-        self.span.with_subscriber(|(id, dispatch)| dispatcher::with_default(dispatch, || dispatch.exit(id)));
+        self.span.with_subscriber(|(id, dispatch)| dispatch.exit(id));
     }
 }
 
 impl Process {
     fn take(&mut self, worker: Worker, record: Record, dispatch: &Dispatch, contexts: &Contexts) {
-        let parent = |process: &mut Process, parent| process.parent(worker, parent, contexts);
+        let parent = |process: &mut Process, parent| process.parent(worker, parent, contexts, dispatch);
         match record {
             Record::Callsite { id, callsite } => {
                 if self.callsites.len() < CALLSITES_MAX {
@@ -187,7 +186,7 @@ impl Process {
     }
 
     /// The host's span that stands for this parent.
-    fn parent(&mut self, worker: Worker, parent: Parent, contexts: &Contexts) -> Span {
+    fn parent(&mut self, worker: Worker, parent: Parent, contexts: &Contexts, dispatch: &Dispatch) -> Span {
         let item = match parent {
             Parent::Span(id) => match self.spans.get(&id) {
                 Some(remote) => return remote.span.clone(),
@@ -199,7 +198,7 @@ impl Process {
         match &self.item {
             Some((current, span)) if *current == item => span.clone(),
             _ => {
-                let span = span_of(worker, item, contexts);
+                let span = span_of(worker, item, contexts, dispatch);
                 self.item = Some((item, span.clone()));
                 span
             }
@@ -208,7 +207,7 @@ impl Process {
 }
 
 /// The span of an item, in the span in which it was submitted; or that of a worker.
-fn span_of(worker: Worker, item: Option<Item>, contexts: &Contexts) -> Span {
+fn span_of(worker: Worker, item: Option<Item>, contexts: &Contexts, dispatch: &Dispatch) -> Span {
     // Looked up when the item first says something, while its job still keeps the context.
     let around = item.and_then(|item| contexts.get(item.context));
     let around = around.map_or_else(Span::none, |span| Span::clone(&span));
@@ -231,38 +230,24 @@ fn span_of(worker: Worker, item: Option<Item>, contexts: &Contexts) -> Span {
     values.extend(item.and_then(|item| item.index).map(|index| (3, Value::U64(index))));
     // Only if it is worth a word.
     values.extend(item.filter(|item| item.attempt > 1).map(|item| (4, Value::U64(item.attempt.into()))));
-    let dispatch = dispatcher::get_default(Dispatch::clone);
-    open(metadata, around, &values, &dispatch).span
+    open(metadata, around, &values, dispatch).span
 }
 
-/// The subscriber that has the span, or else the pool's.
-fn dispatch_of(span: &Span, other: &Dispatch) -> Dispatch {
-    span.with_subscriber(|(_, dispatch)| dispatch.clone()).unwrap_or_else(|| other.clone())
-}
-
-fn open(metadata: &'static Metadata<'static>, around: Span, values: &Values, other: &Dispatch) -> Remote {
-    let dispatch = dispatch_of(&around, other);
-    let opened = dispatcher::with_default(&dispatch, || {
-        // Asked in the same thread right before: filters of layers remember their answer there.
-        let is_wanted = dispatch.enabled(metadata);
-        is_wanted.then(|| {
-            with_values(metadata, values, |values| Span::child_of_with(around.id(), metadata, values, &dispatch))
-        })
-    });
+fn open(metadata: &'static Metadata<'static>, around: Span, values: &Values, dispatch: &Dispatch) -> Remote {
+    // Asked in the same thread right before: filters of layers remember their answer there.
+    let opened = dispatch
+        .enabled(metadata)
+        .then(|| with_values(metadata, values, |values| Span::child_of_with(around.id(), metadata, values, dispatch)));
     match opened {
         Some(span) => Remote { span, metadata: Some(metadata), entered: 0, depth: 0 },
         None => Remote::left_out(around),
     }
 }
 
-fn emit(metadata: &'static Metadata<'static>, around: &Span, values: &Values, other: &Dispatch) {
-    // Ids of spans mean something to their own subscriber only, which need not be that of the pool.
-    let dispatch = dispatch_of(around, other);
-    dispatcher::with_default(&dispatch, || {
-        if dispatch.enabled(metadata) {
-            with_values(metadata, values, |values| Event::child_of(around.id(), metadata, values));
-        }
-    });
+fn emit(metadata: &'static Metadata<'static>, around: &Span, values: &Values, dispatch: &Dispatch) {
+    if dispatch.enabled(metadata) {
+        with_values(metadata, values, |values| Event::child_of(around.id(), metadata, values));
+    }
 }
 
 impl std::fmt::Debug for Replay {

@@ -209,7 +209,7 @@ impl PoolBuilder {
     /// The pool's [`task_timeout`](PoolBuilder::task_timeout) and [`retries`](PoolBuilder::retries) do not apply to it, and
     /// its own options other than the time limit have no effect. An initializer without a time limit that never ends
     /// holds up all jobs; `prepare::Task.timeout(d)` gives it one. Arguments that cannot be encoded are an error of
-    /// [`build`](PoolBuilder::build).
+    /// [`build`](PoolBuilder::build). Set twice, the second initializer replaces the first.
     ///
     /// # Examples
     ///

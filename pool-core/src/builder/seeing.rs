@@ -12,7 +12,8 @@ impl PoolBuilder {
     /// It runs in a thread of its own, and gets the events in their order, mostly within a millisecond or two. It may panic
     /// (the next event comes all the same), block, and use or drop the pool. As long as it blocks, 32,768 events wait, and
     /// further ones are dropped: [`Event::Dropped`] says how many. The end of the pool waits until all events have been passed
-    /// on, but no longer than a second for a listener that is stuck. Without a listener no event is recorded.
+    /// on, with the limit that [`on_output`](PoolBuilder::on_output) has. Without a listener no event is recorded. Set twice, the second
+    /// listener replaces the first.
     ///
     /// # Examples
     ///
@@ -29,13 +30,20 @@ impl PoolBuilder {
     /// of a stream come in their order; those of the two streams of a worker, and of several workers, in about the order in which
     /// they were printed. Lines that a worker has printed just before it died are among them. (The message of a task's panic is in its
     /// error, and not printed.)
-    /// [`OutputLine::worker`] is `None` for the fork server, in which a `preload` and constructors of the program may print.
+    /// Rust and C have a buffer each: text of one that has no end of line yet may come behind text of the other.
+    /// [`OutputLine::worker`] is `None` for the fork server, in which constructors of the program may print, and for a
+    /// [`preload`](PoolBuilder::preload).
     ///
     /// The listener runs in a thread of its own. It may panic (the next line comes all the same), print, use the pool, or drop
     /// it. Up to 1 MiB of lines wait for it. If it is slower than the workers print, they wait for it, and their time limits go
     /// on. If it does not return for a second, lines are dropped until it does, so no task waits for ever; a line says how many
-    /// ([`OutputLine::dropped`]). The end of the pool waits until all lines have been passed on, but no longer than a second
-    /// for a listener that is stuck.
+    /// ([`OutputLine::dropped`]).
+    ///
+    /// [`join`](crate::Pool::join) and the drop of the pool wait until all lines have been passed on. That has no bound as long as the listener
+    /// returns: 200 lines of 100 ms each take 20 s ([`join_timeout`](crate::Pool::join_timeout) waits no longer than its limit). A listener
+    /// that does not return for a second is left behind, and so are its lines; `join` waits that second, and a drop after it another one.
+    ///
+    /// Set twice, the second listener replaces the first.
     ///
     /// A line has at most 64 KiB, and a longer one comes in pieces ([`LineEnd::Cut`](crate::LineEnd::Cut)). Bytes that need not
     /// be UTF-8 are kept as they are. Text without an end of line comes when its line ends, with the next
@@ -59,19 +67,29 @@ impl PoolBuilder {
     /// attempt, if it is not the first; its target is the module of the task, and its level that of errors, so that filters
     /// let it pass. That span stands in the one in which the job was submitted. The subscriber's times are those of their arrival, a
     /// millisecond or two later. Records of an initializer are within a span
-    /// `worker`. Those of a `preload` are not forwarded. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
+    /// `worker`. Each record is written when it is made, so those before a crash arrive, too, and the spans that a dead
     /// worker was in are closed.
+    ///
+    /// All records go to the subscriber of the thread that builds the pool, whichever thread submits a job. A job that is submitted
+    /// where another subscriber counts (in a test that has its own, with a pool in a static) stands in the span of the pool's
+    /// subscriber that the thread is in, if there is one; spans of the other subscriber do not show.
+    ///
+    /// Spans and events of a [`preload`](PoolBuilder::preload) are not forwarded, since it runs before there is a worker, and neither are
+    /// records of `log` in a preload or an initializer.
     ///
     /// The subscriber must be installed before the pool is built. Workers have its level of that moment: a record that
     /// the level excludes costs them a comparison, and any other one a system call. It runs in a thread of the pool's own, and may
     /// block, panic and use the pool. Up to 1 MiB of records wait for it; then workers that write wait, and their time limits
     /// go on. If it does not return for a second, records are dropped until it does, and an event says how many.
+    /// [`join`](crate::Pool::join) and the drop of the pool wait until all records have been passed on, with the limit that
+    /// [`on_output`](PoolBuilder::on_output) has.
     ///
     /// A record has at most 4 KiB. Longer texts are cut, and end in `… (cut)`. `Debug` and `Display` values arrive as text. Up
     /// to 4,096 places in the code are told apart.
     ///
     /// In the thread that runs the tasks, this subscriber takes the place of any other. If an initializer installs one, that
-    /// gets the records of other threads, and an event says so. With [`StartMethod::Fork`](crate::StartMethod::Fork), workers
+    /// gets the records of other threads, and an event says so. Records of `log` keep their place also through a logger that
+    /// makes events of them (`tracing_log::LogTracer`). With [`StartMethod::Fork`](crate::StartMethod::Fork), workers
     /// have a copy of the host's global subscriber and logger, which stay in that role. A logger that an initializer installs stays, too.
     ///
     /// # Examples

@@ -130,7 +130,8 @@ impl PoolBuilder {
     /// [initializer](PoolBuilder::initializer) or as a [state](PoolBuilder::state). A generator of random numbers that the task has
     /// seeded goes on alike in all of them. [`max_worker_rss`](PoolBuilder::max_worker_rss) and
     /// [`memory_limit`](PoolBuilder::memory_limit) count from here, and do not bound the task itself. Of its own options the time limit alone
-    /// has an effect.
+    /// has an effect. Set twice, the second preload replaces the first. Its spans, events and records of `log` are not
+    /// forwarded (`forward_tracing`).
     ///
     /// With [`StartMethod::Fork`] it runs in a copy of the host. With
     /// [`StartMethod::Spawn`], where workers are not copies, it is [`Unsupported`](ErrorKind::Unsupported). With [`in_process`](PoolBuilder::in_process) it runs in a

@@ -32,8 +32,8 @@ use crate::worker::position::Worker;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputLine {
-    /// The worker, or a program that one of its tasks has started. `None`: the fork server, in which a `preload` or constructors of the
-    /// program have printed; or the pool itself, see `dropped`.
+    /// The worker, or a program that one of its tasks has started. `None`: a `preload`, whatever the start method; the fork server, in
+    /// which constructors of the program may print; or the pool itself, see `dropped`.
     pub worker: Option<Worker>,
     /// The stream to which it was printed.
     pub stream: OutputStream,

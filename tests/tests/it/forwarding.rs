@@ -8,7 +8,7 @@ use std::time::Duration;
 use pool_core::prelude::*;
 use tests::procs::{eventually, kill_9};
 use tests::tasks::{Way, nap, square};
-use tests::trial::{Check, Setup, each_method, everywhere, once};
+use tests::trial::{Check, Setup, each_method, everywhere};
 use tracing::field::Empty;
 use tracing::{Level, Span, debug, error, info, info_span, trace, warn};
 
@@ -26,7 +26,6 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_initializer_is_heard_and_may_install_its_own),
         // With `Fork` workers have other pipes, too.
         each_method(a_worker_that_writes_garbage_is_told_apart).methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
-        once(places_in_the_code_are_bounded),
         each_method(without_a_subscriber_nothing_is_forwarded),
     ]
 }
@@ -424,26 +423,6 @@ fn a_worker_that_writes_garbage_is_told_apart(setup: &Setup) {
         // Bytes that end within a record swallow the beginning of the next one.
         assert!(warned == 1 || after < 100 || garbage[0] == 0, "{warned} warnings, {after} events");
     }
-}
-
-#[pool_task]
-fn log_from(places: std::ops::Range<usize>) {
-    for place in places {
-        log::info!(target: &format!("place {place}"), "from {place}");
-    }
-}
-
-fn places_in_the_code_are_bounded(setup: &Setup) {
-    let (memory, _guard) = Memory::of_this_thread(Level::INFO);
-    let pool = forwarding(setup);
-    for round in 0..10 {
-        pool.apply(log_from::Task, round * 1000..(round + 1) * 1000).unwrap();
-    }
-    end(pool);
-    let seen = memory.seen();
-    let targets: BTreeSet<_> = seen.events.iter().map(|event| &event.target).collect();
-    assert!(seen.events.len() == 10_000 && (4000..4200).contains(&targets.len()), "{}", targets.len());
-    assert_eq!(seen.event("from 9999").target, "pool_core");
 }
 
 fn without_a_subscriber_nothing_is_forwarded(setup: &Setup) {

@@ -21,8 +21,9 @@
 //!
 //! # Answers
 //!
-//! An answer has the request's `id`, if there is one, and either a `result` or an `error`. Of a function that returns a `Result`, the
-//! value within `Ok` is the `result`, and an `Err` is an `error` with the value as its `value`.
+//! An answer has the request's `id`, if there is one, and either a `result` or an `error`. A line that is no request has an answer
+//! without `id`. Of a function that returns a `Result`, the value within `Ok` is the `result`, and an `Err` is an `error` with the
+//! value as its `value`.
 //!
 //! | member of `error` | holds |
 //! |---|---|

@@ -108,6 +108,11 @@ impl<'p> Requests<'p> {
         };
         let (entry, args, id) = match self.task {
             Some(entry) => (Ok(entry), serde_json::from_str(text), None),
+            // `serde` would take an array for an object without names.
+            None if !text.starts_with('{') => {
+                let text = r#"a request is an object, such as {"task": "square", "args": 10}"#;
+                return (None, Err(refused(text.to_owned())));
+            }
             None => match serde_json::from_str::<Request<'_>>(text) {
                 Ok(Request { task, args, id }) => (self.entry(&task), Ok(args), id),
                 // Without its `id`: a line that is no request may have none, or several.

@@ -220,7 +220,7 @@ impl PoolBuilder {
     /// static GREETING: OnceLock<String> = OnceLock::new();
     ///
     /// #[pool_task]
-    /// fn prepare(greeting: &str) { GREETING.set(greeting.to_owned()).unwrap() }
+    /// fn prepare(greeting: &str) { GREETING.get_or_init(|| greeting.to_owned()); }
     ///
     /// #[pool_task]
     /// fn greet(name: &str) -> String { format!("{} {name}", GREETING.get().unwrap()) }

@@ -365,6 +365,9 @@ impl Engine {
         let mut lane = self.workers[worker].lane.take().expect("looked at above");
         // After the last reply has been taken, since the progress counts from there.
         let remains = lane.remains();
+        // The status of a thread only says that it was told to end.
+        let is_told = self.in_process && status.signal() == Some(libc::SIGKILL);
+        let cause = cause.or_else(|| is_told.then(|| "told to end by this pool".into()));
         // The fork server's end explains the worker's.
         let killer = (cause.is_none() && status.signal() == Some(libc::SIGKILL))
             .then(|| if lane.is_killed { "by this pool" } else { oom_kills::sender() });

@@ -60,7 +60,7 @@ pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
 
     let me = ForkCheck::here();
     let standing = me.standing();
-    let position = Position::new(worker, end.progress.clone(), end.orders.clone(), me, standing);
+    let position = Position::new(Some(worker), end.progress.clone(), end.orders.clone(), me, standing);
     let position = position::enter(position);
     settings.apply(worker.id() as u32);
     output::prepare(settings.is_heard);

@@ -14,7 +14,14 @@ impl PoolBuilder {
     /// * A thread cannot be killed. Where a process would be, for a [time limit](crate::Task::timeout) or after
     ///   [`cancel`](crate::AsyncResult::cancel) or [`terminate`](crate::Pool::terminate),
     ///   [`is_cancelled`](crate::is_cancelled) is true for the item, and the thread ends when the item returns. Its caller gets
-    ///   [`TaskTimeout`](crate::ErrorKind::TaskTimeout) then. Dropping the pool waits for running items.
+    ///   [`TaskTimeout`](crate::ErrorKind::TaskTimeout) then; or the item's value, if that obeys so soon that it comes before the pool has
+    ///   looked. Dropping the pool waits for running items, and drops [states](PoolBuilder::state).
+    /// * A task that drops its own pool does not wait for that. [`join`](crate::Pool::join), [`wait_idle`](crate::Pool::wait_idle) and
+    ///   [`broadcast`](crate::Pool::broadcast) of its own pool would wait for the task itself, and are
+    ///   [`Unsupported`](crate::ErrorKind::Unsupported) there.
+    /// * [Initializers](PoolBuilder::initializer) run once in each thread, and a [preload](PoolBuilder::preload) once for each pool, all with
+    ///   the same statics: `OnceLock::get_or_init` fits, while `set(…).unwrap()` panics the second time. A thread that a preload leaves
+    ///   behind stays, and is no error.
     /// * The options [`start_method`](PoolBuilder::start_method), [`memory_limit`](PoolBuilder::memory_limit),
     ///   [`max_worker_rss`](PoolBuilder::max_worker_rss), [`worker_env`](PoolBuilder::worker_env),
     ///   [`threads_per_worker`](PoolBuilder::threads_per_worker), [`on_output`](PoolBuilder::on_output) and `forward_tracing` have

@@ -155,9 +155,7 @@ impl PoolBuilder {
     /// static WORDS: OnceLock<HashSet<String>> = OnceLock::new();
     ///
     /// #[pool_task]
-    /// fn load(text: &str) -> Result<(), String> {
-    ///     WORDS.set(text.lines().map(str::to_owned).collect()).map_err(|_| "loaded twice".to_owned())
-    /// }
+    /// fn load(text: &str) { WORDS.get_or_init(|| text.lines().map(str::to_owned).collect()); }
     ///
     /// #[pool_task]
     /// fn is_word(text: &str) -> bool { WORDS.get().is_some_and(|words| words.contains(text)) }

@@ -95,7 +95,7 @@ impl Engine {
                 }
             }
             Action::Overran { worker, limit, ran } => {
-                let fault = self.start_fault(worker, &exceeded(limit, ran));
+                let fault = self.start_fault(worker, &exceeded(limit, ran, self.in_process));
                 self.refuse(worker, fault.unwrap_or_default());
             }
             Action::Retry { worker, job, item } => {

@@ -6,7 +6,7 @@ use pool_ipc::sys::monotonic_ns;
 
 use super::Engine;
 use super::room::Amount;
-use super::wording::{OVERWRITTEN, exceeded, exceeded_with_grace, say};
+use super::wording::{OVERWRITTEN, ended, exceeded, exceeded_with_grace, say};
 use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages::Failure;
@@ -47,7 +47,7 @@ impl Engine {
         if let FailureCause::TimedOut { limit, ran } = cause
             && let grace @ 1.. = self.scheduler.record(job).map_or(0, |record| record.grace)
         {
-            error = Error::new(ErrorKind::TaskTimeout, exceeded_with_grace(limit, grace, ran));
+            error = Error::new(ErrorKind::TaskTimeout, exceeded_with_grace(limit, grace, ran, self.in_process));
         }
         if let Some(death) = death {
             // The death that is being settled has been counted, unless the item may not be tried again.
@@ -85,9 +85,13 @@ impl Engine {
             (FailureCause::Died, Some(death)) => Error::of_death(death, self.memory_limit),
             // A job that is ended as a whole has no single death to tell of.
             (FailureCause::Died, None) => Error::new(ErrorKind::WorkerDied, "its worker died"),
-            (FailureCause::TimedOut { limit, ran }, _) => Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran)),
+            (FailureCause::TimedOut { limit, ran }, _) => {
+                Error::new(ErrorKind::TaskTimeout, exceeded(limit, ran, self.in_process))
+            }
             (FailureCause::NotStarted { workers }, _) => {
-                let text = format!("{workers} workers in a row did not begin it within its time limit and were killed");
+                let ended = ended(self.in_process);
+                let text =
+                    format!("{workers} workers in a row did not begin it within its time limit and were {ended}");
                 Error::new(ErrorKind::TaskTimeout, text)
             }
             (FailureCause::Protocol, _) => Error::new(ErrorKind::Protocol, format!("its worker {OVERWRITTEN}")),

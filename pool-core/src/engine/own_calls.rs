@@ -177,7 +177,7 @@ impl Engine {
             && let Some(finalizer) = &self.own_calls.finalizer
         {
             let problem = match self.scheduler.exit_reason(worker, death.status.success()) {
-                ExitReason::Stayed { limit, ran } => exceeded(limit, ran),
+                ExitReason::Stayed { limit, ran } => exceeded(limit, ran, self.in_process),
                 _ => format!("did not end: {}", Error::of_death(death, self.memory_limit)),
             };
             let outcome = Err(finalizer.fault(&problem));

@@ -8,15 +8,20 @@ use crate::units::{self, Nanos};
 /// Said of a worker with replies that make no sense.
 pub(crate) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
 
-pub(crate) fn exceeded(limit: Nanos, ran: Nanos) -> String {
+/// What the pool does to a worker that is to end at once. Nobody can kill a thread.
+pub(crate) fn ended(is_thread: bool) -> &'static str {
+    if is_thread { "told to end" } else { "killed" }
+}
+
+pub(crate) fn exceeded(limit: Nanos, ran: Nanos, is_thread: bool) -> String {
     let [limit, ran] = [limit, ran].map(|ns| units::time(Duration::from_nanos(ns)));
-    format!("exceeded its limit of {limit} after {ran} and was killed")
+    format!("exceeded its limit of {limit} after {ran} and was {}", ended(is_thread))
 }
 
 /// As [`exceeded`], where the last part of the limit was grace.
-pub(super) fn exceeded_with_grace(limit: Nanos, grace: Nanos, ran: Nanos) -> String {
+pub(super) fn exceeded_with_grace(limit: Nanos, grace: Nanos, ran: Nanos, is_thread: bool) -> String {
     let [limit, grace, ran] = [limit - grace.min(limit), grace, ran].map(|ns| units::time(Duration::from_nanos(ns)));
-    format!("exceeded its limit of {limit} and its grace of {grace} after {ran} and was killed")
+    format!("exceeded its limit of {limit} and its grace of {grace} after {ran} and was {}", ended(is_thread))
 }
 
 pub(super) fn say(failure: &Failure) -> String {

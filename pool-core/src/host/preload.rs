@@ -83,7 +83,8 @@ impl Preload {
         let begun = run.lane.running().map(|(_, since)| since).filter(|since| (1..=now).contains(since));
         let (since, most) = begun.map_or((run.asked_at, limit.saturating_add(BEGIN_NS)), |since| (since, limit));
         let ran = now.saturating_sub(since);
-        if ran < most { Ok(()) } else { Err(self.fail(ErrorKind::Broken, &exceeded(limit, ran))) }
+        let is_thread = run.lane.pidfd().is_none();
+        if ran < most { Ok(()) } else { Err(self.fail(ErrorKind::Broken, &exceeded(limit, ran, is_thread))) }
     }
 
     /// Whether a fork server runs it.

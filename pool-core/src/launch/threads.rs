@@ -51,13 +51,19 @@ impl Threads {
         }
     }
 
-    /// Starts a worker. Returns the number of its thread, and the word by which it is told to end.
+    /// Starts a worker, or the thread of the preload, which is none. Returns the number of its thread, and the word by which it is told to end.
     ///
     /// # Errors
     ///
     /// The system refuses a thread.
-    pub(crate) fn launch(&self, launch: &Launch, lane: Descriptors, socket: Socket) -> Result<(u32, Arc<Stop>)> {
-        let &Launch { worker, incarnation } = launch;
+    pub(crate) fn launch(
+        &self,
+        launch: Option<&Launch>,
+        lane: Descriptors,
+        socket: Socket,
+    ) -> Result<(u32, Arc<Stop>)> {
+        let &Launch { worker, incarnation } = launch.unwrap_or(&Launch { worker: 0, incarnation: 0 });
+        let is_worker = launch.is_some();
         let stop = Arc::new(Stop::default());
         let (tell, hear) = mpsc::channel();
         let (for_thread, ends) = (Arc::clone(&stop), Arc::clone(&self.ends));
@@ -70,7 +76,7 @@ impl Threads {
             let mut end = End { ends, worker, tid, status: PANICKED << 8 };
             // Nobody hears it if the launch was given up; then the worker never begins.
             if tell.send(tid).is_ok() {
-                let worker = Worker::of_process(worker as usize, incarnation, tid);
+                let worker = is_worker.then(|| Worker::of_process(worker as usize, incarnation, tid));
                 let code = run(worker, lane, socket, &hub, &settings, &for_thread);
                 // As of a process that was killed, if the host has told it to end.
                 let is_killed = code == 0 && !for_thread.standing().is_here();

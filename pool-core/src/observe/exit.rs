@@ -21,7 +21,8 @@ pub(crate) struct Exit {
 
 /// Why the process of a worker ended.
 ///
-/// Its text is a phrase that follows the worker: `killed by signal 11 (SIGSEGV)`, `retired after its share of items`.
+/// Its text is a phrase that follows the worker: `killed by signal 11 (SIGSEGV)`, `left after its share of items`. Where it says that the
+/// pool killed a process, a thread ([`in_process`](crate::PoolBuilder::in_process)) was told to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum ExitCause {
@@ -76,22 +77,22 @@ impl ExitCause {
 
 impl fmt::Display for ExitCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Words that are true of threads, too, which nobody can kill.
         f.pad(match self {
             ExitCause::Died(how) => how,
             ExitCause::TimedOut { limit, ran } => {
-                // The words of the item's error.
                 let [limit, ran] = [limit, ran].map(|time| units::time(*time));
-                return f.pad(&format!("exceeded its limit of {limit} after {ran} and was killed"));
+                return f.pad(&format!("exceeded its limit of {limit} after {ran}"));
             }
             ExitCause::Stayed { limit, ran } => {
                 let [limit, ran] = [limit, ran].map(|time| units::time(*time));
-                return f.pad(&format!("exceeded its limit of {limit} for leaving after {ran} and was killed"));
+                return f.pad(&format!("exceeded its limit of {limit} for leaving after {ran}"));
             }
-            ExitCause::Cancelled => "killed, since its item was cancelled",
-            ExitCause::NotReady => "killed, since its initializer failed",
-            ExitCause::Unresponsive => "killed, since it did not begin its work",
-            ExitCause::Corrupt => "killed, since it wrote over the memory that it shares with the host",
-            ExitCause::Terminated => "killed, since the pool was terminated",
+            ExitCause::Cancelled => "ended, since its item was cancelled",
+            ExitCause::NotReady => "ended, since its initializer failed",
+            ExitCause::Unresponsive => "ended, since it did not begin its work",
+            ExitCause::Corrupt => "ended, since it wrote over the memory that it shares with the host",
+            ExitCause::Terminated => "ended, since the pool was terminated",
             ExitCause::ShareDone => "left after its share of items",
             ExitCause::Grown => "left, since its memory had grown too large",
             ExitCause::Idle => "left, since there was nothing to do",

@@ -133,7 +133,8 @@ pub(crate) struct Position<'w> {
     /// The attempt, and above it [`SEEDED`].
     attempt: AtomicU64,
     seed: AtomicU64,
-    worker: Worker,
+    /// None of the process or thread of a preload.
+    worker: Option<Worker>,
     progress: ProgressWriter,
     orders: OrderReader,
     me: ForkCheck,
@@ -147,7 +148,7 @@ const SEEDED: u64 = 1 << 32;
 
 impl<'w> Position<'w> {
     pub(crate) fn new(
-        worker: Worker,
+        worker: Option<Worker>,
         progress: ProgressWriter,
         orders: OrderReader,
         me: ForkCheck,
@@ -330,5 +331,5 @@ fn with_position<R>(ask: impl FnOnce(&Position<'_>) -> R) -> Option<R> {
 /// # Ok(()) }
 /// ```
 pub fn current_worker() -> Option<Worker> {
-    with_position(|position| position.worker)
+    with_position(|position| position.worker)?
 }

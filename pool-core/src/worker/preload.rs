@@ -2,7 +2,7 @@
 
 use pool_ipc::{Descriptors, HubWorker, WorkerEnd};
 
-use super::position::{Position, Worker};
+use super::position::Position;
 use super::{RequestLoop, arrays, keep_panics, leave};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
@@ -19,7 +19,7 @@ pub(crate) fn run_one(lane: Descriptors, socket: Socket, hub: &Descriptors) {
     let me = ForkCheck::here();
     let standing = me.standing();
     // Not entered: code of the user's that asks is in no worker, and at no item.
-    let position = Position::new(Worker::new(0, 0), end.progress.clone(), end.orders.clone(), me, standing);
+    let position = Position::new(None, end.progress.clone(), end.orders.clone(), me, standing);
     signals::report_deaths(end.progress.clone(), me);
     keep_panics(end.progress.clone(), me);
     if let Err(code) = RequestLoop::<false>::new(end, socket, hub, &position, standing, None).serve_one() {

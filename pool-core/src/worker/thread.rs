@@ -14,9 +14,9 @@ use crate::process::fork_check::ForkCheck;
 use crate::process::socket::Socket;
 use crate::process::standing::Stop;
 
-/// Runs as `worker` in this thread until the host says to leave. Returns the exit code.
+/// Runs as `worker`, or the preload, in this thread until the host says to leave. Returns the exit code.
 pub(crate) fn run(
-    worker: Worker,
+    worker: Option<Worker>,
     lane: Descriptors,
     socket: Socket,
     hub: &Descriptors,
@@ -28,7 +28,9 @@ pub(crate) fn run(
     drop(lane);
     let (Ok(end), Ok(hub)) = opened else { return exit::BAD_LANE };
     // First of all, so that threads which tasks start inherit it.
-    settings.apply_to_thread(worker.id());
+    if let Some(worker) = worker {
+        settings.apply_to_thread(worker.id());
+    }
     let (progress, orders, standing) = (end.progress.clone(), end.orders.clone(), stop.standing());
     let position = Position::new(worker, progress, orders, ForkCheck::here(), standing);
     // In the frame of this thread and not leaked, as for a process: a pool may have any number of threads one after the other.

@@ -37,6 +37,8 @@ pub(crate) fn checks() -> Vec<Check> {
         once(a_task_may_drop_its_own_pool),
         once(seeds_of_two_workers_differ),
         once(a_failing_initializer_breaks_the_pool),
+        once(a_preload_is_no_worker_and_is_told_to_end),
+        once(no_text_says_that_a_thread_was_killed),
         once(pools_of_threads_and_processes_side_by_side),
     ]
 }
@@ -124,6 +126,7 @@ fn an_item_over_its_limit_has_timed_out_when_it_returns(_: &Setup) {
     let pids = pool.worker_pids();
     let error = pool.apply(until_cancelled::Task.timeout(SHORT), runs.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::TaskTimeout, "{error}");
+    assert!(error.to_string().ends_with(" and was told to end"), "{error}");
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     assert_ne!(pool.worker_pids(), pids, "another thread has taken its place");
     // Within its grace its value counts, as in a process.
@@ -326,12 +329,12 @@ static OWN: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 
 #[pool_task]
 fn wait_for_itself() -> Vec<String> {
-    const LIMIT: Duration = Duration::from_secs(3600);
     let pool = OWN.lock().unwrap().clone().unwrap();
-    let while_open = [pool.broadcast(square::Task, 3).map(drop), pool.wait_idle(), pool.wait_idle_timeout(LIMIT)];
+    let broadcast = pool.broadcast(square::Task, 3).map(drop);
+    let idle = [pool.wait_idle(), pool.wait_idle_timeout(Duration::MAX)];
     pool.close();
-    let closed = [pool.join(), pool.join_timeout(LIMIT)];
-    while_open.into_iter().chain(closed).map(|outcome| outcome.unwrap_err().to_string()).collect()
+    let outcomes = [broadcast, pool.join(), pool.join_timeout(Duration::MAX)].into_iter().chain(idle);
+    outcomes.map(|outcome| outcome.unwrap_err().to_string()).collect()
 }
 
 fn a_task_does_not_wait_for_itself(_: &Setup) {
@@ -408,6 +411,33 @@ fn a_failing_initializer_breaks_the_pool(_: &Setup) {
     let error = pool.apply(is_prepared::Task, ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Broken);
     assert!(error.to_string().contains("no licence"), "{error}");
+}
+
+/// Fails in a worker. Returns when it was told to end.
+#[pool_task(timeout = "30ms")]
+fn preload_until_cancelled(runs: &str) -> Result<(), String> {
+    if current_worker().is_some() {
+        return Err("in a worker".into());
+    }
+    until_cancelled(runs);
+    Ok(())
+}
+
+fn a_preload_is_no_worker_and_is_told_to_end(_: &Setup) {
+    let runs = Gate::new();
+    let builder = Pool::builder().in_process().preload(preload_until_cancelled::Task, runs.path());
+    let text = builder.build().unwrap_err().to_string();
+    assert!(text.contains("exceeded its limit of 30 ms after ") && text.ends_with(" and was told to end"), "{text}");
+}
+
+fn no_text_says_that_a_thread_was_killed(_: &Setup) {
+    let (pool, runs) = (threads(1), Gate::new());
+    let job = pool.apply_async(until_cancelled::Task, runs.path()).unwrap();
+    runs.wait();
+    job.cancel();
+    pool.apply(until_cancelled::Task.timeout(SHORT), runs.path()).unwrap_err();
+    assert!(eventually(|| pool.insights().workers[0].exits.len() == 2));
+    assert!(pool.insights().workers[0].exits.iter().all(|exit| !exit.cause.to_string().contains("kill")));
 }
 
 fn pools_of_threads_and_processes_side_by_side(setup: &Setup) {

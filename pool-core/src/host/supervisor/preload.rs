@@ -10,7 +10,7 @@ use super::Supervisor;
 use crate::error::{Error, Result};
 use crate::host::preload::Preload;
 use crate::lane::Lane;
-use crate::launch::messages::{Launch, ServerRequest};
+use crate::launch::messages::ServerRequest;
 use crate::process::socket::Socket;
 use crate::units::Nanos;
 
@@ -48,7 +48,7 @@ impl Supervisor {
         let (end, theirs) = Lane::memory().map_err(|error| Error::memory("for the preload", error))?;
         let (socket, their_socket) =
             Socket::pair().map_err(|error| Error::system("socketpair for the preload", error))?;
-        let (tid, stop) = threads.launch(&Launch { worker: 0, incarnation: 0 }, theirs, their_socket)?;
+        let (tid, stop) = threads.launch(None, theirs, their_socket)?;
         preload.begin(Lane::of_thread(end, tid, stop).with_socket(socket));
         Ok(())
     }

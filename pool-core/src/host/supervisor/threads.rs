@@ -20,7 +20,7 @@ impl Supervisor {
         (ours, theirs): (Socket, Socket),
     ) -> Result<()> {
         // It waits for the thread's first words alone, so a task cannot hold the supervisor up.
-        let (tid, stop) = threads.launch(launch, lane, theirs)?;
+        let (tid, stop) = threads.launch(Some(launch), lane, theirs)?;
         let lane = Lane::of_thread(end, tid, stop).with_socket(ours);
         self.host.with(|engine| engine.launched(WorkerId(launch.worker), lane));
         Ok(())

@@ -103,7 +103,7 @@ pub(crate) struct Thumbs {
     /// The directory for the thumbnails; it may be below the other
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-    /// The longer side of a thumbnail in pixels
+    /// The longer side of a thumbnail in pixels; smaller images keep their size
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) size: u32,
     /// Time for each image, such as 500ms, 10s or 2m

@@ -29,7 +29,11 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         _ => return Err("write a number, and K, M, G or T if wanted, such as 512M".to_owned()),
     };
     let number: u64 = number.parse().map_err(|_| format!("`{number}` is no whole number"))?;
-    number.checked_mul(1 << shift).ok_or_else(|| "more than an address space holds".to_owned())
+    match number.checked_mul(1 << shift) {
+        None => Err("more than an address space holds".to_owned()),
+        Some(0) => Err("no image can be decoded in no memory".to_owned()),
+        Some(bytes) => Ok(bytes),
+    }
 }
 
 /// A width and a height, such as `1920x1080`.
@@ -66,7 +70,7 @@ mod tests {
         for text in ["", "10", "s", "-1s", "0s", "1d", "1e300h", "infs", "10 s"] {
             assert!(time(text).is_err(), "{text}");
         }
-        for text in ["", "M", "-1", "1.5M", "1X", "99999999999T"] {
+        for text in ["", "M", "-1", "0", "0G", "1.5M", "1X", "99999999999T"] {
             assert!(bytes(text).is_err(), "{text}");
         }
         for text in ["", "10", "10x", "0x10", "10x10x10", "20000x1"] {

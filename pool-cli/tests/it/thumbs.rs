@@ -142,7 +142,7 @@ fn lines_of_json_for_programs() {
     lines.sort_by_key(|line| line["file"].to_string());
     let target = out.path().join("a/one.png");
     let target = target.canonicalize().unwrap();
-    let one = serde_json::json!({"file": "a/one.png", "thumbnail": target, "width": 64, "height": 128});
+    let one = serde_json::json!({"file": "a/one.png", "thumbnail": target, "width": 10, "height": 20});
     assert_eq!(lines[0], one);
     assert_eq!((&lines[1]["file"], lines[1]["error"].is_string(), lines.len()), (&"b/two.png".into(), true, 2));
 }

@@ -25,7 +25,9 @@ pub(super) fn decode(path: &Path, size: u32) -> Result<Thumbnail, String> {
     let mut reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| reason(&error))?;
     // The worker has a limit, which holds for whatever a decoder does.
     reader.no_limits();
-    let small = reader.decode().map_err(|error| error.to_string())?.thumbnail(size, size);
+    let image = reader.decode().map_err(|error| error.to_string())?;
+    // A small image stays as it is: a thumbnail shows no more than its source.
+    let small = if image.width().max(image.height()) > size { image.thumbnail(size, size) } else { image };
     // A JPEG has neither transparency nor 16 bits.
     let small = if format == ImageFormat::Jpeg { small.into_rgb8().into() } else { small };
     let mut encoded = Cursor::new(Vec::new());

@@ -56,25 +56,11 @@ impl<P> Scheduler<P> {
             let seq = state.next_seq;
             state.next_seq = seq.next();
             state.ahead = state.ahead.saturating_add(time);
-            state.in_flight.push_back(SentChunk {
-                seq,
-                range,
-                settled: 0,
-                // Never taken back for the sake of other workers, which may not run it.
-                recalling: true,
-                was_recalled: false,
-                occupies: true,
-                time,
-                charged: None,
-                sent_at: self.now,
-            });
-            // It can begin only now, so its limit counts from here.
-            if state.in_flight.len() == 1 {
-                self.busy.insert(worker);
-                self.idle.remove(worker);
-                state.heard = self.now;
-                self.watch(worker, range.job);
-            }
+            // Under a recall from the start, so it is never taken back for the sake of other workers, which may not run it.
+            let (settled, recalling, was_recalled, occupies) = (0, true, false, true);
+            let (charged, sent_at) = (None, self.now);
+            let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, charged, sent_at };
+            self.append_chunk(worker, sent);
             let Range { job, first, items } = range;
             let (attempt, wake, brief, claim) = (1, Wake::Anyone, false, 1);
             self.actions.push_back(Action::Send { worker, seq, job, first, items, attempt, wake, brief, claim });

@@ -1,7 +1,7 @@
 //! Events of the clock: delayed starts, time limits, idle workers.
 
 use super::Scheduler;
-use super::interface::{Action, Begun, WorkerId};
+use super::interface::{Action, Begun, JobId, WorkerId};
 use super::tuning::{FUTURE_MAX_NS, LEAVE_NS, UNRESPONSIVE_NS};
 use super::worker::{KillReason, Phase};
 use crate::units::Nanos;
@@ -111,6 +111,31 @@ impl<P> Scheduler<P> {
             let pause = if begun.is_some() { limit - ran } else { limit.max(ran) };
             self.probe_at(worker, self.now.saturating_add(pause));
         }
+    }
+
+    /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.
+    #[inline]
+    pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
+        let Some(job) = self.jobs.get(job) else { return };
+        // One look-up tells that there is nothing to do, as for nearly all chunks.
+        if job.spec.timeout.is_some() || job.kills_running || !job.records.is_empty() {
+            let timeout = job.spec.timeout;
+            self.watch_closely(worker, timeout);
+        }
+    }
+
+    #[cold]
+    fn watch_closely(&mut self, worker: WorkerId, timeout: Option<Nanos>) {
+        if let Some(limit) = timeout {
+            let deadline = self.now.saturating_add(limit);
+            self.workers[worker].deadline = Some(deadline);
+            self.wake_by(deadline);
+        }
+        if self.is_at_cancelled(worker) {
+            self.actions.push_back(Action::Probe { worker });
+        }
+        // After the probe, which is of use only for a process that still runs.
+        self.kill_if_cancelled(worker);
     }
 
     /// Sets the time of the next probe of the worker's running item or initializer.

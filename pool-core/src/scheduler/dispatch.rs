@@ -327,41 +327,24 @@ impl<P> Scheduler<P> {
         // A flow that is alone takes nothing from others, so it owes nothing when one comes.
         let charged = is_contended.then_some(time);
         let sent = SentChunk { seq, range, settled, recalling, was_recalled, occupies, time, charged, sent_at };
+        self.append_chunk(worker, sent);
+        let Range { job, first, items } = range;
+        self.actions.push_back(Action::Send { worker, seq, job, first, items, attempt, wake, brief, claim });
+    }
+
+    /// The worker has this chunk, too, behind all others.
+    #[inline]
+    pub(super) fn append_chunk(&mut self, worker: WorkerId, sent: SentChunk) {
+        let job = sent.range.job;
+        let state = &mut self.workers[worker];
         state.in_flight.push_back(sent);
         if state.in_flight.len() == 1 {
             self.busy.insert(worker);
             self.idle.remove(worker);
             // The item can begin only now, so its limit counts from here.
             state.heard = self.now;
-            self.watch(worker, range.job);
+            self.watch(worker, job);
         }
-        let Range { job, first, items } = range;
-        self.actions.push_back(Action::Send { worker, seq, job, first, items, attempt, wake, brief, claim });
-    }
-
-    /// The worker's front chunk has changed: sets the clock for its first item, and acts if it is cancelled.
-    #[inline]
-    pub(super) fn watch(&mut self, worker: WorkerId, job: JobId) {
-        let Some(job) = self.jobs.get(job) else { return };
-        // One look-up tells that there is nothing to do, as for nearly all chunks.
-        if job.spec.timeout.is_some() || job.kills_running || !job.records.is_empty() {
-            let timeout = job.spec.timeout;
-            self.watch_closely(worker, timeout);
-        }
-    }
-
-    #[cold]
-    fn watch_closely(&mut self, worker: WorkerId, timeout: Option<Nanos>) {
-        if let Some(limit) = timeout {
-            let deadline = self.now.saturating_add(limit);
-            self.workers[worker].deadline = Some(deadline);
-            self.wake_by(deadline);
-        }
-        if self.is_at_cancelled(worker) {
-            self.actions.push_back(Action::Probe { worker });
-        }
-        // After the probe, which is of use only for a process that still runs.
-        self.kill_if_cancelled(worker);
     }
 
     /// Launches one of the workers that rest, since there is more work than idle workers.

@@ -57,15 +57,14 @@ impl OrderedParts {
 
     /// Items that have not come up to this one have failed.
     pub(super) fn end(&mut self, items: u64) {
-        let why = self.rest.as_ref().map(Error::duplicate);
-        self.fail(self.next..items, why.as_ref());
+        if let Some(why) = &self.rest {
+            self.errors.extend(errors_of(self.next..items, why));
+        }
     }
 
-    /// Adds the errors of items without values, if there is a reason.
-    pub(super) fn fail(&mut self, items: Range<u64>, why: Option<&Error>) {
-        if let Some(why) = why {
-            self.errors.extend(items.map(|item| (item, why.duplicate().of_item(Some(item as usize)))));
-        }
+    /// These items have no values, for this reason.
+    pub(super) fn fail(&mut self, items: Range<u64>, why: &Error) {
+        self.errors.extend(errors_of(items, why));
     }
 
     pub(super) fn take_buffered(&mut self) -> Option<Buffered> {
@@ -120,4 +119,8 @@ impl OrderedParts {
     pub(super) fn undecodable(&self) -> u32 {
         self.errors.iter().map(|(_, error)| error.undecodable()).sum()
     }
+}
+
+fn errors_of(items: Range<u64>, why: &Error) -> impl Iterator<Item = (u64, Error)> {
+    items.map(|item| (item, why.duplicate().of_item(Some(item as usize))))
 }

@@ -128,7 +128,7 @@ impl<T: Task> Gathered<T> {
         if const { !is_large::<T>() } {
             self.decode_part(part);
         } else if let Err(error) = with_room_for::<T, _>(|| self.decode_part(part)) {
-            self.parts.fail(items, Some(&error));
+            self.parts.fail(items, &error);
         }
     }
 

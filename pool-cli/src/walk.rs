@@ -30,7 +30,7 @@ pub(crate) struct Walk {
     pub(crate) files: Vec<Found>,
     /// In the order in which they came.
     pub(crate) failures: Vec<(PathBuf, io::Error)>,
-    /// What is below a directory and is neither a file, a directory nor a link: opening a FIFO waits for a writer.
+    /// An entry below a directory that is neither a file, a directory nor a link: opening a FIFO waits for a writer.
     pub(crate) special: Vec<PathBuf>,
 }
 

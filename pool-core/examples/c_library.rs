@@ -28,7 +28,7 @@ mod c {
     }
 }
 
-/// A safe function around it, which the pool runs: it checks what can be checked here.
+/// A safe function around it, which the pool runs: it makes the checks that can be made here.
 #[pool_task]
 fn checksum(record: &[u8]) -> Result<i32, String> {
     if record.len() < size_of::<u64>() {

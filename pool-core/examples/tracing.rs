@@ -16,7 +16,7 @@ fn bill(day: u32) -> u32 {
         let _span = info_span!("order", order).entered();
         if order == 42 && current_attempt() == 1 {
             error!("this order is corrupt");
-            // A C library would crash here. Its worker dies, and what it has said before is in the log.
+            // A C library would crash here. Its worker dies, and its last words are in the log.
             std::process::abort();
         }
         total += order;

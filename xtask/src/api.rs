@@ -1,4 +1,4 @@
-//! The public names of pool-core as a text, docs/api.txt: whoever changes them has to touch that file, and a reader of the change
+//! The public names of pool-core as a text, docs/api.txt: a change of them has to touch that file, and a reader of the change
 //! sees it there.
 //!
 //! It is read off the sources, since the compiler gives such a list only to its nightly version. Methods that a macro makes are

@@ -34,7 +34,7 @@ pub(super) fn run(
         }
         return Ok(Verdict::all_well_if(report.finish()? && failures.is_empty()));
     }
-    // The table has the reasons; what a decoder prints before it dies would tear the bar.
+    // The table has the reasons; the last words of a decoder would tear the bar.
     let builder = builder(workers, "thumbs", trace)?.memory_limit(options.memory).on_output(|_| ());
     let pool = builder.build()?;
     // One file at a time: a large one may follow a thousand small ones, and nothing shall wait behind it.

@@ -51,7 +51,7 @@ impl Terminal {
         self.columns = columns.into();
     }
 
-    /// Shows what has come so far; false at the end.
+    /// Shows all output that has come so far; false at the end.
     fn show_more(&mut self) -> bool {
         let mut bytes = [0; 4096];
         match self.user.read(&mut bytes) {
@@ -98,7 +98,7 @@ impl Terminal {
         line.chars().count().div_ceil(self.columns).max(1)
     }
 
-    /// Shows what comes until this holds.
+    /// Shows all output until this holds.
     fn show_until(&mut self, holds: impl Fn(&Terminal) -> bool) {
         let begun = Instant::now();
         while !holds(self) {

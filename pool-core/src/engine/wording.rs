@@ -8,7 +8,7 @@ use crate::units::{self, Nanos};
 /// Said of a worker with replies that make no sense.
 pub(crate) const OVERWRITTEN: &str = "wrote over the memory that it shares with the host";
 
-/// What the pool does to a worker that is to end at once. Nobody can kill a thread.
+/// The way in which the pool ends a worker at once. Nobody can kill a thread.
 pub(crate) fn ended(is_thread: bool) -> &'static str {
     if is_thread { "told to end" } else { "killed" }
 }

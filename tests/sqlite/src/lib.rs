@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a customer has ordered and paid, in cents.
+/// The orders and payments of a customer, in cents.
 #[derive(Serialize, Deserialize, Debug, Default, PartialEq)]
 pub struct Totals {
     /// The number of orders.

@@ -68,7 +68,7 @@ impl Seen {
     }
 }
 
-/// What the subscriber does beside remembering.
+/// The work of the subscriber beside remembering.
 type OnEvent = Box<dyn Fn(&SeenEvent) + Send + Sync>;
 
 /// The memory of a subscriber.

@@ -1,4 +1,4 @@
-//! The picture of `--watch`: what it has drawn in a terminal while it hashed the project's own executables.
+//! The picture of `--watch`: its lines in a terminal while it hashed the project's own executables.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What the user sees: a bar while it works, then a table of the images that have no thumbnail; or lines of JSON.
+//! The output of `thumbs`: a bar while it works, then a table of the images that have no thumbnail; or lines of JSON.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, truncate_str};
+use indicatif::ProgressBar;
 use pool_core::{Insights, Pool, WorkerInsights};
 
 use crate::render::table;
@@ -56,9 +57,14 @@ impl Watch {
         })
     }
 
-    /// Whether there is a picture.
-    pub(crate) fn is_on(&self) -> bool {
-        self.picture.is_some()
+    /// Whether there is a terminal for a bar, and no picture in it.
+    pub(crate) fn leaves_room_for_bar(&self) -> bool {
+        self.picture.is_none() && io::stderr().is_terminal()
+    }
+
+    /// As [`suspend`](Watch::suspend), with the bar out of the way, too.
+    pub(crate) fn suspend_with<R>(&self, bar: &ProgressBar, body: impl FnOnce() -> R) -> R {
+        self.suspend(|| bar.suspend(body))
     }
 
     /// Words about the progress of the whole, beside the picture's heading.

@@ -1,7 +1,7 @@
 //! How commands begin and end: the pool that they work with, their verdict, and the failures that end them early.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -82,6 +82,19 @@ impl From<pool_core::Error> for Failure {
     fn from(error: pool_core::Error) -> Self {
         Failure::Pool(error)
     }
+}
+
+/// Whether the other files still have a chance.
+pub(crate) fn concerns_one_file(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::Broken | ErrorKind::Closed | ErrorKind::Terminated | ErrorKind::System)
+}
+
+/// Writes the text of a command that has no other output.
+pub(crate) fn print(text: &[u8]) -> Result<Verdict, Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()?;
+    Ok(Verdict::AllWell)
 }
 
 /// A pool of so many workers, or as many as CPUs; `ps` shows it as `name`. Its timeline goes to `trace`.

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pool_core::{ErrorKind, Pool, Task, pool_task};
 use sha2::{Digest, Sha256};
 
-use super::ending::{Failure, Verdict, pool};
+use super::ending::{Failure, Verdict, concerns_one_file, pool};
 use crate::render;
 use crate::walk::{self, Found, Walk};
 use crate::watch::Watch;
@@ -78,11 +78,6 @@ fn hash(paths: &[PathBuf], pool: &Pool, watch: &Watch) -> Result<Verdict, Failur
     Ok(Verdict::all_well_if(screen.complaints == 0))
 }
 
-/// Whether the other files still have a chance.
-fn concerns_one_file(kind: ErrorKind) -> bool {
-    !matches!(kind, ErrorKind::Broken | ErrorKind::Closed | ErrorKind::Terminated | ErrorKind::System)
-}
-
 /// Checksums on standard output, complaints on standard error, and between them the bar, if standard error is a terminal, or the
 /// picture of the workers.
 struct Screen<'w> {
@@ -107,7 +102,7 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl<'w> Screen<'w> {
     fn new(files: &[Found], watch: &'w Watch) -> Self {
-        let bar = if !watch.is_on() && io::stderr().is_terminal() { bar(files) } else { ProgressBar::hidden() };
+        let bar = if watch.leaves_room_for_bar() { bar(files) } else { ProgressBar::hidden() };
         let out = io::stdout();
         let shares_terminal = io::stderr().is_terminal() && out.is_terminal();
         Screen { out, held: Vec::new(), shares_terminal, bar, watch, complaints: 0, done: 0, files: files.len() }
@@ -120,7 +115,7 @@ impl<'w> Screen<'w> {
 
     fn complain_of(&mut self, path: &Path, reason: &str) {
         self.complaints += 1;
-        self.watch.suspend(|| self.bar.suspend(|| render::complain_of(path, reason)));
+        self.watch.suspend_with(&self.bar, || render::complain_of(path, reason));
     }
 
     fn advance(&mut self, file: &Found) {
@@ -137,7 +132,7 @@ impl<'w> Screen<'w> {
             return Ok(());
         }
         let mut write = || self.out.write_all(&self.held).and_then(|()| self.out.flush());
-        if self.shares_terminal { self.watch.suspend(|| self.bar.suspend(write)) } else { write() }?;
+        if self.shares_terminal { self.watch.suspend_with(&self.bar, write) } else { write() }?;
         self.held.clear();
         Ok(())
     }

@@ -8,7 +8,7 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pool_core::{SharedVec, pool_task};
 
-use super::ending::{Failure, Verdict, builder};
+use super::ending::{Failure, Verdict, pool};
 use super::file::write_atomically;
 use crate::watch::Watch;
 
@@ -62,7 +62,7 @@ pub(super) fn run(
     trace: Option<&Path>,
     watch: &Watch,
 ) -> Result<Verdict, Failure> {
-    let pool = builder(workers, "mandelbrot", trace)?.build()?;
+    let pool = pool(workers, "mandelbrot", trace)?;
     let begun = Instant::now();
     let row_bytes = width as usize * PIXEL_BYTES;
     let mut pixels: SharedVec<u8> = SharedVec::zeroed(row_bytes * height as usize)?;
@@ -72,8 +72,8 @@ pub(super) fn run(
     let drawn = begun.elapsed();
     let mut png = Cursor::new(Vec::new());
     let encoded = PngEncoder::new(&mut png).write_image(&pixels, width, height, ExtendedColorType::Rgb8);
-    encoded.map_err(|error| Failure::Path(file.to_owned(), io::Error::other(error)))?;
-    write_atomically(file, png.get_ref()).map_err(|error| Failure::Path(file.to_owned(), error))?;
+    let written = encoded.map_err(io::Error::other).and_then(|()| write_atomically(file, png.get_ref()));
+    written.map_err(|error| Failure::Path(file.to_owned(), error))?;
     let mut out = io::stdout();
     writeln!(out, "{width} x {height} pixels in {:.2} s, by {} workers", drawn.as_secs_f64(), pool.workers())?;
     Ok(Verdict::AllWell)

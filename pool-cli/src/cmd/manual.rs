@@ -1,11 +1,9 @@
 //! `completions` and `man`: the command line, for shells and for `man`.
 
-use std::io::{self, Write};
-
 use clap::CommandFactory;
 use clap_complete::Shell;
 
-use super::ending::{Failure, Verdict};
+use super::ending::{Failure, Verdict, print};
 use crate::args::Args;
 
 pub(super) fn completions(shell: Shell) -> Result<Verdict, Failure> {
@@ -29,11 +27,4 @@ pub(super) fn man() -> Result<Verdict, Failure> {
         page.render_options_section(&mut text)?;
     }
     print(&text)
-}
-
-fn print(text: &[u8]) -> Result<Verdict, Failure> {
-    let mut out = io::stdout().lock();
-    out.write_all(text)?;
-    out.flush()?;
-    Ok(Verdict::AllWell)
 }

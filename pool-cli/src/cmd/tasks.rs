@@ -1,8 +1,6 @@
 //! `tasks`: the dispatch table.
 
-use std::io::{self, Write};
-
-use super::ending::{Failure, Verdict};
+use super::ending::{Failure, Verdict, print};
 use crate::render;
 
 const HEADINGS: [&str; 5] = ["TASK", "ARGUMENTS", "RESULT", "MODULE", "DEFINED AT"];
@@ -14,8 +12,5 @@ pub(super) fn run() -> Result<Verdict, Failure> {
         [task.name(), task.args(), task.output(), task.module(), &place].map(str::to_owned)
     });
     let table = render::table(&HEADINGS.map(str::to_owned), &rows.collect::<Vec<_>>());
-    let mut out = io::stdout().lock();
-    out.write_all(table.as_bytes())?;
-    out.flush()?;
-    Ok(Verdict::AllWell)
+    print(table.as_bytes())
 }

@@ -6,11 +6,11 @@ mod report;
 
 use std::path::Path;
 
-use pool_core::{ErrorKind, Task};
+use pool_core::Task;
 
 use self::plan::Plan;
 use self::report::{Report, Thumbnail};
-use super::ending::{Failure, Verdict, builder};
+use super::ending::{Failure, Verdict, builder, concerns_one_file};
 use super::file::write_atomically;
 use crate::args::Thumbs;
 use crate::render::{complain_of, reason};
@@ -52,11 +52,6 @@ pub(super) fn run(
         Ok::<(), Failure>(())
     })?;
     Ok(Verdict::all_well_if(report.finish()? && failures.is_empty()))
-}
-
-/// Whether the other files still have a chance.
-fn concerns_one_file(kind: ErrorKind) -> bool {
-    !matches!(kind, ErrorKind::Broken | ErrorKind::Closed | ErrorKind::Terminated | ErrorKind::System)
 }
 
 /// The error without the names of task and worker, which a reader of the table does not need.

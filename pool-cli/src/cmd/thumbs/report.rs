@@ -1,6 +1,6 @@
 //! The output of `thumbs`: a bar while it works, then a table of the images that have no thumbnail; or lines of JSON.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ pub(super) struct Report<'w> {
 
 impl<'w> Report<'w> {
     pub(super) fn new(files: usize, is_json: bool, watch: &'w Watch) -> Self {
-        let bar = if !watch.is_on() && io::stderr().is_terminal() {
+        let bar = if watch.leaves_room_for_bar() {
             let bar = ProgressBar::with_draw_target(Some(files as u64), ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{elapsed:>4} [{wide_bar}] {pos} of {len} images{msg}");
             bar.with_style(style.expect("it is written above").progress_chars("=> "))
@@ -52,7 +52,7 @@ impl<'w> Report<'w> {
                 }
                 Err(reason) => json!({ "file": file.name.to_string_lossy(), "error": reason }),
             };
-            self.watch.suspend(|| self.bar.suspend(|| writeln!(io::stdout(), "{line}")))?;
+            self.watch.suspend_with(&self.bar, || writeln!(io::stdout(), "{line}"))?;
         }
         match outcome {
             Ok(_) => self.made += 1,

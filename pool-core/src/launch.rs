@@ -91,7 +91,7 @@ pub(crate) struct Server {
     pub(crate) is_up: bool,
     /// It runs code of the user's, and will not hear that it is to go.
     pub(crate) is_busy: bool,
-    pub(crate) pid: Pid,
+    pid: Pid,
     pub(crate) pidfd: OwnedFd,
 }
 

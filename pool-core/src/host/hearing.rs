@@ -11,7 +11,6 @@ mod queue;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -19,8 +18,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use pool_ipc::sys::off_standard_streams;
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 
 use self::queue::Queue;
 use super::Host;
@@ -74,9 +72,7 @@ impl<S: Splitter> Hearing<S> {
     /// The system refuses a descriptor.
     pub(crate) fn new() -> Result<Arc<Self>> {
         let bell = control::bell()?;
-        let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|epoll| epoll.0).map_err(io::Error::from);
-        let epoll = made.and_then(off_standard_streams).map(Epoll);
-        let epoll = epoll.map_err(|error| Error::system("epoll_create1", error))?;
+        let epoll = control::epoll().map_err(|error| Error::system("epoll_create1", error))?;
         let added = epoll.add(&bell, EpollEvent::new(EpollFlags::EPOLLIN, BELL));
         added.map_err(|errno| Error::system("epoll_ctl", errno))?;
         // A map in order, not a hash map, which would draw the seed of this thread before `Fork` copies it.

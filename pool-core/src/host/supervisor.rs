@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::thread;
 
 use nix::poll::PollFlags;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::MsgFlags;
-use pool_ipc::sys::{monotonic_ns, off_standard_streams};
+use pool_ipc::sys::monotonic_ns;
 use pool_ipc::{Descriptors, Header, HostEnd};
 
 use crate::engine::exit_status;
@@ -27,7 +27,7 @@ use crate::host::ears::{Ears, HeardPipes};
 use crate::host::preload::Preload;
 use crate::lane::Lane;
 use crate::lane::messages::Request;
-use crate::launch::control::{Outbox, SEND_PAUSE};
+use crate::launch::control::{self, Outbox, SEND_PAUSE};
 use crate::launch::messages::{Launch, ServerReport, ServerRequest, Step, launch_error, not_serving};
 use crate::launch::spawn::Inherited;
 use crate::launch::threads::Threads;
@@ -276,10 +276,7 @@ impl Supervisor {
     /// Has the kernel tell of the worker's end here, too.
     fn watch(&mut self, pid: u32, pidfd: &OwnedFd) {
         if self.ends.is_none() {
-            let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|ends| ends.0);
-            // Not on 0, 1 or 2, which a host may have closed and may open again.
-            let made = made.map_err(io::Error::from).and_then(off_standard_streams);
-            self.ends = made.ok().map(Epoll);
+            self.ends = control::epoll().ok();
         }
         if let Some(ends) = &self.ends {
             // A worker that cannot be added is still reported by the fork server.
@@ -305,8 +302,7 @@ impl Supervisor {
             self.wanted.push_front(worker);
             return Ok(());
         }
-        let (end, lane) = Lane::memory().map_err(|error| Error::memory("for a worker", error))?;
-        let (ours, theirs) = Socket::pair().map_err(|error| Error::system("socketpair for a worker", error))?;
+        let ((end, ours), (lane, theirs)) = link("a worker")?;
         let (pipes, writers) = self.ears.worker_pipes()?;
         let incarnation = self.host.with(|engine| engine.next_incarnation(worker));
         let launch = Launch { worker: worker.0, incarnation };
@@ -393,6 +389,13 @@ impl Supervisor {
             self.host.with(|engine| engine.not_launched(worker, error));
         }
     }
+}
+
+/// A new lane and socket for `whom`: the host's ends, and the others.
+fn link(whom: &str) -> Result<((HostEnd, Socket), (Descriptors, Socket))> {
+    let (end, lane) = Lane::memory().map_err(|error| Error::memory(&format!("for {whom}"), error))?;
+    let (ours, theirs) = Socket::pair().map_err(|error| Error::system(&format!("socketpair for {whom}"), error))?;
+    Ok(((end, ours), (lane, theirs)))
 }
 
 /// The result of one look at the control socket.

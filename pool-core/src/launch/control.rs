@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{MsgFlags, recv};
 use pool_ipc::sys::off_standard_streams;
@@ -58,6 +59,12 @@ impl Control {
         let socket = io::stdin().as_fd().try_clone_to_owned()?;
         Ok(Control::from(socket))
     }
+}
+
+/// An epoll instance; never under the number of a standard stream, which a host may have closed and may open again.
+pub(crate) fn epoll() -> io::Result<Epoll> {
+    let made = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map(|epoll| epoll.0);
+    made.map_err(io::Error::from).and_then(off_standard_streams).map(Epoll)
 }
 
 /// An eventfd by which a thread that polls is woken; never under the number of a standard stream.

@@ -55,9 +55,7 @@ impl Snapshot {
         let none = WorkerRecord::default();
         let worker = |worker: &WorkerSnapshot| {
             let record = observer.workers.get(worker.worker).unwrap_or(&none);
-            // Threads share all memory with each other and with the host.
-            let rss_bytes = worker.pid.filter(|_| !in_process).and_then(rss_bytes);
-            WorkerInsights { rss_bytes, ..worker.insights(now, record, memory_limit) }
+            worker.insights(now, record, memory_limit, in_process)
         };
         let tasks = TASKS.iter().zip(&observer.tasks);
         let tasks = tasks.filter_map(|(entry, record)| Some(record.as_ref()?.insights(entry.path())));
@@ -82,7 +80,13 @@ fn since(now: Nanos, begun: Nanos) -> Duration {
 }
 
 impl WorkerSnapshot {
-    fn insights(&self, now: Nanos, record: &WorkerRecord, memory_limit: Option<u64>) -> WorkerInsights {
+    fn insights(
+        &self,
+        now: Nanos,
+        record: &WorkerRecord,
+        memory_limit: Option<u64>,
+        in_process: bool,
+    ) -> WorkerInsights {
         let initializing = self.initializing_since.map(|begun| now.saturating_sub(begun));
         // Counted from the start of the chunk: the items of it before this one have not been added up yet.
         let working = self.current.as_ref().map(|current| now.saturating_sub(current.since.min(current.chunk.since)));
@@ -117,7 +121,8 @@ impl WorkerSnapshot {
             initializing,
             working,
             waiting,
-            rss_bytes: None,
+            // Threads share all memory with each other and with the host.
+            rss_bytes: self.pid.filter(|_| !in_process).and_then(rss_bytes),
             exit_count: record.exit_count,
             exits: record
                 .exits

@@ -144,13 +144,13 @@ impl Pool {
         Submit::new(&self.host, call(), outcome::one::<T>)
     }
 
-    /// Inlined, so that each task has a copy of the lines that depend on its types, and of no others.
     /// Submits a call with JSON.
     #[cfg(feature = "json")]
     pub(crate) fn call_json(&self, call: Call) -> Result<AsyncResult<Encoded>> {
         Ok(AsyncResult::new(Host::call(&self.host, call, None, false)?, Encoded::of))
     }
 
+    /// Inlined, so that each task has a copy of the lines that depend on its types, and of no others.
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
         let call = call_of::<T>(encode_owned::<T>(args)?);

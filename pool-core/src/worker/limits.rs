@@ -20,9 +20,10 @@ pub(crate) struct WorkerLimits {
     pub(crate) memory_limit: Option<u64>,
     /// Resident memory in bytes, beyond that with which it starts, from which on a worker is replaced.
     pub(crate) max_rss: Option<u64>,
-    /// Variables of the environment. The fork server gets them with its own environment.
+    /// Bytes of files and of shared memory that the preload has mapped: a worker has them in its memory when it touches them.
     #[serde(skip)]
     pub(crate) preloaded_bytes: u64,
+    /// Variables of the environment. The fork server gets them with its own environment.
     #[serde(skip)]
     pub(crate) env: WorkerEnv,
     /// The host listens to the standard output and standard error.

@@ -208,9 +208,9 @@ impl<'w> Position<'w> {
     }
 
     /// Index in its map, attempt, request and place in it of the current item.
-    #[cfg(feature = "tracing")]
     pub(crate) fn running(&self) -> Option<(Option<u64>, u32, u32, u32)> {
         let (first, number) = (self.first.load(Ordering::Relaxed), self.progress.item());
+        // Added up here and not for each item: most tasks never ask.
         let index = match first {
             Place::NO_ITEM => return None,
             Place::CALL => None,
@@ -220,21 +220,16 @@ impl<'w> Position<'w> {
     }
 
     fn item(&self) -> Option<CurrentItem> {
-        let first = self.first.load(Ordering::Relaxed);
-        // Added up here and not for each item: most tasks never ask.
-        let index = match first {
-            Place::NO_ITEM => return None,
-            Place::CALL => 0,
-            first => first + u64::from(self.progress.item()),
-        };
-        let attempt = self.attempt.load(Ordering::Relaxed);
-        let seed = if attempt & SEEDED == 0 {
+        let (index, attempt, request, number) = self.running()?;
+        // A call is the only item of its job.
+        let index = index.unwrap_or(0);
+        let seed = if self.attempt.load(Ordering::Relaxed) & SEEDED == 0 {
             // Stable within the item, though nothing was sent: other items of this worker have another request, or another place in it.
-            derive(derive(self.random_seed(), self.progress.request().into()), self.progress.item().into())
+            derive(derive(self.random_seed(), request.into()), number.into())
         } else {
             derive(self.seed.load(Ordering::Relaxed), index)
         };
-        Some(CurrentItem { index, attempt: attempt as u32, seed })
+        Some(CurrentItem { index, attempt, seed })
     }
 }
 

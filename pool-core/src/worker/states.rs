@@ -110,28 +110,26 @@ impl<S: 'static> Drop for Taken<S> {
     }
 }
 
-/// Opens lost states anew. If one cannot be opened the worker leaves, and its successor says why: a process here, a thread when it
-/// looks. If one cannot be dropped it leaves, too, and `say` keeps the reason.
+/// Ends a worker without its states: a process here, a thread when it looks.
+fn end_worker() {
+    if !standing::end_thread(exit::NO_STATE) {
+        signals::exit_now(exit::NO_STATE)
+    }
+}
+
+/// Opens lost states anew. If one cannot be opened the worker leaves, and its successor says why. If one cannot be dropped it leaves, too, and `say` keeps the reason.
 #[cold]
 pub(crate) fn reopen_lost(say: impl Fn(String)) {
     while let Some(mut held) = take_lost() {
         if let Some(why) = drop_value(held.name, held.value.take()) {
             say(why);
-            if standing::end_thread(exit::NO_STATE) {
-                return;
-            }
-            signals::exit_now(exit::NO_STATE)
+            return end_worker();
         }
         // From the arguments as they came: they may have been changed or consumed by the first opening.
         let open = || (held.open)(Decoder::new(&held.args));
         let opened = within(held.limit_ns, || catch_unwind(AssertUnwindSafe(open)));
         // The successor opens its states while the host listens, and counts failures in a row.
-        let Ok(Ok(value)) = opened else {
-            if standing::end_thread(exit::NO_STATE) {
-                return;
-            }
-            signals::exit_now(exit::NO_STATE)
-        };
+        let Ok(Ok(value)) = opened else { return end_worker() };
         held.value = Some(value);
         held.is_lost = false;
         STATES.with_borrow_mut(|states| states.push(held));

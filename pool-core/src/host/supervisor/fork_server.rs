@@ -103,7 +103,7 @@ impl Supervisor {
         private.extend(self.ears.private());
         private.extend(pipes.as_fds());
         let server = Server::start(self.method, &self.limits, &self.hub, &self.inherited, &private, writers)?;
-        self.ears.hear(None, server.pid.as_raw() as u32, pipes);
+        self.ears.hear(None, server.pid(), pipes);
         self.server = Some(server);
         // Without it the server must not serve.
         self.begin_preload().inspect_err(|_| _ = self.stop_server())
@@ -111,7 +111,7 @@ impl Supervisor {
 
     pub(super) fn stop_server(&mut self) -> ServerEnd {
         let Some(server) = self.server.take() else { return ServerEnd::Unknown };
-        let pid = server.pid.as_raw() as u32;
+        let pid = server.pid();
         let end = server.stop();
         self.ears.process_ended(pid);
         end

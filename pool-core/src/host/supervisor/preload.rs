@@ -6,12 +6,11 @@
 
 use pool_ipc::sys::monotonic_ns;
 
-use super::Supervisor;
+use super::{Supervisor, link};
 use crate::error::{Error, Result};
 use crate::host::preload::Preload;
 use crate::lane::Lane;
 use crate::launch::messages::ServerRequest;
-use crate::process::socket::Socket;
 use crate::units::Nanos;
 
 impl Supervisor {
@@ -29,9 +28,7 @@ impl Supervisor {
     /// Asks the new fork server for the preload, if there is one.
     pub(super) fn begin_preload(&mut self) -> Result<()> {
         let (Some(preload), Some(server)) = (&mut self.preload, &mut self.server) else { return Ok(()) };
-        let (end, theirs) = Lane::memory().map_err(|error| Error::memory("for the preload", error))?;
-        let (socket, their_socket) =
-            Socket::pair().map_err(|error| Error::system("socketpair for the preload", error))?;
+        let ((end, socket), (theirs, their_socket)) = link("the preload")?;
         let pidfd =
             server.pidfd.try_clone().map_err(|error| Error::system("a descriptor of the fork server", error))?;
         // Written before the server is told of the lane, so that it finds the request there.
@@ -45,9 +42,7 @@ impl Supervisor {
     /// Runs the preload in a thread of its own, where workers are threads: it is once in the memory that they share.
     pub(super) fn begin_preload_here(&mut self) -> Result<()> {
         let (Some(preload), Some(threads)) = (&mut self.preload, &self.threads) else { return Ok(()) };
-        let (end, theirs) = Lane::memory().map_err(|error| Error::memory("for the preload", error))?;
-        let (socket, their_socket) =
-            Socket::pair().map_err(|error| Error::system("socketpair for the preload", error))?;
+        let ((end, socket), (theirs, their_socket)) = link("the preload")?;
         let (tid, stop) = threads.launch(None, theirs, their_socket)?;
         preload.begin(Lane::of_thread(end, tid, stop).with_socket(socket));
         Ok(())

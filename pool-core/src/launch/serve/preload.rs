@@ -38,7 +38,7 @@ pub(super) fn run(lane: Descriptors, socket: Socket, hub: &Descriptors, host: Op
     output::defer(false);
     // Before the threads are counted: reaped now, it is no child that a worker could be taken for.
     drop(watch);
-    let mut left = threads_here();
+    let mut left = BTreeSet::new();
     for _ in 0..THREAD_LOOKS {
         left = threads_here().difference(&threads).copied().collect();
         if left.is_empty() {

@@ -68,7 +68,7 @@ impl Channel {
     /// The request is done.
     #[inline]
     pub(super) fn end(&self) {
-        let has_sent = std::mem::take(&mut self.state().has_sent);
+        let has_sent = self.state().has_sent;
         // Only then has the host a span of the item to end.
         if has_sent {
             self.send(&Record::Done);

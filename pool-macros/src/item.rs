@@ -171,9 +171,7 @@ fn check_part(signature: &Signature, errors: &mut Errors) -> Option<Part> {
 }
 
 fn element_of_part(ty: &Type) -> Option<&Type> {
-    match ty {
-        Type::Group(group) => element_of_part(&group.elem),
-        Type::Paren(paren) => element_of_part(&paren.elem),
+    match types::bare(ty) {
         Type::Reference(TypeReference { mutability: Some(_), elem, .. }) => match &**elem {
             Type::Slice(slice) => Some(&slice.elem),
             _ => None,
@@ -266,18 +264,14 @@ fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
 
 /// The referent of an argument that is decoded and then lent. `&[u8]` is not: bytes are lent where they lie.
 fn lent(ty: &Type) -> Option<Type> {
-    match ty {
-        Type::Group(group) => lent(&group.elem),
-        Type::Paren(paren) => lent(&paren.elem),
+    match types::bare(ty) {
         Type::Reference(reference) if !is_bytes(&reference.elem) => Some((*reference.elem).clone()),
         _ => None,
     }
 }
 
 fn is_bytes(ty: &Type) -> bool {
-    match ty {
-        Type::Group(group) => is_bytes(&group.elem),
-        Type::Paren(paren) => is_bytes(&paren.elem),
+    match types::bare(ty) {
         Type::Slice(slice) => matches!(&*slice.elem, Type::Path(elem) if elem.path.is_ident("u8")),
         _ => false,
     }

@@ -80,10 +80,17 @@ pub(crate) fn is_result(ty: &Type) -> bool {
     last_segment(ty).is_some_and(|last| last.ident == "Result")
 }
 
-fn last_segment(ty: &Type) -> Option<&PathSegment> {
+/// The type without the parentheses around it, and without the invisible ones that a macro's argument has.
+pub(crate) fn bare(ty: &Type) -> &Type {
     match ty {
-        Type::Group(group) => last_segment(&group.elem),
-        Type::Paren(paren) => last_segment(&paren.elem),
+        Type::Group(group) => bare(&group.elem),
+        Type::Paren(paren) => bare(&paren.elem),
+        ty => ty,
+    }
+}
+
+fn last_segment(ty: &Type) -> Option<&PathSegment> {
+    match bare(ty) {
         Type::Path(path) => path.path.segments.last(),
         _ => None,
     }
@@ -128,9 +135,7 @@ const SERDE_ARRAY_MAX: usize = 32;
 
 /// The owned twin of a type without a known size.
 pub(crate) fn owned_twin(ty: &Type) -> Option<String> {
-    match ty {
-        Type::Group(group) => owned_twin(&group.elem),
-        Type::Paren(paren) => owned_twin(&paren.elem),
+    match bare(ty) {
         Type::Slice(slice) => Some(format!("Vec<{}>", text::of(&slice.elem))),
         Type::Path(path) => {
             let last = path.path.segments.last()?;

@@ -36,10 +36,8 @@ impl<P> Scheduler<P> {
 
     /// Sends the worker the items that wait for it, if it takes any.
     pub(super) fn send_pinned(&mut self, worker: WorkerId) {
-        let state = &self.workers[worker];
         // As with other items: an initializer may still fail, and then they are not said to have been sent.
-        let takes_items = state.phase == Phase::Ready || state.phase == Phase::Starting && !self.config.has_initializer;
-        if state.pinned.is_empty() || !takes_items || self.holds_back {
+        if self.workers[worker].pinned.is_empty() || !self.is_sure_to_run(worker) || self.holds_back {
             return;
         }
         for range in std::mem::take(&mut self.workers[worker].pinned) {
@@ -93,13 +91,9 @@ impl<P> Scheduler<P> {
 
     /// All items are being cancelled that have not begun: those that were sent to the worker are taken back, too.
     pub(super) fn recall_pinned(&mut self, worker: WorkerId) {
-        // By index: a recall changes a chunk, and takes none out.
-        for at in 0..self.workers[worker].in_flight.len() {
-            let sent = &self.workers[worker].in_flight[at];
-            if self.is_pinned(sent.range.job) && !sent.is_settled() {
-                let (seq, items) = (sent.seq, sent.range.items);
-                self.workers[worker].in_flight[at].ask_back();
-                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+        for sent in &mut self.workers[worker].in_flight {
+            if self.jobs.get(sent.range.job).is_some_and(|job| job.spec.pinned) && !sent.is_settled() {
+                self.actions.push_back(sent.ask_back(worker, false));
             }
         }
     }

@@ -101,9 +101,7 @@ impl<P> Scheduler<P> {
         let mut workers = self.workers.iter_mut();
         let found = workers.find_map(|(worker, state)| Some((worker, state.in_flight.iter_mut().find(holds)?)));
         let Some((worker, sent)) = found else { return false };
-        sent.ask_back();
-        let (seq, items) = (sent.seq, sent.range.items);
-        self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+        self.actions.push_back(sent.ask_back(worker, false));
         // If the recall comes too late the item may be running already, which the probe finds out.
         self.actions.push_back(Action::Probe { worker });
         true

@@ -160,12 +160,17 @@ impl<P> Scheduler<P> {
     /// Whether the worker may be sent items at all.
     #[inline]
     fn takes_items(&self, worker: WorkerId) -> bool {
+        let served = self.workers[worker].served;
+        self.is_sure_to_run(worker) && self.config.max_tasks_per_worker.is_none_or(|max| served < max)
+    }
+
+    /// Whether the worker runs all that it is sent, unless it dies of it.
+    #[inline]
+    pub(super) fn is_sure_to_run(&self, worker: WorkerId) -> bool {
         let state = &self.workers[worker];
-        state.takes_work()
-            && self.config.max_tasks_per_worker.is_none_or(|max| state.served < max)
-            // Without an initializer a starting worker is sure to take work soon; with one it may fail, and its items
-            // would wait in vain.
-            && !(state.phase == Phase::Starting && self.config.has_initializer)
+        // Without an initializer a starting worker is sure to take work soon; with one it may fail, and its items would wait
+        // in vain.
+        state.takes_work() && !(state.phase == Phase::Starting && self.config.has_initializer)
     }
 
     /// All workers may have room again.

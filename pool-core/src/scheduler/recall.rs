@@ -1,7 +1,7 @@
 //! Taking back chunks: for an idle worker, for a flow that waits, or since a worker leaves.
 
 use super::Scheduler;
-use super::interface::{Action, JobSpec, Priority, Seq, WorkerId};
+use super::interface::{JobSpec, Priority, Seq, WorkerId};
 use super::tuning::{CALL_AHEAD_NS, CONTENDED_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
 use super::worker::Range;
 use crate::units::Nanos;
@@ -63,9 +63,7 @@ impl<P> Scheduler<P> {
         // whole.
         let half = at == 0;
         let sent = &mut state.in_flight[at];
-        sent.ask_back();
-        let (seq, items) = (sent.seq, sent.range.items);
-        self.actions.push_back(Action::Recall { worker, seq, items, half });
+        self.actions.push_back(sent.ask_back(worker, half));
     }
 
     /// Takes back the work of this priority or a lower one that is further ahead of a worker than may be while others wait.
@@ -135,9 +133,7 @@ impl<P> Scheduler<P> {
             let gives_way = self.jobs.get(sent.range.job).is_some_and(|job| gives_way(job.spec));
             let is_running = at == 0 && sent.range.items - sent.settled == 1;
             if gives_way && !sent.recalling && !sent.is_settled() && !is_running {
-                sent.ask_back();
-                let (seq, items) = (sent.seq, sent.range.items);
-                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+                self.actions.push_back(sent.ask_back(worker, false));
             }
         }
     }
@@ -151,9 +147,7 @@ impl<P> Scheduler<P> {
             let is_late = state.takes_work() && self.now.saturating_sub(state.heard) >= REPLY_SILENCE_NS;
             let front = state.in_flight.front_mut().filter(|sent| is_late && !sent.recalling);
             if let Some(sent) = front.filter(|sent| sent.range.items - sent.settled > 1) {
-                sent.ask_back();
-                let (seq, items) = (sent.seq, sent.range.items);
-                self.actions.push_back(Action::Recall { worker, seq, items, half: true });
+                self.actions.push_back(sent.ask_back(worker, true));
             }
         }
     }
@@ -205,16 +199,14 @@ impl<P> Scheduler<P> {
     /// Takes back all items that the worker has not claimed.
     pub(super) fn recall_unstarted(&mut self, worker: WorkerId) {
         for sent in self.workers[worker].in_flight.iter_mut().rev().filter(|sent| !sent.recalling) {
-            sent.ask_back();
-            let (seq, items) = (sent.seq, sent.range.items);
-            self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+            self.actions.push_back(sent.ask_back(worker, false));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::interface::SchedulerConfig;
+    use super::super::interface::{Action, SchedulerConfig};
     use super::*;
 
     #[test]

@@ -77,9 +77,7 @@ impl<P> Scheduler<P> {
         for worker in self.workers.ids() {
             let sent = self.workers[worker].in_flight.iter_mut().filter(|sent| sent.range.job == id);
             for sent in sent {
-                sent.ask_back();
-                let (seq, items) = (sent.seq, sent.range.items);
-                self.actions.push_back(Action::Recall { worker, seq, items, half: false });
+                self.actions.push_back(sent.ask_back(worker, false));
             }
             self.kill_if_cancelled(worker);
         }

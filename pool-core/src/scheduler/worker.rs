@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::interface::{Begun, JobId, Seq};
+use super::interface::{Action, Begun, JobId, Seq, WorkerId};
 use crate::units::Nanos;
 
 impl Begun {
@@ -67,10 +67,10 @@ impl SentChunk {
         self.settled == self.range.items
     }
 
-    /// Notes that a recall is under way.
-    pub(super) fn ask_back(&mut self) {
-        self.recalling = true;
-        self.was_recalled = true;
+    /// Notes that a recall is under way, and gives its action; the worker keeps `half` of the unclaimed items.
+    pub(super) fn ask_back<P>(&mut self, worker: WorkerId, half: bool) -> Action<P> {
+        (self.recalling, self.was_recalled) = (true, true);
+        Action::Recall { worker, seq: self.seq, items: self.range.items, half }
     }
 }
 

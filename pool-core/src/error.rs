@@ -4,6 +4,7 @@
 mod death;
 mod kind;
 mod text;
+pub(crate) mod told;
 
 use std::error::Error as StdError;
 use std::io;

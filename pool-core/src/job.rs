@@ -23,6 +23,7 @@ use crate::job::completion::Part;
 use crate::job::reports::Reports;
 use crate::job::waiters::Waiters;
 use crate::lane::messages::{Request, rules};
+use crate::scheduler::JobSpec;
 use crate::task::table::Entry;
 use crate::units::Nanos;
 
@@ -73,46 +74,40 @@ pub(crate) struct Delivered {
 impl Job {
     pub(crate) fn of_map(
         entry: &'static Entry,
-        time_limit: u64,
+        spec: &JobSpec,
         completion: CompletionRef,
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Box<Self> {
-        Box::new(Job {
+        Box::new(Job { map: Some(Map { completion, result_buffer }), ..Job::new(entry, spec) })
+    }
+
+    fn new(entry: &'static Entry, spec: &JobSpec) -> Self {
+        Job {
             entry,
-            time_limit,
-            seed: None,
+            time_limit: spec.timeout.unwrap_or(0),
+            seed: spec.seed,
             blocks: Blocks::default(),
-            map: Some(Map { completion, result_buffer }),
+            map: None,
             look: None,
-            grace: 0,
+            grace: spec.grace,
             #[cfg(feature = "tracing")]
-            context: 0,
+            context: spec.context,
             reports: None,
-        })
+        }
     }
 
     /// `spare` is memory for it, if there is some.
     #[inline]
-    pub(crate) fn of_calls(entry: &'static Entry, time_limit: u64, spare: Option<Box<Self>>) -> Box<Self> {
-        match spare {
-            Some(mut spare) => {
-                // All else is as a new record would have it: its blocks were drained when the last job ended.
-                (spare.entry, spare.time_limit, spare.seed) = (entry, time_limit, None);
-                spare
-            }
-            None => Box::new(Job {
-                entry,
-                time_limit,
-                seed: None,
-                blocks: Blocks::default(),
-                map: None,
-                look: None,
-                grace: 0,
-                #[cfg(feature = "tracing")]
-                context: 0,
-                reports: None,
-            }),
+    pub(crate) fn of_calls(entry: &'static Entry, spec: &JobSpec, spare: Option<Box<Self>>) -> Box<Self> {
+        let Some(mut spare) = spare else { return Box::new(Job::new(entry, spec)) };
+        // All else is as a new record would have it: its blocks were drained when the last job ended.
+        (spare.entry, spare.time_limit, spare.seed) = (entry, spec.timeout.unwrap_or(0), spec.seed);
+        spare.grace = spec.grace;
+        #[cfg(feature = "tracing")]
+        {
+            spare.context = spec.context;
         }
+        spare
     }
 
     /// True if no calls are left and its buffers are small enough to be reused.

@@ -20,18 +20,26 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
         let encoded = Encoder::in_place(&mut bytes[..size], |out| T::encode_args(args, out));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
     }
+    encode_with(T::args_size(), |out| T::encode_args(args, out)).map_err(|error| encode_error::<T>(&error))
+}
+
+/// Encodes the arguments of a single call, of `size` bytes if that is known.
+#[inline]
+pub(super) fn encode_with(
+    size: Option<usize>,
+    encode: impl FnOnce(&mut Encoder<'_>) -> std::result::Result<(), CodecError>,
+) -> std::result::Result<Bytes, CodecError> {
     // On the stack: most arguments are shorter, and then the call allocates nothing for them.
     let mut short = [0; 64];
     let mut list = Attachments::new();
     let mut out = Encoder::new(&mut short).naming_alone(&mut list, Side::Arguments);
-    match out.item(T::args_size(), |out| T::encode_args(args, out)) {
-        Ok(None) => {
+    Ok(match out.item(size, encode)? {
+        None => {
             let used = out.used();
-            Ok(Bytes::copy_of(&short[..used]))
+            Bytes::copy_of(&short[..used])
         }
-        Ok(Some(spill)) => Ok(Bytes::with_attachments(spill.into_vec(), list)),
-        Err(error) => Err(encode_error::<T>(&error)),
-    }
+        Some(spill) => Bytes::with_attachments(spill.into_vec(), list),
+    })
 }
 
 /// Encodes the arguments of a single call. True if they travel raw: bytes or text of some length, as the only argument,

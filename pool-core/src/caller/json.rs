@@ -2,20 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::arguments::encode_with;
 use super::outcome::{LARGE_BYTES, missing, panicked, undecodable, with_room};
-use crate::attachments::Attachments;
-use crate::attachments::scope::{Resolving, Side};
+use crate::attachments::scope::Resolving;
 use crate::codec::bytes::Bytes;
 use crate::codec::decoder::Decoder;
-use crate::codec::encoder::Encoder;
 use crate::codec::json::{Answer, Json};
 use crate::error::{Error, ErrorKind, Result};
 use crate::job::blocks::Call;
 use crate::job::completion::{Completion, Parts};
 use crate::task::table::Entry;
-
-/// Bytes of arguments that need no memory of their own.
-const SHORT_BYTES: usize = 64;
 
 /// The call of a task.
 ///
@@ -29,19 +25,10 @@ pub(crate) fn encode(entry: &'static Entry, args: &Json) -> Result<Call> {
         return Err(Error::new(ErrorKind::InvalidInput, text));
     };
     let args_size = (form.args_size)();
-    let (mut short, mut list) = ([0; SHORT_BYTES], Attachments::new());
-    let mut out = Encoder::new(&mut short).naming_alone(&mut list, Side::Arguments);
-    let args = match out.item(args_size, |out| (form.encode)(args, out)) {
-        Ok(Some(spill)) => Bytes::with_attachments(spill.into_vec(), list),
-        Ok(None) => {
-            let used = out.used();
-            Bytes::copy_of(&short[..used])
-        }
-        Err(error) => {
-            let text = format!("the arguments do not fit `{}({})`: {error}", entry.name(), entry.args());
-            return Err(Error::new(ErrorKind::InvalidInput, text));
-        }
-    };
+    let args = encode_with(args_size, |out| (form.encode)(args, out)).map_err(|error| {
+        let text = format!("the arguments do not fit `{}({})`: {error}", entry.name(), entry.args());
+        Error::new(ErrorKind::InvalidInput, text)
+    })?;
     // Never raw, though an argument may be a text: the bytes are made here, so there is no memory to give away.
     Ok(Call { entry, args, args_size, raw: false })
 }

@@ -9,6 +9,8 @@ use crate::caller::ordered_parts::OrderedParts;
 use crate::codec::decoder::Decoder;
 use crate::codec::large_vec;
 use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::job::batch::CompletionRef;
 use crate::job::completion::{Completion, Part, Parts};
 use crate::process::panic;
 use crate::process::stack;
@@ -152,6 +154,17 @@ impl<T: Task> Gathered<T> {
             Ok(value) => values.push(value),
             Err(error) => errors.push((item, error)),
         });
+    }
+
+    /// Takes the results of a job of `items` items as they come, until it is finished.
+    pub(crate) fn take_all(&mut self, host: &Host, completion: &CompletionRef, items: u64) {
+        // Decoded while workers still run, and not all at the end.
+        while !completion.is_finished() {
+            host.wait_for_news(completion, None);
+            self.take_in(completion);
+        }
+        self.finish(completion, items);
+        host.note_undecodable(self.undecodable());
     }
 
     /// Takes the rest of a job that is finished and had `items` items.

@@ -3,7 +3,6 @@
 //! Such an error travels as its text and those of its sources. The caller gets an error of the same type that says the same.
 
 use std::error::Error as StdError;
-use std::fmt;
 use std::io;
 use std::ops::Deref;
 
@@ -13,6 +12,7 @@ use crate::codec::check::Codec;
 use crate::codec::decoder::Decoder;
 use crate::codec::encoder::Encoder;
 use crate::codec::{CodecError, Decode, Encode, Probe, SerdeCodec};
+pub use crate::error::told::Told;
 
 /// An error as it travels.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,38 +30,6 @@ const SOURCES_MAX: usize = 64;
 
 fn texts(error: &dyn StdError) -> Vec<String> {
     std::iter::successors(Some(error), |error| (**error).source()).take(SOURCES_MAX).map(ToString::to_string).collect()
-}
-
-/// An error with the text of one that the worker had.
-pub struct Told {
-    text: String,
-    source: Option<Box<Told>>,
-}
-
-impl Told {
-    fn of(texts: Vec<String>) -> Self {
-        let told = texts.into_iter().rev().fold(None, |source, text| Some(Told { text, source: source.map(Box::new) }));
-        told.unwrap_or_else(|| Told { text: String::new(), source: None })
-    }
-}
-
-impl fmt::Display for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-/// The text: `main` shows its error by `Debug`.
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl StdError for Told {
-    fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.source.as_deref().map(|source| source as &(dyn StdError + 'static))
-    }
 }
 
 /// A way of errors to their parts and back.

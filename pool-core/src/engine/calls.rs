@@ -68,13 +68,7 @@ impl Engine {
         let (mut completion, mut change) = (None, 0);
         let spare = self.spare.take();
         let job = self.scheduler.call(spec, |job| {
-            let mut record = Job::of_calls(call.entry, spec.timeout.unwrap_or(0), spare);
-            record.seed = spec.seed;
-            record.grace = spec.grace;
-            #[cfg(feature = "tracing")]
-            {
-                record.context = spec.context;
-            }
+            let mut record = Job::of_calls(call.entry, &spec, spare);
             record.reports = spec.reports.then(|| Reports::of_call(owner, job, call.entry));
             completion = Some(record.blocks.push_call(owner, job, 0, call, record.reports.clone()).0);
             change = record.blocks.take_change();

@@ -41,12 +41,8 @@ impl Engine {
         let job = self.scheduler.submit(spec, |job| {
             let reports = spec.reports.then(|| Reports::of_map(owner, job, entry, spec.lazy));
             let completion = completion.insert(CompletionRef::new(&Batch::of_map(owner, job, reports.clone()), 0));
-            let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
-            (record.seed, record.grace, record.reports) = (spec.seed, spec.grace, reports);
-            #[cfg(feature = "tracing")]
-            {
-                record.context = spec.context;
-            }
+            let mut record = Job::of_map(entry, &spec, completion.clone(), result_buffer);
+            record.reports = reports;
             record
         });
         if self.is_logged() {
@@ -76,12 +72,7 @@ impl Engine {
         let (mut made, is_logged) = (None, self.is_logged());
         let job = self.scheduler.broadcast(spec, |job, items| {
             let completion = CompletionRef::new(&Batch::of_map(owner, job, None), 0);
-            let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), None);
-            (record.seed, record.grace) = (spec.seed, spec.grace);
-            #[cfg(feature = "tracing")]
-            {
-                record.context = spec.context;
-            }
+            let mut record = Job::of_map(entry, &spec, completion.clone(), None);
             for item in 0..items.into() {
                 // One block each, since each item travels alone; the bytes are there once.
                 let mut block = Block::new(item, 1, args_size, Content::Shared(Arc::clone(&args)));

@@ -12,6 +12,8 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::host::leadership::{Duty, Place};
 use crate::host::rest::Resting;
+use crate::job::batch::CompletionRef;
+use crate::job::completion::Waiter;
 
 /// The leader's first sleep while chunks are out that end without a notification: those of maps that have others behind
 /// them.
@@ -30,6 +32,12 @@ impl Host {
         mut register: impl FnMut(Thread),
     ) -> bool {
         ready() || self.wait_until(deadline, &mut ready, &mut register)
+    }
+
+    /// Waits for news of the completion; false if the deadline comes first.
+    pub(crate) fn wait_for_news(&self, completion: &CompletionRef, deadline: Option<Instant>) -> bool {
+        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
+        self.wait(deadline, || completion.has_news(), register)
     }
 
     /// The same for all kinds of waits.

@@ -216,7 +216,7 @@ impl World {
             let mut completion = None;
             let id = self.engine.scheduler().submit(spec, |id| {
                 let completion = completion.insert(CompletionRef::new(&Batch::of_map(&OWNER, id, None), 0));
-                let mut record = Job::of_map(entry, spec.timeout.unwrap_or(0), completion.clone(), result_buffer);
+                let mut record = Job::of_map(entry, &spec, completion.clone(), result_buffer);
                 let block = Block::new(0, items, Some(8), Content::Own(bytes));
                 record.blocks.push(block, &mut Vec::new());
                 record

@@ -4,9 +4,7 @@ use super::Pool;
 use crate::caller::arguments::encode_one;
 use crate::caller::outcome::Gathered;
 use crate::error::{Error, ErrorKind, Result};
-use crate::job::batch::CompletionRef;
 use crate::job::blocks::Call;
-use crate::job::completion::Waiter;
 use crate::scheduler::JobSpec;
 use crate::task::table::Entry;
 use crate::task::{Task, TaskOptions};
@@ -65,13 +63,7 @@ impl Pool {
         let call = Call { entry: T::entry(), args, args_size: T::args_size(), raw: false };
         let (completion, items) = self.host.broadcast(spec, call)?;
         let mut gathered = Gathered::<T>::with_capacity(items as usize);
-        while !completion.is_finished() {
-            self.await_news(&completion);
-            // Each time: a thread is not woken for news as long as others are there.
-            gathered.take_in(&completion);
-        }
-        gathered.finish(&completion, items.into());
-        self.host.note_undecodable(gathered.undecodable());
+        gathered.take_all(&self.host, &completion, items.into());
         Ok(gathered.into_results())
     }
 
@@ -92,10 +84,5 @@ impl Pool {
             _ => return Ok(JobSpec { reports: false, bulk: true, ..spec }),
         };
         Err(Error::new(ErrorKind::InvalidInput, format!("a broadcast {why}")).of_task(entry.path()))
-    }
-
-    fn await_news(&self, completion: &CompletionRef) {
-        let register = |thread| drop(completion.set_waiter(Waiter::Thread(thread)));
-        self.host.wait(None, || completion.has_news(), register);
     }
 }

@@ -94,13 +94,7 @@ impl Pool {
             input.pull_to(input.feed.pulled() + MAP_STRIDE_ITEMS);
             gathered.take_in(&input.feed.completion);
         }
-        // Results are decoded as they come, while workers still run, and not all at the end.
-        while !input.feed.completion.is_finished() {
-            input.feed.wait(None);
-            gathered.take_in(&input.feed.completion);
-        }
-        gathered.finish(&input.feed.completion, input.feed.pulled());
-        self.host.note_undecodable(gathered.undecodable());
+        gathered.take_all(&self.host, &input.feed.completion, input.feed.pulled());
         let is_cut_off = input.feed.was_cut_off();
         // Last, so that the items before the panic have ended, as documented.
         input.feed.resume_panic();

@@ -107,7 +107,6 @@ impl Feed {
 
     /// Waits for news of the completion; false if the deadline comes first.
     pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
-        let register = |thread| drop(self.completion.set_waiter(Waiter::Thread(thread)));
-        self.host.wait(deadline, || self.completion.has_news(), register)
+        self.host.wait_for_news(&self.completion, deadline)
     }
 }

@@ -1,11 +1,11 @@
 //! Values of fields, as a subscriber reads them.
 
 use std::error::Error;
-use std::fmt;
 
 use tracing::field::{self, ValueSet};
 use tracing::{Metadata, Value as TracingValue};
 
+use crate::error::told::Told;
 use crate::worker::forwarding::record::{Value, Values};
 
 /// Calls `body` with the values of fields that the metadata has.
@@ -38,40 +38,7 @@ fn boxed(value: &Value) -> Box<dyn TracingValue + '_> {
         Value::Str(text) => Box::new(text),
         // It has been formatted, and is not quoted a second time.
         Value::Debug(text) => Box::new(field::display(text)),
-        Value::Error(texts) => match Chain::of(texts) {
-            Some(error) => Box::new(error as Box<dyn Error>),
-            None => Box::new(""),
-        },
-    }
-}
-
-/// An error of another process, with its sources.
-struct Chain {
-    text: String,
-    source: Option<Box<dyn Error>>,
-}
-
-impl Chain {
-    fn of(texts: &[String]) -> Option<Box<dyn Error>> {
-        let chain = |source, text: &String| Some(Box::new(Chain { text: text.clone(), source }) as Box<dyn Error>);
-        texts.iter().rev().fold(None, chain)
-    }
-}
-
-impl fmt::Debug for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl fmt::Display for Chain {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl Error for Chain {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref()
+        Value::Error(texts) if texts.is_empty() => Box::new(""),
+        Value::Error(texts) => Box::new(Box::new(Told::of(texts.clone())) as Box<dyn Error>),
     }
 }

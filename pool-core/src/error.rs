@@ -3,6 +3,8 @@
 
 mod death;
 mod kind;
+#[cfg(feature = "remote")]
+mod remote;
 mod text;
 pub(crate) mod told;
 
@@ -52,6 +54,8 @@ struct Repr {
     task: Option<String>,
     item: Option<usize>,
     worker_pid: Option<u32>,
+    #[cfg(feature = "remote")]
+    host: Option<String>,
     exit_status: Option<ExitStatus>,
     attempts: u32,
     ran: Option<Duration>,
@@ -70,6 +74,8 @@ impl Error {
             task: None,
             item: None,
             worker_pid: None,
+            #[cfg(feature = "remote")]
+            host: None,
             exit_status: None,
             attempts: 0,
             ran: None,
@@ -384,6 +390,7 @@ impl Error {
     /// | [`Full`](ErrorKind::Full) | yes | there is room again when an item has ended |
     /// | [`TaskTimeout`](ErrorKind::TaskTimeout), [`WorkerDied`](ErrorKind::WorkerDied), [`MemoryLimit`](ErrorKind::MemoryLimit), [`Protocol`](ErrorKind::Protocol) | yes | the next worker is a fresh one; [`Task::retries`](crate::Task::retries) tries these again |
     /// | [`System`](ErrorKind::System) | yes | the system may have more processes, descriptors or memory later |
+    /// | [`Unreachable`](ErrorKind::Unreachable) | yes | the other machines may be reached again later |
     /// | [`Panicked`](ErrorKind::Panicked) | no | a function panics of its arguments, as a rule; [`Task::retry_panics`](crate::Task::retry_panics) is for the others |
     /// | [`Encode`](ErrorKind::Encode), [`Decode`](ErrorKind::Decode), [`TooLarge`](ErrorKind::TooLarge), [`InvalidInput`](ErrorKind::InvalidInput), [`Unsupported`](ErrorKind::Unsupported) | no | the same would be wrong again |
     /// | [`Cancelled`](ErrorKind::Cancelled) | no | the program asked for it |

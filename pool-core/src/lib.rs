@@ -133,6 +133,8 @@ mod imap;
 pub mod jsonl;
 mod pool;
 mod priority;
+#[cfg(feature = "remote")]
+pub mod remote;
 mod report;
 mod stats;
 #[cfg(feature = "stream")]
@@ -160,6 +162,8 @@ mod scheduler;
 // Between the host and its workers.
 mod attachments;
 mod lane;
+#[cfg(feature = "remote")]
+mod wire;
 
 // The fork server, and the worker processes.
 mod launch;

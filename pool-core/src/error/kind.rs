@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The kinds of [`Error`](crate::Error).
 ///
@@ -31,7 +31,7 @@ use serde::Serialize;
 /// assert_eq!(ErrorKind::TaskTimeout.to_string(), "time limit exceeded");
 /// # Ok(()) }
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum ErrorKind {
     /// An argument of the call itself is out of range, such as 0 workers.
@@ -74,11 +74,13 @@ pub enum ErrorKind {
     Unsupported,
     /// A system call failed; the source is the `std::io::Error`.
     System,
+    /// The machines on which a pool's workers are could not be reached, or not in time (feature `remote`).
+    Unreachable,
 }
 
 impl ErrorKind {
     /// All of them, in their order.
-    pub(crate) const ALL: [ErrorKind; 18] = [
+    pub(crate) const ALL: [ErrorKind; 19] = [
         ErrorKind::InvalidInput,
         ErrorKind::Closed,
         ErrorKind::Full,
@@ -97,6 +99,7 @@ impl ErrorKind {
         ErrorKind::Broken,
         ErrorKind::Unsupported,
         ErrorKind::System,
+        ErrorKind::Unreachable,
     ];
     pub(crate) const COUNT: usize = ErrorKind::ALL.len();
 
@@ -109,7 +112,8 @@ impl ErrorKind {
             | ErrorKind::WorkerDied
             | ErrorKind::MemoryLimit
             | ErrorKind::Protocol
-            | ErrorKind::System => true,
+            | ErrorKind::System
+            | ErrorKind::Unreachable => true,
             ErrorKind::InvalidInput
             | ErrorKind::Closed
             | ErrorKind::Running
@@ -136,6 +140,7 @@ impl ErrorKind {
             ErrorKind::MemoryLimit => io::ErrorKind::OutOfMemory,
             ErrorKind::Encode | ErrorKind::Decode | ErrorKind::Protocol => io::ErrorKind::InvalidData,
             ErrorKind::TooLarge => io::ErrorKind::FileTooLarge,
+            ErrorKind::Unreachable => io::ErrorKind::HostUnreachable,
             ErrorKind::Unsupported => io::ErrorKind::Unsupported,
             // Not `Interrupted` for a cancelled job: readers and writers of the standard library would call again.
             ErrorKind::Cancelled | ErrorKind::Panicked | ErrorKind::WorkerDied | ErrorKind::System => {
@@ -166,6 +171,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Broken => "pool broken",
             ErrorKind::Unsupported => "unsupported",
             ErrorKind::System => "system call failed",
+            ErrorKind::Unreachable => "machine unreachable",
         })
     }
 }

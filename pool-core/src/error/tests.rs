@@ -2,7 +2,7 @@
 
 use super::*;
 
-const KINDS: [ErrorKind; 18] = ErrorKind::ALL;
+const KINDS: [ErrorKind; 19] = ErrorKind::ALL;
 
 fn killed() -> Error {
     let mut error = Error::worker_killed(ExitStatus::from_raw(libc::SIGKILL), "not by this pool");
@@ -60,6 +60,7 @@ fn the_kinds_that_may_pass_are_retryable() {
         ErrorKind::MemoryLimit,
         ErrorKind::Protocol,
         ErrorKind::System,
+        ErrorKind::Unreachable,
     ];
     assert_eq!(retryable, expected);
 }
@@ -77,6 +78,7 @@ fn an_io_error_has_the_kind_and_keeps_the_error() {
         (ErrorKind::Broken, io::ErrorKind::BrokenPipe),
         (ErrorKind::Cancelled, io::ErrorKind::Other),
         (ErrorKind::System, io::ErrorKind::Other),
+        (ErrorKind::Unreachable, io::ErrorKind::HostUnreachable),
     ];
     for (kind, io_kind) in expected {
         let error = io::Error::from(Error::new(kind, "text").of_item(Some(4)));

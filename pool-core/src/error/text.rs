@@ -17,6 +17,10 @@ impl fmt::Display for Error {
             if let Some(pid) = worker_pid {
                 write!(f, ", worker {pid}")?;
             }
+            #[cfg(feature = "remote")]
+            if let Some(host) = self.host() {
+                write!(f, " on {host}")?;
+            }
             f.write_str(": ")?;
         }
         f.write_str(message)
@@ -39,6 +43,10 @@ impl fmt::Debug for Error {
         }
         if let Some(pid) = worker_pid {
             fields.field("worker_pid", pid);
+        }
+        #[cfg(feature = "remote")]
+        if let Some(host) = self.host() {
+            fields.field("host", &host);
         }
         if let Some(status) = exit_status {
             fields.field("exit_status", status);
@@ -89,6 +97,7 @@ impl StdError for Error {
 /// | `InvalidInput` | `InvalidInput` |
 /// | `Encode`, `Decode`, `Protocol` | `InvalidData` |
 /// | `TooLarge` | `FileTooLarge` |
+/// | `Unreachable` | `HostUnreachable` |
 /// | `Unsupported` | `Unsupported` |
 /// | `Full` | `WouldBlock` |
 /// | `Running` | `ResourceBusy` |

@@ -99,6 +99,7 @@ pub(super) const DOORS: &Doors = &[
     ("process", &[]),
     ("scheduler", &["priority", "units"]),
     ("error", &["process", "units"]),
+    ("wire", &["error", "process"]),
     ("attachments", &["process"]),
     ("codec", &["attachments", "error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.

@@ -1,0 +1,10 @@
+//! The messages between a pool whose workers are on other machines and the hosts of these: data, and the trait that carries it.
+
+mod bytes;
+mod failure;
+mod link;
+mod messages;
+
+pub use self::failure::Failure;
+pub use self::link::{Backend, Link, Stop};
+pub use self::messages::{Limits, Outcome, Place, Reply, Request, TaskKey};

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
-use syn::{Error, FnArg, Generics, Ident, ItemFn, Lifetime, Pat, PatType};
+use syn::{Error, FnArg, Ident, ItemFn, Lifetime, Pat, PatType};
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeParamBound, TypeReference, Visibility};
 
 use crate::attributes::{self, Attributes};
@@ -112,10 +112,10 @@ fn check_signature(signature: &Signature, errors: &mut Errors) {
     if let Some(variadic) = &signature.variadic {
         errors.push(variadic, format!("a {noun} takes a fixed number of arguments"));
     }
-    check_generics(&signature.generics, errors);
+    check_generics(signature, errors);
 }
 
-fn check_generics(generics: &Generics, errors: &mut Errors) {
+fn check_generics(Signature { generics, output, .. }: &Signature, errors: &mut Errors) {
     let generic = format!(
         "a {} has one entry in the dispatch table: write a function with concrete types that calls this one",
         errors.kind.noun()
@@ -123,6 +123,11 @@ fn check_generics(generics: &Generics, errors: &mut Errors) {
     let only_lifetimes = generics.params.iter().all(|param| matches!(param, GenericParam::Lifetime(_)));
     if let (true, Some(GenericParam::Lifetime(param))) = (only_lifetimes, generics.params.first()) {
         let name = &param.lifetime;
+        let output = text::of(output);
+        let is_of_output = |param: &GenericParam| matches!(param, GenericParam::Lifetime(param) if output.contains(&param.lifetime.to_string()));
+        if errors.kind == Kind::Task && generics.params.iter().any(is_of_output) {
+            return; // the error about the result says this, too
+        }
         errors.push(generics, format!("elide the lifetime: write `&str` for `&{name} str` and `'_` for `{name}`"));
     } else if !generics.params.is_empty() {
         errors.push(generics, generic);
@@ -325,7 +330,8 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     fn visit_type_reference(&mut self, ty: &'ast TypeReference) {
         if self.place == Place::Output {
             let message = "return an owned value (`String` for `&str`): the result comes from another process";
-            return self.errors.push(ty, message);
+            let elided = ty.lifetime.as_ref().map(elided).unwrap_or_default();
+            return self.errors.push(ty, format!("{message}{elided}"));
         }
         if ty.mutability.is_some() {
             let message = "take the argument by value and return it: a worker's copy cannot be changed from here (to \
@@ -341,11 +347,27 @@ impl<'ast> Visit<'ast> for Refused<'_> {
         visit::visit_type_reference(self, ty);
     }
 
+    fn visit_type_path(&mut self, ty: &'ast syn::TypePath) {
+        let refused = ty.path.segments.last().and_then(types::refused_result);
+        match refused.filter(|_| self.place == Place::Output) {
+            Some(message) => self.errors.push(ty, message),
+            None => visit::visit_type_path(self, ty),
+        }
+    }
+
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
         // `Cow<'static, str>` owns its text once it has been decoded.
         if self.place == Place::Output && lifetime.ident != "static" {
             let message = "return a value that borrows nothing: the result comes from another process";
-            self.errors.push(lifetime, message);
+            self.errors.push(lifetime, format!("{message}{}", elided(lifetime)));
         }
     }
+}
+
+/// The rest of an error about a result with this lifetime.
+fn elided(lifetime: &Lifetime) -> String {
+    if lifetime.ident == "_" || lifetime.ident == "static" {
+        return String::new();
+    }
+    format!("; with it `{lifetime}` goes: write `&str` for `&{lifetime} str`")
 }

@@ -121,7 +121,8 @@ use crate::item::Function;
 /// | more than eight arguments | a struct or a tuple for several of them |
 /// | `main`, tests | a function of its own, called from there |
 ///
-/// Not refused by the attribute but by the compiler: a type that is less public than the function; one with a `&'static str`
+/// Not refused by the attribute but by the compiler: a type that is less public than the function; a result with a hidden
+/// lifetime ("missing lifetime specifier": return a type that owns what it holds); a type with a `&'static str`
 /// within, since the bytes that it is decoded from do not live that long ("must outlive `'static`": write `String` or
 /// `Cow<'static, str>`); and a function beside a module of its name, since the task is in a module of that name, too (give the
 /// function another one).

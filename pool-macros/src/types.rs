@@ -96,16 +96,39 @@ fn last_segment(ty: &Type) -> Option<&PathSegment> {
     }
 }
 
+/// Names of types that mean something in one process only, and the suffix of the check with notes on them.
+const NOTES: &[(&[&str], &str)] = &[
+    (&["Arc", "Rc"], "_shared"),
+    (&["Instant"], "_instant"),
+    (&["File", "TcpStream", "TcpListener", "UnixStream", "UnixListener", "UdpSocket", "OwnedFd", "Child"], "_open"),
+    (&["Mutex", "RwLock", "Sender", "SyncSender", "Receiver", "JoinHandle", "Condvar", "Barrier"], "_threads"),
+    (LOCK_GUARDS, "_threads"),
+];
+
+const LOCK_GUARDS: &[&str] = &["MutexGuard", "RwLockReadGuard", "RwLockWriteGuard"];
+
+/// The reason why no type of this name can be a result. Such a type can be sent to no other thread, or has a hidden lifetime,
+/// and rustc would report that beside our error.
+pub(crate) fn refused_result(segment: &PathSegment) -> Option<&'static str> {
+    if segment.arguments.is_none() || has_lifetime(segment) && segment.ident == "Cow" {
+        None
+    } else if segment.ident == "Rc" {
+        Some("an `Rc` is not shared with another process: return what it holds")
+    } else if segment.ident == "Cow" {
+        Some("return a value that borrows nothing, such as a `String`: the result comes from another process")
+    } else {
+        let is_guard = LOCK_GUARDS.iter().any(|guard| segment.ident == guard);
+        is_guard.then_some("a lock is held in its own process: return the value behind it")
+    }
+}
+
 /// The suffix that names a check in `pool_core::__private`: the one with notes for such a type.
 pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
     struct Advice(&'static str);
     impl<'ast> Visit<'ast> for Advice {
         fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
-            if segment.ident == "Arc" || segment.ident == "Rc" {
-                self.0 = "_shared";
-            } else if segment.ident == "Instant" {
-                self.0 = "_instant";
-            }
+            let named = NOTES.iter().find(|(names, _)| names.iter().any(|name| segment.ident == name));
+            self.0 = named.map_or(self.0, |(_, suffix)| *suffix);
             visit::visit_path_segment(self, segment);
         }
         fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {

@@ -45,6 +45,20 @@ checks! {
         "cannot travel to a worker process",
         "an `Instant` means something in its own process only: pass a `Duration`, or a `SystemTime`"
     }
+    argument_size_open, OpenArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "an open file or socket belongs to its process: pass its path or address, and open it in the task",
+        "a `#[pool_state]` is opened once in each worker, and lent to tasks",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
+    argument_size_threads, ThreadsArgument {
+        "`{T}` cannot be an argument of a pool task",
+        "cannot travel to a worker process",
+        "locks, channels and handles join the threads of one process: pass the value itself, and let the task return one",
+        "a running task sends messages to its caller by `pool_core::report`",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
     argument_size_array, ArrayArgument {
         "`{T}` cannot be an argument of a pool task",
         "cannot travel to a worker process",
@@ -73,6 +87,18 @@ checks! {
         "cannot travel back from a worker process",
         "an `Instant` means something in its own process only: return a `Duration`, or a `SystemTime`"
     }
+    output_size_open, OpenOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "an open file or socket belongs to its process: return its path or its content",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
+    output_size_threads, ThreadsOutcome {
+        "`{T}` cannot be the result of a pool task",
+        "cannot travel back from a worker process",
+        "locks, channels and handles join the threads of one process: return the value itself",
+        "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds"
+    }
     output_size_array, ArrayOutcome {
         "`{T}` cannot be the result of a pool task",
         "cannot travel back from a worker process",
@@ -84,7 +110,8 @@ checks! {
         "cannot travel back from a worker process",
         "the error may be `std::io::Error`, `anyhow::Error` or `Box<dyn Error + Send + Sync>`, or a type that derives \
          `serde::Serialize` and `serde::Deserialize`",
-        "of any other error return the text: `Result<T, String>` and `.map_err(|error| error.to_string())`",
+        "of any other error return the text: `Result<T, String>` and `.map_err(|error| error.to_string())`; or \
+         `anyhow::Result<T>`, into which `?` turns it",
         "the value must be one that a task can return without `Result`"
     }
 }

@@ -28,4 +28,17 @@ fn by_lifetime(text: &str) -> Cow<'_, str> {
     text.into()
 }
 
+#[pool_task]
+fn hidden(text: &str) -> Cow<str> {
+    //~                  ^^^^^^^^ return a value that borrows nothing, such as a `String`
+    text.into()
+}
+
+/// The error about the result tells of the name, too: there is none about the lifetime itself.
+#[pool_task]
+fn words<'a, 'b>(text: &'a str, _more: &'b str) -> Vec<&'a str> {
+    //~                                                ^^^^^^^ with it `'a` goes: write `&str` for `&'a str`
+    text.split(' ').collect()
+}
+
 fn main() {}

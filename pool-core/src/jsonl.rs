@@ -17,7 +17,8 @@
 //! | `id` | any value, which is returned in the answer; it can be left out |
 //!
 //! Values are written as `serde_json` writes them. Bytes are an array of numbers; an argument `&[u8]` or `&str` can also be text.
-//! An empty line is passed over.
+//! A whole number is written without point and exponent: `1.0` and `1e3` are no `u64`. Empty lines, and a byte-order mark before the
+//! first line, are passed over.
 //!
 //! # Answers
 //!

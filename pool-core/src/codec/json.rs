@@ -31,13 +31,15 @@ pub enum Answer {
 /// # Errors
 ///
 /// They are more, or fewer.
-pub fn arguments<const N: usize>(json: &Json) -> Result<&[Json; N], CodecError> {
-    let values = match json {
-        Json::Null if N == 0 => &[],
-        // Before arrays: the only argument may be one.
-        _ if N == 1 => std::slice::from_ref(json),
-        Json::Array(values, _) => values,
-        _ => {
+pub fn arguments<const N: usize>(json: &Json) -> Result<[&Json; N], CodecError> {
+    // Before arrays: the only argument may be one.
+    if N == 1 {
+        return Ok([json; N]);
+    }
+    let values: Vec<&Json> = match json.elements() {
+        Some(elements) => elements.collect(),
+        None if N == 0 && matches!(json, Json::Null) => Vec::new(),
+        None => {
             let text = format!("{N} arguments are an array of {N} values, and {} came", json.kind());
             return Err(CodecError::new(text));
         }

@@ -5,6 +5,9 @@ use std::io::{self, BufRead};
 /// Bytes of the longest line. The values of a line take many times its memory while it is read.
 pub(super) const LINE_BYTES_MAX: usize = 16 << 20;
 
+/// Some programs begin a file of UTF-8 with these bytes, which are no part of its text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Reads lines.
 pub(super) struct Lines<'i> {
     input: &'i mut dyn BufRead,
@@ -52,9 +55,15 @@ impl<'i> Lines<'i> {
             self.input.consume(read);
         }
         self.number += 1;
+        if length > LINE_BYTES_MAX {
+            return Ok(Some((self.number, Line::TooLong)));
+        }
+        let line = match self.line.strip_prefix(BYTE_ORDER_MARK) {
+            Some(behind) if self.number == 1 => behind,
+            _ => &self.line,
+        };
         // Trimmed, so that a line of blanks counts as empty, and `\r\n` ends a line, too.
-        let line = if length <= LINE_BYTES_MAX { Line::Whole(self.line.trim_ascii()) } else { Line::TooLong };
-        Ok(Some((self.number, line)))
+        Ok(Some((self.number, Line::Whole(line.trim_ascii()))))
     }
 }
 
@@ -76,6 +85,13 @@ mod tests {
         assert_eq!(all(b""), []);
         assert_eq!(all(b"\n"), [(1, Some(0))]);
         assert_eq!(all(b"a\r\n\n  bc  \nd"), [(1, Some(1)), (2, Some(0)), (3, Some(2)), (4, Some(1))]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_first_line() {
+        assert_eq!(all(b"\xef\xbb\xbf{}\n"), [(1, Some(2))]);
+        // Elsewhere it is no mark but a character, for the parser to refuse.
+        assert_eq!(all(b"{}\n\xef\xbb\xbf{}"), [(1, Some(2)), (2, Some(5))]);
     }
 
     #[test]

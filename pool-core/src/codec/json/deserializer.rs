@@ -10,7 +10,7 @@ use serde::forward_to_deserialize_any;
 
 use super::error::JsonError;
 use super::key::Key;
-use super::tree::Json;
+use super::tree::{self, Json};
 
 /// A value to be read.
 pub(super) struct Value<'de>(pub(super) &'de Json);
@@ -26,8 +26,8 @@ impl<'de> Deserializer<'de> for Value<'de> {
             Json::Signed(value) => visitor.visit_i64(*value),
             Json::Float(value) => visitor.visit_f64(*value),
             Json::Text(value) => visitor.visit_borrowed_str(value),
-            Json::Array(values, _) => {
-                let mut elements = Elements { rest: values.iter(), next: 0 };
+            Json::Bytes(_) | Json::Array(_) => {
+                let mut elements = Elements { rest: self.0.elements().expect("it is an array"), next: 0 };
                 let value = visitor.visit_seq(&mut elements)?;
                 // A tuple takes as many as it has, and would leave the rest in silence.
                 match elements.rest.len() {
@@ -87,9 +87,9 @@ impl Json {
     }
 }
 
-/// The elements of an array.
+/// The elements of an array, and the index of the next one.
 struct Elements<'de> {
-    rest: slice::Iter<'de, Json>,
+    rest: tree::Elements<'de>,
     next: usize,
 }
 
@@ -110,12 +110,12 @@ impl<'de> SeqAccess<'de> for &mut Elements<'de> {
 
 /// The members of an object.
 struct Members<'de> {
-    rest: slice::Iter<'de, (String, Json)>,
-    current: Option<&'de (String, Json)>,
+    rest: slice::Iter<'de, (Box<str>, Json)>,
+    current: Option<&'de (Box<str>, Json)>,
 }
 
 impl<'de> Members<'de> {
-    fn new(members: &'de [(String, Json)]) -> Self {
+    fn new(members: &'de [(Box<str>, Json)]) -> Self {
         Members { rest: members.iter(), current: None }
     }
 }

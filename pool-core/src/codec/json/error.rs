@@ -46,8 +46,14 @@ impl serde::de::Error for JsonError {
 
     #[cold]
     fn invalid_type(found: serde::de::Unexpected<'_>, expected: &dyn serde::de::Expected) -> Self {
+        use serde::de::Unexpected;
         // In the words of JSON.
-        let found = if found == serde::de::Unexpected::Unit { serde::de::Unexpected::Other("null") } else { found };
-        JsonError::custom(format_args!("invalid type: {found}, expected {expected}"))
+        let found = if found == Unexpected::Unit { Unexpected::Other("null") } else { found };
+        let advice = match found {
+            // Other programs write `1.0` and `1e3`; JavaScript does from 1e21 on.
+            Unexpected::Float(value) if value.fract() == 0.0 => "; write a whole number without point and exponent",
+            _ => "",
+        };
+        JsonError::custom(format_args!("invalid type: {found}, expected {expected}{advice}"))
     }
 }

@@ -79,15 +79,22 @@ fn text_and_bytes_are_lent() {
     let lent: &str = JsonReader.read(text, "x").unwrap();
     let Json::Text(owned) = text else { panic!() };
     assert_eq!((lent, lent.as_ptr()), ("a\nb", owned.as_ptr()));
-    for _ in 0..2 {
-        let lent: &[u8] = JsonReader.read(array, "x").unwrap();
-        assert_eq!(lent, [1, 2, 255]);
-    }
+    let lent: &[u8] = JsonReader.read(array, "x").unwrap();
+    assert_eq!(lent, [1, 2, 255]);
     let lent: &[u8] = JsonReader.read(bytes, "x").unwrap();
     assert_eq!(lent, b"text");
     let lent: &Path = JsonReader.read(path, "x").unwrap();
     assert_eq!(lent, Path::new("/tmp/x"));
     assert!(<JsonReader as FromJson<'_, &[u8]>>::read(&JsonReader, &tree("[256]"), "x").is_err());
+}
+
+/// A line has at most 16 MiB, and a value in it may take two bytes there.
+#[test]
+fn a_tree_takes_little_memory_for_its_text() {
+    assert!(size_of::<Json>() <= 24);
+    assert!(matches!(tree("[0, 1, 255]"), Json::Bytes(bytes) if *bytes == [0, 1, 255]));
+    assert!(matches!(tree("[0, 256, 1]"), Json::Array(values) if values.len() == 3));
+    survives((vec![0_u16, 255], vec![0_u16, 256, 1], vec![1.0, 2.5], Vec::<i8>::new(), vec![1_i64, -1, 3]));
 }
 
 #[track_caller]
@@ -99,7 +106,15 @@ fn refused<T: for<'a> Deserialize<'a> + std::fmt::Debug>(text: &str, expected: &
 #[test]
 fn errors_name_the_place() {
     refused::<u8>("256", "argument `arg`: invalid value: integer `256`, expected u8");
-    refused::<u64>("1.0", "argument `arg`: invalid type: floating point `1.0`, expected u64");
+    refused::<u64>(
+        "1.0",
+        "argument `arg`: invalid type: floating point `1.0`, expected u64; write a whole number without point and exponent",
+    );
+    refused::<Vec<i32>>(
+        "[1, 1e3]",
+        "argument `arg[1]`: invalid type: floating point `1000.0`, expected i32; write a whole number without point and exponent",
+    );
+    refused::<u64>("1.5", "argument `arg`: invalid type: floating point `1.5`, expected u64");
     refused::<Vec<Record>>("[{}]", "argument `arg[0]`: missing field `name`");
     let sizes = r#"[{"name": "a", "sizes": [1, "b", 2], "shape": "Empty"}]"#;
     refused::<Vec<Record>>(sizes, "argument `arg[0].sizes[1]`: invalid type: string \"b\", expected i64");
@@ -117,7 +132,7 @@ fn errors_name_the_place() {
 #[test]
 fn one_argument_is_itself_and_several_are_an_array() {
     assert!(arguments::<0>(&tree("null")).is_ok() && arguments::<0>(&tree("[]")).is_ok());
-    assert!(matches!(arguments::<1>(&tree("[1, 2]")), Ok([Json::Array(..)])));
+    assert!(matches!(arguments::<1>(&tree("[1, 2]")), Ok([Json::Bytes(..)])));
     assert!(matches!(arguments::<2>(&tree("[1, 2]")), Ok([Json::Unsigned(1), Json::Unsigned(2)])));
     let error = |json: &str| arguments::<2>(&tree(json)).unwrap_err().to_string();
     assert_eq!(error("[1]"), "it takes 2 arguments, and 1 came");

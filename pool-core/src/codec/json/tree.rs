@@ -1,11 +1,12 @@
 //! A JSON value in memory, from which text and bytes can be lent.
 
-use std::cell::OnceCell;
 use std::fmt;
+use std::slice;
+use std::sync::LazyLock;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// A JSON value.
+/// A JSON value, in 24 bytes: a line may have millions of them.
 #[derive(Debug)]
 pub enum Json {
     /// `null`
@@ -19,12 +20,18 @@ pub enum Json {
     /// Any other number.
     Float(f64),
     /// Text, without its escapes.
-    Text(String),
-    /// Values, and the same as bytes once they have been lent as such.
-    Array(Vec<Json>, OnceCell<Vec<u8>>),
+    Text(Box<str>),
+    /// Whole numbers below 256. They are the bytes to be lent as such, and most arrays of small numbers take a 24th of the
+    /// memory.
+    Bytes(Box<[u8]>),
+    /// All other values.
+    Array(Box<[Json]>),
     /// Members, in their order.
-    Object(Vec<(String, Json)>),
+    Object(Box<[(Box<str>, Json)]>),
 }
+
+/// The values of all bytes.
+static BYTES: LazyLock<[Json; 256]> = LazyLock::new(|| std::array::from_fn(|byte| Json::Unsigned(byte as u64)));
 
 impl Json {
     /// The kind of the value, for people.
@@ -34,24 +41,49 @@ impl Json {
             Json::Bool(_) => "a boolean",
             Json::Unsigned(_) | Json::Signed(_) | Json::Float(_) => "a number",
             Json::Text(_) => "a string",
-            Json::Array(..) => "an array",
+            Json::Bytes(_) | Json::Array(_) => "an array",
             Json::Object(_) => "an object",
         }
     }
 
     /// Text as its UTF-8, and an array of numbers below 256 as that many bytes.
     pub(super) fn bytes(&self) -> Option<&[u8]> {
-        let Json::Array(values, bytes) = self else {
-            return if let Json::Text(text) = self { Some(text.as_bytes()) } else { None };
-        };
-        // Kept in the tree, since they are lent for as long as it lives.
-        if bytes.get().is_none() {
-            let byte =
-                |value: &Json| if let Json::Unsigned(number) = value { u8::try_from(*number).ok() } else { None };
-            let converted = values.iter().map(byte).collect::<Option<Vec<u8>>>()?;
-            return Some(bytes.get_or_init(|| converted));
+        match self {
+            Json::Text(text) => Some(text.as_bytes()),
+            Json::Bytes(bytes) => Some(bytes),
+            _ => None,
         }
-        bytes.get().map(Vec::as_slice)
+    }
+
+    /// The elements of an array.
+    pub(super) fn elements(&self) -> Option<Elements<'_>> {
+        match self {
+            Json::Bytes(bytes) => Some(Elements { bytes: bytes.iter(), values: [].iter() }),
+            Json::Array(values) => Some(Elements { bytes: [].iter(), values: values.iter() }),
+            _ => None,
+        }
+    }
+}
+
+/// The elements of an array, of which one kind is empty.
+#[derive(Clone, Debug)]
+pub(super) struct Elements<'t> {
+    bytes: slice::Iter<'t, u8>,
+    values: slice::Iter<'t, Json>,
+}
+
+impl<'t> Iterator for Elements<'t> {
+    type Item = &'t Json;
+
+    fn next(&mut self) -> Option<&'t Json> {
+        let byte = self.bytes.next().map(|&byte| &BYTES[usize::from(byte)]);
+        byte.or_else(|| self.values.next())
+    }
+}
+
+impl ExactSizeIterator for Elements<'_> {
+    fn len(&self) -> usize {
+        self.bytes.len() + self.values.len()
     }
 }
 
@@ -92,20 +124,30 @@ impl<'de> Visitor<'de> for JsonVisitor {
     }
 
     fn visit_str<E>(self, value: &str) -> Result<Json, E> {
-        Ok(Json::Text(value.to_owned()))
+        Ok(Json::Text(value.into()))
     }
 
     fn visit_string<E>(self, value: String) -> Result<Json, E> {
-        Ok(Json::Text(value))
+        Ok(Json::Text(value.into()))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json, A::Error> {
         // Not by the size that the parser hints at: the bytes that come tell how many there are.
-        let mut values = Vec::new();
+        let mut bytes = Vec::new();
+        let first = loop {
+            let value: Option<Json> = seq.next_element()?;
+            match value {
+                Some(Json::Unsigned(number @ ..256)) => bytes.push(number as u8),
+                Some(value) => break value,
+                None => return Ok(Json::Bytes(bytes.into())),
+            }
+        };
+        let mut values: Vec<Json> = bytes.into_iter().map(|byte| Json::Unsigned(byte.into())).collect();
+        values.push(first);
         while let Some(value) = seq.next_element()? {
             values.push(value);
         }
-        Ok(Json::Array(values, OnceCell::new()))
+        Ok(Json::Array(values.into()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json, A::Error> {
@@ -114,6 +156,6 @@ impl<'de> Visitor<'de> for JsonVisitor {
         while let Some(member) = map.next_entry()? {
             members.push(member);
         }
-        Ok(Json::Object(members))
+        Ok(Json::Object(members.into()))
     }
 }

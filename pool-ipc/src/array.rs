@@ -12,6 +12,7 @@
 
 #![allow(unsafe_code)]
 
+mod large_pages;
 mod mapping;
 mod window;
 
@@ -306,6 +307,7 @@ fn resize(fd: &OwnedFd, from: usize, to: usize) -> Result<(), Error> {
         return Ok(());
     }
     check_available((to - from) as u64)?;
+    large_pages::make(fd, from..to);
     loop {
         match fallocate(fd, FallocateFlags::empty(), start, end - start) {
             Ok(()) => return Ok(()),

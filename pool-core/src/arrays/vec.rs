@@ -17,8 +17,8 @@ use crate::error::Result;
 /// A growable array in shared memory, which this process fills and then [freezes](SharedVec::freeze).
 ///
 /// It is used as a `Vec`: it lends `&[T]` and `&mut [T]`. Its memory is a memfd of its own, allocated when it is asked for, so that a
-/// machine without memory is an error here and not a signal later; with large pages where the kernel has them for
-/// shared memory (`/sys/kernel/mm/transparent_hugepage/shmem_enabled`).
+/// machine without memory is an error here and not a signal later; from 2 MiB on in large pages, where the kernel has some
+/// (Linux 6.1, unless `/sys/kernel/mm/transparent_hugepage/shmem_enabled` is `deny`).
 ///
 /// The elements are plain data, [`bytemuck::Pod`]: numbers, arrays of numbers, and structs that derive `Pod`. An element must
 /// have at least one byte, which is checked when the program is compiled.

@@ -22,7 +22,7 @@ impl Pool {
     /// Has workers write an array in place, in parts of `chunk` elements; the last one may be shorter. Returns the result for each
     /// part, in their order.
     ///
-    /// Nothing is copied: a worker maps the part that it writes. A part that cost its worker, or was
+    /// Nothing is copied: a worker maps the pages of the part that it writes. A part that cost its worker, or was
     /// killed by the time limit, has that error as its result, and may be half written; it is never tried again. The others are not
     /// concerned.
     ///

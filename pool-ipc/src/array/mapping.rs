@@ -2,15 +2,20 @@
 
 #![allow(unsafe_code)]
 
+use std::mem::ManuallyDrop;
 use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 
+use nix::errno::Errno;
 use nix::sys::mman::{MRemapFlags, MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mremap, munmap};
 
 use crate::error::Error;
 use crate::sys::page_bytes;
+
+/// Bytes of a large page, where ordinary ones have 4 KiB. Elsewhere the kernel makes none of this size, and all else holds.
+pub(super) const LARGE_PAGE_BYTES: usize = 2 << 20;
 
 /// So many bytes in whole pages.
 pub(super) fn round_up(bytes: usize) -> Result<usize, Error> {
@@ -46,31 +51,30 @@ const NOWHERE: NonNull<u8> = NonNull::without_provenance(NonZeroUsize::new(1 << 
 impl Mapping {
     /// Shows the first `bytes` bytes of the memory.
     pub(super) fn new(fd: BorrowedFd<'_>, bytes: usize, access: Access) -> Result<Mapping, Error> {
-        let mut mapping = Mapping { access, ..Mapping::default() };
-        if let Some(len) = NonZeroUsize::new(bytes) {
-            // A private mapping: before Linux 6.7 the kernel refuses a shared one of sealed memory even for reading. Both
-            // show the same pages, and a process that makes its own writable gets copies.
-            let (protection, flags) = match access {
-                Access::ReadOnly => (ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE),
-                Access::ReadWrite => (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED),
-            };
-            // SAFETY: a new mapping at an address of the kernel's choice touches no other.
-            let base = unsafe { mmap(None, len, protection, flags, fd, 0) };
-            mapping.base = base.map_err(|errno| Error::system("mmap", errno))?.cast();
-            mapping.bytes = bytes;
-        }
-        advise(mapping.base, mapping.bytes, access)?;
+        let mut mapping = Mapping::reserve(bytes)?;
+        mapping.access = access;
+        mapping.map_at(fd, 0..bytes, 0, MapFlags::empty())?;
         Ok(mapping)
     }
 
-    /// Addresses for `bytes` bytes, where no memory is yet.
+    /// Addresses for `bytes` bytes, where no memory is yet. If they hold a large page, the first one is where such a page may begin.
     pub(super) fn reserve(bytes: usize) -> Result<Mapping, Error> {
-        let Some(len) = NonZeroUsize::new(bytes) else { return Ok(Mapping::default()) };
+        let spare = if bytes < LARGE_PAGE_BYTES { 0 } else { LARGE_PAGE_BYTES - page_bytes() };
+        let all = bytes.checked_add(spare).ok_or(Error::TooLarge { bytes: bytes as u64 })?;
+        let Some(len) = NonZeroUsize::new(all) else { return Ok(Mapping::default()) };
         // Not counted as memory: nothing is ever written there before something else is mapped.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no other.
-        let base = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) };
-        let base = base.map_err(|errno| Error::system("mmap", errno))?.cast();
+        let found = unsafe { mmap_anonymous(None, len, ProtFlags::PROT_NONE, flags) };
+        let found: NonNull<u8> = found.map_err(|errno| Error::system("mmap", errno))?.cast();
+        // The spare addresses before and behind go back.
+        let before = if spare == 0 { 0 } else { found.addr().get().wrapping_neg() % LARGE_PAGE_BYTES };
+        // SAFETY: `before` is at most `spare`, since both are of whole pages.
+        let base = unsafe { found.add(before) };
+        // SAFETY: the end of the addresses that are kept lies within those that were found.
+        let end = unsafe { base.add(bytes) };
+        drop(Mapping { base: found, bytes: before, ..Mapping::default() });
+        drop(Mapping { base: end, bytes: spare - before, ..Mapping::default() });
         let mapping = Mapping { base, bytes, ..Mapping::default() };
         advise(base, bytes, mapping.access)?;
         Ok(mapping)
@@ -80,6 +84,11 @@ impl Mapping {
     ///
     /// On an error some of the mapping may be gone, and it is of no further use.
     pub(super) fn show(&mut self, fd: BorrowedFd<'_>, bytes: Range<usize>, offset: usize) -> Result<(), Error> {
+        // All pages in one system call: they are about to be written, and each would be a fault else.
+        self.map_at(fd, bytes, offset, MapFlags::MAP_POPULATE)
+    }
+
+    fn map_at(&mut self, fd: BorrowedFd<'_>, bytes: Range<usize>, offset: usize, flags: MapFlags) -> Result<(), Error> {
         // In release builds, too: past its end another mapping would be replaced.
         assert!(bytes.end <= self.bytes, "{bytes:?} of a mapping of {}", self.bytes);
         let Some(len) = NonZeroUsize::new(bytes.len()) else { return Ok(()) };
@@ -87,12 +96,16 @@ impl Mapping {
         let offset = libc::off_t::try_from(offset).map_err(|_| Error::TooLarge { bytes: offset as u64 })?;
         // SAFETY: the place lies within the mapping.
         let place = unsafe { self.base.add(bytes.start) };
-        // All pages in one system call: they are about to be written, and each would be a fault else.
-        let flags = MapFlags::MAP_SHARED | MapFlags::MAP_FIXED | MapFlags::MAP_POPULATE;
+        // A private mapping: before Linux 6.7 the kernel refuses a shared one of sealed memory even for reading. Both
+        // show the same pages, and a process that makes its own writable gets copies.
+        let (protection, sharing) = match self.access {
+            Access::ReadOnly => (ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE),
+            Access::ReadWrite => (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED),
+        };
         // SAFETY:
         // - the range is this mapping's own, and no reference into it is alive (`&mut self`).
         let shown =
-            unsafe { mmap(Some(place.addr()), len, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, fd, offset) };
+            unsafe { mmap(Some(place.addr()), len, protection, sharing | MapFlags::MAP_FIXED | flags, fd, offset) };
         if let Err(errno) = shown {
             // The kernel may have cleared the range before it failed, and another thread may have got it since: it is left.
             // SAFETY: the end of the range lies within the mapping, or at its end.
@@ -104,12 +117,31 @@ impl Mapping {
         advise(place, bytes.len(), self.access)
     }
 
+    /// Has the kernel make large pages of these bytes of the mapping, which are of whole ones.
+    ///
+    /// # Errors
+    /// `EINVAL` before Linux 6.1 and where the machine forbids them, `ENOMEM` or `EAGAIN` if there were not enough: then some may be
+    /// as before.
+    pub(super) fn collapse(&self, bytes: Range<usize>) -> Result<(), Errno> {
+        assert!(bytes.end <= self.bytes, "{bytes:?} of a mapping of {}", self.bytes);
+        // SAFETY: the place lies within the mapping.
+        let place = unsafe { self.base.add(bytes.start) };
+        // SAFETY: no byte changes, and no address.
+        Errno::result(unsafe { libc::madvise(place.as_ptr().cast(), bytes.len(), libc::MADV_COLLAPSE) }).map(drop)
+    }
+
     /// Shows `bytes` bytes of the memory from now on, which has as many. It shows some already.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        // Under a limit on addresses there may be none for both: then the kernel chooses, and large pages may be split.
+        let place = if bytes < LARGE_PAGE_BYTES { None } else { Mapping::reserve(bytes).ok() };
+        let mut flags = MRemapFlags::MREMAP_MAYMOVE;
+        flags.set(MRemapFlags::MREMAP_FIXED, place.is_some());
+        // On an error the kernel may have given up the place, and another thread may have got it since: it is left.
+        let place = place.map(|place| ManuallyDrop::new(place).base.cast());
         // SAFETY:
         // - the old range is this mapping's own, and no reference into it is alive (`&mut self`);
-        // - the kernel chooses an address where nothing is.
-        let base = unsafe { mremap(self.base.cast(), self.bytes, bytes, MRemapFlags::MREMAP_MAYMOVE, None) };
+        // - the new one is that of the place, which is of as many bytes, or one of the kernel's choice where nothing is.
+        let base = unsafe { mremap(self.base.cast(), self.bytes, bytes, flags, place) };
         self.base = base.map_err(|errno| Error::system("mremap", errno))?.cast();
         self.bytes = bytes;
         advise(self.base, bytes, self.access)

@@ -9,15 +9,15 @@ use std::slice;
 
 use nix::sys::stat::fstat;
 
-use super::mapping::{Mapping, round_up};
+use super::mapping::{LARGE_PAGE_BYTES, Mapping, round_up};
 use crate::error::Error;
 use crate::sys::page_bytes;
 
 /// The memory of another process's [`ArrayBuffer`](super::ArrayBuffer), of which this process writes parts.
 ///
 /// A part is mapped when it is first shown, and stays mapped until [`unmap`](ArrayWindow::unmap): the kernel takes longer to map a page
-/// and to unmap it than most work on its bytes takes. Pages are mapped whole, so the first and the last page of a part may show bytes
-/// of the parts beside it.
+/// and to unmap it than most work on its bytes takes. Large pages are mapped whole, so the first and the last one of a part may show
+/// bytes of the parts beside it.
 #[derive(Debug)]
 pub struct ArrayWindow {
     fd: OwnedFd,
@@ -32,7 +32,7 @@ pub struct ArrayWindow {
 }
 
 /// The most ranges that are mapped at a time: the kernel allows a process 65,530 mappings (`vm.max_map_count`).
-const RANGES_MAX: usize = 4096;
+const RANGES_MAX: usize = if cfg!(test) { 4 } else { 4096 };
 
 impl ArrayWindow {
     /// Nothing of it is mapped yet.
@@ -88,11 +88,20 @@ impl ArrayWindow {
         self.mapped.range(..=pages.start).next_back().is_some_and(|(_, end)| *end >= pages.end)
     }
 
-    fn map(&mut self, bytes: &Range<usize>, pages: Range<usize>) -> Result<(), Error> {
+    fn map(&mut self, bytes: &Range<usize>, mut pages: Range<usize>) -> Result<(), Error> {
         // Only before something is mapped: the owner does not shrink memory that it has lent.
         let found = fstat(&self.fd).map_err(|errno| Error::system("fstat", errno))?.st_size.cast_unsigned();
         if bytes.end as u64 > found {
             return Err(Error::Size { found, expected: bytes.end as u64 });
+        }
+        let all = round_up(usize::try_from(found).unwrap_or(usize::MAX))?;
+        // A large page can be mapped only as a whole. Where there are none, workers map more than their parts, and seldom again.
+        let large = pages.start - pages.start % LARGE_PAGE_BYTES..pages.end.next_multiple_of(LARGE_PAGE_BYTES);
+        if large.start + LARGE_PAGE_BYTES <= all {
+            pages.start = large.start;
+        }
+        if large.end <= all {
+            pages.end = large.end;
         }
         // The memory may have grown since.
         let has_place = self.start <= pages.start && pages.end - self.start <= self.space.bytes;
@@ -100,8 +109,7 @@ impl ArrayWindow {
             self.unmap();
             self.start = 0;
             // Under a limit on addresses there may be none for all of it.
-            let all = round_up(usize::try_from(found).unwrap_or(usize::MAX)).and_then(Mapping::reserve);
-            self.space = all.or_else(|_| {
+            self.space = Mapping::reserve(all).or_else(|_| {
                 self.start = pages.start;
                 Mapping::reserve(pages.len())
             })?;
@@ -179,14 +187,26 @@ mod tests {
 
     #[test]
     fn mapped_ranges_are_few() {
-        let page = page_bytes();
-        let mut buffer = ArrayBuffer::with_capacity((2 * RANGES_MAX + 2) * page).unwrap();
+        let mut buffer = ArrayBuffer::with_capacity((2 * RANGES_MAX + 1) * LARGE_PAGE_BYTES).unwrap();
         let mut window = window(&buffer);
         for at in 0..=RANGES_MAX {
             // SAFETY: nobody uses the memory meanwhile.
-            unsafe { window.show(2 * at * page..2 * at * page + 1) }.unwrap();
+            unsafe { window.show(2 * at * LARGE_PAGE_BYTES..2 * at * LARGE_PAGE_BYTES + 1) }.unwrap();
         }
         assert_eq!(window.mapped.len(), 1);
         check_part(&mut window, &mut buffer, 0..1);
+    }
+
+    #[test]
+    fn large_pages_are_mapped_whole_within_the_memory() {
+        let bytes = 3 * LARGE_PAGE_BYTES + 2 * page_bytes();
+        let mut buffer = ArrayBuffer::with_capacity(bytes).unwrap();
+        let mut window = window(&buffer);
+        check_part(&mut window, &mut buffer, LARGE_PAGE_BYTES + 5..LARGE_PAGE_BYTES + 6);
+        assert_eq!(window.mapped, BTreeMap::from([(LARGE_PAGE_BYTES, 2 * LARGE_PAGE_BYTES)]));
+        check_part(&mut window, &mut buffer, bytes - 1..bytes);
+        assert_eq!(window.mapped.last_key_value(), Some((&(bytes - page_bytes()), &bytes)));
+        check_part(&mut window, &mut buffer, LARGE_PAGE_BYTES - 1..LARGE_PAGE_BYTES + 1);
+        assert_eq!(window.mapped.len(), 2);
     }
 }

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::units;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     Run {
         /// The task of all lines: its name, with as much of its path as tells it from others
         task: Option<String>,
+        /// Time for each call, such as 500ms, 10s or 2m; one that takes longer is killed, and its answer is an error
+        #[arg(long, value_name = "TIME", value_parser = units::time)]
+        timeout: Option<Duration>,
     },
 
     /// List the tasks of this program: the functions that worker processes can run
@@ -176,12 +180,41 @@ const RUN_EXAMPLES: &str = "\
 Examples:
   pool-cli run square < numbers         a number in each line; {\"result\":9} for 3
   seq 5 | pool-cli run square | jq .result
+  pool-cli run sha256 --timeout 10s < paths
   echo '{\"task\": \"square\", \"args\": 12, \"id\": \"a\"}' | pool-cli run";
 
 const TASKS_EXAMPLES: &str = "\
 Examples:
   pool-cli tasks
   pool-cli tasks | grep sha256";
+
+impl Args {
+    /// Reads the command line. If it is wrong, the program ends and says why.
+    pub(crate) fn read() -> Args {
+        let args = Args::parse();
+        args.check_for_pool().unwrap_or_else(|error| error.exit());
+        args
+    }
+
+    /// Refuses the options of pools for commands that make none.
+    fn check_for_pool(&self) -> Result<(), clap::Error> {
+        let command = match &self.command {
+            Some(Command::Tasks) => "tasks",
+            Some(Command::Completions { .. }) => "completions",
+            Some(Command::Man) => "man",
+            _ => return Ok(()),
+        };
+        let options =
+            [("--workers", self.workers.is_some()), ("--trace", self.trace.is_some()), ("--watch", self.watch)];
+        match options.iter().find(|(_, is_given)| *is_given) {
+            None => Ok(()),
+            Some((option, _)) => {
+                let text = format!("`{option}` is an option of commands that make a pool, and `{command}` makes none");
+                Err(Args::command().error(ErrorKind::ArgumentConflict, text))
+            }
+        }
+    }
+}
 
 /// The pool would refuse 0, too, but only the commands that make one.
 fn workers(text: &str) -> Result<usize, String> {
@@ -194,8 +227,6 @@ fn workers(text: &str) -> Result<usize, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

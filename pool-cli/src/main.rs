@@ -4,8 +4,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 mod args;
 mod cmd;
 mod render;
@@ -14,7 +12,7 @@ mod walk;
 mod watch;
 
 fn main() -> ExitCode {
-    let failure = match cmd::run(args::Args::parse()) {
+    let failure = match cmd::run(args::Args::read()) {
         Ok(verdict) => return verdict.into(),
         Err(failure) => failure,
     };

@@ -3,7 +3,6 @@
 //! The picture stands at the end of the terminal and is drawn anew some times a second. The cursor is always below it and never
 //! hidden, so nothing has to be restored, however the program ends: its last picture stays.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -231,13 +230,6 @@ fn lines(insights: &Insights, rates: &Rates, note: &str) -> Vec<String> {
 }
 
 fn cells(worker: &WorkerInsights, rate: f64) -> [String; 8] {
-    let mut task = worker.task.clone().unwrap_or_default();
-    if let Some(item) = worker.item {
-        let _ = write!(task, " [{item}]");
-    }
-    if let Some(label) = worker.label {
-        let _ = write!(task, " ({label})");
-    }
     [
         worker.worker.to_string(),
         worker.state.to_string(),
@@ -247,7 +239,7 @@ fn cells(worker: &WorkerInsights, rate: f64) -> [String; 8] {
         worker.rss_bytes.map(|bytes| format!("{} MiB", bytes.div_ceil(1 << 20))).unwrap_or_default(),
         // Each process but the first has taken the place of another.
         worker.incarnation.to_string(),
-        task,
+        worker.job(),
     ]
 }
 

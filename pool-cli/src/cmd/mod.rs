@@ -25,7 +25,7 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
         Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace, &watch),
         Some(Command::Thumbs(options)) => thumbs::run(&options, args.workers, trace, &watch),
         Some(Command::Mandelbrot { out, size }) => mandelbrot::run(&out, size, args.workers, trace, &watch),
-        Some(Command::Run { task }) => run::run(task.as_deref(), args.workers, trace, &watch),
+        Some(Command::Run { task, timeout }) => run::run(task.as_deref(), timeout, args.workers, trace, &watch),
         Some(Command::Tasks) => tasks::run(),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man) => manual::man(),

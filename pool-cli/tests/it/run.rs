@@ -46,6 +46,15 @@ fn a_crash_is_the_error_of_its_line() {
 }
 
 #[test]
+fn a_call_may_have_a_limit_on_its_time() {
+    let outcome = run(&["run", "nap", "--timeout", "1s", "--workers", "2"], "600000\n0\n").expect_code(1);
+    let lines: Vec<_> = outcome.text().lines().collect();
+    assert!(lines[0].contains(r#""kind":"TaskTimeout""#) && lines[0].contains("limit of 1 s"), "{}", lines[0]);
+    assert_eq!(lines[1], r#"{"result":null}"#);
+    assert!(run(&["run", "nap", "--timeout", "0s"], "").expect_code(2).err.contains("--timeout"));
+}
+
+#[test]
 fn a_name_that_is_no_tasks_is_wrong_usage() {
     let outcome = run(&["run", "sqare"], "1").expect_code(2);
     assert_eq!(outcome.text(), "");

@@ -52,6 +52,22 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn options_of_pools_are_refused_where_there_is_none() {
+    let trace = std::env::temp_dir().join("no trace");
+    let options = [vec!["--workers", "2"], vec!["--trace", trace.to_str().unwrap()], vec!["--watch"]];
+    for command in [&["tasks"][..], &["completions", "bash"], &["man"]] {
+        for option in &options {
+            let outcome = run(pool_cli(command).args(option)).expect_code(2);
+            assert_eq!(outcome.text(), "");
+            let text =
+                format!("`{}` is an option of commands that make a pool, and `{}` makes none", option[0], command[0]);
+            assert!(outcome.err.contains(&text), "{}", outcome.err);
+        }
+    }
+    assert!(!trace.exists());
+}
+
+#[test]
 fn no_workers_are_too_few() {
     for command in [&["demo"][..], &["hash", "."], &["tasks"]] {
         let outcome = run(pool_cli(command).args(["--workers", "0"])).expect_code(2);

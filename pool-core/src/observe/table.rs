@@ -62,6 +62,22 @@ impl fmt::Display for Insights {
     }
 }
 
+impl WorkerInsights {
+    /// Its task, and the index of the item and the label where it has them, as the table shows them: `images::decode [417] (nightly)`.
+    /// Empty if it runs nothing.
+    #[must_use]
+    pub fn job(&self) -> String {
+        let mut job = self.task.clone().unwrap_or_default();
+        if let Some(item) = self.item {
+            let _ = write!(job, " [{item}]");
+        }
+        if let Some(label) = self.label {
+            let _ = write!(job, " ({label})");
+        }
+        job
+    }
+}
+
 impl fmt::Display for WorkerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
@@ -81,13 +97,6 @@ fn worker_cells(worker: &WorkerInsights) -> [String; WORKERS.len()] {
     // The share of its whole life, so that a pool that mostly starts processes shows it.
     let all = worker.starting + worker.initializing + worker.working + worker.waiting;
     let busy = worker.working.as_secs_f64() / all.as_secs_f64().max(f64::MIN_POSITIVE);
-    let mut task = worker.task.clone().unwrap_or_default();
-    if let Some(item) = worker.item {
-        let _ = write!(task, " [{item}]");
-    }
-    if let Some(label) = worker.label {
-        let _ = write!(task, " ({label})");
-    }
     [
         worker.worker.to_string(),
         worker.pid.map(|pid| pid.to_string()).unwrap_or_default(),
@@ -97,7 +106,7 @@ fn worker_cells(worker: &WorkerInsights) -> [String; WORKERS.len()] {
         format!("{:.0} %", 100.0 * busy),
         worker.rss_bytes.map(memory).unwrap_or_default(),
         worker.exit_count.to_string(),
-        task,
+        worker.job(),
         worker.exits.last().map(|exit| exit.cause.to_string()).unwrap_or_default(),
     ]
 }

@@ -1,6 +1,10 @@
 //! Pool configuration: the options, their checks, and the making of a pool. Options that limit something are in a file of
 //! their own.
 
+#[cfg(feature = "remote")]
+mod backend;
+#[cfg(not(feature = "remote"))]
+mod here;
 mod in_process;
 mod limits;
 mod own_call;
@@ -13,6 +17,10 @@ use std::time::Duration;
 
 use pool_ipc::Hub;
 
+#[cfg(feature = "remote")]
+use self::backend::Away;
+#[cfg(not(feature = "remote"))]
+use self::here::Away;
 use self::own_call::own_call;
 use crate::caller::initializer::Success;
 use crate::engine::Engine;
@@ -33,6 +41,8 @@ use crate::task::state_type::StateType;
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
 use crate::units::nanos;
+#[cfg(feature = "remote")]
+use crate::wire::Backend;
 use crate::worker::limits::WorkerLimits;
 
 /// Sets a pool up; from [`Pool::builder`]. An option that is set twice has its second value; states and
@@ -43,6 +53,7 @@ use crate::worker::limits::WorkerLimits;
 /// | [`workers`](PoolBuilder::workers) | as many as CPUs that this process may use |
 /// | [`start_method`](PoolBuilder::start_method) | [`StartMethod::ForkServer`] |
 /// | [`in_process`](PoolBuilder::in_process) | workers are processes |
+/// | `backend` (feature `remote`) | items run on this machine |
 /// | [`preload`](PoolBuilder::preload), [`initializer`](PoolBuilder::initializer), [`state`](PoolBuilder::state), [`finalizer`](PoolBuilder::finalizer) | none |
 /// | [`max_tasks_per_worker`](PoolBuilder::max_tasks_per_worker) | no limit |
 /// | [`max_pending`](PoolBuilder::max_pending), [`max_pending_bytes`](PoolBuilder::max_pending_bytes) | no limit |
@@ -93,6 +104,8 @@ pub struct PoolBuilder {
     defaults: TaskOptions,
     limits: WorkerLimits,
     seeing: Seeing,
+    #[cfg(feature = "remote")]
+    backend: Option<Box<dyn Backend>>,
 }
 
 /// Segments of the arena, 2 MiB: twice a CPU's second cache, so that a segment that is written again has left the
@@ -103,6 +116,9 @@ const ARENA_SEGMENTS: u32 = 32;
 /// Bytes of the arena for large values: four of 16 MiB with their frames, so that two workers each have one to run and
 /// one ahead. The arena takes no memory before it is used, and keeps the memory that it has used.
 const ARENA_LARGE_BYTES: usize = 65 << 20;
+
+/// Failed starts in a row of one worker that are survived, unless set.
+const RESTART_LIMIT: u32 = 3;
 
 /// Bytes of a pool's name that its processes show. The kernel keeps 15 bytes of a process's name, and five are for the worker's
 /// number.
@@ -156,11 +172,13 @@ impl PoolBuilder {
             max_pending: None,
             max_pending_bytes: None,
             idle_timeout: None,
-            restart_limit: 3,
+            restart_limit: RESTART_LIMIT,
             threads: None,
             defaults: TaskOptions::NONE,
             seeing: Seeing::default(),
             limits: WorkerLimits { name: "pool".to_owned(), ..WorkerLimits::default() },
+            #[cfg(feature = "remote")]
+            backend: None,
         }
     }
 
@@ -303,6 +321,8 @@ impl PoolBuilder {
     /// ```
     pub fn build(mut self) -> Result<Pool> {
         let workers = self.checked_workers()?;
+        let away = Away::open(&mut self)?;
+        let workers = away.workers(workers);
         if self.in_process {
             self.limits = self.limits.for_threads();
         }
@@ -329,16 +349,17 @@ impl PoolBuilder {
             items: self.max_pending.map_or(u64::MAX, |items| items as u64),
             bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
         };
-        let mut engine =
-            Engine::new(Scheduler::new(config, table::TASKS.len()), own_calls, self.limits.memory_limit, most_pending);
+        let scheduler = away.scheduler(Scheduler::new(config, table::TASKS.len()));
+        let mut engine = Engine::new(scheduler, own_calls, self.limits.memory_limit, most_pending);
         engine.in_process = self.in_process;
-        let host = Host::new(engine, hub, most_pending, self.defaults, states, &self.limits.name)?;
+        let host = Host::new(engine, hub, most_pending, self.defaults, away.states(states), &self.limits.name)?;
         // Now, since the program may change its environment later, and replacements should be like the first.
         let inherited = Inherited::take(&self.limits.env)?;
         let ears = self.seeing.ears(&mut self.limits, self.in_process)?;
         let (method, limits, for_host) = (self.start_method, self.limits.clone(), Arc::clone(&host));
         let hub_fd = Arc::new(hub_fd);
         let threads = self.in_process.then(|| Threads::new(&limits, Arc::clone(&hub_fd), &host.bell));
+        let threads = threads.map(|threads| away.threads(threads));
         let mut supervisor = Supervisor::new(for_host, method, hub_fd, limits, inherited, ears.clone());
         (supervisor.threads, supervisor.preload) = (threads, preload.map(Preload::new));
         // Before the pool has threads: `StartMethod::Fork` copies this process, and a copy of a thread that holds a
@@ -348,11 +369,14 @@ impl PoolBuilder {
         // From here on an early return drops the supervisor, which ends the processes that it has started.
         let for_router = Arc::clone(&host);
         let router = spawn(format!("{}-router", self.limits.name), move || for_router.route_for_nobody())?;
+        let follower = away.follower(&host, &self.limits.name).inspect_err(|_| host.supervisor_left())?;
         // These threads and the router wait for the supervisor's word that the pool is over; without a supervisor this is it.
         self.seeing.start(&host, &self.limits.name, ears).inspect_err(|_| host.supervisor_left())?;
         let supervisor = spawn(format!("{}-super", self.limits.name), move || supervisor.run());
         let supervisor = supervisor.inspect_err(|_| host.supervisor_left())?;
-        Ok(Pool::from_parts(host, vec![supervisor, router]))
+        let mut threads = vec![supervisor, router];
+        threads.extend(follower);
+        Ok(Pool::from_parts(host, threads))
     }
 
     fn checked_workers(&self) -> Result<usize> {

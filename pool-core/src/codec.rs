@@ -21,6 +21,8 @@ pub(crate) mod decoder;
 pub(crate) mod encoder;
 mod error;
 pub(crate) mod foreign;
+#[cfg(feature = "remote")]
+pub(crate) mod frames;
 #[cfg(feature = "json")]
 pub(crate) mod json;
 pub(crate) mod large_vec;

@@ -10,6 +10,8 @@ pub(crate) mod rest;
 pub(crate) mod router;
 pub(crate) mod supervisor;
 
+#[cfg(feature = "remote")]
+mod capacity;
 mod door;
 pub(crate) mod ears;
 pub(crate) mod events;
@@ -92,6 +94,8 @@ pub(crate) struct Host {
     specs: Box<[Option<JobSpec>]>,
     /// Identifies the process that created the pool. A forked child inherits this struct and must not use it.
     pub(crate) owner: ForkCheck,
+    /// Items run on other machines.
+    is_remote: bool,
 }
 
 /// Requests to the supervisor, and whether it has left.
@@ -116,6 +120,7 @@ impl Host {
         let bell = Arc::new(control::bell()?);
         let forgotten = Forgotten::new(Arc::clone(&bell));
         engine.forgotten = Some(Arc::clone(&forgotten));
+        let is_remote = engine.is_remote();
         Ok(Arc::new(Host {
             engine: Mutex::new(engine),
             hub,
@@ -135,9 +140,10 @@ impl Host {
             rest: Rest::new(),
             is_over: AtomicBool::new(false),
             submission_count: AtomicU32::new(0),
-            specs: spec::specs(&defaults, &states),
+            specs: spec::specs(&defaults, &states, is_remote),
             states,
             owner: ForkCheck::here(),
+            is_remote,
         }))
     }
 

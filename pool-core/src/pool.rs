@@ -87,6 +87,11 @@ impl Pool {
         Pool { host, threads: Mutex::new(threads) }
     }
 
+    #[cfg(feature = "remote")]
+    pub(crate) fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
     /// The options of a map; how its items arrive is added by the caller.
     fn spec<T: Task>(&self, task: &T) -> Result<JobSpec> {
         self.host.spec(T::entry(), &task.options())
@@ -200,13 +205,15 @@ impl Pool {
         // In this order: a copy of the host gets the error that matters to it.
         self.host.check_owner()?;
         check_workers(workers)?;
+        #[cfg(feature = "remote")]
+        self.host.check_local("resize")?;
         self.host.resize(workers)
     }
 }
 
 /// Workers that a pool may have. Each takes one file descriptor in the host and one in the fork server, and up to 2 MiB of
 /// shared memory if it has much to do.
-const WORKERS_MAX: usize = 4096;
+pub(crate) const WORKERS_MAX: usize = 4096;
 
 /// Checks a number of workers.
 ///

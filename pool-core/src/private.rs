@@ -30,6 +30,8 @@ pub use crate::hostile;
 pub use crate::jsonl::task::JsonTask;
 pub use crate::priority::Priority;
 pub use crate::task::TaskOptions;
+#[cfg(feature = "remote")]
+pub use crate::task::form::Form;
 pub use crate::task::state::open_state;
 pub use crate::task::state_type::StateType;
 pub use crate::task::table::{Entry, Info, TASKS};

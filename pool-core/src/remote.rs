@@ -4,6 +4,11 @@
 //! another machine a program with the same tasks takes them, and a [`Runner`] runs them in an ordinary pool there.
 
 use crate::error::{Error, ErrorKind};
+mod form;
+pub(crate) mod keys;
+mod runner;
+
+pub use self::runner::Runner;
 pub use crate::wire::{Backend, Failure, Limits, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
 
 /// An error of this kind, for a [`Link`] and its like.

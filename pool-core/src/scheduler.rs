@@ -25,6 +25,7 @@ mod milestones;
 mod pace;
 mod processes;
 mod recall;
+mod remote;
 mod retries;
 mod settlement;
 #[cfg(test)]
@@ -116,6 +117,9 @@ pub(crate) struct Scheduler<P> {
     /// Callers that wait for the end for a limited time.
     joiners: u32,
     wake_at: Option<Nanos>,
+    /// Workers have other machines run the items.
+    #[cfg(feature = "remote")]
+    is_remote: bool,
 }
 
 impl<P> Scheduler<P> {
@@ -147,6 +151,8 @@ impl<P> Scheduler<P> {
             open_jobs: 0,
             joiners: 0,
             wake_at: None,
+            #[cfg(feature = "remote")]
+            is_remote: false,
         };
         // All at once, so that the first map finds all workers.
         scheduler.workers.ids().for_each(|worker| scheduler.launch(worker));

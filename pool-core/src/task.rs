@@ -2,6 +2,8 @@
 
 mod configure;
 mod configured;
+#[cfg(feature = "remote")]
+pub(crate) mod form;
 pub(crate) mod options;
 pub(crate) mod state;
 pub(crate) mod state_type;

@@ -4,6 +4,8 @@
 
 mod arrays;
 pub(crate) mod chunk;
+#[cfg(feature = "remote")]
+pub(crate) mod courier;
 #[cfg(feature = "tracing")]
 pub(crate) mod forwarding;
 pub(crate) mod limits;
@@ -36,6 +38,8 @@ use crate::process::socket::Socket;
 use crate::process::standing::Standing;
 use crate::task::table::TASKS;
 use crate::worker::chunk::{Chunk, Input, Link};
+#[cfg(feature = "remote")]
+use crate::worker::courier::Courier;
 #[cfg(feature = "tracing")]
 use crate::worker::forwarding::Forwarding;
 use crate::worker::limits::{RssWatch, WorkerLimits};
@@ -53,10 +57,9 @@ pub(crate) struct Links {
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
     let Links { lane, socket, hub, records } = links;
-    // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
-    let opened = (WorkerEnd::open(&lane), HubWorker::open(&hub));
-    drop((lane, hub));
-    let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
+    let opened = open(lane, &hub);
+    drop(hub);
+    let Some((end, hub)) = opened else { leave(exit::BAD_LANE) };
 
     let me = ForkCheck::here();
     let standing = me.standing();
@@ -76,6 +79,14 @@ pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
     #[cfg(not(feature = "tracing"))]
     drop(records);
     leave(requests.serve())
+}
+
+/// Maps the memory that a worker has in common with its host; `None` if it is no such memory.
+fn open(lane: Descriptors, hub: &Descriptors) -> Option<(WorkerEnd, HubWorker)> {
+    let opened = (WorkerEnd::open(&lane), HubWorker::open(hub));
+    // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
+    drop(lane);
+    Some((opened.0.ok()?, opened.1.ok()?))
 }
 
 /// Writes each panic to the last words: should it end the process, the host reads there which panic it was.
@@ -127,6 +138,9 @@ struct RequestLoop<'w, const IS_THREAD: bool> {
     /// Sends spans and events to the host.
     #[cfg(feature = "tracing")]
     forwarding: Option<Forwarding>,
+    /// In a thread that runs no items itself.
+    #[cfg(feature = "remote")]
+    courier: Option<Courier>,
 }
 
 /// Sizes of memory that is kept for a while after its last use: fresh memory of the kernel takes ten times as long to write.
@@ -174,6 +188,8 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             is_new: true,
             #[cfg(feature = "tracing")]
             forwarding: None,
+            #[cfg(feature = "remote")]
+            courier: None,
         }
     }
 
@@ -417,6 +433,12 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             && let Some(entry) = TASKS.get(header.extra as usize)
         {
             let place = self.place.take().unwrap_or_else(|| Place::of_request(&header));
+            #[cfg(feature = "remote")]
+            match self.courier.as_ref().filter(|_| IS_THREAD) {
+                Some(courier) => courier.run(&mut chunk, entry, place),
+                None => chunk.run(entry.run, place),
+            }
+            #[cfg(not(feature = "remote"))]
             chunk.run(entry.run, place);
         }
         #[cfg(feature = "tracing")]

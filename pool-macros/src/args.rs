@@ -42,6 +42,14 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
+    /// The name by which two programs compare it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Codec::Default => "default",
+            Codec::Cbor => "cbor",
+        }
+    }
+
     /// The trait of `__private` with the method that picks it.
     pub(crate) fn picker(self) -> Ident {
         let name = match self {

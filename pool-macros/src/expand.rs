@@ -95,7 +95,9 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let pickers = args.codec.pickers(&output.ty);
     let args_type = args_type(arguments, &private);
     let (constructor, run) = json::entry(name, glue!(#private::run_chunk::<#name::Task>), &private);
-    let entry = entry(function, args, &private, &constructor, &run);
+    let codec = args.codec.name();
+    let form = cfg!(feature = "remote").then(|| glue!(.with_form(#private::Form::of::<#name::Task>(#codec))));
+    let entry = entry(function, args, &private, &constructor, &run, form.as_ref());
     let args_functions = args_functions(function, &private);
     let output_functions = output_functions(output, &private);
     let json = json::implementation(function, &glue!(#krate), &private);
@@ -130,7 +132,7 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     let private = glue!(#krate::__private);
     let pickers = args.codec.pickers(&output.ty);
     let args_type = args_type(arguments, &private);
-    let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Items>));
+    let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Items>), None);
     let encode_args = encode_args(arguments, &private);
     let output_functions = output_functions(output, &private);
     let variables = variables(arguments);
@@ -383,6 +385,7 @@ pub(crate) fn entry(
     private: &TokenStream,
     constructor: &TokenStream,
     run: &TokenStream,
+    form: Option<&TokenStream>,
 ) -> TokenStream {
     let name = &function.name;
     let plain_name = name.unraw().to_string();
@@ -412,7 +415,7 @@ pub(crate) fn entry(
             output: #output,
             options: #private::TaskOptions::NONE #timeout #grace #retries #retry_panics #reports #prefetch #priority,
             states: &[#(#states),*],
-        }, #run);
+        }, #run) #form;
     }
 }
 

@@ -15,7 +15,8 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
     let private = glue!(#krate::__private);
     let picker = args.codec.picker();
     let args_type = expand::args_type(arguments, &private);
-    let entry = expand::entry(function, args, &private, &glue!(of_state), &glue!(#private::open_state::<#name::State>));
+    let entry =
+        expand::entry(function, args, &private, &glue!(of_state), &glue!(#private::open_state::<#name::State>), None);
     let Arguments { decoded, passed, functions, .. } = Arguments::new(arguments, &private);
     let (value, is_result) = opened(&output.ty);
     let opened = glue!(#name(#(#passed),*));

@@ -3,6 +3,8 @@
 //! Nothing of it depends on the task's types or on the iterator, so it is compiled once, and not for each map of a user's
 //! program. [`MapInput`](super::input::MapInput) pulls and encodes the items.
 
+#[cfg(feature = "remote")]
+pub(crate) mod encoded;
 mod room;
 
 use std::any::Any;

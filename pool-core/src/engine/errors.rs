@@ -17,6 +17,8 @@ use crate::units::{self, Nanos};
 impl Engine {
     pub(super) fn failure(&mut self, worker: WorkerId, job: JobId, item: u64, body: &Bytes) -> Error {
         let (error, rest) = match postcard::take_from_bytes(body) {
+            #[cfg(feature = "remote")]
+            Ok((Failure::Elsewhere(failure), rest)) => (failure.into_error(), rest),
             Ok((Failure::Panicked(report), rest)) => (Error::panicked(report), rest),
             Ok((failure @ Failure::Decode(_), rest)) => (Error::new(ErrorKind::Decode, say(&failure)), rest),
             Ok((Failure::Array { why, errno }, rest)) => {
@@ -29,6 +31,8 @@ impl Engine {
         // From the worker's memory, so it may be missing or nonsense; the error is worth more than its time.
         let ran = postcard::from_bytes(rest).ok().map(Duration::from_nanos);
         let pid = self.lane(worker).map(|lane| lane.pid);
+        // The error itself names the worker on another machine, if one had a part in it.
+        let pid = pid.filter(|_| !self.scheduler.is_remote());
         // This attempt has not been counted yet: the scheduler hears of it after the delivery.
         let attempts = self.scheduler.blamed_workers(job, item) + 1;
         self.address(job, item, pid, error.with_attempts(attempts).with_ran(ran))

@@ -1,6 +1,8 @@
 //! Jobs as callers see them: opened, fed, sealed, cancelled; and the pool: closed, terminated, resized, asked.
 
 use std::collections::VecDeque;
+#[cfg(feature = "remote")]
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Engine;
@@ -49,6 +51,16 @@ impl Engine {
             self.log_submitted(job, None, spec);
         }
         Ok(completion.expect("the record has been made"))
+    }
+
+    /// Has a map that is still without items go on where another pool left these: with the attempt of this number, and the seed of
+    /// its submission there.
+    #[cfg(feature = "remote")]
+    pub(crate) fn resume(&mut self, job: JobId, items: Range<u64>, attempt: u32, seed: Option<u64>) {
+        if let Some(record) = self.scheduler.record_mut(job) {
+            record.seed = seed;
+        }
+        self.scheduler.resume(job, items, attempt);
     }
 
     /// Takes a call for each worker of this moment. Returns how many these are.
@@ -231,6 +243,11 @@ impl Engine {
         // Once for all records since the reader fell asleep.
         notices.logged = self.observer.logs.take_wake();
         (notices, self.accounts.deferred.take())
+    }
+
+    /// Items run on other machines.
+    pub(crate) fn is_remote(&self) -> bool {
+        self.scheduler.is_remote()
     }
 
     pub(crate) fn state(&self) -> State {

@@ -56,12 +56,12 @@ impl Engine {
                     None if arrays.is_empty() => Ok(body),
                     None => Ok(body.with_received(arrays)),
                 };
-                let panicked = values.as_ref().is_err_and(|error| items == 1 && error.kind() == ErrorKind::Panicked);
+                let failure = values.as_ref().err().filter(|_| items == 1);
                 // Asked before the delivery: an item that is tried again has no outcome yet.
                 if let Some(times) = times.filter(|_| self.is_logged()) {
                     self.log_item(worker, job, first, ItemTimes::from_bytes(times));
                 }
-                if panicked && self.scheduler.panicked(worker) {
+                if failure.is_some_and(|error| self.tries_again(worker, error)) {
                     self.observe_retry(worker, job, first, None);
                     items = 0;
                 } else {
@@ -83,6 +83,15 @@ impl Engine {
             self.scheduler.exceeded_rss(worker);
         }
         Ok(())
+    }
+
+    /// Whether the item is to be tried again of which the worker has sent this error.
+    fn tries_again(&mut self, worker: WorkerId, error: &Error) -> bool {
+        #[cfg(feature = "remote")]
+        if self.scheduler.is_remote() && error.is_loss() {
+            return self.scheduler.lost(worker);
+        }
+        error.kind() == ErrorKind::Panicked && self.scheduler.panicked(worker)
     }
 
     /// Puts values into the result buffer of their job, if it has one; else the body comes back.

@@ -30,5 +30,7 @@ pub(super) fn say(failure: &Failure) -> String {
         Failure::Decode(why) => format!("the arguments could not be decoded in the worker: {why}"),
         Failure::Array { why, .. } => format!("in the worker: {why}"),
         Failure::Encode(why) => format!("the result could not be encoded in the worker: {why}"),
+        #[cfg(feature = "remote")]
+        Failure::Elsewhere(failure) => failure.message().to_owned(),
     }
 }

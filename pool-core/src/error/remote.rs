@@ -1,6 +1,6 @@
 //! The parts of an error that concern other machines.
 
-use super::Error;
+use super::{Error, ErrorKind};
 use crate::process::panic::PanicReport;
 
 impl Error {
@@ -28,6 +28,12 @@ impl Error {
     /// The text without the task, the item and the worker.
     pub(crate) fn message(&self) -> &str {
         &self.0.message
+    }
+
+    /// Whether the item has cost a worker, or was lost on the way, so that [`retries`](crate::Task::retries) try it again.
+    pub(crate) fn is_loss(&self) -> bool {
+        // A panic that has aborted its worker is a death.
+        self.is_retryable() || self.kind() == ErrorKind::Panicked && self.exit_status().is_some()
     }
 
     pub(crate) fn panic(&self) -> Option<&PanicReport> {

@@ -4,6 +4,8 @@
 //! None of them is generic over a task, so no task has a copy of the code behind them.
 
 use std::collections::VecDeque;
+#[cfg(feature = "remote")]
+use std::ops::Range;
 use std::sync::Arc;
 use std::thread::Thread;
 use std::time::Instant;
@@ -44,6 +46,12 @@ impl Host {
         result_buffer: Option<Box<dyn ResultBuffer>>,
     ) -> Result<CompletionRef> {
         self.in_span(spec, |spec| self.with(|engine| engine.open_map(self, spec, entry, result_buffer)))
+    }
+
+    /// Has a map that is still without items go on where another pool left these.
+    #[cfg(feature = "remote")]
+    pub(crate) fn resume(&self, job: JobId, items: Range<u64>, attempt: u32, seed: Option<u64>) {
+        self.with(|engine| engine.resume(job, items, attempt, seed));
     }
 
     /// Takes a call for each worker of this moment. Returns how many these are.

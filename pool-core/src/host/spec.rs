@@ -12,24 +12,28 @@ use crate::units::nanos;
 /// The specifications of all tasks' jobs by the options of their attributes, in the order of the table. A call copies one instead
 /// of merging so many options anew. `None` where an option is out of range or a state is missing, which is told when it is
 /// called.
-pub(super) fn specs(defaults: &TaskOptions, states: &[StateType]) -> Box<[Option<JobSpec>]> {
-    TASKS.iter().map(|entry| spec_of(entry, &entry.options, defaults, states).ok()).collect()
+pub(super) fn specs(defaults: &TaskOptions, states: &[StateType], is_remote: bool) -> Box<[Option<JobSpec>]> {
+    TASKS.iter().map(|entry| spec_of(entry, &entry.options, defaults, states, is_remote).ok()).collect()
 }
 
 /// The specification of a job by its task's options, and by the pool's where those are not set.
 ///
 /// # Errors
 ///
-/// An option that is out of range, or a state that the task takes and that is not among `states`.
+/// An option that is out of range or makes no sense there, or a state that the task takes and that is not among `states`.
 pub(super) fn spec_of(
     entry: &'static Entry,
     options: &TaskOptions,
     defaults: &TaskOptions,
     states: &[StateType],
+    is_remote: bool,
 ) -> Result<JobSpec> {
     // Said here and not in the worker, where the state would be missed in the middle of a job.
     if let Some(missing) = missing(entry.states(), states) {
         return Err(Error::new(ErrorKind::InvalidInput, lacks(missing)).of_task(entry.path()));
+    }
+    if is_remote && (options.reports || options.once) {
+        return Err(stays_here(entry, options));
     }
     let timeout = options.timeout.or(defaults.timeout);
     if options.has_zero() || timeout == Some(Duration::ZERO) {
@@ -59,6 +63,17 @@ pub(super) fn spec_of(
         once: options.once,
         pinned: false,
     })
+}
+
+/// The error of an option that other machines cannot follow.
+#[cold]
+#[inline(never)]
+fn stays_here(entry: &Entry, options: &TaskOptions) -> Error {
+    let text = match options.reports {
+        true => "its reports do not come from another machine: submit it without `reports`",
+        false => "it writes parts of an array, which stays on this machine",
+    };
+    Error::new(ErrorKind::Unsupported, text).of_task(entry.path())
 }
 
 /// The error of an option that is zero.

@@ -31,7 +31,7 @@ impl Host {
     pub(crate) fn spec(&self, entry: &'static Entry, options: &TaskOptions) -> Result<JobSpec> {
         // First: a copy of the host must not touch the engine.
         self.check_owner()?;
-        spec_of(entry, options, &self.defaults, &self.states)
+        spec_of(entry, options, &self.defaults, &self.states, self.is_remote)
     }
 
     /// Takes a call when there is room for it.

@@ -65,6 +65,12 @@ impl Block {
         self.given_ns = now;
     }
 
+    /// The same, of one argument without a frame.
+    #[cfg(feature = "remote")]
+    pub(crate) fn raw(self) -> Self {
+        Block { raw: true, ..self }
+    }
+
     /// Its arguments name these arrays.
     pub(crate) fn attach(&mut self, list: &Attachments) {
         if !list.is_empty() {

@@ -23,10 +23,11 @@ const DESCRIPTORS_AHEAD: usize = 16;
 // ---- to the worker ---------------------------------------------------------------------------------------------------
 
 impl Lane {
-    /// Gives the worker those of the arrays that it does not have. The request that names them is to be sent next.
+    /// Gives the worker those of the arrays that it does not have. The request that names them is to be sent next. False if there
+    /// is no way for them.
     #[cold]
-    pub(crate) fn attach(&mut self, list: &Attachments, pool: Option<&Arc<Forgotten>>) {
-        let Some(link) = &mut self.arrays else { return };
+    pub(crate) fn attach(&mut self, list: &Attachments, pool: Option<&Arc<Forgotten>>) -> bool {
+        let Some(link) = &mut self.arrays else { return false };
         for attachment in list {
             // Mostly so: the descriptor went with an earlier request.
             if link.known.contains_key(&attachment.id()) {
@@ -53,6 +54,7 @@ impl Lane {
             });
         }
         self.pump();
+        true
     }
 
     /// Keeps the arrays until the request that was sent last is answered whole.

@@ -15,9 +15,11 @@ use crate::process::panic;
 use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::process::standing::Stop;
+#[cfg(feature = "remote")]
+use crate::worker::courier::Route;
 use crate::worker::limits::WorkerLimits;
 use crate::worker::position::Worker;
-use crate::worker::thread::run;
+use crate::worker::thread::WorkerThread;
 
 /// Starts workers, and hears of their ends.
 #[derive(Debug)]
@@ -28,6 +30,9 @@ pub(crate) struct Threads {
     /// The signals that the thread which made the pool blocks.
     blocked: SigSet,
     stack_bytes: usize,
+    /// The way to other machines, if they run the items.
+    #[cfg(feature = "remote")]
+    pub(crate) route: Option<Arc<Route>>,
 }
 
 /// The ends of workers that the host has not taken in.
@@ -48,6 +53,8 @@ impl Threads {
             settings: Arc::new(settings.clone()),
             blocked: SigSet::thread_get_mask().unwrap_or(SigSet::empty()),
             stack_bytes: stack_bytes(),
+            #[cfg(feature = "remote")]
+            route: None,
         }
     }
 
@@ -68,6 +75,8 @@ impl Threads {
         let (tell, hear) = mpsc::channel();
         let (for_thread, ends) = (Arc::clone(&stop), Arc::clone(&self.ends));
         let (hub, settings, blocked) = (Arc::clone(&self.hub), Arc::clone(&self.settings), self.blocked);
+        #[cfg(feature = "remote")]
+        let route = self.route.clone();
         let body = move || {
             // The supervisor, which starts the later ones, blocks all signals.
             let _ = blocked.thread_set_mask();
@@ -77,7 +86,17 @@ impl Threads {
             // Nobody hears it if the launch was given up; then the worker never begins.
             if tell.send(tid).is_ok() {
                 let worker = is_worker.then(|| Worker::of_process(worker as usize, incarnation, tid));
-                let code = run(worker, lane, socket, &hub, &settings, &for_thread);
+                let thread = WorkerThread {
+                    worker,
+                    lane,
+                    socket,
+                    hub: &hub,
+                    settings: &settings,
+                    stop: &for_thread,
+                    #[cfg(feature = "remote")]
+                    route,
+                };
+                let code = thread.run();
                 // As of a process that was killed, if the host has told it to end.
                 let is_killed = code == 0 && !for_thread.standing().is_here();
                 end.status = if is_killed { Signal::SIGKILL as i32 } else { code << 8 };
@@ -92,6 +111,14 @@ impl Threads {
             .recv()
             .map_err(|error| Error::system("starting a thread as a worker", std::io::Error::other(error)))?;
         Ok((tid, stop))
+    }
+
+    /// Whether its workers have other machines run the items.
+    pub(crate) fn is_remote(&self) -> bool {
+        #[cfg(feature = "remote")]
+        return self.route.is_some();
+        #[cfg(not(feature = "remote"))]
+        false
     }
 
     /// The workers that have ended.

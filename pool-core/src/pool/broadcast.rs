@@ -73,6 +73,8 @@ impl Pool {
     ///
     /// An option that is out of range, or makes no sense here.
     fn broadcast_spec(&self, entry: &'static Entry, options: &TaskOptions) -> Result<JobSpec> {
+        #[cfg(feature = "remote")]
+        self.host.check_local("broadcast")?;
         let spec = self.host.spec(entry, options)?;
         // Those that are a promise. Of the others nobody notices that they have no effect.
         let why = match options {

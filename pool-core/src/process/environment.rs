@@ -26,6 +26,11 @@ const PREFIX: &str = concat!("POOL_CORE_ENV_", env!("CARGO_PKG_VERSION"), "_");
 
 impl WorkerEnv {
     /// Sets a variable, in place of an earlier one of the same name.
+    #[cfg(feature = "remote")]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     pub(crate) fn set(&mut self, name: OsString, values: Vec<OsString>) {
         // Replaced, as by setenv(3), so that one name has one list.
         self.0.retain(|variable| variable.name != name);

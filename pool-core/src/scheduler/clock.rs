@@ -70,7 +70,8 @@ impl<P> Scheduler<P> {
         let Some(sent) = self.workers[worker].in_flight.front() else {
             return self.start_probed(worker, running.map(|(_, since)| since));
         };
-        let Some(limit) = self.jobs.get(sent.range.job).and_then(|job| job.spec.timeout) else { return };
+        let limit = self.jobs.get(sent.range.job).and_then(|job| job.spec.timeout);
+        let Some(limit) = self.counted(limit) else { return };
         let state = &self.workers[worker];
         // A worker that dates its item into the future could run for ever; the item began when the worker last replied, at
         // the latest.
@@ -126,7 +127,7 @@ impl<P> Scheduler<P> {
 
     #[cold]
     fn watch_closely(&mut self, worker: WorkerId, timeout: Option<Nanos>) {
-        if let Some(limit) = timeout {
+        if let Some(limit) = self.counted(timeout) {
             let deadline = self.now.saturating_add(limit);
             self.workers[worker].deadline = Some(deadline);
             self.wake_by(deadline);

@@ -41,6 +41,7 @@ impl<P> Scheduler<P> {
         if self.holds_back {
             return;
         }
+        let chunk_ns = self.chunk_ns();
         while !self.full {
             let Some((flow, range, preferred)) = self.next_flow() else {
                 self.rebalance();
@@ -89,7 +90,7 @@ impl<P> Scheduler<P> {
                 // Further calls may follow the last one, so the end of the queue is no reason for smaller chunks.
                 None => {
                     let is_open = is_open || spec.calls && pace.is_short(CALLS_PER_CHUNK_MAX);
-                    pace.chunk(queued, is_open, worth)
+                    pace.chunk(chunk_ns, queued, is_open, worth)
                 }
             };
             let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
@@ -154,7 +155,10 @@ impl<P> Scheduler<P> {
     /// Items that a chunk of the job has, if there are enough.
     pub(crate) fn chunk_items(&self, id: JobId) -> u32 {
         let Some(JobSpec { task, chunk_size, .. }) = self.jobs.get(id).map(|job| job.spec) else { return 1 };
-        chunk_size.unwrap_or_else(|| self.tasks[task as usize].pace.chunk(u64::MAX, true, self.config.workers))
+        chunk_size.unwrap_or_else(|| {
+            let pace = self.tasks[task as usize].pace;
+            pace.chunk(self.chunk_ns(), u64::MAX, true, self.config.workers)
+        })
     }
 
     /// Whether the worker may be sent items at all.

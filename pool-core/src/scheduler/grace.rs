@@ -16,7 +16,7 @@ impl<P> Scheduler<P> {
         item: Option<u32>,
         reason: KillReason,
     ) {
-        let grace = self.jobs.get(job).map_or(0, |job| job.spec.grace);
+        let grace = self.counted(self.jobs.get(job).map(|job| job.spec.grace)).unwrap_or(0);
         if grace == 0 {
             return self.kill(worker, reason);
         }

@@ -1,8 +1,8 @@
 //! How much of a job goes to a worker at once, from the measured time per item.
 
 use super::tuning::{
-    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, CHUNK_NS, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, NARROW_WORKERS,
-    SHORT_CHUNK_NS, WAKE_WORTH_NS,
+    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, NARROW_WORKERS, SHORT_CHUNK_NS,
+    WAKE_WORTH_NS,
 };
 use crate::units::Nanos;
 
@@ -35,16 +35,16 @@ impl Pace {
         u32::try_from(time.checked_div(self.item).unwrap_or(1).max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Items of the next chunk, of a job with `queued` items waiting for `workers`.
+    /// Items of the next chunk, which should hold `chunk_ns` of work, of a job with `queued` items waiting for `workers`.
     ///
     /// A chunk is one item until the pace is known. Near the end chunks shrink with the rest of the queue (guided
     /// self-scheduling: Polychronopoulos and Kuck, 1987).
     #[inline]
-    pub(crate) fn chunk(self, queued: u64, open: bool, workers: usize) -> u32 {
+    pub(crate) fn chunk(self, chunk_ns: Nanos, queued: u64, open: bool, workers: usize) -> u32 {
         if self.item == 0 {
             return 1;
         }
-        let by_time = (CHUNK_NS / self.item).max(1);
+        let by_time = (chunk_ns / self.item).max(1);
         // More items may come to an open job, so the end of its queue is not its end. Half a share for each worker
         // leaves work for those that finish early.
         let share = if open { queued } else { queued.div_ceil(2 * workers as u64) };
@@ -87,6 +87,7 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tuning::CHUNK_NS;
     use super::*;
 
     fn pace(item: Nanos) -> Pace {
@@ -97,14 +98,14 @@ mod tests {
 
     #[test]
     fn a_million_additions_go_in_large_chunks_and_shrink_at_the_end() {
-        assert_eq!(pace(2).chunk(1_000_000, false, 2), 100_000);
-        assert_eq!(pace(2).chunk(40_000, false, 2), 10_000);
-        assert_eq!(pace(2).chunk(1, false, 2), 1);
+        assert_eq!(pace(2).chunk(CHUNK_NS, 1_000_000, false, 2), 100_000);
+        assert_eq!(pace(2).chunk(CHUNK_NS, 40_000, false, 2), 10_000);
+        assert_eq!(pace(2).chunk(CHUNK_NS, 1, false, 2), 1);
     }
 
     #[test]
     fn a_hundred_tasks_of_a_second_go_one_by_one() {
-        assert_eq!(pace(1_000_000_000).chunk(100, false, 2), 1);
+        assert_eq!(pace(1_000_000_000).chunk(CHUNK_NS, 100, false, 2), 1);
         assert_eq!(pace(1_000_000_000).depth(1, false), DEPTH_MIN);
     }
 
@@ -112,17 +113,17 @@ mod tests {
     fn absurd_times_are_survived() {
         let mut pace = pace(Nanos::MAX);
         pace.learn(1, Nanos::MAX);
-        assert_eq!((pace.chunk(1_000_000, false, 2), pace.depth(u32::MAX, false)), (1, DEPTH_MIN));
+        assert_eq!((pace.chunk(CHUNK_NS, 1_000_000, false, 2), pace.depth(u32::MAX, false)), (1, DEPTH_MIN));
         pace.learn(u32::MAX, 0);
         for _ in 0..200 {
             pace.learn(1, 100);
         }
-        assert_eq!(pace.chunk(1_000_000, false, 2), 2000, "and forgotten");
+        assert_eq!(pace.chunk(CHUNK_NS, 1_000_000, false, 2), 2000, "and forgotten");
     }
 
     #[test]
     fn items_of_unknown_time_go_one_by_one() {
-        assert_eq!(Pace::default().chunk(1_000_000, false, 2), 1);
+        assert_eq!(Pace::default().chunk(CHUNK_NS, 1_000_000, false, 2), 1);
         assert_eq!(Pace::default().depth(1, true), DEPTH_MIN);
         assert!(!Pace::default().is_short(1));
     }

@@ -4,7 +4,7 @@
 //! items behind it in the queue go on.
 
 use super::Scheduler;
-use super::interface::{JobId, WorkerId};
+use super::interface::{JobId, JobSpec, WorkerId};
 use super::tuning::{NOT_STARTED_MAX, back_off_pause};
 use super::worker::Range;
 
@@ -13,9 +13,14 @@ impl<P> Scheduler<P> {
     /// delivered, and [`Scheduler::replied`] is told of no item. The reply must have
     /// been [resolved](Scheduler::resolve_reply).
     pub(crate) fn panicked(&mut self, worker: WorkerId) -> bool {
+        self.retry_next(worker, |spec| spec.retry_panics)
+    }
+
+    /// Has the next item of the chunk that the worker is at tried again, if its job allows that.
+    pub(super) fn retry_next(&mut self, worker: WorkerId, allows: fn(&JobSpec) -> bool) -> bool {
         let sent = self.workers[worker].in_flight.front().expect("the reply was resolved");
         let (id, item) = (sent.range.job, sent.next_item());
-        let is_retried = self.jobs.get(id).is_some_and(|job| job.spec.retry_panics) && self.defer_retry(id, item);
+        let is_retried = self.jobs.get(id).is_some_and(|job| allows(&job.spec)) && self.defer_retry(id, item);
         if is_retried {
             let sent = self.workers[worker].in_flight.front_mut().expect("it was there above");
             // For the worker it is answered; the next reply is about the item behind it.

@@ -8,6 +8,8 @@ pub(crate) const CALLS_PER_CHUNK_MAX: u32 = 31;
 /// Work that one chunk of a map should hold: long enough to hide the hand-over (some microseconds, less than a
 /// hundredth of it), short enough that workers finish close together.
 pub(super) const CHUNK_NS: Nanos = 200_000;
+/// The same where the items run on another machine: the way there and back takes a millisecond or so.
+pub(super) const REMOTE_CHUNK_NS: Nanos = 20_000_000;
 
 /// Work that a worker should have before it, so that it never waits for the host.
 pub(super) const AHEAD_NS: Nanos = 200_000;

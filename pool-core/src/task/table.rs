@@ -13,6 +13,8 @@ use std::sync::OnceLock;
 #[cfg(feature = "json")]
 use crate::codec::json::form::JsonForm;
 use crate::error::{Error, ErrorKind, Result};
+#[cfg(feature = "remote")]
+use crate::task::form::Form;
 use crate::task::options::TaskOptions;
 use crate::task::state_type::StateType;
 use crate::worker::chunk::Chunk;
@@ -73,6 +75,9 @@ pub struct Entry {
     /// None for a function that writes parts of an array.
     #[cfg(feature = "json")]
     pub(crate) json: Option<JsonForm>,
+    /// None for a function that writes parts of an array, or opens a state.
+    #[cfg(feature = "remote")]
+    pub(crate) form: Option<Form>,
 }
 
 /// The part of an [`Entry`] that the macro reads off the function.
@@ -101,9 +106,9 @@ impl Entry {
     #[doc(hidden)]
     pub const fn new(info: Info, run: fn(&mut Chunk<'_>)) -> Self {
         // Computed when the program is compiled, so the check at the start hashes one word for each task.
-        let name = fnv1a(fnv1a(fnv1a(FNV_OFFSET, info.module), "::"), info.name);
-        let signature = fnv1a(fnv1a(fnv1a(name, info.args), "->"), info.output);
-        let identity = (fnv1a(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
+        let name = add(add(fnv1a(info.module), "::"), info.name);
+        let signature = add(add(add(name, info.args), "->"), info.output);
+        let identity = (add(signature, info.file) ^ info.line as u64).wrapping_mul(FNV_PRIME);
         Entry {
             info,
             identity,
@@ -112,7 +117,17 @@ impl Entry {
             is_state: false,
             #[cfg(feature = "json")]
             json: None,
+            #[cfg(feature = "remote")]
+            form: None,
         }
+    }
+
+    /// The same, for a task that other machines can run.
+    #[cfg(feature = "remote")]
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn with_form(self, form: Form) -> Self {
+        Entry { form: Some(form), ..self }
     }
 
     /// The same, for a task that can be called with JSON.
@@ -223,8 +238,8 @@ pub fn tasks() -> Vec<&'static Entry> {
 pub(crate) fn fingerprint() -> Result<u64> {
     static CHECKED: OnceLock<std::result::Result<u64, String>> = OnceLock::new();
     let hash = || {
-        let add = |hash: u64, entry: &Entry| (hash ^ entry.identity).wrapping_mul(FNV_PRIME);
-        defect().map_or_else(|| Ok(TASKS.iter().fold(FNV_OFFSET, add)), Err)
+        let add_entry = |hash: u64, entry: &Entry| (hash ^ entry.identity).wrapping_mul(FNV_PRIME);
+        defect().map_or_else(|| Ok(TASKS.iter().fold(FNV_OFFSET, add_entry)), Err)
     };
     // The table is a part of the executable, so one look is enough for all pools of the process.
     CHECKED.get_or_init(hash).clone().map_err(|message| Error::new(ErrorKind::InvalidInput, message))
@@ -233,8 +248,13 @@ pub(crate) fn fingerprint() -> Result<u64> {
 const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 
-/// FNV-1a (Fowler, Noll, Vo), which can be computed at compile time.
-const fn fnv1a(mut hash: u64, text: &str) -> u64 {
+/// The hash of a text by FNV-1a (Fowler, Noll, Vo), which can be computed at compile time and is the same in all programs.
+pub(crate) const fn fnv1a(text: &str) -> u64 {
+    add(FNV_OFFSET, text)
+}
+
+/// The hash of a text that goes on with this one.
+const fn add(mut hash: u64, text: &str) -> u64 {
     let bytes = text.as_bytes();
     // A `const fn` has no `for` loop.
     let mut i = 0;

@@ -52,6 +52,10 @@ impl Failure {
         &self.message
     }
 
+    pub(crate) fn ran(&self) -> Option<Duration> {
+        self.ran
+    }
+
     pub(crate) fn of(error: &Error) -> Failure {
         Failure {
             kind: error.kind(),

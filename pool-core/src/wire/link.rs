@@ -45,6 +45,11 @@ impl Stop {
         Stop::default()
     }
 
+    /// The word of a worker that is a thread.
+    pub(crate) fn of(word: Arc<standing::Stop>) -> Stop {
+        Stop(word)
+    }
+
     /// Tells the items to end.
     pub fn set(&self) {
         self.0.set();

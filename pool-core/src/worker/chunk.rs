@@ -1,5 +1,8 @@
 //! The request that a worker runs: its claimed items, and its replies.
 
+#[cfg(feature = "remote")]
+mod answers;
+
 use std::any::Any;
 
 use pool_ipc::sys::monotonic_ns;

@@ -1,9 +1,9 @@
 //! The preload: one request that a fork server answers as a worker does, before it forks any.
 
-use pool_ipc::{Descriptors, HubWorker, WorkerEnd};
+use pool_ipc::Descriptors;
 
 use super::position::Position;
-use super::{RequestLoop, arrays, keep_panics, leave};
+use super::{RequestLoop, arrays, keep_panics, leave, open};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::panic;
@@ -13,9 +13,7 @@ use crate::process::socket::Socket;
 /// Runs one request of the host's in this process, which is no worker. Processes that it forks afterwards have what that leaves in
 /// its memory.
 pub(crate) fn run_one(lane: Descriptors, socket: Socket, hub: &Descriptors) {
-    let opened = (WorkerEnd::open(&lane), HubWorker::open(hub));
-    drop(lane);
-    let (Ok(end), Ok(hub)) = opened else { leave(exit::BAD_LANE) };
+    let Some((end, hub)) = open(lane, hub) else { leave(exit::BAD_LANE) };
     let me = ForkCheck::here();
     let standing = me.standing();
     // Not entered: code of the user's that asks is in no worker, and at no item.

@@ -63,6 +63,7 @@ mod preload_failures;
 mod preloads;
 mod process_state;
 mod programs;
+mod remote;
 mod reports;
 mod retries;
 mod rights;
@@ -178,6 +179,7 @@ fn main() -> ExitCode {
         many_workers::checks(),
         rights::checks(),
         programs::checks(),
+        remote::checks(),
         task_names::checks(),
     ];
     trial::main(&checks.into_iter().flatten().collect::<Vec<_>>())

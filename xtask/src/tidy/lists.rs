@@ -104,8 +104,8 @@ pub(super) const DOORS: &Doors = &[
     ("codec", &["attachments", "error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
     ("task", &["codec", "error", "priority", "units", "worker"]),
-    ("worker", &["attachments", "codec", "lane", "process", "seed", "task", "units"]),
-    ("lane", &["attachments", "codec", "process", "scheduler", "units"]),
+    ("worker", &["attachments", "codec", "error", "lane", "process", "seed", "task", "units", "wire"]),
+    ("lane", &["attachments", "codec", "process", "scheduler", "units", "wire"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
     ("observe", &["error", "process", "scheduler", "task", "units", "worker"]),
     ("job", &["attachments", "codec", "error", "lane", "process", "scheduler", "sync", "task", "units"]),

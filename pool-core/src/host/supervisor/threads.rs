@@ -21,7 +21,9 @@ impl Supervisor {
     ) -> Result<()> {
         // It waits for the thread's first words alone, so a task cannot hold the supervisor up.
         let (tid, stop) = threads.launch(Some(launch), lane, theirs)?;
-        let lane = Lane::of_thread(end, tid, stop).with_socket(ours);
+        let lane = Lane::of_thread(end, tid, stop);
+        // Arrays do not go to another machine.
+        let lane = if threads.is_remote() { lane } else { lane.with_socket(ours) };
         self.host.with(|engine| engine.launched(WorkerId(launch.worker), lane));
         Ok(())
     }

@@ -1,0 +1,209 @@
+//! The far side: items of another machine's pool, run in a pool here.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::keys::key;
+use crate::caller::feed::encoded::{EncodedItems, EncodedMap};
+use crate::error::{Error, ErrorKind, Result};
+use crate::host::Host;
+use crate::job::completion::Part;
+use crate::pool::Pool;
+use crate::scheduler::JobSpec;
+use crate::task::TaskOptions;
+use crate::task::form::Form;
+use crate::task::table::{Entry, tasks};
+use crate::wire::{Failure, Limits, Outcome, Reply, Request, Stop, TaskKey};
+
+/// Runs requests of other machines in a pool of this one.
+///
+/// All options of the pool apply: its states, initializers, limits of memory and time, its sandbox. Options of a call other than its
+/// time limit, grace and seed are the business of the pool that made it: that one has the item tried again, and in its order.
+///
+/// Its clones are the same; any number of threads may [`run`](Runner::run) at once. A runner does not keep its pool: when the pool is
+/// closed or dropped, requests come back as [not run](Outcome::NotRun).
+///
+/// # Examples
+///
+/// A link without a network, to a second pool in the same program:
+///
+/// ```
+/// use std::sync::Arc;
+/// use pool_core::prelude::*;
+/// use pool_core::remote::{Backend, Link, Reply, Request, Runner, Stop, TaskKey};
+///
+/// #[pool_task]
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// struct Beside { pool: Pool }
+///
+/// impl Link for Beside {
+///     fn capacity(&self) -> usize { self.pool.workers() }
+///     fn run(&self, request: &Request, stop: &Stop) -> pool_core::Result<Reply> {
+///         Ok(Runner::new(&self.pool).run(request, stop))
+///     }
+/// }
+///
+/// #[derive(Debug)]
+/// struct ToBeside;
+///
+/// impl Backend for ToBeside {
+///     fn open(&self, _: &[TaskKey]) -> pool_core::Result<Arc<dyn Link>> {
+///         Ok(Arc::new(Beside { pool: Pool::new(2)? }))
+///     }
+/// }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::builder().backend(ToBeside).build()?;
+/// assert_eq!(pool.map(square::Task, 0..4)?, [0, 1, 4, 9]);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Runner {
+    host: Arc<Host>,
+    tasks: Arc<BTreeMap<TaskKey, (&'static Entry, Form)>>,
+}
+
+/// Time between two looks whether a request is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+impl Runner {
+    /// A runner in this pool.
+    pub fn new(pool: &Pool) -> Runner {
+        // Two tasks of one key are copies of one function, and either will do.
+        let known = |entry: &'static Entry| Some((key(entry)?, (entry, entry.form?)));
+        Runner { host: Arc::clone(pool.host()), tasks: Arc::new(tasks().into_iter().filter_map(known).collect()) }
+    }
+
+    /// The tasks that it can run.
+    pub fn tasks(&self) -> Vec<TaskKey> {
+        self.tasks.keys().cloned().collect()
+    }
+
+    /// Runs the items and waits for them. When `stop` is set, items that have not ended are cancelled, with their grace, and it
+    /// returns.
+    ///
+    /// A request that makes no sense, such as one of a task that this program does not have, is a failure of each item: the bytes come
+    /// from another machine, and are checked.
+    pub fn run(&self, request: &Request, stop: &Stop) -> Reply {
+        let begin = Instant::now();
+        let outcomes = self.outcomes(request, stop).unwrap_or_else(|error| match error.kind() {
+            // This pool is over, and another machine may go on.
+            ErrorKind::Closed | ErrorKind::Terminated => vec![Outcome::NotRun(request.items)],
+            _ => (0..request.items).map(|_| Outcome::Failed(Failure::of(&error))).collect(),
+        });
+        Reply { outcomes, ran: begin.elapsed() }
+    }
+
+    fn outcomes(&self, request: &Request, stop: &Stop) -> Result<Vec<Outcome>> {
+        let &(entry, form) = self.tasks.get(&request.task).ok_or_else(|| self.unknown(&request.task))?;
+        let spec = self.spec(entry, request.limits)?;
+        let items = EncodedItems { items: request.items, is_raw: request.is_raw, bytes: &request.body };
+        let place = request.place;
+        // Calls are strangers, and each stands at the index 0.
+        let most = if place.first.is_some() { u32::MAX } else { 1 };
+        let task = (entry, (form.args_size)());
+        let groups = items.cut(task.1, most).ok_or_else(garbled)?;
+        let first = place.first.unwrap_or(0);
+        if first.checked_add(request.items.into()).is_none() {
+            return Err(garbled());
+        }
+        let submit = |groups: &[EncodedItems<'_>]| {
+            EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed))
+        };
+        let maps: Vec<_> = match place.first {
+            Some(_) => vec![submit(&groups)?],
+            // All are submitted before the first is waited for.
+            None => groups.chunks(1).map(submit).collect::<Result<_>>()?,
+        };
+        let each = if place.first.is_some() { request.items } else { 1 };
+        let mut outcomes = Vec::new();
+        for mut map in maps {
+            let mut is_stopped = false;
+            while !map.wait(Instant::now() + LOOK_EVERY) {
+                if stop.is_set() && !std::mem::replace(&mut is_stopped, true) {
+                    map.cancel();
+                }
+            }
+            let (parts, rest) = map.take();
+            add_outcomes(parts, first..first + u64::from(each), rest.as_ref(), &mut outcomes);
+        }
+        Ok(outcomes)
+    }
+
+    fn spec(&self, entry: &'static Entry, limits: Limits) -> Result<JobSpec> {
+        // Not tried again here: the pool that sends it counts the attempts.
+        let options = TaskOptions {
+            timeout: limits.timeout,
+            grace: Some(limits.grace).filter(|grace| !grace.is_zero()),
+            retries: Some(0),
+            ..TaskOptions::NONE
+        };
+        Ok(JobSpec { bulk: true, ..self.host.spec(entry, &options)? })
+    }
+
+    fn unknown(&self, task: &TaskKey) -> Error {
+        let why = match self.tasks.keys().any(|known| known.name == task.name) {
+            true => {
+                "has a task of this name with another signature: other types, another codec, or another version of pool-core"
+            }
+            false => "does not have this task",
+        };
+        Error::new(ErrorKind::Unsupported, format!("the program that was to run it {why}"))
+    }
+}
+
+/// The error of bytes that are no items of the task.
+fn garbled() -> Error {
+    Error::new(ErrorKind::Decode, "the request does not hold the items that it tells of")
+}
+
+/// Adds the outcomes of the items of these indices, of which `rest` is the reason why some have none.
+fn add_outcomes(parts: Vec<Part>, indices: Range<u64>, rest: Option<&Error>, outcomes: &mut Vec<Outcome>) {
+    let mut next = indices.start;
+    for part in parts {
+        let (first, items) = (part.first, part.items);
+        add_missing(first.saturating_sub(next) as u32, rest, outcomes);
+        add(outcome(part), outcomes);
+        next = first + u64::from(items);
+    }
+    add_missing(indices.end.saturating_sub(next) as u32, rest, outcomes);
+}
+
+/// Adds items that have not been run.
+fn add_missing(items: u32, rest: Option<&Error>, outcomes: &mut Vec<Outcome>) {
+    match rest.map(Error::kind) {
+        _ if items == 0 => {}
+        // The request was stopped, or this pool is over.
+        None | Some(ErrorKind::Cancelled | ErrorKind::Terminated) => outcomes.push(Outcome::NotRun(items)),
+        Some(_) => {
+            outcomes.extend(rest.iter().cycle().take(items as usize).map(|error| Outcome::Failed(Failure::of(error))))
+        }
+    }
+}
+
+fn add(outcome: Outcome, outcomes: &mut Vec<Outcome>) {
+    match (outcomes.last_mut(), outcome) {
+        // Values of several chunks stand one behind the other, as those of one do.
+        (Some(Outcome::Values { items, bytes }), Outcome::Values { items: more, bytes: more_bytes }) => {
+            *items += more;
+            bytes.extend_from_slice(&more_bytes);
+        }
+        (_, outcome) => outcomes.push(outcome),
+    }
+}
+
+fn outcome(part: Part) -> Outcome {
+    match part.values {
+        Err(error) => Outcome::Failed(Failure::of(&error)),
+        // Alone, as each value that names arrays is.
+        Ok(bytes) if bytes.received().is_some() => {
+            let text = "the result names a shared array, which does not travel to another machine";
+            Outcome::Failed(Failure::new(ErrorKind::Unsupported, text))
+        }
+        Ok(bytes) if part.raw => Outcome::Raw(bytes.into_vec()),
+        Ok(bytes) => Outcome::Values { items: part.items, bytes: bytes.into_vec() },
+    }
+}

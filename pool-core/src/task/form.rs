@@ -1,0 +1,16 @@
+//! What another program must know of a task's types to send it items, and to agree that they are the same.
+
+/// The types of one task, as far as bytes depend on them.
+#[derive(Clone, Copy, Debug)]
+pub struct Form {
+    /// The bytes of every set of arguments, if they are always as many.
+    pub(crate) args_size: fn() -> Option<usize>,
+    /// The bytes of every result, if they are always as many.
+    pub(crate) output_size: fn() -> Option<usize>,
+    /// The names of both types, as the compiler gives them.
+    pub(crate) names: fn() -> [&'static str; 2],
+    /// Their sizes and alignments in memory.
+    pub(crate) layouts: [usize; 4],
+    /// The codec of values that are no plain numbers, bytes or text.
+    pub(crate) codec: &'static str,
+}

@@ -1,0 +1,189 @@
+//! The courier: a worker that runs no items, but hands them to another machine and waits for their outcomes.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::codec::frames;
+use crate::error::{Error, ErrorKind};
+use crate::lane::messages;
+use crate::process::panic;
+use crate::process::standing;
+use crate::task::form::Form;
+use crate::task::table::Entry;
+use crate::wire::{Failure, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
+use crate::worker::chunk::Chunk;
+
+/// The way that all couriers of a pool take.
+pub(crate) struct Route {
+    pub(crate) link: Arc<dyn Link>,
+    /// The keys of the tasks by their places in the dispatch table.
+    pub(crate) keys: Vec<Option<TaskKey>>,
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+/// One courier.
+pub(super) struct Courier {
+    route: Arc<Route>,
+    /// Set when the host tells this thread to end.
+    stop: Stop,
+}
+
+/// Items that come back without having been run are sent again so often ...
+const ROUNDS_MAX: u32 = 5;
+/// ... after this pause, in which the machine that sent them back may leave.
+const ROUND_PAUSE: Duration = Duration::from_millis(20);
+
+/// Arguments of a chunk.
+enum Arguments<'a> {
+    Framed(&'a [u8]),
+    Raw(Vec<u8>),
+}
+
+impl Courier {
+    pub(super) fn new(route: Arc<Route>, word: &Arc<standing::Stop>) -> Courier {
+        Courier { route, stop: Stop::of(Arc::clone(word)) }
+    }
+
+    /// Has the items of the chunk run, and answers them.
+    pub(super) fn run(&self, chunk: &mut Chunk<'_>, entry: &'static Entry, place: messages::Place) {
+        let items = chunk.claim_all();
+        let key = self.route.keys.get(entry.index() as usize).and_then(Option::as_ref);
+        let (Some(key), Some(form)) = (key, entry.form) else {
+            return fail_all(
+                chunk,
+                items,
+                &Failure::new(ErrorKind::Unsupported, "it writes parts of an array, which stays on this machine"),
+            );
+        };
+        if chunk.names_arrays() {
+            let text = "its arguments name a shared array, which does not travel to another machine; pass a `Vec`";
+            return fail_all(chunk, items, &Failure::new(ErrorKind::Unsupported, text));
+        }
+        let bytes = chunk.input.rest;
+        let arguments = match chunk.raw.take() {
+            Some(bytes) => Arguments::Raw(bytes),
+            None => Arguments::Framed(bytes),
+        };
+        Errand { courier: self, chunk, key, form, arguments, place }.run(items);
+    }
+}
+
+fn fail_all(chunk: &mut Chunk<'_>, items: u32, why: &Failure) {
+    (0..items).for_each(|_| chunk.put_failure(why.clone()));
+}
+
+/// The way of one chunk.
+struct Errand<'c, 'w> {
+    courier: &'c Courier,
+    chunk: &'c mut Chunk<'w>,
+    key: &'c TaskKey,
+    form: Form,
+    arguments: Arguments<'w>,
+    place: messages::Place,
+}
+
+impl Errand<'_, '_> {
+    fn run(mut self, items: u32) {
+        let mut ahead = VecDeque::from([Outcome::NotRun(items)]);
+        let (mut rounds, mut ran) = (0, Duration::ZERO);
+        while let Some(outcome) = ahead.pop_front() {
+            match outcome {
+                Outcome::NotRun(0) => {}
+                Outcome::NotRun(items) => {
+                    if rounds == ROUNDS_MAX {
+                        let text = format!("{rounds} machines in a row have sent it back without running it");
+                        fail_all(self.chunk, items, &Failure::new(ErrorKind::Unreachable, text));
+                        continue;
+                    }
+                    if rounds > 0 {
+                        thread::sleep(ROUND_PAUSE);
+                    }
+                    rounds += 1;
+                    let reply = self.send(items);
+                    if self.courier.stop.is_set() {
+                        return self.chunk.give_up();
+                    }
+                    ran += reply.ran;
+                    self.chunk.date(ran);
+                    reply.outcomes.into_iter().rev().for_each(|outcome| ahead.push_front(outcome));
+                }
+                Outcome::Values { items, bytes } => {
+                    if !self.put_values(items, &bytes) {
+                        return;
+                    }
+                }
+                Outcome::Raw(bytes) => self.chunk.put_raw(bytes),
+                Outcome::Failed(failure) => self.chunk.put_failure(failure),
+            }
+        }
+    }
+
+    fn put_values(&mut self, items: u32, bytes: &[u8]) -> bool {
+        let size = (self.form.output_size)();
+        if frames::length(bytes, items, size) == Some(bytes.len()) {
+            return self.chunk.put_values(bytes, items, size);
+        }
+        let text = "the other machine sent bytes that are not so many values of the task";
+        fail_all(self.chunk, items, &Failure::new(ErrorKind::Protocol, text));
+        true
+    }
+
+    /// Has the next so many items run. Returns as many outcomes.
+    fn send(&mut self, items: u32) -> Reply {
+        let Some(request) = self.request(items) else {
+            return failed(items, &Error::new(ErrorKind::Protocol, "the request does not hold its items"));
+        };
+        let Courier { route, stop } = self.courier;
+        let reply = match catch_unwind(AssertUnwindSafe(|| route.link.run(&request, stop))) {
+            Ok(reply) => reply,
+            Err(payload) => {
+                let report = panic::caught(payload, 0).into_report();
+                Err(Error::new(ErrorKind::Unreachable, format!("the way to other machines {report}")))
+            }
+        };
+        let reply = reply.unwrap_or_else(|error| failed(items, &error));
+        let answered = reply.outcomes.iter().fold(0, |sum: u32, outcome| sum.saturating_add(outcome.items()));
+        if answered == items {
+            return reply;
+        }
+        let text = format!("the other machine sent {answered} outcomes of {items} items");
+        failed(items, &Error::new(ErrorKind::Protocol, text))
+    }
+
+    fn request(&self, items: u32) -> Option<Request> {
+        let done = self.chunk.next;
+        let body = match &self.arguments {
+            Arguments::Raw(bytes) => bytes.clone(),
+            Arguments::Framed(bytes) => {
+                let size = (self.form.args_size)();
+                let rest = &bytes[frames::length(bytes, done, size)?..];
+                rest[..frames::length(rest, items, size)?].to_vec()
+            }
+        };
+        let messages::Place { first, attempt, seed } = self.place;
+        let first = (first < messages::Place::NO_ITEM).then(|| first + u64::from(done));
+        Some(Request {
+            task: self.key.clone(),
+            items,
+            is_raw: matches!(self.arguments, Arguments::Raw(_)),
+            body,
+            place: Place { first, attempt, seed },
+            limits: self.chunk.limits(),
+        })
+    }
+}
+
+/// The reply that gives each item this error.
+fn failed(items: u32, error: &Error) -> Reply {
+    let failure = Failure::of(error);
+    Reply { outcomes: (0..items).map(|_| Outcome::Failed(failure.clone())).collect(), ran: Duration::ZERO }
+}

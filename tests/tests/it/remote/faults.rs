@@ -1,0 +1,222 @@
+//! A link that fails, is slow, lies, or sends items back.
+
+use std::sync::Arc;
+
+use pool_core::prelude::*;
+use pool_core::remote;
+use pool_core::remote::{Backend, Failure, Link, Outcome, Reply, Request, Runner, Stop, TaskKey};
+use tests::procs::eventually;
+use tests::tasks::{echo, nap, square};
+use tests::trial::{Check, Setup, once};
+
+use super::far::{Far, SOON, pools};
+
+pub(super) fn checks() -> Vec<Check> {
+    vec![
+        once(a_link_that_fails_is_an_error_that_may_be_tried_again),
+        once(a_link_that_panics_costs_its_items_alone),
+        once(a_slow_link_is_waited_for),
+        once(wrong_replies_are_errors_of_their_items),
+        once(items_that_come_back_are_sent_again),
+        once(the_other_pool_may_end),
+        once(a_backend_that_cannot_connect_is_an_error_of_build),
+        once(wrong_requests_are_errors_of_their_items),
+        once(a_failure_names_its_machine),
+    ]
+}
+
+fn lost() -> Error {
+    remote::error(ErrorKind::Unreachable, "far://1: connection lost")
+}
+
+fn a_link_that_fails_is_an_error_that_may_be_tried_again(_: &Setup) {
+    let far = Far::altering(
+        Pool::builder().workers(1),
+        |number, _, reply| {
+            if number.is_multiple_of(2) { Err(lost()) } else { Ok(reply) }
+        },
+    );
+    let pool = Pool::builder().backend(far).build().unwrap();
+    let error = pool.apply(square::Task, 3).unwrap_err();
+    assert!(error.to_string().ends_with("square`: far://1: connection lost"), "{error}");
+    assert_eq!((error.kind(), error.is_retryable(), error.worker_pid()), (ErrorKind::Unreachable, true, None));
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    assert_eq!(pool.apply(square::Task.retries(1), 4).unwrap(), 16);
+    let results = pool.map_results(square::Task.chunk_size(10), 0..40).unwrap();
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert!(!errors.is_empty() && errors.len() < 40 && errors.iter().all(|error| error.is_retryable()), "{results:?}");
+    let values = pool.map(square::Task.chunk_size(10).retries(9), 0..40).unwrap();
+    assert_eq!(values, (0..40).map(|x| x * x).collect::<Vec<_>>());
+}
+
+fn a_link_that_panics_costs_its_items_alone(_: &Setup) {
+    let far = Far::altering(Pool::builder().workers(1), |number, _, reply| {
+        assert_ne!(number, 0, "on purpose");
+        Ok(reply)
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    let error = pool.apply(square::Task, 3).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(error.to_string().contains("on purpose") && error.to_string().contains("faults.rs:"), "{error}");
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+}
+
+fn a_slow_link_is_waited_for(_: &Setup) {
+    let far = Far::altering(Pool::builder().workers(2), |_, _, reply| {
+        std::thread::sleep(Duration::from_millis(300));
+        Ok(reply)
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    // The limit is that of the item, not of the way.
+    let task = square::Task.timeout(Duration::from_millis(100));
+    assert_eq!(pool.map(task, 0..4).unwrap(), [0, 1, 4, 9]);
+}
+
+fn wrong_replies_are_errors_of_their_items(_: &Setup) {
+    let values = |items, bytes: &[u8]| Outcome::Values { items, bytes: bytes.to_vec() };
+    let wrong = [
+        (vec![], "sent 0 outcomes of 2 items"),
+        (vec![values(1, &[0; 8])], "sent 1 outcomes of 2 items"),
+        (vec![values(3, &[0; 24])], "sent 3 outcomes of 2 items"),
+        (vec![values(u32::MAX, &[]), values(3, &[])], "outcomes of 2 items"),
+        (vec![values(2, &[0; 15])], "not so many values"),
+        (vec![values(2, &[0; 17])], "not so many values"),
+        (vec![Outcome::Raw(vec![1; 9]), Outcome::Raw(Vec::new())], "could not be decoded"),
+    ];
+    for (outcomes, text) in wrong {
+        let far = Far::altering(Pool::builder().workers(1), move |_, request, reply| match request.items {
+            2 => Ok(Reply { outcomes: outcomes.clone(), ..reply }),
+            _ => Ok(reply),
+        });
+        let pool = Pool::builder().backend(far).build().unwrap();
+        // The first block of a map is one item, and the next one is two.
+        let results = pool.map_results(square::Task.chunk_size(2), 0..3).unwrap();
+        assert_eq!(*results[0].as_ref().unwrap(), 0);
+        for result in results.into_iter().skip(1) {
+            let error = result.unwrap_err();
+            assert!(error.to_string().contains(text), "{error}");
+            assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Decode), "{error:?}");
+        }
+        assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    }
+    // Frames that lie about their lengths.
+    let far = Far::altering(Pool::builder().workers(1), |_, request, reply| {
+        Ok(Reply { outcomes: vec![values_of(request, &[0xff; 12])], ..reply })
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    assert_eq!(pool.apply(echo::Task, vec![1]).unwrap_err().kind(), ErrorKind::Protocol);
+}
+
+fn values_of(request: &Request, bytes: &[u8]) -> Outcome {
+    Outcome::Values { items: request.items, bytes: bytes.to_vec() }
+}
+
+fn items_that_come_back_are_sent_again(_: &Setup) {
+    let far = Far::altering(Pool::builder().workers(2), |number, request, reply| match (number % 3, request.items) {
+        (0, items) => Ok(Reply { outcomes: vec![Outcome::NotRun(items)], ..reply }),
+        // Not the first, which has come back before.
+        (1, items @ 3..) => {
+            let Outcome::Values { bytes, .. } = &reply.outcomes[0] else { return Ok(reply) };
+            if reply.outcomes.len() > 1 {
+                return Ok(reply);
+            }
+            let first = Outcome::Values { items: 1, bytes: bytes[..8].to_vec() };
+            let last = Outcome::Values { items: 1, bytes: bytes[bytes.len() - 8..].to_vec() };
+            Ok(Reply { outcomes: vec![first, Outcome::NotRun(items - 2), last], ..reply })
+        }
+        _ => Ok(reply),
+    });
+    let pool = Pool::builder().backend(far).workers(1).build().unwrap();
+    let squares: Vec<u64> = (0..60).map(|x| x * x).collect();
+    assert_eq!(pool.map(square::Task.chunk_size(10), 0..60).unwrap(), squares);
+    assert_eq!(pool.apply(echo::Task, vec![7; 50_000]).unwrap(), [7; 50_000]);
+
+    let far = Far::altering(Pool::builder().workers(1), |_, request, reply| {
+        Ok(Reply { outcomes: vec![Outcome::NotRun(request.items)], ..reply })
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    let error = pool.apply(square::Task, 3).unwrap_err();
+    assert!(error.kind() == ErrorKind::Unreachable && error.to_string().contains("in a row"), "{error}");
+}
+
+fn the_other_pool_may_end(_: &Setup) {
+    let (pool, far) = pools();
+    let call = pool.apply_async(nap::Task, 600_000).unwrap();
+    assert!(eventually(|| !far.0.is_idle()));
+    drop(far.0.pool.lock().unwrap().take());
+    let error = call.get().unwrap_err();
+    assert!(error.kind() == ErrorKind::Unreachable && error.to_string().contains("in a row"), "{error}");
+}
+
+fn a_backend_that_cannot_connect_is_an_error_of_build(_: &Setup) {
+    #[derive(Debug)]
+    struct Nowhere;
+    impl Backend for Nowhere {
+        fn open(&self, tasks: &[TaskKey]) -> pool_core::Result<Arc<dyn Link>> {
+            assert!(tasks.iter().any(|task| task.name == "tests::tasks::square"));
+            assert!(tasks.iter().all(|task| !task.name.ends_with("::counter")), "a state is no task");
+            Err(lost())
+        }
+    }
+    let error = Pool::builder().backend(Nowhere).build().unwrap_err();
+    assert_eq!(error.to_string(), "far://1: connection lost");
+}
+
+fn wrong_requests_are_errors_of_their_items(_: &Setup) {
+    let local = Pool::new(1).unwrap();
+    let runner = Runner::new(&local);
+    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::square").unwrap();
+    let place = remote::Place { first: Some(0), attempt: 1, seed: None };
+    let sound = Request { task, items: 2, is_raw: false, body: vec![0; 16], place, limits: remote::Limits::default() };
+    let values = Outcome::Values { items: 2, bytes: vec![0; 16] };
+    let outcomes = |request: &Request| runner.run(request, &Stop::new()).outcomes;
+    assert_eq!(outcomes(&sound), [values]);
+    let wrong = [
+        Request { body: vec![0; 15], ..sound.clone() },
+        Request { body: vec![0; 17], ..sound.clone() },
+        Request { is_raw: true, ..sound.clone() },
+        Request { place: remote::Place { first: Some(u64::MAX), ..place }, ..sound.clone() },
+        Request { task: TaskKey { signature: 1, ..sound.task.clone() }, ..sound.clone() },
+        Request { task: TaskKey { name: "no::such".into(), signature: 1 }, ..sound.clone() },
+        Request { limits: remote::Limits { timeout: Some(Duration::ZERO), ..sound.limits }, ..sound.clone() },
+    ];
+    for request in wrong {
+        let failures = outcomes(&request);
+        assert_eq!(failures.iter().map(Outcome::items).sum::<u32>(), request.items);
+        let is_failure = |outcome: &Outcome| {
+            matches!(outcome, Outcome::Failed(failure)
+                if matches!(failure.kind(), ErrorKind::Decode | ErrorKind::Unsupported | ErrorKind::InvalidInput))
+        };
+        assert!(failures.iter().all(is_failure), "{request:?}: {failures:?}");
+    }
+    assert_eq!(outcomes(&Request { items: 0, body: Vec::new(), ..sound.clone() }), []);
+    let stop = Stop::new();
+    stop.set();
+    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::nap").unwrap();
+    let body = 600_000u64.to_le_bytes().repeat(2);
+    let reply = runner.run(&Request { task, body, ..sound }, &stop);
+    assert_eq!(reply.outcomes, [Outcome::NotRun(2)]);
+    assert!(reply.ran < SOON);
+}
+
+fn a_failure_names_its_machine(_: &Setup) {
+    let far = Far::altering(Pool::builder().workers(1), |_, request, reply| {
+        let name = |outcome| match outcome {
+            Outcome::Failed(failure) => Outcome::Failed(failure.at("far-1")),
+            outcome => outcome,
+        };
+        let mut outcomes: Vec<_> = reply.outcomes.into_iter().map(name).collect();
+        if request.items == 3 {
+            outcomes = vec![Outcome::Failed(Failure::new(ErrorKind::Cancelled, "not here").at("far-2")); 3];
+        }
+        Ok(Reply { outcomes, ..reply })
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    let error = pool.apply(tests::tasks::crash::Task, Some(tests::tasks::Way::Panic)).unwrap_err();
+    let pid = error.worker_pid().unwrap();
+    assert!(error.to_string().contains(&format!("crash`, worker {pid} on far-1: panicked at")), "{error}");
+    assert_eq!((error.host(), error.kind()), (Some("far-1"), ErrorKind::Panicked));
+    // Behind blocks of one item and of two is one of four.
+    let error = pool.map(square::Task.chunk_size(3), 0..7).unwrap_err();
+    assert!(error.to_string().ends_with("square`, item 3 on far-2: not here"), "{error}");
+}

@@ -17,10 +17,6 @@ use std::time::Duration;
 
 use pool_ipc::Hub;
 
-#[cfg(feature = "remote")]
-use self::backend::Away;
-#[cfg(not(feature = "remote"))]
-use self::here::Away;
 use self::own_call::own_call;
 use crate::caller::initializer::Success;
 use crate::engine::Engine;
@@ -321,7 +317,7 @@ impl PoolBuilder {
     /// ```
     pub fn build(mut self) -> Result<Pool> {
         let workers = self.checked_workers()?;
-        let away = Away::open(&mut self)?;
+        let away = self.away()?;
         let workers = away.workers(workers);
         if self.in_process {
             self.limits = self.limits.for_threads();

@@ -9,6 +9,7 @@ pub(crate) mod courier;
 #[cfg(feature = "tracing")]
 pub(crate) mod forwarding;
 pub(crate) mod limits;
+mod memory;
 pub(crate) mod position;
 pub(crate) mod preload;
 mod reporting;
@@ -43,6 +44,7 @@ use crate::worker::courier::Courier;
 #[cfg(feature = "tracing")]
 use crate::worker::forwarding::Forwarding;
 use crate::worker::limits::{RssWatch, WorkerLimits};
+use crate::worker::memory::open;
 use crate::worker::position::{Position, Worker};
 
 /// The descriptors by which a worker talks with its host.
@@ -56,10 +58,9 @@ pub(crate) struct Links {
 
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
-    let Links { lane, socket, hub, records } = links;
-    let opened = open(lane, &hub);
-    drop(hub);
-    let Some((end, hub)) = opened else { leave(exit::BAD_LANE) };
+    let Links { lane, socket, hub: hub_memory, records } = links;
+    let Some((end, hub)) = open(lane, &hub_memory) else { leave(exit::BAD_LANE) };
+    drop(hub_memory);
 
     let me = ForkCheck::here();
     let standing = me.standing();
@@ -79,14 +80,6 @@ pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
     #[cfg(not(feature = "tracing"))]
     drop(records);
     leave(requests.serve())
-}
-
-/// Maps the memory that a worker has in common with its host; `None` if it is no such memory.
-fn open(lane: Descriptors, hub: &Descriptors) -> Option<(WorkerEnd, HubWorker)> {
-    let opened = (WorkerEnd::open(&lane), HubWorker::open(hub));
-    // Closed at once: the mappings stay, and tasks and the programs that they start should find no descriptors of ours.
-    drop(lane);
-    Some((opened.0.ok()?, opened.1.ok()?))
 }
 
 /// Writes each panic to the last words: should it end the process, the host reads there which panic it was.

@@ -25,7 +25,7 @@ impl PoolBuilder {
     /// room for requests, and follows that number; [`workers`](PoolBuilder::workers) bounds it. These workers are threads that hand
     /// items over and wait.
     ///
-    /// What differs:
+    /// These are the differences:
     ///
     /// * An item may be run more than once, if a machine is lost while it runs there. Its outcome comes once.
     /// * Time limits are counted where the item runs. One that waits for a machine waits without limit.
@@ -59,30 +59,6 @@ pub(super) struct Away {
 }
 
 impl Away {
-    /// Opens the way to other machines, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// An option that concerns workers on this machine, or the backend's own error.
-    pub(super) fn open(builder: &mut PoolBuilder) -> Result<Away> {
-        let most = builder.workers.unwrap_or(WORKERS_MAX);
-        let Some(backend) = builder.backend.take() else { return Ok(Away { route: None, most }) };
-        if let Some(option) = builder.local_option() {
-            let text = format!(
-                "`{option}` concerns workers on this machine: set it for the pool of the machine that runs the items"
-            );
-            return Err(Error::new(ErrorKind::Unsupported, text));
-        }
-        // Before the table is read.
-        table::fingerprint()?;
-        let keys: Vec<_> = TASKS.iter().map(key).collect();
-        let tasks: Vec<_> = keys.iter().flatten().cloned().collect();
-        let link = backend.open(&tasks)?;
-        // Its workers are threads that wait.
-        builder.in_process = true;
-        Ok(Away { route: Some(Arc::new(Route { link, keys })), most })
-    }
-
     /// The number of workers to begin with.
     pub(super) fn workers(&self, workers: usize) -> usize {
         self.route.as_ref().map_or(workers, |route| route.link.capacity().clamp(1, self.most))
@@ -119,6 +95,30 @@ impl Away {
 }
 
 impl PoolBuilder {
+    /// Opens the way to other machines, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// An option that concerns workers on this machine, or the backend's own error.
+    pub(super) fn away(&mut self) -> Result<Away> {
+        let most = self.workers.unwrap_or(WORKERS_MAX);
+        let Some(backend) = self.backend.take() else { return Ok(Away { route: None, most }) };
+        if let Some(option) = self.local_option() {
+            let text = format!(
+                "`{option}` concerns workers on this machine: set it for the pool of the machine that runs the items"
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+        // Before the table is read.
+        table::fingerprint()?;
+        let keys: Vec<_> = TASKS.iter().map(key).collect();
+        let tasks: Vec<_> = keys.iter().flatten().cloned().collect();
+        let link = backend.open(&tasks)?;
+        // Its workers are threads that wait.
+        self.in_process = true;
+        Ok(Away { route: Some(Arc::new(Route { link, keys })), most })
+    }
+
     /// The name of an option that is set and concerns workers on this machine.
     fn local_option(&self) -> Option<&'static str> {
         let limits = &self.limits;

@@ -10,14 +10,16 @@ use crate::launch::threads::Threads;
 use crate::scheduler::Scheduler;
 use crate::task::state_type::StateType;
 
-/// Nothing.
+impl PoolBuilder {
+    pub(super) fn away(&mut self) -> Result<Away> {
+        Ok(Away)
+    }
+}
+
+/// None.
 pub(super) struct Away;
 
 impl Away {
-    pub(super) fn open(_: &mut PoolBuilder) -> Result<Away> {
-        Ok(Away)
-    }
-
     pub(super) fn workers(&self, workers: usize) -> usize {
         workers
     }

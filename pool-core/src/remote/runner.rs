@@ -105,10 +105,10 @@ impl Runner {
         // Calls are strangers, and each stands at the index 0.
         let most = if place.first.is_some() { u32::MAX } else { 1 };
         let task = (entry, (form.args_size)());
-        let groups = items.cut(task.1, most).ok_or_else(garbled)?;
+        let groups = items.cut(task.1, most).ok_or_else(corrupt)?;
         let first = place.first.unwrap_or(0);
         if first.checked_add(request.items.into()).is_none() {
-            return Err(garbled());
+            return Err(corrupt());
         }
         let submit = |groups: &[EncodedItems<'_>]| {
             EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed))
@@ -156,7 +156,7 @@ impl Runner {
 }
 
 /// The error of bytes that are no items of the task.
-fn garbled() -> Error {
+fn corrupt() -> Error {
     Error::new(ErrorKind::Decode, "the request does not hold the items that it tells of")
 }
 

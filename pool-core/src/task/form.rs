@@ -1,4 +1,4 @@
-//! What another program must know of a task's types to send it items, and to agree that they are the same.
+//! The types of a task, as far as another program must know them: to send items, and to agree that the task is the same.
 
 /// The types of one task, as far as bytes depend on them.
 #[derive(Clone, Copy, Debug)]

@@ -25,8 +25,8 @@ pub trait Link: Send + Sync + 'static {
 
     /// Has the items run somewhere, and waits for that. Many threads call it at once.
     ///
-    /// It returns within about 100 ms after `stop` [is set](Stop::is_set), whatever it returns: the items are cancelled, or the pool
-    /// ends. They should be stopped where they run.
+    /// It returns within about 100 ms after `stop` [is set](Stop::is_set), since the items are cancelled or the pool ends. They
+    /// should be stopped where they run; the outcomes do not matter then.
     ///
     /// # Errors
     ///

@@ -2,8 +2,9 @@
 
 use pool_ipc::Descriptors;
 
+use super::memory::open;
 use super::position::Position;
-use super::{RequestLoop, arrays, keep_panics, leave, open};
+use super::{RequestLoop, arrays, keep_panics, leave};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::panic;

@@ -10,8 +10,9 @@ use pool_ipc::Descriptors;
 #[cfg(feature = "remote")]
 use super::courier::{Courier, Route};
 use super::limits::WorkerLimits;
+use super::memory::open;
 use super::position::{Position, Worker};
-use super::{RequestLoop, open, states};
+use super::{RequestLoop, states};
 use crate::attachments::scope;
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;

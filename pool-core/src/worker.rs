@@ -61,7 +61,6 @@ pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
     let Links { lane, socket, hub: hub_memory, records } = links;
     let Some((end, hub)) = open(lane, &hub_memory) else { leave(exit::BAD_LANE) };
     drop(hub_memory);
-
     let me = ForkCheck::here();
     let standing = me.standing();
     let position = Position::new(Some(worker), end.progress.clone(), end.orders.clone(), me, standing);

@@ -7,6 +7,10 @@
 //!       └─ fork server, workers, and for some checks a host of its own (`it --run NAME ... host`)
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 pub mod bomb;
 pub mod capture;
 pub mod gate;

@@ -427,6 +427,29 @@ mod tests {
     }
 
     #[test]
+    fn a_call_beside_a_map_that_fills_its_room_goes_out_at_once() {
+        let mut scheduler = scheduler(2, Some(1000));
+        map(&mut scheduler, 100_000);
+        for _ in 0..2 {
+            let call = scheduler.call(JobSpec { calls: true, ..JobSpec::default() }, |_| ());
+            let mut sent = None;
+            while let Some(action) = scheduler.next_action() {
+                match action {
+                    Action::Send { worker, seq, job, .. } if job == call => sent = Some((worker, seq)),
+                    // The workers have begun nothing.
+                    Action::Recall { worker, seq, .. } => scheduler.recalled(worker, seq, 0),
+                    _ => {}
+                }
+            }
+            let (worker, seq) = sent.expect("without a reply of the map before it");
+            while let Some(front) = scheduler.workers[worker].in_flight.front().filter(|front| front.seq.0 <= seq.0) {
+                let (seq, items) = (front.seq, front.range.items);
+                scheduler.replied(worker, seq, items, true, u64::from(items) * 1000);
+            }
+        }
+    }
+
+    #[test]
     fn a_call_beside_a_map_that_has_just_begun_finds_an_idle_worker() {
         for priority in [Priority::Normal, Priority::High] {
             let mut scheduler = scheduler(64, None);

@@ -2,7 +2,9 @@
 
 use super::Scheduler;
 use super::interface::{JobSpec, Priority, Seq, WorkerId};
-use super::tuning::{CALL_AHEAD_NS, CONTENDED_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS};
+use super::tuning::{
+    CALL_AHEAD_NS, CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS, GIVE_WAY_PAUSE_NS, RECALL_MIN_NS, REPLY_SILENCE_NS,
+};
 use super::worker::Range;
 use crate::units::Nanos;
 
@@ -71,7 +73,8 @@ impl<P> Scheduler<P> {
         for worker in self.workers.ids() {
             if self.workers[worker].takes_work() {
                 self.estimate_anew(worker);
-                self.recall_maps(worker, priority, CONTENDED_AHEAD_NS);
+                // No more than maps may fill while others wait, or a call would find no room.
+                self.recall_maps(worker, priority, CONTENDED_MAP_AHEAD_NS);
             }
         }
     }

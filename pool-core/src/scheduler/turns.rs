@@ -46,8 +46,8 @@ impl<P> Scheduler<P> {
             if others > own || self.turns[priority as usize].is_contended() {
                 self.note_contention(priority);
             }
-            // A map that has just begun leaves workers idle, and this flow may use them.
-            if self.is_narrow {
+            // A map that has just begun leaves workers idle, and this flow may use them; and maps leave room for calls.
+            if self.is_narrow || matches!(id, FlowId::Calls(_)) {
                 self.find_room();
             }
         }

@@ -13,6 +13,7 @@ mod broadcast;
 mod by_worker;
 mod calls;
 mod cancelling;
+mod capacity;
 mod clock;
 mod dispatch;
 mod flow;

@@ -141,9 +141,11 @@ const KEPT_BYTES: RangeInclusive<usize> = 1 << 20..=1 << 30;
 const KEEP_TIME: Duration = Duration::from_secs(1);
 
 /// The threads of the host that a worker must still notify of its last replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Unnotified {
     NoOne,
+    /// The router, of requests that were taken back before their first item began: nobody waits for their ends.
+    OfNothing,
     /// The router. There was no leader.
     Router,
     /// The leader, or the router if there is none.
@@ -214,20 +216,24 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             let has = |flag| header.flags & flag != 0;
             // Before a request that may run long: the earlier replies must not wait for its end.
             let may_take_its_time = match self.unnotified {
-                Unnotified::NoOne => false,
+                Unnotified::NoOne | Unnotified::OfNothing => false,
                 Unnotified::Router => !has(request::QUIET),
                 Unnotified::Host => !has(request::SILENT),
             };
             if may_take_its_time {
                 self.hub.notify();
+                self.unnotified = Unnotified::NoOne;
             }
             self.is_new = header.kind == Request::Init.kind();
-            self.answer(&incoming);
+            let has_run = self.answer(&incoming);
             // A long request has been copied, and its records were released then. This one's bytes were read in place.
             if !incoming.is_long {
                 self.end.requests.release(&incoming.record);
             }
-            self.unnotified = if has(request::SILENT) {
+            self.unnotified = if !has_run {
+                // Not told by itself: the host would wake in front of the call for which the request was taken back.
+                self.unnotified.max(Unnotified::OfNothing)
+            } else if has(request::SILENT) {
                 Unnotified::Host
             } else if has(request::QUIET) {
                 self.notify_leader()
@@ -372,8 +378,9 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
         KEPT_BYTES.contains(&self.long.capacity()) && self.rss.is_none() && !has_memory_limit()
     }
 
+    /// Answers a request. False if it was taken back as a whole.
     #[inline]
-    fn answer(&mut self, incoming: &Incoming) {
+    fn answer(&mut self, incoming: &Incoming) -> bool {
         let header = incoming.record.header;
         let writes_parts = header.flags & request::PARTS != 0;
         if !writes_parts {
@@ -444,10 +451,12 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
                 arrays::forget_pages();
             })
         });
+        let has_run = chunk.has_begun() || header.kind != Request::Run.kind();
         let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
         // The larger one is kept: a worker that sends large values may be sent large arguments, and needs one at a time.
         if spare.capacity() > self.long.capacity() {
             self.long = spare;
         }
+        has_run
     }
 }

@@ -170,6 +170,12 @@ impl<'w> Chunk<'w> {
         run(self);
     }
 
+    /// Whether an item of it was run.
+    #[inline]
+    pub(crate) fn has_begun(&self) -> bool {
+        self.next > 0
+    }
+
     /// Ends the reply to the request, with further flags. Returns memory that is not needed any more.
     // By reference: a chunk that is moved is read as a whole right after it was written field by field, so the CPU waits until all
     // stores before are in its cache, those to the shared rings included. That was a third of a short chunk's time.

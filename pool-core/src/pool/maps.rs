@@ -16,7 +16,8 @@ impl Pool {
     /// Calls the task for each item and returns the results in the order of the items.
     ///
     /// Items travel in chunks. Their size follows from the measured time per item, unless [`Task::chunk_size`] fixes it.
-    /// A task of several arguments takes tuples. The iterator is pulled in the calling thread, so it may borrow.
+    /// A task of several arguments takes tuples. The iterator is pulled in the calling thread, so it may borrow; its items have
+    /// the type of the arguments, [`words.iter().map(String::as_str)`](crate::guide::values#maps-over-a-collection) for `&str`.
     ///
     /// # Errors
     ///

@@ -14,6 +14,6 @@ macro_rules! pages {
     )*};
 }
 pages! {
-    from_multiprocessing threads_or_processes isolation inherits values errors worker_state shared_data streaming
+    from_multiprocessing many_machines threads_or_processes isolation inherits values errors worker_state shared_data streaming
     async_and_web shutting_down seeing_inside testing tuning
 }

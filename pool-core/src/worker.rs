@@ -9,7 +9,7 @@ pub(crate) mod courier;
 #[cfg(feature = "tracing")]
 pub(crate) mod forwarding;
 pub(crate) mod limits;
-mod memory;
+pub(crate) mod links;
 pub(crate) mod position;
 pub(crate) mod preload;
 mod reporting;
@@ -20,11 +20,10 @@ pub(crate) mod thread;
 
 use std::alloc::Layout;
 use std::ops::RangeInclusive;
-use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Descriptors, Header, HubWorker, ProgressWriter, Record, WorkerEnd};
+use pool_ipc::{Backoff, Header, HubWorker, ProgressWriter, Record, WorkerEnd};
 
 use crate::codec::large_vec;
 use crate::lane::messages::{Place, Request, reply, request};
@@ -44,17 +43,8 @@ use crate::worker::courier::Courier;
 #[cfg(feature = "tracing")]
 use crate::worker::forwarding::Forwarding;
 use crate::worker::limits::{RssWatch, WorkerLimits};
-use crate::worker::memory::open;
+use crate::worker::links::{Links, open};
 use crate::worker::position::{Position, Worker};
-
-/// The descriptors by which a worker talks with its host.
-pub(crate) struct Links {
-    pub(crate) lane: Descriptors,
-    pub(crate) socket: Socket,
-    pub(crate) hub: Descriptors,
-    /// The pipe for spans and events.
-    pub(crate) records: Option<OwnedFd>,
-}
 
 /// Runs as `worker` until the host says to leave, or dies.
 pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {

@@ -36,9 +36,10 @@ use crate::process::output_pipes::OutputPipes;
 use crate::process::pidfd::{POLL_PAUSE, wait_gone};
 use crate::process::signals;
 use crate::task::table;
+use crate::worker;
 use crate::worker::limits::{OOM_SCORE_BEFORE, WorkerLimits};
+use crate::worker::links::Links;
 use crate::worker::position::Worker;
-use crate::worker::{self, Links};
 
 /// Runs before `main` in every process of a program that holds this crate. It returns at once unless the process is one of a
 /// pool.

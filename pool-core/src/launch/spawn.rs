@@ -28,7 +28,7 @@ use crate::launch::messages::{Greeting, Role};
 use crate::process::environment::WorkerEnv;
 use crate::process::output_pipes::OutputPipes;
 use crate::process::signals;
-use crate::worker::Links;
+use crate::worker::links::Links;
 
 /// The executable, even after its file was replaced; see proc(5).
 pub(crate) const EXECUTABLE: &CStr = c"/proc/self/exe";

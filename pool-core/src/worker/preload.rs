@@ -2,7 +2,7 @@
 
 use pool_ipc::Descriptors;
 
-use super::memory::open;
+use super::links::open;
 use super::position::Position;
 use super::{RequestLoop, arrays, keep_panics, leave};
 use crate::process::exit;

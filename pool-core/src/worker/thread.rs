@@ -10,7 +10,7 @@ use pool_ipc::Descriptors;
 #[cfg(feature = "remote")]
 use super::courier::{Courier, Route};
 use super::limits::WorkerLimits;
-use super::memory::open;
+use super::links::open;
 use super::position::{Position, Worker};
 use super::{RequestLoop, states};
 use crate::attachments::scope;

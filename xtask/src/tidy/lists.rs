@@ -76,8 +76,9 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("pool-macros", &[]),
     ("pool-core", &["pool-ipc", "pool-macros"]),
     ("pool-core/fuzz", &["pool-core"]),
-    ("pool-cli", &["pool-core"]),
-    ("tests", &["pool-core", "pool-ipc", "tasks_lib"]),
+    ("pool-redis", &["pool-core"]),
+    ("pool-cli", &["pool-core", "pool-redis"]),
+    ("tests", &["pool-core", "pool-ipc", "pool-redis", "tasks_lib"]),
     ("tests/sqlite", &["pool-core"]),
     ("tests/tasks_lib", &["pool-core"]),
     ("tests/web", &["pool-core"]),
@@ -86,7 +87,8 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// The crates in which no files may import each other in circles.
-pub(super) const CRATES: &[&str] = &["pool-core", "pool-ipc", "pool-macros", "pool-cli", "xtask", "xtask/bench"];
+pub(super) const CRATES: &[&str] =
+    &["pool-core", "pool-ipc", "pool-macros", "pool-redis", "pool-cli", "xtask", "xtask/bench"];
 
 /// The rooms of pool-core, and the low files of its top level: each with the rooms and files that it may import from, beside
 /// itself. All other files of the top level may import from everything, and nothing here may import from them.

@@ -1,0 +1,75 @@
+//! The deliveries that an agent holds, and its part of the lease protocol. Pure: nothing is sent, and nothing is run.
+
+use std::collections::BTreeMap;
+
+use crate::protocol::Delivery;
+
+/// The deliveries that an agent runs, is about to run, or has an outcome of that the server has not taken; `T` is kept with each.
+#[derive(Debug)]
+pub(crate) struct Held<T> {
+    deliveries: BTreeMap<Delivery, (Phase, T)>,
+    capacity: usize,
+    is_draining: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Runs,
+    Ran,
+}
+
+impl<T> Held<T> {
+    pub(crate) fn new(capacity: usize) -> Self {
+        Held { deliveries: BTreeMap::new(), capacity, is_draining: false }
+    }
+
+    /// The number of jobs that the agent may take now.
+    pub(crate) fn room(&self) -> usize {
+        let running = self.deliveries.values().filter(|(phase, _)| *phase == Phase::Runs).count();
+        if self.is_draining { 0 } else { self.capacity.saturating_sub(running) }
+    }
+
+    /// No more is taken.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.deliveries.is_empty()
+    }
+
+    /// The server has given a body for the delivery. False if it is held already, since its element was queued twice: it must
+    /// not run again.
+    pub(crate) fn claim(&mut self, delivery: Delivery, with: T) -> bool {
+        let is_new = !self.deliveries.contains_key(&delivery);
+        if is_new {
+            self.deliveries.insert(delivery, (Phase::Runs, with));
+        }
+        is_new
+    }
+
+    /// The deliveries whose leases are to be renewed.
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
+        self.deliveries.keys().copied().collect()
+    }
+
+    /// The delivery has an outcome. False if it is held no longer: then its outcome is nobody's.
+    pub(crate) fn ran(&mut self, delivery: Delivery) -> bool {
+        let entry = self.deliveries.get_mut(&delivery);
+        entry.map(|(phase, _)| *phase = Phase::Ran).is_some()
+    }
+
+    /// The delivery is held no longer: the server has taken its outcome, or given it to another agent, or its job was cancelled.
+    pub(crate) fn remove(&mut self, delivery: Delivery) -> Option<T> {
+        self.deliveries.remove(&delivery).map(|(_, with)| with)
+    }
+
+    /// None is held any longer.
+    pub(crate) fn remove_all(&mut self) -> Vec<T> {
+        std::mem::take(&mut self.deliveries).into_values().map(|(_, with)| with).collect()
+    }
+}

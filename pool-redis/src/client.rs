@@ -1,0 +1,299 @@
+//! The client: a backend that hands requests to the agents by way of the server.
+//!
+//! | thread | does |
+//! |---|---|
+//! | that calls [`Link::run`] | encodes a request, waits for its reply, decodes it; never touches a connection |
+//! | writer | submits and cancels, all that waits in one go |
+//! | reader | waits for replies, and asks about jobs that are silent |
+
+mod jobs;
+mod outbox;
+pub(crate) mod pending;
+mod reader;
+mod roster;
+mod shared;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use pool_core::remote::{self, Backend, Link, Reply, Request, Stop, TaskKey};
+use pool_core::{Error, ErrorKind, Result};
+
+use self::jobs::{End, Jobs};
+use self::outbox::Outbox;
+use self::reader::Reader;
+use self::roster::Roster;
+use self::shared::Shared;
+use self::writer::Writer;
+use crate::protocol::SessionId;
+use crate::settings::Settings;
+
+/// The way to the agents of a Redis server, for [`PoolBuilder::backend`](pool_core::PoolBuilder::backend). Made by [`connect`].
+#[derive(Clone)]
+pub struct Connect {
+    settings: Settings,
+    host_timeout: Duration,
+    deliveries_max: u32,
+    queue_max: usize,
+}
+
+/// A backend for a pool that runs its tasks on the agents of this Redis server.
+///
+/// The address is `redis://host:6379`, `rediss://host` for TLS (feature `tls`), or `unix:///path`. User and password are read
+/// from the environment, from `POOL_REDIS_USER`, and `POOL_REDIS_PASSWORD` or the file that `POOL_REDIS_PASSWORD_FILE` names.
+///
+/// # Errors
+///
+/// [`InvalidInput`](ErrorKind::InvalidInput): the address is none. The server itself is reached by
+/// [`build`](pool_core::PoolBuilder::build).
+///
+/// # Examples
+///
+/// ```no_run
+/// use pool_core::prelude::*;
+///
+/// #[pool_task]
+/// fn square(x: u64) -> u64 { x * x }
+///
+/// # fn main() -> pool_core::Result<()> {
+/// let pool = Pool::builder().backend(pool_redis::connect("redis://10.0.0.7")?).build()?;
+/// assert_eq!(pool.map(square::Task, 0..5)?, [0, 1, 4, 9, 16]);
+/// # Ok(()) }
+/// ```
+pub fn connect(url: &str) -> Result<Connect> {
+    let settings = Settings::new(url);
+    settings.client()?;
+    Ok(Connect { settings, host_timeout: Duration::from_secs(60), deliveries_max: 3, queue_max: 100_000 })
+}
+
+impl Connect {
+    /// The name that all keys begin with, in braces [default: `pool`]. Clients and agents meet if they have the same one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.namespace("nightly");
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn namespace(mut self, name: impl Into<String>) -> Self {
+        self.settings.namespace = name.into();
+        self
+    }
+
+    /// The time after which the jobs of a client that is silent are stopped and forgotten [default: 15 s]. At least 1 s.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.lease(Duration::from_secs(60));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// The time for which jobs wait for a server that cannot be reached [default: 60 s]. Then they end in an error of the kind
+    /// [`Unreachable`](ErrorKind::Unreachable).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.engine_timeout(Duration::from_secs(10));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn engine_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.engine_timeout = timeout;
+        self
+    }
+
+    /// The time for which a job waits while no agent has its task [default: 60 s]. Then it ends in an error that says how the
+    /// tasks of the agents differ.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.host_timeout(Duration::from_secs(5));
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn host_timeout(mut self, timeout: Duration) -> Self {
+        self.host_timeout = timeout;
+        self
+    }
+
+    /// The number of agents that may lose a request one after the other [default: 3]. Then its items end in an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.max_deliveries(1);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn max_deliveries(mut self, deliveries: u32) -> Self {
+        self.deliveries_max = deliveries.max(1);
+        self
+    }
+
+    /// The number of requests that may wait in the queue of a task at the server [default: 100,000]. Further ones wait at
+    /// their clients.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # fn main() -> pool_core::Result<()> {
+    /// let backend = pool_redis::connect("redis://10.0.0.7")?.max_queue(1_000);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn max_queue(mut self, requests: usize) -> Self {
+        self.queue_max = requests.max(1);
+        self
+    }
+}
+
+impl fmt::Debug for Connect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the address, which may hold a password.
+        f.debug_struct("Connect").field("namespace", &self.settings.namespace).finish_non_exhaustive()
+    }
+}
+
+impl Backend for Connect {
+    fn open(&self, tasks: &[TaskKey]) -> Result<Arc<dyn Link>> {
+        Session::open(self, tasks).map(|session| session as Arc<dyn Link>)
+    }
+}
+
+/// A client, from its connection to its end.
+struct Session {
+    shared: Arc<Shared>,
+    engine_timeout: Duration,
+    host_timeout: Duration,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How often a thread that waits for a reply looks whether it is to stop.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Redis takes no larger value.
+const BODY_BYTES_MAX: usize = 500 << 20;
+
+impl Session {
+    fn open(connect: &Connect, tasks: &[TaskKey]) -> Result<Arc<Session>> {
+        let settings = &connect.settings;
+        let client = settings.client()?;
+        let session = SessionId::random();
+        let session = session.map_err(|error| remote::error(ErrorKind::System, format!("/dev/urandom: {error}")))?;
+        let shared = Arc::new(Shared {
+            session,
+            keys: settings.keys(),
+            lease: settings.lease,
+            deliveries_max: connect.deliveries_max,
+            queue_max: connect.queue_max,
+            jobs: Jobs::new(settings.lease),
+            outbox: Outbox::default(),
+            roster: Roster::new(tasks),
+        });
+        let mut reader = Reader::new(&client, &shared);
+        // Here and not in the thread, so that a wrong address or password is the error of `build`.
+        reader.begin().map_err(|trouble| trouble.error("connecting"))?;
+        let writer = Writer::new(&client, &shared);
+        let system = |error| remote::error(ErrorKind::System, format!("starting a thread: {error}"));
+        let mut session = Session {
+            shared,
+            engine_timeout: settings.engine_timeout,
+            host_timeout: connect.host_timeout,
+            threads: Vec::new(),
+        };
+        // One at a time: a session that is dropped here ends the first thread.
+        for (name, body) in [
+            ("pool-redis-read", Box::new(move || reader.run()) as Box<dyn FnOnce() + Send>),
+            ("pool-redis-write", Box::new(move || writer.run())),
+        ] {
+            let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
+            session.threads.push(thread.map_err(system)?);
+        }
+        Ok(Arc::new(session))
+    }
+
+    /// The reason to wait no longer, if there is one.
+    fn give_up(&self, request: &Request, waited: Duration) -> Option<Error> {
+        let silent = self.shared.jobs.silence();
+        if silent > self.engine_timeout {
+            let trouble = self.shared.jobs.trouble();
+            let text = format!(
+                "the server was not reached for {silent:.1?}, so nobody knows how far the items came: {trouble}"
+            );
+            return Some(remote::error(ErrorKind::Unreachable, text));
+        }
+        if waited > self.host_timeout {
+            return self.shared.roster.refusal(&request.task, self.host_timeout);
+        }
+        None
+    }
+}
+
+impl Link for Session {
+    fn capacity(&self) -> usize {
+        self.shared.roster.capacity()
+    }
+
+    fn run(&self, request: &Request, stop: &Stop) -> Result<Reply> {
+        let invalid = |error| remote::error(ErrorKind::Encode, format!("the request: {error}"));
+        let body = postcard::to_allocvec(request).map_err(invalid)?;
+        if body.len() > BODY_BYTES_MAX {
+            let text = format!("a request of {} bytes; Redis takes {BODY_BYTES_MAX}", body.len());
+            return Err(remote::error(ErrorKind::TooLarge, text));
+        }
+        let shared = &self.shared;
+        let job = shared.jobs.add(shared.keys.queue(&request.task), body);
+        shared.outbox.submit(job.number);
+        loop {
+            match job.wait(LOOK_EVERY) {
+                Some(End::Outcome(bytes)) => {
+                    let odd = |error| remote::error(ErrorKind::Unreachable, format!("the reply: {error}"));
+                    return postcard::from_bytes(&bytes).map_err(odd);
+                }
+                Some(End::Failed(error)) => return Err(error),
+                None => {}
+            }
+            let reason = if stop.is_set() {
+                Some(remote::error(ErrorKind::Cancelled, "was stopped"))
+            } else {
+                self.give_up(request, job.age())
+            };
+            if let Some(reason) = reason {
+                // An outcome that came meanwhile is nobody's.
+                shared.jobs.remove(job.number);
+                shared.outbox.cancel(job.number, &job.queue);
+                return Err(reason);
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.shared.outbox.close();
+        for thread in self.threads.drain(..) {
+            // A panic there is a fault of ours, and has been printed.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The commands that wait for the writer, and the sleep of all threads of a client until its end.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::jobs::lock;
+use crate::protocol::JobNumber;
+
+/// The commands that wait for the writer.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    orders: VecDeque<Order>,
+    /// The jobs that are being submitted, until the server has answered.
+    submitting: BTreeSet<JobNumber>,
+    is_closed: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Order {
+    Submit(JobNumber),
+    Cancel(JobNumber, Arc<str>),
+}
+
+impl Outbox {
+    /// Has the job submitted, unless it is on the way.
+    pub(super) fn submit(&self, job: JobNumber) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.submitting.insert(job) {
+            waiting.orders.push_back(Order::Submit(job));
+            self.changed.notify_all();
+        }
+    }
+
+    pub(super) fn submitted(&self, job: JobNumber) {
+        lock(&self.waiting).submitting.remove(&job);
+    }
+
+    pub(super) fn cancel(&self, job: JobNumber, queue: &Arc<str>) {
+        lock(&self.waiting).orders.push_back(Order::Cancel(job, Arc::clone(queue)));
+        self.changed.notify_all();
+    }
+
+    /// These come first.
+    pub(super) fn put_back(&self, orders: Vec<Order>) {
+        let mut waiting = lock(&self.waiting);
+        orders.into_iter().rev().for_each(|order| waiting.orders.push_front(order));
+    }
+
+    /// No more comes.
+    pub(super) fn close(&self) {
+        lock(&self.waiting).is_closed = true;
+        self.changed.notify_all();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        lock(&self.waiting).is_closed
+    }
+
+    /// Sleeps, but no longer than until the end.
+    pub(super) fn pause(&self, time: Duration) {
+        let waiting = lock(&self.waiting);
+        let _ = self.changed.wait_timeout_while(waiting, time, |waiting| !waiting.is_closed);
+    }
+
+    /// The orders that wait, once there are any; none after the end.
+    pub(super) fn take(&self, most: usize) -> Vec<Order> {
+        let waiting = lock(&self.waiting);
+        let idle = |waiting: &mut Waiting| waiting.orders.is_empty() && !waiting.is_closed;
+        let mut waiting = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+        let count = waiting.orders.len().min(most);
+        waiting.orders.drain(..count).collect()
+    }
+}

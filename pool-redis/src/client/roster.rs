@@ -1,0 +1,96 @@
+//! The agents that a client knows: their hosts, their capacities and their tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use pool_core::remote::{self, TaskKey};
+use pool_core::{Error, ErrorKind};
+
+use super::jobs::lock;
+use crate::advertisement::Advertisement;
+use crate::protocol::AgentId;
+
+/// The agents, living and gone.
+#[derive(Debug)]
+pub(super) struct Roster {
+    tasks: BTreeSet<TaskKey>,
+    agents: Mutex<BTreeMap<AgentId, Known>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    advertisement: Advertisement,
+    is_alive: bool,
+}
+
+/// Agents that are gone and still known, for the texts of errors.
+const GONE_MAX: usize = 1_000;
+
+impl Roster {
+    pub(super) fn new(tasks: &[TaskKey]) -> Roster {
+        Roster { tasks: tasks.iter().cloned().collect(), agents: Mutex::default() }
+    }
+
+    /// Takes these for the living agents. Returns those that are not known.
+    pub(super) fn unknown(&self, living: &[AgentId]) -> Vec<AgentId> {
+        let mut agents = lock(&self.agents);
+        let living: BTreeSet<_> = living.iter().copied().collect();
+        for (agent, known) in agents.iter_mut() {
+            known.is_alive = living.contains(agent);
+        }
+        if agents.len() > living.len() + GONE_MAX {
+            agents.retain(|_, known| known.is_alive);
+        }
+        living.into_iter().filter(|agent| !agents.contains_key(agent)).collect()
+    }
+
+    pub(super) fn add(&self, agent: AgentId, advertisement: &[u8]) {
+        // One that is none of ours is not an agent.
+        if let Ok(advertisement) = Advertisement::decode(advertisement) {
+            lock(&self.agents).insert(agent, Known { advertisement, is_alive: true });
+        }
+    }
+
+    /// The agent has lost a job, so it does not count until it is heard of again.
+    pub(super) fn note_lost(&self, agent: AgentId) {
+        if let Some(known) = lock(&self.agents).get_mut(&agent) {
+            known.is_alive = false;
+        }
+    }
+
+    /// The host of an agent.
+    pub(super) fn host(&self, agent: AgentId) -> String {
+        let agents = lock(&self.agents);
+        agents.get(&agent).map_or_else(|| format!("agent {agent}"), |known| known.advertisement.name())
+    }
+
+    /// The requests that all agents together run at once.
+    pub(super) fn capacity(&self) -> usize {
+        let agents = lock(&self.agents);
+        let is_ours =
+            |known: &&Known| known.is_alive && known.advertisement.tasks.iter().any(|task| self.tasks.contains(task));
+        agents.values().filter(is_ours).map(|known| known.advertisement.capacity as usize).sum()
+    }
+
+    /// The reason why no agent runs the task; None if one does.
+    pub(super) fn refusal(&self, task: &TaskKey, waited: Duration) -> Option<Error> {
+        let agents = lock(&self.agents);
+        let living: Vec<_> = agents.values().filter(|known| known.is_alive).collect();
+        if living.iter().any(|known| known.advertisement.tasks.contains(task)) {
+            return None;
+        }
+        let mut text = format!("no host has the task, and none came within {waited:?}: ");
+        if living.is_empty() {
+            text += "there is no agent";
+        }
+        for (index, known) in living.iter().enumerate() {
+            let advertisement = &known.advertisement;
+            let is_other = advertisement.tasks.iter().any(|other| other.name == task.name);
+            let reason = if is_other { "has another signature" } else { "is missing" };
+            let separator = if index > 0 { "; " } else { "" };
+            text += &format!("{separator}{}: task `{}` {reason}", advertisement.name(), task.name);
+        }
+        Some(remote::error(ErrorKind::Unreachable, text))
+    }
+}

@@ -1,0 +1,11 @@
+-- Stores a job, unless the server has it, and queues it.
+-- KEYS: session, queue. ARGV: session, job, body, milliseconds of the session, jobs that the queue may hold.
+local session, queue = KEYS[1], KEYS[2]
+local job, life = ARGV[2], ARGV[4]
+if redis.call('HEXISTS', session, job) == 1 then return 'known' end
+if redis.call('LLEN', queue) >= tonumber(ARGV[5]) then return 'full' end
+redis.call('HSET', session, 'life', life, job, '1  0', 'body ' .. job, ARGV[3])
+redis.call('PEXPIRE', session, life)
+redis.call('RPUSH', queue, ARGV[1] .. ' ' .. job .. ' 1')
+redis.call('PEXPIRE', queue, life)
+return 'stored'

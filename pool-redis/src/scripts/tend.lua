@@ -1,0 +1,38 @@
+-- Keeps a session alive, and looks after its jobs: what an agent lost is queued again.
+-- KEYS: session, replies, list of agents, then the queue of each job.
+-- ARGV: session, its milliseconds, deliveries that a job may have, whether leases may end (1) or not (0), then of each job its
+-- number and whether it may be queued twice (1).
+-- Returns the living agents, then a text for each job: "unknown", "queued", "owned", "redelivered OWNER", "lost OWNER".
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local session, life = KEYS[1], ARGV[2]
+redis.call('HSET', session, 'life', life)
+redis.call('PEXPIRE', session, life)
+local answer = { redis.call('ZRANGEBYSCORE', KEYS[3], now, '+inf') }
+local has_replies = redis.call('LLEN', KEYS[2]) > 0
+for i = 4, #KEYS do
+  local queue, job = KEYS[i], ARGV[2 * i - 3]
+  local count, owner, till = string.match(redis.call('HGET', session, job) or '', '^(%d+) (%x*) (%d+)')
+  local push, text = false, 'owned'
+  if not count then
+    -- Its outcome may be among those that the client has not read.
+    text = has_replies and 'owned' or 'unknown'
+  elseif owner == '' then
+    text = 'queued'
+    -- An element that an agent popped and never saw is gone. One too many does no harm: only the first is given out.
+    push = redis.call('LLEN', queue) == 0 or ARGV[2 * i - 2] == '1'
+  elseif tonumber(till) < now and ARGV[4] == '1' then
+    if tonumber(count) >= tonumber(ARGV[3]) then
+      redis.call('HDEL', session, job, 'body ' .. job)
+      text = 'lost ' .. owner
+    else
+      count = tostring(count + 1)
+      redis.call('HSET', session, job, count .. '  0')
+      text, push = 'redelivered ' .. owner, true
+    end
+  end
+  if push then redis.call('RPUSH', queue, ARGV[1] .. ' ' .. job .. ' ' .. count) end
+  if text ~= 'owned' then redis.call('PEXPIRE', queue, life) end
+  answer[#answer + 1] = text
+end
+return answer

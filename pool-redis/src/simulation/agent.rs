@@ -1,0 +1,127 @@
+//! An agent of the simulation: the pure part of the real one, and loops like those of its threads.
+
+use std::collections::BTreeSet;
+
+use super::Plant;
+use super::world::{Actor, Alarm, Answer, Command, LEASE, Outside};
+use crate::agent::held::Held;
+use crate::protocol::{AgentId, Delivery};
+
+#[derive(Debug)]
+pub(super) struct Agent {
+    me: Actor,
+    id: AgentId,
+    held: Held<()>,
+    /// Deliveries that it has begun, and those that it runs.
+    begun: BTreeSet<Delivery>,
+    running: BTreeSet<Delivery>,
+    pub(super) is_dead: bool,
+}
+
+impl Agent {
+    pub(super) fn new(index: usize, outside: &mut Outside) -> Agent {
+        let me = Actor::Agent(index);
+        for alarm in [Alarm::Renew, Alarm::Poll, Alarm::Orders] {
+            let at = outside.rng.ms(1_000);
+            outside.alarm(at, me, alarm);
+        }
+        let capacity = 1 + outside.rng.below(3) as usize;
+        Agent {
+            me,
+            id: AgentId(index as u64),
+            held: Held::new(capacity),
+            begun: BTreeSet::new(),
+            running: BTreeSet::new(),
+            is_dead: false,
+        }
+    }
+
+    pub(super) fn id(&self) -> AgentId {
+        self.id
+    }
+
+    pub(super) fn alarm(&mut self, alarm: Alarm, outside: &mut Outside) {
+        let agent = self.id;
+        match alarm {
+            Alarm::Poll if self.held.room() > 0 => {
+                outside.send(self.me, Command::Pop { queues: vec![0, 1], count: self.held.room() });
+            }
+            Alarm::Poll => self.poll_again(outside),
+            Alarm::Renew => {
+                let deliveries = self.held.deliveries();
+                outside.send(self.me, Command::Renew { agent, deliveries });
+                outside.alarm(LEASE / 4, self.me, Alarm::Renew);
+            }
+            Alarm::Orders => outside.send(self.me, Command::TakeOrders(agent)),
+            Alarm::Ran(delivery, body) => {
+                // An item that was stopped has no outcome.
+                if self.held.ran(delivery) || outside.plant == Some(Plant::RunsLost) {
+                    outside.send(self.me, Command::Finish { agent, delivery, outcome: body + 1 });
+                }
+            }
+            _ => unreachable!("{alarm:?} is none of an agent"),
+        }
+    }
+
+    fn poll_again(&self, outside: &mut Outside) {
+        let wait = outside.rng.ms(400);
+        outside.alarm(wait, self.me, Alarm::Poll);
+    }
+
+    pub(super) fn answered(&mut self, command: Command, answer: Option<Answer>, outside: &mut Outside) {
+        match (command, answer) {
+            (Command::Pop { .. }, Some(Answer::Popped(deliveries))) if !deliveries.is_empty() => {
+                outside.send(self.me, Command::Claim { agent: self.id, deliveries });
+            }
+            (Command::Pop { .. }, _) => self.poll_again(outside),
+            (Command::Claim { deliveries, .. }, Some(Answer::Claimed(bodies))) => {
+                for (delivery, body) in deliveries.into_iter().zip(bodies) {
+                    if let Some(body) = body {
+                        self.claimed(delivery, body, outside);
+                    }
+                }
+                self.poll_again(outside);
+            }
+            (Command::Renew { deliveries, .. }, Some(Answer::Renewed(renewed))) => {
+                for (delivery, is_held) in deliveries.into_iter().zip(renewed) {
+                    if !is_held && outside.plant != Some(Plant::RunsLost) {
+                        self.stop(delivery);
+                    }
+                }
+            }
+            (Command::Renew { .. }, None) => {}
+            (Command::TakeOrders(_), answer) => {
+                if let Some(Answer::Orders(orders)) = answer {
+                    orders.into_iter().for_each(|delivery| self.stop(delivery));
+                }
+                let wait = outside.rng.ms(500);
+                outside.alarm(wait, self.me, Alarm::Orders);
+            }
+            (Command::Finish { delivery, .. }, Some(_)) => self.stop(delivery),
+            // The same once more: the server may or may not have heard it.
+            (command @ (Command::Claim { .. } | Command::Finish { .. }), None) => outside.send(self.me, command),
+            (command, answer) => unreachable!("{answer:?} to {command:?} of an agent"),
+        }
+    }
+
+    fn claimed(&mut self, delivery: Delivery, body: u64, outside: &mut Outside) {
+        if self.held.claim(delivery, ()) || outside.plant == Some(Plant::RunsTwice) {
+            assert!(self.begun.insert(delivery) || !self.running.contains(&delivery), "{delivery:?} runs twice");
+            self.running.insert(delivery);
+            let most = if outside.has_faults() && outside.rng.permille(100) { 12_000 } else { 300 };
+            let time = outside.rng.ms(most);
+            outside.alarm(time, self.me, Alarm::Ran(delivery, body));
+        }
+    }
+
+    fn stop(&mut self, delivery: Delivery) {
+        self.held.remove(delivery);
+        self.running.remove(&delivery);
+    }
+
+    pub(super) fn check_end(&self) {
+        if !self.is_dead {
+            assert!(self.running.is_empty() && self.held.is_empty(), "{:?} still runs {:?}", self.me, self.running);
+        }
+    }
+}

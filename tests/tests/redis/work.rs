@@ -1,0 +1,162 @@
+//! Jobs that run at agents, without faults.
+
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use pool_core::prelude::*;
+use tests::host::{Host, say};
+use tests::procs::{self, eventually};
+use tests::tasks::{halve, nap, nap_where, pid, square};
+use tests::trial::{Check, Setup, each_method, once, program};
+
+use crate::server::{LEASE, Server, url_of_parent};
+
+pub(crate) fn checks() -> Vec<Check> {
+    vec![
+        each_method(calls_and_maps_run_at_agents),
+        once(failures_come_back_as_they_are),
+        once(two_agents_share_the_work),
+        once(cancelled_items_are_stopped_at_the_agent),
+        once(an_agent_that_is_told_to_end_finishes_its_jobs),
+        once(two_clients_share_the_agents),
+        program(agent),
+    ]
+}
+
+/// An agent of the check's server.
+pub(crate) fn agent(setup: &Setup) {
+    let agent = pool_redis::agent(&url_of_parent("pool-agent")).lease(LEASE).pool(setup.builder());
+    say(std::process::id());
+    agent.run().expect("an ordinary end");
+}
+
+/// Starts an agent, and waits until it is known.
+pub(crate) fn start_agent(server: &Server, setup: &Setup) -> Host {
+    let known = server.keys().len();
+    let mut host = Host::start(agent, setup);
+    host.line();
+    let is_known = || server.keys().len() > known;
+    assert!(eventually(is_known), "the agent does not come up: {:?}", server.keys());
+    host
+}
+
+/// A pool whose jobs the agents run.
+pub(crate) fn pool(server: &Server) -> Pool {
+    let backend = pool_redis::connect(&server.url()).expect("an address").lease(LEASE);
+    Pool::builder().backend(backend).build().expect("a pool")
+}
+
+/// The agents end, and nothing is left in Redis.
+pub(crate) fn end(server: &Server, agents: Vec<Host>) {
+    for agent in agents {
+        agent.signal(Signal::SIGTERM);
+        let (status, stderr) = agent.wait();
+        assert!(status.success(), "{status}: {stderr}");
+    }
+    server.assert_empties();
+}
+
+fn calls_and_maps_run_at_agents(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let pool = pool(&server);
+    assert_eq!(pool.apply(square::Task, 12).unwrap(), 144);
+    let worker = pool.apply(pid::Task, ()).unwrap();
+    assert!(procs::is_alive(worker) && worker != std::process::id(), "a worker of the agent");
+    let squares: Vec<u64> = (0..20_000).map(|x| x * x).collect();
+    assert_eq!(pool.map(square::Task, 0..20_000).unwrap(), squares);
+    let lazy: Vec<u64> = pool.imap(square::Task, 0..20_000).unwrap().map(Result::unwrap).collect();
+    assert_eq!(lazy, squares);
+    let handles: Vec<_> = (0..200).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
+    let values: Vec<_> = handles.into_iter().map(|handle| handle.get().unwrap()).collect();
+    assert_eq!(values, squares[..200]);
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+fn failures_come_back_as_they_are(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let (far, near) = (pool(&server), setup.pool());
+    let results = far.map_results(halve::Task, 0..100).unwrap();
+    let expected = near.map_results(halve::Task, 0..100).unwrap();
+    assert!(results.iter().any(Result::is_err));
+    for (result, expected) in results.iter().zip(&expected) {
+        match (result, expected) {
+            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
+            (Err(error), Err(expected)) => {
+                assert_eq!(error.kind(), expected.kind());
+                assert_eq!(error.item(), expected.item());
+                assert_eq!(error.panic_message(), expected.panic_message());
+                assert_eq!(error.host(), Some(nix::unistd::gethostname().unwrap().to_str().unwrap()));
+            }
+            (result, expected) => panic!("{result:?} for {expected:?}"),
+        }
+    }
+    let slow = far.apply(nap::Task.timeout(Duration::from_millis(50)), 30_000).unwrap_err();
+    assert_eq!(slow.kind(), ErrorKind::TaskTimeout);
+    drop((far, near));
+    end(&server, vec![agent]);
+}
+
+fn two_agents_share_the_work(setup: &Setup) {
+    let server = Server::start();
+    let agents = vec![start_agent(&server, &setup.with_workers(1)), start_agent(&server, &setup.with_workers(1))];
+    let pool = pool(&server);
+    // Each waits long enough for the other to be wanted.
+    let workers = pool.map(nap_where::Task.chunk_size(1), vec![100; 10]).unwrap();
+    let distinct: std::collections::BTreeSet<_> = workers.iter().collect();
+    assert_eq!(distinct.len(), 2, "{workers:?}");
+    drop(pool);
+    end(&server, agents);
+}
+
+fn cancelled_items_are_stopped_at_the_agent(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, &setup.with_workers(1));
+    let pool = pool(&server);
+    for _ in 0..3 {
+        let handle = pool.apply_async(nap::Task, 300_000).unwrap();
+        // It may be cancelled before and after its worker has begun it.
+        std::thread::sleep(Duration::from_millis(100));
+        assert!(handle.cancel());
+    }
+    // The one worker is free.
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    let left = pool.apply_async(nap::Task, 300_000).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    pool.terminate();
+    assert_eq!(left.get().unwrap_err().kind(), ErrorKind::Terminated);
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+fn an_agent_that_is_told_to_end_finishes_its_jobs(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, &setup.with_workers(1));
+    let pool = pool(&server);
+    let running = pool.apply_async(nap::Task, 1_000).unwrap();
+    let queued = pool.apply_async(square::Task, 5).unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    agent.signal(Signal::SIGTERM);
+    let (status, stderr) = agent.wait();
+    assert!(status.success(), "{status}: {stderr}");
+    assert_eq!(running.get().unwrap(), 1_000);
+    let other = start_agent(&server, setup);
+    assert_eq!(queued.get().unwrap(), 25);
+    drop(pool);
+    end(&server, vec![other]);
+}
+
+fn two_clients_share_the_agents(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let pools = [pool(&server), pool(&server)];
+    let maps: Vec<_> =
+        pools.iter().map(|pool| pool.map_async(nap::Task.chunk_size(1), vec![5; 100]).unwrap()).collect();
+    for map in maps {
+        assert_eq!(map.get().unwrap(), vec![5; 100]);
+    }
+    drop(pools);
+    end(&server, vec![agent]);
+}

@@ -12,7 +12,8 @@ pub(super) fn own_call<T: Task<Output: Success>>(
     options: TaskOptions,
     args: &T::Args<'_>,
 ) -> Result<OwnCall> {
-    let (args, attachments) = encode_one::<T>(args)?.into_parts();
+    // Sent again to each new worker, so it takes no part of the arena.
+    let (args, attachments) = encode_one::<T>(args, None)?.into_parts();
     Ok(OwnCall {
         role,
         task: T::entry().index(),

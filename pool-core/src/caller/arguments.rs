@@ -1,5 +1,7 @@
 //! Arguments on their way out: one call's, as bytes.
 
+use pool_ipc::Arena;
+
 use crate::attachments::Attachments;
 use crate::attachments::scope::Side;
 use crate::codec::CodecError;
@@ -9,9 +11,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::task::table::Entry;
 use crate::task::{Task, args_may_be_plain};
 
-/// Encodes the arguments of a single call.
+/// Encodes the arguments of a single call. Large ones go to the arena, where workers read them without a further copy.
 #[inline]
-pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
+pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>, arena: Option<&Arena>) -> Result<Bytes> {
     if const { args_may_be_plain::<T>() }
         && let Some(size @ ..=INLINE) = T::args_size()
     {
@@ -20,48 +22,49 @@ pub(crate) fn encode_one<T: Task>(args: &T::Args<'_>) -> Result<Bytes> {
         let encoded = Encoder::in_place(&mut bytes[..size], |out| T::encode_args(args, out));
         return encoded.map(|()| Bytes::Inline(bytes, size as u8)).map_err(|error| encode_error::<T>(&error));
     }
-    encode_with(T::args_size(), |out| T::encode_args(args, out)).map_err(|error| encode_error::<T>(&error))
+    encode_with(T::args_size(), arena, |out| T::encode_args(args, out)).map_err(|error| encode_error::<T>(&error))
 }
 
 /// Encodes the arguments of a single call, of `size` bytes if that is known.
 #[inline]
 pub(super) fn encode_with(
     size: Option<usize>,
+    arena: Option<&Arena>,
     encode: impl FnOnce(&mut Encoder<'_>) -> std::result::Result<(), CodecError>,
 ) -> std::result::Result<Bytes, CodecError> {
     // On the stack: most arguments are shorter, and then the call allocates nothing for them.
     let mut short = [0; 64];
     let mut list = Attachments::new();
-    let mut out = Encoder::new(&mut short).naming_alone(&mut list, Side::Arguments);
+    let mut out = Encoder::with_arena(&mut short, arena).naming_alone(&mut list, Side::Arguments);
     Ok(match out.item(size, encode)? {
         None => {
             let used = out.used();
             Bytes::copy_of(&short[..used])
         }
-        Some(spill) => Bytes::with_attachments(spill.into_vec(), list),
+        Some(spill) => Bytes::of_spill(spill, list),
     })
 }
 
 /// Encodes the arguments of a single call. True if they travel raw: bytes or text of some length, as the only argument,
 /// go as the memory that they are in, without a copy.
 #[inline]
-pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+pub(crate) fn encode_owned<T: Task>(args: T::Args<'_>, arena: Option<&Arena>) -> Result<(Bytes, bool)> {
     // Arrays are encoded where they lie: each function that takes one by value may take a copy's worth of stack.
     if size_of::<T::Args<'_>>() > LARGE_ARGS_BYTES {
-        return Ok((encode_one::<T>(&args)?, false));
+        return Ok((encode_one::<T>(&args, arena)?, false));
     }
-    give_away_or_encode::<T>(args)
+    give_away_or_encode::<T>(args, arena)
 }
 
 /// Arguments of more bytes than this are no vector or text, which alone travel as their memory.
 const LARGE_ARGS_BYTES: usize = 256;
 
 #[inline]
-fn give_away_or_encode<T: Task>(args: T::Args<'_>) -> Result<(Bytes, bool)> {
+fn give_away_or_encode<T: Task>(args: T::Args<'_>, arena: Option<&Arena>) -> Result<(Bytes, bool)> {
     match T::args_into_bytes(args) {
         Ok(bytes) => Ok((Bytes::Heap(bytes), true)),
         // Given back: only the codec knows whether it can take the memory.
-        Err(args) => Ok((encode_one::<T>(&args)?, false)),
+        Err(args) => Ok((encode_one::<T>(&args, arena)?, false)),
     }
 }
 

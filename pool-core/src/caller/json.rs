@@ -25,7 +25,7 @@ pub(crate) fn encode(entry: &'static Entry, args: &Json) -> Result<Call> {
         return Err(Error::new(ErrorKind::InvalidInput, text));
     };
     let args_size = (form.args_size)();
-    let args = encode_with(args_size, |out| (form.encode)(args, out)).map_err(|error| {
+    let args = encode_with(args_size, None, |out| (form.encode)(args, out)).map_err(|error| {
         let text = format!("the arguments do not fit `{}({})`: {error}", entry.name(), entry.args());
         Error::new(ErrorKind::InvalidInput, text)
     })?;

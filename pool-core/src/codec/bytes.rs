@@ -3,10 +3,11 @@
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use pool_ipc::{Consumer, Record};
+use pool_ipc::{Consumer, Record, Written};
 
 use crate::attachments::Attachments;
 use crate::attachments::received::{Received, ReceivedArray};
+use crate::codec::encoder::Spill;
 
 /// Bytes kept in place: as many as leave [`Bytes`] no larger than a vector.
 pub(crate) const INLINE: usize = 15;
@@ -19,6 +20,8 @@ pub(crate) enum Bytes {
     Heap(Vec<u8>),
     /// They name arrays.
     Naming(Box<Naming>),
+    /// Large arguments, in the memory where workers read them.
+    InArena(Box<(Written, Range<usize>)>),
 }
 
 /// Bytes, and the arrays that they name.
@@ -86,16 +89,21 @@ impl Bytes {
             Bytes::Inline(_, length) => *length = rest as u8,
             Bytes::Heap(bytes) => bytes.truncate(rest),
             Bytes::Naming(naming) => naming.bytes.truncate(rest),
+            Bytes::InArena(place) => place.1.end = place.1.start + rest,
         }
         Some(tail)
     }
 
-    /// Arguments that name these arrays, if there are any.
-    pub(crate) fn with_attachments(bytes: Vec<u8>, list: Attachments) -> Self {
-        if list.is_empty() {
-            return Bytes::Heap(bytes);
+    /// Arguments in memory of their own that name these arrays, if there are any.
+    pub(crate) fn of_spill(spill: Spill, list: Attachments) -> Self {
+        match spill {
+            Spill::InArena(segment, range) if list.is_empty() => Bytes::InArena(Box::new((segment.finish(), range))),
+            spill if list.is_empty() => Bytes::Heap(spill.into_vec()),
+            spill => {
+                let arrays = Arrays::OfArguments(Arc::new(list));
+                Bytes::Naming(Box::new(Naming { bytes: spill.into_vec(), arrays }))
+            }
         }
-        Bytes::Naming(Box::new(Naming { bytes, arrays: Arrays::OfArguments(Arc::new(list)) }))
     }
 
     /// The bytes of arguments, and the arrays that they name.
@@ -135,10 +143,10 @@ impl Bytes {
         Bytes::Naming(Box::new(Naming { bytes: copy.into_vec(), arrays: Arrays::OfResult(Arc::new(received)) }))
     }
 
-    /// All of it as a vector, without a copy unless it is a few bytes.
+    /// All of it as a vector, without a copy unless it is a few bytes, or in the arena.
     pub(crate) fn into_vec(self) -> Vec<u8> {
         match self {
-            Bytes::Inline(..) => self.to_vec(),
+            Bytes::Inline(..) | Bytes::InArena(_) => self.to_vec(),
             Bytes::Heap(bytes) => bytes,
             Bytes::Naming(naming) => naming.bytes,
         }
@@ -154,6 +162,7 @@ impl Deref for Bytes {
             Bytes::Inline(bytes, length) => &bytes[..usize::from(*length)],
             Bytes::Heap(bytes) => bytes,
             Bytes::Naming(naming) => &naming.bytes,
+            Bytes::InArena(place) => &place.0[place.1.clone()],
         }
     }
 }

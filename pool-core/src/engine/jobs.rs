@@ -79,16 +79,15 @@ impl Engine {
         self.route();
         self.check_open().map_err(|error| error.of_task(entry.path()))?;
         self.note_submission(&mut spec);
-        let (args, attachments) = args.into_parts();
-        let args = Arc::new(args);
+        let (mut args, attachments) = Content::of_args(args);
         let (mut made, is_logged) = (None, self.is_logged());
         let job = self.scheduler.broadcast(spec, |job, items| {
             let completion = CompletionRef::new(&Batch::of_map(owner, job, None), 0);
             let mut record = Job::of_map(entry, &spec, completion.clone(), None);
             for item in 0..items.into() {
                 // One block each, since each item travels alone; the bytes are there once.
-                let mut block = Block::new(item, 1, args_size, Content::Shared(Arc::clone(&args)));
-                block.attach(&attachments);
+                let mut block = Block::new(item, 1, args_size, args.again());
+                block.attach(attachments.as_deref().map_or(&[], Vec::as_slice));
                 record.blocks.push(block, &mut Vec::new());
             }
             made = Some((completion, items));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pool_ipc::Written;
 
-use crate::attachments::Attachments;
+use crate::attachments::{Attachment, Attachments};
 use crate::codec::bytes::Cut;
 use crate::codec::encoder::FRAME;
 use crate::job::batch::{Batch, CompletionRef};
@@ -72,9 +72,9 @@ impl Block {
     }
 
     /// Its arguments name these arrays.
-    pub(crate) fn attach(&mut self, list: &Attachments) {
+    pub(crate) fn attach(&mut self, list: &[Attachment]) {
         if !list.is_empty() {
-            self.attachments = Some(Arc::new(list.clone()));
+            self.attachments = Some(Arc::new(list.to_vec()));
         }
     }
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::codec::bytes::{Arrays, Bytes};
+use crate::codec::bytes::Bytes;
 use crate::job::batch::{Batch, CompletionRef};
 use crate::job::block::{Args, BESIDE_MAX, Block};
 use crate::job::completion::Completion;
@@ -83,28 +83,19 @@ impl Blocks {
             return (completion, true);
         }
         let Call { args, args_size, raw, .. } = call;
-        let mut attachments = None;
-        let bytes = match args {
-            // Large arguments were encoded into memory of their own, which becomes the block's.
-            Bytes::Heap(bytes) => bytes,
-            Bytes::Naming(naming) => {
-                if let Arrays::OfArguments(list) = naming.arrays {
-                    attachments = Some(list);
-                }
-                naming.bytes
-            }
-            Bytes::Inline(..) => {
-                let mut bytes = self.spare.pop().unwrap_or_default();
-                bytes.clear();
-                // Into memory that was used before, and that has room for the calls that follow.
-                bytes.extend_from_slice(&args);
-                bytes
-            }
+        let (bytes, attachments) = if let Bytes::Inline(..) = args {
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            bytes.clear();
+            // Into memory that was used before, and that has room for the calls that follow.
+            bytes.extend_from_slice(&args);
+            (Content::Own(bytes), None)
+        } else {
+            Content::of_args(args)
         };
         let batch = Batch::of_calls(owner, job, number, batch_size, reports);
         let completion = CompletionRef::new(&batch, 0);
         let counted = bytes.len() as u64;
-        let block = Block::new(number, 1, args_size, Content::Own(bytes));
+        let block = Block::new(number, 1, args_size, bytes);
         self.queue.push_back(Block { raw, batch: Some(batch), counted, attachments, ..block });
         (completion, false)
     }

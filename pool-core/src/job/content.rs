@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use pool_ipc::Written;
 
+use crate::attachments::Attachments;
+use crate::codec::bytes::{Arrays, Bytes};
 use crate::codec::encoder::Spill;
 
 /// The bytes of a block: its own, until a lane has to keep some of them, too.
@@ -26,6 +28,27 @@ impl From<Spill> for Content {
 }
 
 impl Content {
+    /// Large arguments of a call or a broadcast, and the arrays that they name.
+    pub(crate) fn of_args(args: Bytes) -> (Content, Option<Arc<Attachments>>) {
+        match args {
+            Bytes::InArena(place) => (Content::InArena(place.0, place.1), None),
+            Bytes::Naming(naming) => match naming.arrays {
+                Arrays::OfArguments(list) => (Content::Own(naming.bytes), Some(list)),
+                Arrays::OfResult(_) => (Content::Own(naming.bytes), None),
+            },
+            // Encoded into memory of their own, which becomes the block's.
+            bytes => (Content::Own(bytes.into_vec()), None),
+        }
+    }
+
+    /// The same bytes for another block.
+    pub(crate) fn again(&mut self) -> Content {
+        match self {
+            Content::InArena(segment, range) => Content::InArena(segment.clone(), range.clone()),
+            own => Content::Shared(own.share()),
+        }
+    }
+
     pub(super) fn share(&mut self) -> Arc<Vec<u8>> {
         match self {
             Content::Shared(bytes) => Arc::clone(bytes),

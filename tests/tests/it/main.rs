@@ -41,6 +41,7 @@ mod jsonl;
 #[cfg(target_arch = "x86_64")]
 mod kill_points;
 mod large_arguments;
+mod large_calls;
 mod large_values;
 mod lazy_maps;
 mod limits;
@@ -165,6 +166,7 @@ fn main() -> ExitCode {
         in_threads_too(passed_on_panics::checks()),
         payloads::checks(),
         large_arguments::checks(),
+        large_calls::checks(),
         in_threads_too(large_values::checks()),
         host_ends::checks(),
         host_processes::checks(),

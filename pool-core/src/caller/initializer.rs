@@ -9,6 +9,11 @@ use crate::task::Task;
 
 /// The return types that an [initializer](crate::PoolBuilder::initializer) may have: `()`, or a `Result<(), E>` with an
 /// error that can be shown.
+#[diagnostic::on_unimplemented(
+    message = "an initializer, preload or finalizer cannot return `{Self}`",
+    label = "its result goes nowhere",
+    note = "let it return `()`, or a `Result<(), E>` with an error that can be shown"
+)]
 pub trait Success {
     #[doc(hidden)]
     fn failure(self) -> Option<String>;

@@ -32,7 +32,8 @@ checks! {
         "`{T}` cannot be an argument of a pool task",
         "cannot travel to a worker process",
         "derive `serde::Serialize` and `serde::Deserialize` for a type of your own, and for what it holds",
-        "many types of other crates have them behind a feature named `serde`; else pass what such a value is made of"
+        "many types of other crates have them behind a feature named `serde`; else pass what such a value is made of",
+        "what each worker has, such as a connection, is opened by a `#[pool_state]`, and taken as `#[state] name: &T`"
     }
     argument_size_shared, SharedArgument {
         "`{T}` cannot be an argument of a pool task",

@@ -15,6 +15,7 @@ fn owned(plain: Plain) -> u64 {
 #[pool_task]
 fn lent(plain: &Plain) -> u64 {
     //~         ^^^^^ `Plain` cannot be an argument of a pool task
+    //~ opened by a `#[pool_state]`, and taken as `#[state] name: &T`
     plain.0
 }
 

@@ -49,6 +49,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
     procs::adopt_orphans()?;
     let steps_per_us = data::steps_per_us();
     let mut results = Results::new(Machine::new(options.quick, steps_per_us));
+    for entry in &entries {
+        if let Some(reason) = contenders::absence(entry.name) {
+            eprintln!("{} is left out: {reason}", entry.name);
+            results.leave_out(&cases, entry.name, reason);
+        }
+    }
     let rounds = options.rounds.unwrap_or(if options.quick { 3 } else { 7 });
     let start = Instant::now();
     let mut done = 0;
@@ -95,14 +101,7 @@ fn chosen_entries(options: &Options) -> Result<Vec<&'static Entry>, String> {
     check_names("contender", &options.contenders, &names)?;
     let is_chosen =
         |entry: &&Entry| options.contenders.is_empty() || options.contenders.iter().any(|name| name == entry.name);
-    let is_here = |entry: &&Entry| match contenders::absence(entry.name) {
-        Some(reason) => {
-            eprintln!("{} is left out: {reason}", entry.name);
-            false
-        }
-        None => true,
-    };
-    Ok(ENTRIES.iter().filter(is_chosen).filter(is_here).collect())
+    Ok(ENTRIES.iter().filter(is_chosen).collect())
 }
 
 fn check_names(what: &str, asked: &[String], known: &[&str]) -> Result<(), String> {

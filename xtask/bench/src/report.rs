@@ -4,6 +4,7 @@ pub(crate) mod table;
 
 use serde::Serialize;
 
+use crate::cases::Case;
 use crate::cases::row::{Better, Row};
 use crate::contenders::OURS;
 use crate::machine::Machine;
@@ -13,6 +14,8 @@ pub(crate) struct Results {
     pub(crate) machine: Machine,
     series: Vec<Series>,
     given_up: Vec<GivenUp>,
+    /// Contenders that this machine does not have, with the reason.
+    absent: Vec<(&'static str, &'static str)>,
 }
 
 /// One number of one contender, in all rounds.
@@ -51,7 +54,7 @@ struct JsonRow<'a> {
 
 impl Results {
     pub(crate) fn new(machine: Machine) -> Results {
-        Results { machine, series: Vec::new(), given_up: Vec::new() }
+        Results { machine, series: Vec::new(), given_up: Vec::new(), absent: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, contender: &'static str, row: Row) {
@@ -78,6 +81,12 @@ impl Results {
         reason: Option<String>,
     ) {
         self.given_up.push(GivenUp { case, contender, word, reason });
+    }
+
+    /// Notes that this machine does not have a contender, so that its column says so.
+    pub(crate) fn leave_out(&mut self, cases: &[&Case], contender: &'static str, reason: &'static str) {
+        cases.iter().for_each(|case| self.give_up(case.name, contender, "skipped", None));
+        self.absent.push((contender, reason));
     }
 
     /// Whether there is no point in asking again.

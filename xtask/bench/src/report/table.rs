@@ -31,6 +31,7 @@ pub(crate) fn render(results: &Results, cases: &[&Case], entries: &[&Entry]) -> 
             text.push('\n');
         }
     }
+    results.absent.iter().for_each(|(name, reason)| _ = writeln!(text, "\n{name} is skipped: {reason}"));
     text.push_str(&failed_cases(results));
     text.push_str(&unfair_cases(cases, entries));
     text

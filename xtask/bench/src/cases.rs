@@ -43,7 +43,7 @@ impl Case {
 }
 
 /// All, in the order of the table.
-pub(crate) const CASES: [Case; 40] = [
+pub(crate) const CASES: [Case; 41] = [
     Case::new("call_latency", calls::latency),
     Case::new("call_latency_idle", calls::latency_idle),
     Case::new("jobs_rate", calls::jobs_rate),
@@ -63,6 +63,7 @@ pub(crate) const CASES: [Case; 40] = [
     Case::new("map_struct", maps::records),
     Case::new("map_chunk1", maps::singly),
     Case::new("imap_u64", maps::lazily),
+    Case::new("reports", maps::reports),
     Case::new("bytes_8mib", bytes::of_8mib),
     Case::new("bytes_64k", bytes::of_64k),
     Case::new("bytes_sweep", bytes::sweep),

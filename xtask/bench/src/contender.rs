@@ -71,6 +71,11 @@ pub(crate) trait Contender {
         unsupported()
     }
 
+    /// One item reports 1, 2, and so on. The sum is that of the reports heard.
+    fn reports(&mut self, _count: u64) -> Outcome<Timed> {
+        unsupported()
+    }
+
     /// Maps [`data::touch`].
     fn map_records(&mut self, _records: Vec<Record>) -> Outcome<Timed> {
         unsupported()

@@ -22,6 +22,14 @@ pub(super) fn lazily(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec
     rate("imap_u64", contender, scale, count, |contender| contender.imap_numbers(count))
 }
 
+/// The reports of one item, and as many results of a lazy map.
+pub(super) fn reports(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
+    let count = scale.pick(200_000, 1_000_000);
+    let mut rows = rate("reports", contender, scale, count, |contender| contender.reports(count))?;
+    rows.extend(rate("reports_imap", contender, scale, count, |contender| contender.imap_numbers(count))?);
+    Ok(rows)
+}
+
 fn rate(
     case: &str,
     contender: &mut dyn Contender,

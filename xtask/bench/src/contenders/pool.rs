@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use pool_core::{Pool, SharedSlice, SharedVec, Task, pool_task};
@@ -14,6 +15,13 @@ use crate::timing::{Timed, timed};
 #[pool_task]
 fn increment(number: u64) -> u64 {
     data::increment(number)
+}
+
+#[pool_task(reports)]
+fn report_to(count: u64) {
+    for number in 0..count {
+        pool_core::report(&data::increment(number));
+    }
 }
 
 #[pool_task]
@@ -183,6 +191,24 @@ impl Contender for PoolCore {
         let (elapsed, sum) = timed(|| {
             let results = self.pool().imap(increment::Task, 0..count)?;
             results.map(|result| Ok(result?)).sum::<Outcome<u64>>()
+        });
+        Ok(Timed { elapsed, sum: sum? })
+    }
+
+    fn reports(&mut self, count: u64) -> Outcome<Timed> {
+        let (elapsed, sum) = timed(|| {
+            let (sender, receiver) = mpsc::channel();
+            let (mut heard, mut sum) = (0, 0_u64);
+            let listener = move |report: pool_core::Report<u64>| {
+                heard += 1;
+                sum = sum.wrapping_add(report.value.unwrap_or_default());
+                if heard == count {
+                    sender.send(sum).expect("it is waited for");
+                }
+            };
+            self.pool().apply_async(report_to::Task, count)?.on_report(listener).get()?;
+            // The listener may be behind the task.
+            Outcome::Ok(receiver.recv()?)
         });
         Ok(Timed { elapsed, sum: sum? })
     }

@@ -243,6 +243,9 @@ impl Engine {
             lane.pump();
             match lane.next_reply() {
                 Ok(None) => {
+                    if lane.may_hold_reports() {
+                        return self.take_held_reports(worker);
+                    }
                     // One wake-up for all that was sent meanwhile.
                     lane.wake();
                     return;

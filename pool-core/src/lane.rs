@@ -18,10 +18,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use nix::unistd::Pid;
-use pool_ipc::{Descriptors, HostEnd, Record};
+use pool_ipc::{Descriptors, HostEnd, Progress, Record};
 
 use self::array_link::ArrayLink;
 use crate::codec::bytes::Bytes;
+use crate::lane::messages::ReplyKind;
 use crate::lane::report_flow::ReportFlow;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
@@ -65,6 +66,8 @@ pub(crate) struct Lane {
     unreleased: Option<Record>,
     /// The next request may report.
     next_reports: bool,
+    /// A request that is out may report, or one was a while ago.
+    reporting: bool,
     /// The last order about reports.
     report_flow: ReportFlow,
     /// Number of sent requests that are quiet.
@@ -88,9 +91,10 @@ enum Body {
     Thread(Arc<Stop>),
 }
 
-/// The values that were taken before the reply that begins with them was published.
+/// The values or reports that were taken before the reply that begins with them was published.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
+    kind: ReplyKind,
     seq: u32,
     items: u32,
     bytes: usize,
@@ -138,6 +142,7 @@ impl Lane {
             taken: None,
             unreleased: None,
             next_reports: false,
+            reporting: false,
             report_flow: ReportFlow::default(),
             touched: false,
             is_corrupt: false,
@@ -254,8 +259,7 @@ impl Lane {
     /// published meanwhile. But all replies must have been taken before and after, so that the values begin where the host
     /// looks for them.
     pub(crate) fn take_finished(&mut self, seq: u32, settled: u32) -> Option<(u32, Bytes)> {
-        // A published reply has to be taken first: the unpublished values begin behind it.
-        if self.is_corrupt || self.gathered_from.is_some() || self.end.replies.has_news() {
+        if !self.has_taken_all() {
             return None;
         }
         // Read twice: at the first read the item may belong to the request before the claim's.
@@ -264,16 +268,27 @@ impl Lane {
             return None;
         }
         let items = second.item.checked_sub(settled).filter(|items| *items > 0)?;
-        let before = self.taken.map_or(Taken { seq, items: 0, bytes: 0 }, |taken| taken);
+        let values = self.take_unpublished(Taken { kind: ReplyKind::Values, seq, items, bytes: 0 }, second)?;
+        Some((items, values))
+    }
+
+    /// Whether nothing is published: unpublished bytes begin behind the last published reply, so that has to be taken first.
+    fn has_taken_all(&self) -> bool {
+        !self.is_corrupt && self.gathered_from.is_none() && !self.end.replies.has_news()
+    }
+
+    /// Takes unpublished bytes, beyond those that were taken before. They belong to `new`.
+    fn take_unpublished(&mut self, new: Taken, progress: Progress) -> Option<Bytes> {
+        let before = self.taken.unwrap_or(Taken { items: 0, ..new });
         let mut bytes = Vec::new();
         // The reply may have been published between the two looks; then the bytes are taken with it.
-        let is_whole = self.end.salvage(second.unpublished_end, &mut bytes) && !self.end.replies.has_news();
-        if !is_whole || bytes.len() < before.bytes {
+        let is_whole = self.end.salvage(progress.unpublished_end, &mut bytes) && !self.end.replies.has_news();
+        if !is_whole || bytes.len() < before.bytes || before.kind != new.kind {
             return None;
         }
-        // Kept until the reply is published: it begins with these values, which must not be delivered again.
-        self.taken = Some(Taken { seq, items: before.items + items, bytes: bytes.len() });
-        Some((items, Bytes::Heap(bytes.split_off(before.bytes))))
+        // Kept until the reply is published: it begins with these bytes, which must not be delivered again.
+        self.taken = Some(Taken { items: before.items + new.items, bytes: bytes.len(), ..new });
+        Some(Bytes::Heap(bytes.split_off(before.bytes)))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {

@@ -3,13 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::codec::CodecError;
 use crate::codec::compact;
 use crate::codec::decoder::Decoder;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
 use crate::job::batch::CompletionRef;
-use crate::job::reports::{RawReport, Reports};
+use crate::job::reports::{RawReports, Reports};
 use crate::lane::messages::ReportType;
 use crate::task::Task;
 use crate::worker::position::Worker;
@@ -30,33 +31,64 @@ pub struct Report<T> {
     pub value: Result<T>,
 }
 
-impl<T: Serialize + DeserializeOwned> Report<T> {
-    fn decode(reports: &Reports, raw: &RawReport) -> Self {
-        let RawReport { item, attempt, worker, of, bytes } = raw;
-        let value = decode(*of, bytes).map_err(|error| {
-            let item = reports.is_map.then_some(*item as usize);
-            error.in_worker(worker.pid).of_task(reports.entry.path()).of_item(item)
-        });
-        let worker = Worker::of_process(worker.id, worker.incarnation, worker.pid);
-        Report { item: *item as usize, attempt: *attempt, worker, value }
+/// Has the listener hear reports, one after the other, as long as it is to hear any.
+fn hear_each<T: Serialize + DeserializeOwned>(
+    reports: &Reports,
+    raw: &RawReports,
+    listener: &mut impl FnMut(Report<T>),
+) {
+    let RawReports { item, attempt, worker, bytes } = raw;
+    let worker = Worker::of_process(worker.id, worker.incarnation, worker.pid);
+    let mut rest = &bytes[..];
+    // Asked before each: the caller may drop the handle in between.
+    while !rest.is_empty() && !reports.is_over() {
+        let value = split_first(&mut rest).and_then(decode).map_err(|error| blame(reports, raw, error));
+        listener(Report { item: *item as usize, attempt: *attempt, worker, value });
     }
 }
 
-fn decode<T: Serialize + DeserializeOwned>(of: ReportType, bytes: &[u8]) -> Result<T> {
-    if of == ReportType::UNENCODABLE {
-        let text = format!("a report could not be encoded in the worker: {}", String::from_utf8_lossy(bytes));
-        return Err(Error::new(ErrorKind::Encode, text));
-    }
+/// Takes the first report off the front of the bytes.
+#[inline]
+fn split_first<'a>(bytes: &mut &'a [u8]) -> Result<(ReportType, &'a [u8])> {
+    // All are taken if there is no whole one: behind it none can be found.
+    let mut all = Decoder::new(std::mem::take(bytes));
+    let mut report = all.item(None).map_err(undecodable)?;
+    *bytes = all.rest;
+    Ok((ReportType::from_bytes(report.take_array().map_err(undecodable)?), report.rest))
+}
+
+fn decode<T: Serialize + DeserializeOwned>((of, bytes): (ReportType, &[u8])) -> Result<T> {
     // Bytes of another type might well be a value of this one.
     if of != type_number::<T>() {
-        let text =
-            format!("a report is of another type than `{}`, for which its listener waits", std::any::type_name::<T>());
-        return Err(Error::new(ErrorKind::Decode, text));
+        return Err(not_a_value(of, bytes, std::any::type_name::<T>()));
     }
     // As a result is decoded: all bytes must be used up.
     let mut rest = bytes;
     let value = compact::read(&mut rest).and_then(|value| Decoder::new(rest).finish().map(|()| value));
-    value.map_err(|error| Error::new(ErrorKind::Decode, format!("a report could not be decoded: {error}")))
+    value.map_err(undecodable)
+}
+
+#[cold]
+fn undecodable(error: CodecError) -> Error {
+    Error::new(ErrorKind::Decode, format!("a report could not be decoded: {error}"))
+}
+
+/// The error of a report that is no value of the type `expected`.
+#[cold]
+fn not_a_value(of: ReportType, bytes: &[u8], expected: &str) -> Error {
+    if of == ReportType::UNENCODABLE {
+        let text = format!("a report could not be encoded in the worker: {}", String::from_utf8_lossy(bytes));
+        return Error::new(ErrorKind::Encode, text);
+    }
+    let text = format!("a report is of another type than `{expected}`, for which its listener waits");
+    Error::new(ErrorKind::Decode, text)
+}
+
+/// The error of one of these reports, which names its item.
+#[cold]
+fn blame(reports: &Reports, raw: &RawReports, error: Error) -> Error {
+    let item = reports.is_map.then_some(raw.item as usize);
+    error.in_worker(raw.worker.pid).of_task(reports.entry.path()).of_item(item)
 }
 
 /// Has the listener hear the reports of the completion's job.
@@ -72,7 +104,7 @@ fn listen<T: Serialize + DeserializeOwned>(
             "nothing is reported here: submit the task with `reports()`, as in `pool.apply_async(f::Task.reports(), args)`"
         );
     };
-    let is_first = reports.listen(Box::new(move |reports, raw| listener(Report::decode(reports, &raw)))).is_ok();
+    let is_first = reports.listen(Box::new(move |reports, raw| hear_each(reports, &raw, &mut listener))).is_ok();
     assert!(is_first, "a listener comes too late: there has been one, or the outcome was waited for before");
 }
 

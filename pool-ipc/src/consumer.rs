@@ -193,16 +193,21 @@ impl Consumer {
         if self.refresh().is_err() {
             return false;
         }
+        let bytes = self.unpublished(unpublished_end);
+        if let Some(bytes) = bytes {
+            self.memory.append_payload(self.tail, bytes, out);
+        }
+        bytes.is_some()
+    }
+
+    /// Bytes of payload that the producer had written behind the last known record, if they can have ended there.
+    pub(super) fn unpublished(&self, unpublished_end: u32) -> Option<usize> {
         #[expect(clippy::cast_possible_truncation, reason = "at most the capacity")]
         let used = (self.tail - self.head) as usize;
         let block = (self.memory.capacity() - used).min(self.extent.saturating_sub(self.memory.offset(self.tail)));
         // If the record has been published since, its end is not after `tail`: the difference is larger than any ring.
         let bytes = unpublished_end.wrapping_sub(unpublished_end_of(self.tail, 0)) as usize;
-        let fits = block.checked_sub(HEADER_BYTES).is_some_and(|room| bytes <= room);
-        if fits {
-            self.memory.append_payload(self.tail, bytes, out);
-        }
-        fits
+        block.checked_sub(HEADER_BYTES).is_some_and(|room| bytes <= room).then_some(bytes)
     }
 
     /// The record at `position`, which is within `head..=tail`, or behind a pad there.

@@ -151,8 +151,10 @@ impl HostEnd {
 
     /// Tells the worker how to go on with the reports of request `seq`. Give the order before the release of the report that is
     /// the reason for it, and call [`wake_worker`](HostEnd::wake_worker) after it.
-    pub fn set_flow(&self, seq: u32, flow: Flow) {
-        self.ours.orders.0.set_flow(seq, flow);
+    ///
+    /// By another `round` the worker learns that the host has taken reports since the order before. Its lower 30 bits count.
+    pub fn set_flow(&self, seq: u32, flow: Flow, round: u32) {
+        self.ours.orders.0.set_flow(seq, flow, round);
     }
 
     /// Tells the worker that an item of request `seq` is cancelled, or that all are.
@@ -170,6 +172,12 @@ impl HostEnd {
     /// pass too fast to be read.
     pub fn running(&self) -> Option<Progress> {
         self.theirs.marks.running()
+    }
+
+    /// Bytes of payload in the record that the worker has not published, by a place of its [`Progress`]. `None` if that record has
+    /// been published since, or if the place is impossible. Take all replies first.
+    pub fn unpublished(&self, unpublished_end: u32) -> Option<usize> {
+        self.replies.unpublished(unpublished_end)
     }
 
     /// After the worker's death: appends the payload of the record that it had not published, up to

@@ -85,7 +85,7 @@ pub use hub::{Hub, HubWorker, Sleeper, Watch};
 pub use lane::{HostEnd, WorkerBell, WorkerEnd};
 pub use last_words::LAST_WORDS_BYTES_MAX;
 pub use layout::{RING_BYTES_MAX, RING_BYTES_MIN};
-pub use orders::{Flow, OrderReader};
+pub use orders::{Flow, Order, OrderReader};
 pub use producer::{Producer, Sent};
 pub use progress::{ItemMarks, Progress, ProgressWriter};
 pub use record::{HEADER_BYTES, Header, MORE, Record};

@@ -21,21 +21,50 @@ pub enum Flow {
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct Orders {
-    /// `{ seq: 32, flow: 32 }`, from the high bits to the low.
+    /// `{ seq: 32, round: 30, flow: 2 }`, from the high bits to the low.
     flow: AtomicU64,
     /// `{ seq: 32, item + 1: 32 }`; 0 in place of the item means none, [`ALL`] means all.
     cancelled: AtomicU64,
 }
 
 const SEQ_SHIFT: u32 = 32;
+const ROUND_SHIFT: u32 = 2;
+const FLOW_MASK: u32 = (1 << ROUND_SHIFT) - 1;
 const ALL: u32 = u32::MAX;
+
+/// An order about reports as the worker found it. Two that are equal say that nothing has changed in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Order(u64);
+
+impl Order {
+    /// How to go on with the reports of request `seq`.
+    #[inline]
+    pub fn flow(self, seq: u32) -> Flow {
+        let Order(word) = self;
+        if word >> SEQ_SHIFT != u64::from(seq) {
+            return Flow::Go; // it is about another request
+        }
+        match word as u32 & FLOW_MASK {
+            HOLD => Flow::Hold,
+            DROP => {
+                // A worker that is to drop reports since its item is cancelled must find that next.
+                fence(Ordering::Acquire);
+                Flow::Drop
+            }
+            _ => Flow::Go,
+        }
+    }
+}
+
+const HOLD: u32 = Flow::Hold as u32;
+const DROP: u32 = Flow::Drop as u32;
 
 impl Orders {
     /// SYNC HOLD, with [`Consumer::release`](crate::Consumer::release): a worker that finds its report released finds the order
     /// that the host gave before. Loom model: a_worker_whose_reports_are_taken_knows_whether_to_hold.
-    pub(crate) fn set_flow(&self, seq: u32, flow: Flow) {
+    pub(crate) fn set_flow(&self, seq: u32, flow: Flow, round: u32) {
         // Request and order in one word: a worker never takes the order for another request's.
-        self.flow.store(word(seq, flow as u32), publish_order());
+        self.flow.store(word(seq, round << ROUND_SHIFT | flow as u32), publish_order());
     }
 
     /// Cancels one item of the request, or all.
@@ -44,18 +73,9 @@ impl Orders {
     }
 
     #[inline]
-    pub(crate) fn flow(&self, seq: u32) -> Flow {
-        // Before each report, so it is one plain load of a line that the host rarely writes.
-        let order = self.flow.load(Ordering::Relaxed);
-        if order == word(seq, Flow::Hold as u32) {
-            Flow::Hold
-        } else if order == word(seq, Flow::Drop as u32) {
-            // A worker that is to drop reports since its item is cancelled must find that next.
-            fence(Ordering::Acquire);
-            Flow::Drop
-        } else {
-            Flow::Go
-        }
+    pub(crate) fn order(&self) -> Order {
+        // Before each report, so it is one plain load of a line that the host writes once for many of them.
+        Order(self.flow.load(Ordering::Relaxed))
     }
 
     #[inline]
@@ -79,10 +99,10 @@ impl OrderReader {
         OrderReader(orders)
     }
 
-    /// How to go on with the reports of this request.
+    /// The latest order about reports.
     #[inline]
-    pub fn flow(&self, seq: u32) -> Flow {
-        self.0.flow(seq)
+    pub fn order(&self) -> Order {
+        self.0.order()
     }
 
     /// Whether this item of the request is cancelled.

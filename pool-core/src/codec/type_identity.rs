@@ -36,6 +36,7 @@ pub(crate) fn of<T: ?Sized>() -> TypeId {
 }
 
 /// A number for the identity, the same in all processes of one executable, and never 0.
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn number(identity: TypeId) -> u64 {
     // An identity is a hash by itself, and gives the hasher a word of it.
     struct Words(u64);

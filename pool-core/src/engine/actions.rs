@@ -137,7 +137,7 @@ impl Engine {
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
         if record.has_rules() {
-            lane.send_cut(record.rules(chunk.seq), Cut::default());
+            lane.send_rules(record.rules(chunk.seq));
             self.accounts.deferred.notices.quiet |= record.reports.is_some();
         }
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");

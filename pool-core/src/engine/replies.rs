@@ -16,8 +16,8 @@ use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 impl Engine {
     #[inline]
     pub(super) fn take_in(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
-        if let Some(of) = reply.report {
-            return self.take_report(worker, of, reply);
+        if reply.reports {
+            return self.take_reports(worker, reply);
         }
         let reply = match self.workers[worker].asked {
             None => reply,
@@ -26,7 +26,8 @@ impl Engine {
                 None => return Ok(()),
             },
         };
-        let Reply { seq, mut items, failed, last, over_rss, raw, report: _, timed, elapsed, errs, ended, body } = reply;
+        let Reply { seq, mut items, failed, last, over_rss, raw, reports: _, timed, elapsed, errs, ended, body } =
+            reply;
         let (job, first) = self.scheduler.resolve_reply(worker, Seq(seq), items, last)?;
         // Each call has a completion of its own, and a value of many could not be told apart.
         if items > 1 && self.has_calls(job) {

@@ -5,24 +5,48 @@ use std::sync::Arc;
 use pool_ipc::Flow;
 
 use super::Engine;
+use crate::codec::bytes::Bytes;
 use crate::job::Job;
-use crate::job::reports::{Intake, RawReport, Reports};
+use crate::job::reports::{RawReports, Reports};
 use crate::job::waiters::Waiter;
-use crate::lane::messages::ReportType;
 use crate::lane::reply::Reply;
 use crate::scheduler::{JobId, ProtocolViolation, Seq, WorkerId};
 
-/// Reports of an item that are taken in under one lock of their queue.
-const REPORTS_PER_INTAKE: usize = 256;
-
 impl Engine {
-    pub(super) fn take_report(
-        &mut self,
-        worker: WorkerId,
-        of: ReportType,
-        reply: Reply,
-    ) -> Result<(), ProtocolViolation> {
+    /// Takes in a record of reports.
+    pub(super) fn take_reports(&mut self, worker: WorkerId, reply: Reply) -> Result<(), ProtocolViolation> {
         let Reply { seq, mut body, .. } = reply;
+        let lane = self.lane(worker).expect("it has just spoken");
+        let bytes = lane.copy_reports(&mut body);
+        let length = bytes.len();
+        let flow = self.queue_reports(worker, seq, bytes)?;
+        let lane = self.lane(worker).expect("it has just spoken");
+        // One that sends reports without end, whatever it is told, is no honest worker.
+        lane.release_reports(body, length, seq, flow).then_some(()).ok_or(ProtocolViolation)
+    }
+
+    /// Takes in the reports that the worker has written and not published, when all replies have been taken in. Then wakes it, as
+    /// it may wait for room or for an order.
+    #[cold]
+    pub(super) fn take_held_reports(&mut self, worker: WorkerId) {
+        if self.try_held_reports(worker).is_err() {
+            self.disbelieve(worker);
+        } else if let Some(lane) = self.lane(worker) {
+            lane.wake();
+        }
+    }
+
+    fn try_held_reports(&mut self, worker: WorkerId) -> Result<(), ProtocolViolation> {
+        let Some((seq, item)) = self.scheduler.current_chunk(worker) else { return Ok(()) };
+        let Some(bytes) = self.lane(worker).and_then(|lane| lane.take_held_reports(seq.0, item)) else { return Ok(()) };
+        let length = bytes.len();
+        let flow = self.queue_reports(worker, seq.0, bytes)?;
+        let lane = self.lane(worker).expect("looked at above");
+        lane.answer_reports(length, seq.0, flow).then_some(()).ok_or(ProtocolViolation)
+    }
+
+    /// Queues reports of the item that runs. Returns how the worker goes on.
+    fn queue_reports(&mut self, worker: WorkerId, seq: u32, bytes: Bytes) -> Result<Flow, ProtocolViolation> {
         if self.workers[worker].is_starting() {
             // Nobody can listen to an initializer, so an honest worker does not report from there.
             return Err(ProtocolViolation);
@@ -32,31 +56,15 @@ impl Engine {
         let attempt = self.scheduler.blamed_workers(job, item) + 1;
         let reports = match self.scheduler.record(job).map(|record| record.reports.as_ref()) {
             // The job has ended, and the worker does not know yet.
-            None => None,
+            None => return Ok(Flow::Drop),
             Some(None) => return Err(ProtocolViolation),
-            Some(Some(reports)) => Some(Arc::clone(reports)),
+            Some(Some(reports)) => Arc::clone(reports),
         };
         let pid = self.workers[worker].lane.as_ref().map_or(0, |lane| lane.pid);
         let origin = self.origin_worker(worker, pid);
-        let lane = self.lane(worker).expect("it has just spoken");
-        let mut intake = reports.as_ref().map(Reports::intake);
-        // The ones behind it are taken along: most of the cost of a report is on the way here.
-        for _ in 0..REPORTS_PER_INTAKE {
-            let bytes = lane.copy_report(&mut body);
-            let length = bytes.len();
-            let report = RawReport { item, attempt, worker: origin, of, bytes };
-            let flow = intake.as_mut().map_or(Flow::Drop, |intake| intake.push(report));
-            if !lane.release_report(body, length, seq, flow) {
-                // It sends reports without end, whatever it is told.
-                return Err(ProtocolViolation);
-            }
-            match lane.next_report(seq, of) {
-                Some(next) => body = next,
-                None => break,
-            }
-        }
-        self.accounts.deferred.woken.extend(intake.and_then(Intake::finish).map(Waiter::Callback));
-        Ok(())
+        let (flow, run) = reports.push(RawReports { item, attempt, worker: origin, bytes });
+        self.accounts.deferred.woken.extend(run.map(Waiter::Callback));
+        Ok(flow)
     }
 
     /// Tells all workers of the job how to go on with their reports, since that has changed.

@@ -132,6 +132,10 @@ impl Host {
                 is_there || std::mem::replace(&mut was_woken, true)
             };
             let is_there = self.hub.wait(Sleeper::Caller, wakes_up, until);
+            if until.is_some_and(|until| until <= Instant::now()) {
+                // Reports that a worker has not published are no news, so they are looked for.
+                self.with(Engine::route);
+            }
             nap = if is_there { LEADER_NAP_MIN } else { (2 * nap).min(LEADER_NAP_MAX) };
         }
     }

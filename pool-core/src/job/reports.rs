@@ -15,7 +15,6 @@ use crate::codec::bytes::Bytes;
 use crate::job::origin::OriginWorker;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
-use crate::lane::messages::ReportType;
 use crate::scheduler::JobId;
 use crate::sync::{AtomicBool, Ordering};
 use crate::task::table::Entry;
@@ -23,41 +22,41 @@ use crate::task::table::Entry;
 /// Bytes of reports that wait for the listener of a job before its workers hold further ones back.
 const QUEUE_BYTES: usize = 1 << 20;
 
-/// Reports that the listener gets before the queue is looked at again.
-const BATCH: usize = 256;
+/// Bytes of reports, or a little more, that the listener gets before the queue is looked at again.
+const BATCH_BYTES: usize = QUEUE_BYTES / 16;
 
-/// A report as it has come.
+/// Reports of one item as they have come.
 #[derive(Debug)]
-pub(crate) struct RawReport {
+pub(crate) struct RawReports {
     pub(crate) item: u64,
     pub(crate) attempt: u32,
     pub(crate) worker: OriginWorker,
-    pub(crate) of: ReportType,
+    /// As in a record of [`ReplyKind::Report`](crate::lane::messages::ReplyKind::Report).
     pub(crate) bytes: Bytes,
 }
 
-impl RawReport {
-    /// The memory that it takes.
+impl RawReports {
+    /// The memory that they take.
     fn weight(&self) -> usize {
-        size_of::<RawReport>() + self.bytes.len()
+        size_of::<RawReports>() + self.bytes.len()
     }
 }
 
-/// Hears the reports of a job.
-pub(crate) type Listener = Box<dyn FnMut(&Reports, RawReport) + Send>;
+/// Hears the reports of a job. It asks before each whether [they are over](Reports::is_over).
+pub(crate) type Listener = Box<dyn FnMut(&Reports, RawReports) + Send>;
 
 pub(crate) struct Reports {
     owner: Arc<dyn Owner>,
     pub(crate) job: JobId,
     pub(crate) entry: &'static Entry,
     pub(crate) is_map: bool,
-    /// Nobody listens any more. Read between two reports of a batch.
+    /// Nobody listens any more. Read between two reports.
     is_over: AtomicBool,
     state: Mutex<State>,
 }
 
 struct State {
-    queue: VecDeque<RawReport>,
+    queue: VecDeque<RawReports>,
     /// The weight of the queue and of the batch that the listener is at.
     bytes: usize,
     audience: Audience,
@@ -108,9 +107,28 @@ impl Reports {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Begins to take reports in.
-    pub(crate) fn intake(self: &Arc<Self>) -> Intake<'_> {
-        Intake { reports: self, state: self.state() }
+    /// Takes reports in. Returns how their worker goes on, and the listener's next run, if there must be one.
+    pub(crate) fn push(self: &Arc<Self>, reports: RawReports) -> (Flow, Option<Callback>) {
+        let mut state = self.state();
+        if matches!(state.audience, Audience::Nobody) {
+            return (Flow::Drop, None);
+        }
+        // Of a record whose reports have all been taken before it was published, nothing is left.
+        if !reports.bytes.is_empty() {
+            state.bytes += reports.weight();
+            state.queue.push_back(reports);
+        }
+        // After the reports are in: one that is larger than the whole queue must come through, too.
+        let is_full = state.is_bounded && state.bytes >= QUEUE_BYTES;
+        state.is_holding |= is_full;
+        let flow = if is_full { Flow::Hold } else { Flow::Go };
+        (flow, if state.queue.is_empty() { None } else { self.next_run(&mut state) })
+    }
+
+    /// Whether nobody listens any more.
+    #[inline]
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over.load(Ordering::Relaxed)
     }
 
     /// How workers of the job go on with their reports.
@@ -205,44 +223,12 @@ impl Reports {
                 // Before the batch is heard, which may take long: the workers fill the queue meanwhile.
                 self.owner.resume_reports(self.job);
             }
-            for report in batch {
-                // Without the lock, for each report: the caller may drop the handle in the middle of a batch.
-                if self.is_over.load(Ordering::Relaxed) {
-                    break;
-                }
+            for reports in batch {
                 if let Some(listener) = &mut heard.listener {
-                    listener(&self, report);
+                    listener(&self, reports);
                 }
             }
         }
-    }
-}
-
-/// Reports are being taken in, a few at a time under one lock.
-pub(crate) struct Intake<'r> {
-    reports: &'r Arc<Reports>,
-    state: MutexGuard<'r, State>,
-}
-
-impl Intake<'_> {
-    /// Takes a report in. Returns how its worker goes on.
-    #[inline]
-    pub(crate) fn push(&mut self, report: RawReport) -> Flow {
-        let state = &mut *self.state;
-        if matches!(state.audience, Audience::Nobody) {
-            return Flow::Drop;
-        }
-        state.bytes += report.weight();
-        state.queue.push_back(report);
-        // After the report is in: one that is larger than the whole queue must come through, too.
-        let is_full = state.is_bounded && state.bytes >= QUEUE_BYTES;
-        state.is_holding |= is_full;
-        if is_full { Flow::Hold } else { Flow::Go }
-    }
-
-    /// The listener's next run, if there must be one.
-    pub(crate) fn finish(mut self) -> Option<Callback> {
-        self.reports.next_run(&mut self.state)
     }
 }
 
@@ -257,7 +243,7 @@ struct Heard<'r> {
 
 impl Heard<'_> {
     /// The next reports, and whether workers that hold reports back may go on; `None` if the run is over.
-    fn next_batch(&mut self) -> Option<(Vec<RawReport>, bool)> {
+    fn next_batch(&mut self) -> Option<(Vec<RawReports>, bool)> {
         let mut state = self.reports.state();
         if matches!(state.audience, Audience::Nobody) {
             return None;
@@ -272,10 +258,14 @@ impl Heard<'_> {
         let is_relieved = state.is_holding && state.bytes <= QUEUE_BYTES / 2;
         state.is_holding &= !is_relieved;
         // A few at a time, so that the queue has room again before the listener has heard all of it.
-        let most = state.queue.len().min(BATCH);
-        let batch: Vec<_> = state.queue.drain(..most).collect();
+        let mut batch = Vec::new();
+        while self.bytes < BATCH_BYTES
+            && let Some(reports) = state.queue.pop_front()
+        {
+            self.bytes += reports.weight();
+            batch.push(reports);
+        }
         drop(state);
-        self.bytes = batch.iter().map(RawReport::weight).sum();
         if batch.is_empty() {
             if is_relieved {
                 self.reports.owner.resume_reports(self.reports.job);

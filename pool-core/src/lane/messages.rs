@@ -220,7 +220,7 @@ pub(crate) mod rules {
 /// |---|---|---|---|
 /// | 1 | [`Values`](ReplyKind::Values) | items, or 0 in a last one | their values, one behind the other |
 /// | 2 | [`Failed`](ReplyKind::Failed) | 1 | a [`Failure`] |
-/// | 3 | [`Report`](ReplyKind::Report) | 0 | one report of the running item; `limit` and `extra` are its type's [`ReportType`] |
+/// | 3 | [`Report`](ReplyKind::Report) | 0 | reports of the running item: of each its length (`u32`), the number of its type ([`ReportType`]), and the value |
 /// | 4 | set aside for lines of log and output | 0 | lines |
 /// | 5 | [`Array`](ReplyKind::Array) | 0 | none: `info` is the name of an array, and `extra` its kind |
 ///
@@ -287,22 +287,22 @@ pub(crate) mod reply {
     }
 }
 
-/// The type of a report, in the two words of a header that a reply has to spare.
+/// The number of the type of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ReportType(pub(crate) u64);
 
 impl ReportType {
-    /// Of a value that could not be encoded: the body is the reason, as text.
+    /// Of a value that could not be encoded: in its place stands the reason, as text.
     pub(crate) const UNENCODABLE: ReportType = ReportType(0);
 
-    pub(crate) fn of_header(header: &Header) -> Self {
-        ReportType(u64::from(header.limit) | u64::from(header.extra) << u32::BITS)
+    #[inline]
+    pub(crate) fn to_bytes(self) -> [u8; size_of::<u64>()] {
+        self.0.to_le_bytes()
     }
 
-    /// The header of a report of request `seq`.
-    pub(crate) fn header(self, seq: u32) -> Header {
-        let (limit, extra) = (self.0 as u32, (self.0 >> u32::BITS) as u32);
-        Header { kind: ReplyKind::Report.kind(), seq, limit, extra, ..Header::default() }
+    #[inline]
+    pub(crate) fn from_bytes(bytes: [u8; size_of::<u64>()]) -> Self {
+        ReportType(u64::from_le_bytes(bytes))
     }
 }
 
@@ -352,12 +352,6 @@ mod tests {
             assert_eq!(ReplyKind::of(kind.kind()), Some(kind));
         }
         assert_eq!((0..=u16::MAX).filter_map(ReplyKind::of).count(), 4);
-    }
-
-    #[test]
-    fn the_type_of_a_report_comes_back() {
-        let of = ReportType(0x0123_4567_89ab_cdef);
-        assert_eq!(ReportType::of_header(&of.header(7)), of);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
 use crate::codec::number_buffer::ResultBuffer;
-use crate::lane::messages::{ReplyKind, ReportType, reply};
+use crate::lane::messages::{ReplyKind, reply};
 use crate::lane::reply::{Body, Reply};
 
 /// The longest reply: a value of the largest length that its frame can hold. Tests use a smaller one, since they have less
@@ -58,7 +58,7 @@ impl Lane {
                 header.count = self.check_taken(&record, taken)?;
                 let mut bytes = Vec::new();
                 self.end.replies.copy(&record, &mut bytes);
-                self.release(&record);
+                self.release_or_keep(record);
                 Body::Gathered(bytes.split_off(taken.bytes))
             } else if record.more() || self.gathered_from.is_some() {
                 let position = record.position();
@@ -81,11 +81,7 @@ impl Lane {
                     self.release(&record);
                     continue;
                 }
-                if header.kind == ReplyKind::Report.kind() {
-                    self.unreleased = Some(record);
-                } else {
-                    self.release(&record);
-                }
+                self.release_or_keep(record);
                 self.gathered_from = None;
                 Body::Gathered(std::mem::take(&mut self.gathered))
             } else {
@@ -103,7 +99,7 @@ impl Lane {
                 self.brief -= usize::from(sent.brief);
             }
             let failed = header.kind == ReplyKind::Failed.kind();
-            let report = (header.kind == ReplyKind::Report.kind()).then(|| ReportType::of_header(&header));
+            let reports = header.kind == ReplyKind::Report.kind();
             let over_rss = header.flags & reply::OVER_RSS != 0;
             let raw = header.flags & reply::RAW != 0;
             let timed = header.flags & reply::TIMED != 0;
@@ -116,7 +112,7 @@ impl Lane {
                 last,
                 over_rss,
                 raw,
-                report,
+                reports,
                 timed,
                 elapsed,
                 errs,
@@ -193,13 +189,20 @@ impl Lane {
         self.touched = true;
     }
 
-    /// Checks that the reply begins with the values that were [taken](Lane::take_finished) before; returns the number of
-    /// items behind them.
+    /// Releases a record that has been copied, unless it holds reports: it is released together with an order then.
+    fn release_or_keep(&mut self, record: Record) {
+        if record.header.kind == ReplyKind::Report.kind() {
+            self.unreleased = Some(record);
+        } else {
+            self.release(&record);
+        }
+    }
+
+    /// Checks that the reply begins with the values or reports that were taken before; returns the number of items behind them.
     #[cold]
     fn check_taken(&self, record: &Record, taken: Taken) -> Result<u32, pool_ipc::Error> {
         let Header { kind, flags, seq, count, .. } = record.header;
-        let is_it =
-            kind == ReplyKind::Values.kind() && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
+        let is_it = kind == taken.kind.kind() && flags & (MORE | reply::RAW | reply::TIMED) == 0 && seq == taken.seq;
         if !is_it || record.len < taken.bytes {
             return Err(nonsense("the length of a reply", record.len as u64, taken.bytes as u64));
         }

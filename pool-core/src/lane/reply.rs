@@ -2,8 +2,6 @@
 
 use pool_ipc::Record;
 
-use crate::lane::messages::ReportType;
-
 /// A complete reply.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -14,8 +12,8 @@ pub(crate) struct Reply {
     pub(crate) over_rss: bool,
     /// The body is the only value's own bytes, without a frame.
     pub(crate) raw: bool,
-    /// It is a report, of a value of this type.
-    pub(crate) report: Option<ReportType>,
+    /// It holds reports.
+    pub(crate) reports: bool,
     /// The body ends with the times of the only item.
     pub(crate) timed: bool,
     pub(crate) elapsed: u64,

@@ -7,12 +7,14 @@ use pool_ipc::Flow;
 pub(super) struct ReportFlow {
     pub(super) seq: u32,
     pub(super) order: Flow,
+    /// How often reports have been taken.
+    pub(super) round: u32,
     /// Bytes of the ring that reports have taken since the worker was told to hold them back.
     pub(super) held_bytes: usize,
 }
 
 impl Default for ReportFlow {
     fn default() -> Self {
-        ReportFlow { seq: 0, order: Flow::Go, held_bytes: 0 }
+        ReportFlow { seq: 0, order: Flow::Go, round: 0, held_bytes: 0 }
     }
 }

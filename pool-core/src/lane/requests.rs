@@ -63,6 +63,13 @@ impl Lane {
         }
     }
 
+    /// Sends the rules of the next request.
+    pub(crate) fn send_rules(&mut self, rules: Header) {
+        self.send_cut(rules, Cut::default());
+        self.next_reports = rules.flags & rules::REPORTS != 0;
+        self.reporting |= self.next_reports;
+    }
+
     /// Sends a request for arguments that lie in the arena.
     #[inline]
     pub(crate) fn send_located(&mut self, header: Header, segment: &Written, args: Range<usize>) {
@@ -87,9 +94,9 @@ impl Lane {
             self.quiet += usize::from(quiet);
             self.silent += usize::from(silent);
             self.brief += usize::from(brief);
-            self.sent.push_back(SentRequest { seq, quiet, silent, brief, record, segment: None, attachments: None });
+            let (segment, attachments) = (None, None);
+            self.sent.push_back(SentRequest { seq, quiet, silent, brief, reports, record, segment, attachments });
         }
-        self.next_reports = kind == Request::Rules.kind() && flags & rules::REPORTS != 0;
         // The wake-up itself comes at the end of the round, once for all requests.
         self.touched = true;
     }

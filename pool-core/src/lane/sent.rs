@@ -14,6 +14,8 @@ pub(super) struct SentRequest {
     pub(super) quiet: bool,
     pub(super) silent: bool,
     pub(super) brief: bool,
+    /// Its items may report.
+    pub(super) reports: bool,
     /// Position of its record, where its limit can be lowered; `None` if it took several.
     pub(super) record: Option<u64>,
     /// The segment of the arena that holds its arguments, which must not be used again before the reply is complete.

@@ -8,7 +8,7 @@ use pool_ipc::{Flow, Header, MORE, WorkerEnd};
 use super::replies::{ANNOUNCED_MAX, MESSAGE_MAX};
 use super::*;
 use crate::codec::bytes::Cut;
-use crate::lane::messages::{RECORD_BYTES, ReplyKind, ReportType, Request, reply};
+use crate::lane::messages::{RECORD_BYTES, ReplyKind, Request, reply, rules};
 use crate::lane::reply::Body;
 
 const RING: usize = 4096;
@@ -271,30 +271,32 @@ fn a_reply_in_pieces_has_the_memory_that_it_announces_within_bounds() {
     }
 }
 
-/// Takes in the report that is there, as if this were to follow.
+/// A record of reports of call 5.
+const REPORT: Header =
+    Header { kind: ReplyKind::Report.kind(), flags: 0, seq: 5, count: 0, limit: 0, extra: 0, info: 0 };
+
+/// Takes in the record of reports that is there, as if this were to follow.
 fn take_report(lane: &mut Lane, flow: Flow) -> (Vec<u8>, bool) {
     let reply = lane.next_reply().expect("a report").expect("the next");
     let mut body = reply.body;
-    let bytes = lane.copy_report(&mut body).into_vec();
-    let keeps_to_it = lane.release_report(body, bytes.len(), reply.seq, flow);
+    let bytes = lane.copy_reports(&mut body).into_vec();
+    let keeps_to_it = lane.release_reports(body, bytes.len(), reply.seq, flow);
     (bytes, keeps_to_it)
 }
 
 #[test]
 fn reports_are_released_together_with_an_order() {
     let Victim { mut lane, mut worker, .. } = Victim::new();
-    let report = ReportType(7).header(5);
-    assert!(worker.replies.send(&report, b"ab", 0).done);
-    assert!(worker.replies.send(&report, b"cd", 0).done);
-    assert_eq!(worker.orders.flow(5), Flow::Go);
+    assert!(worker.replies.send(&REPORT, b"ab", 0).done);
+    assert!(worker.replies.send(&REPORT, b"cd", 0).done);
+    assert_eq!(worker.orders.order().flow(5), Flow::Go);
     assert_eq!(take_report(&mut lane, Flow::Hold), (b"ab".to_vec(), true));
-    assert_eq!((worker.orders.flow(5), worker.orders.flow(6)), (Flow::Hold, Flow::Go));
-    assert!(lane.next_report(5, ReportType(8)).is_none() && lane.next_report(6, ReportType(7)).is_none());
-    assert!(lane.next_report(5, ReportType(7)).is_some(), "it was on its way");
+    let order = worker.orders.order();
+    assert_eq!((order.flow(5), order.flow(6)), (Flow::Hold, Flow::Go));
     assert_eq!(take_report(&mut lane, Flow::Hold), (b"cd".to_vec(), true));
     let last = Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) };
     lane.order_reports(5, Flow::Go);
-    assert_eq!(worker.orders.flow(5), Flow::Go);
+    assert_eq!(worker.orders.order().flow(5), Flow::Go);
     assert!(worker.replies.send(&last, b"", 0).done);
     assert!(lane.next_reply().expect("it was allowed to go on").is_some());
 }
@@ -302,14 +304,13 @@ fn reports_are_released_together_with_an_order() {
 #[test]
 fn a_worker_that_reports_on_and_on_is_found_out() {
     let Victim { mut lane, mut worker, .. } = Victim::new();
-    let report = ReportType(7).header(5);
     let reports = (1..).find(|_| {
-        assert!(worker.replies.send(&report, &[7; 1000], 0).done);
+        assert!(worker.replies.send(&REPORT, &[7; 1000], 0).done);
         !take_report(&mut lane, Flow::Hold).1
     });
     assert!(reports.is_some_and(|reports| (2000..2100).contains(&reports)), "{reports:?}");
     let Victim { mut lane, mut worker, .. } = Victim::new();
-    assert!(worker.replies.send(&report, b"", 0).done);
+    assert!(worker.replies.send(&REPORT, b"", 0).done);
     take_report(&mut lane, Flow::Hold);
     let last = Header { seq: 5, ..header(ReplyKind::Values.kind(), reply::LAST, 1) };
     assert!(worker.replies.send(&last, b"", 0).done);
@@ -348,6 +349,60 @@ fn values_of_a_living_worker_are_taken_once() {
     worker.replies.publish(&last, 2);
     let reply = lane.next_reply().expect("a reply").expect("all of it");
     assert_eq!((reply.items, &lane.take(reply.body)[..]), (4, &b"ee"[..]));
+}
+
+/// A lane with a request of items that may report, which the worker has begun.
+fn reporting(victim: &mut Victim) {
+    victim.lane.send_rules(Header { kind: Request::Rules.kind(), flags: rules::REPORTS, seq: 5, ..Header::default() });
+    victim.lane.send_cut(
+        Header { kind: Request::Run.kind(), seq: 5, count: 9, limit: 9, ..Header::default() },
+        Cut::default(),
+    );
+    victim.worker.progress.claim(5, 9);
+}
+
+#[test]
+fn reports_of_a_living_worker_are_taken_once() {
+    let mut victim = Victim::new();
+    at_item(&mut victim.worker, 2, b"aabb");
+    assert!(!victim.lane.may_hold_reports() && victim.lane.take_held_reports(5, 2).is_none(), "these are values");
+    reporting(&mut victim);
+    let Victim { mut lane, mut worker, .. } = victim;
+    assert!(lane.may_hold_reports());
+    assert!(lane.take_held_reports(5, 1).is_none() && lane.take_held_reports(6, 2).is_none(), "of another item");
+    let before = worker.orders.order();
+    let taken = |lane: &mut Lane| lane.take_held_reports(5, 2).map(Bytes::into_vec);
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"aabb"[..]));
+    assert!(lane.answer_reports(4, 5, Flow::Go));
+    assert_ne!(worker.orders.order(), before, "the worker learns of it");
+    assert!(taken(&mut lane).is_none());
+    at_item(&mut worker, 2, b"aabbcc");
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"cc"[..]));
+    worker.replies.spare(8)[..8].copy_from_slice(b"aabbccdd");
+    worker.replies.publish(&REPORT, 8);
+    assert!(taken(&mut lane).is_none(), "it is published");
+    assert_eq!(take_report(&mut lane, Flow::Go), (b"dd".to_vec(), true));
+    assert_eq!(worker.replies.backlog(), 0);
+    assert!(taken(&mut lane).is_none(), "the progress is of a record that was published");
+    // The next record is whole again.
+    at_item(&mut worker, 2, b"e");
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"e"[..]));
+    worker.replies.publish(&REPORT, 1);
+    assert_eq!(take_report(&mut lane, Flow::Go), (Vec::new(), true), "nothing of it is left");
+}
+
+#[test]
+fn a_record_without_its_taken_reports_is_refused() {
+    let lies = [(REPORT, 1), (Header { seq: 6, ..REPORT }, 2), (header(ReplyKind::Values.kind(), 0, 1), 2)];
+    for (lie, bytes) in lies {
+        let mut victim = Victim::new();
+        reporting(&mut victim);
+        let Victim { mut lane, mut worker, .. } = victim;
+        at_item(&mut worker, 0, b"aa");
+        assert!(lane.take_held_reports(5, 0).is_some());
+        worker.replies.publish(&lie, bytes);
+        assert!(lane.next_reply().is_err(), "{lie:?}");
+    }
 }
 
 #[test]

@@ -262,6 +262,7 @@ impl<'w> Chunk<'w> {
             signals::exit_copy();
             return self.give_up();
         }
+        self.publish_reports();
         if self.limit_ns > 0 {
             // The report has a time limit of its own, since a worker may be stopped here, too, and that must be noticed.
             self.link.progress.stamp(monotonic_ns() + PANIC_REPORT_NS);

@@ -6,31 +6,41 @@
 #![allow(unsafe_code)]
 
 use std::cell::Cell;
+use std::mem;
 use std::ptr::{self, NonNull};
 
 use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Flow, Header};
+use pool_ipc::{Backoff, Flow, Header, Order, Producer, own_lines};
 use serde::Serialize;
 
 use crate::attachments::Attachments;
 use crate::attachments::scope::Side;
 use crate::codec::CodecError;
 use crate::codec::compact;
-use crate::codec::encoder::Encoder;
+use crate::codec::encoder::{Encoder, Spill};
 use crate::codec::type_identity;
-use crate::lane::messages::{ItemTimes, ReportType};
+use crate::lane::messages::{ItemTimes, ReplyKind, ReportType};
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::signals;
-use crate::worker::chunk::{Chunk, Link, MARGIN_BYTES, stamp};
+use crate::worker::chunk::{Chunk, Link, MARGIN_BYTES, PUBLISH_BYTES, stamp};
 use crate::worker::reporting::Reporting;
-use crate::worker::run::{ItemOutcome, OneInput};
+use crate::worker::run::{ItemOutcome, OWNED_BYTES, OneInput};
 
-/// The parts of a chunk that a report needs.
+/// The parts of a chunk that a report needs, and the record of reports under construction.
 struct Reporter<'c, 'w> {
     link: &'c mut Link<'w>,
     seq: u32,
+    item: u32,
     reporting: &'c mut Reporting,
+    /// Bytes of the record.
+    bytes: &'c mut usize,
+    /// The record is looked at once it has so many bytes: it may have to be published.
+    look_at: usize,
+    /// The latest order that the item has found, if it was to go on.
+    order: Option<Order>,
+    /// A report can name none, so this stays empty.
+    no_arrays: Attachments,
 }
 
 thread_local! {
@@ -47,8 +57,11 @@ thread_local! {
 /// runs the task, outside of a worker, in a process that the task has forked, when the handle was dropped, and after the job was
 /// cancelled. A task can report at no cost worth a question then.
 ///
-/// A report is there as soon as this returns: should the task crash the next moment, the listener hears it. If the listener
-/// is slow, about 1 MiB of reports waits for it, and then this waits; that time counts against the task's
+/// A report is there as soon as this returns: should the task crash the next moment, the listener hears it. One that comes alone
+/// is heard at once. Of many in a row most travel together, and each is heard within about 10 ms, also if the task falls silent
+/// after it.
+///
+/// If the listener is slow, about 1 MiB of reports waits for it, and then this waits; that time counts against the task's
 /// [limit](crate::Task::timeout). A value that cannot be encoded is an error for the listener.
 ///
 /// Values travel in the default format (see [Values](crate#values)), and `str` is reported as the listener's `String`.
@@ -88,80 +101,158 @@ pub(crate) fn type_number<T: ?Sized>() -> ReportType {
 
 fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Result<(), CodecError>) -> bool {
     let Some(mut taken) = Taken::take() else { return false };
-    let Reporter { link, seq, reporting } = taken.reporter();
-    if !link.me.is_here() || !may_report(link, *seq) {
-        return false;
-    }
-    // Where the ring ends, a record may begin at its start again; only then is the spare room that of a whole record.
-    while link.replies.room(MARGIN_BYTES).is_none() {
-        if !link.wait_room(MARGIN_BYTES) {
-            return false;
-        }
-    }
-    // Directly into the ring: most reports are small, and fit there.
-    let mut no_arrays = Attachments::new();
-    let mut out = Encoder::new(link.replies.spare(0)).naming_alone(&mut no_arrays, Side::Report);
-    let encoded = encode(&mut out).map(|()| out.finish());
-    // The value's own code may have taken long.
-    if !may_report(link, *seq) {
-        return false;
-    }
-    match encoded {
-        // It stands in the ring already.
-        Ok(Ok(bytes)) => _ = link.replies.publish(&of.header(*seq), bytes),
-        Ok(Err(bytes)) => send(link, of.header(*seq), &bytes),
-        // An error must not pass in silence, and the task cannot do anything about it.
-        Err(error) => send(link, ReportType::UNENCODABLE.header(*seq), error.to_string().as_bytes()),
-    }
-    **reporting = Reporting::Used;
-    notify_sometimes(link);
-    true
+    let reporter = taken.reporter();
+    reporter.may_report() && reporter.append(of, encode)
 }
 
-/// Notifies the host, but not again within [`NOTIFY_PAUSE_NS`]: among many reports, that would take most of their time. The host
-/// looks by itself from time to time while items run that may report.
-fn notify_sometimes(link: &Link<'_>) {
-    // The clock takes a fifth of the time of a notification, which must wait until the report has left this CPU.
-    let now = monotonic_ns();
-    if now.wrapping_sub(NOTIFIED_NS.get()) >= NOTIFY_PAUSE_NS {
-        NOTIFIED_NS.set(now);
-        link.hub.notify();
+impl Reporter<'_, '_> {
+    /// Waits as long as reports are to be held back. False if nobody listens.
+    #[inline]
+    fn may_report(&mut self) -> bool {
+        // Asked first: a process that the task has forked does not even have the host's page.
+        if !self.link.me.is_here() {
+            return false;
+        }
+        let order = self.link.orders.order();
+        self.order == Some(order) || self.follow(order)
     }
+
+    /// Follows a new order.
+    #[cold]
+    fn follow(&mut self, mut order: Order) -> bool {
+        let Link { bell, orders, me, .. } = &mut *self.link;
+        if order.flow(self.seq) == Flow::Hold {
+            bell.wait_until(Backoff::default(), || {
+                order = orders.order();
+                order.flow(self.seq) != Flow::Hold || !me.is_here()
+            });
+        }
+        let goes_on = order.flow(self.seq) == Flow::Go && me.is_here();
+        self.order = goes_on.then_some(order);
+        // The host has taken the reports before and may sleep, so the next one does not wait for others.
+        self.look_at = 0;
+        *self.reporting = Reporting::Used;
+        goes_on
+    }
+
+    /// Writes a report behind the others, directly into the ring: most are small, and fit there.
+    #[inline]
+    fn append(&mut self, of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Result<(), CodecError>) -> bool {
+        let room = self.link.replies.spare(*self.bytes + MARGIN_BYTES).get_mut(*self.bytes..).unwrap_or_default();
+        let mut out = Encoder::new(room).naming_alone(&mut self.no_arrays, Side::Report);
+        let written = out.item(None, |out| {
+            out.put_array(of.to_bytes());
+            encode(out)
+        });
+        let used = out.used();
+        // Nothing is left in it: a report that does not fit has been taken out. Its destructor would ask for that each time.
+        mem::forget(out);
+        // The value's own code may have taken long, or forked.
+        if !self.link.me.is_here() {
+            return false;
+        }
+        if !matches!(written, Ok(None)) {
+            return self.send_alone(written);
+        }
+        *self.bytes += used;
+        self.mark();
+        if *self.bytes >= self.look_at {
+            self.look();
+        }
+        true
+    }
+
+    /// Lets the host find the reports that are written.
+    #[inline]
+    fn mark(&self) {
+        self.link.progress.begin_item(self.item, self.link.replies.unpublished_end(*self.bytes));
+    }
+
+    /// Publishes the reports if they are many enough, or if the host is to be notified. The clock and the notification would take
+    /// most of the time of a report, so they are rare: the host looks by itself from time to time while items run that may report.
+    #[cold]
+    fn look(&mut self) {
+        let now = monotonic_ns();
+        let is_due = now.wrapping_sub(NOTIFIED_NS.get()) >= NOTIFY_PAUSE_NS;
+        // Again when there are twice as many, so that few reports do not wait long for the end of the pause.
+        let pause_bytes = if is_due { LOOK_BYTES_MAX } else { LOOK_BYTES_MAX.min(*self.bytes) };
+        if is_due || *self.bytes >= PUBLISH_BYTES {
+            self.publish();
+        }
+        if is_due {
+            NOTIFIED_NS.set(now);
+            self.link.hub.notify();
+        }
+        self.look_at = *self.bytes + pause_bytes;
+        // The host has read these cache lines last. Taken over one by one, they would take most of the time.
+        own_lines(self.room().get_mut(..pause_bytes).unwrap_or_default());
+    }
+
+    /// The ring's room behind the reports that are written.
+    #[inline]
+    fn room(&mut self) -> &mut [u8] {
+        self.link.replies.spare(*self.bytes + MARGIN_BYTES).get_mut(*self.bytes..).unwrap_or_default()
+    }
+
+    fn publish(&mut self) {
+        publish(self.link.replies, self.seq, self.bytes);
+        // At once: the old place could be taken for one in a later record when the ring has gone round.
+        self.mark();
+    }
+
+    /// Sends a report that does not fit behind the others, or an error in place of one that cannot be encoded: it must not pass
+    /// in silence, and the task cannot do anything about it.
+    #[cold]
+    fn send_alone(&mut self, written: Result<Option<Spill>, CodecError>) -> bool {
+        self.publish();
+        let report = written.or_else(|error| {
+            Encoder::to_vec(Vec::new()).item(None, |out| {
+                out.put_array(ReportType::UNENCODABLE.to_bytes());
+                out.put(error.to_string().as_bytes());
+                Ok(())
+            })
+        });
+        let bytes = report.ok().flatten().map(Spill::into_vec).unwrap_or_default();
+        let is_sent = self.send(&bytes);
+        self.mark();
+        self.look();
+        is_sent
+    }
+
+    /// Sends a report in as many records as it takes. False if there is no room any more.
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        // The host reserves memory by the announced length.
+        let header = Header { info: bytes.len() as u64, ..header(self.seq) };
+        let mut sent = 0;
+        loop {
+            let step = self.link.replies.send(&header, bytes, sent);
+            if step.done {
+                return true;
+            }
+            // The host takes a long report piece by piece, and each makes room for the next.
+            sent = step.sent;
+            if !self.link.wait_room(self.link.replies.step(bytes.len() - sent)) {
+                return false;
+            }
+        }
+    }
+}
+
+/// Publishes the record of reports under construction, if it is not empty.
+fn publish(replies: &mut Producer, seq: u32, bytes: &mut usize) {
+    if *bytes > 0 {
+        replies.publish(&header(seq), mem::take(bytes));
+    }
+}
+
+fn header(seq: u32) -> Header {
+    Header { kind: ReplyKind::Report.kind(), seq, ..Header::default() }
 }
 
 /// The time within which the host is not notified of a second report.
 const NOTIFY_PAUSE_NS: u64 = 100_000;
-
-/// Waits as long as reports are to be held back. False if nobody listens.
-fn may_report(link: &mut Link<'_>, seq: u32) -> bool {
-    let Link { bell, orders, me, .. } = link;
-    loop {
-        match orders.flow(seq) {
-            _ if !me.is_here() => return false,
-            Flow::Go => return true,
-            Flow::Drop => return false,
-            Flow::Hold => bell.wait_until(Backoff::default(), || orders.flow(seq) != Flow::Hold || !me.is_here()),
-        }
-    }
-}
-
-/// Sends a report in as many records as it takes.
-fn send(link: &mut Link<'_>, header: Header, bytes: &[u8]) {
-    // The host reserves memory by the announced length.
-    let header = Header { info: bytes.len() as u64, ..header };
-    let mut sent = 0;
-    loop {
-        let step = link.replies.send(&header, bytes, sent);
-        if step.done {
-            return;
-        }
-        // The host takes a long report piece by piece, and each makes room for the next.
-        sent = step.sent;
-        if !link.wait_room(link.replies.step(bytes.len() - sent)) {
-            return;
-        }
-    }
-}
+/// Bytes of reports between two looks at the clock.
+const LOOK_BYTES_MAX: usize = OWNED_BYTES;
 
 /// The reporter, taken from its place while it is used: a value that reports while it is encoded finds none.
 struct Taken(NonNull<Reporter<'static, 'static>>);
@@ -210,7 +301,7 @@ impl Chunk<'_> {
         args_size: Option<usize>,
         run: fn(OneInput<'_>, &mut dyn FnMut(bool)) -> ItemOutcome,
     ) -> Option<ItemOutcome> {
-        let Chunk { link, input, raw, next, limit_ns, times, seq, reporting, errs, .. } = self;
+        let Chunk { link, input, raw, next, limit_ns, times, seq, reporting, errs, unpublished_bytes, .. } = self;
         let (progress, me) = (link.progress, link.me);
         stamp(progress, link.position, *limit_ns);
         if let Some(times) = times {
@@ -241,9 +332,23 @@ impl Chunk<'_> {
         let outcome = if *reporting == Reporting::Off {
             run(input, &mut has_run)
         } else {
-            Reporter { link, seq: *seq, reporting }.run(|| run(input, &mut has_run))
+            let (seq, item, bytes) = (*seq, *next, unpublished_bytes);
+            let no_arrays = Attachments::new();
+            let mut reporter = Reporter { link, seq, item, reporting, bytes, look_at: 0, order: None, no_arrays };
+            reporter.run(|| run(input, &mut has_run))
         };
-        Some(if me.is_here() { outcome } else { ItemOutcome::stopped() })
+        if !me.is_here() {
+            return Some(ItemOutcome::stopped());
+        }
+        self.publish_reports();
+        Some(outcome)
+    }
+
+    /// Publishes the reports of an item that has ended, before its outcome.
+    pub(super) fn publish_reports(&mut self) {
+        if self.reporting != Reporting::Off {
+            publish(self.link.replies, self.seq, &mut self.unpublished_bytes);
+        }
     }
 
     /// Waits until the host has taken all reports and does not want them held back: beyond this request there is nothing that
@@ -253,11 +358,12 @@ impl Chunk<'_> {
         let Link { replies, bell, hub, orders, me, .. } = &mut self.link;
         // Some of the reports may have been sent without a notification.
         hub.notify();
-        bell.wait_until(Backoff::default(), || match orders.flow(self.seq) {
+        let flow = || orders.order().flow(self.seq);
+        bell.wait_until(Backoff::default(), || match flow() {
             _ if !me.is_here() => true,
             Flow::Drop => true,
             // All released first: only then is the order known that came before the release.
-            _ => replies.backlog() == 0 && orders.flow(self.seq) != Flow::Hold,
+            _ => replies.backlog() == 0 && flow() != Flow::Hold,
         });
         me.is_here()
     }

@@ -210,7 +210,7 @@ fn run_sized<T: Task>(chunk: &mut Chunk<'_>, args_size: usize, size: usize) -> O
 }
 
 /// Bytes of the ring that this CPU takes over together, before it writes values there with marks between them.
-const OWNED_BYTES: usize = 2 << 10;
+pub(super) const OWNED_BYTES: usize = 2 << 10;
 
 /// [`run_claimed`] for values of any size.
 #[inline]

@@ -122,14 +122,14 @@ fn a_worker_whose_reports_are_taken_knows_whether_to_hold() {
         producer.publish(&Header { seq: 7, ..Header::default() }, 0);
         let host = thread::spawn(move || {
             let record = await_record(&mut consumer);
-            host.set_flow(record.header.seq, Flow::Hold);
+            host.set_flow(record.header.seq, Flow::Hold, 1);
             consumer.release(&record);
         });
         while producer.backlog() > 0 {
             thread::yield_now();
         }
-        assert_eq!(orders.flow(7), Flow::Hold, "the order is not seen");
-        assert_eq!(orders.flow(8), Flow::Go);
+        assert_eq!(orders.order().flow(7), Flow::Hold, "the order is not seen");
+        assert_eq!(orders.order().flow(8), Flow::Go);
         host.join().unwrap();
     }
     let not_seen = "the order is not seen";

@@ -31,6 +31,7 @@ mod futures;
 mod grace;
 mod handles;
 mod heard_output;
+mod held_reports;
 mod host_ends;
 mod host_processes;
 mod in_process;
@@ -159,6 +160,7 @@ fn main() -> ExitCode {
         call_isolation::checks(),
         output::checks(),
         heard_output::checks(),
+        held_reports::checks(),
         forwarding::checks(),
         loggers::checks(),
         subscribers::checks(),

@@ -1,10 +1,12 @@
 //! Large arguments of single calls and broadcasts, which workers read where the host has written them.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use pool_core::prelude::*;
+use tests::leaks::resident_bytes_of;
 use tests::procs::eventually;
-use tests::tasks::Way;
+use tests::tasks::{Way, echo};
 use tests::trial::{Check, Setup, each_method};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -12,7 +14,8 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(lent_bytes_and_numbers_of_a_call_are_not_copied_to_the_worker),
         each_method(all_calls_of_a_broadcast_read_the_same_bytes),
         each_method(more_large_arguments_than_there_is_shared_memory_pass),
-        each_method(the_memory_of_large_arguments_comes_back_after_each_end).workers(&[2]),
+        each_method(the_memory_of_large_arguments_comes_back_after_each_end),
+        each_method(a_pool_gives_its_memory_back_after_a_burst),
     ]
 }
 
@@ -101,4 +104,42 @@ fn the_memory_of_large_arguments_comes_back_after_each_end(setup: &Setup) {
     assert!(is_free());
     drop(pool.apply_async(look::Task, &sent).unwrap());
     assert!(is_free());
+}
+
+/// Memory of the host and of each worker that is their own, and memory that the pool shares among them.
+fn memory_of(pool: &Pool) -> (Vec<usize>, usize) {
+    let own = |pid| resident_bytes_of(pid).0;
+    let files = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| {
+        let path = fd.ok()?.path();
+        let is_shared = fs::read_link(&path).ok()?.to_string_lossy().contains("memfd:pool-");
+        // Each block has 512 bytes, see inode(7).
+        is_shared.then(|| fs::metadata(path).map_or(0, |file| file.blocks() as usize * 512))
+    });
+    (pool.worker_pids().into_iter().chain([std::process::id()]).map(own).collect(), files.sum())
+}
+
+fn a_pool_gives_its_memory_back_after_a_burst(setup: &Setup) {
+    const LARGE: usize = 96 << 20;
+    /// The memory for large arguments is kept: 65 MiB, and a MiB for each ring that has grown.
+    const KEPT: usize = 80 << 20;
+    let pool = setup.pool();
+    let work = |bytes: usize| {
+        let sent = vec![3; bytes];
+        let lent: Vec<_> = (0..3).map(|_| pool.apply_async(look::Task, &sent).unwrap()).collect();
+        let given: Vec<_> = (0..2).map(|_| pool.apply_async(echo::Task, sent.clone()).unwrap()).collect();
+        assert!(lent.into_iter().all(|call| call.get().unwrap().1 == bytes));
+        let back: Vec<_> = given.into_iter().map(|call| call.get().unwrap()).collect();
+        assert!(back.iter().all(|bytes| *bytes == sent));
+        memory_of(&pool)
+    };
+    work(1000);
+    let (own, shared) = memory_of(&pool);
+    let (own_then, _) = work(LARGE);
+    assert!(own_then.last() > own.last().map(|own| own + LARGE).as_ref(), "{own_then:?}");
+    work(32 << 20);
+    let is_back = |now: (Vec<usize>, usize)| {
+        let pairs = own.iter().zip(&now.0);
+        now.1 < shared + KEPT && pairs.into_iter().all(|(before, now)| *now < before + LARGE / 4)
+    };
+    assert!(eventually(|| is_back(memory_of(&pool))), "{own:?} {shared}, now {:?}", memory_of(&pool));
 }

@@ -354,6 +354,7 @@ impl Error {
     /// # fn main() -> pool_core::Result<()> {
     /// let error = Pool::new(1)?.apply(abort::Task.retries(2), ()).unwrap_err();
     /// assert_eq!(error.attempts(), 3);
+    /// assert!(error.to_string().contains("attempt 3: killed by signal 6"));
     /// # Ok(()) }
     /// ```
     pub fn attempts(&self) -> u32 {

@@ -13,7 +13,7 @@ fn killed() -> Error {
 #[test]
 fn debug_is_the_sentence_and_then_the_fields() {
     let error = killed();
-    let sentence = "task `m::f`, item 3, worker 77: killed by signal 9 (SIGKILL), not by this pool";
+    let sentence = "task `m::f`, item 3, worker 77, attempt 2: killed by signal 9 (SIGKILL), not by this pool";
     assert_eq!(error.to_string(), sentence);
     let fields = format!(
         "kind: WorkerDied, task: \"m::f\", item: 3, worker_pid: 77, exit_status: {:?}, attempts: 2, ran: 1.5s",

@@ -8,7 +8,7 @@ use super::{Error, ErrorKind, Repr};
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Repr { task, item, worker_pid, message, .. } = &*self.0;
+        let Repr { task, item, worker_pid, attempts, message, .. } = &*self.0;
         if let Some(task) = task {
             write!(f, "task `{task}`")?;
             if let Some(item) = item {
@@ -20,6 +20,9 @@ impl fmt::Display for Error {
             #[cfg(feature = "remote")]
             if let Some(host) = self.host() {
                 write!(f, " on {host}")?;
+            }
+            if *attempts > 1 {
+                write!(f, ", attempt {attempts}")?;
             }
             f.write_str(": ")?;
         }

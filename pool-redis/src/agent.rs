@@ -3,9 +3,8 @@
 //! | thread | does |
 //! |---|---|
 //! | that calls [`Agent::run`] (keeper) | renews leases, hears of cancelled jobs and of SIGTERM |
-//! | taker | takes jobs from the queues while there is room |
-//! | runners, one for each job at once | run a request in the pool, each waiting for its reply |
-//! | finisher | hands in outcomes, all that wait in one go |
+//! | runners, one for each job at once | in turn take a job from the queues; each runs it in the pool, and hands in its outcome |
+//! | finisher | hands in the outcomes for which no runner could, since another was at it |
 
 mod finisher;
 pub(crate) mod held;
@@ -15,7 +14,7 @@ mod work;
 
 use std::fmt;
 use std::process;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -202,37 +201,39 @@ impl Agent {
         };
         let pool = builder.build()?;
         let runner = Runner::new(&pool);
-        let capacity = pool.workers();
+        let workers = pool.workers();
+        let capacity = Work::capacity(workers);
         let system = |doing: &str, error| remote::error(ErrorKind::System, format!("{doing}: {error}"));
         let host = gethostname().map_err(|error| system("gethostname", error.into()))?;
         let advertisement = Advertisement {
             host: host.to_string_lossy().into_owned(),
             pid: process::id(),
-            workers: capacity as u32,
+            workers: workers as u32,
             capacity: capacity as u32,
             tasks: runner.tasks(),
         };
         let id = AgentId::random().map_err(|error| system("/dev/urandom", error))?;
-        let work = Arc::new(Work::new(id, &self.settings, capacity));
-        let (jobs, for_runners) = work::channel();
+        let work = Arc::new(Work::new(id, &self.settings, workers));
         let mut keeper = Keeper::new(&client, &work, &advertisement, self.settings.engine_timeout);
-        let taker = Taker::new(&client, &work, &advertisement.tasks, jobs);
-        let finisher = Finisher::new(&client, &work);
-        let host: Arc<str> = advertisement.host.as_str().into();
+        let taker = Mutex::new(Taker::new(&client, &work, &advertisement.tasks));
+        let finisher = Mutex::new(Finisher::new(&client, &work));
+        let next = || taker.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let run_jobs = || {
+            while let Some(job) = next() {
+                work.run(&runner, job, &advertisement.host);
+                Finisher::send_here(&finisher, &work);
+            }
+        };
+        let finish = || Finisher::run(&finisher, &work);
         thread::scope(|scope| {
             // Dropped also if a thread cannot be started: then all others end.
             let _end = EndOfWork(&work);
-            let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
-                let thread = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, body);
-                thread.map_err(|error| system("starting a thread", error))
-            };
-            for _ in 0..capacity {
-                let (work, runner, jobs, host) = (&*work, runner.clone(), for_runners.clone(), Arc::clone(&host));
-                spawn("pool-redis-run", Box::new(move || work.run_jobs(&runner, &jobs, &host)))?;
-            }
-            spawn("pool-redis-done", Box::new(move || finisher.run()))?;
-            let taker = spawn("pool-redis-take", Box::new(move || taker.run()))?;
-            keeper.run(goes_on, || taker.is_finished())
+            let spawn = |name: &str| thread::Builder::new().name(name.to_owned());
+            let failed = |error| system("starting a thread", error);
+            spawn("pool-redis-done").spawn_scoped(scope, finish).map_err(failed)?;
+            let runners = (0..capacity).map(|_| spawn("pool-redis-run").spawn_scoped(scope, run_jobs).map_err(failed));
+            let runners = runners.collect::<Result<Vec<_>>>()?;
+            keeper.run(goes_on, || runners.iter().all(|runner| runner.is_finished()))
         })
     }
 }

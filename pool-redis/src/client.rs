@@ -2,7 +2,7 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | that calls [`Link::run`] | encodes a request, waits for its reply, decodes it; never touches a connection |
+//! | that calls [`Link::run`] | encodes a request, waits for its reply, decodes it; submits it if the writer rests |
 //! | writer | submits and cancels, all that waits in one go |
 //! | reader | waits for replies, and asks about jobs that are silent |
 
@@ -15,7 +15,7 @@ mod shared;
 mod writer;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -185,6 +185,7 @@ struct Session {
     shared: Arc<Shared>,
     engine_timeout: Duration,
     host_timeout: Duration,
+    writer: Arc<Mutex<Writer>>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -213,18 +214,20 @@ impl Session {
         let mut reader = Reader::new(&client, &shared);
         // Here and not in the thread, so that a wrong address or password is the error of `build`.
         reader.begin().map_err(|trouble| trouble.error("connecting"))?;
-        let writer = Writer::new(&client, &shared);
+        let writer = Arc::new(Mutex::new(Writer::new(&client, &shared)));
+        let (for_thread, for_writer) = (Arc::clone(&writer), Arc::clone(&shared));
         let system = |error| remote::error(ErrorKind::System, format!("starting a thread: {error}"));
         let mut session = Session {
             shared,
             engine_timeout: settings.engine_timeout,
             host_timeout: connect.host_timeout,
+            writer,
             threads: Vec::new(),
         };
         // One at a time: a session that is dropped here ends the first thread.
         for (name, body) in [
             ("pool-redis-read", Box::new(move || reader.run()) as Box<dyn FnOnce() + Send>),
-            ("pool-redis-write", Box::new(move || writer.run())),
+            ("pool-redis-write", Box::new(move || Writer::run(&for_thread, &for_writer))),
         ] {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             session.threads.push(thread.map_err(system)?);
@@ -264,6 +267,7 @@ impl Link for Session {
         let shared = &self.shared;
         let job = shared.jobs.add(shared.keys.queue(&request.task), body);
         shared.outbox.submit(job.number);
+        Writer::send_here(&self.writer, &shared.outbox);
         loop {
             match job.wait(LOOK_EVERY) {
                 Some(End::Outcome(bytes)) => {

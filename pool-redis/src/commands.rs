@@ -33,7 +33,7 @@ pub(crate) const WRITER_SCRIPTS: &[fn() -> &'static Script] = &[submit_script, c
 /// That of a client's reader.
 pub(crate) const READER_SCRIPTS: &[fn() -> &'static Script] = &[tend_script];
 /// Those of the thread of an agent that takes jobs.
-pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script];
+pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script, renew_script];
 /// Those of the thread of an agent that keeps its leases.
 pub(crate) const KEEPER_SCRIPTS: &[fn() -> &'static Script] = &[renew_script];
 /// Those of the thread of an agent that hands in outcomes.
@@ -77,9 +77,12 @@ pub(crate) fn submit(
     queue_max: usize,
 ) -> Cmd {
     let mut command = call(submit_script, &[keys.session(session), queue.to_owned()]);
-    command.arg(session.to_string()).arg(job.0).arg(body).arg(ms(life)).arg(queue_max);
+    command.arg(session.to_string()).arg(job.0).arg(body).arg(ms(life)).arg(queue_max).arg(QUEUED_BODY_BYTES_MAX);
     command
 }
+
+/// Larger bodies would be in the memory of the server twice, for little gain.
+const QUEUED_BODY_BYTES_MAX: usize = 4 << 10;
 
 pub(crate) fn submitted(value: Value) -> Result<Submitted, Trouble> {
     let text: String = read(value)?;
@@ -181,6 +184,26 @@ pub(crate) fn take_orders(keys: &Keys, agent: AgentId, blocks: Duration) -> Cmd 
 }
 
 const ORDERS_MAX: usize = 1_000;
+
+/// A delivery, with its body if that is small.
+pub(crate) type Taken = (Delivery, Option<Vec<u8>>);
+
+/// The deliveries that were popped; those that are none of ours are left out.
+pub(crate) fn taken(value: Value) -> Result<Vec<Taken>, Trouble> {
+    let elements: Vec<Vec<u8>> = popped(value)?;
+    let delivery = |mut element: Vec<u8>| {
+        let mut spaces = element.iter().enumerate().filter(|(_, byte)| **byte == b' ');
+        let body = spaces.nth(2).map(|(at, _)| at);
+        let text = std::str::from_utf8(&element[..body.unwrap_or(element.len())]).ok()?;
+        let delivery = text.parse().ok()?;
+        let body = body.map(|at| {
+            element.drain(..=at);
+            element
+        });
+        Some((delivery, body))
+    };
+    Ok(elements.into_iter().filter_map(delivery).collect())
+}
 
 /// The deliveries; those that are none of ours are left out.
 pub(crate) fn deliveries(value: Value) -> Result<Vec<Delivery>, Trouble> {

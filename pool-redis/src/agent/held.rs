@@ -8,7 +8,6 @@ use crate::protocol::Delivery;
 #[derive(Debug)]
 pub(crate) struct Held<T> {
     deliveries: BTreeMap<Delivery, (Phase, T)>,
-    capacity: usize,
     is_draining: bool,
 }
 
@@ -19,14 +18,14 @@ enum Phase {
 }
 
 impl<T> Held<T> {
-    pub(crate) fn new(capacity: usize) -> Self {
-        Held { deliveries: BTreeMap::new(), capacity, is_draining: false }
+    pub(crate) fn new() -> Self {
+        Held { deliveries: BTreeMap::new(), is_draining: false }
     }
 
-    /// The number of jobs that the agent may take now.
-    pub(crate) fn room(&self) -> usize {
+    /// The number of jobs that the agent may take now, if so many may run at once.
+    pub(crate) fn room(&self, capacity: usize) -> usize {
         let running = self.deliveries.values().filter(|(phase, _)| *phase == Phase::Runs).count();
-        if self.is_draining { 0 } else { self.capacity.saturating_sub(running) }
+        if self.is_draining { 0 } else { capacity.saturating_sub(running) }
     }
 
     /// No more is taken.
@@ -42,9 +41,9 @@ impl<T> Held<T> {
         self.deliveries.is_empty()
     }
 
-    /// The server has given a body for the delivery. False if it is held already, since its element was queued twice: it must
-    /// not run again.
-    pub(crate) fn claim(&mut self, delivery: Delivery, with: T) -> bool {
+    /// The agent has the body of the delivery. False if it is held already, since its element was queued twice: it must not run
+    /// again.
+    pub(crate) fn hold(&mut self, delivery: Delivery, with: T) -> bool {
         let is_new = !self.deliveries.contains_key(&delivery);
         if is_new {
             self.deliveries.insert(delivery, (Phase::Runs, with));

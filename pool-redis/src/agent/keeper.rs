@@ -89,8 +89,11 @@ impl Keeper {
             let deliveries = work.deliveries();
             let renew = commands::renew(&work.keys, work.agent, work.lease, &self.advertisement, &deliveries);
             let held = commands::renewed(self.line.ask(&renew)?, deliveries.len())?;
-            let lost = deliveries.iter().zip(held).filter(|(_, is_held)| !is_held);
-            lost.for_each(|(&delivery, _)| work.lose(delivery));
+            for (&delivery, is_held) in deliveries.iter().zip(&held) {
+                if !is_held {
+                    work.lose(delivery);
+                }
+            }
             self.renew_at = next;
         }
         let blocks = self.renew_at.saturating_duration_since(Instant::now());

@@ -1,8 +1,7 @@
 //! What the threads of an agent share: the deliveries that it holds, and the outcomes that wait to be handed in.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pool_core::remote::{Failure, Outcome, Reply, Request, Runner, Stop};
@@ -19,16 +18,21 @@ pub(super) struct Work {
     pub(super) agent: AgentId,
     pub(super) keys: Keys,
     pub(super) lease: Duration,
+    workers: usize,
     state: Mutex<State>,
-    /// There is room, an outcome waits, or the end has come.
+    /// There is room, or the end has come.
     changed: Condvar,
+    /// Outcomes wait that no runner hands in, or the end has come.
+    has_outcomes: Condvar,
 }
 
 #[derive(Debug)]
 struct State {
     /// With the word that stops each.
     held: Held<Stop>,
-    outcomes: VecDeque<(Delivery, Vec<u8>)>,
+    outcomes: VecDeque<Done>,
+    /// The mean time of a request; each new one counts for a quarter (EWMA).
+    pace: Duration,
     failure: Option<Error>,
     is_over: bool,
 }
@@ -36,26 +40,32 @@ struct State {
 /// A request that is to run.
 #[derive(Debug)]
 pub(super) struct Job {
-    pub(super) delivery: Delivery,
-    pub(super) body: Vec<u8>,
+    delivery: Delivery,
+    body: Vec<u8>,
     stop: Stop,
 }
 
-/// The jobs that wait for a runner.
-pub(super) type Jobs = Arc<Mutex<Receiver<Job>>>;
+/// A delivery, and the bytes of its reply.
+pub(super) type Done = (Delivery, Vec<u8>);
 
-pub(super) fn channel() -> (Sender<Job>, Jobs) {
-    let (sender, receiver) = mpsc::channel();
-    (sender, Arc::new(Mutex::new(receiver)))
-}
-
+/// A request that takes less is short.
+const SHORT: Duration = Duration::from_millis(50);
 /// Redis takes no larger value.
 const REPLY_BYTES_MAX: usize = 500 << 20;
 
 impl Work {
-    pub(super) fn new(agent: AgentId, settings: &Settings, capacity: usize) -> Work {
-        let state = State { held: Held::new(capacity), outcomes: VecDeque::new(), failure: None, is_over: false };
-        Work { agent, keys: settings.keys(), lease: settings.lease, state: Mutex::new(state), changed: Condvar::new() }
+    pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize) -> Work {
+        let (held, outcomes) = (Held::new(), VecDeque::new());
+        let state = State { held, outcomes, pace: Duration::ZERO, failure: None, is_over: false };
+        Work {
+            agent,
+            keys: settings.keys(),
+            lease: settings.lease,
+            workers,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+            has_outcomes: Condvar::new(),
+        }
     }
 
     /// Nothing that can panic runs under it.
@@ -63,64 +73,79 @@ impl Work {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait_until(&self, ready: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
-        let waits = |state: &mut State| !ready(state);
-        self.changed.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner)
-    }
-
     // ---- the taker -----------------------------------------------------------------------------------------------------
+
+    /// The requests that run at once, at most: of short ones as many again as there are workers, so that no worker waits for the
+    /// next one to come from the server.
+    pub(super) fn capacity(workers: usize) -> usize {
+        2 * workers
+    }
 
     /// Waits for room. None when no more is to be taken.
     pub(super) fn wait_for_room(&self) -> Option<usize> {
-        let state = self.wait_until(|state| state.held.room() > 0 || state.held.is_draining());
-        (!state.held.is_draining()).then(|| state.held.room())
+        let room = |state: &State| {
+            let is_short = state.pace < SHORT;
+            state.held.room(if is_short { Work::capacity(self.workers) } else { self.workers })
+        };
+        let waits = |state: &mut State| room(state) == 0 && !state.held.is_draining();
+        let state = self.changed.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        (!state.held.is_draining()).then(|| room(&state))
     }
 
-    pub(super) fn claim(&self, delivery: Delivery, body: Vec<u8>) -> Option<Job> {
+    pub(super) fn hold(&self, delivery: Delivery, body: Vec<u8>) -> Option<Job> {
         let stop = Stop::new();
-        let is_new = self.lock().held.claim(delivery, stop.clone());
+        let is_new = self.lock().held.hold(delivery, stop.clone());
         is_new.then_some(Job { delivery, body, stop })
     }
 
     // ---- the runners ---------------------------------------------------------------------------------------------------
 
-    /// Runs jobs until there will be no more.
-    pub(super) fn run_jobs(&self, runner: &Runner, jobs: &Jobs, host: &str) {
-        loop {
-            // One waits for a job, the others for it.
-            let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-            let Ok(Job { delivery, body, stop }) = job else {
-                return;
-            };
-            let outcome = run(runner, &body, &stop, host);
-            let mut state = self.lock();
-            if state.held.ran(delivery) {
-                state.outcomes.push_back((delivery, outcome));
-            }
-            drop(state);
-            self.changed.notify_all();
+    /// Runs the job. Its outcome waits to be handed in.
+    pub(super) fn run(&self, runner: &Runner, job: Job, host: &str) {
+        let Job { delivery, body, stop } = job;
+        let (outcome, ran) = run(runner, &body, &stop, host);
+        let mut state = self.lock();
+        state.pace = (state.pace * 3 + ran) / 4;
+        if state.held.ran(delivery) {
+            state.outcomes.push_back((delivery, outcome));
         }
+        drop(state);
+        // There is room.
+        self.changed.notify_all();
     }
 
     // ---- the finisher --------------------------------------------------------------------------------------------------
 
-    /// Waits for outcomes. None after the end.
-    pub(super) fn take_outcomes(&self, most: usize) -> Option<Vec<(Delivery, Vec<u8>)>> {
-        let mut state = self.wait_until(|state| !state.outcomes.is_empty() || state.is_over);
+    /// Waits until there are outcomes, or the end has come. Returns false at the end.
+    pub(super) fn wait_for_outcomes(&self) -> bool {
+        let waits = |state: &mut State| state.outcomes.is_empty() && !state.is_over;
+        let state = self.has_outcomes.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
+        !state.is_over
+    }
+
+    /// The outcomes that wait.
+    pub(super) fn take_outcomes(&self, most: usize) -> Vec<Done> {
+        let mut state = self.lock();
         let count = state.outcomes.len().min(most);
-        (!state.is_over).then(|| state.outcomes.drain(..count).collect())
+        state.outcomes.drain(..count).collect()
     }
 
     /// These are to be handed in again.
-    pub(super) fn put_back(&self, outcomes: Vec<(Delivery, Vec<u8>)>) {
+    pub(super) fn put_back(&self, outcomes: Vec<Done>) {
         let mut state = self.lock();
         outcomes.into_iter().rev().for_each(|outcome| state.outcomes.push_front(outcome));
+    }
+
+    /// Wakes the finisher's thread, if outcomes wait.
+    pub(super) fn notify_finisher(&self) {
+        if !self.lock().outcomes.is_empty() {
+            self.has_outcomes.notify_one();
+        }
     }
 
     /// The server has taken the outcome, or has given the job to another.
     pub(super) fn finished(&self, delivery: Delivery) {
         self.lock().held.remove(delivery);
-        self.changed.notify_all();
     }
 
     // ---- the keeper ----------------------------------------------------------------------------------------------------
@@ -171,6 +196,7 @@ impl Work {
         state.held.remove_all().iter().for_each(Stop::set);
         drop(state);
         self.changed.notify_all();
+        self.has_outcomes.notify_all();
     }
 
     /// Sleeps, but no longer than until the end.
@@ -183,12 +209,12 @@ impl Work {
     }
 }
 
-/// The reply to the request in `body`, as bytes.
-fn run(runner: &Runner, body: &[u8], stop: &Stop, host: &str) -> Vec<u8> {
+/// The reply to the request in `body` as bytes, and the time that it took.
+fn run(runner: &Runner, body: &[u8], stop: &Stop, host: &str) -> (Vec<u8>, Duration) {
     let request: Request = match postcard::from_bytes(body) {
         Ok(request) => request,
         // Of a client of another version: it takes the reply for too few outcomes.
-        Err(_) => return encode(&Reply { outcomes: Vec::new(), ran: Duration::ZERO }),
+        Err(_) => return (encode(&Reply { outcomes: Vec::new(), ran: Duration::ZERO }), Duration::ZERO),
     };
     let mut reply = runner.run(&request, stop);
     let at_host = |outcome| match outcome {
@@ -198,11 +224,11 @@ fn run(runner: &Runner, body: &[u8], stop: &Stop, host: &str) -> Vec<u8> {
     reply.outcomes = reply.outcomes.into_iter().map(at_host).collect();
     let bytes = encode(&reply);
     if bytes.len() <= REPLY_BYTES_MAX {
-        return bytes;
+        return (bytes, reply.ran);
     }
     let text = format!("the results of a request have {} bytes; Redis takes {REPLY_BYTES_MAX}", bytes.len());
     let failed = |_| Outcome::Failed(Failure::new(ErrorKind::TooLarge, text.clone()).at(host));
-    encode(&Reply { outcomes: (0..request.items).map(failed).collect(), ..reply })
+    (encode(&Reply { outcomes: (0..request.items).map(failed).collect(), ..reply }), reply.ran)
 }
 
 fn encode(reply: &Reply) -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! The commands that wait for the writer, and the sleep of all threads of a client until its end.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::jobs::lock;
@@ -29,12 +29,11 @@ pub(super) enum Order {
 }
 
 impl Outbox {
-    /// Has the job submitted, unless it is on the way.
+    /// Has the job submitted, unless it is on the way; the caller sees to the rest by [`notify`](Outbox::notify).
     pub(super) fn submit(&self, job: JobNumber) {
         let mut waiting = lock(&self.waiting);
         if waiting.submitting.insert(job) {
             waiting.orders.push_back(Order::Submit(job));
-            self.changed.notify_all();
         }
     }
 
@@ -69,12 +68,23 @@ impl Outbox {
         let _ = self.changed.wait_timeout_while(waiting, time, |waiting| !waiting.is_closed);
     }
 
-    /// The orders that wait, once there are any; none after the end.
-    pub(super) fn take(&self, most: usize) -> Vec<Order> {
-        let waiting = lock(&self.waiting);
+    /// Waits until there are orders, or the end has come.
+    pub(super) fn wait(&self) {
         let idle = |waiting: &mut Waiting| waiting.orders.is_empty() && !waiting.is_closed;
-        let mut waiting = self.changed.wait_while(waiting, idle).unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_while(lock(&self.waiting), idle));
+    }
+
+    /// The orders that wait.
+    pub(super) fn take(&self, most: usize) -> Vec<Order> {
+        let mut waiting = lock(&self.waiting);
         let count = waiting.orders.len().min(most);
         waiting.orders.drain(..count).collect()
+    }
+
+    /// Wakes the writer's thread, if orders wait.
+    pub(super) fn notify(&self) {
+        if !lock(&self.waiting).orders.is_empty() {
+            self.changed.notify_all();
+        }
     }
 }

@@ -99,7 +99,10 @@ impl Reader {
             for (question, &standing) in questions.iter().zip(&tended.standings) {
                 match jobs.answer(question, standing) {
                     Next::Wait => {}
-                    Next::Resubmit => outbox.submit(question.number),
+                    Next::Resubmit => {
+                        outbox.submit(question.number);
+                        outbox.notify();
+                    }
                     Next::Lost(agent) => question.job.end(End::Failed(self.lost(agent))),
                 }
                 if let Standing::Redelivered(agent) = standing {

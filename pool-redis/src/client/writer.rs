@@ -1,12 +1,13 @@
-//! The thread that submits and cancels jobs. It sends all that waits in one go, so that many threads share the round trips.
+//! Submits and cancels jobs. All that waits is sent in one go, so that many threads share the round trips: by the thread that waits for
+//! the job if nobody else sends, and otherwise by a thread of its own.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::{Client, Cmd};
 
-use super::jobs::End;
-use super::outbox::Order;
+use super::jobs::{End, lock};
+use super::outbox::{Order, Outbox};
 use super::shared::Shared;
 use crate::commands;
 use crate::connection::{Backoff, Line, Trouble};
@@ -17,7 +18,10 @@ const BATCH_MAX: usize = 64;
 /// The time before a full queue is tried again.
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
-/// The thread.
+/// The time for which a thread of the pool waits for an answer: it has to see that its items are cancelled.
+const HERE_WAIT: Duration = Duration::from_millis(500);
+
+/// The connection of those who write.
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -31,23 +35,39 @@ impl Writer {
         Writer { shared: Arc::clone(shared), line, backoff: Backoff::new() }
     }
 
-    pub(super) fn run(mut self) {
-        loop {
-            let orders = self.shared.outbox.take(BATCH_MAX);
-            // A pool that ends does not wait for a server that is away.
-            let is_stuck = self.line.is_lost() && self.shared.outbox.is_closed();
-            if orders.is_empty() || is_stuck {
-                break;
-            }
-            self.send(orders);
+    /// Sends in this thread what waits, if the connection is free: that saves the way to the writer's thread and back.
+    pub(super) fn send_here(writer: &Mutex<Writer>, outbox: &Outbox) {
+        if let Ok(mut writer) = writer.try_lock()
+            && !writer.line.is_lost()
+        {
+            writer.send(outbox.take(BATCH_MAX), Some(HERE_WAIT));
         }
-        // Without an answer the session expires.
-        let _ = self.line.ask_all(&commands::close(&self.shared.keys, self.shared.session));
+        // Those that have come meanwhile, or come back.
+        outbox.notify();
     }
 
-    /// Sends the orders. Those that the server cannot take now come back, and their jobs may meanwhile be given up.
-    fn send(&mut self, orders: Vec<Order>) {
-        let shared = Arc::clone(&self.shared);
+    /// The writer's thread.
+    pub(super) fn run(writer: &Mutex<Writer>, shared: &Shared) {
+        loop {
+            shared.outbox.wait();
+            let mut writer = lock(writer);
+            let orders = shared.outbox.take(BATCH_MAX);
+            // A pool that ends does not wait for a server that is away.
+            if shared.outbox.is_closed() && (orders.is_empty() || writer.line.is_lost()) {
+                // Without an answer the session expires.
+                let _ = writer.line.ask_all(&commands::close(&shared.keys, shared.session));
+                return;
+            }
+            let rest = writer.send(orders, None);
+            drop(writer);
+            if let Some(rest) = rest {
+                shared.outbox.pause(rest);
+            }
+        }
+    }
+
+    /// Sends the orders. Those that the server cannot take now come back, and are to be sent again after the time that is returned.
+    fn send(&mut self, orders: Vec<Order>, most: Option<Duration>) -> Option<Duration> {
         let (mut sent, mut commands) = (Vec::new(), Vec::new());
         for order in orders {
             if let Some(command) = self.command(&order) {
@@ -55,10 +75,14 @@ impl Writer {
                 commands.push(command);
             }
         }
-        let answers = match self.line.ask_all(&commands) {
-            Ok(answers) => answers,
-            Err(trouble) => sent.iter().map(|_| Err(trouble.clone())).collect(),
+        if sent.is_empty() {
+            return None;
+        }
+        let answers = match most {
+            Some(most) => self.line.ask_all_within(&commands, most),
+            None => self.line.ask_all(&commands),
         };
+        let answers = answers.unwrap_or_else(|trouble| sent.iter().map(|_| Err(trouble.clone())).collect());
         let (mut again, mut rest) = (Vec::new(), None);
         for (order, answer) in sent.into_iter().zip(answers) {
             let answer = answer.and_then(|value| match order {
@@ -71,7 +95,7 @@ impl Writer {
                     again.push(order);
                 }
                 Err(trouble) if !trouble.is_permanent => {
-                    shared.jobs.note_trouble(trouble);
+                    self.shared.jobs.note_trouble(trouble);
                     rest = Some(self.backoff.wait());
                     again.push(order);
                 }
@@ -81,11 +105,11 @@ impl Writer {
                 }
             }
         }
-        if let Some(rest) = rest {
+        if rest.is_some() {
             self.backoff.grow();
-            shared.outbox.put_back(again);
-            shared.outbox.pause(rest);
+            self.shared.outbox.put_back(again);
         }
+        rest
     }
 
     fn command(&self, order: &Order) -> Option<Cmd> {

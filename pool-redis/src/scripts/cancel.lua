@@ -3,10 +3,13 @@
 local session, job = KEYS[1], ARGV[2]
 local count, owner = string.match(redis.call('HGET', session, job) or '', '^(%d+) (%x*) ')
 if not count then return 0 end
+local body = redis.call('HGET', session, 'body ' .. job) or ''
 redis.call('HDEL', session, job, 'body ' .. job)
 local delivery = ARGV[1] .. ' ' .. job .. ' ' .. count
 if owner == '' then
+  -- With its body or without it, as `submit` and `tend` have queued it.
   redis.call('LREM', KEYS[2], 0, delivery)
+  redis.call('LREM', KEYS[2], 0, delivery .. ' ' .. body)
 else
   redis.call('RPUSH', ARGV[3] .. owner, delivery)
   redis.call('PEXPIRE', ARGV[3] .. owner, redis.call('HGET', session, 'life'))

@@ -1,4 +1,4 @@
--- Gives an agent the deliveries that it has popped, each with its body; false for one that is void.
+-- Gives an agent the deliveries that it has popped without a body, each with its body; false for one that is void.
 -- KEYS: the session of each. ARGV: agent, milliseconds of a lease, then job and count of each.
 local time = redis.call('TIME')
 local till = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2])

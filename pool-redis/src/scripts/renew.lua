@@ -15,7 +15,7 @@ for i = 3, #KEYS do
   local job, count = ARGV[2 * i - 2], ARGV[2 * i - 1]
   local current, owner = string.match(redis.call('HGET', KEYS[i], job) or '', '^(%d+) (%x*) ')
   held[i - 2] = 0
-  -- A job without an owner is one that a server without its data was told of again: the agent that runs it keeps it.
+  -- A job without an owner was popped together with its body, or a server without its data was told of it again.
   if current == count and (owner == '' or owner == ARGV[1]) then
     redis.call('HSET', KEYS[i], job, count .. ' ' .. ARGV[1] .. ' ' .. till)
     held[i - 2] = 1

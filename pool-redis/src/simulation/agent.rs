@@ -12,9 +12,12 @@ pub(super) struct Agent {
     me: Actor,
     id: AgentId,
     held: Held<()>,
+    capacity: usize,
     /// Deliveries that it has begun, and those that it runs.
     begun: BTreeSet<Delivery>,
     running: BTreeSet<Delivery>,
+    /// Deliveries that the server has refused to renew.
+    lost: BTreeSet<Delivery>,
     pub(super) is_dead: bool,
 }
 
@@ -29,9 +32,11 @@ impl Agent {
         Agent {
             me,
             id: AgentId(index as u64),
-            held: Held::new(capacity),
+            held: Held::new(),
+            capacity,
             begun: BTreeSet::new(),
             running: BTreeSet::new(),
+            lost: BTreeSet::new(),
             is_dead: false,
         }
     }
@@ -43,24 +48,30 @@ impl Agent {
     pub(super) fn alarm(&mut self, alarm: Alarm, outside: &mut Outside) {
         let agent = self.id;
         match alarm {
-            Alarm::Poll if self.held.room() > 0 => {
-                outside.send(self.me, Command::Pop { queues: vec![0, 1], count: self.held.room() });
+            Alarm::Poll if self.held.room(self.capacity) > 0 => {
+                let count = self.held.room(self.capacity);
+                outside.send(self.me, Command::Pop { queues: vec![0, 1], count });
             }
             Alarm::Poll => self.poll_again(outside),
             Alarm::Renew => {
-                let deliveries = self.held.deliveries();
-                outside.send(self.me, Command::Renew { agent, deliveries });
+                self.renew(outside);
                 outside.alarm(LEASE / 4, self.me, Alarm::Renew);
             }
             Alarm::Orders => outside.send(self.me, Command::TakeOrders(agent)),
             Alarm::Ran(delivery, body) => {
                 // An item that was stopped has no outcome.
-                if self.held.ran(delivery) || outside.plant == Some(Plant::RunsLost) {
+                if self.held.ran(delivery) {
+                    assert!(!self.lost.contains(&delivery), "{delivery:?} went on after it was lost");
                     outside.send(self.me, Command::Finish { agent, delivery, outcome: body + 1 });
                 }
             }
             _ => unreachable!("{alarm:?} is none of an agent"),
         }
+    }
+
+    fn renew(&self, outside: &mut Outside) {
+        let (agent, deliveries) = (self.id, self.held.deliveries());
+        outside.send(self.me, Command::Renew { agent, deliveries });
     }
 
     fn poll_again(&self, outside: &mut Outside) {
@@ -71,21 +82,40 @@ impl Agent {
     pub(super) fn answered(&mut self, command: Command, answer: Option<Answer>, outside: &mut Outside) {
         match (command, answer) {
             (Command::Pop { .. }, Some(Answer::Popped(deliveries))) if !deliveries.is_empty() => {
-                outside.send(self.me, Command::Claim { agent: self.id, deliveries });
+                let (mut bare, mut held) = (Vec::new(), Vec::new());
+                for (delivery, body) in deliveries {
+                    match body {
+                        Some(body) => {
+                            self.hold(delivery, body, outside);
+                            held.push(delivery);
+                        }
+                        None => bare.push(delivery),
+                    }
+                }
+                // Its answer is not waited for.
+                outside.send(self.me, Command::Renew { agent: self.id, deliveries: held });
+                if bare.is_empty() {
+                    self.poll_again(outside);
+                } else {
+                    outside.send(self.me, Command::Claim { agent: self.id, deliveries: bare });
+                }
             }
             (Command::Pop { .. }, _) => self.poll_again(outside),
             (Command::Claim { deliveries, .. }, Some(Answer::Claimed(bodies))) => {
                 for (delivery, body) in deliveries.into_iter().zip(bodies) {
                     if let Some(body) = body {
-                        self.claimed(delivery, body, outside);
+                        self.hold(delivery, body, outside);
                     }
                 }
                 self.poll_again(outside);
             }
             (Command::Renew { deliveries, .. }, Some(Answer::Renewed(renewed))) => {
                 for (delivery, is_held) in deliveries.into_iter().zip(renewed) {
-                    if !is_held && outside.plant != Some(Plant::RunsLost) {
-                        self.stop(delivery);
+                    if !is_held {
+                        self.lost.insert(delivery);
+                        if outside.plant != Some(Plant::RunsLost) {
+                            self.stop(delivery);
+                        }
                     }
                 }
             }
@@ -104,10 +134,11 @@ impl Agent {
         }
     }
 
-    fn claimed(&mut self, delivery: Delivery, body: u64, outside: &mut Outside) {
-        if self.held.claim(delivery, ()) || outside.plant == Some(Plant::RunsTwice) {
+    fn hold(&mut self, delivery: Delivery, body: u64, outside: &mut Outside) {
+        if self.held.hold(delivery, ()) || outside.plant == Some(Plant::RunsTwice) {
             assert!(self.begun.insert(delivery) || !self.running.contains(&delivery), "{delivery:?} runs twice");
             self.running.insert(delivery);
+            self.lost.remove(&delivery);
             let most = if outside.has_faults() && outside.rng.permille(100) { 12_000 } else { 300 };
             let time = outside.rng.ms(most);
             outside.alarm(time, self.me, Alarm::Ran(delivery, body));

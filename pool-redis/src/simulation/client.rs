@@ -119,6 +119,7 @@ impl Client {
                         Next::Wait => {}
                         Next::Resubmit if outside.plant == Some(Plant::NeverResubmits) => {}
                         Next::Resubmit if outside.plant == Some(Plant::Renumbers) => {
+                            self.pending.remove(question.number);
                             let number = self.pending.add(question.job, outside.now);
                             let index = self.by_number[&question.number];
                             self.by_number.insert(number, index);

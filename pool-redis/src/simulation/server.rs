@@ -20,13 +20,19 @@ pub(crate) enum ServerPlant {
     RenewsForAnyone,
 }
 
+/// An element of a queue: a delivery, with its body if that is small.
+pub(crate) type Queued = (Delivery, Option<u64>);
+
+/// Larger bodies do not travel in the queue.
+pub(crate) const QUEUED_BODY_MAX: u64 = 30;
+
 /// The books of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
     sessions: BTreeMap<SessionId, Session>,
     replies: BTreeMap<SessionId, (Duration, VecDeque<(JobNumber, u64)>)>,
     /// With the moment at which the key expires.
-    queues: BTreeMap<u32, (Duration, VecDeque<Delivery>)>,
+    queues: BTreeMap<u32, (Duration, VecDeque<Queued>)>,
     agents: BTreeMap<AgentId, Duration>,
     orders: BTreeMap<AgentId, (Duration, Vec<Delivery>)>,
     plant: Option<ServerPlant>,
@@ -96,18 +102,19 @@ impl Server {
         let entry = self.sessions.entry(session).or_default();
         (entry.life, entry.expires_at) = (life, now + life);
         entry.jobs.insert(job, Record { count: 1, owner: None, till: Duration::ZERO, body });
-        self.push(queue, Delivery { session, job, count: 1 }, now + life);
+        let small = (body <= QUEUED_BODY_MAX).then_some(body);
+        self.push(queue, (Delivery { session, job, count: 1 }, small), now + life);
         Submitted::Stored
     }
 
-    fn push(&mut self, queue: u32, delivery: Delivery, expires_at: Duration) {
+    fn push(&mut self, queue: u32, queued: Queued, expires_at: Duration) {
         let (at, queue) = self.queues.entry(queue).or_default();
         *at = expires_at;
-        queue.push_back(delivery);
+        queue.push_back(queued);
     }
 
     /// At most `count` deliveries of the first queue that has any.
-    pub(crate) fn pop(&mut self, now: Duration, queues: &[u32], count: usize) -> Vec<Delivery> {
+    pub(crate) fn pop(&mut self, now: Duration, queues: &[u32], count: usize) -> Vec<Queued> {
         self.expire(now);
         let Some(name) = queues.iter().find(|queue| self.queues.contains_key(queue)) else {
             return Vec::new();
@@ -246,7 +253,7 @@ impl Server {
             },
         };
         if let Some(count) = push {
-            self.push(queue, Delivery { session, job, count }, now + life);
+            self.push(queue, (Delivery { session, job, count }, None), now + life);
         }
         if standing != Standing::Owned
             && let Some((at, _)) = self.queues.get_mut(&queue)
@@ -271,7 +278,7 @@ impl Server {
             *at = now + entry.life;
             orders.push(delivery);
         } else if let Some((_, queue)) = self.queues.get_mut(&queue) {
-            queue.retain(|queued| *queued != delivery);
+            queue.retain(|(queued, _)| *queued != delivery);
         }
         true
     }

@@ -7,7 +7,7 @@ use super::Plant;
 use super::agent::Agent;
 use super::client::Client;
 use super::rng::Rng;
-use super::server::Server;
+use super::server::{Queued, Server};
 use crate::protocol::{AgentId, Delivery, JobNumber, Question, SessionId, Submitted, Tended};
 
 pub(super) const LEASE: Duration = Duration::from_secs(4);
@@ -47,7 +47,7 @@ pub(super) enum Answer {
     Submitted(Submitted),
     Replies(Vec<(JobNumber, u64)>),
     Tended(Tended),
-    Popped(Vec<Delivery>),
+    Popped(Vec<Queued>),
     Claimed(Vec<Option<u64>>),
     Renewed(Vec<bool>),
     Orders(Vec<Delivery>),
@@ -305,9 +305,16 @@ fn serve(server: &mut Server, now: Duration, command: &Command) -> Answer {
         }
         Command::Pop { queues, count } => Answer::Popped(server.pop(now, &queues, count)),
         Command::Claim { agent, deliveries } => Answer::Claimed(server.claim(now, agent, LEASE, &deliveries)),
-        Command::Renew { agent, deliveries } => Answer::Renewed(server.renew(now, agent, LEASE, true, &deliveries)),
+        Command::Renew { agent, deliveries } => {
+            server.expire(now);
+            let owned: Vec<_> = deliveries.iter().map(|delivery| server.is_of(agent, *delivery)).collect();
+            let renewed = server.renew(now, agent, LEASE, true, &deliveries);
+            assert_eq!(renewed, owned, "leases of {agent:?}");
+            Answer::Renewed(renewed)
+        }
         Command::TakeOrders(agent) => Answer::Orders(server.take_orders(now, agent)),
         Command::Finish { agent, delivery, outcome } => {
+            server.expire(now);
             let is_owner = server.is_of(agent, delivery);
             let is_taken = server.finish(now, agent, delivery, outcome);
             assert_eq!(is_taken, is_owner, "{delivery:?}: an outcome of {agent:?}");

@@ -63,15 +63,15 @@ impl ArrayBuffer {
         Ok(ArrayBuffer { mapping, fd: Arc::new(fd) })
     }
 
-    /// Takes over memory of at least `bytes` bytes that another process has made and given away.
+    /// Takes over memory of at least `bytes` bytes that another process has made and given away. That process is trusted to have
+    /// unmapped it: the kernel could forbid others to write only together with the new owner.
     ///
     /// # Errors
     /// [`Error::Size`] if it is smaller, or if a part of it takes no memory yet; [`Error::System`].
     pub fn adopt(fd: OwnedFd, bytes: usize) -> Result<ArrayBuffer, Error> {
-        let stat = fstat(&fd).map_err(|errno| Error::system("fstat", errno))?;
-        let (found, taken) = (stat.st_size.cast_unsigned(), stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES));
-        if found < bytes as u64 || taken < found {
-            return Err(Error::Size { found: found.min(taken), expected: bytes as u64 });
+        let found = find_bytes(&fd)?;
+        if found < bytes as u64 {
+            return Err(Error::Size { found, expected: bytes as u64 });
         }
         // The size found counts, not the one told: it is the kernel's word.
         let capacity = usize::try_from(found).map_err(|_| Error::TooLarge { bytes: found })?;
@@ -132,7 +132,9 @@ impl ArrayBuffer {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY:
         // - the mapping has as many bytes, zeroed when they were made, and lives as long as `self`;
-        // - no other process has the memory mapped writable, and this one writes by `bytes_mut` alone.
+        // - this process writes by `bytes_mut` alone, and others write only parts that a window shows, by the promise of
+        //   `ArrayWindow::show`'s caller: between two loans they may have the memory mapped, and do not touch it;
+        // - the process that has given the memory away has unmapped it before.
         unsafe { slice::from_raw_parts(self.mapping.base.as_ptr(), self.mapping.bytes) }
     }
 
@@ -217,6 +219,16 @@ const UNMAP_TIME: Duration = Duration::from_millis(250);
 /// The first pause between two looks; each is twice as long as the one before.
 const FIRST_PAUSE: Duration = Duration::from_micros(50);
 
+/// Bytes of another process's memory.
+///
+/// # Errors
+/// [`Error::Size`] if some of it is missing. It would be made when it is read, and a machine without memory reports that by SIGBUS.
+fn find_bytes(fd: &OwnedFd) -> Result<u64, Error> {
+    let stat = fstat(fd).map_err(|errno| Error::system("fstat", errno))?;
+    let (found, taken) = (stat.st_size.cast_unsigned(), stat.st_blocks.cast_unsigned().saturating_mul(BLOCK_BYTES));
+    if taken < found { Err(Error::Size { found: taken, expected: found }) } else { Ok(found) }
+}
+
 /// Unit of `st_blocks`, see [inode(7)](https://man7.org/linux/man-pages/man7/inode.7.html).
 const BLOCK_BYTES: u64 = 512;
 
@@ -232,12 +244,14 @@ impl FrozenArray {
     /// Maps memory that another process has sealed.
     ///
     /// # Errors
-    /// [`Error::Seals`] if it could still be written or change its size, and [`Error::System`].
+    /// [`Error::Seals`] if it could still be written or change its size, [`Error::Size`] if a part of it takes no memory yet, and
+    /// [`Error::System`].
     pub fn open(fd: OwnedFd) -> Result<FrozenArray, Error> {
         let found = fcntl(&fd, FcntlArg::F_GET_SEALS).map_err(|errno| Error::system("fcntl(F_GET_SEALS)", errno))?;
         if !SealFlag::from_bits_retain(found).contains(FROZEN_SEALS) {
             return Err(Error::Seals { found, expected: FROZEN_SEALS.bits() });
         }
+        find_bytes(&fd)?;
         FrozenArray::map(fd, true)
     }
 

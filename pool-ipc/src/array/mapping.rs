@@ -60,7 +60,9 @@ impl Mapping {
     /// Addresses for `bytes` bytes, where no memory is yet. If they hold a large page, the first one is where such a page may begin.
     pub(super) fn reserve(bytes: usize) -> Result<Mapping, Error> {
         let spare = if bytes < LARGE_PAGE_BYTES { 0 } else { LARGE_PAGE_BYTES - page_bytes() };
-        let all = bytes.checked_add(spare).ok_or(Error::TooLarge { bytes: bytes as u64 })?;
+        // Addresses go back in whole pages, and an array may end within one.
+        let pages = round_up(bytes)?;
+        let all = pages.checked_add(spare).ok_or(Error::TooLarge { bytes: bytes as u64 })?;
         let Some(len) = NonZeroUsize::new(all) else { return Ok(Mapping::default()) };
         // Not counted as memory: nothing is ever written there before something else is mapped.
         let flags = MapFlags::MAP_PRIVATE | MapFlags::MAP_NORESERVE;
@@ -72,7 +74,7 @@ impl Mapping {
         // SAFETY: `before` is at most `spare`, since both are of whole pages.
         let base = unsafe { found.add(before) };
         // SAFETY: the end of the addresses that are kept lies within those that were found.
-        let end = unsafe { base.add(bytes) };
+        let end = unsafe { base.add(pages) };
         drop(Mapping { base: found, bytes: before, ..Mapping::default() });
         drop(Mapping { base: end, bytes: spare - before, ..Mapping::default() });
         let mapping = Mapping { base, bytes, ..Mapping::default() };

@@ -33,6 +33,12 @@ fn frozen_memory_cannot_be_written_by_anybody() {
     let again = FrozenArray::open(frozen.as_fd().try_clone_to_owned().unwrap()).unwrap();
     drop(frozen);
     assert_eq!(again.bytes(), b"abc");
+    // A large page that is cut takes as much memory as it still has bytes.
+    let mut buffer = ArrayBuffer::with_capacity(4 << 20).unwrap();
+    buffer.bytes_mut().fill(7);
+    let frozen = buffer.freeze((3 << 20) + 1).unwrap();
+    let again = FrozenArray::open(frozen.as_fd().try_clone_to_owned().unwrap()).unwrap();
+    assert!(again.bytes().len() == (3 << 20) + 1 && again.bytes().iter().all(|byte| *byte == 7));
 }
 
 #[test]
@@ -61,10 +67,16 @@ fn memory_that_is_given_away_is_taken_whole_or_not_at_all() {
     assert!(matches!(ArrayBuffer::adopt(fd.try_clone().unwrap(), page_bytes() + 1), Err(Error::Size { .. })));
     let adopted = ArrayBuffer::adopt(fd, 3).unwrap();
     assert_eq!(adopted.bytes()[..3], *b"abc");
+    let large = ArrayBuffer::with_capacity(5 << 20).unwrap();
+    assert_eq!(ArrayBuffer::adopt(large.descriptor().try_clone().unwrap(), 5 << 20).unwrap().capacity(), 5 << 20);
     // A part that takes no memory could be missing when it is touched.
     let sparse = create_empty(c"sparse").unwrap();
     ftruncate(&sparse, 1 << 20).unwrap();
     assert!(matches!(ArrayBuffer::adopt(sparse, 3), Err(Error::Size { .. })));
+    let sparse = create_empty(c"sparse").unwrap();
+    ftruncate(&sparse, 1 << 40).unwrap();
+    seal(&sparse).unwrap();
+    assert!(matches!(FrozenArray::open(sparse), Err(Error::Size { .. })));
     let frozen = ArrayBuffer::with_capacity(3).unwrap().freeze(3).unwrap();
     assert!(ArrayBuffer::adopt(frozen.as_fd().try_clone_to_owned().unwrap(), 3).is_err(), "it is sealed");
 }

@@ -48,6 +48,8 @@ pub(crate) enum Command {
         /// Files, and directories to look through
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+        #[command(flatten)]
+        machines: Machines,
     },
 
     /// Make a thumbnail of every image below a directory, each file under limits of its own
@@ -81,6 +83,20 @@ pub(crate) enum Command {
         /// Time for each call, such as 500ms, 10s or 2m; one that takes longer is killed, and its answer is an error
         #[arg(long, value_name = "TIME", value_parser = units::time)]
         timeout: Option<Duration>,
+        #[command(flatten)]
+        machines: Machines,
+    },
+
+    /// Run the tasks of this program for clients on other machines, which meet it at a Redis server
+    ///
+    /// It runs until SIGTERM or Ctrl-C; then it takes no more jobs, finishes those that it has, and ends. User and password are read
+    /// from POOL_REDIS_USER, and POOL_REDIS_PASSWORD or the file that POOL_REDIS_PASSWORD_FILE names.
+    #[cfg(feature = "redis")]
+    #[command(after_help = AGENT_EXAMPLES)]
+    Agent {
+        /// The server: redis://HOST, rediss://HOST or unix:///PATH
+        #[arg(long, value_name = "URL")]
+        redis: String,
     },
 
     /// List the tasks of this program: the functions that worker processes can run
@@ -97,6 +113,15 @@ pub(crate) enum Command {
     /// Print the manual page
     #[command(after_help = MAN_EXAMPLES)]
     Man,
+}
+
+/// The machines that run the tasks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Machines {
+    /// Have the agents at this Redis server run the tasks; --workers bounds the jobs that are there at once
+    #[cfg(feature = "redis")]
+    #[arg(long, value_name = "URL")]
+    pub(crate) redis: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -187,6 +212,12 @@ const TASKS_EXAMPLES: &str = "\
 Examples:
   pool-cli tasks
   pool-cli tasks | grep sha256";
+
+#[cfg(feature = "redis")]
+const AGENT_EXAMPLES: &str = "\
+Examples:
+  pool-cli agent --redis redis://10.0.0.7 --workers 8
+  seq 5 | pool-cli run square --redis redis://10.0.0.7    on another machine";
 
 impl Args {
     /// Reads the command line. If it is wrong, the program ends and says why.

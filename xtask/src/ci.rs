@@ -75,8 +75,8 @@ pub(crate) fn run(root: &Path) -> ExitCode {
     failed.extend(section("cargo xtask api --check".to_owned(), || api::run(root, true)));
     failed.extend(section("cargo xtask features".to_owned(), || features::run(root)));
     failed.iter().for_each(|name| eprintln!("-- FAILED: {name}"));
-    // With the faults that only tests of pool-cli need.
-    let tests = ["test", "--workspace", "--features", "pool-cli/planted"];
+    // With the faults that only tests of pool-cli need, and its commands for many machines.
+    let tests = ["test", "--workspace", "--features", "pool-cli/planted,pool-cli/redis"];
     eprintln!("-- cargo {}", tests.join(" "));
     let tests = succeed(&mut cargo(root, &tests));
     if failed.is_empty() && tests.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

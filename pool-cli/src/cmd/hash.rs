@@ -9,7 +9,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pool_core::{ErrorKind, Pool, Task, pool_task};
 use sha2::{Digest, Sha256};
 
-use super::ending::{Failure, Verdict, concerns_one_file, pool};
+use super::ending::{Failure, Verdict, builder, concerns_one_file};
+use crate::args::Machines;
 use crate::render;
 use crate::walk::{self, Found, Walk};
 use crate::watch::Watch;
@@ -39,15 +40,16 @@ fn digest(path: &Path) -> io::Result<[u8; 32]> {
 
 pub(super) fn run(
     paths: &[PathBuf],
+    machines: &Machines,
     workers: Option<usize>,
     trace: Option<&Path>,
     watch: &Watch,
 ) -> Result<Verdict, Failure> {
-    let pool = pool(workers, "hash", trace)?;
-    watch.beside(&pool, || hash(paths, &pool, watch))
+    let pool = machines.have(builder(workers, "hash", trace)?)?.build()?;
+    watch.beside(&pool, || hash(paths, machines, &pool, watch))
 }
 
-fn hash(paths: &[PathBuf], pool: &Pool, watch: &Watch) -> Result<Verdict, Failure> {
+fn hash(paths: &[PathBuf], machines: &Machines, pool: &Pool, watch: &Watch) -> Result<Verdict, Failure> {
     let Walk { files, mut failures, special } = Walk::through(paths);
     failures.extend(special.into_iter().map(|path| (path, walk::special())));
     let mut screen = Screen::new(&files, watch);
@@ -56,7 +58,8 @@ fn hash(paths: &[PathBuf], pool: &Pool, watch: &Watch) -> Result<Verdict, Failur
     }
     // One file at a time: a large one may follow a thousand small ones, and nothing shall wait behind it.
     let task = sha256::Task.chunk_size(1);
-    let mut sums = pool.imap(task, files.iter().map(|file| file.location()))?;
+    let locations: Vec<_> = files.iter().map(|file| machines.path(file.location())).collect();
+    let mut sums = pool.imap(task, locations.iter().map(AsRef::as_ref))?;
     for file in &files {
         let sum = match sums.next_timeout(Duration::ZERO) {
             // Nothing else is due, so messages that have been held back are shown.

@@ -6,10 +6,13 @@ use crate::args::{Args, Command};
 use crate::cmd::ending::{Failure, Verdict};
 use crate::watch::Watch;
 
+#[cfg(feature = "redis")]
+mod agent;
 mod demo;
 pub(crate) mod ending;
 mod file;
 mod hash;
+mod machines;
 mod mandelbrot;
 mod manual;
 mod run;
@@ -22,10 +25,14 @@ pub(crate) fn run(args: Args) -> Result<Verdict, Failure> {
     let watch = Watch::new(args.watch);
     match args.command {
         Some(Command::Demo) => demo::run(args.workers.unwrap_or(demo::WORKERS), trace, &watch),
-        Some(Command::Hash { paths }) => hash::run(&paths, args.workers, trace, &watch),
+        Some(Command::Hash { paths, machines }) => hash::run(&paths, &machines, args.workers, trace, &watch),
         Some(Command::Thumbs(options)) => thumbs::run(&options, args.workers, trace, &watch),
         Some(Command::Mandelbrot { out, size }) => mandelbrot::run(&out, size, args.workers, trace, &watch),
-        Some(Command::Run { task, timeout }) => run::run(task.as_deref(), timeout, args.workers, trace, &watch),
+        Some(Command::Run { task, timeout, machines }) => {
+            run::run(task.as_deref(), timeout, &machines, args.workers, trace, &watch)
+        }
+        #[cfg(feature = "redis")]
+        Some(Command::Agent { redis }) => agent::run(&redis, args.workers, trace, args.watch),
         Some(Command::Tasks) => tasks::run(),
         Some(Command::Completions { shell }) => manual::completions(shell),
         Some(Command::Man) => manual::man(),

@@ -7,16 +7,18 @@ use std::time::Duration;
 use pool_core::jsonl;
 
 use super::ending::{Failure, Verdict, builder};
+use crate::args::Machines;
 use crate::watch::{Above, Watch};
 
 pub(super) fn run(
     task: Option<&str>,
     timeout: Option<Duration>,
+    machines: &Machines,
     workers: Option<usize>,
     trace: Option<&Path>,
     watch: &Watch,
 ) -> Result<Verdict, Failure> {
-    let mut builder = builder(workers, "run", trace)?;
+    let mut builder = machines.have(builder(workers, "run", trace)?)?;
     if let Some(limit) = timeout {
         builder = builder.task_timeout(limit);
     }

@@ -6,6 +6,8 @@ mod hash;
 mod hash_failures;
 mod mandelbrot;
 mod manual;
+#[cfg(feature = "redis")]
+mod redis;
 mod run;
 mod thumbs;
 mod tree;

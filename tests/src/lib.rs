@@ -13,6 +13,7 @@ pub struct Readme;
 
 pub mod bomb;
 pub mod capture;
+pub mod far;
 pub mod gate;
 pub mod host;
 pub mod injection;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Trial};
 use pool_core::{Pool, PoolBuilder, StartMethod};
 
+use crate::far::Far;
 use crate::leaks::Snapshot;
 use crate::tasks::square;
 use crate::watchdog::{self, WatchOptions};
@@ -21,11 +22,16 @@ pub struct Setup {
     pub workers: usize,
     /// They are threads, and the method does not matter.
     pub in_process: bool,
+    /// Items run in another pool, by way of a backend.
+    pub is_remote: bool,
 }
 
 impl Setup {
     /// A builder with this method and number of workers.
     pub fn builder(&self) -> PoolBuilder {
+        if self.is_remote {
+            return Pool::builder().backend(Far::honest(Setup { is_remote: false, ..*self }.builder()));
+        }
         let builder = Pool::builder().start_method(self.method).workers(self.workers);
         if self.in_process { builder.in_process() } else { builder }
     }
@@ -42,17 +48,23 @@ impl Setup {
 
     /// As command line arguments.
     pub(crate) fn to_args(self) -> [String; 2] {
-        let method = if self.in_process { THREADS } else { method_name(self.method) };
+        let method = match self {
+            Setup { in_process: true, .. } => THREADS,
+            Setup { is_remote: true, .. } => REMOTE,
+            Setup { method, .. } => method_name(method),
+        };
         [method.to_owned(), self.workers.to_string()]
     }
 
     fn from_args(method: &str, workers: &str) -> Setup {
         let workers = workers.parse().expect("a number of workers");
-        if method == THREADS {
-            return Setup { workers, ..IN_PROCESS };
+        match method {
+            THREADS => return IN_PROCESS.with_workers(workers),
+            REMOTE => return ELSEWHERE.with_workers(workers),
+            _ => {}
         }
         let method = METHODS.into_iter().find(|known| method_name(*known) == method).expect("a method's name");
-        Setup { method, workers, in_process: false }
+        Setup { method, ..ORDINARY }.with_workers(workers)
     }
 }
 
@@ -60,7 +72,11 @@ const METHODS: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Fork, S
 
 /// In the place of a method's name.
 const THREADS: &str = "in_process";
-const IN_PROCESS: Setup = Setup { method: StartMethod::ForkServer, workers: 2, in_process: true };
+const REMOTE: &str = "remote";
+
+const ORDINARY: Setup = Setup { method: StartMethod::ForkServer, workers: 2, in_process: false, is_remote: false };
+const IN_PROCESS: Setup = Setup { in_process: true, ..ORDINARY };
+const ELSEWHERE: Setup = Setup { is_remote: true, ..ORDINARY };
 
 fn method_name(method: StartMethod) -> &'static str {
     match method {
@@ -78,6 +94,7 @@ pub struct Check {
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
     in_process: bool,
+    is_remote: bool,
     options: WatchOptions,
     is_possible: fn() -> bool,
 }
@@ -96,6 +113,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         methods: METHODS.to_vec(),
         workers: vec![1, 2, 5],
         in_process: false,
+        is_remote: false,
         options: WatchOptions::default(),
         is_possible: || true,
     }
@@ -117,6 +135,11 @@ pub fn program<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check {
 }
 
 impl Check {
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// With these numbers of workers.
     #[must_use]
     pub fn workers(self, workers: &[usize]) -> Check {
@@ -133,6 +156,12 @@ impl Check {
     #[must_use]
     pub fn in_process_too(self) -> Check {
         Check { in_process: true, ..self }
+    }
+
+    /// Also with items that run in another pool.
+    #[must_use]
+    pub fn remote_too(self) -> Check {
+        Check { is_remote: true, ..self }
     }
 
     /// It may write to standard error.
@@ -155,8 +184,8 @@ impl Check {
 
     fn trials(&self) -> impl Iterator<Item = Trial> {
         let Check { name, options, is_possible, .. } = *self;
-        let of_process = self.methods.iter().map(|&method| Setup { method, workers: 0, in_process: false });
-        let kinds = of_process.chain(self.in_process.then_some(IN_PROCESS));
+        let of_process = self.methods.iter().map(|&method| Setup { method, ..ORDINARY });
+        let kinds = of_process.chain(self.in_process.then_some(IN_PROCESS)).chain(self.is_remote.then_some(ELSEWHERE));
         let setups = kinds.flat_map(|kind| self.workers.iter().map(move |&workers| kind.with_workers(workers)));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();

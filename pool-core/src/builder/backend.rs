@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use nix::sys::resource::{Resource, getrlimit};
+
 use super::{PoolBuilder, RESTART_LIMIT};
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
@@ -22,8 +24,8 @@ impl PoolBuilder {
     ///
     /// The pool is used as any other: with the same methods, handles, iterators, options of tasks and errors, which name the worker
     /// and the machine where the item ran ([`Error::host`](crate::Error::host)). It has as many workers as the other machines have
-    /// room for requests, and follows that number; [`workers`](PoolBuilder::workers) bounds it. These workers are threads that hand
-    /// items over and wait.
+    /// room for requests, and follows that number; [`workers`](PoolBuilder::workers) bounds it, and unless set a quarter of the
+    /// descriptors that this process may open, up to 4096. These workers are threads that hand items over and wait.
     ///
     /// These are the differences:
     ///
@@ -36,7 +38,7 @@ impl PoolBuilder {
     /// * [`broadcast`](crate::Pool::broadcast), [`resize`](crate::Pool::resize), `map_chunks_mut` and [`reports`](crate::Task::reports)
     ///   are [`Unsupported`](ErrorKind::Unsupported), and so are arguments and results with a shared array.
     /// * Of items with [times](crate::Imap::detailed), each has the mean of its chunk; workers in
-    ///   [insights](crate::Pool::insights) and events are the threads here.
+    ///   [insights](crate::Pool::insights) and events are the threads here, and values that are `Err` are not counted there.
     ///
     /// # Errors
     ///
@@ -101,7 +103,7 @@ impl PoolBuilder {
     ///
     /// An option that concerns workers on this machine, or the backend's own error.
     pub(super) fn away(&mut self) -> Result<Away> {
-        let most = self.workers.unwrap_or(WORKERS_MAX);
+        let most = self.workers.unwrap_or_else(workers_max);
         let Some(backend) = self.backend.take() else { return Ok(Away { route: None, most }) };
         if let Some(option) = self.local_option() {
             let text = format!(
@@ -143,4 +145,10 @@ impl PoolBuilder {
         ];
         options.into_iter().find(|(_, is_set)| *is_set).map(|(name, _)| name)
     }
+}
+
+/// The most workers, unless set. Each takes a descriptor of this process, which has other uses for them.
+fn workers_max() -> usize {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    usize::try_from(descriptors / 4).unwrap_or(WORKERS_MAX).clamp(1, WORKERS_MAX)
 }

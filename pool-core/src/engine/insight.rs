@@ -46,6 +46,7 @@ impl Engine {
             pending: self.scheduler.unsettled(),
             memory_limit: self.memory_limit,
             in_process: self.in_process,
+            is_remote: self.is_remote(),
             workers,
             observer: self.observer.copy(),
         }

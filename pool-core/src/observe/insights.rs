@@ -39,6 +39,9 @@ pub struct Insights {
     pub pending: u64,
     /// The workers are threads of this process, as [`in_process`](crate::PoolBuilder::in_process) asks for: nothing is isolated.
     pub in_process: bool,
+    /// Items run on other machines, see [`backend`](crate::PoolBuilder::backend): workers are the threads that wait for them.
+    #[cfg(feature = "remote")]
+    pub is_remote: bool,
     /// All workers, by their numbers; those that a [resize](crate::Pool::resize) has taken away are absent.
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
@@ -59,6 +62,8 @@ impl Insights {
             uptime: Duration::ZERO,
             pending: 0,
             in_process: false,
+            #[cfg(feature = "remote")]
+            is_remote: false,
             workers: Vec::new(),
             tasks: Vec::new(),
             finalizer_failures: 0,

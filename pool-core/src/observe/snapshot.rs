@@ -19,6 +19,8 @@ pub(crate) struct Snapshot {
     pub(crate) memory_limit: Option<u64>,
     /// Workers are threads of this process.
     pub(crate) in_process: bool,
+    /// Workers have other machines run the items.
+    pub(crate) is_remote: bool,
     pub(crate) workers: Vec<WorkerSnapshot>,
     pub(crate) observer: Observer,
 }
@@ -47,7 +49,7 @@ pub(crate) struct Current {
 
 impl Snapshot {
     pub(crate) fn insights(self) -> Insights {
-        let Snapshot { now, pending, memory_limit, in_process, workers, mut observer } = self;
+        let Snapshot { now, pending, memory_limit, in_process, is_remote, workers, mut observer } = self;
         // Items of unfinished chunks that have been answered.
         for chunk in workers.iter().filter_map(|worker| Some(worker.current.as_ref()?.chunk)) {
             observer.task(chunk.task).items += u64::from(chunk.settled);
@@ -65,7 +67,9 @@ impl Snapshot {
         Insights {
             uptime: since(now, observer.begun_at),
             pending,
-            in_process,
+            in_process: in_process && !is_remote,
+            #[cfg(feature = "remote")]
+            is_remote,
             workers: workers.iter().map(worker).collect(),
             tasks,
             finalizer_failures: observer.finalizer_failures,

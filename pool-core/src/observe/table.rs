@@ -39,6 +39,8 @@ impl fmt::Display for Insights {
         let (workers, pending) = (self.workers.len(), count(self.pending));
         let plural = if workers == 1 { "" } else { "s" };
         let place = if self.in_process { " in threads of this process" } else { "" };
+        #[cfg(feature = "remote")]
+        let place = if self.is_remote { " on other machines" } else { place };
         writeln!(f, "{workers} worker{plural}{place}, up {}, {pending} items pending\n", short(self.uptime))?;
         write_table(f, WORKERS, self.workers.iter().map(worker_cells))?;
         if !self.tasks.is_empty() {

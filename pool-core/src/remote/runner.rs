@@ -67,7 +67,7 @@ pub struct Runner {
 }
 
 /// Time between two looks whether a request is to end.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl Runner {
     /// A runner in this pool.

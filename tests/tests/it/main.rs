@@ -32,6 +32,7 @@ mod grace;
 mod handles;
 mod heard_output;
 mod held_reports;
+mod here_alone;
 mod host_ends;
 mod host_processes;
 mod in_process;
@@ -98,35 +99,41 @@ fn in_threads_too(checks: Vec<Check>) -> Vec<Check> {
     checks.into_iter().map(Check::in_process_too).collect()
 }
 
+/// Nor does it matter to most of these where their items run.
+fn anywhere(checks: Vec<Check>) -> Vec<Check> {
+    let is_anywhere = |check: &Check| !here_alone::HERE_ALONE.contains(&check.name());
+    checks.into_iter().map(|check| if is_anywhere(&check) { check.remote_too() } else { check }).collect()
+}
+
 fn main() -> ExitCode {
     let checks = [
         walk_through::checks(),
-        calls::checks(),
-        in_threads_too(cancels::checks()),
-        maps::checks(),
-        long_maps::checks(),
-        lazy_maps::checks(),
-        pending_limits::checks(),
-        in_threads_too(backpressure::checks()),
-        stopping::checks(),
+        anywhere(calls::checks()),
+        anywhere(in_threads_too(cancels::checks())),
+        anywhere(maps::checks()),
+        anywhere(long_maps::checks()),
+        anywhere(lazy_maps::checks()),
+        anywhere(pending_limits::checks()),
+        anywhere(in_threads_too(backpressure::checks())),
+        anywhere(stopping::checks()),
         nested_pools::checks(),
-        in_threads_too(fairness::checks()),
-        handles::checks(),
-        in_threads_too(waiting::checks()),
-        wakers::checks(),
-        futures::checks(),
-        details::checks(),
+        anywhere(in_threads_too(fairness::checks())),
+        anywhere(handles::checks()),
+        anywhere(in_threads_too(waiting::checks())),
+        anywhere(wakers::checks()),
+        anywhere(futures::checks()),
+        anywhere(details::checks()),
         insights::checks(),
         events::checks(),
         traces::checks(),
-        in_threads_too(callbacks::checks()),
+        anywhere(in_threads_too(callbacks::checks())),
         forked_hosts::checks(),
-        in_threads_too(values::checks()),
-        in_threads_too(formats::checks()),
-        in_threads_too(foreign_errors::checks()),
+        anywhere(in_threads_too(values::checks())),
+        anywhere(in_threads_too(formats::checks())),
+        anywhere(in_threads_too(foreign_errors::checks())),
         jsonl::checks(),
-        crashes::checks(),
-        matrix::checks(),
+        anywhere(crashes::checks()),
+        anywhere(matrix::checks()),
         task_processes::checks(),
         task_damage::checks(),
         process_state::checks(),
@@ -142,18 +149,18 @@ fn main() -> ExitCode {
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),
-        time_limits::checks(),
-        grace::checks(),
-        retries::checks(),
-        seeds::checks(),
+        anywhere(time_limits::checks()),
+        anywhere(grace::checks()),
+        anywhere(retries::checks()),
+        anywhere(seeds::checks()),
         reports::checks(),
         in_threads_too(listeners::checks()),
         shared_memory::checks(),
         array_memory::checks(),
         arrays::checks(),
         arrays_in_place::checks(),
-        errors::checks(),
-        outcomes::checks(),
+        anywhere(errors::checks()),
+        anywhere(outcomes::checks()),
         limits::checks(),
         memory_limits::checks(),
         concurrent_faults::checks(),
@@ -165,11 +172,11 @@ fn main() -> ExitCode {
         loggers::checks(),
         subscribers::checks(),
         terminal::checks(),
-        in_threads_too(passed_on_panics::checks()),
-        payloads::checks(),
-        large_arguments::checks(),
+        anywhere(in_threads_too(passed_on_panics::checks())),
+        anywhere(payloads::checks()),
+        anywhere(large_arguments::checks()),
         large_calls::checks(),
-        in_threads_too(large_values::checks()),
+        anywhere(in_threads_too(large_values::checks())),
         host_ends::checks(),
         host_processes::checks(),
         system_calls::checks(),
@@ -179,7 +186,7 @@ fn main() -> ExitCode {
         in_process::checks(),
         inherits::checks(),
         odd_hosts::checks(),
-        in_threads_too(many_callers::checks()),
+        anywhere(in_threads_too(many_callers::checks())),
         many_workers::checks(),
         rights::checks(),
         programs::checks(),

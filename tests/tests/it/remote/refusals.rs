@@ -2,10 +2,11 @@
 
 use pool_core::prelude::*;
 use pool_core::{PoolBuilder, SharedSlice, SharedVec};
+use tests::far::Far;
 use tests::tasks::{nap, square};
 use tests::trial::{Check, Setup, once};
 
-use super::far::{Far, pools};
+use super::pools;
 
 pub(super) fn checks() -> Vec<Check> {
     vec![

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use pool_core::prelude::*;
-use pool_core::{Priority, current_item};
+use pool_core::{Event, Priority, current_item};
 use serde::{Deserialize, Serialize};
+use tests::far::Far;
 use tests::gate::{Gate, count, pass};
 use tests::procs::eventually;
 use tests::tasks::{Way, crash, echo, halve, nap, square};
 use tests::trial::{Check, Setup, once};
 
-use super::far::{Far, pools};
+use super::pools;
 
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -27,6 +28,7 @@ pub(super) fn checks() -> Vec<Check> {
         once(the_end_of_the_pool_ends_items_there),
         once(states_are_those_of_the_other_pool),
         once(workers_follow_the_capacity),
+        once(events_and_insights_tell_of_items),
         once(many_short_items_travel_together),
     ]
 }
@@ -263,6 +265,26 @@ fn workers_follow_the_capacity(_: &Setup) {
     let bounded = Pool::builder().backend(far.clone()).workers(3).build().unwrap();
     far.0.capacity.store(9, Ordering::Relaxed);
     assert!(eventually(|| bounded.workers() == 3 && pool.workers() == 9));
+}
+
+fn events_and_insights_tell_of_items(_: &Setup) {
+    let (tell, hear) = std::sync::mpsc::channel();
+    let far = Far::honest(Pool::builder().workers(2));
+    let tell = move |event: &Event| drop(tell.send(format!("{event:?}")));
+    let pool = Pool::builder().backend(far).on_event(tell).build().unwrap();
+    assert_eq!(pool.map(square::Task, 0..100).unwrap().len(), 100);
+    assert!(pool.apply(crash::Task, Some(Way::Abort)).is_err());
+    let insights = pool.insights();
+    assert!(insights.is_remote && !insights.in_process, "{insights}");
+    assert!(insights.to_string().starts_with("2 workers on other machines, up "), "{insights}");
+    let [crash, square] = ["::crash", "::square"]
+        .map(|name| insights.tasks.iter().find(|task| task.task.ends_with(name)).expect("it has run"));
+    assert_eq!((square.items, &crash.failures[..]), (100, &[(ErrorKind::WorkerDied, 1)][..]), "{insights}");
+    drop(pool);
+    let events: Vec<String> = hear.iter().collect();
+    for name in ["WorkerStarted", "JobSubmitted", "JobFinished", "ItemFailed", "WorkerExited"] {
+        assert!(events.iter().any(|event| event.starts_with(name)), "{name}: {events:?}");
+    }
 }
 
 fn many_short_items_travel_together(_: &Setup) {

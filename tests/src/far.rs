@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use pool_core::remote::{Backend, Link, Reply, Request, Runner, Stop, TaskKey};
 use pool_core::{ErrorKind, Pool, PoolBuilder, Result, remote};
@@ -14,21 +13,24 @@ use serde::de::DeserializeOwned;
 type Alter = dyn Fn(usize, &Request, Reply) -> Result<Reply> + Send + Sync;
 
 /// The other machine.
-pub(super) struct Far {
-    pub(super) pool: Mutex<Option<Pool>>,
+pub struct Far {
+    /// Its pool, which can be taken away.
+    pub pool: Mutex<Option<Pool>>,
     runner: Runner,
-    pub(super) capacity: AtomicUsize,
-    pub(super) requests: AtomicUsize,
+    /// The requests that it says to have room for.
+    pub capacity: AtomicUsize,
+    /// The number of requests that have come.
+    pub requests: AtomicUsize,
     alter: Box<Alter>,
 }
 
 /// The way there.
-#[derive(Clone)]
-pub(super) struct ToFar(pub(super) Arc<Far>);
+#[derive(Clone, Debug)]
+pub struct ToFar(pub Arc<Far>);
 
-impl fmt::Debug for ToFar {
+impl fmt::Debug for Far {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ToFar")
+        f.debug_struct("Far").field("capacity", &self.capacity).finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,12 @@ impl Link for Far {
 }
 
 impl Far {
-    pub(super) fn altering(
+    /// One that changes its replies.
+    ///
+    /// # Panics
+    ///
+    /// The pool cannot be made.
+    pub fn altering(
         pool: PoolBuilder,
         alter: impl Fn(usize, &Request, Reply) -> Result<Reply> + Send + Sync + 'static,
     ) -> ToFar {
@@ -72,12 +79,16 @@ impl Far {
     }
 
     /// An honest one.
-    pub(super) fn honest(pool: PoolBuilder) -> ToFar {
+    ///
+    /// # Panics
+    ///
+    /// The pool cannot be made.
+    pub fn honest(pool: PoolBuilder) -> ToFar {
         Far::altering(pool, |_, _, reply| Ok(reply))
     }
 
     /// Whether nothing runs there.
-    pub(super) fn is_idle(&self) -> bool {
+    pub fn is_idle(&self) -> bool {
         self.pool
             .lock()
             .unwrap()
@@ -85,12 +96,3 @@ impl Far {
             .is_none_or(|pool| pool.running().is_empty() && pool.stats().items_pending == 0)
     }
 }
-
-/// A pool of which the items run in a pool of two workers, and that pool.
-pub(super) fn pools() -> (Pool, ToFar) {
-    let far = Far::honest(Pool::builder().workers(2));
-    (Pool::builder().backend(far.clone()).build().expect("the way is open"), far)
-}
-
-/// Time in which all should be over that ends soon: a watchdog.
-pub(super) const SOON: Duration = Duration::from_secs(60);

@@ -10,6 +10,7 @@ pub(crate) mod courier;
 pub(crate) mod forwarding;
 pub(crate) mod limits;
 pub(crate) mod links;
+mod panics;
 pub(crate) mod position;
 pub(crate) mod preload;
 mod reporting;
@@ -23,7 +24,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Header, HubWorker, ProgressWriter, Record, WorkerEnd};
+use pool_ipc::{Backoff, Header, HubWorker, Record, WorkerEnd};
 
 use crate::codec::large_vec;
 use crate::lane::messages::{Place, Request, reply, request};
@@ -32,7 +33,6 @@ use crate::process::fork_check::ForkCheck;
 use crate::process::last_words::LastWords;
 use crate::process::memory_limit::has_memory_limit;
 use crate::process::output;
-use crate::process::panic::{self, PanicReport};
 use crate::process::signals;
 use crate::process::socket::Socket;
 use crate::process::standing::Standing;
@@ -44,6 +44,7 @@ use crate::worker::courier::Courier;
 use crate::worker::forwarding::Forwarding;
 use crate::worker::limits::{RssWatch, WorkerLimits};
 use crate::worker::links::{Links, open};
+use crate::worker::panics::keep_panics;
 use crate::worker::position::{Position, Worker};
 
 /// Runs as `worker` until the host says to leave, or dies.
@@ -70,22 +71,6 @@ pub(crate) fn run(worker: Worker, links: Links, settings: &WorkerLimits) -> ! {
     drop(records);
     leave(requests.serve())
 }
-
-/// Writes each panic to the last words: should it end the process, the host reads there which panic it was.
-fn keep_panics(progress: ProgressWriter, me: ForkCheck) {
-    panic::report_panics_of_this_thread(move |report| {
-        if !me.is_here() {
-            return; // a forked copy does not have the memory
-        }
-        let mut report = PanicReport { backtrace: None, ..report.clone() };
-        // At a character's boundary, or `truncate` would panic within the panic hook and end the process.
-        report.message.truncate(report.message.floor_char_boundary(LAST_MESSAGE_BYTES_MAX));
-        LastWords::Panicked(report).leave(&progress);
-    });
-}
-
-/// The most bytes of a panic's message in the last words. A [`Failure`](crate::lane::messages::Failure) has all of it.
-const LAST_MESSAGE_BYTES_MAX: usize = 1024;
 
 /// Ends the process at once, without the exit handlers that the program has registered for its host.
 fn leave(code: i32) -> ! {

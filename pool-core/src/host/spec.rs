@@ -40,7 +40,6 @@ pub(super) fn spec_of(
         return Err(out_of_range(entry, options));
     }
     let grace = options.grace.map_or(0, nanos);
-    let is_alone = is_remote && options.max_concurrent.is_some();
     let most = |items: Option<usize>| items.map(|items| u32::try_from(items).unwrap_or(u32::MAX));
     Ok(JobSpec {
         task: entry.index(),
@@ -49,8 +48,7 @@ pub(super) fn spec_of(
         grace,
         retries: options.retries.or(defaults.retries).unwrap_or(0),
         retry_panics: options.retry_panics,
-        // Items that travel together may run at once on another machine.
-        chunk_size: if is_alone { Some(1) } else { most(options.chunk_size) },
+        chunk_size: most(options.chunk_size),
         urgent: false,
         lazy: false,
         bulk: false,

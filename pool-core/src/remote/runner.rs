@@ -69,6 +69,9 @@ pub struct Runner {
 /// Time between two looks whether a request is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Of a request that takes longer than this, items that have not begun are given back: other machines may be idle.
+const GIVE_BACK_AFTER: Duration = Duration::from_millis(200);
+
 impl Runner {
     /// A runner in this pool.
     pub fn new(pool: &Pool) -> Runner {
@@ -83,7 +86,8 @@ impl Runner {
     }
 
     /// Runs the items and waits for them. When `stop` is set, items that have not ended are cancelled, with their grace, and it
-    /// returns.
+    /// returns. If the items take much longer than those that travel together should, the later ones come back
+    /// [not run](Outcome::NotRun), for other machines.
     ///
     /// A request that makes no sense, such as one of a task that this program does not have, is a failure of each item: the bytes come
     /// from another machine, and are checked.
@@ -103,28 +107,30 @@ impl Runner {
         let items = EncodedItems { items: request.items, is_raw: request.is_raw, bytes: &request.body };
         let place = request.place;
         // Calls are strangers, and each stands at the index 0.
-        let most = if place.first.is_some() { u32::MAX } else { 1 };
+        let is_map = place.first.is_some();
+        let most = if is_map { EncodedMap::group_items(request.items) } else { 1 };
         let task = (entry, (form.args_size)());
         let groups = items.cut(task.1, most).ok_or_else(corrupt)?;
         let first = place.first.unwrap_or(0);
         if first.checked_add(request.items.into()).is_none() {
             return Err(corrupt());
         }
-        let submit = |groups: &[EncodedItems<'_>]| {
-            EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed))
-        };
-        let maps: Vec<_> = match place.first {
-            Some(_) => vec![submit(&groups)?],
+        let submit = |groups| EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed));
+        let maps: Vec<_> = match is_map {
+            true => vec![submit(groups)?],
             // All are submitted before the first is waited for.
-            None => groups.chunks(1).map(submit).collect::<Result<_>>()?,
+            false => groups.into_iter().map(|call| submit(vec![call])).collect::<Result<_>>()?,
         };
-        let each = if place.first.is_some() { request.items } else { 1 };
+        let each = if is_map { request.items } else { 1 };
+        let give_back_at = Instant::now() + GIVE_BACK_AFTER;
         let mut outcomes = Vec::new();
         for mut map in maps {
             let mut is_stopped = false;
             while !map.wait(Instant::now() + LOOK_EVERY) {
                 if stop.is_set() && !std::mem::replace(&mut is_stopped, true) {
                     map.cancel();
+                } else if Instant::now() >= give_back_at {
+                    map.give_back();
                 }
             }
             let (parts, rest) = map.take();
@@ -141,7 +147,7 @@ impl Runner {
             retries: Some(0),
             ..TaskOptions::NONE
         };
-        Ok(JobSpec { bulk: true, ..self.host.spec(entry, &options)? })
+        self.host.spec(entry, &options)
     }
 
     fn unknown(&self, task: &TaskKey) -> Error {

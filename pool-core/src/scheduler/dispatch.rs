@@ -18,7 +18,7 @@ impl<P> Scheduler<P> {
         if self.holds_back {
             return;
         }
-        let chunk_ns = self.chunk_ns();
+        let (chunk_ns, is_remote) = (self.chunk_ns(), self.is_remote());
         while !self.full {
             let Some((flow, range, preferred)) = self.next_flow() else {
                 self.rebalance();
@@ -59,6 +59,8 @@ impl<P> Scheduler<P> {
             let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
             let is_narrow = self.now < narrow_until && !is_contended && is_alone();
             let want = match spec.chunk_size {
+                // Items that travel together may run at once on another machine.
+                _ if is_remote && spec.max_concurrent.is_some() => 1,
                 // A chunk size that the user chose does not entitle a map to more than its share.
                 Some(items) if is_contended => items.min(pace.items_in(QUANTUM_NS)),
                 Some(items) => items,

@@ -9,7 +9,7 @@ use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// Finds the job and the first item of a reply about the next `items` items of the chunk `seq`. With `last` the
-    /// worker ends the chunk, and all items must be answered unless there was a recall.
+    /// worker ends the chunk, and all items must be answered unless there was a recall, or other machines gave some back.
     #[inline]
     pub(crate) fn resolve_reply(
         &self,
@@ -21,7 +21,8 @@ impl<P> Scheduler<P> {
         let sent = self.workers[worker].in_flight.front().filter(|sent| sent.seq == seq).ok_or(ProtocolViolation)?;
         // The count is the worker's word: an overflow must not pass as a small number.
         let end = sent.settled.checked_add(items).ok_or(ProtocolViolation)?;
-        if end > sent.range.items || (last && end < sent.range.items && !sent.was_recalled) {
+        let may_be_left = || sent.was_recalled || self.is_remote();
+        if end > sent.range.items || (last && end < sent.range.items && !may_be_left()) {
             return Err(ProtocolViolation);
         }
         Ok((sent.range.job, sent.next_item()))

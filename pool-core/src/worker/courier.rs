@@ -37,7 +37,7 @@ pub(super) struct Courier {
     stop: Stop,
 }
 
-/// Items that come back without having been run are sent again so often ...
+/// If none of the items has been run, they are sent again so often ...
 const ROUNDS_MAX: u32 = 5;
 /// ... after this pause, in which the machine that sent them back may leave.
 const ROUND_PAUSE: Duration = Duration::from_millis(20);
@@ -94,11 +94,17 @@ struct Errand<'c, 'w> {
 impl Errand<'_, '_> {
     fn run(mut self, items: u32) {
         let mut ahead = VecDeque::from([Outcome::NotRun(items)]);
-        let (mut rounds, mut ran) = (0, Duration::ZERO);
+        let (mut rounds, mut ran, mut answered) = (0, Duration::ZERO, 0);
         while let Some(outcome) = ahead.pop_front() {
             match outcome {
                 Outcome::NotRun(0) => {}
                 Outcome::NotRun(items) => {
+                    let is_vain = self.chunk.next == answered;
+                    if !is_vain && ahead.is_empty() {
+                        // The pool sends the rest again, perhaps by another courier.
+                        return;
+                    }
+                    (rounds, answered) = (if is_vain { rounds } else { 0 }, self.chunk.next);
                     if rounds == ROUNDS_MAX {
                         let text = format!("{rounds} machines in a row have sent it back without running it");
                         fail_all(self.chunk, items, &Failure::new(ErrorKind::Unreachable, text));

@@ -3,8 +3,9 @@
 use pool_ipc::Descriptors;
 
 use super::links::open;
+use super::panics::keep_panics;
 use super::position::Position;
-use super::{RequestLoop, arrays, keep_panics, leave};
+use super::{RequestLoop, arrays, leave};
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::panic;

@@ -8,7 +8,7 @@ use crate::codec::frames;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::job::block::Block;
-use crate::job::completion::{Part, Waiter};
+use crate::job::completion::Part;
 use crate::job::content::Content;
 use crate::job::owner::Owner;
 use crate::scheduler::JobSpec;
@@ -46,9 +46,25 @@ impl<'b> EncodedItems<'b> {
 }
 
 /// The map. Dropping it before its end drops its items.
-pub(crate) struct EncodedMap(Feed);
+///
+/// It hands over few items at first, and more as these are done: the others can still be given back.
+pub(crate) struct EncodedMap<'b> {
+    feed: Feed,
+    /// Items that have not been handed over.
+    groups: std::vec::IntoIter<EncodedItems<'b>>,
+    /// Items that should be out.
+    ahead: u64,
+    /// The index of the next item to be handed over.
+    next: u64,
+    /// Items that are out.
+    out: u64,
+    parts: Vec<Part>,
+}
 
-impl EncodedMap {
+/// The share of the items that is handed over at first.
+const FIRST_SHARE: u32 = 16;
+
+impl<'b> EncodedMap<'b> {
     /// Takes the items, of which the first has the index `first`. Earlier attempts at them, and the seed of their submission, were
     /// another pool's.
     ///
@@ -59,47 +75,86 @@ impl EncodedMap {
         host: &Arc<Host>,
         spec: JobSpec,
         (entry, size): (&'static Entry, Option<usize>),
-        groups: &[EncodedItems<'_>],
+        groups: Vec<EncodedItems<'b>>,
         (first, attempt, seed): (u64, u32, Option<u64>),
-    ) -> Result<EncodedMap> {
+    ) -> Result<EncodedMap<'b>> {
         let completion = host.open_map(spec, entry, None)?;
-        let items = groups.iter().map(|group| u64::from(group.items)).sum();
+        let items: u64 = groups.iter().map(|group| u64::from(group.items)).sum();
         host.resume(completion.job(), first..first.saturating_add(items), attempt, seed);
-        let mut feed = Feed::new(host, spec, completion, entry, size);
-        let mut next = first;
-        for EncodedItems { items, is_raw, bytes } in groups {
-            let block = Block::new(next, *items, size, Content::Own(bytes.to_vec()));
-            feed.hand_over(if *is_raw { block.raw() } else { block });
-            next += u64::from(*items);
+        let feed = Feed::new(host, spec, completion, entry, size);
+        // Two for each worker, so that none waits for this thread.
+        let ahead = (items / u64::from(FIRST_SHARE)).max(2 * host.workers() as u64);
+        let groups = groups.into_iter();
+        let mut map = EncodedMap { feed, groups, ahead, next: first, out: 0, parts: Vec::new() };
+        map.hand_over();
+        Ok(map)
+    }
+
+    /// The most items of a group.
+    pub(crate) fn group_items(items: u32) -> u32 {
+        items.div_ceil(FIRST_SHARE)
+    }
+
+    fn hand_over(&mut self) {
+        let EncodedMap { feed, groups, ahead, next, out, .. } = self;
+        while *out < *ahead
+            && let Some(EncodedItems { items, is_raw, bytes }) = groups.next()
+        {
+            let block = Block::new(*next, items, feed.args_size, Content::Own(bytes.to_vec()));
+            feed.hand_over(if is_raw { block.raw() } else { block });
+            (*next, *out) = (*next + u64::from(items), *out + u64::from(items));
         }
-        feed.end(Source::Ended);
-        feed.seal_if_done();
-        Ok(EncodedMap(feed))
+        if groups.as_slice().is_empty() {
+            feed.end(Source::Ended);
+            feed.seal_if_done();
+        }
     }
 
     /// Waits for the end; false if the deadline comes first.
     pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
-        let feed = &mut self.0;
-        while feed.has_rest() {
-            if !feed.wait_for_turn(Some(deadline), false) {
+        loop {
+            // Asked first: what came before the end is taken after it.
+            let is_finished = self.feed.completion.is_finished();
+            for part in self.feed.completion.take() {
+                self.out = self.out.saturating_sub(part.items.into());
+                // As many more as were done: the longer it goes well, the more may be out.
+                self.ahead = self.ahead.saturating_add(u64::from(part.items) / 2);
+                self.parts.push(part);
+            }
+            if is_finished {
+                return true;
+            }
+            if 2 * self.out < self.ahead {
+                self.hand_over();
+            }
+            let is_there = if self.feed.has_rest() {
+                let is_there = self.feed.wait_for_turn(Some(deadline), true);
+                self.feed.hand_over_items(None);
+                self.feed.seal_if_done();
+                is_there
+            } else {
+                self.feed.wait(Some(deadline))
+            };
+            if !is_there {
                 return false;
             }
-            feed.hand_over_items(None);
-            feed.seal_if_done();
         }
-        let completion = &feed.completion;
-        let register = |thread| drop(completion.set_waiter(Waiter::AtEnd(thread)));
-        feed.host.wait(Some(deadline), || completion.is_finished(), register)
     }
 
-    pub(crate) fn cancel(&self) {
-        self.0.host.cancel(self.0.completion.job(), None);
+    /// Hands over no more items.
+    pub(crate) fn give_back(&mut self) {
+        self.groups = Vec::new().into_iter();
+        self.hand_over();
+    }
+
+    pub(crate) fn cancel(&mut self) {
+        self.give_back();
+        self.feed.host.cancel(self.feed.completion.job(), None);
     }
 
     /// The outcomes of a map that has ended, in the order of the items, and the reason why others are missing.
-    pub(crate) fn take(self) -> (Vec<Part>, Option<Error>) {
-        let mut parts: Vec<_> = self.0.completion.take().into_iter().collect();
-        parts.sort_by_key(|part| part.first);
-        (parts, self.0.completion.rest())
+    pub(crate) fn take(mut self) -> (Vec<Part>, Option<Error>) {
+        self.parts.sort_by_key(|part| part.first);
+        (self.parts, self.feed.completion.rest())
     }
 }

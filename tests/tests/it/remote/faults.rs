@@ -80,28 +80,23 @@ fn a_slow_link_is_waited_for(_: &Setup) {
 fn wrong_replies_are_errors_of_their_items(_: &Setup) {
     let values = |items, bytes: &[u8]| Outcome::Values { items, bytes: bytes.to_vec() };
     let wrong = [
-        (vec![], "sent 0 outcomes of 2 items"),
-        (vec![values(1, &[0; 8])], "sent 1 outcomes of 2 items"),
-        (vec![values(3, &[0; 24])], "sent 3 outcomes of 2 items"),
-        (vec![values(u32::MAX, &[]), values(3, &[])], "outcomes of 2 items"),
-        (vec![values(2, &[0; 15])], "not so many values"),
-        (vec![values(2, &[0; 17])], "not so many values"),
-        (vec![Outcome::Raw(vec![1; 9]), Outcome::Raw(Vec::new())], "could not be decoded"),
+        (vec![], "sent 0 outcomes of 1 items"),
+        (vec![values(2, &[0; 16])], "sent 2 outcomes of 1 items"),
+        (vec![values(1, &[0; 8]), values(0, &[]), values(1, &[0; 8])], "sent 2 outcomes of 1 items"),
+        (vec![values(u32::MAX, &[]), values(3, &[])], "outcomes of 1 items"),
+        (vec![values(1, &[0; 7])], "not so many values"),
+        (vec![values(1, &[0; 9])], "not so many values"),
+        (vec![Outcome::Raw(vec![1; 9])], "could not be decoded"),
     ];
     for (outcomes, text) in wrong {
-        let far = Far::altering(Pool::builder().workers(1), move |_, request, reply| match request.items {
-            2 => Ok(Reply { outcomes: outcomes.clone(), ..reply }),
+        let far = Far::altering(Pool::builder().workers(1), move |number, _, reply| match number {
+            0 => Ok(Reply { outcomes: outcomes.clone(), ..reply }),
             _ => Ok(reply),
         });
         let pool = Pool::builder().backend(far).build().unwrap();
-        // The first block of a map is one item, and the next one is two.
-        let results = pool.map_results(square::Task.chunk_size(2), 0..3).unwrap();
-        assert_eq!(*results[0].as_ref().unwrap(), 0);
-        for result in results.into_iter().skip(1) {
-            let error = result.unwrap_err();
-            assert!(error.to_string().contains(text), "{error}");
-            assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Decode), "{error:?}");
-        }
+        let error = pool.apply(square::Task, 3).unwrap_err();
+        assert!(error.to_string().contains(text), "{error}");
+        assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Decode), "{error:?}");
         assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     }
     // Frames that lie about their lengths.
@@ -286,8 +281,9 @@ fn a_failure_names_its_machine(_: &Setup) {
             outcome => outcome,
         };
         let mut outcomes: Vec<_> = reply.outcomes.into_iter().map(name).collect();
-        if request.items == 3 {
-            outcomes = vec![Outcome::Failed(Failure::new(ErrorKind::Cancelled, "not here").at("far-2")); 3];
+        if request.place.first == Some(0) {
+            let failure = Failure::new(ErrorKind::Cancelled, "not here").at("far-2");
+            outcomes = vec![Outcome::Failed(failure); request.items as usize];
         }
         Ok(Reply { outcomes, ..reply })
     });
@@ -296,7 +292,6 @@ fn a_failure_names_its_machine(_: &Setup) {
     let pid = error.worker_pid().unwrap();
     assert!(error.to_string().contains(&format!("crash`, worker {pid} on far-1: panicked at")), "{error}");
     assert_eq!((error.host(), error.kind()), (Some("far-1"), ErrorKind::Panicked));
-    // Behind blocks of one item and of two is one of four.
-    let error = pool.map(square::Task.chunk_size(3), 0..7).unwrap_err();
-    assert!(error.to_string().ends_with("square`, item 3 on far-2: not here"), "{error}");
+    let error = pool.map(square::Task, 0..7).unwrap_err();
+    assert!(error.to_string().ends_with("square`, item 0 on far-2: not here"), "{error}");
 }

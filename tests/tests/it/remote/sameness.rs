@@ -29,6 +29,7 @@ pub(super) fn checks() -> Vec<Check> {
         once(states_are_those_of_the_other_pool),
         once(workers_follow_the_capacity),
         once(events_and_insights_tell_of_items),
+        once(items_that_take_long_are_given_back_to_others),
         once(many_short_items_travel_together),
     ]
 }
@@ -285,6 +286,18 @@ fn events_and_insights_tell_of_items(_: &Setup) {
     for name in ["WorkerStarted", "JobSubmitted", "JobFinished", "ItemFailed", "WorkerExited"] {
         assert!(events.iter().any(|event| event.starts_with(name)), "{name}: {events:?}");
     }
+}
+
+fn items_that_take_long_are_given_back_to_others(_: &Setup) {
+    let far = Far::honest(Pool::builder().workers(1));
+    let pool = Pool::builder().backend(far.clone()).build().unwrap();
+    // Far more than those that travel together should take: in one request they would take three seconds.
+    let values = pool.map(nap::Task.chunk_size(200), [15; 200]).unwrap();
+    assert_eq!(values, [15; 200]);
+    // The first blocks of a map are small; without giving back there are as many requests as blocks.
+    let requests = far.0.requests.load(Ordering::Relaxed);
+    assert!(requests >= 10, "{requests} requests");
+    assert_eq!(far.0.pool.lock().unwrap().as_ref().unwrap().stats().items_succeeded, 200, "none ran twice");
 }
 
 fn many_short_items_travel_together(_: &Setup) {

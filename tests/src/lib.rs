@@ -9,7 +9,8 @@
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-pub struct Readme;
+#[doc = include_str!("../../docs/seeing.md")]
+pub struct Pages;
 
 pub mod bomb;
 pub mod capture;

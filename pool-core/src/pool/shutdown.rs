@@ -38,7 +38,8 @@ impl Pool {
     /// They end in [`ErrorKind::Cancelled`]: calls at once, the items of a map when its running items have ended, which
     /// go on and deliver their values. None of them is pending any more, so they take no
     /// [room](crate::PoolBuilder::max_pending). Items that wait for a [retry](crate::Task::retries) are among them. Inputs of
-    /// [`imap`](Pool::imap) are pulled no more, and a rest of them is one `Cancelled` error; a [`map`](Pool::map) that
+    /// [`imap`](Pool::imap) are pulled no more, and a rest of them is one `Cancelled` error (so a
+    /// [report of what was not done](crate::guide::shutting_down#what-was-not-done) counts what is done); a [`map`](Pool::map) that
     /// another thread is submitting goes on with the rest of its input. The pool stays open, so this can be used to drop a backlog; to end in
     /// peace and soon, [`close`](Pool::close) first and [`join`](Pool::join) afterwards. 0 in a process that the program
     /// forked.

@@ -38,6 +38,9 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("pool-ipc needs Linux: it shares memory by sealed memfds and wakes by futexes");
 
+#[cfg(all(target_os = "linux", not(target_env = "gnu")))]
+compile_error!("pool-ipc and pool-core need glibc: build for a target that ends in `-linux-gnu`, not for musl");
+
 // The layout of the memory that two processes share.
 mod last_words;
 mod layout;

@@ -1,4 +1,4 @@
-//! An initializer whose result goes nowhere.
+//! An initializer with a result that goes nowhere.
 
 use pool_core::prelude::*;
 

@@ -1,4 +1,4 @@
-//! The messages between a pool whose workers are on other machines and the hosts of these: data, and the trait that carries it.
+//! The messages between a pool with workers on other machines and the hosts of these: data, and the trait that carries it.
 
 mod bytes;
 mod failure;

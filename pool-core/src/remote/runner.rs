@@ -69,6 +69,9 @@ pub struct Runner {
 /// Time between two looks whether a request is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Items of a request; a pool sends no more than those of one of its blocks.
+const ITEMS_MAX: u32 = 1 << 16;
+
 /// Of a request that takes longer than this, items that have not begun are given back: other machines may be idle.
 const GIVE_BACK_AFTER: Duration = Duration::from_millis(200);
 
@@ -93,6 +96,10 @@ impl Runner {
     /// from another machine, and are checked.
     pub fn run(&self, request: &Request, stop: &Stop) -> Reply {
         let begin = Instant::now();
+        // No pool sends so many, and an error for each would fill memory.
+        if request.items > ITEMS_MAX {
+            return Reply { outcomes: vec![Outcome::NotRun(request.items)], ran: Duration::ZERO };
+        }
         let outcomes = self.outcomes(request, stop).unwrap_or_else(|error| match error.kind() {
             // This pool is over, and another machine may go on.
             ErrorKind::Closed | ErrorKind::Terminated => vec![Outcome::NotRun(request.items)],

@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::codec::frames;
 use crate::error::{Error, ErrorKind};
@@ -57,23 +57,21 @@ impl Courier {
     pub(super) fn run(&self, chunk: &mut Chunk<'_>, entry: &'static Entry, place: messages::Place) {
         let items = chunk.claim_all();
         let key = self.route.keys.get(entry.index() as usize).and_then(Option::as_ref);
-        let (Some(key), Some(form)) = (key, entry.form) else {
-            return fail_all(
-                chunk,
-                items,
-                &Failure::new(ErrorKind::Unsupported, "it writes parts of an array, which stays on this machine"),
-            );
-        };
-        if chunk.names_arrays() {
-            let text = "its arguments name a shared array, which does not travel to another machine; pass a `Vec`";
-            return fail_all(chunk, items, &Failure::new(ErrorKind::Unsupported, text));
+        match (key, entry.form) {
+            (Some(key), Some(form)) if !chunk.names_arrays() => {
+                let bytes = chunk.input.rest;
+                let arguments = chunk.raw.take().map_or(Arguments::Framed(bytes), Arguments::Raw);
+                Errand { courier: self, chunk, key, form, arguments, place }.run(items);
+            }
+            _ => {
+                let text = "its arguments name a shared array, which does not travel to another machine; pass a `Vec`";
+                fail_all(chunk, items, &Failure::new(ErrorKind::Unsupported, text));
+            }
         }
-        let bytes = chunk.input.rest;
-        let arguments = match chunk.raw.take() {
-            Some(bytes) => Arguments::Raw(bytes),
-            None => Arguments::Framed(bytes),
-        };
-        Errand { courier: self, chunk, key, form, arguments, place }.run(items);
+        // The last answers may be incomplete: the host takes none of a worker that it has told to end.
+        if self.stop.is_set() {
+            chunk.give_up();
+        }
     }
 }
 
@@ -116,7 +114,7 @@ impl Errand<'_, '_> {
                     rounds += 1;
                     let reply = self.send(items);
                     if self.courier.stop.is_set() {
-                        return self.chunk.give_up();
+                        return;
                     }
                     ran += reply.ran;
                     self.chunk.date(ran);
@@ -145,8 +143,14 @@ impl Errand<'_, '_> {
 
     /// Has the next so many items run. Returns as many outcomes.
     fn send(&mut self, items: u32) -> Reply {
+        let begin = Instant::now();
+        // With the time that it took here: a link that fails at once must not pass for items that are done at once.
+        let failed = |error: &Error| {
+            let failure = Failure::of(error);
+            Reply { outcomes: (0..items).map(|_| Outcome::Failed(failure.clone())).collect(), ran: begin.elapsed() }
+        };
         let Some(request) = self.request(items) else {
-            return failed(items, &Error::new(ErrorKind::Protocol, "the request does not hold its items"));
+            return failed(&Error::new(ErrorKind::Protocol, "the request does not hold its items"));
         };
         let Courier { route, stop } = self.courier;
         let reply = match catch_unwind(AssertUnwindSafe(|| route.link.run(&request, stop))) {
@@ -156,13 +160,13 @@ impl Errand<'_, '_> {
                 Err(Error::new(ErrorKind::Unreachable, format!("the way to other machines {report}")))
             }
         };
-        let reply = reply.unwrap_or_else(|error| failed(items, &error));
+        let reply = reply.unwrap_or_else(|error| failed(&error));
         let answered = reply.outcomes.iter().fold(0, |sum: u32, outcome| sum.saturating_add(outcome.items()));
         if answered == items {
             return reply;
         }
         let text = format!("the other machine sent {answered} outcomes of {items} items");
-        failed(items, &Error::new(ErrorKind::Protocol, text))
+        failed(&Error::new(ErrorKind::Protocol, text))
     }
 
     fn request(&self, items: u32) -> Option<Request> {
@@ -186,10 +190,4 @@ impl Errand<'_, '_> {
             limits: self.chunk.limits(),
         })
     }
-}
-
-/// The reply that gives each item this error.
-fn failed(items: u32, error: &Error) -> Reply {
-    let failure = Failure::of(error);
-    Reply { outcomes: (0..items).map(|_| Outcome::Failed(failure.clone())).collect(), ran: Duration::ZERO }
 }

@@ -104,7 +104,7 @@ impl<'b> EncodedMap<'b> {
             feed.hand_over(if is_raw { block.raw() } else { block });
             (*next, *out) = (*next + u64::from(items), *out + u64::from(items));
         }
-        if groups.as_slice().is_empty() {
+        if groups.as_slice().is_empty() && !feed.has_ended() {
             feed.end(Source::Ended);
             feed.seal_if_done();
         }
@@ -113,7 +113,7 @@ impl<'b> EncodedMap<'b> {
     /// Waits for the end; false if the deadline comes first.
     pub(crate) fn wait(&mut self, deadline: Instant) -> bool {
         loop {
-            // Asked first: what came before the end is taken after it.
+            // Asked first: the last outcomes come before the end.
             let is_finished = self.feed.completion.is_finished();
             for part in self.feed.completion.take() {
                 self.out = self.out.saturating_sub(part.items.into());

@@ -264,6 +264,9 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
         };
         assert!(failures.iter().all(is_failure), "{request:?}: {failures:?}");
     }
+    let absurd = Request { items: u32::MAX, ..sound.clone() };
+    assert_eq!(outcomes(&absurd), [Outcome::NotRun(u32::MAX)]);
+    random_requests_do_no_harm(&runner, &sound);
     assert_eq!(outcomes(&Request { items: 0, body: Vec::new(), ..sound.clone() }), []);
     let stop = Stop::new();
     stop.set();
@@ -272,6 +275,32 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
     let reply = runner.run(&Request { task, body, ..sound }, &stop);
     assert_eq!(reply.outcomes, [Outcome::NotRun(2)]);
     assert!(reply.ran < Duration::from_secs(60));
+}
+
+/// Requests of any task, with any bytes.
+fn random_requests_do_no_harm(runner: &Runner, sound: &Request) {
+    let names = ["::square", "::echo", "::old_area", "::lengths", "::turn", "::nothing"];
+    let tasks: Vec<_> =
+        runner.tasks().into_iter().filter(|task| names.iter().any(|name| task.name.ends_with(name))).collect();
+    assert!(tasks.len() >= names.len());
+    let mut seed = 7u64;
+    let mut random = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    for _ in 0..3000 {
+        let most = [1, 30, 300][random(3) as usize];
+        // Small numbers are lengths that may fit.
+        let body =
+            (0..random(most)).map(|_| if random(2) == 0 { random(9) as u8 } else { random(256) as u8 }).collect();
+        let place =
+            remote::Place { first: (random(2) == 0).then_some(random(99)), attempt: 1 + random(3) as u32, seed: None };
+        let (task, items, is_raw) =
+            (tasks[random(tasks.len() as u64) as usize].clone(), random(9) as u32, random(4) == 0);
+        let request = Request { task, items, is_raw, body, place, ..sound.clone() };
+        let outcomes = runner.run(&request, &Stop::new()).outcomes;
+        assert_eq!(outcomes.iter().map(Outcome::items).sum::<u32>(), items, "{request:?}: {outcomes:?}");
+    }
 }
 
 fn a_failure_names_its_machine(_: &Setup) {

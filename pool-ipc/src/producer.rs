@@ -140,6 +140,16 @@ impl Producer {
         }
     }
 
+    /// As [`spare`](Producer::spare), as far as is known without a look at the peer's index. Empty if there may be more.
+    #[inline]
+    pub fn known_spare(&mut self) -> &mut [u8] {
+        match self.block().checked_sub(HEADER_BYTES) {
+            // SAFETY: the bytes from `tail` on belong to the producer, that is to `self`, which stays borrowed.
+            Some(len) => unsafe { self.memory.payload_mut(self.tail, len) },
+            None => &mut [],
+        }
+    }
+
     /// The place where the first `bytes` payload bytes of the record under construction end.
     /// [`ProgressWriter::begin_item`](crate::ProgressWriter::begin_item) takes it, and
     /// [`HostEnd::salvage`](crate::HostEnd::salvage) uses it to find results that were not published. Publish the results

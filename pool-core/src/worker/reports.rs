@@ -138,7 +138,7 @@ impl Reporter<'_, '_> {
     /// Writes a report behind the others, directly into the ring: most are small, and fit there.
     #[inline]
     fn append(&mut self, of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Result<(), CodecError>) -> bool {
-        let room = self.link.replies.spare(*self.bytes + MARGIN_BYTES).get_mut(*self.bytes..).unwrap_or_default();
+        let room = self.link.replies.known_spare().get_mut(*self.bytes..).unwrap_or_default();
         let mut out = Encoder::new(room).naming_alone(&mut self.no_arrays, Side::Report);
         let written = out.item(None, |out| {
             out.put_array(of.to_bytes());
@@ -151,8 +151,9 @@ impl Reporter<'_, '_> {
         if !self.link.me.is_here() {
             return false;
         }
-        if !matches!(written, Ok(None)) {
-            return self.send_alone(written);
+        match written {
+            Ok(None) => {}
+            other => return self.send_alone(other),
         }
         *self.bytes += used;
         self.mark();
@@ -185,13 +186,8 @@ impl Reporter<'_, '_> {
         }
         self.look_at = *self.bytes + pause_bytes;
         // The host has read these cache lines last. Taken over one by one, they would take most of the time.
-        own_lines(self.room().get_mut(..pause_bytes).unwrap_or_default());
-    }
-
-    /// The ring's room behind the reports that are written.
-    #[inline]
-    fn room(&mut self) -> &mut [u8] {
-        self.link.replies.spare(*self.bytes + MARGIN_BYTES).get_mut(*self.bytes..).unwrap_or_default()
+        let room = self.link.replies.spare(self.look_at + MARGIN_BYTES);
+        own_lines(room.get_mut(*self.bytes..self.look_at).unwrap_or_default());
     }
 
     fn publish(&mut self) {

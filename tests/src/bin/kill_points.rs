@@ -49,6 +49,7 @@ fn run(points: usize) -> ExitCode {
         ("a call with a long result", Scenario::Long, points),
         ("a call with an array each way", Scenario::Array, points),
         ("parts of an array written in place", Scenario::Parts, points),
+        ("a call that reports", Scenario::Reports, points),
     ];
     for (name, scenario, points) in jobs {
         for workers in [1, 2] {

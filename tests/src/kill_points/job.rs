@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use pool_core::prelude::*;
-use pool_core::{SharedSlice, SharedVec};
+use pool_core::{Report, SharedSlice, SharedVec};
 
 use super::ledger::Ledger;
 use crate::gate::Gate;
@@ -38,10 +37,14 @@ pub enum Scenario {
     Array,
     /// Four parts of an array that workers write in place.
     Parts,
+    /// A call that reports three numbers, each noted behind it.
+    Reports,
 }
 
 /// Items of [`Scenario::Map`].
 const MAP_ITEMS: u8 = 4;
+/// Reports of [`Scenario::Reports`].
+const REPORTS: u8 = 3;
 /// Items of [`Scenario::Parts`].
 const PARTS: u8 = 4;
 /// Items of [`Scenario::Wide`]: one, two and four that are sent, since blocks begin small, and eight of 32 KiB together.
@@ -107,6 +110,22 @@ fn write(part: &mut [u64], offset: usize) -> u64 {
     part[0]
 }
 
+/// Notes each report when it has been made, under a number above those of all items.
+#[pool_task(reports)]
+fn tell(item: u8) -> u64 {
+    note(item);
+    for number in 0..REPORTS {
+        pool_core::report(&value_of(number));
+        note(REPORTED + number);
+    }
+    value_of(item)
+}
+
+/// The first report's number in the book.
+const REPORTED: u8 = 100;
+
+const UNPOISONED: &str = "no thread panics with it";
+
 pub(super) fn value_of(item: u8) -> u64 {
     u64::from(item) * 1_000_003 + 7
 }
@@ -167,6 +186,8 @@ pub(super) struct Stage {
     pub(super) pool: Pool,
     pub(super) scenario: Scenario,
     book: Gate,
+    /// The reports of [`Scenario::Reports`].
+    heard: Arc<Mutex<Vec<u64>>>,
 }
 
 /// The outcome of one kill.
@@ -176,6 +197,8 @@ struct Trial {
     outcomes: Vec<Outcome>,
     /// Item and process.
     begun: Vec<(u8, u32)>,
+    /// The reports of the job.
+    heard: Vec<u64>,
 }
 
 impl Trial {
@@ -191,7 +214,7 @@ impl Stage {
         let book = Gate::new();
         book.open();
         let pool = Pool::builder().workers(workers).initializer(open_book::Task, book.path()).build().expect("a pool");
-        Stage { pool, scenario, book }
+        Stage { pool, scenario, book, heard: Arc::default() }
     }
 
     fn items(&self) -> u8 {
@@ -241,7 +264,8 @@ impl Stage {
         });
         step?;
         outcomes.extend(behind.into_iter().map(|mut job| job.get_timeout(SOON)));
-        Ok(Trial { victim, outcomes, begun: self.read_book() })
+        let heard = std::mem::take(&mut *self.heard.lock().expect(UNPOISONED));
+        Ok(Trial { victim, outcomes, begun: self.read_book(), heard })
     }
 
     /// The first place at which a kill costs the job.
@@ -303,9 +327,25 @@ impl Stage {
                 vec![pool.apply(exchange::Task, item).map(|values| values[0])]
             }
             Scenario::Parts => write_parts(pool),
+            Scenario::Reports => vec![self.hear()],
             Scenario::Limited(limit) => vec![pool.apply(short::Task.timeout(limit), 0)],
             Scenario::Call | Scenario::Posted => vec![pool.apply(short::Task, 0)],
         }
+    }
+
+    /// A call that reports, when its last report has been heard.
+    fn hear(&self) -> Outcome {
+        let heard = Arc::clone(&self.heard);
+        heard.lock().expect(UNPOISONED).clear();
+        // Gone with the listener.
+        let (alive, wait) = mpsc::channel::<()>();
+        let listener = move |report: Report<u64>| {
+            let _alive = &alive;
+            heard.lock().expect(UNPOISONED).push(report.value.unwrap_or(u64::MAX));
+        };
+        let outcome = self.pool.apply_async(tell::Task, 0).and_then(|job| job.on_report(listener).get());
+        let _ = wait.recv();
+        outcome
     }
 
     /// The items that have been begun since the last time.
@@ -355,6 +395,13 @@ impl Stage {
         if deaths > 1 {
             ledger.torn += 1;
             ledger.complain(place, format!("{deaths} items died of one kill"));
+        }
+        // Each report that was made; the last one may not have been noted yet.
+        let noted = trial.begun.iter().filter(|(number, _)| *number >= REPORTED).count();
+        let are_whole = trial.heard.iter().copied().eq((0..REPORTS).map(value_of).take(trial.heard.len()));
+        if !are_whole || !(noted..=noted + 1).contains(&trial.heard.len()) {
+            ledger.lost += 1;
+            ledger.complain(place, format!("of {noted} reports these were heard: {:?}", trial.heard));
         }
         deaths > 0
     }

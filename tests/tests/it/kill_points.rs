@@ -12,6 +12,7 @@ pub(crate) fn checks() -> Vec<Check> {
         once(a_result_of_several_records_comes_whole_or_not_at_all).workers(&[1]),
         once(a_worker_killed_at_any_instruction_of_an_exchange_of_arrays_costs_at_most_that_call).workers(&[1, 2]),
         once(a_worker_killed_at_any_instruction_of_parts_of_an_array_costs_at_most_one).workers(&[1, 2]),
+        once(a_worker_killed_at_any_instruction_of_reports_has_made_them_heard).workers(&[1, 2]),
         once(a_worker_stopped_after_it_has_claimed_a_call_meets_its_limit).workers(&[1]),
         once(a_worker_stopped_before_it_has_claimed_a_call_is_relieved_of_it).workers(&[1]),
         once(a_producer_killed_at_any_instruction_leaves_whole_messages),
@@ -50,6 +51,10 @@ fn a_worker_killed_at_any_instruction_of_an_exchange_of_arrays_costs_at_most_tha
 
 fn a_worker_killed_at_any_instruction_of_parts_of_an_array_costs_at_most_one(setup: &Setup) {
     assert_clean(kill_job(setup.workers, Scenario::Parts, 80));
+}
+
+fn a_worker_killed_at_any_instruction_of_reports_has_made_them_heard(setup: &Setup) {
+    assert_clean(kill_job(setup.workers, Scenario::Reports, 150));
 }
 
 fn a_worker_stopped_after_it_has_claimed_a_call_meets_its_limit(setup: &Setup) {

@@ -9,6 +9,13 @@
 //! Seals are the kernel's promise, not ours: see "File sealing" in
 //! [fcntl(2)](https://man7.org/linux/man-pages/man2/fcntl.2.html). A file that is mapped by [`FrozenArray::map_file`] has no
 //! seals, so its caller makes the promise in place of the kernel.
+//!
+//! Before the seals, processes trust each other's code to keep Rust's rules. A window maps whole pages and keeps them mapped, so only its
+//! borrows keep a process from the bytes beside its part and from writing later; and a process that gives its memory away has dropped its
+//! mapping before. Forked copies of a process have neither mapping (`MADV_DONTFORK`).
+//!
+//! Miri knows neither memfds nor one memory at two addresses, so it cannot run this. AddressSanitizer can, and finds nothing: see
+//! CONTRIBUTING.md.
 
 #![allow(unsafe_code)]
 

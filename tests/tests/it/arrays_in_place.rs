@@ -56,7 +56,8 @@ fn check_unused(array: SharedVec<u32>) -> SharedSlice<u32> {
 
 fn each_part_is_written_once(setup: &Setup) {
     let pool = setup.pool();
-    for (len, chunk) in [(0, 1), (1, 1), (10_000, 1000), (10_000, 999), (3_000, 1), (100_000, 40_000), (5, usize::MAX)]
+    for (len, chunk) in
+        [(0, 1), (1, 1), (10_000, 999), (3_000, 1), (100_000, 40_000), (5, usize::MAX), (1_400_003, 90_001)]
     {
         let mut array = SharedVec::zeroed(len).unwrap();
         for round in 1..3 {

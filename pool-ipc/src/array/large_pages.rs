@@ -63,7 +63,7 @@ mod tests {
         kibibytes.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
     }
 
-    /// What the kernel says of a large page.
+    /// The kernel's answer to a wish for one large page.
     fn ask_for_one() -> Result<(), Errno> {
         let fd = create_empty(c"probe").unwrap();
         fallocate(&fd, FallocateFlags::empty(), 0, LARGE_PAGE_BYTES as libc::off_t).unwrap();

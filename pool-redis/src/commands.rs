@@ -33,7 +33,7 @@ pub(crate) const WRITER_SCRIPTS: &[fn() -> &'static Script] = &[submit_script, c
 /// That of a client's reader.
 pub(crate) const READER_SCRIPTS: &[fn() -> &'static Script] = &[tend_script];
 /// Those of the thread of an agent that takes jobs.
-pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script, renew_script];
+pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script];
 /// Those of the thread of an agent that keeps its leases.
 pub(crate) const KEEPER_SCRIPTS: &[fn() -> &'static Script] = &[renew_script];
 /// Those of the thread of an agent that hands in outcomes.
@@ -82,7 +82,7 @@ pub(crate) fn submit(
 }
 
 /// Larger bodies would be in the memory of the server twice, for little gain.
-const QUEUED_BODY_BYTES_MAX: usize = 4 << 10;
+pub(crate) const QUEUED_BODY_BYTES_MAX: usize = 4 << 10;
 
 pub(crate) fn submitted(value: Value) -> Result<Submitted, Trouble> {
     let text: String = read(value)?;
@@ -118,10 +118,10 @@ pub(crate) fn tend<T>(
     deliveries_max: u32,
     may_expire: bool,
     questions: &[Question<T>],
-    queue: impl Fn(&T) -> &str,
+    queue: impl Fn(&T) -> String,
 ) -> Cmd {
     let mut names = vec![keys.session(session), keys.replies(session), keys.agents()];
-    names.extend(questions.iter().map(|question| queue(&question.job).to_owned()));
+    names.extend(questions.iter().map(|question| queue(&question.job)));
     let mut command = call(tend_script, &names);
     command.arg(session.to_string()).arg(ms(life)).arg(deliveries_max).arg(u8::from(may_expire));
     for question in questions {

@@ -56,28 +56,6 @@ impl Line {
         answers.pop().expect("one for each command")
     }
 
-    /// Sends the command, and waits for no answer: it is read by [`read_posted`](Line::read_posted), before anything else is asked.
-    pub(crate) fn post(&mut self, command: &Cmd) -> Result<(), Trouble> {
-        let result =
-            self.connection().and_then(|connection| Ok(connection.send_packed_command(&command.get_packed_command())?));
-        if result.is_err() {
-            self.connection = None;
-        }
-        result
-    }
-
-    /// Waits for the answer to what was posted.
-    pub(crate) fn read_posted(&mut self) -> Result<Value, Trouble> {
-        let Some(connection) = &mut self.connection else {
-            return Err(Trouble { text: "the connection was lost".to_owned(), is_permanent: false });
-        };
-        let answer = connection.recv_response().and_then(Value::extract_error).map_err(Trouble::from);
-        if answer.is_err() {
-            self.connection = None;
-        }
-        answer
-    }
-
     /// As [`ask_all`](Line::ask_all), but the connection is given up after this time.
     pub(crate) fn ask_all_within(
         &mut self,

@@ -6,6 +6,7 @@
 mod agent;
 mod client;
 mod rng;
+mod scripts;
 pub(crate) mod server;
 mod world;
 

@@ -83,7 +83,7 @@ impl Keeper {
 
     fn go_on(&mut self) -> std::result::Result<(), Trouble> {
         let work = &self.work;
-        if Instant::now() >= self.renew_at {
+        if work.take_unclaimed() || Instant::now() >= self.renew_at {
             // Four times in a lease, so that a few may be late.
             let next = Instant::now() + work.lease / 4;
             let deliveries = work.deliveries();

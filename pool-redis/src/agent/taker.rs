@@ -3,7 +3,8 @@
 //! The runners do it in turn: one waits at the server, and runs the job itself that it gets, while the next one takes its place. So no
 //! job waits for a thread to wake.
 //!
-//! A delivery that was popped is nobody's until it is claimed. If the agent ends before, the client has it queued again.
+//! A delivery that was popped is nobody's until it is claimed, or until the keeper renews leases the next time, if it came with its body.
+//! If the agent ends before, the client has it queued again, then without its body.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -28,8 +29,6 @@ pub(super) struct Taker {
     queues: Vec<String>,
     /// Jobs that were taken together with others.
     taken: VecDeque<Job>,
-    /// Deliveries whose lease was begun by a command that has no answer yet.
-    posted: Vec<Delivery>,
     backoff: Backoff,
 }
 
@@ -40,7 +39,6 @@ impl Taker {
             line: Line::new(client, commands::TAKER_SCRIPTS, BLOCKS),
             queues: tasks.iter().map(|task| work.keys.queue(task)).collect(),
             taken: VecDeque::new(),
-            posted: Vec::new(),
             backoff: Backoff::new(),
         }
     }
@@ -51,7 +49,6 @@ impl Taker {
             if let Some(job) = self.taken.pop_front() {
                 return Some(job);
             }
-            self.read_posted();
             let room = self.work.wait_for_room()?;
             // Else the queues in front would starve those behind.
             self.queues.rotate_left(1);
@@ -64,12 +61,12 @@ impl Taker {
 
     fn take(&mut self, taken: Vec<Taken>) {
         self.backoff.reset();
-        let (mut bare, mut with_body) = (Vec::new(), Vec::new());
+        let mut bare = Vec::new();
         for (delivery, body) in taken {
             match body {
                 Some(body) => {
                     self.taken.extend(self.work.hold(delivery, body));
-                    with_body.push(delivery);
+                    self.work.note_unclaimed();
                 }
                 None => bare.push(delivery),
             }
@@ -77,25 +74,6 @@ impl Taker {
         if !bare.is_empty() {
             self.claim(&bare);
         }
-        if !with_body.is_empty() {
-            let Work { keys, agent, lease, .. } = &*self.work;
-            // Before they run, so that a job which kills its agent counts; and without waiting for the answer.
-            if self.line.post(&commands::renew(keys, *agent, *lease, &[], &with_body)).is_ok() {
-                self.posted = with_body;
-            }
-        }
-    }
-
-    /// Takes in the answer to the renewal that was posted.
-    fn read_posted(&mut self) {
-        let posted = std::mem::take(&mut self.posted);
-        if posted.is_empty() {
-            return;
-        }
-        // Without an answer the keeper's next renewal has it.
-        let held = self.line.read_posted().and_then(|value| commands::renewed(value, posted.len()));
-        let held = held.unwrap_or_else(|_| vec![true; posted.len()]);
-        posted.iter().zip(held).filter(|(_, is_held)| !is_held).for_each(|(&delivery, _)| self.work.lose(delivery));
     }
 
     /// The same claim may be made twice: the server gives the same answer.

@@ -30,6 +30,8 @@ pub(super) struct Work {
 struct State {
     /// With the word that stops each.
     held: Held<Stop>,
+    /// Deliveries were taken that the server does not know to be the agent's.
+    has_unclaimed: bool,
     outcomes: VecDeque<Done>,
     /// The mean time of a request; each new one counts for a quarter (EWMA).
     pace: Duration,
@@ -56,7 +58,7 @@ const REPLY_BYTES_MAX: usize = 500 << 20;
 impl Work {
     pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize) -> Work {
         let (held, outcomes) = (Held::new(), VecDeque::new());
-        let state = State { held, outcomes, pace: Duration::ZERO, failure: None, is_over: false };
+        let state = State { held, has_unclaimed: false, outcomes, pace: Duration::ZERO, failure: None, is_over: false };
         Work {
             agent,
             keys: settings.keys(),
@@ -79,6 +81,11 @@ impl Work {
     /// next one to come from the server.
     pub(super) fn capacity(workers: usize) -> usize {
         2 * workers
+    }
+
+    /// Deliveries were taken without a claim.
+    pub(super) fn note_unclaimed(&self) {
+        self.lock().has_unclaimed = true;
     }
 
     /// Waits for room. None when no more is to be taken.
@@ -149,6 +156,11 @@ impl Work {
     }
 
     // ---- the keeper ----------------------------------------------------------------------------------------------------
+
+    /// True if deliveries were taken without a claim since the last time.
+    pub(super) fn take_unclaimed(&self) -> bool {
+        std::mem::take(&mut self.lock().has_unclaimed)
+    }
 
     pub(super) fn deliveries(&self) -> Vec<Delivery> {
         self.lock().held.deliveries()

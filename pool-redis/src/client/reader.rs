@@ -93,8 +93,9 @@ impl Reader {
         for part in 0..questions.len().div_ceil(QUESTIONS_MAX).max(1) {
             let end = questions.len().min((part + 1) * QUESTIONS_MAX);
             let questions = &questions[part * QUESTIONS_MAX..end];
-            let command =
-                commands::tend(keys, *session, *lease, *deliveries_max, may_expire, questions, |job| &job.queue);
+            let command = commands::tend(keys, *session, *lease, *deliveries_max, may_expire, questions, |job| {
+                job.queue.to_string()
+            });
             let tended = commands::tended(self.line.ask(&command)?, questions.len())?;
             for (question, &standing) in questions.iter().zip(&tended.standings) {
                 match jobs.answer(question, standing) {

@@ -1,11 +1,15 @@
 //! An agent of the simulation: the pure part of the real one, and loops like those of its threads.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::Plant;
 use super::world::{Actor, Alarm, Answer, Command, LEASE, Outside};
 use crate::agent::held::Held;
 use crate::protocol::{AgentId, Delivery};
+
+/// The time after which the server hears of a delivery that was taken with its body.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 #[derive(Debug)]
 pub(super) struct Agent {
@@ -57,6 +61,7 @@ impl Agent {
                 self.renew(outside);
                 outside.alarm(LEASE / 4, self.me, Alarm::Renew);
             }
+            Alarm::Look => self.renew(outside),
             Alarm::Orders => outside.send(self.me, Command::TakeOrders(agent)),
             Alarm::Ran(delivery, body) => {
                 // An item that was stopped has no outcome.
@@ -82,18 +87,19 @@ impl Agent {
     pub(super) fn answered(&mut self, command: Command, answer: Option<Answer>, outside: &mut Outside) {
         match (command, answer) {
             (Command::Pop { .. }, Some(Answer::Popped(deliveries))) if !deliveries.is_empty() => {
-                let (mut bare, mut held) = (Vec::new(), Vec::new());
+                let (mut bare, mut is_unclaimed) = (Vec::new(), false);
                 for (delivery, body) in deliveries {
                     match body {
                         Some(body) => {
                             self.hold(delivery, body, outside);
-                            held.push(delivery);
+                            is_unclaimed = true;
                         }
                         None => bare.push(delivery),
                     }
                 }
-                // Its answer is not waited for.
-                outside.send(self.me, Command::Renew { agent: self.id, deliveries: held });
+                if is_unclaimed {
+                    outside.alarm(LOOK_EVERY, self.me, Alarm::Look);
+                }
                 if bare.is_empty() {
                     self.poll_again(outside);
                 } else {

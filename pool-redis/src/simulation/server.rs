@@ -1,4 +1,4 @@
-//! The server as the scripts in `scripts/` make it, in memory and with a clock that is given. `tests/it/scripts.rs` compares both.
+//! The server as the scripts in `scripts/` make it, in memory and with a clock that is given. `scripts.rs` compares both.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -88,6 +88,7 @@ pub(super) enum Alarm {
     Cancel(usize),
     Poll,
     Renew,
+    Look,
     Orders,
     /// The item of this delivery is through.
     Ran(Delivery, u64),

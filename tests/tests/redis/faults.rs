@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pool_core::prelude::*;
+use pool_core::remote::Stop;
 use tests::gate::{self, Gate};
 use tests::host::{Host, say};
 use tests::procs::{self, Process, eventually};
@@ -17,6 +18,8 @@ use crate::work::{end, pool, start_agent};
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(an_agent_that_is_killed_loses_nothing),
+        once(short_items_survive_the_deaths_of_an_agent_and_of_the_server),
+        once(a_wrong_password_is_the_error_of_build),
         once(an_agent_that_stood_still_delivers_no_second_result),
         once(a_job_that_costs_every_agent_is_an_error),
         once(a_server_that_is_killed_and_has_its_data_loses_nothing),
@@ -35,6 +38,13 @@ pub(crate) fn checks() -> Vec<Check> {
 #[pool_task]
 fn number_slowly(x: u64) -> u64 {
     thread::sleep(Duration::from_millis(1));
+    x
+}
+
+/// The number, after so many microseconds.
+#[pool_task]
+fn number_after_us(x: u64, us: u64) -> u64 {
+    thread::sleep(Duration::from_micros(us));
     x
 }
 
@@ -81,6 +91,40 @@ fn an_agent_that_is_killed_loses_nothing(setup: &Setup) {
     });
     drop(pool);
     end(&server, vec![agent]);
+}
+
+fn short_items_survive_the_deaths_of_an_agent_and_of_the_server(setup: &Setup) {
+    let mut server = Server::start();
+    let killed = start_agent(&server, &setup.with_workers(1));
+    let agent = start_agent(&server, &setup.with_workers(1));
+    let pool = pool(&server);
+    let mut results = pool.imap(number_after_us::Task, (0..20_000_u64).map(|x| (x, 250))).unwrap();
+    for expected in 0..20_000 {
+        match expected {
+            5_000 => killed.signal(Signal::SIGKILL),
+            12_000 => {
+                server.kill();
+                server.start_again(Data::Lost);
+            }
+            _ => {}
+        }
+        assert_eq!(results.next().unwrap().unwrap(), expected);
+    }
+    assert!(results.next().is_none());
+    drop((results, killed, pool));
+    end(&server, vec![agent]);
+}
+
+fn a_wrong_password_is_the_error_of_build(_: &Setup) {
+    let server = Server::start();
+    let wrong = server.url().replace("change-me", "wrong");
+    let error = Pool::builder().backend(pool_redis::connect(&wrong).unwrap()).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(!error.to_string().contains("wrong"), "{error}");
+    // An agent says it, too, and does not try for ever.
+    let error = pool_redis::agent(&wrong).workers(1).run_until(&Stop::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    end(&server, Vec::new());
 }
 
 fn an_agent_that_stood_still_delivers_no_second_result(setup: &Setup) {

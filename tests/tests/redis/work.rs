@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use pool_core::prelude::*;
 use tests::host::{Host, say};
 use tests::procs::{self, eventually};
-use tests::tasks::{halve, nap, nap_where, pid, square};
+use tests::tasks::{echo, halve, nap, nap_where, pid, square};
 use tests::trial::{Check, Setup, each_method, once, program};
 
 use crate::server::{LEASE, Server, url_of_parent};
@@ -14,6 +14,7 @@ use crate::server::{LEASE, Server, url_of_parent};
 pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(calls_and_maps_run_at_agents),
+        once(values_of_all_sizes_come_back),
         once(failures_come_back_as_they_are),
         once(two_agents_share_the_work),
         once(cancelled_items_are_stopped_at_the_agent),
@@ -70,6 +71,21 @@ fn calls_and_maps_run_at_agents(setup: &Setup) {
     let handles: Vec<_> = (0..200).map(|x| pool.apply_async(square::Task, x).unwrap()).collect();
     let values: Vec<_> = handles.into_iter().map(|handle| handle.get().unwrap()).collect();
     assert_eq!(values, squares[..200]);
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+fn values_of_all_sizes_come_back(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let pool = pool(&server);
+    // Small ones travel in the queue.
+    for length in [0, 1, 4_000, 5_000, 3 << 20] {
+        let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        assert!(pool.apply(echo::Task, bytes.clone()).unwrap() == bytes, "{length}");
+    }
+    let inputs: Vec<_> = (0..200_usize).map(|length| vec![b' '; length * 50]).collect();
+    assert!(pool.map(echo::Task, inputs.clone()).unwrap() == inputs);
     drop(pool);
     end(&server, vec![agent]);
 }

@@ -1,0 +1,250 @@
+//! The scripts beside the model, with a real server: the same random commands have the same answers. Ignored, with a line that says so,
+//! where there is no server.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use redis::{Client, cmd};
+
+use super::rng::Rng;
+use super::server::{QUEUED_BODY_MAX, Server};
+use crate::commands::{self, QUEUED_BODY_BYTES_MAX};
+use crate::connection::Line;
+use crate::keys::Keys;
+use crate::protocol::{AgentId, Delivery, JobNumber, Question, SessionId};
+
+const SCRIPTS: &[&[fn() -> &'static redis::Script]] = &[
+    commands::WRITER_SCRIPTS,
+    commands::READER_SCRIPTS,
+    commands::TAKER_SCRIPTS,
+    commands::KEEPER_SCRIPTS,
+    commands::FINISHER_SCRIPTS,
+];
+
+/// Longer than the test.
+const LONG: Duration = Duration::from_secs(3600);
+/// A server that does not start is a failure then.
+const WATCHDOG: Duration = Duration::from_secs(60);
+const QUEUE_MAX: usize = 4;
+const DELIVERIES_MAX: u32 = 3;
+
+/// A server in a folder of its own.
+struct RealServer {
+    child: Child,
+    folder: PathBuf,
+}
+
+impl RealServer {
+    fn start() -> Option<RealServer> {
+        let folder = std::env::temp_dir().join(format!("pool-redis-scripts-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder");
+        // `timeout` ends it if this process is killed.
+        let mut command = Command::new("timeout");
+        command.args([
+            "120",
+            "redis-server",
+            "--port",
+            "0",
+            "--unixsocket",
+            "socket",
+            "--save",
+            "",
+            "--hz",
+            "500",
+            "--dir",
+        ]);
+        command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let has_server = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
+        let child = if has_server { command.spawn().ok() } else { None };
+        match child {
+            Some(child) => Some(RealServer { child, folder }),
+            None => {
+                let _ = fs::remove_dir_all(&folder);
+                None
+            }
+        }
+    }
+
+    fn client(&self) -> Client {
+        let begun = Instant::now();
+        let client = Client::open(format!("unix://{}", self.folder.join("socket").display())).expect("an address");
+        while client.get_connection().is_err() {
+            assert!(begun.elapsed() < WATCHDOG, "the server does not start");
+            sleep(Duration::from_millis(5));
+        }
+        client
+    }
+}
+
+impl Drop for RealServer {
+    fn drop(&mut self) {
+        if let Ok(mut connection) = self.client().get_connection() {
+            let _ = cmd("SHUTDOWN").arg("NOSAVE").exec(&mut connection);
+        }
+        let _ = self.child.wait();
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Both servers.
+struct Both {
+    line: Line,
+    keys: Keys,
+    model: Server,
+    now: Duration,
+    rng: Rng,
+    /// Deliveries that were popped, some of them of old.
+    popped: Vec<Delivery>,
+}
+
+/// A body of the model as bytes, above the limit where the model's is.
+fn bytes(body: u64) -> Vec<u8> {
+    let mut bytes = body.to_string().into_bytes();
+    if body > QUEUED_BODY_MAX {
+        bytes.resize(QUEUED_BODY_BYTES_MAX + 1, b'.');
+    }
+    bytes
+}
+
+impl Both {
+    /// The lease of an agent: that of the second ends at once.
+    fn lease(agent: AgentId) -> Duration {
+        if agent.0 == 0 { LONG } else { Duration::ZERO }
+    }
+
+    fn queue(&self, queue: u32) -> String {
+        self.keys.queue(&pool_core::remote::TaskKey { name: format!("q{queue}"), signature: 1 })
+    }
+
+    fn ask(&mut self, command: &redis::Cmd) -> redis::Value {
+        // So that a lease of no time has ended.
+        sleep(Duration::from_millis(2));
+        self.now += Duration::from_millis(2);
+        self.line.ask(command).expect("the server answers")
+    }
+
+    fn some_deliveries(&mut self) -> Vec<Delivery> {
+        let count = self.rng.below(3) as usize;
+        let popped = self.popped.clone();
+        if popped.is_empty() {
+            return Vec::new();
+        }
+        (0..count).map(|_| popped[self.rng.below(popped.len() as u64) as usize]).collect()
+    }
+
+    fn step(&mut self) {
+        let session = SessionId(self.rng.below(2));
+        let job = JobNumber(self.rng.below(6));
+        let queue = (job.0 % 2) as u32;
+        let agent = AgentId(self.rng.below(2));
+        let id = (session, job);
+        match self.rng.below(8) {
+            0 | 1 => {
+                let body = job.0 * 10;
+                let name = self.queue(queue);
+                let command = commands::submit(&self.keys, id, &name, &bytes(body), LONG, QUEUE_MAX);
+                let real = commands::submitted(self.ask(&command)).expect("an answer");
+                assert_eq!(real, self.model.submit(self.now, id, queue, body, LONG, QUEUE_MAX), "submit {id:?}");
+            }
+            2 => {
+                let count = 1 + self.rng.below(3) as usize;
+                let names = [self.queue(0), self.queue(1)];
+                // 1 ms, since Redis takes 0 for no limit.
+                let real = self.ask(&commands::take(&names, count, Duration::from_millis(1)));
+                let real = commands::taken(real).expect("an answer");
+                let model = self.model.pop(self.now, &[0, 1], count);
+                let model: Vec<_> = model.into_iter().map(|(delivery, body)| (delivery, body.map(bytes))).collect();
+                assert_eq!(real, model, "pop");
+                self.popped.extend(real.into_iter().map(|(delivery, _)| delivery));
+            }
+            3 => {
+                let deliveries = self.some_deliveries();
+                let lease = Both::lease(agent);
+                let real = self.ask(&commands::claim(&self.keys, agent, lease, &deliveries));
+                let real = commands::claimed(real, deliveries.len()).expect("an answer");
+                let model = self.model.claim(self.now, agent, lease, &deliveries);
+                assert_eq!(real, model.into_iter().map(|body| body.map(bytes)).collect::<Vec<_>>(), "claim");
+            }
+            4 => {
+                let deliveries = self.some_deliveries();
+                let lease = Both::lease(agent);
+                let real = self.ask(&commands::renew(&self.keys, agent, lease, &[], &deliveries));
+                let real = commands::renewed(real, deliveries.len()).expect("an answer");
+                assert_eq!(real, self.model.renew(self.now, agent, lease, false, &deliveries), "renew");
+            }
+            5 => {
+                if let Some(&delivery) = self.some_deliveries().first() {
+                    let outcome = self.rng.below(100);
+                    let command = commands::finish(&self.keys, agent, delivery, outcome.to_string().as_bytes());
+                    let real = commands::finished(self.ask(&command)).expect("an answer");
+                    assert_eq!(real, self.model.finish(self.now, agent, delivery, outcome), "finish {delivery:?}");
+                }
+            }
+            6 => {
+                let name = self.queue(queue);
+                self.ask(&commands::cancel(&self.keys, id, &name));
+                self.model.cancel(self.now, id, queue);
+                let real = self.ask(&commands::take_orders(&self.keys, agent, Duration::from_millis(1)));
+                assert_eq!(commands::deliveries(real).expect("an answer"), self.model.take_orders(self.now, agent));
+            }
+            _ => self.tend(session),
+        }
+    }
+
+    fn tend(&mut self, session: SessionId) {
+        let read = commands::take_replies(&self.keys, session, 100, Duration::from_millis(1));
+        if self.rng.permille(700) {
+            let real = commands::replies(self.ask(&read)).expect("an answer");
+            let model = self.model.take_replies(self.now, session);
+            let model: Vec<_> =
+                model.into_iter().map(|(job, outcome)| (job, outcome.to_string().into_bytes())).collect();
+            assert_eq!(real, model, "replies");
+        }
+        let questions: Vec<_> = (0..6)
+            .map(|job| Question { number: JobNumber(job), job: (job % 2) as u32, queue_twice: self.rng.permille(100) })
+            .collect();
+        let may_expire = self.rng.permille(700);
+        let names = [self.queue(0), self.queue(1)];
+        let command = commands::tend(&self.keys, session, LONG, DELIVERIES_MAX, may_expire, &questions, |queue| {
+            names[*queue as usize].clone()
+        });
+        let real = commands::tended(self.ask(&command), questions.len()).expect("an answer");
+        assert_eq!(real, self.model.tend(self.now, session, LONG, DELIVERIES_MAX, may_expire, &questions), "tend");
+    }
+}
+
+#[test]
+fn the_scripts_do_what_the_model_does() {
+    let Some(server) = RealServer::start() else {
+        eprintln!("the scripts were not compared with their model: this machine has no redis-server");
+        return;
+    };
+    let client = server.client();
+    let line = || {
+        let mut line = Line::new(&client, SCRIPTS[0], Duration::ZERO);
+        let mut connection = client.get_connection().expect("a connection");
+        for script in SCRIPTS.iter().copied().flatten() {
+            script().load(&mut connection).expect("a script");
+        }
+        line.ask(&cmd("FLUSHDB")).expect("an answer");
+        line
+    };
+    for seed in 0..8 {
+        let mut both = Both {
+            line: line(),
+            keys: Keys::new("pool"),
+            model: Server::new(None),
+            now: LONG,
+            rng: Rng::new(seed),
+            popped: Vec::new(),
+        };
+        for step in 0..120 {
+            let step_of = format!("seed {seed}, step {step}");
+            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| both.step()));
+            result.unwrap_or_else(|_| panic!("{step_of}"));
+        }
+    }
+}

@@ -18,7 +18,7 @@
 //! ```
 //!
 //! A program moves to many machines by the one line `.backend(…)`. All methods of the pool, its handles, iterators, errors, retries,
-//! priorities and back-pressure are the same code. On each machine an [`agent`] runs the items in an ordinary pool, with its isolation,
+//! priorities and back-pressure are the same code. On each machine an [`agent()`] runs the items in an ordinary pool, with its isolation,
 //! limits, states and sandbox.
 //!
 //! # What is promised

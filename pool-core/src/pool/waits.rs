@@ -81,7 +81,8 @@ impl Pool {
     /// # Errors
     ///
     /// [`ErrorKind::Closed`] if the pool is closed or terminated before, [`ErrorKind::Broken`] if its workers cannot be
-    /// started, with the reason. [`ErrorKind::Unsupported`] in a process that the host has forked.
+    /// started, with the reason. [`ErrorKind::Unsupported`] in a process that the host has forked, and in a worker of this pool
+    /// that is a [thread](crate::PoolBuilder::in_process): in the initializer it would wait for itself.
     ///
     /// # Examples
     ///
@@ -99,7 +100,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn wait_ready(&self) -> Result<()> {
-        self.host.check_owner()?;
+        self.host.check_wait()?;
         self.host.wait_started(None)
     }
 
@@ -124,7 +125,7 @@ impl Pool {
     /// # Ok(()) }
     /// ```
     pub fn wait_ready_timeout(&self, limit: Duration) -> Result<()> {
-        self.host.check_owner()?;
+        self.host.check_wait()?;
         self.host.wait_started(Some(limit))
     }
 }

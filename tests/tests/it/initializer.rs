@@ -1,6 +1,6 @@
 //! The task that each worker runs before its first item, and its failures.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
 use pool_core::PoolState;
@@ -24,6 +24,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(an_initializer_that_hangs_at_first_breaks_nothing),
         each_method(the_time_limit_of_an_initializer_is_not_that_of_tasks),
         once(an_initializer_without_any_time_is_refused),
+        once(an_initializer_in_a_thread_does_not_wait_for_itself),
     ]
 }
 
@@ -222,4 +223,26 @@ fn the_time_limit_of_an_initializer_is_not_that_of_tasks(setup: &Setup) {
 fn an_initializer_without_any_time_is_refused(setup: &Setup) {
     let builder = setup.builder().initializer(take_long::Task.timeout(Duration::ZERO), "");
     assert_eq!(builder.build().unwrap_err().kind(), ErrorKind::InvalidInput);
+}
+
+/// The pool that has the initializer below, and the outcomes there.
+static OWN: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
+static OUTCOMES: Mutex<Vec<pool_core::Result<()>>> = Mutex::new(Vec::new());
+
+/// Waits until its own pool has started.
+#[pool_task]
+fn wait_for_own_start() {
+    assert!(eventually(|| OWN.lock().unwrap().is_some()), "it begins before the host has the pool");
+    let pool = OWN.lock().unwrap().clone().unwrap();
+    OUTCOMES.lock().unwrap().extend([pool.wait_ready(), pool.wait_ready_timeout(Duration::MAX)]);
+}
+
+fn an_initializer_in_a_thread_does_not_wait_for_itself(_: &Setup) {
+    let builder = Pool::builder().workers(1).in_process();
+    let pool = Arc::new(builder.initializer(wait_for_own_start::Task, ()).build().unwrap());
+    *OWN.lock().unwrap() = Some(Arc::clone(&pool));
+    pool.wait_ready().unwrap();
+    *OWN.lock().unwrap() = None;
+    let errors = OUTCOMES.lock().unwrap().drain(..).map(|outcome| outcome.unwrap_err().to_string()).collect::<Vec<_>>();
+    assert_eq!(errors, ["this thread is a worker of the pool, and would wait for itself"; 2]);
 }

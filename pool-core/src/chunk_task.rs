@@ -20,7 +20,7 @@ use crate::task::{Task, TaskOptions};
 ///
 /// ```
 /// use pool_core::prelude::*;
-/// use pool_core::{ChunkTask, SharedVec};
+/// use pool_core::SharedVec;
 ///
 /// #[pool_task]
 /// fn scale(part: &mut [f64], _offset: usize, factor: f64) -> usize {

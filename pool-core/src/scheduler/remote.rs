@@ -54,3 +54,81 @@ impl<P> Scheduler<P> {
         }
     }
 }
+
+#[cfg(all(test, feature = "remote"))]
+mod tests {
+    use super::super::interface::{Action, JobSpec, SchedulerConfig, Seq};
+    use super::*;
+
+    /// A pool of one worker that has this job of four items, which travel together.
+    fn busy(spec: JobSpec) -> Scheduler<()> {
+        let mut scheduler = Scheduler::new(SchedulerConfig::of(1), 1).of_remote();
+        scheduler.launched(WorkerId(0));
+        scheduler.ready(WorkerId(0));
+        let job = scheduler.submit(JobSpec { chunk_size: Some(4), ..spec }, |_| ());
+        scheduler.add_items(job, 0, 4);
+        scheduler.seal(job);
+        scheduler
+    }
+
+    /// The first items and the numbers of the chunks that are sent, and of the kills.
+    fn actions(scheduler: &mut Scheduler<()>) -> (Vec<(u64, u32, u32)>, u32) {
+        let (mut sent, mut kills) = (Vec::new(), 0);
+        while let Some(action) = scheduler.next_action() {
+            match action {
+                Action::Send { first, items, attempt, .. } => sent.push((first, items, attempt)),
+                Action::Kill { .. } | Action::Probe { .. } => kills += 1,
+                _ => {}
+            }
+        }
+        (sent, kills)
+    }
+
+    fn reply(scheduler: &mut Scheduler<()>, seq: u32, items: u32, last: bool) {
+        scheduler.resolve_reply(WorkerId(0), Seq(seq), items, last).expect("it answers what was asked");
+        scheduler.replied(WorkerId(0), Seq(seq), items, last, 1000);
+    }
+
+    #[test]
+    fn limits_are_counted_elsewhere() {
+        let mut scheduler = busy(JobSpec { timeout: Some(1000), grace: 10, ..JobSpec::default() });
+        scheduler.tick(1 << 60);
+        assert_eq!(actions(&mut scheduler), (vec![(0, 4, 1)], 0));
+    }
+
+    #[test]
+    fn items_that_were_given_back_are_sent_again() {
+        let mut scheduler = busy(JobSpec::default());
+        assert_eq!(actions(&mut scheduler).0, [(0, 4, 1)]);
+        reply(&mut scheduler, 0, 1, true);
+        assert_eq!(actions(&mut scheduler).0, [(1, 3, 1)]);
+        reply(&mut scheduler, 1, 3, true);
+        assert_eq!((actions(&mut scheduler).0, scheduler.unsettled()), (vec![], 0));
+    }
+
+    #[test]
+    fn a_lost_item_is_tried_again_if_its_job_allows_that() {
+        let mut scheduler = busy(JobSpec { retries: 1, ..JobSpec::default() });
+        actions(&mut scheduler);
+        for (attempt, is_retried) in [(1, true), (2, false)] {
+            scheduler.resolve_reply(WorkerId(0), Seq(attempt - 1), 1, false).expect("it answers what was asked");
+            assert_eq!(scheduler.lost(WorkerId(0)), is_retried);
+            if is_retried {
+                reply(&mut scheduler, 0, 3, true);
+                scheduler.tick(1 << 60);
+                assert_eq!(actions(&mut scheduler).0, [(0, 1, 2)]);
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_of_another_pool_count() {
+        let mut scheduler = Scheduler::new(SchedulerConfig::of(1), 1);
+        let job = scheduler.submit(JobSpec::default(), |_| ());
+        scheduler.resume(job, 5..7, 3);
+        scheduler.add_items(job, 5, 2);
+        scheduler.launched(WorkerId(0));
+        scheduler.ready(WorkerId(0));
+        assert_eq!(actions(&mut scheduler).0[0], (5, 1, 3));
+    }
+}

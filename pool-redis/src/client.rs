@@ -28,7 +28,7 @@ use self::reader::Reader;
 use self::roster::Roster;
 use self::shared::Shared;
 use self::writer::Writer;
-use crate::protocol::SessionId;
+use crate::protocol::{JobNumber, SessionId};
 use crate::settings::Settings;
 
 /// The way to the agents of a Redis server, for [`PoolBuilder::backend`](pool_core::PoolBuilder::backend). Made by [`connect`].
@@ -236,7 +236,10 @@ impl Session {
     }
 
     /// The reason to wait no longer, if there is one.
-    fn give_up(&self, request: &Request, waited: Duration) -> Option<Error> {
+    fn give_up(&self, request: &Request, job: JobNumber, waited: Duration) -> Option<Error> {
+        if let Some(trouble) = self.shared.outbox.refusal(job, self.engine_timeout) {
+            return Some(trouble.error(&format!("the server took no items for {:?}", self.engine_timeout)));
+        }
         let silent = self.shared.jobs.silence();
         if silent > self.engine_timeout {
             let trouble = self.shared.jobs.trouble();
@@ -280,7 +283,7 @@ impl Link for Session {
             let reason = if stop.is_set() {
                 Some(remote::error(ErrorKind::Cancelled, "was stopped"))
             } else {
-                self.give_up(request, job.age())
+                self.give_up(request, job.number, job.age())
             };
             if let Some(reason) = reason {
                 // An outcome that came meanwhile is nobody's.

@@ -44,8 +44,8 @@
 //! # Which program an agent must be
 //!
 //! Client and agent must agree on the tasks that they share, and on nothing else: a task is found by its name and by a hash of its
-//! types ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different programs with a library in common. The hash does not see the fields of
-//! a struct: give a struct whose fields change another name, or let its task travel as `codec = "cbor"`.
+//! types ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different programs with a library in common. The
+//! guide of pool-core has the details, `guide/many_machines.md`.
 //!
 //! # Security
 //!
@@ -58,6 +58,43 @@
 //!
 //! Redis 7 or Valkey. It holds what is in flight and nothing else: at most as many requests of each client as the agents run at
 //! once. All other items wait in the client's own queue. So it needs little memory and no persistence. Every key expires.
+//!
+//! ## Figures
+//!
+//! With the server, two agents and the client on one machine of two virtual CPUs that others used, too (`cargo run --release -p
+//! pool-redis --example figures`; the range of five runs):
+//!
+//! | | |
+//! |---|---|
+//! | a call, there and back | 130 to 215 µs |
+//! | the same four steps with bare lists of Redis | 50 to 110 µs |
+//! | a map of a million `u64` | 5.2 to 8.0 million items a second |
+//! | items of 1 ms, two workers | 0.88 to 1.0 of a local pool, and once 0.65 |
+//! | calls submitted, then all got | 173,000 to 245,000 a second |
+//! | requests of one item each | 8,300 to 11,200 a second |
+//! | CPU time of the server for a request | 53 to 120 µs |
+//!
+//! # A thousand machines
+//!
+//! This is worked out from these figures, and was not run. A server has one thread for all scripts, so it carries about 10,000 requests a second. A
+//! worker makes one request for each chunk:
+//!
+//! | 100,000 workers, with requests of | requests a second | servers |
+//! |---|---|---|
+//! | 20 ms (chunks of short items) | 5,000,000 | 500 |
+//! | 1 s | 100,000 | 10 |
+//! | 10 s and more | 10,000 and fewer | 1 |
+//!
+//! Several servers are several pools: each agent and each client has one address, and one in ten agents goes to each of ten servers. In a Redis Cluster
+//! a [namespace](Connect::namespace) is the unit: all keys of one lie on one node (`{NAMESPACE}:` is their hash tag), and those of several are
+//! spread over the nodes. This crate does not follow the redirections of a cluster, so each address is that of the node with the namespace.
+//!
+//! An agent has three connections and a client two, so 1,000 agents need 3,000 of the 10,000 that `maxclients` allows. An agent without work
+//! sends six blocking pops a second and four renewals in a lease, together about 6,300 commands a second for 1,000 agents. The server holds of
+//! each request in flight its body twice at most, the record of 50 bytes, and the outcome until it is read: with two requests of 10 KB for each of
+//! 100,000 workers about 4 GB.
+//!
+//! # Fairness
 //!
 //! Requests of all clients wait in one queue for each task, first come, first served. Since each client has at most as many there as the
 //! agents run at once, clients share the agents evenly.

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::jobs::lock;
+use crate::connection::Trouble;
 use crate::protocol::JobNumber;
 
 /// The commands that wait for the writer.
@@ -19,6 +20,8 @@ struct Waiting {
     orders: VecDeque<Order>,
     /// The jobs that are being submitted, until the server has answered.
     submitting: BTreeSet<JobNumber>,
+    /// The server takes no jobs, and since when.
+    refusal: Option<(Instant, Trouble)>,
     is_closed: bool,
 }
 
@@ -37,13 +40,33 @@ impl Outbox {
         }
     }
 
+    /// The server has answered.
     pub(super) fn submitted(&self, job: JobNumber) {
-        lock(&self.waiting).submitting.remove(&job);
+        let mut waiting = lock(&self.waiting);
+        waiting.submitting.remove(&job);
+        waiting.refusal = None;
     }
 
     pub(super) fn cancel(&self, job: JobNumber, queue: &Arc<str>) {
         lock(&self.waiting).orders.push_back(Order::Cancel(job, Arc::clone(queue)));
         self.changed.notify_all();
+    }
+
+    /// The server takes no jobs.
+    pub(super) fn note_refusal(&self, trouble: &Trouble) {
+        lock(&self.waiting).refusal.get_or_insert_with(|| (Instant::now(), trouble.clone()));
+    }
+
+    /// The server takes jobs as far as there is room.
+    pub(super) fn forget_refusal(&self) {
+        lock(&self.waiting).refusal = None;
+    }
+
+    /// The reason why the job was not submitted, if that is so for longer than the time.
+    pub(super) fn refusal(&self, job: JobNumber, timeout: Duration) -> Option<Trouble> {
+        let waiting = lock(&self.waiting);
+        let refusal = waiting.refusal.as_ref().filter(|_| waiting.submitting.contains(&job));
+        refusal.filter(|(since, _)| since.elapsed() > timeout).map(|(_, trouble)| trouble.clone())
     }
 
     /// These come first.

@@ -94,3 +94,37 @@ impl Roster {
         Some(remote::error(ErrorKind::Unreachable, text))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(name: &str, signature: u64) -> TaskKey {
+        TaskKey { name: name.to_owned(), signature }
+    }
+
+    fn agent(host: &str, tasks: &[TaskKey]) -> Vec<u8> {
+        Advertisement { host: host.to_owned(), pid: 7, workers: 2, capacity: 4, tasks: tasks.to_vec() }.encode()
+    }
+
+    #[test]
+    fn a_refusal_says_how_the_agents_differ() {
+        let (f, g) = (key("m::f", 1), key("m::g", 1));
+        let roster = Roster::new(&[f.clone(), g.clone()]);
+        roster.add(AgentId(1), &agent("a", &[f.clone(), key("m::g", 2)]));
+        roster.add(AgentId(2), &agent("b", std::slice::from_ref(&f)));
+        roster.add(AgentId(3), b"none of ours");
+        assert_eq!(roster.capacity(), 8);
+        assert!(roster.refusal(&f, Duration::from_secs(1)).is_none());
+        let error = roster.refusal(&g, Duration::from_secs(1)).expect("no agent has it").to_string();
+        let reasons =
+            "host a (process 7): task `m::g` has another signature; host b (process 7): task `m::g` is missing";
+        assert_eq!(error, format!("no host has the task, and none came within 1s: {reasons}"));
+        // Both have left.
+        assert_eq!(roster.unknown(&[AgentId(4)]), [AgentId(4)]);
+        assert_eq!(roster.capacity(), 0);
+        assert!(
+            roster.refusal(&f, Duration::ZERO).is_some_and(|error| error.to_string().ends_with("there is no agent"))
+        );
+    }
+}

@@ -91,10 +91,12 @@ impl Writer {
             });
             match answer {
                 Ok(Submitted::Full) => {
+                    self.shared.outbox.forget_refusal();
                     rest = rest.or(Some(FULL_WAIT));
                     again.push(order);
                 }
                 Err(trouble) if !trouble.is_permanent => {
+                    self.shared.outbox.note_refusal(&trouble);
                     self.shared.jobs.note_trouble(trouble);
                     rest = Some(self.backoff.wait());
                     again.push(order);

@@ -4,6 +4,8 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local till = string.format('%.0f', now + ARGV[2])
+-- First, since a server without memory takes a command that needs some only behind another that writes.
+redis.call('PEXPIRE', KEYS[2], ARGV[2])
 if ARGV[3] ~= '' then
   redis.call('SET', KEYS[2], ARGV[3], 'PX', ARGV[2])
   redis.call('ZADD', KEYS[1], till, ARGV[1])

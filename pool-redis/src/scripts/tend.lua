@@ -6,8 +6,11 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local session, life = KEYS[1], ARGV[2]
-redis.call('HSET', session, 'life', life)
-redis.call('PEXPIRE', session, life)
+-- In this order, since a server without memory takes a command that needs some only behind another that writes.
+if redis.call('PEXPIRE', session, life) == 0 then
+  redis.call('HSET', session, 'life', life)
+  redis.call('PEXPIRE', session, life)
+end
 local answer = { redis.call('ZRANGEBYSCORE', KEYS[3], now, '+inf') }
 local has_replies = redis.call('LLEN', KEYS[2]) > 0
 for i = 4, #KEYS do

@@ -27,6 +27,7 @@ pub(crate) fn checks() -> Vec<Check> {
         once(data_that_are_deleted_are_sent_again),
         once(a_server_that_stays_away_ends_all_jobs),
         once(a_server_that_refuses_for_a_while_is_waited_for),
+        once(a_server_that_refuses_for_ever_ends_all_jobs),
         each_method(the_jobs_of_a_client_that_is_killed_are_stopped),
         once(without_an_agent_jobs_end_in_an_error),
         once(a_full_queue_makes_its_clients_wait),
@@ -259,6 +260,28 @@ fn a_server_that_refuses_for_a_while_is_waited_for(setup: &Setup) {
         thread::sleep(Duration::from_millis(1_500));
         server.signal(Signal::SIGCONT);
     });
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+fn a_server_that_refuses_for_ever_ends_all_jobs(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).engine_timeout(Duration::from_secs(1));
+    let pool = Pool::builder().backend(backend).build().unwrap();
+    let running = pool.apply_async(nap::Task, 3_000).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
+    let error = pool.apply(square::Task, 1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unreachable);
+    assert!(
+        error.to_string().contains("the server took no items for 1s") && error.to_string().contains("OOM"),
+        "{error}"
+    );
+    // The lease of an item that runs is renewed, and its result is taken.
+    assert_eq!(running.get().unwrap(), 3_000);
+    redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(0).exec(&mut server.connection()).unwrap();
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     drop(pool);
     end(&server, vec![agent]);
 }

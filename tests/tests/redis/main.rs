@@ -12,8 +12,8 @@ use tests::trial::{self, Check};
 
 #[expect(clippy::print_stderr, reason = "a line for those that miss the checks")]
 fn main() -> ExitCode {
-    let is_list = std::env::args().len() < 3;
-    if is_list && !server::is_installed() {
+    let is_check = std::env::args().nth(1).is_some_and(|argument| argument == "--run");
+    if !is_check && !server::is_installed() {
         eprintln!("tests of pool-redis: ignored, this machine has no redis-server");
     }
     let checks = [work::checks(), faults::checks()];

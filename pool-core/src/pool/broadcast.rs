@@ -59,7 +59,7 @@ impl Pool {
         self.host.check_wait()?;
         let spec = self.broadcast_spec(T::entry(), &task.options())?;
         // Encoded before the lock is taken: `Serialize` is the user's code.
-        let args = encode_one::<T>(&args, self.host.arena())?;
+        let args = encode_one::<T>(&args, Some(&self.host))?;
         let call = Call { entry: T::entry(), args, args_size: T::args_size(), raw: false };
         let (completion, items) = self.host.broadcast(spec, call)?;
         let mut gathered = Gathered::<T>::with_capacity(items as usize);

@@ -97,7 +97,7 @@ impl Pool {
     /// ```
     pub fn try_apply_async<T: Task>(&self, task: T, args: T::Args<'_>) -> Result<AsyncResult<T::Output>> {
         // Encoded before the lock is taken: `Serialize` is the user's code.
-        let call = call_of::<T>(encode_owned::<T>(args, self.host.arena())?);
+        let call = call_of::<T>(encode_owned::<T>(args, Some(&self.host))?);
         Ok(AsyncResult::new(Host::try_call(&self.host, call, &task.options())?, outcome::one::<T>))
     }
 
@@ -141,10 +141,7 @@ impl Pool {
     pub fn submit<T: Task>(&self, task: T, args: T::Args<'_>) -> Submit<T::Output> {
         // Encoded now, so that the future borrows nothing and can be sent to other threads.
         let call = || {
-            Ok((
-                call_of::<T>(encode_owned::<T>(args, self.host.arena())?),
-                self.host.spec(T::entry(), &task.options())?,
-            ))
+            Ok((call_of::<T>(encode_owned::<T>(args, Some(&self.host))?), self.host.spec(T::entry(), &task.options())?))
         };
         Submit::new(&self.host, call(), outcome::one::<T>)
     }
@@ -158,7 +155,7 @@ impl Pool {
     /// Inlined, so that each task has a copy of the lines that depend on its types, and of no others.
     #[inline(always)]
     fn call<T: Task>(&self, task: T, args: T::Args<'_>, urgent: bool) -> Result<AsyncResult<T::Output>> {
-        let call = call_of::<T>(encode_owned::<T>(args, self.host.arena())?);
+        let call = call_of::<T>(encode_owned::<T>(args, Some(&self.host))?);
         Ok(AsyncResult::new(Host::call(&self.host, call, task.own_options(), urgent)?, outcome::one::<T>))
     }
 }

@@ -198,3 +198,21 @@ macro_rules! iterators {
     )*};
 }
 iterators! { Imap, "imap"; ImapUnordered, "imap_unordered"; }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lies_about_lengths_are_errors_and_come_to_an_end() {
+        // Past the end; too short for a type; no length at all.
+        for lie in [&[9, 0, 0, 0, 1, 2][..], &[3, 0, 0, 0, 1, 2, 3], &[0, 0, 0, 0], &[1, 0]] {
+            let mut rest = lie;
+            assert_eq!(split_first(&mut rest).unwrap_err().kind(), ErrorKind::Decode, "{lie:?}");
+            assert!(rest.is_empty(), "{lie:?}");
+        }
+        let mut rest = &[9, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0][..];
+        assert_eq!(split_first(&mut rest).unwrap(), (ReportType(7), &[1][..]));
+        assert_eq!(rest, [0]);
+    }
+}

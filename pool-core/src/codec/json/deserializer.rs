@@ -26,15 +26,8 @@ impl<'de> Deserializer<'de> for Value<'de> {
             Json::Signed(value) => visitor.visit_i64(*value),
             Json::Float(value) => visitor.visit_f64(*value),
             Json::Text(value) => visitor.visit_borrowed_str(value),
-            Json::Bytes(_) | Json::Array(_) => {
-                let mut elements = Elements { rest: self.0.elements().expect("it is an array"), next: 0 };
-                let value = visitor.visit_seq(&mut elements)?;
-                // A tuple takes as many as it has, and would leave the rest in silence.
-                match elements.rest.len() {
-                    0 => Ok(value),
-                    more => Err(JsonError::custom(format_args!("{more} elements too many"))),
-                }
-            }
+            Json::Bytes(bytes) => visit_array(tree::Elements::new(bytes, &[]), visitor),
+            Json::Array(values) => visit_array(tree::Elements::new(&[], values), visitor),
             Json::Object(members) => visitor.visit_map(Members::new(members)),
         }
     }
@@ -78,6 +71,16 @@ impl<'de> Deserializer<'de> for Value<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
+    }
+}
+
+fn visit_array<'de, V: Visitor<'de>>(elements: tree::Elements<'de>, visitor: V) -> Result<V::Value, JsonError> {
+    let mut elements = Elements { rest: elements, next: 0 };
+    let value = visitor.visit_seq(&mut elements)?;
+    // A tuple takes as many as it has, and would leave the rest in silence.
+    match elements.rest.len() {
+        0 => Ok(value),
+        more => Err(JsonError::custom(format_args!("{more} elements too many"))),
     }
 }
 

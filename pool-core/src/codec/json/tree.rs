@@ -58,8 +58,8 @@ impl Json {
     /// The elements of an array.
     pub(super) fn elements(&self) -> Option<Elements<'_>> {
         match self {
-            Json::Bytes(bytes) => Some(Elements { bytes: bytes.iter(), values: [].iter() }),
-            Json::Array(values) => Some(Elements { bytes: [].iter(), values: values.iter() }),
+            Json::Bytes(bytes) => Some(Elements::new(bytes, &[])),
+            Json::Array(values) => Some(Elements::new(&[], values)),
             _ => None,
         }
     }
@@ -70,6 +70,12 @@ impl Json {
 pub(super) struct Elements<'t> {
     bytes: slice::Iter<'t, u8>,
     values: slice::Iter<'t, Json>,
+}
+
+impl<'t> Elements<'t> {
+    pub(super) fn new(bytes: &'t [u8], values: &'t [Json]) -> Self {
+        Elements { bytes: bytes.iter(), values: values.iter() }
+    }
 }
 
 impl<'t> Iterator for Elements<'t> {

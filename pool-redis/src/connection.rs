@@ -112,7 +112,7 @@ impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Trouble {
         use redis::ErrorKind as Kind;
         let is_permanent = match error.kind() {
-            // A script that runs, a server that reads its data, a replica, a node whose master is away, a script that a new
+            // A script that runs, a server that reads its data, a replica, a master that is away, a script that a new
             // server does not have.
             Kind::Server(
                 ServerErrorKind::BusyLoading

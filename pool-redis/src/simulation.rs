@@ -21,7 +21,7 @@ enum Plant {
     Server(ServerPlant),
     /// A client takes each outcome for the first.
     CountsTwice,
-    /// A client does not submit again what the server forgot.
+    /// A client does not submit a forgotten job again.
     NeverResubmits,
     /// An agent runs an element that was queued twice.
     RunsTwice,

@@ -24,6 +24,8 @@ impl Server {
     /// None, and a line that says so, if there is no server on this machine.
     fn start() -> Option<Server> {
         let folder = std::env::temp_dir().join(format!("pool-cli-redis-{}", std::process::id()));
+        // Left by a test of the same process number that was killed.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).expect("a folder");
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--unixsocket", "socket", "--save", "", "--dir"]).arg(&folder);

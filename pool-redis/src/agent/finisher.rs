@@ -27,7 +27,7 @@ impl Finisher {
         Finisher { work: Arc::clone(work), line, backoff: Backoff::new() }
     }
 
-    /// Sends in this thread what waits, if the connection is free.
+    /// Sends the waiting outcomes in this thread, if the connection is free.
     pub(super) fn send_here(finisher: &Mutex<Finisher>, work: &Work) {
         if let Ok(mut finisher) = finisher.try_lock()
             && !finisher.line.is_lost()

@@ -51,7 +51,7 @@ impl<T> Held<T> {
         is_new
     }
 
-    /// The deliveries whose leases are to be renewed.
+    /// The deliveries, to renew their leases.
     pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.deliveries.keys().copied().collect()
     }

@@ -12,7 +12,7 @@ use crate::protocol::{JobNumber, Question, Standing};
 /// A job of which the server said nothing for so long is asked about.
 pub(super) const ASK_AFTER: Duration = Duration::from_secs(1);
 
-/// The jobs, and what is known of the server.
+/// The jobs, and the last word of the server.
 #[derive(Debug)]
 pub(super) struct Jobs {
     /// Times count from here.

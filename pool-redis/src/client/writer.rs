@@ -21,7 +21,7 @@ const FULL_WAIT: Duration = Duration::from_millis(20);
 /// The time for which a thread of the pool waits for an answer: it has to see that its items are cancelled.
 const HERE_WAIT: Duration = Duration::from_millis(500);
 
-/// The connection of those who write.
+/// The connection for submissions and cancellations.
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -35,7 +35,7 @@ impl Writer {
         Writer { shared: Arc::clone(shared), line, backoff: Backoff::new() }
     }
 
-    /// Sends in this thread what waits, if the connection is free: that saves the way to the writer's thread and back.
+    /// Sends the waiting orders in this thread, if the connection is free: that saves the way to the writer's thread and back.
     pub(super) fn send_here(writer: &Mutex<Writer>, outbox: &Outbox) {
         if let Ok(mut writer) = writer.try_lock()
             && !writer.line.is_lost()

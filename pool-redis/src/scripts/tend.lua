@@ -1,4 +1,4 @@
--- Keeps a session alive, and looks after its jobs: what an agent lost is queued again.
+-- Keeps a session alive, and looks after its jobs: those that an agent lost are queued again.
 -- KEYS: session, replies, list of agents, then the queue of each job.
 -- ARGV: session, its milliseconds, deliveries that a job may have, whether leases may end (1) or not (0), then of each job its
 -- number and whether it may be queued twice (1).

@@ -14,7 +14,7 @@ pub(super) struct Client {
     pending: Pending<u32>,
     jobs: Vec<Job>,
     by_number: BTreeMap<JobNumber, usize>,
-    /// Jobs whose submission is under way: a resubmission waits for its answer.
+    /// Jobs that are being submitted: a resubmission waits for the answer.
     submitting: BTreeSet<JobNumber>,
     /// Leases may not end before this: agents that heard of the server's return at the same time renew theirs first.
     leases_end_from: std::time::Duration,

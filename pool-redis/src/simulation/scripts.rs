@@ -40,7 +40,9 @@ struct RealServer {
 impl RealServer {
     fn start() -> Option<RealServer> {
         let folder = std::env::temp_dir().join(format!("pool-redis-scripts-{}", std::process::id()));
-        fs::create_dir_all(&folder).expect("a folder");
+        // Left by a test of the same process number that was killed.
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir(&folder).expect("a folder");
         // `timeout` ends it if this process is killed.
         let mut command = Command::new("timeout");
         command.args([

@@ -50,6 +50,8 @@ fn url(folder: &std::path::Path, user: &str) -> String {
 impl Server {
     pub(crate) fn start() -> Server {
         let folder = folder_of(std::process::id());
+        // Left by a check of the same process number that was killed.
+        let _ = fs::remove_dir_all(&folder);
         fs::create_dir(&folder).expect("a folder for the server");
         // The rights that the documentation gives to clients and agents, and a user of the checks.
         let users = include_str!("../../../pool-redis/examples/users.acl");

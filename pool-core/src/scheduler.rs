@@ -113,6 +113,8 @@ pub(crate) struct Scheduler<P> {
     idle: WorkerSet,
     /// Workers with chunks. Workers that had some may still be members.
     busy: WorkerSet,
+    /// When the first worker of all was ready, or `Nanos::MAX` before.
+    first_ready_at: Nanos,
     unsettled: u64,
     open_jobs: usize,
     /// Callers that wait for the end for a limited time.
@@ -137,6 +139,7 @@ impl<P> Scheduler<P> {
             turns: Default::default(),
             in_flight: [0; 3],
             contended_until: 0,
+            first_ready_at: Nanos::MAX,
             holds_back: false,
             stale: 0,
             retries: BTreeMap::new(),

@@ -127,6 +127,10 @@ impl<P> Scheduler<P> {
         }
         let state = &self.workers[worker];
         let is_starting = state.phase == Phase::Starting;
+        // It may take long, and those that have started will have room, or end, before.
+        if is_starting && self.workers.values().any(|state| state.phase.has_started()) {
+            return None;
+        }
         match capacity {
             _ if state.in_flight.is_empty() => Some(u64::from(is_starting)),
             Capacity::Chunks(depth) if state.in_flight.len() < depth => {

@@ -10,6 +10,7 @@ use super::tuning::{
     SHORT_CHUNKS_PER_WAKE,
 };
 use super::worker::{Phase, Range, SentChunk};
+use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
     /// Hands queued items out to workers with room.
@@ -54,10 +55,10 @@ impl<P> Scheduler<P> {
             }
             let pace = task.pace;
             let worth = pace.workers_worth(queued, self.config.workers);
-            let narrow_until = job.narrow_until;
+            let narrow_until = job.narrow_until(self.first_ready_at);
             // Not beside others of any priority: these wait behind it for the idle workers.
             let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
-            let is_narrow = self.now < narrow_until && !is_contended && is_alone();
+            let is_narrow = worth < self.config.workers && self.now < narrow_until && !is_contended && is_alone();
             let want = match spec.chunk_size {
                 // Items that travel together may run at once on another machine.
                 _ if is_remote && spec.max_concurrent.is_some() => 1,
@@ -88,7 +89,10 @@ impl<P> Scheduler<P> {
                 self.full = true;
                 if is_narrow {
                     self.is_narrow = true;
-                    self.wake_by(narrow_until);
+                    // Before a worker is ready, that is what is waited for.
+                    if narrow_until < Nanos::MAX {
+                        self.wake_by(narrow_until);
+                    }
                     return;
                 }
                 // Looking through all workers again at each submission would cost more than the submission.
@@ -113,7 +117,7 @@ impl<P> Scheduler<P> {
             // The worker is replaced exactly after so many items, also if a chunk would hold more.
             let allowance = self.config.max_tasks_per_worker.map_or(u64::MAX, |max| max - self.workers[worker].served);
             let items = items.min(u32::try_from(allowance).unwrap_or(u32::MAX));
-            self.send(worker, Range { items, ..range }, pace, is_contended);
+            self.send(worker, Range { items, ..range }, pace, is_contended, is_narrow);
         }
     }
 
@@ -157,7 +161,7 @@ impl<P> Scheduler<P> {
     }
 
     #[inline]
-    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace, is_contended: bool) {
+    fn send(&mut self, worker: WorkerId, range: Range, pace: Pace, is_contended: bool, is_narrow: bool) {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
         job.in_flight += 1;
@@ -189,7 +193,8 @@ impl<P> Scheduler<P> {
                 if is_contended { CONTENDED_MAP_AHEAD_NS / time.max(1) } else { pace.depth(range.items, true) as u64 };
             depth < 2 || u64::from(seq.0).is_multiple_of(depth / 2)
         };
-        let wake = if is_bulk && !is_last && !is_halfway() {
+        // Few workers are sent few chunks, and the rest waits for the replies to these.
+        let wake = if is_bulk && !is_last && !is_narrow && !is_halfway() {
             Wake::NoOne
         } else if !is_urgent
             && !is_alone
@@ -244,7 +249,6 @@ mod tests {
     use super::super::interface::{SchedulerConfig, Seq};
     use super::super::tuning::{NARROW_NS, NARROW_WORKERS};
     use super::*;
-    use crate::units::Nanos;
 
     /// So many ready workers, and that an item of the only task takes so long, if it is known.
     fn scheduler(workers: usize, item: Option<Nanos>) -> Scheduler<()> {
@@ -253,9 +257,9 @@ mod tests {
             scheduler.launched(worker);
             scheduler.ready(worker);
         }
-        if let Some(item) = item {
+        for seq in 0..item.map_or(0, |_| 64) {
             scheduler.call(JobSpec::default(), |_| ());
-            scheduler.replied(WorkerId(0), Seq(0), 1, true, item);
+            scheduler.replied(WorkerId(0), Seq(seq), 1, true, item.expect("it is known"));
         }
         while scheduler.next_action().is_some() {}
         scheduler
@@ -277,7 +281,7 @@ mod tests {
         assert_eq!(working(&scheduler), NARROW_WORKERS, "a millisecond of work");
         let mut scheduler = self::scheduler(64, Some(10));
         map(&mut scheduler, 1_000_000);
-        assert!((20..50).contains(&working(&scheduler)), "ten of it: {}", working(&scheduler));
+        assert!((15..40).contains(&working(&scheduler)), "ten of it: {}", working(&scheduler));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::ops;
 
 use super::flow::Flow;
 use super::interface::JobSpec;
+use super::tuning::NARROW_NS;
 use super::worker::Range;
 use crate::units::Nanos;
 
@@ -30,8 +31,8 @@ pub(super) struct JobEntry<P> {
     pub(super) is_cut_off: bool,
     /// Unsettled items in the queue.
     pub(super) queued: u64,
-    /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
-    pub(super) narrow_until: Nanos,
+    /// When its first items came, or the last reply of a worker to it, if it does not wake all of the many workers at once.
+    pub(super) news_at: Option<Nanos>,
     /// Chunks with workers.
     pub(super) in_flight: u32,
     /// Unsettled items that have cost a worker, or panicked and may run again, and cancelled items.
@@ -66,10 +67,17 @@ impl<P> JobEntry<P> {
             dropped: 0,
             is_cut_off: false,
             queued: 0,
-            narrow_until: 0,
+            news_at: None,
             in_flight: 0,
             records: BTreeMap::new(),
         }
+    }
+
+    /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
+    #[inline]
+    pub(super) fn narrow_until(&self, first_ready_at: Nanos) -> Nanos {
+        // In a fresh pool no item runs before the first worker is ready, so nothing is learnt until then.
+        self.news_at.map_or(0, |at| at.max(first_ready_at).saturating_add(NARROW_NS))
     }
 
     /// The number of the next attempt at the item, from 1.

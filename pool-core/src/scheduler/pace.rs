@@ -1,8 +1,8 @@
 //! How much of a job goes to a worker at once, from the measured time per item.
 
 use super::tuning::{
-    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, NARROW_WORKERS, SHORT_CHUNK_NS,
-    WAKE_WORTH_NS,
+    AHEAD_NS, BULK_AHEAD_NS, BULK_DEPTH_MIN, DEPTH_MAX, DEPTH_MIN, ITEM_MAX_NS, NARROW_WORKERS, NEW_MEMORY_NS,
+    SHORT_CHUNK_NS, WAKE_WORTH_NS,
 };
 use crate::units::Nanos;
 
@@ -11,6 +11,8 @@ use crate::units::Nanos;
 pub(crate) struct Pace {
     /// Moving average of nanoseconds per item; 0 is unknown.
     item: Nanos,
+    /// The chunks that it was learnt from, up to `u16::MAX`.
+    chunks: u16,
 }
 
 impl Pace {
@@ -21,6 +23,7 @@ impl Pace {
         let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX_NS);
         // A quarter of the new one: an outlier passes within a few chunks, and a change is followed as soon.
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
+        self.chunks = self.chunks.saturating_add(1);
     }
 
     /// Time that `items` will take, if anything is known.
@@ -64,7 +67,10 @@ impl Pace {
             return workers;
         }
         let worth = usize::try_from(self.item.saturating_mul(items) / WAKE_WORTH_NS).unwrap_or(usize::MAX);
-        worth.clamp(NARROW_WORKERS, workers)
+        // The first items of a process may take a thousand times as long as later ones, since its memory is new.
+        let is_doubtful = self.item < NEW_MEMORY_NS;
+        let most = if is_doubtful { NARROW_WORKERS + usize::from(self.chunks) } else { workers };
+        worth.min(most).clamp(NARROW_WORKERS, workers)
     }
 
     /// Chunks of `items` that a worker may hold.

@@ -39,8 +39,9 @@ impl<P> Scheduler<P> {
             let pace = self.tasks[job.spec.task as usize].pace;
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
-            if silence.is_none() && self.now < job.narrow_until {
-                narrow_until = Some(job.narrow_until);
+            let job_narrow_until = job.narrow_until(self.first_ready_at);
+            if silence.is_none() && self.now < job_narrow_until {
+                narrow_until = Some(job_narrow_until);
                 continue;
             }
             // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.

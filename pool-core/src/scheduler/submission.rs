@@ -5,7 +5,7 @@ use super::flow::{FlowId, Turns};
 use super::interface::{Action, FailureCause, JobId, JobSpec, State};
 use super::job::JobEntry;
 use super::task::TaskState;
-use super::tuning::{NARROW_NS, NARROW_WORKERS};
+use super::tuning::NARROW_WORKERS;
 use super::worker::{KillReason, Phase, Range, WorkerState};
 
 impl<P> Scheduler<P> {
@@ -23,7 +23,7 @@ impl<P> Scheduler<P> {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return false };
         if items > 0 {
             if job.end == 0 && self.config.workers > NARROW_WORKERS {
-                job.narrow_until = self.now.saturating_add(NARROW_NS);
+                job.news_at = Some(self.now);
             }
             job.end = first + u64::from(items);
             job.unsettled += u64::from(items);

@@ -17,12 +17,17 @@ pub(super) const AHEAD_NS: Nanos = 200_000;
 /// when half of this is done. Fewer wake-ups are needed, each of which takes a CPU from a worker.
 pub(super) const BULK_AHEAD_NS: Nanos = 6_400_000;
 
-/// A map that has begun less than this ago is sent to few workers: it may be over before more of them are awake ...
+/// A map that has begun, or of which a worker has replied, less than this ago is sent to few workers: it may be over before
+/// more of them are awake ...
 pub(super) const NARROW_NS: Nanos = 1_000_000;
 /// ... one for each so much work that is known to wait, since a wake-up costs some microseconds on both sides, ...
-pub(super) const WAKE_WORTH_NS: Nanos = 100_000;
+pub(super) const WAKE_WORTH_NS: Nanos = 300_000;
 /// ... and these at the least, since nothing may be known yet. Pools of no more workers always use all.
 pub(super) const NARROW_WORKERS: usize = 4;
+
+/// Shorter times of items may be those of their process' first use of memory, so each chunk that confirms them lets one more
+/// worker be woken.
+pub(super) const NEW_MEMORY_NS: Nanos = 100_000;
 
 /// Chunks that a worker holds at the least: the one it runs and the next.
 pub(super) const DEPTH_MIN: usize = 2;

@@ -7,6 +7,7 @@ use crate::scheduler::flow::{Flow, FlowId, Standing};
 use crate::scheduler::tuning::{NARROW_WORKERS, REPLY_SILENCE_NS};
 use crate::scheduler::worker::{Phase, Range};
 use crate::scheduler::{ByWorker, JobId, JobSpec, Scheduler, State, WorkerId};
+use crate::units::Nanos;
 
 pub(super) fn check(scheduler: &Scheduler<usize>, books: &Books, plan: &Plan, places: &ByWorker<Place>) {
     counts_agree(scheduler, books);
@@ -159,12 +160,18 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     let standing = |range: &Range| flow(scheduler, range.job).map(|flow| flow.standing);
     let is_narrow = |range: &Range| {
         let job = scheduler.jobs.get(range.job).expect("its items wait");
-        let is_looked_at = scheduler.wake_at().is_some_and(|at| at <= job.narrow_until);
-        scheduler.now < job.narrow_until && job.in_flight as usize >= NARROW_WORKERS && is_looked_at
+        // The first worker that is ready is looked for, too.
+        let is_looked_at = scheduler.first_ready_at == Nanos::MAX
+            || scheduler.wake_at().is_some_and(|at| at <= job.narrow_until(scheduler.first_ready_at));
+        scheduler.now < job.narrow_until(scheduler.first_ready_at)
+            && job.in_flight as usize >= NARROW_WORKERS
+            && is_looked_at
     };
     let may_go = |range: &Range| standing(range).is_some_and(|standing| standing != Standing::Parked);
     let waiting = queued(scheduler).any(|range| may_go(&range) && !is_narrow(&range));
-    let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && !scheduler.config.has_initializer;
+    let is_any_started = scheduler.workers.values().any(|state| state.phase.has_started());
+    let may_start = !scheduler.config.has_initializer && !is_any_started;
+    let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && may_start;
     let idle = scheduler.workers.values().position(|state| may_work(state.phase) && state.in_flight.is_empty());
     assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }

@@ -197,6 +197,7 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
             };
             if may_take_its_time {
                 self.hub.notify();
+                // The host has been told of all replies so far, so the end of this request tells of itself alone.
                 self.unnotified = Unnotified::NoOne;
             }
             self.is_new = header.kind == Request::Init.kind();
@@ -426,6 +427,7 @@ impl<'w, const IS_THREAD: bool> RequestLoop<'w, IS_THREAD> {
                 arrays::forget_pages();
             })
         });
+        // A call of the worker's own is no item, and is never taken back.
         let has_run = chunk.has_begun() || header.kind != Request::Run.kind();
         let spare = chunk.end(now, if is_over_rss { reply::OVER_RSS } else { 0 });
         // The larger one is kept: a worker that sends large values may be sent large arguments, and needs one at a time.

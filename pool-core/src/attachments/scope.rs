@@ -51,6 +51,7 @@ thread_local! {
 
 /// Lets arrays add themselves, until it is dropped.
 pub(crate) struct Writing {
+    // Kept, since code of the value may encode another value on the way.
     outer: Option<(Side, Attachments)>,
 }
 
@@ -106,6 +107,7 @@ pub(crate) fn attach_frozen(array: &Arc<Array>) -> Result<ArrayId, String> {
     match side()? {
         // The bytes must be those that came.
         Side::Rehearsal => return Ok(array.alias()),
+        // Reports are decoded after their item may have ended, and its arrays with it.
         Side::Report => return Err(IN_REPORT.to_owned()),
         Side::Results if !array.memory().is_sealed() => {
             return Err(

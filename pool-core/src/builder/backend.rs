@@ -63,6 +63,7 @@ pub(super) struct Away {
 impl Away {
     /// The number of workers to begin with.
     pub(super) fn workers(&self, workers: usize) -> usize {
+        // One at the least: it asks for a machine when there is none yet.
         self.route.as_ref().map_or(workers, |route| route.link.capacity().clamp(1, self.most))
     }
 
@@ -105,6 +106,7 @@ impl PoolBuilder {
     pub(super) fn away(&mut self) -> Result<Away> {
         let most = self.workers.unwrap_or_else(workers_max);
         let Some(backend) = self.backend.take() else { return Ok(Away { route: None, most }) };
+        // Before the connection: a mistake in the program should show without a network.
         if let Some(option) = self.local_option() {
             let text = format!(
                 "`{option}` concerns workers on this machine: set it for the pool of the machine that runs the items"

@@ -57,6 +57,7 @@ impl<'d> Input<'d> {
 
     /// A word that is mostly small, or close to the largest.
     fn word(&mut self) -> u64 {
+        // Sums overflow and indices go past the end close to the bounds, so these come more often than by chance.
         match self.byte() {
             255 => u64::MAX - u64::from(self.byte()),
             254 => u64::from_le_bytes(std::array::from_fn(|_| self.byte())),
@@ -167,6 +168,7 @@ impl World {
                 let completion = &self.jobs[input.below(self.jobs.len())].completion;
                 let (id, call) = (completion.job(), completion.call());
                 let runs = input.byte() & 1 != 0;
+                // Noted, since items of a map that is cancelled may have no outcome of their own.
                 self.has_cancelled |= match call {
                     Some(_) => self.engine.cancel(id, call),
                     None => self.engine.scheduler().cancel(id, runs),

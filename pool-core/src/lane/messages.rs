@@ -73,6 +73,7 @@ impl RunRequest {
     pub(crate) fn header(&self) -> Header {
         let RunRequest { kind, seq, task, items, time_limit_ns, flags } = *self;
         let (kind, extra, info) = (kind.kind(), task, time_limit_ns);
+        // Nothing has been taken back yet, so the limit is the number.
         Header { kind, flags, seq, count: items, limit: items, extra, info }
     }
 }

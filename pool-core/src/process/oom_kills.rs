@@ -18,6 +18,7 @@ static LAST: Mutex<Option<Count>> = Mutex::new(None);
 /// Reads the count with which the next death is compared, unless that was done before.
 pub(crate) fn watch() {
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    // Once: a later look would forget kills that no death has been compared with.
     if last.is_none() {
         *last = find_count();
     }
@@ -35,12 +36,14 @@ const UNKNOWN: &str = "not by this pool, possibly out of memory";
 
 fn describe(last: &mut u64, now: Option<u64>) -> &'static str {
     let Some(now) = now else { return UNKNOWN };
+    // Kept for the next death, which this kill is not to blame for.
     if std::mem::replace(last, now) == now { "not by this pool" } else { "probably out of memory" }
 }
 
 /// The count of this process's control group (cgroups(7), version 2 or 1), or else of the machine.
 fn find_count() -> Option<Count> {
     let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    // The own group first, since the count of the whole machine rises for anybody.
     let paths = group_files(&groups).into_iter().chain(["/proc/vmstat".to_owned()]);
     paths.into_iter().find_map(|path| Some(Count { kills: read_count(&path)?, path }))
 }
@@ -54,6 +57,7 @@ fn group_files(groups: &str) -> Vec<String> {
     let file = |line: &str| {
         let (_, rest) = line.split_once(':')?;
         match rest.split_once(':')? {
+            // Version 2 has one tree for all controllers, and names none.
             ("", path) => Some(format!("/sys/fs/cgroup{path}/memory.events")),
             (controllers, path) if controllers.split(',').any(|name| name == "memory") => {
                 Some(format!("/sys/fs/cgroup/memory{path}/memory.oom_control"))

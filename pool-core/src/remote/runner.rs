@@ -124,8 +124,10 @@ impl Runner {
         let is_map = place.first.is_some();
         let most = if is_map { EncodedMap::group_items(request.items) } else { 1 };
         let task = (entry, (form.args_size)());
+        // All bytes are checked before the first item runs.
         let groups = items.cut(task.1, most).ok_or_else(corrupt)?;
         let first = place.first.unwrap_or(0);
+        // Indices of items would wrap.
         if first.checked_add(request.items.into()).is_none() {
             return Err(corrupt());
         }
@@ -141,6 +143,7 @@ impl Runner {
         for mut map in maps {
             let mut is_stopped = false;
             while !map.wait(Instant::now() + LOOK_EVERY) {
+                // Cancelled once; the wait goes on, for the grace of items that run.
                 if stop.is_set() && !std::mem::replace(&mut is_stopped, true) {
                     map.cancel();
                 } else if Instant::now() >= give_back_at {

@@ -92,6 +92,7 @@ impl<P> Scheduler<P> {
         if let Some(worker) = self.first_idle() {
             return Some(worker);
         }
+        // None is idle, so the one that is done first.
         let mut best = None;
         for worker in self.workers.ids() {
             let Some(load) = self.load(worker, capacity) else { continue };

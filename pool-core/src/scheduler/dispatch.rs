@@ -58,6 +58,7 @@ impl<P> Scheduler<P> {
             let narrow_until = job.narrow_until(self.first_ready_at);
             // Not beside others of any priority: these wait behind it for the idle workers.
             let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
+            // A map that is worth all workers uses them all at once.
             let is_narrow = worth < self.config.workers && self.now < narrow_until && !is_contended && is_alone();
             let want = match spec.chunk_size {
                 // Items that travel together may run at once on another machine.
@@ -73,6 +74,7 @@ impl<P> Scheduler<P> {
                     pace.chunk(chunk_ns, queued, is_open, worth)
                 }
             };
+            // A worker claims so many one by one, so each may still go to another worker until it begins.
             let want = if spec.calls { want.min(CALLS_PER_CHUNK_MAX) } else { want };
             let items = want.min(range.items);
             let capacity = if is_contended { Capacity::contended(spec) } else { Capacity::alone(pace, items, spec) };
@@ -89,7 +91,7 @@ impl<P> Scheduler<P> {
                 self.full = true;
                 if is_narrow {
                     self.is_narrow = true;
-                    // Before a worker is ready, that is what is waited for.
+                    // Without a time before the first worker is ready: that event looks again.
                     if narrow_until < Nanos::MAX {
                         self.wake_by(narrow_until);
                     }

@@ -23,6 +23,7 @@ impl Pace {
         let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX_NS);
         // A quarter of the new one: an outlier passes within a few chunks, and a change is followed as soon.
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
+        // No more than that is ever asked for: pools have fewer workers.
         self.chunks = self.chunks.saturating_add(1);
     }
 
@@ -63,6 +64,7 @@ impl Pace {
     /// How many of the pool's `workers` it is worth waking for so many items.
     #[inline]
     pub(crate) fn workers_worth(self, items: u64, workers: usize) -> usize {
+        // Asked first, since most pools are small and need no division.
         if workers <= NARROW_WORKERS {
             return workers;
         }

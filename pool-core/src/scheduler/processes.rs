@@ -69,6 +69,7 @@ impl<P> Scheduler<P> {
         // Only failures in a row count: the pool survives a fault that passes.
         state.failures = 0;
         state.heard = self.now;
+        // Only the first counts: maps that began before it could learn nothing, and those after it need not wait for others.
         self.first_ready_at = self.first_ready_at.min(self.now);
         if state.phase == Phase::Starting {
             state.phase = Phase::Ready;

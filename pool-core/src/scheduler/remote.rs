@@ -23,6 +23,7 @@ impl<P> Scheduler<P> {
     /// Work that one chunk of a map should hold.
     #[inline]
     pub(super) fn chunk_ns(&self) -> Nanos {
+        // Known when the program is compiled, without the feature.
         if self.is_remote() { REMOTE_CHUNK_NS } else { CHUNK_NS }
     }
 

@@ -22,6 +22,7 @@ impl<P> Scheduler<P> {
     pub(crate) fn add_items(&mut self, id: JobId, first: u64, items: u32) -> bool {
         let Some(job) = self.jobs.get_mut(id).filter(|job| job.open) else { return false };
         if items > 0 {
+            // With its first items only: later ones find it under way.
             if job.end == 0 && self.config.workers > NARROW_WORKERS {
                 job.news_at = Some(self.now);
             }

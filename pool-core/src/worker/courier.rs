@@ -102,6 +102,7 @@ impl Errand<'_, '_> {
                         // The pool sends the rest again, perhaps by another courier.
                         return;
                     }
+                    // A round that has run something shows that there are machines, so the count begins anew.
                     (rounds, answered) = (if is_vain { rounds } else { 0 }, self.chunk.next);
                     if rounds == ROUNDS_MAX {
                         let text = format!("{rounds} machines in a row have sent it back without running it");
@@ -116,8 +117,10 @@ impl Errand<'_, '_> {
                     if self.courier.stop.is_set() {
                         return;
                     }
+                    // Without the time on the way: the pool makes chunks by it, and a slow network is no reason for short ones.
                     ran += reply.ran;
                     self.chunk.date(ran);
+                    // From the back, so that they come off the front in their order.
                     reply.outcomes.into_iter().rev().for_each(|outcome| ahead.push_front(outcome));
                 }
                 Outcome::Values { items, bytes } => {
@@ -133,6 +136,7 @@ impl Errand<'_, '_> {
 
     fn put_values(&mut self, items: u32, bytes: &[u8]) -> bool {
         let size = (self.form.output_size)();
+        // They come from another machine, and are counted before they stand among values that nobody counts.
         if frames::length(bytes, items, size) == Some(bytes.len()) {
             return self.chunk.put_values(bytes, items, size);
         }
@@ -153,6 +157,7 @@ impl Errand<'_, '_> {
             return failed(&Error::new(ErrorKind::Protocol, "the request does not hold its items"));
         };
         let Courier { route, stop } = self.courier;
+        // The link is another crate's code: a panic of it concerns these items, and the thread goes on.
         let reply = match catch_unwind(AssertUnwindSafe(|| route.link.run(&request, stop))) {
             Ok(reply) => reply,
             Err(payload) => {
@@ -162,6 +167,7 @@ impl Errand<'_, '_> {
         };
         let reply = reply.unwrap_or_else(|error| failed(&error));
         let answered = reply.outcomes.iter().fold(0, |sum: u32, outcome| sum.saturating_add(outcome.items()));
+        // One more or less, and items would get the values of others.
         if answered == items {
             return reply;
         }
@@ -180,6 +186,7 @@ impl Errand<'_, '_> {
             }
         };
         let messages::Place { first, attempt, seed } = self.place;
+        // Calls are told apart by a mark, which is no index.
         let first = (first < messages::Place::NO_ITEM).then(|| first + u64::from(done));
         Some(Request {
             task: self.key.clone(),

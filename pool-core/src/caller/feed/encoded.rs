@@ -124,6 +124,7 @@ impl<'b> EncodedMap<'b> {
             if is_finished {
                 return true;
             }
+            // At half, so that no worker waits, and most items can still be given back.
             if 2 * self.out < self.ahead {
                 self.hand_over();
             }
@@ -154,6 +155,7 @@ impl<'b> EncodedMap<'b> {
 
     /// The outcomes of a map that has ended, in the order of the items, and the reason why others are missing.
     pub(crate) fn take(mut self) -> (Vec<Part>, Option<Error>) {
+        // Chunks end in any order, and the other machine expects the order of the items.
         self.parts.sort_by_key(|part| part.first);
         (self.parts, self.feed.completion.rest())
     }

@@ -178,6 +178,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
     signed!(serialize_i8(i8) serialize_i16(i16) serialize_i32(i32));
 
     fn serialize_i64(self, number: i64) -> Result<(), CodecError> {
+        // The RFC stores -1 - n, so that no number has two forms; that is the complement.
         if number >= 0 { self.head(head::UNSIGNED, number as u64) } else { self.head(head::NEGATIVE, !number as u64) }
     }
     fn serialize_u128(self, number: u128) -> Result<(), CodecError> {
@@ -234,6 +235,7 @@ impl<'s, 'e, 'b> ser::Serializer for &'s mut Serializer<'e, 'b> {
         self.null()
     }
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), CodecError> {
+        // A level, though it holds nothing: the reader cannot tell it from a variant with content before it has read it.
         self.nested(|to| to.text(variant))
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<(), CodecError> {

@@ -14,6 +14,7 @@ impl Chunk<'_> {
     pub(in crate::worker) fn claim_all(&mut self) -> u32 {
         // As `claim`: first the claim, then a look at the limit.
         self.link.progress.claim(self.seq, self.items);
+        // A request of several records has no limit that the host could lower.
         if let Some(record) = &self.record {
             self.items = self.items.min(self.link.requests.limit(record));
         }

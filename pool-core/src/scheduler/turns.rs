@@ -45,9 +45,13 @@ impl<P> Scheduler<P> {
             let others: u32 = self.in_flight[..=priority as usize].iter().sum();
             if others > own || self.turns[priority as usize].is_contended() {
                 self.note_contention(priority);
+                // Maps that fill their room leave that of calls.
+                if matches!(id, FlowId::Calls(_)) {
+                    self.find_room();
+                }
             }
-            // A map that has just begun leaves workers idle, and this flow may use them; and maps leave room for calls.
-            if self.is_narrow || matches!(id, FlowId::Calls(_)) {
+            // A map that has just begun leaves workers idle, and this flow may use them.
+            if self.is_narrow {
                 self.find_room();
             }
         }

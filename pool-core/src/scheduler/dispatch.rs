@@ -294,6 +294,27 @@ mod tests {
     }
 
     #[test]
+    fn a_map_that_few_workers_run_is_not_taken_back_for_idle_ones_while_replies_come() {
+        let mut scheduler = scheduler(64, Some(1000));
+        map(&mut scheduler, 4000);
+        let recalls = |scheduler: &mut Scheduler<()>| {
+            let actions = std::iter::from_fn(|| scheduler.next_action());
+            actions.filter(|action| matches!(action, Action::Recall { .. })).count()
+        };
+        // Replies of the first two come; the others are silent, as if they lacked a CPU.
+        for (now, at) in [(900_000, 0), (1_100_000, 1)] {
+            scheduler.tick(now);
+            let worker = WorkerId(at);
+            let SentChunk { seq, range, .. } = scheduler.workers[worker].in_flight.front().expect("it has work");
+            scheduler.replied(worker, *seq, range.items, true, 200_000);
+            assert!(scheduler.first_idle().is_some());
+            assert_eq!(recalls(&mut scheduler), 0, "at {now}");
+        }
+        scheduler.tick(2_200_000);
+        assert!(recalls(&mut scheduler) > 0, "nobody has replied for a millisecond");
+    }
+
+    #[test]
     fn a_map_of_unknown_items_wakes_all_after_a_millisecond() {
         let mut scheduler = scheduler(64, None);
         map(&mut scheduler, 1000);

@@ -39,8 +39,10 @@ impl<P> Scheduler<P> {
             let pace = self.tasks[job.spec.task as usize].pace;
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
+            // A map that is sent to few workers would be sent to the same ones again.
             let job_narrow_until = job.narrow_until(self.first_ready_at);
-            if silence.is_none() && self.now < job_narrow_until {
+            let is_worth_all = pace.workers_worth(waiting.into(), self.config.workers) >= self.config.workers;
+            if self.now < job_narrow_until && !is_worth_all && !self.is_contended() && self.is_alone() {
                 narrow_until = Some(job_narrow_until);
                 continue;
             }

@@ -113,10 +113,12 @@ impl<P> Scheduler<P> {
             let state = &self.workers[*worker];
             state.phase == Phase::Ready && !state.in_flight.is_empty()
         };
+        // Asked of few: a look at all workers would cost more than the chunk.
         let loads = |worker| self.load(worker, capacity).map(|load| (load, worker));
         let awake = self.busy.iter().filter(|worker| is_known && is_awake(worker)).filter_map(loads).min();
-        // A starting one comes last: the first that is ready may have done all by then.
-        let starting = || self.workers.ids().filter(|_| may_wake).filter_map(loads).min();
+        // Starting ones only as long as none is ready: that one may have done all before they are.
+        let may_start = may_wake && self.first_ready_at == Nanos::MAX;
+        let starting = || self.workers.ids().filter(|_| may_start).filter_map(loads).min();
         awake.or_else(starting).map(|(_, worker)| worker)
     }
 
@@ -128,10 +130,6 @@ impl<P> Scheduler<P> {
         }
         let state = &self.workers[worker];
         let is_starting = state.phase == Phase::Starting;
-        // It may take long, and those that have started will have room, or end, before.
-        if is_starting && self.workers.values().any(|state| state.phase.has_started()) {
-            return None;
-        }
         match capacity {
             _ if state.in_flight.is_empty() => Some(u64::from(is_starting)),
             Capacity::Chunks(depth) if state.in_flight.len() < depth => {

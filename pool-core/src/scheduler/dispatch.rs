@@ -82,7 +82,8 @@ impl<P> Scheduler<P> {
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
             let found = if is_narrow {
-                let may_wake = (job.in_flight as usize) < worth;
+                // Chunks are counted and not workers: one that is awake is ready for more of them soon.
+                let may_wake = job.wakes_another || (job.in_flight as usize) < worth;
                 self.roomiest_of_few(capacity, may_wake, pace.is_known())
             } else {
                 self.roomiest(capacity, preferred)
@@ -95,6 +96,8 @@ impl<P> Scheduler<P> {
                     if narrow_until < Nanos::MAX {
                         self.wake_by(narrow_until);
                     }
+                    // For items behind a worker that is silent: one that is idle need not wait for replies of others.
+                    self.rebalance();
                     return;
                 }
                 // Looking through all workers again at each submission would cost more than the submission.
@@ -166,6 +169,8 @@ impl<P> Scheduler<P> {
     fn send(&mut self, worker: WorkerId, range: Range, pace: Pace, is_contended: bool, is_narrow: bool) {
         let job = self.jobs.get_mut(range.job).expect("checked by the caller");
         job.queued -= u64::from(range.items);
+        // That was for the items of this chunk.
+        job.wakes_another = false;
         job.in_flight += 1;
         let JobSpec { urgent: is_urgent, bulk: is_bulk, calls: are_calls, priority, task, .. } = job.spec;
         let is_last = job.queued == 0 && !job.open;
@@ -294,24 +299,27 @@ mod tests {
     }
 
     #[test]
-    fn a_map_that_few_workers_run_is_not_taken_back_for_idle_ones_while_replies_come() {
+    fn what_a_silent_worker_loses_goes_to_an_idle_one_while_others_reply() {
         let mut scheduler = scheduler(64, Some(1000));
         map(&mut scheduler, 4000);
-        let recalls = |scheduler: &mut Scheduler<()>| {
-            let actions = std::iter::from_fn(|| scheduler.next_action());
-            actions.filter(|action| matches!(action, Action::Recall { .. })).count()
-        };
+        while scheduler.next_action().is_some() {}
+        let before = working(&scheduler);
         // Replies of the first two come; the others are silent, as if they lacked a CPU.
         for (now, at) in [(900_000, 0), (1_100_000, 1)] {
             scheduler.tick(now);
             let worker = WorkerId(at);
             let SentChunk { seq, range, .. } = scheduler.workers[worker].in_flight.front().expect("it has work");
             scheduler.replied(worker, *seq, range.items, true, 200_000);
-            assert!(scheduler.first_idle().is_some());
-            assert_eq!(recalls(&mut scheduler), 0, "at {now}");
         }
-        scheduler.tick(2_200_000);
-        assert!(recalls(&mut scheduler) > 0, "nobody has replied for a millisecond");
+        let mut recalls = 0;
+        while let Some(action) = scheduler.next_action() {
+            if let Action::Recall { worker, seq, .. } = action {
+                recalls += 1;
+                assert!(recalls < 64, "the same items come back again and again");
+                scheduler.recalled(worker, seq, 1);
+            }
+        }
+        assert!(recalls > 0 && working(&scheduler) > before, "{recalls} recalls");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct JobEntry<P> {
     pub(super) queued: u64,
     /// When its first items came, or the last reply of a worker to it, if it does not wake all of the many workers at once.
     pub(super) news_at: Option<Nanos>,
+    /// Its next chunk may wake a worker in any case.
+    pub(super) wakes_another: bool,
     /// Chunks with workers.
     pub(super) in_flight: u32,
     /// Unsettled items that have cost a worker, or panicked and may run again, and cancelled items.
@@ -68,6 +70,7 @@ impl<P> JobEntry<P> {
             is_cut_off: false,
             queued: 0,
             news_at: None,
+            wakes_another: false,
             in_flight: 0,
             records: BTreeMap::new(),
         }

@@ -9,7 +9,7 @@ use super::worker::Range;
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
-    /// The queues are empty. If a worker is idle while another has unclaimed items, some of these are taken back.
+    /// The queues are empty, or hold a map that is sent to few workers. If a worker is idle while another has unclaimed items, some of these are taken back.
     pub(super) fn rebalance(&mut self) {
         // The cheap questions first: this runs each time that the queues run dry.
         // A chunk that is alone has one item, which runs, or its job has ended. One that was emptied is not counted, and may
@@ -36,16 +36,15 @@ impl<P> Scheduler<P> {
             if !fresh && self.is_at_limit(sent.range) {
                 continue;
             }
-            let pace = self.tasks[job.spec.task as usize].pace;
-            let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
-            // A map that is sent to few workers would be sent to the same ones again.
             let job_narrow_until = job.narrow_until(self.first_ready_at);
-            let is_worth_all = pace.workers_worth(waiting.into(), self.config.workers) >= self.config.workers;
-            if self.now < job_narrow_until && !is_worth_all && !self.is_contended() && self.is_alone() {
+            // Awake workers will be through with it before an idle one is awake.
+            if silence.is_none() && self.now < job_narrow_until {
                 narrow_until = Some(job_narrow_until);
                 continue;
             }
+            let pace = self.tasks[job.spec.task as usize].pace;
+            let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.
             let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(silence.unwrap_or(0));
             if best.is_none_or(|(most, _)| work > most) {
@@ -68,7 +67,12 @@ impl<P> Scheduler<P> {
         // whole.
         let half = at == 0;
         let sent = &mut state.in_flight[at];
+        let job = sent.range.job;
         self.actions.push_back(sent.ask_back(worker, half));
+        // Else a map that is sent to few workers would be sent to the silent one again.
+        if let Some(job) = self.jobs.get_mut(job) {
+            job.wakes_another = true;
+        }
     }
 
     /// Takes back the work of this priority or a lower one that is further ahead of a worker than may be while others wait.

@@ -99,12 +99,6 @@ impl<P> Scheduler<P> {
         self.now < self.contended_until
     }
 
-    /// Whether no flows of several priorities wait.
-    #[inline]
-    pub(super) fn is_alone(&self) -> bool {
-        self.turns.iter().filter(|turns| !turns.is_empty()).count() <= 1
-    }
-
     /// A flow waits beside others. If these were alone until now they give way once. As long as they meet again and
     /// again, no further recall is needed: little is ahead of a worker anyway.
     #[cold]

@@ -94,14 +94,6 @@ pub(super) enum Phase {
     Killed(KillReason),
 }
 
-impl Phase {
-    /// Whether the process has been ready, or was killed before it was.
-    #[inline]
-    pub(super) fn has_started(self) -> bool {
-        matches!(self, Phase::Ready | Phase::Leaving | Phase::Retiring | Phase::Killed(_))
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KillReason {
     Timeout {

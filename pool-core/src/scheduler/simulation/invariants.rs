@@ -168,12 +168,16 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
             && is_looked_at
     };
     let may_go = |range: &Range| standing(range).is_some_and(|standing| standing != Standing::Parked);
-    let waiting = queued(scheduler).any(|range| may_go(&range) && !is_narrow(&range));
-    let is_any_started = scheduler.workers.values().any(|state| state.phase.has_started());
-    let may_start = !scheduler.config.has_initializer && !is_any_started;
+    let is_begun = |range: &Range| {
+        let job = scheduler.jobs.get(range.job).expect("its items wait");
+        scheduler.first_ready_at < Nanos::MAX && scheduler.now < job.narrow_until(scheduler.first_ready_at)
+    };
+    let waiting: Vec<_> = queued(scheduler).filter(|range| may_go(range) && !is_narrow(range)).collect();
+    // A map that has just begun does not go to starting workers once others are ready.
+    let may_start = !scheduler.config.has_initializer && !waiting.iter().all(is_begun);
     let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && may_start;
     let idle = scheduler.workers.values().position(|state| may_work(state.phase) && state.in_flight.is_empty());
-    assert!(!waiting || idle.is_none(), "worker {idle:?} has nothing while items wait");
+    assert!(waiting.is_empty() || idle.is_none(), "worker {idle:?} has nothing while items wait");
 }
 
 /// While the pool is open or has work, every worker has a process, or one is on its way, or the clock will see to it.

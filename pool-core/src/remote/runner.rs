@@ -1,6 +1,6 @@
 //! The far side: items of another machine's pool, run in a pool here.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -132,27 +132,34 @@ impl Runner {
             return Err(corrupt());
         }
         let submit = |groups| EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed));
-        let maps: Vec<_> = match is_map {
-            true => vec![submit(groups)?],
-            // All are submitted before the first is waited for.
-            false => groups.into_iter().map(|call| submit(vec![call])).collect::<Result<_>>()?,
-        };
+        let mut waiting =
+            if is_map { vec![groups] } else { groups.into_iter().map(|call| vec![call]).collect() }.into_iter();
+        // Two for each worker, so that none waits for this thread; the others can still be given back.
+        let most = 2 * self.host.workers();
         let each = if is_map { request.items } else { 1 };
         let give_back_at = Instant::now() + GIVE_BACK_AFTER;
-        let mut outcomes = Vec::new();
-        for mut map in maps {
-            let mut is_stopped = false;
-            while !map.wait(Instant::now() + LOOK_EVERY) {
-                // Cancelled once; the wait goes on, for the grace of items that run.
-                if stop.is_set() && !std::mem::replace(&mut is_stopped, true) {
-                    map.cancel();
-                } else if Instant::now() >= give_back_at {
-                    map.give_back();
-                }
+        let (mut maps, mut outcomes, mut is_stopped) = (VecDeque::new(), Vec::new(), false);
+        loop {
+            let is_long = is_stopped || Instant::now() >= give_back_at;
+            // The first in any case: a request of which nothing runs would come back again and again.
+            while maps.len() < most
+                && (!is_long || maps.is_empty() && outcomes.is_empty())
+                && let Some(groups) = waiting.next()
+            {
+                maps.push_back(submit(groups)?);
             }
-            let (parts, rest) = map.take();
-            add_outcomes(parts, first..first + u64::from(each), rest.as_ref(), &mut outcomes);
+            let Some(map) = maps.front_mut() else { break };
+            if map.wait(Instant::now() + LOOK_EVERY) {
+                let (parts, rest) = maps.pop_front().expect("it is the front").take();
+                add_outcomes(parts, first..first + u64::from(each), rest.as_ref(), &mut outcomes);
+            // Cancelled once; the wait goes on, for the grace of items that run.
+            } else if stop.is_set() && !std::mem::replace(&mut is_stopped, true) {
+                maps.iter_mut().for_each(EncodedMap::cancel);
+            } else if is_long {
+                maps.iter_mut().for_each(EncodedMap::give_back);
+            }
         }
+        add_missing(waiting.len() as u32 * each, None, &mut outcomes);
         Ok(outcomes)
     }
 

@@ -55,7 +55,7 @@ impl<P> Scheduler<P> {
             }
             let pace = task.pace;
             let worth = pace.workers_worth(queued, self.config.workers);
-            let narrow_until = job.narrow_until(self.first_ready_at);
+            let narrow_until = job.narrow_until(self.first_ready_at, pace);
             // Not beside others of any priority: these wait behind it for the idle workers.
             let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
             // A map that is worth all workers uses them all at once.
@@ -82,8 +82,8 @@ impl<P> Scheduler<P> {
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
             let found = if is_narrow {
-                // Chunks are counted and not workers: one that is awake is ready for more of them soon.
-                let may_wake = job.wakes_another || (job.in_flight as usize) < worth;
+                let is_awake = |worker: &WorkerId| self.workers[*worker].phase == Phase::Ready;
+                let may_wake = job.wakes_another || self.busy.iter().filter(is_awake).count() < worth;
                 self.roomiest_of_few(capacity, may_wake, pace.is_known())
             } else {
                 self.roomiest(capacity, preferred)

@@ -5,7 +5,8 @@ use std::ops;
 
 use super::flow::Flow;
 use super::interface::JobSpec;
-use super::tuning::NARROW_NS;
+use super::pace::Pace;
+use super::tuning::{NARROW_MAX_NS, NARROW_NS, NARROW_WORKERS};
 use super::worker::Range;
 use crate::units::Nanos;
 
@@ -31,8 +32,8 @@ pub(super) struct JobEntry<P> {
     pub(super) is_cut_off: bool,
     /// Unsettled items in the queue.
     pub(super) queued: u64,
-    /// When its first items came, or the last reply of a worker to it, if it does not wake all of the many workers at once.
-    pub(super) news_at: Option<Nanos>,
+    /// When its first items came, if it does not wake all of the many workers at once.
+    pub(super) begun_at: Option<Nanos>,
     /// Its next chunk may wake a worker in any case.
     pub(super) wakes_another: bool,
     /// Chunks with workers.
@@ -69,7 +70,7 @@ impl<P> JobEntry<P> {
             dropped: 0,
             is_cut_off: false,
             queued: 0,
-            news_at: None,
+            begun_at: None,
             wakes_another: false,
             in_flight: 0,
             records: BTreeMap::new(),
@@ -78,9 +79,13 @@ impl<P> JobEntry<P> {
 
     /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
     #[inline]
-    pub(super) fn narrow_until(&self, first_ready_at: Nanos) -> Nanos {
+    pub(super) fn narrow_until(&self, first_ready_at: Nanos, pace: Pace) -> Nanos {
         // In a fresh pool no item runs before the first worker is ready, so nothing is learnt until then.
-        self.news_at.map_or(0, |at| at.max(first_ready_at).saturating_add(NARROW_NS))
+        let begin = |at: Nanos| at.max(first_ready_at);
+        // As long as few workers need for all of it, if that is not long.
+        let items = u32::try_from(self.end).unwrap_or(u32::MAX);
+        let time = || (pace.time(items).unwrap_or(0) / NARROW_WORKERS as Nanos).min(NARROW_MAX_NS);
+        self.begun_at.map_or(0, |at| begin(at).saturating_add(NARROW_NS + time()))
     }
 
     /// The number of the next attempt at the item, from 1.

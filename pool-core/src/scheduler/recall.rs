@@ -37,13 +37,13 @@ impl<P> Scheduler<P> {
                 continue;
             }
             let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
-            let job_narrow_until = job.narrow_until(self.first_ready_at);
+            let pace = self.tasks[job.spec.task as usize].pace;
+            let job_narrow_until = job.narrow_until(self.first_ready_at, pace);
             // Awake workers will be through with it before an idle one is awake.
             if silence.is_none() && self.now < job_narrow_until {
                 narrow_until = Some(job_narrow_until);
                 continue;
             }
-            let pace = self.tasks[job.spec.task as usize].pace;
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();
             // Unknown items may take for ever; and a worker that has been silent is slower than its pace says.
             let work = pace.time(waiting).unwrap_or(Nanos::MAX).max(silence.unwrap_or(0));

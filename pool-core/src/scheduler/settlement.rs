@@ -58,10 +58,8 @@ impl<P> Scheduler<P> {
             state.ahead = state.ahead.saturating_sub(sent.time);
             // A chunk that was taken back whole says nothing about the time of an item.
             if sent.settled > 0
-                && let Some(JobEntry { spec, news_at, .. }) = self.jobs.get_mut(job)
+                && let Some(JobEntry { spec, .. }) = self.jobs.get(job)
             {
-                // Its known work is believed as long as replies come.
-                *news_at = news_at.map(|_| now);
                 self.tasks[spec.task as usize].pace.learn(sent.settled, elapsed);
                 // For the counters: all of it has just been looked at.
                 let (task, label, is_calls) = (spec.task, spec.label, spec.calls);

@@ -24,7 +24,7 @@ impl<P> Scheduler<P> {
         if items > 0 {
             // With its first items only: later ones find it under way.
             if job.end == 0 && self.config.workers > NARROW_WORKERS {
-                job.news_at = Some(self.now);
+                job.begun_at = Some(self.now);
             }
             job.end = first + u64::from(items);
             job.unsettled += u64::from(items);

@@ -26,7 +26,7 @@ pub trait Link: Send + Sync + 'static {
     /// Has the items run somewhere, and waits for that. Many threads call it at once.
     ///
     /// It returns within about 100 ms after `stop` [is set](Stop::is_set), since the items are cancelled or the pool ends. They
-    /// should be stopped where they run; the outcomes do not matter then.
+    /// should be stopped where they run; the outcomes do not matter then. Until it returns, a pool that is dropped waits for it.
     ///
     /// # Errors
     ///

@@ -118,7 +118,8 @@ impl Errand<'_, '_> {
                         return;
                     }
                     // Without the time on the way: the pool makes chunks by it, and a slow network is no reason for short ones.
-                    ran += reply.ran;
+                    // Saturates, since it is another machine's word.
+                    ran = ran.saturating_add(reply.ran);
                     self.chunk.date(ran);
                     // From the back, so that they come off the front in their order.
                     reply.outcomes.into_iter().rev().for_each(|outcome| ahead.push_front(outcome));

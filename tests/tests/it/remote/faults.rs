@@ -27,6 +27,8 @@ pub(super) fn checks() -> Vec<Check> {
         once(a_backend_that_cannot_connect_is_an_error_of_build),
         once(wrong_requests_are_errors_of_their_items),
         once(a_failure_names_its_machine),
+        once(absurd_times_are_survived),
+        once(later_calls_of_a_long_request_come_back),
     ]
 }
 
@@ -275,6 +277,35 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
     let reply = runner.run(&Request { task, body, ..sound }, &stop);
     assert_eq!(reply.outcomes, [Outcome::NotRun(2)]);
     assert!(reply.ran < Duration::from_secs(60));
+}
+
+fn absurd_times_are_survived(_: &Setup) {
+    let far = Far::altering(Pool::builder().workers(1), |number, request, reply| {
+        // Sent back once, so that the times of two replies are added.
+        let outcomes = if number == 0 { vec![Outcome::NotRun(request.items)] } else { reply.outcomes };
+        Ok(Reply { outcomes, ran: Duration::MAX })
+    });
+    let pool = Pool::builder().backend(far).build().unwrap();
+    assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    assert_eq!(pool.stats().workers_died, 0);
+}
+
+fn later_calls_of_a_long_request_come_back(_: &Setup) {
+    let local = Pool::new(1).unwrap();
+    let runner = Runner::new(&local);
+    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::nap").unwrap();
+    let place = remote::Place { first: None, attempt: 1, seed: None };
+    let body = 250u64.to_le_bytes().repeat(30);
+    let request = Request { task, items: 30, is_raw: false, body, place, limits: remote::Limits::default() };
+    let outcomes = runner.run(&request, &Stop::new()).outcomes;
+    assert_eq!(outcomes.iter().map(Outcome::items).sum::<u32>(), 30);
+    assert!(matches!(outcomes.last(), Some(Outcome::NotRun(20..))), "{outcomes:?}");
+    let stop = Stop::new();
+    stop.set();
+    let body = 600_000u64.to_le_bytes().repeat(30);
+    // Minutes, if they were stopped one after the other.
+    let outcomes = runner.run(&Request { body, ..request }, &stop).outcomes;
+    assert_eq!(outcomes, [Outcome::NotRun(1), Outcome::NotRun(1), Outcome::NotRun(28)]);
 }
 
 /// Requests of any task, with any bytes.

@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
 
     #[cold]
     fn add_variant(&mut self, key: Key, name: &'static str, names: Names, index: u32) {
-        let total = Shape::VARIANT.name(variant_name(names, index)).total();
+        let total = Shape::chosen(index, variant_name(names, index)).total();
         // Only an exact list says by its names which variant the index is; for another one the doubt must come each time.
         match enums::is_exact((name, names)) {
             true => key.remember(total),

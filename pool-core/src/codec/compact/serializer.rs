@@ -35,8 +35,8 @@ impl<'e, 'b, N: Noting> Serializer<'e, 'b, N> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(super) fn variant(&mut self, name: &'static str, index: u32, variant: &'static str) -> Result<(), CodecError> {
         self.limits.nesting.enter()?;
-        // By the name, not the index: a skipped variant shifts the indices on one side only.
-        self.sum = self.sum.wrapping_add(Shape::VARIANT.name(variant).total());
+        // By the name, too: a skipped variant shifts the indices on one side only.
+        self.sum = self.sum.wrapping_add(Shape::chosen(index, variant).total());
         self.note(|notes, _| notes.log.variant(name, variant));
         varint::put(index.into(), self.out);
         Ok(())

@@ -72,12 +72,19 @@ impl Shape {
     /// A variant that holds one value without a name.
     pub(crate) const NEWTYPE: Shape = Shape(0x082e_fa98_ec4e_6c89);
     /// The choice of a variant.
-    pub(crate) const VARIANT: Shape = Shape(0xa409_3822_299f_31d0);
+    const VARIANT: Shape = Shape(0xa409_3822_299f_31d0);
 
     /// With one more field (or the variant) of this name.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn name(self, name: &str) -> Shape {
         Shape((self.0.rotate_left(23) ^ hash(name)).wrapping_mul(MULTIPLIER))
+    }
+
+    /// The choice of the variant of this index and name.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn chosen(index: u32, name: &str) -> Shape {
+        // By both: in a value that has each of two variants once, names alone add up to the same when the two are confused.
+        Shape::VARIANT.name(name).nameless(index as usize)
     }
 
     /// The fields of this one.
@@ -192,7 +199,8 @@ mod tests {
             Shape::NAMED.name("a").name("b"),
             Shape::NAMED.name("b").name("a"),
             Shape::NAMED.name("ab"),
-            Shape::VARIANT.name("a"),
+            Shape::chosen(0, "a"),
+            Shape::chosen(1, "a"),
             Shape::TUPLE.nameless(0),
             Shape::TUPLE.nameless(1),
             Shape::TUPLE.nameless(2),

@@ -198,3 +198,33 @@ fn an_error_has_the_words_of_the_type() {
     assert_eq!(trip(&Holder::Holds { even: Even(5) }).unwrap_err(), "field `even` of `Holds`: 5 is not even");
     assert!(trip(&Even(4)).is_ok());
 }
+
+#[test]
+fn variants_in_another_order_are_found() {
+    /// As two versions of a program have it, one of which sends values to the other.
+    mod versions {
+        use serde::{Deserialize, Serialize};
+
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(rename = "Mode")]
+        pub(super) enum Old {
+            Keep,
+            Delete,
+        }
+        #[derive(Debug, Serialize, Deserialize)]
+        #[serde(rename = "Mode")]
+        pub(super) enum New {
+            Delete,
+            Keep,
+        }
+    }
+    use versions::{New, Old};
+    // Each of the two as often as the other.
+    for value in [vec![Old::Keep, Old::Delete], vec![Old::Delete, Old::Keep, Old::Keep, Old::Delete]] {
+        let mut out = Encoder::to_vec(Vec::new());
+        write(&value, &mut out).unwrap();
+        let bytes = out.finish().expect_err("it writes to a vector");
+        let came = read::<Vec<New>>(&mut &bytes[..]);
+        assert!(came.is_err(), "{value:?} came as {came:?}");
+    }
+}

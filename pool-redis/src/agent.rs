@@ -142,7 +142,8 @@ impl Agent {
         self
     }
 
-    /// Runs until SIGTERM or SIGINT: then it takes no more jobs, finishes those that it has, and returns.
+    /// Runs until SIGTERM or SIGINT: then it takes no more jobs, finishes those that it has, and returns. While the server is
+    /// away that waits for it, up to the [`engine_timeout`](Agent::engine_timeout).
     ///
     /// Call it before the program starts threads: it blocks the two signals for this thread and those that it starts, and
     /// another thread that does not block them would end the process.

@@ -102,7 +102,7 @@ impl Connect {
     }
 
     /// The time for which jobs wait for a server that cannot be reached [default: 60 s]. Then they end in an error of the kind
-    /// [`Unreachable`](ErrorKind::Unreachable).
+    /// [`Unreachable`](ErrorKind::Unreachable), and so do further ones, at once, until it is back.
     ///
     /// # Examples
     ///
@@ -118,8 +118,9 @@ impl Connect {
         self
     }
 
-    /// The time for which a job waits while no agent has its task [default: 60 s]. Then it ends in an error that says how the
-    /// tasks of the agents differ.
+    /// The time for which jobs wait while no agent has their task [default: 60 s], from when the pool was built or the last such
+    /// agent left. Then they end in an error that says how the tasks of the agents differ, and so do further ones, at once, until
+    /// an agent with the task comes.
     ///
     /// # Examples
     ///
@@ -135,7 +136,8 @@ impl Connect {
         self
     }
 
-    /// The number of agents that may lose a request one after the other [default: 3]. Then its items end in an error.
+    /// The number of agents that may lose a request one after the other [default: 3]. Then its items end in an error. At least 1.
+    /// An item that kills its machine costs at most one more: its chunk counts once, then the item alone.
     ///
     /// # Examples
     ///
@@ -146,12 +148,12 @@ impl Connect {
     /// ```
     #[must_use]
     pub fn max_deliveries(mut self, deliveries: u32) -> Self {
-        self.deliveries_max = deliveries.max(1);
+        self.deliveries_max = deliveries;
         self
     }
 
     /// The number of requests that may wait in the queue of a task at the server [default: 100,000]. Further ones wait at
-    /// their clients.
+    /// their clients. At least 1.
     ///
     /// # Examples
     ///
@@ -162,8 +164,22 @@ impl Connect {
     /// ```
     #[must_use]
     pub fn max_queue(mut self, requests: usize) -> Self {
-        self.queue_max = requests.max(1);
+        self.queue_max = requests;
         self
+    }
+
+    fn check(&self) -> Result<()> {
+        let Connect { host_timeout, deliveries_max, queue_max, .. } = self;
+        for (name, is_zero) in [
+            ("host_timeout", host_timeout.is_zero()),
+            ("max_deliveries", *deliveries_max == 0),
+            ("max_queue", *queue_max == 0),
+        ] {
+            if is_zero {
+                return Err(remote::error(ErrorKind::InvalidInput, format!("{name} of 0: nothing could run")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -197,6 +213,7 @@ const BODY_BYTES_MAX: usize = 500 << 20;
 
 impl Session {
     fn open(connect: &Connect, tasks: &[TaskKey]) -> Result<Arc<Session>> {
+        connect.check()?;
         let settings = &connect.settings;
         let client = settings.client()?;
         let session = SessionId::random();
@@ -235,23 +252,30 @@ impl Session {
         Ok(Arc::new(session))
     }
 
+    /// The reason not to submit a request at all, if there is one: further ones need not wait for what others have waited for.
+    fn refuse(&self, request: &Request) -> Option<Error> {
+        if self.shared.jobs.is_away(self.engine_timeout) {
+            return Some(self.unreached());
+        }
+        self.shared.roster.refusal(&request.task, self.host_timeout)
+    }
+
+    fn unreached(&self) -> Error {
+        let (silent, trouble) = (self.shared.jobs.silence(), self.shared.jobs.trouble());
+        let text =
+            format!("the server was not reached for {silent:.1?}, so nobody knows how far the items came: {trouble}");
+        remote::error(ErrorKind::Unreachable, text)
+    }
+
     /// The reason to wait no longer, if there is one.
-    fn give_up(&self, request: &Request, job: JobNumber, waited: Duration) -> Option<Error> {
+    fn give_up(&self, request: &Request, job: JobNumber) -> Option<Error> {
         if let Some(trouble) = self.shared.outbox.refusal(job, self.engine_timeout) {
             return Some(trouble.error(&format!("the server took no items for {:?}", self.engine_timeout)));
         }
-        let silent = self.shared.jobs.silence();
-        if silent > self.engine_timeout {
-            let trouble = self.shared.jobs.trouble();
-            let text = format!(
-                "the server was not reached for {silent:.1?}, so nobody knows how far the items came: {trouble}"
-            );
-            return Some(remote::error(ErrorKind::Unreachable, text));
+        if self.shared.jobs.silence() > self.engine_timeout {
+            return Some(self.unreached());
         }
-        if waited > self.host_timeout {
-            return self.shared.roster.refusal(&request.task, self.host_timeout);
-        }
-        None
+        self.shared.roster.refusal(&request.task, self.host_timeout)
     }
 }
 
@@ -261,6 +285,9 @@ impl Link for Session {
     }
 
     fn run(&self, request: &Request, stop: &Stop) -> Result<Reply> {
+        if let Some(reason) = self.refuse(request) {
+            return Err(reason);
+        }
         let invalid = |error| remote::error(ErrorKind::Encode, format!("the request: {error}"));
         let body = postcard::to_allocvec(request).map_err(invalid)?;
         if body.len() > BODY_BYTES_MAX {
@@ -283,7 +310,7 @@ impl Link for Session {
             let reason = if stop.is_set() {
                 Some(remote::error(ErrorKind::Cancelled, "was stopped"))
             } else {
-                self.give_up(request, job.number, job.age())
+                self.give_up(request, job.number)
             };
             if let Some(reason) = reason {
                 // An outcome that came meanwhile is nobody's.

@@ -30,14 +30,17 @@
 //! | an agent is killed, or cut off | its lease ends (15 s, [`Agent::lease`]), and the job runs elsewhere |
 //! | an agent stood still and wakes up | its results are refused, and it stops the jobs that it has lost |
 //! | three agents lose a job | its items end in an error that says so ([`Connect::max_deliveries`]) |
+//! | an item kills its machine | at most [`max_deliveries`](Connect::max_deliveries) + 1 machines are lost: its chunk counts once, then the item alone |
 //! | an item is cancelled, or the pool terminated | queued jobs are deleted, running ones stopped at once |
 //! | the client dies | its jobs are stopped when its lease has ended ([`Connect::lease`]) |
 //! | the server is away | client and agents connect again, ever more slowly; jobs run on meanwhile |
 //! | the server lost its data | clients submit again what it forgot, under the same numbers; an agent that still runs a job keeps it |
-//! | the server stays away | every handle ends in an error after [`Connect::engine_timeout`] |
+//! | the server stays away | every handle ends in an error after [`Connect::engine_timeout`], further ones at once until it is back |
 //! | the server refuses (`OOM`, `BUSY`, `LOADING`, `READONLY`) | it is waited for, as if it were away |
-//! | no agent has a task | its items end in an error after [`Connect::host_timeout`] that says how each agent differs |
-//! | an agent gets SIGTERM | it takes no more, finishes, and leaves |
+//! | no agent has a task | its items end in an error after [`Connect::host_timeout`] that says how each agent differs, further ones at once |
+//! | an agent gets SIGTERM | it takes no more, finishes, and leaves; while the server is away that waits up to [`Agent::engine_timeout`] |
+//!
+//! The pool's insights have no state for "no agent": items that wait for one look like any that wait.
 //!
 //! Clocks of hosts may differ: all times are counted by the server or by one host alone.
 //!

@@ -44,6 +44,12 @@ impl Settings {
         if self.lease < LEASE_MIN {
             return Err(invalid(format!("a lease of {:?}: at least {LEASE_MIN:?}", self.lease)));
         }
+        if i64::try_from(self.lease.as_millis()).is_err() {
+            return Err(invalid(format!("a lease of {:?}: Redis counts milliseconds in 63 bits", self.lease)));
+        }
+        if self.engine_timeout.is_zero() {
+            return Err(invalid("engine_timeout of 0: nothing could run".to_owned()));
+        }
         // The text of the error has no address: it may hold a password.
         let info = self.url.as_str().into_connection_info();
         let info = info.map_err(|error| invalid(format!("the address of Redis: {error}")))?;

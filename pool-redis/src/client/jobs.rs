@@ -33,7 +33,6 @@ struct Contact {
 pub(super) struct Job {
     pub(super) queue: Arc<str>,
     pub(super) body: Vec<u8>,
-    since: Instant,
     end: Mutex<Option<End>>,
     ended: Condvar,
 }
@@ -72,10 +71,6 @@ impl Job {
         let waited = self.ended.wait_timeout_while(end, most, |end| end.is_none());
         waited.unwrap_or_else(PoisonError::into_inner).0.take()
     }
-
-    pub(super) fn age(&self) -> Duration {
-        self.since.elapsed()
-    }
 }
 
 impl Jobs {
@@ -88,13 +83,7 @@ impl Jobs {
     }
 
     pub(super) fn add(&self, queue: String, body: Vec<u8>) -> Numbered {
-        let job = Arc::new(Job {
-            queue: queue.into(),
-            body,
-            since: Instant::now(),
-            end: Mutex::default(),
-            ended: Condvar::new(),
-        });
+        let job = Arc::new(Job { queue: queue.into(), body, end: Mutex::default(), ended: Condvar::new() });
         let number = lock(&self.pending).add(Arc::clone(&job), self.start.elapsed());
         Numbered { number, job }
     }
@@ -133,6 +122,12 @@ impl Jobs {
     /// The time since the last answer.
     pub(super) fn silence(&self) -> Duration {
         lock(&self.contact).at.elapsed()
+    }
+
+    /// Whether the server has failed, and not answered for longer than the time. Without a failure it may have had no occasion.
+    pub(super) fn is_away(&self, timeout: Duration) -> bool {
+        let contact = lock(&self.contact);
+        contact.trouble.is_some() && contact.at.elapsed() > timeout
     }
 
     /// The last failure.

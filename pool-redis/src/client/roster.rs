@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool_core::remote::{self, TaskKey};
 use pool_core::{Error, ErrorKind};
@@ -15,7 +15,15 @@ use crate::protocol::AgentId;
 #[derive(Debug)]
 pub(super) struct Roster {
     tasks: BTreeSet<TaskKey>,
-    agents: Mutex<BTreeMap<AgentId, Known>>,
+    opened: Instant,
+    agents: Mutex<Agents>,
+}
+
+#[derive(Debug, Default)]
+struct Agents {
+    known: BTreeMap<AgentId, Known>,
+    /// When an agent with the task last left.
+    left: BTreeMap<TaskKey, Instant>,
 }
 
 #[derive(Debug)]
@@ -24,20 +32,36 @@ struct Known {
     is_alive: bool,
 }
 
+impl Known {
+    /// It is gone, and so may be the last that has its tasks.
+    fn leave(&mut self, tasks: &BTreeSet<TaskKey>, left: &mut BTreeMap<TaskKey, Instant>) {
+        if self.is_alive {
+            self.is_alive = false;
+            let (ours, now) = (self.advertisement.tasks.iter().filter(|task| tasks.contains(task)), Instant::now());
+            left.extend(ours.map(|task| (task.clone(), now)));
+        }
+    }
+}
+
 /// Agents that are gone and still known, for the texts of errors.
 const GONE_MAX: usize = 1_000;
 
 impl Roster {
     pub(super) fn new(tasks: &[TaskKey]) -> Roster {
-        Roster { tasks: tasks.iter().cloned().collect(), agents: Mutex::default() }
+        Roster { tasks: tasks.iter().cloned().collect(), opened: Instant::now(), agents: Mutex::default() }
     }
 
     /// Takes these for the living agents. Returns those that are not known.
     pub(super) fn unknown(&self, living: &[AgentId]) -> Vec<AgentId> {
         let mut agents = lock(&self.agents);
+        let Agents { known: agents, left } = &mut *agents;
         let living: BTreeSet<_> = living.iter().copied().collect();
         for (agent, known) in agents.iter_mut() {
-            known.is_alive = living.contains(agent);
+            if living.contains(agent) {
+                known.is_alive = true;
+            } else {
+                known.leave(&self.tasks, left);
+            }
         }
         if agents.len() > living.len() + GONE_MAX {
             agents.retain(|_, known| known.is_alive);
@@ -48,21 +72,23 @@ impl Roster {
     pub(super) fn add(&self, agent: AgentId, advertisement: &[u8]) {
         // One that is none of ours is not an agent.
         if let Ok(advertisement) = Advertisement::decode(advertisement) {
-            lock(&self.agents).insert(agent, Known { advertisement, is_alive: true });
+            lock(&self.agents).known.insert(agent, Known { advertisement, is_alive: true });
         }
     }
 
     /// The agent has lost a job, so it does not count until it is heard of again.
     pub(super) fn note_lost(&self, agent: AgentId) {
-        if let Some(known) = lock(&self.agents).get_mut(&agent) {
-            known.is_alive = false;
+        let mut agents = lock(&self.agents);
+        let Agents { known, left } = &mut *agents;
+        if let Some(known) = known.get_mut(&agent) {
+            known.leave(&self.tasks, left);
         }
     }
 
     /// The host of an agent.
     pub(super) fn host(&self, agent: AgentId) -> String {
         let agents = lock(&self.agents);
-        agents.get(&agent).map_or_else(|| format!("agent {agent}"), |known| known.advertisement.name())
+        agents.known.get(&agent).map_or_else(|| format!("agent {agent}"), |known| known.advertisement.name())
     }
 
     /// The requests that all agents together run at once.
@@ -70,17 +96,21 @@ impl Roster {
         let agents = lock(&self.agents);
         let is_ours =
             |known: &&Known| known.is_alive && known.advertisement.tasks.iter().any(|task| self.tasks.contains(task));
-        agents.values().filter(is_ours).map(|known| known.advertisement.capacity as usize).sum()
+        agents.known.values().filter(is_ours).map(|known| known.advertisement.capacity as usize).sum()
     }
 
-    /// The reason why no agent runs the task; None if one does.
-    pub(super) fn refusal(&self, task: &TaskKey, waited: Duration) -> Option<Error> {
+    /// The reason why no agent has run the task for longer than the time; None if one does, or did.
+    pub(super) fn refusal(&self, task: &TaskKey, timeout: Duration) -> Option<Error> {
         let agents = lock(&self.agents);
-        let living: Vec<_> = agents.values().filter(|known| known.is_alive).collect();
-        if living.iter().any(|known| known.advertisement.tasks.contains(task)) {
+        if agents.left.get(task).unwrap_or(&self.opened).elapsed() <= timeout {
             return None;
         }
-        let mut text = format!("no host has the task, and none came within {waited:?}: ");
+        let living = || agents.known.values().filter(|known| known.is_alive);
+        if living().any(|known| known.advertisement.tasks.contains(task)) {
+            return None;
+        }
+        let living: Vec<_> = living().collect();
+        let mut text = format!("no host has the task, and none came within {timeout:?}: ");
         if living.is_empty() {
             text += "there is no agent";
         }
@@ -115,14 +145,21 @@ mod tests {
         roster.add(AgentId(2), &agent("b", std::slice::from_ref(&f)));
         roster.add(AgentId(3), b"none of ours");
         assert_eq!(roster.capacity(), 8);
-        assert!(roster.refusal(&f, Duration::from_secs(1)).is_none());
-        let error = roster.refusal(&g, Duration::from_secs(1)).expect("no agent has it").to_string();
+        assert!(roster.refusal(&f, Duration::ZERO).is_none());
+        assert!(roster.refusal(&g, Duration::from_secs(60)).is_none(), "one may still come");
+        let error = roster.refusal(&g, Duration::ZERO).expect("no agent has it").to_string();
         let reasons =
             "host a (process 7): task `m::g` has another signature; host b (process 7): task `m::g` is missing";
-        assert_eq!(error, format!("no host has the task, and none came within 1s: {reasons}"));
+        assert_eq!(error, format!("no host has the task, and none came within 0ns: {reasons}"));
         // Both have left.
         assert_eq!(roster.unknown(&[AgentId(4)]), [AgentId(4)]);
         assert_eq!(roster.capacity(), 0);
+        std::thread::sleep(Duration::from_millis(20));
+        // Counted from when they left; of the other task there never was a host.
+        roster.add(AgentId(5), &agent("c", std::slice::from_ref(&f)));
+        roster.note_lost(AgentId(5));
+        assert!(roster.refusal(&f, Duration::from_millis(20)).is_none());
+        assert!(roster.refusal(&g, Duration::from_millis(20)).is_some());
         assert!(
             roster.refusal(&f, Duration::ZERO).is_some_and(|error| error.to_string().ends_with("there is no agent"))
         );

@@ -1,7 +1,7 @@
 //! Faults of agents, clients and the server: each job has exactly one outcome, and nothing is left that does not expire.
 
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use pool_core::prelude::*;
@@ -26,10 +26,13 @@ pub(crate) fn checks() -> Vec<Check> {
         once(a_server_that_is_killed_and_lost_its_data_loses_nothing),
         once(data_that_are_deleted_are_sent_again),
         once(a_server_that_stays_away_ends_all_jobs),
+        once(after_the_time_without_a_server_items_fail_at_once),
         once(a_server_that_refuses_for_a_while_is_waited_for),
         once(a_server_that_refuses_for_ever_ends_all_jobs),
         each_method(the_jobs_of_a_client_that_is_killed_are_stopped),
         once(without_an_agent_jobs_end_in_an_error),
+        once(items_that_no_host_has_wait_together),
+        once(settings_without_sense_are_refused_by_name),
         once(a_full_queue_makes_its_clients_wait),
         program(busy_client),
     ]
@@ -223,6 +226,30 @@ fn a_server_that_stays_away_ends_all_jobs(setup: &Setup) {
     drop((pool, agent));
 }
 
+fn after_the_time_without_a_server_items_fail_at_once(setup: &Setup) {
+    let mut server = Server::start();
+    let agent = start_agent(&server, setup);
+    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).engine_timeout(Duration::from_secs(1));
+    let pool = Pool::builder().backend(backend).build().unwrap();
+    server.kill();
+    assert_eq!(pool.apply(square::Task, 1).unwrap_err().kind(), ErrorKind::Unreachable);
+    // The reader's word counts from here, which may come later than that of the writer.
+    thread::sleep(Duration::from_millis(500));
+    let start = Instant::now();
+    let results = pool.map_results(square::Task.chunk_size(1), 0..1_000).unwrap();
+    let took = start.elapsed();
+    for result in results {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("the server was not reached for"), "{error}");
+    }
+    // With a look at each every 50 ms it would be 12 s.
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    server.start_again(Data::Kept);
+    assert!(eventually(|| pool.apply(square::Task, 3).is_ok_and(|nine| nine == 9)), "the server is back");
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
 fn a_server_that_refuses_for_a_while_is_waited_for(setup: &Setup) {
     let server = Server::start();
     let agent = start_agent(&server, setup);
@@ -322,6 +349,48 @@ fn without_an_agent_jobs_end_in_an_error(_: &Setup) {
         "{error}"
     );
     drop(pool);
+    end(&server, Vec::new());
+}
+
+fn items_that_no_host_has_wait_together(setup: &Setup) {
+    let server = Server::start();
+    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).host_timeout(Duration::from_secs(2));
+    let pool = Pool::builder().backend(backend).build().unwrap();
+    for most in [4_000, 1_000] {
+        let start = Instant::now();
+        let results = pool.map_results(square::Task.chunk_size(1), 0..100).unwrap();
+        let took = start.elapsed();
+        assert!(
+            results.iter().all(|result| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unreachable))
+        );
+        assert!(took < Duration::from_millis(most), "{took:?}");
+    }
+    // One that comes later is used.
+    let agent = start_agent(&server, setup);
+    assert!(eventually(|| pool.apply(square::Task, 3).is_ok_and(|nine| nine == 9)), "the agent is used");
+    // Its loss is waited out again: another may come.
+    end_one(agent);
+    let job = pool.apply_async(square::Task, 4).unwrap();
+    let other = start_agent(&server, setup);
+    assert_eq!(job.get().unwrap(), 16);
+    drop(pool);
+    end(&server, vec![other]);
+}
+
+fn settings_without_sense_are_refused_by_name(_: &Setup) {
+    let server = Server::start();
+    let connect = || pool_redis::connect(&server.url()).unwrap();
+    for (backend, name) in [
+        (connect().max_deliveries(0), "max_deliveries"),
+        (connect().max_queue(0), "max_queue"),
+        (connect().host_timeout(Duration::ZERO), "host_timeout"),
+        (connect().engine_timeout(Duration::ZERO), "engine_timeout"),
+        (connect().lease(Duration::MAX), "lease"),
+    ] {
+        let error = Pool::builder().backend(backend).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains(name), "{error}");
+    }
     end(&server, Vec::new());
 }
 

@@ -162,7 +162,7 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// The result of a [recall](Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
+    /// The result of a [recall](super::interface::Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
         let state = &mut self.workers[worker];
         let Some(sent) = state.in_flight_mut(seq) else { return };

@@ -53,6 +53,8 @@ const CHECKS: [Optional; 7] = [
             "pool-macros",
             "-p",
             "pool-core",
+            "-p",
+            "pool-redis",
         ],
         environment: &[],
     },

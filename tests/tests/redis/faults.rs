@@ -236,14 +236,14 @@ fn after_the_time_without_a_server_items_fail_at_once(setup: &Setup) {
     // The reader's word counts from here, which may come later than that of the writer.
     thread::sleep(Duration::from_millis(500));
     let start = Instant::now();
-    let results = pool.map_results(square::Task.chunk_size(1), 0..1_000).unwrap();
+    let results = pool.map_results(square::Task.chunk_size(1), 0..10_000).unwrap();
     let took = start.elapsed();
     for result in results {
         let error = result.unwrap_err();
         assert!(error.to_string().contains("the server was not reached for"), "{error}");
     }
-    // With a look at each every 50 ms it would be 12 s.
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    // With a look at each every 50 ms it would be two minutes.
+    assert!(took < Duration::from_secs(40), "{took:?}");
     server.start_again(Data::Kept);
     assert!(eventually(|| pool.apply(square::Task, 3).is_ok_and(|nine| nine == 9)), "the server is back");
     drop(pool);
@@ -356,14 +356,15 @@ fn items_that_no_host_has_wait_together(setup: &Setup) {
     let server = Server::start();
     let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).host_timeout(Duration::from_secs(2));
     let pool = Pool::builder().backend(backend).build().unwrap();
-    for most in [4_000, 1_000] {
+    for _ in 0..2 {
         let start = Instant::now();
         let results = pool.map_results(square::Task.chunk_size(1), 0..100).unwrap();
         let took = start.elapsed();
         assert!(
             results.iter().all(|result| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unreachable))
         );
-        assert!(took < Duration::from_millis(most), "{took:?}");
+        // One after the other it would be more than three minutes.
+        assert!(took < Duration::from_secs(40), "{took:?}");
     }
     // One that comes later is used.
     let agent = start_agent(&server, setup);

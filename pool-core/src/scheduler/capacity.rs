@@ -4,7 +4,7 @@ use super::Scheduler;
 use super::interface::{JobSpec, WorkerId};
 use super::pace::Pace;
 use super::tuning::{CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS};
-use super::worker::Phase;
+use super::worker::{Phase, WorkerState};
 use crate::units::Nanos;
 
 /// How much a worker may have before it to be sent more.
@@ -103,19 +103,23 @@ impl<P> Scheduler<P> {
         best.map(|(_, worker)| worker)
     }
 
+    /// The ready workers that have something to do.
+    #[inline]
+    pub(super) fn awake(&self) -> impl Iterator<Item = WorkerId> {
+        // Workers that had some may still be among the busy ones.
+        let is_awake = |state: &WorkerState| state.phase == Phase::Ready && !state.in_flight.is_empty();
+        self.busy.iter().filter(move |worker| is_awake(&self.workers[*worker]))
+    }
+
     /// The worker for a map that has just begun: an idle one if one `may_wake`, else one that works, since that one is awake.
     /// As long as no pace is known the next item may take hours, so none is put behind another.
     pub(super) fn roomiest_of_few(&mut self, capacity: Capacity, may_wake: bool, is_known: bool) -> Option<WorkerId> {
         if let Some(worker) = self.first_idle().filter(|_| may_wake) {
             return Some(worker);
         }
-        let is_awake = |worker: &WorkerId| {
-            let state = &self.workers[*worker];
-            state.phase == Phase::Ready && !state.in_flight.is_empty()
-        };
         // Asked of few: a look at all workers would cost more than the chunk.
         let loads = |worker| self.load(worker, capacity).map(|load| (load, worker));
-        let awake = self.busy.iter().filter(|worker| is_known && is_awake(worker)).filter_map(loads).min();
+        let awake = self.awake().filter(|_| is_known).filter_map(loads).min();
         // Starting ones only as long as none is ready: that one may have done all before they are.
         let may_start = may_wake && self.first_ready_at == Nanos::MAX;
         let starting = || self.workers.ids().filter(|_| may_start).filter_map(loads).min();

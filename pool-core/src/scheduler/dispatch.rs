@@ -82,11 +82,7 @@ impl<P> Scheduler<P> {
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
             let found = if is_narrow {
-                let is_awake = |worker: &WorkerId| {
-                    let state = &self.workers[*worker];
-                    state.phase == Phase::Ready && !state.in_flight.is_empty()
-                };
-                let may_wake = job.wakes_another || self.busy.iter().filter(is_awake).count() < worth;
+                let may_wake = job.wakes_another || self.awake().count() < worth;
                 self.roomiest_of_few(capacity, may_wake, pace.is_known())
             } else {
                 self.roomiest(capacity, preferred)

@@ -80,12 +80,12 @@ impl<P> JobEntry<P> {
     /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
     #[inline]
     pub(super) fn narrow_until(&self, first_ready_at: Nanos, pace: Pace) -> Nanos {
-        // In a fresh pool no item runs before the first worker is ready, so nothing is learnt until then.
-        let begin = |at: Nanos| at.max(first_ready_at);
+        let Some(begun_at) = self.begun_at else { return 0 };
         // As long as few workers need for all of it, if that is not long.
         let items = u32::try_from(self.end).unwrap_or(u32::MAX);
-        let time = || (pace.time(items).unwrap_or(0) / NARROW_WORKERS as Nanos).min(NARROW_MAX_NS);
-        self.begun_at.map_or(0, |at| begin(at).saturating_add(NARROW_NS + time()))
+        let time = (pace.time(items).unwrap_or(0) / NARROW_WORKERS as Nanos).min(NARROW_MAX_NS);
+        // In a fresh pool no item runs before the first worker is ready, so nothing is learnt until then.
+        begun_at.max(first_ready_at).saturating_add(NARROW_NS + time)
     }
 
     /// The number of the next attempt at the item, from 1.

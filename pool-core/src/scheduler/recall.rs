@@ -9,7 +9,8 @@ use super::worker::Range;
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
-    /// The queues are empty, or hold a map that is sent to few workers. If a worker is idle while another has unclaimed items, some of these are taken back.
+    /// The queues are empty, or hold a map that is sent to few workers. If a worker is idle while another has unclaimed items,
+    /// some of these are taken back.
     pub(super) fn rebalance(&mut self) {
         // The cheap questions first: this runs each time that the queues run dry.
         // A chunk that is alone has one item, which runs, or its job has ended. One that was emptied is not counted, and may
@@ -162,7 +163,8 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// The result of a [recall](super::interface::Action::Recall): the worker may run `kept` items of the chunk, and none beyond.
+    /// The result of a [recall](super::interface::Action::Recall): the worker may run `kept` items of the chunk, and none
+    /// beyond.
     pub(crate) fn recalled(&mut self, worker: WorkerId, seq: Seq, kept: u32) {
         let state = &mut self.workers[worker];
         let Some(sent) = state.in_flight_mut(seq) else { return };

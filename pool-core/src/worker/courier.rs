@@ -15,7 +15,7 @@ use crate::process::standing;
 use crate::task::form::Form;
 use crate::task::table::Entry;
 use crate::wire::{Failure, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
-use crate::worker::chunk::Chunk;
+use crate::worker::chunk::{Chunk, Input};
 
 /// The way that all couriers of a pool take.
 pub(crate) struct Route {
@@ -42,12 +42,6 @@ const ROUNDS_MAX: u32 = 5;
 /// ... after this pause, in which the machine that sent them back may leave.
 const ROUND_PAUSE: Duration = Duration::from_millis(20);
 
-/// Arguments of a chunk.
-enum Arguments<'a> {
-    Framed(&'a [u8]),
-    Raw(Vec<u8>),
-}
-
 impl Courier {
     pub(super) fn new(route: Arc<Route>, word: &Arc<standing::Stop>) -> Courier {
         Courier { route, stop: Stop::of(Arc::clone(word)) }
@@ -60,7 +54,7 @@ impl Courier {
         match (key, entry.form) {
             (Some(key), Some(form)) if !chunk.names_arrays() => {
                 let bytes = chunk.input.rest;
-                let arguments = chunk.raw.take().map_or(Arguments::Framed(bytes), Arguments::Raw);
+                let arguments = chunk.raw.take().map_or(Input::Framed(bytes), Input::Raw);
                 Errand { courier: self, chunk, key, form, arguments, place }.run(items);
             }
             _ => {
@@ -85,7 +79,7 @@ struct Errand<'c, 'w> {
     chunk: &'c mut Chunk<'w>,
     key: &'c TaskKey,
     form: Form,
-    arguments: Arguments<'w>,
+    arguments: Input<'w>,
     place: messages::Place,
 }
 
@@ -179,8 +173,8 @@ impl Errand<'_, '_> {
     fn request(&self, items: u32) -> Option<Request> {
         let done = self.chunk.next;
         let body = match &self.arguments {
-            Arguments::Raw(bytes) => bytes.clone(),
-            Arguments::Framed(bytes) => {
+            Input::Raw(bytes) => bytes.clone(),
+            Input::Framed(bytes) => {
                 let size = (self.form.args_size)();
                 let rest = &bytes[frames::length(bytes, done, size)?..];
                 rest[..frames::length(rest, items, size)?].to_vec()
@@ -192,7 +186,7 @@ impl Errand<'_, '_> {
         Some(Request {
             task: self.key.clone(),
             items,
-            is_raw: matches!(self.arguments, Arguments::Raw(_)),
+            is_raw: matches!(self.arguments, Input::Raw(_)),
             body,
             place: Place { first, attempt, seed },
             limits: self.chunk.limits(),

@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
-use syn::{Error, FnArg, Ident, ItemFn, Lifetime, Pat, PatType};
+use syn::{Error, FnArg, Ident, ItemFn, Lifetime, LifetimeParam, Pat, PatType};
 use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeParamBound, TypeReference, Visibility};
 
 use crate::attributes::{self, Attributes};
@@ -124,8 +124,8 @@ fn check_generics(Signature { generics, output, .. }: &Signature, errors: &mut E
     if let (true, Some(GenericParam::Lifetime(param))) = (only_lifetimes, generics.params.first()) {
         let name = &param.lifetime;
         let output = text::of(output);
-        let is_of_output = |param: &GenericParam| matches!(param, GenericParam::Lifetime(param) if output.contains(&param.lifetime.to_string()));
-        if errors.kind == Kind::Task && generics.params.iter().any(is_of_output) {
+        let is_of_output = |param: &LifetimeParam| output.contains(&param.lifetime.to_string());
+        if errors.kind == Kind::Task && generics.lifetimes().any(is_of_output) {
             return; // the error about the result says this, too
         }
         errors.push(generics, format!("elide the lifetime: write `&str` for `&{name} str` and `'_` for `{name}`"));

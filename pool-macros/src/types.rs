@@ -110,12 +110,13 @@ const LOCK_GUARDS: &[&str] = &["MutexGuard", "RwLockReadGuard", "RwLockWriteGuar
 /// The reason why no type of this name can be a result. Such a type can be sent to no other thread, or has a hidden lifetime,
 /// and rustc would report that beside our error.
 pub(crate) fn refused_result(segment: &PathSegment) -> Option<&'static str> {
-    if segment.arguments.is_none() || has_lifetime(segment) && segment.ident == "Cow" {
+    if segment.arguments.is_none() {
         None
     } else if segment.ident == "Rc" {
         Some("an `Rc` is not shared with another process: return what it holds")
     } else if segment.ident == "Cow" {
-        Some("return a value that borrows nothing, such as a `String`: the result comes from another process")
+        let message = "return a value that borrows nothing, such as a `String`: the result comes from another process";
+        (!has_lifetime(segment)).then_some(message)
     } else {
         let is_guard = LOCK_GUARDS.iter().any(|guard| segment.ident == guard);
         is_guard.then_some("a lock is held in its own process: return the value behind it")
@@ -128,7 +129,9 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
     impl<'ast> Visit<'ast> for Advice {
         fn visit_path_segment(&mut self, segment: &'ast PathSegment) {
             let named = NOTES.iter().find(|(names, _)| names.iter().any(|name| segment.ident == name));
-            self.0 = named.map_or(self.0, |(_, suffix)| *suffix);
+            if let Some((_, suffix)) = named {
+                self.0 = suffix;
+            }
             visit::visit_path_segment(self, segment);
         }
         fn visit_type_array(&mut self, array: &'ast syn::TypeArray) {

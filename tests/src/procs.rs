@@ -70,6 +70,12 @@ pub fn fork_server() -> Process {
     servers.into_iter().next().expect("one")
 }
 
+/// The threads of a process, by their own numbers.
+pub fn threads_of(pid: u32) -> impl Iterator<Item = Process> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| Process::get(entry.file_name().to_str()?.parse().ok()?))
+}
+
 /// Whether there is such a process that is not a zombie.
 pub fn is_alive(pid: u32) -> bool {
     Process::get(pid).is_some_and(|process| process.state != 'Z')

@@ -9,7 +9,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use pool_core::prelude::*;
 use tests::leaks::threads;
 use tests::panics::silently;
-use tests::procs::{SOON, eventually};
+use tests::procs::{SOON, eventually, threads_of};
 use tests::tasks::square;
 use tests::trial::{Check, Setup, each_method, once};
 
@@ -168,14 +168,6 @@ fn address_space() -> u64 {
     pages.split(' ').next().unwrap().parse::<u64>().unwrap() << 12
 }
 
-/// The states of this process' threads, `S` of one that sleeps.
-fn states_of_threads() -> Vec<char> {
-    let tasks = fs::read_dir("/proc/self/task").unwrap();
-    let stat = |task: fs::DirEntry| fs::read_to_string(task.path().join("stat")).ok();
-    let state = |stat: String| stat.rsplit(") ").next()?.chars().next();
-    tasks.filter_map(|task| stat(task.ok()?).and_then(state)).collect()
-}
-
 fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
     if setup.in_process || setup.is_remote {
         // Workers that are threads start and allocate in this process: its limit would stop them at times, or leave room.
@@ -187,7 +179,7 @@ fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
     // A thread of the pool that still starts needs memory, too.
     assert!(eventually(|| {
         thread::sleep(Duration::from_millis(20));
-        states_of_threads().iter().filter(|&&state| state != 'S').count() == 1
+        threads_of(std::process::id()).filter(|thread| thread.state != 'S').count() == 1
     }));
     // Enough for this test, and too little for a thread's stack.
     let (soft, hard) = getrlimit(Resource::RLIMIT_AS).unwrap();

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tests::bomb::ballast;
 use tests::gate::{Gate, count, open_and_hang};
 use tests::host::{Host, say, say_pids};
-use tests::procs::{self, Process, eventually, is_alive, kill_9};
+use tests::procs::{self, eventually, is_alive, kill_9};
 use tests::trial::{Check, Setup, each_method, program};
 
 pub(crate) fn checks() -> Vec<Check> {
@@ -54,10 +54,7 @@ fn assert_each_runs_once(pool: &Pool, size: usize) {
 }
 
 fn is_stopped(pid: u32) -> bool {
-    // Its threads have numbers of their own.
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    let mut threads = threads.filter_map(|thread| Process::get(thread.file_name().to_str()?.parse().ok()?));
-    threads.all(|thread| thread.state == 'T')
+    procs::threads_of(pid).all(|thread| thread.state == 'T')
 }
 
 fn a_job_that_was_not_taken_runs_once_elsewhere(setup: &Setup) {

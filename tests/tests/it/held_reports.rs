@@ -4,13 +4,11 @@ use std::fs;
 use std::sync::mpsc;
 use std::thread;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use pool_core::prelude::*;
 use pool_core::{Report, is_cancelled, report};
-use tests::gate::Gate;
+use tests::gate::{Gate, pass};
 use tests::panics::silently;
-use tests::procs::SOON;
+use tests::procs::{SOON, kill_9};
 use tests::tasks::nap;
 use tests::trial::{Check, Setup, each_method};
 
@@ -35,9 +33,7 @@ fn tell_and_wait(end: u64, note: &str, gate: &str) -> u64 {
         assert!(report(&number));
     }
     fs::write(note, "").unwrap();
-    while !fs::exists(gate).unwrap() {
-        thread::sleep(Duration::from_millis(1));
-    }
+    pass(gate);
     end
 }
 
@@ -105,7 +101,7 @@ fn reports_before_a_kill_in_a_silence_are_heard(setup: &Setup) {
             note.wait();
             let pid = pool.worker_pids()[0];
             thread::sleep(Duration::from_micros(500 * round));
-            kill(Pid::from_raw(pid as i32), Signal::SIGKILL).unwrap();
+            kill_9(pid);
             assert_eq!(job.get().unwrap_err().kind(), ErrorKind::WorkerDied);
             assert!(heard.iter().eq(0..end), "of {end}");
         }
@@ -146,7 +142,7 @@ fn tell_until_told() -> u64 {
 fn many_reports_before_a_time_limit_are_heard(setup: &Setup) {
     let pool = setup.pool();
     let (listener, heard) = listener();
-    // What it returns within its grace counts.
+    // Its value counts, since it returns within its grace.
     let task = tell_until_told::Task.timeout(Duration::from_millis(100)).grace(SOON);
     let reports = pool.apply_async(task, ()).unwrap().on_report(listener).get().unwrap();
     assert_eq!(values::<u64>(heard), (0..reports).collect::<Vec<_>>());

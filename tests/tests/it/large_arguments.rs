@@ -63,8 +63,9 @@ fn values_of_any_length_and_kind_arrive(setup: &Setup) {
     }
 }
 
-/// The mapping of this process in which the address lies, and its rights.
-fn mapping_of(address: usize) -> String {
+/// The mapping of this process in which the values lie, and its rights.
+pub(crate) fn mapping_of<T>(values: &[T]) -> String {
+    let address = values.as_ptr().addr();
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
     let holds = |line: &&str| {
         let (start, rest) = line.split_once('-').unwrap();
@@ -77,7 +78,7 @@ fn mapping_of(address: usize) -> String {
 
 #[pool_task]
 fn home(values: &[f64]) -> String {
-    mapping_of(values.as_ptr().addr())
+    mapping_of(values)
 }
 
 fn large_slices_are_lent_in_place_and_small_ones_arrive_too(setup: &Setup) {

@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use pool_core::prelude::*;
-use tests::leaks::resident_bytes_of;
+use tests::leaks::{fds, resident_bytes_of};
 use tests::procs::eventually;
 use tests::tasks::{Way, echo};
 use tests::trial::{Check, Setup, each_method};
+
+use crate::large_arguments::mapping_of;
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -19,19 +21,8 @@ pub(crate) fn checks() -> Vec<Check> {
     ]
 }
 
-/// The mapping in which the address lies.
-fn mapping_of<T>(address: *const T) -> String {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let holds = |line: &&str| {
-        let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
-        let [start, end] = [start, end].map(|number| usize::from_str_radix(number, 16).unwrap());
-        (start..end).contains(&address.addr())
-    };
-    maps.lines().find(holds).unwrap().to_owned()
-}
-
 fn is_shared<T>(values: &[T]) -> bool {
-    mapping_of(values.as_ptr()).contains("memfd:pool-hub")
+    mapping_of(values).contains("memfd:pool-hub")
 }
 
 /// Whether the bytes lie in shared memory, and how many these are.
@@ -109,17 +100,15 @@ fn the_memory_of_large_arguments_comes_back_after_each_end(setup: &Setup) {
 /// Memory of the host and of each worker that is their own, and memory that the pool shares among them.
 fn memory_of(pool: &Pool) -> (Vec<usize>, usize) {
     let own = |pid| resident_bytes_of(pid).0;
-    let files = fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| {
-        let path = fd.ok()?.path();
-        let is_shared = fs::read_link(&path).ok()?.to_string_lossy().contains("memfd:pool-");
-        // Each block has 512 bytes, see inode(7).
-        is_shared.then(|| fs::metadata(path).map_or(0, |file| file.blocks() as usize * 512))
-    });
+    let shared = fds().into_iter().filter(|(_, target)| target.contains("memfd:pool-"));
+    // Each block has 512 bytes, see inode(7).
+    let files = shared
+        .map(|(fd, _)| fs::metadata(format!("/proc/self/fd/{fd}")).map_or(0, |file| file.blocks() as usize * 512));
     (pool.worker_pids().into_iter().chain([std::process::id()]).map(own).collect(), files.sum())
 }
 
 fn a_pool_gives_its_memory_back_after_a_burst(setup: &Setup) {
-    const LARGE: usize = 96 << 20;
+    const BURST: usize = 96 << 20;
     /// The memory for large arguments is kept: 65 MiB, and a MiB for each ring that has grown.
     const KEPT: usize = 80 << 20;
     let pool = setup.pool();
@@ -134,12 +123,12 @@ fn a_pool_gives_its_memory_back_after_a_burst(setup: &Setup) {
     };
     work(1000);
     let (own, shared) = memory_of(&pool);
-    let (own_then, _) = work(LARGE);
-    assert!(own_then.last() > own.last().map(|own| own + LARGE).as_ref(), "{own_then:?}");
+    let (own_then, _) = work(BURST);
+    assert!(own_then.last() > own.last().map(|own| own + BURST).as_ref(), "{own_then:?}");
     work(32 << 20);
     let is_back = |now: (Vec<usize>, usize)| {
         let pairs = own.iter().zip(&now.0);
-        now.1 < shared + KEPT && pairs.into_iter().all(|(before, now)| *now < before + LARGE / 4)
+        now.1 < shared + KEPT && pairs.into_iter().all(|(before, now)| *now < before + BURST / 4)
     };
     assert!(eventually(|| is_back(memory_of(&pool))), "{own:?} {shared}, now {:?}", memory_of(&pool));
 }

@@ -15,5 +15,10 @@ pub(crate) fn checks() -> Vec<Check> {
 /// A pool of which the items run in a pool of two workers, and that pool.
 fn pools() -> (Pool, ToFar) {
     let far = Far::honest(Pool::builder().workers(2));
-    (Pool::builder().backend(far.clone()).build().expect("the way is open"), far)
+    (pool_over(far.clone()), far)
+}
+
+/// A pool of which the items run there.
+fn pool_over(far: ToFar) -> Pool {
+    Pool::builder().backend(far).build().expect("the way is open")
 }

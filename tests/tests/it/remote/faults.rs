@@ -11,7 +11,7 @@ use tests::procs::{eventually, kill_9};
 use tests::tasks::{echo, nap, square};
 use tests::trial::{Check, Setup, once};
 
-use super::pools;
+use super::{pool_over, pools};
 
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -43,7 +43,7 @@ fn a_link_that_fails_is_an_error_that_may_be_tried_again(_: &Setup) {
             if number.is_multiple_of(2) { Err(lost()) } else { Ok(reply) }
         },
     );
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     let error = pool.apply(square::Task, 3).unwrap_err();
     assert!(error.to_string().ends_with("square`: far://1: connection lost"), "{error}");
     assert_eq!((error.kind(), error.is_retryable(), error.worker_pid()), (ErrorKind::Unreachable, true, None));
@@ -61,7 +61,7 @@ fn a_link_that_panics_costs_its_items_alone(_: &Setup) {
         assert_ne!(number, 0, "on purpose");
         Ok(reply)
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     let error = pool.apply(square::Task, 3).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(error.to_string().contains("on purpose") && error.to_string().contains("faults.rs:"), "{error}");
@@ -73,14 +73,13 @@ fn a_slow_link_is_waited_for(_: &Setup) {
         std::thread::sleep(Duration::from_millis(300));
         Ok(reply)
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     // The limit is that of the item, not of the way.
     let task = square::Task.timeout(Duration::from_millis(100));
     assert_eq!(pool.map(task, 0..4).unwrap(), [0, 1, 4, 9]);
 }
 
 fn wrong_replies_are_errors_of_their_items(_: &Setup) {
-    let values = |items, bytes: &[u8]| Outcome::Values { items, bytes: bytes.to_vec() };
     let wrong = [
         (vec![], "sent 0 outcomes of 1 items"),
         (vec![values(2, &[0; 16])], "sent 2 outcomes of 1 items"),
@@ -95,7 +94,7 @@ fn wrong_replies_are_errors_of_their_items(_: &Setup) {
             0 => Ok(Reply { outcomes: outcomes.clone(), ..reply }),
             _ => Ok(reply),
         });
-        let pool = Pool::builder().backend(far).build().unwrap();
+        let pool = pool_over(far);
         let error = pool.apply(square::Task, 3).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
         assert!(matches!(error.kind(), ErrorKind::Protocol | ErrorKind::Decode), "{error:?}");
@@ -103,14 +102,19 @@ fn wrong_replies_are_errors_of_their_items(_: &Setup) {
     }
     // Frames that lie about their lengths.
     let far = Far::altering(Pool::builder().workers(1), |_, request, reply| {
-        Ok(Reply { outcomes: vec![values_of(request, &[0xff; 12])], ..reply })
+        Ok(Reply { outcomes: vec![values(request.items, &[0xff; 12])], ..reply })
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     assert_eq!(pool.apply(echo::Task, vec![1]).unwrap_err().kind(), ErrorKind::Protocol);
 }
 
-fn values_of(request: &Request, bytes: &[u8]) -> Outcome {
-    Outcome::Values { items: request.items, bytes: bytes.to_vec() }
+fn values(items: u32, bytes: &[u8]) -> Outcome {
+    Outcome::Values { items, bytes: bytes.to_vec() }
+}
+
+/// The key of the only task whose path ends so.
+fn key_of(runner: &Runner, end: &str) -> TaskKey {
+    runner.tasks().into_iter().find(|task| task.name.ends_with(end)).expect("it is in this program")
 }
 
 fn items_that_come_back_are_sent_again(_: &Setup) {
@@ -122,8 +126,7 @@ fn items_that_come_back_are_sent_again(_: &Setup) {
             if reply.outcomes.len() > 1 {
                 return Ok(reply);
             }
-            let first = Outcome::Values { items: 1, bytes: bytes[..8].to_vec() };
-            let last = Outcome::Values { items: 1, bytes: bytes[bytes.len() - 8..].to_vec() };
+            let [first, last] = [&bytes[..8], &bytes[bytes.len() - 8..]].map(|value| values(1, value));
             Ok(Reply { outcomes: vec![first, Outcome::NotRun(items - 2), last], ..reply })
         }
         _ => Ok(reply),
@@ -136,7 +139,7 @@ fn items_that_come_back_are_sent_again(_: &Setup) {
     let far = Far::altering(Pool::builder().workers(1), |_, request, reply| {
         Ok(Reply { outcomes: vec![Outcome::NotRun(request.items)], ..reply })
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     let error = pool.apply(square::Task, 3).unwrap_err();
     assert!(error.kind() == ErrorKind::Unreachable && error.to_string().contains("in a row"), "{error}");
 }
@@ -176,12 +179,12 @@ fn nap_square(x: u64) -> u64 {
 
 fn two_programs_share_a_pool(_: &Setup) {
     let far = Far::honest(Pool::builder().workers(2));
-    let pools = [0, 1].map(|_| Pool::builder().backend(far.clone()).build().unwrap());
+    let pools = [0, 1].map(|_| pool_over(far.clone()));
     let maps = [0, 1].map(|at: usize| pools[at].map_async(nap_square::Task, 0..300).unwrap());
     drop(pools);
     let ends = maps.map(|map| map.get().unwrap_err().kind());
     assert_eq!(ends, [ErrorKind::Terminated; 2]);
-    let pools = [0, 1].map(|_| Pool::builder().backend(far.clone()).build().unwrap());
+    let pools = [0, 1].map(|_| pool_over(far.clone()));
     let maps = [0, 1].map(|at: usize| pools[at].map_async(nap_square::Task, 0..300).unwrap());
     assert!(maps.into_iter().all(|map| map.get().unwrap()[299] == 299 * 299));
 }
@@ -212,15 +215,14 @@ fn new_area(sizes: Vec<New>) -> u32 {
 fn a_value_of_other_fields_is_an_error(_: &Setup) {
     let local = Pool::new(1).unwrap();
     let runner = Runner::new(&local);
-    let [old, new] = ["::old_area", "::new_area"]
-        .map(|name| runner.tasks().into_iter().find(|task| task.name.ends_with(name)).unwrap());
+    let [old, new] = ["::old_area", "::new_area"].map(|name| key_of(&runner, name));
     assert_ne!(old.signature, new.signature, "types of other names");
     // As if the names of the types were the same: the bytes of the one, for the other.
     let far = Far::altering(Pool::builder().workers(1), move |_, request, _| {
         let request = Request { task: new.clone(), ..request.clone() };
         Ok(runner.run(&request, &Stop::new()))
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     let error = pool.apply(old_area::Task, vec![Old { width: 2, height: 3 }]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Decode, "{error}");
 }
@@ -242,12 +244,11 @@ fn a_backend_that_cannot_connect_is_an_error_of_build(_: &Setup) {
 fn wrong_requests_are_errors_of_their_items(_: &Setup) {
     let local = Pool::new(1).unwrap();
     let runner = Runner::new(&local);
-    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::square").unwrap();
+    let task = key_of(&runner, "tests::tasks::square");
     let place = remote::Place { first: Some(0), attempt: 1, seed: None };
     let sound = Request { task, items: 2, is_raw: false, body: vec![0; 16], place, limits: remote::Limits::default() };
-    let values = Outcome::Values { items: 2, bytes: vec![0; 16] };
     let outcomes = |request: &Request| runner.run(request, &Stop::new()).outcomes;
-    assert_eq!(outcomes(&sound), [values]);
+    assert_eq!(outcomes(&sound), [values(2, &[0; 16])]);
     let wrong = [
         Request { body: vec![0; 15], ..sound.clone() },
         Request { body: vec![0; 17], ..sound.clone() },
@@ -272,7 +273,7 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
     assert_eq!(outcomes(&Request { items: 0, body: Vec::new(), ..sound.clone() }), []);
     let stop = Stop::new();
     stop.set();
-    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::nap").unwrap();
+    let task = key_of(&runner, "tests::tasks::nap");
     let body = 600_000u64.to_le_bytes().repeat(2);
     let reply = runner.run(&Request { task, body, ..sound }, &stop);
     assert_eq!(reply.outcomes, [Outcome::NotRun(2)]);
@@ -285,7 +286,7 @@ fn absurd_times_are_survived(_: &Setup) {
         let outcomes = if number == 0 { vec![Outcome::NotRun(request.items)] } else { reply.outcomes };
         Ok(Reply { outcomes, ran: Duration::MAX })
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
     assert_eq!(pool.stats().workers_died, 0);
 }
@@ -293,7 +294,7 @@ fn absurd_times_are_survived(_: &Setup) {
 fn later_calls_of_a_long_request_come_back(_: &Setup) {
     let local = Pool::new(1).unwrap();
     let runner = Runner::new(&local);
-    let task = runner.tasks().into_iter().find(|task| task.name == "tests::tasks::nap").unwrap();
+    let task = key_of(&runner, "tests::tasks::nap");
     let place = remote::Place { first: None, attempt: 1, seed: None };
     let body = 250u64.to_le_bytes().repeat(30);
     let request = Request { task, items: 30, is_raw: false, body, place, limits: remote::Limits::default() };
@@ -347,7 +348,7 @@ fn a_failure_names_its_machine(_: &Setup) {
         }
         Ok(Reply { outcomes, ..reply })
     });
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     let error = pool.apply(tests::tasks::crash::Task, Some(tests::tasks::Way::Panic)).unwrap_err();
     let pid = error.worker_pid().unwrap();
     assert!(error.to_string().contains(&format!("crash`, worker {pid} on far-1: panicked at")), "{error}");

@@ -1,4 +1,4 @@
-//! What other machines cannot do is refused by name.
+//! Options, methods and arrays that need workers on this machine are refused by name.
 
 use pool_core::prelude::*;
 use pool_core::{PoolBuilder, SharedSlice, SharedVec};

@@ -1,4 +1,4 @@
-//! What a pool does is the same wherever its items run.
+//! A pool behaves the same wherever its items run.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use tests::procs::eventually;
 use tests::tasks::{Way, crash, echo, halve, nap, square};
 use tests::trial::{Check, Setup, once};
 
-use super::pools;
+use super::{pool_over, pools};
 
 pub(super) fn checks() -> Vec<Check> {
     vec![
@@ -245,7 +245,7 @@ fn next(#[state] counter: &mut Counter, step: u64) -> u64 {
 
 fn states_are_those_of_the_other_pool(_: &Setup) {
     let far = Far::honest(Pool::builder().workers(1).state(counter::State, 40));
-    let pool = Pool::builder().backend(far).build().unwrap();
+    let pool = pool_over(far);
     assert_eq!((pool.apply(next::Task, 1).unwrap(), pool.apply(next::Task, 1).unwrap()), (41, 42));
     let (pool, _far) = pools();
     let error = pool.apply(next::Task, 1).unwrap_err();
@@ -290,7 +290,7 @@ fn events_and_insights_tell_of_items(_: &Setup) {
 
 fn items_that_take_long_are_given_back_to_others(_: &Setup) {
     let far = Far::honest(Pool::builder().workers(1));
-    let pool = Pool::builder().backend(far.clone()).build().unwrap();
+    let pool = pool_over(far.clone());
     // Far more than those that travel together should take: in one request they would take three seconds.
     let values = pool.map(nap::Task.chunk_size(200), [15; 200]).unwrap();
     assert_eq!(values, [15; 200]);

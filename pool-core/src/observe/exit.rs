@@ -21,8 +21,8 @@ pub(crate) struct Exit {
 
 /// Why the process of a worker ended.
 ///
-/// Its text is a phrase that follows the worker: `killed by signal 11 (SIGSEGV)`, `left after its share of items`. Where it says that the
-/// pool killed a process, a thread ([`in_process`](crate::PoolBuilder::in_process)) was told to end.
+/// Its text is a phrase that follows the worker: `killed by signal 11 (SIGSEGV)`, `left after its share of items`.
+/// A thread ([`in_process`](crate::PoolBuilder::in_process)) that "the pool killed" was told to end.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub enum ExitCause {

@@ -38,7 +38,7 @@ impl Contexts {
 
     /// The number of the span of the pool's subscriber that this thread is in; 0 if it is in none.
     pub(crate) fn enter(&self) -> u32 {
-        // That is so, too, where a subscriber is at work right now: its own code is in no span, or it would trace itself for ever.
+        // No subscriber counts while one is at work: its own code is in no span, or it would trace itself for ever.
         if dispatcher::get_default(|current| current.is::<NoSubscriber>()) {
             return 0;
         }

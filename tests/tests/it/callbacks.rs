@@ -169,7 +169,7 @@ fn address_space() -> u64 {
 }
 
 fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
-    if setup.in_process || setup.is_remote {
+    if setup.in_process {
         // Workers that are threads start and allocate in this process: its limit would stop them at times, or leave room.
         return;
     }

@@ -50,6 +50,7 @@ pub(crate) const HERE_ALONE: &[&str] = &[
     "lazy_maps::results_that_were_fetched_are_not_taken_twice",
     "maps::items_behind_a_long_one_run_elsewhere",
     // Memory, wake-ups and mappings of two pools in one process.
+    "callbacks::callbacks_wait_for_the_system_to_allow_a_thread",
     "large_arguments::a_long_map_of_large_items_takes_bounded_memory",
     "large_arguments::a_task_that_writes_to_its_argument_hurts_only_itself",
     "large_arguments::large_slices_are_lent_in_place_and_small_ones_arrive_too",

@@ -90,7 +90,8 @@ impl Line {
 }
 
 fn exchange(connection: &mut Connection, commands: &[Cmd]) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
-    let bytes: Vec<u8> = commands.iter().flat_map(Cmd::get_packed_command).collect();
+    let mut bytes = Vec::new();
+    commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
     connection.send_packed_command(&bytes)?;
     let mut answers = Vec::with_capacity(commands.len());
     for _ in commands {
@@ -111,6 +112,7 @@ fn is_of_server(error: &RedisError) -> bool {
 impl From<RedisError> for Trouble {
     fn from(error: RedisError) -> Trouble {
         use redis::ErrorKind as Kind;
+        let text = error.to_string();
         let is_permanent = match error.kind() {
             // A script that runs, a server that reads its data, a replica, a master that is away, a script that a new
             // server does not have.
@@ -125,24 +127,21 @@ impl From<RedisError> for Trouble {
             | Kind::Io
             | Kind::Parse => false,
             // Errors within a script have the text of the inner one. Memory gets free as results are read.
-            _ => {
-                let text = error.to_string();
-                ![
-                    "BUSY",
-                    "OOM",
-                    "MISCONF",
-                    "NOREPLICAS",
-                    "UNBLOCKED",
-                    "READONLY",
-                    "LOADING",
-                    "MASTERDOWN",
-                    "max number of clients",
-                ]
-                .iter()
-                .any(|code| text.contains(code))
-            }
+            _ => ![
+                "BUSY",
+                "OOM",
+                "MISCONF",
+                "NOREPLICAS",
+                "UNBLOCKED",
+                "READONLY",
+                "LOADING",
+                "MASTERDOWN",
+                "max number of clients",
+            ]
+            .iter()
+            .any(|code| text.contains(code)),
         };
-        Trouble { text: error.to_string(), is_permanent }
+        Trouble { text, is_permanent }
     }
 }
 

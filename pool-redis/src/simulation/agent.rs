@@ -17,8 +17,7 @@ pub(super) struct Agent {
     id: AgentId,
     held: Held<()>,
     capacity: usize,
-    /// Deliveries that it has begun, and those that it runs.
-    begun: BTreeSet<Delivery>,
+    /// Deliveries that it runs, beside the books of `held`.
     running: BTreeSet<Delivery>,
     /// Deliveries that the server has refused to renew.
     lost: BTreeSet<Delivery>,
@@ -38,7 +37,6 @@ impl Agent {
             id: AgentId(index as u64),
             held: Held::new(),
             capacity,
-            begun: BTreeSet::new(),
             running: BTreeSet::new(),
             lost: BTreeSet::new(),
             is_dead: false,
@@ -142,8 +140,7 @@ impl Agent {
 
     fn hold(&mut self, delivery: Delivery, body: u64, outside: &mut Outside) {
         if self.held.hold(delivery, ()) || outside.plant == Some(Plant::RunsTwice) {
-            assert!(self.begun.insert(delivery) || !self.running.contains(&delivery), "{delivery:?} runs twice");
-            self.running.insert(delivery);
+            assert!(self.running.insert(delivery), "{delivery:?} runs twice");
             self.lost.remove(&delivery);
             let most = if outside.has_faults() && outside.rng.permille(100) { 12_000 } else { 300 };
             let time = outside.rng.ms(most);

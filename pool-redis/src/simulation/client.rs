@@ -1,6 +1,7 @@
 //! A client of the simulation: the pure part of the real one, and a loop like that of its reader.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::Plant;
 use super::world::{ASK_AFTER, Actor, Alarm, Answer, Command, LEASE, Outside};
@@ -17,7 +18,7 @@ pub(super) struct Client {
     /// Jobs that are being submitted: a resubmission waits for the answer.
     submitting: BTreeSet<JobNumber>,
     /// Leases may not end before this: agents that heard of the server's return at the same time renew theirs first.
-    leases_end_from: std::time::Duration,
+    leases_end_from: Duration,
     pub(super) is_dead: bool,
     is_closed: bool,
 }
@@ -49,19 +50,20 @@ impl Client {
             jobs: (0..count).map(|_| Job::default()).collect(),
             by_number: BTreeMap::new(),
             submitting: BTreeSet::new(),
-            leases_end_from: std::time::Duration::ZERO,
+            leases_end_from: Duration::ZERO,
             is_dead: false,
             is_closed: false,
         }
     }
 
-    fn queue(job: JobNumber) -> u32 {
-        (job.0 % 2) as u32
+    /// The queues have the jobs in turn.
+    fn queue(index: usize) -> u32 {
+        (index % 2) as u32
     }
 
     fn submit(&mut self, job: JobNumber, outside: &mut Outside) {
         if self.submitting.insert(job) {
-            let (session, queue) = (self.session, Client::queue(job));
+            let (session, queue) = (self.session, Client::queue(self.by_number[&job]));
             outside.send(self.me, Command::Submit { session, job, queue, body: job.0 * 3 });
         }
     }
@@ -69,10 +71,7 @@ impl Client {
     pub(super) fn alarm(&mut self, alarm: Alarm, outside: &mut Outside) {
         match alarm {
             Alarm::Submit(index) => {
-                // The queue of a job follows from its number, which the pure part gives.
-                let number = self.pending.add(0, outside.now);
-                assert!(self.pending.remove(number).is_some());
-                let number = self.pending.add(Client::queue(JobNumber(number.0 + 1)), outside.now);
+                let number = self.pending.add(Client::queue(index), outside.now);
                 self.jobs[index].number = Some(number);
                 self.by_number.insert(number, index);
                 self.submit(number, outside);
@@ -82,7 +81,7 @@ impl Client {
                     && self.pending.remove(number).is_some()
                 {
                     self.jobs[index].outcomes += 1;
-                    let (session, queue) = (self.session, Client::queue(number));
+                    let (session, queue) = (self.session, Client::queue(index));
                     outside.send(self.me, Command::Cancel { session, job: number, queue });
                 }
             }

@@ -213,7 +213,7 @@ impl Server {
         (entry.life, entry.expires_at) = (life, now + life);
         let standings = questions
             .iter()
-            .map(|question| self.look_after(now, session, life, deliveries_max, may_expire, question))
+            .map(|question| self.look_after(now, session, deliveries_max, may_expire, question))
             .collect();
         Tended { agents: self.agents.keys().copied().collect(), standings }
     }
@@ -222,13 +222,13 @@ impl Server {
         &mut self,
         now: Duration,
         session: SessionId,
-        life: Duration,
         deliveries_max: u32,
         may_expire: bool,
         question: &Question<u32>,
     ) -> Standing {
         let &Question { number: job, job: queue, queue_twice } = question;
-        let jobs = &mut self.sessions.get_mut(&session).expect("made by `tend`").jobs;
+        let Session { life, jobs, .. } = self.sessions.get_mut(&session).expect("made by `tend`");
+        let life = *life;
         let (standing, push) = match jobs.get_mut(&job) {
             None if self.replies.contains_key(&session) => (Standing::Owned, None),
             None => (Standing::Unknown, None),

@@ -5,6 +5,7 @@
 
 mod agent;
 mod client;
+mod real_server;
 mod rng;
 mod scripts;
 pub(crate) mod server;

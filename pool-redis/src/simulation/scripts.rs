@@ -1,14 +1,12 @@
 //! The scripts beside the model, with a real server: the same random commands have the same answers. Ignored, with a line that says so,
 //! where there is no server.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Client, cmd};
 
+use super::real_server::RealServer;
 use super::rng::Rng;
 use super::server::{QUEUED_BODY_MAX, Server};
 use crate::commands::{self, QUEUED_BODY_BYTES_MAX};
@@ -26,70 +24,8 @@ const SCRIPTS: &[&[fn() -> &'static redis::Script]] = &[
 
 /// Longer than the test.
 const LONG: Duration = Duration::from_secs(3600);
-/// A server that does not start is a failure then.
-const WATCHDOG: Duration = Duration::from_secs(60);
 const QUEUE_MAX: usize = 4;
 const DELIVERIES_MAX: u32 = 3;
-
-/// A server in a folder of its own.
-struct RealServer {
-    child: Child,
-    folder: PathBuf,
-}
-
-impl RealServer {
-    fn start() -> Option<RealServer> {
-        let folder = std::env::temp_dir().join(format!("pool-redis-scripts-{}", std::process::id()));
-        // Left by a test of the same process number that was killed.
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).expect("a folder");
-        // `timeout` ends it if this process is killed.
-        let mut command = Command::new("timeout");
-        command.args([
-            "120",
-            "redis-server",
-            "--port",
-            "0",
-            "--unixsocket",
-            "socket",
-            "--save",
-            "",
-            "--hz",
-            "500",
-            "--dir",
-        ]);
-        command.arg(&folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let has_server = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status().is_ok();
-        let child = if has_server { command.spawn().ok() } else { None };
-        match child {
-            Some(child) => Some(RealServer { child, folder }),
-            None => {
-                let _ = fs::remove_dir_all(&folder);
-                None
-            }
-        }
-    }
-
-    fn client(&self) -> Client {
-        let begun = Instant::now();
-        let client = Client::open(format!("unix://{}", self.folder.join("socket").display())).expect("an address");
-        while client.get_connection().is_err() {
-            assert!(begun.elapsed() < WATCHDOG, "the server does not start");
-            sleep(Duration::from_millis(5));
-        }
-        client
-    }
-}
-
-impl Drop for RealServer {
-    fn drop(&mut self) {
-        if let Ok(mut connection) = self.client().get_connection() {
-            let _ = cmd("SHUTDOWN").arg("NOSAVE").exec(&mut connection);
-        }
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
-    }
-}
 
 /// Both servers.
 struct Both {
@@ -220,23 +156,19 @@ impl Both {
 
 #[test]
 fn the_scripts_do_what_the_model_does() {
-    let Some(server) = RealServer::start() else {
+    let Some(server) = RealServer::start("pool-redis-scripts") else {
         eprintln!("the scripts were not compared with their model: this machine has no redis-server");
         return;
     };
-    let client = server.client();
-    let line = || {
-        let mut line = Line::new(&client, SCRIPTS[0], Duration::ZERO);
-        let mut connection = client.get_connection().expect("a connection");
-        for script in SCRIPTS.iter().copied().flatten() {
-            script().load(&mut connection).expect("a script");
-        }
-        line.ask(&cmd("FLUSHDB")).expect("an answer");
-        line
-    };
+    let client = Client::open(server.url()).expect("an address");
+    let mut connection = client.get_connection().expect("a connection");
+    for script in SCRIPTS.iter().copied().flatten() {
+        script().load(&mut connection).expect("a script");
+    }
     for seed in 0..8 {
+        cmd("FLUSHDB").exec(&mut connection).expect("an answer");
         let mut both = Both {
-            line: line(),
+            line: Line::new(&client, &[], Duration::ZERO),
             keys: Keys::new("pool"),
             model: Server::new(None),
             now: LONG,

@@ -22,7 +22,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::gethostname;
 use pool_core::remote::{self, Runner, Stop};
-use pool_core::{ErrorKind, Pool, PoolBuilder, Result};
+use pool_core::{Error, ErrorKind, Pool, PoolBuilder, Result};
 
 use self::finisher::Finisher;
 use self::keeper::Keeper;
@@ -160,7 +160,6 @@ impl Agent {
         let mut signals = SigSet::empty();
         signals.add(Signal::SIGINT);
         signals.add(Signal::SIGTERM);
-        let system = |doing: &str, error| remote::error(ErrorKind::System, format!("{doing}: {error}"));
         let before =
             signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| system("blocking signals", error))?;
         let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
@@ -204,8 +203,7 @@ impl Agent {
         let runner = Runner::new(&pool);
         let workers = pool.workers();
         let capacity = Work::capacity(workers);
-        let system = |doing: &str, error| remote::error(ErrorKind::System, format!("{doing}: {error}"));
-        let host = gethostname().map_err(|error| system("gethostname", error.into()))?;
+        let host = gethostname().map_err(|error| system("gethostname", error))?;
         let advertisement = Advertisement {
             host: host.to_string_lossy().into_owned(),
             pid: process::id(),
@@ -213,8 +211,7 @@ impl Agent {
             capacity: capacity as u32,
             tasks: runner.tasks(),
         };
-        let id = AgentId::random().map_err(|error| system("/dev/urandom", error))?;
-        let work = Arc::new(Work::new(id, &self.settings, workers));
+        let work = Arc::new(Work::new(AgentId::random()?, &self.settings, workers));
         let mut keeper = Keeper::new(&client, &work, &advertisement, self.settings.engine_timeout);
         let taker = Mutex::new(Taker::new(&client, &work, &advertisement.tasks));
         let finisher = Mutex::new(Finisher::new(&client, &work));
@@ -237,6 +234,10 @@ impl Agent {
             keeper.run(goes_on, || runners.iter().all(|runner| runner.is_finished()))
         })
     }
+}
+
+fn system(doing: &str, error: impl fmt::Display) -> Error {
+    remote::error(ErrorKind::System, format!("{doing}: {error}"))
 }
 
 /// Tells all threads to end when it is dropped.

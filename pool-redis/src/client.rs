@@ -216,10 +216,8 @@ impl Session {
         connect.check()?;
         let settings = &connect.settings;
         let client = settings.client()?;
-        let session = SessionId::random();
-        let session = session.map_err(|error| remote::error(ErrorKind::System, format!("/dev/urandom: {error}")))?;
         let shared = Arc::new(Shared {
-            session,
+            session: SessionId::random()?,
             keys: settings.keys(),
             lease: settings.lease,
             deliveries_max: connect.deliveries_max,

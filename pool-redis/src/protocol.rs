@@ -2,8 +2,10 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::Read;
 use std::str::FromStr;
+
+use pool_core::{ErrorKind, remote};
 
 /// A client, from its connection to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,20 +71,21 @@ pub(crate) struct Question<T> {
 }
 
 impl SessionId {
-    pub(crate) fn random() -> io::Result<SessionId> {
+    pub(crate) fn random() -> pool_core::Result<SessionId> {
         random().map(SessionId)
     }
 }
 
 impl AgentId {
-    pub(crate) fn random() -> io::Result<AgentId> {
+    pub(crate) fn random() -> pool_core::Result<AgentId> {
         random().map(AgentId)
     }
 }
 
-fn random() -> io::Result<u64> {
+fn random() -> pool_core::Result<u64> {
     let mut bytes = [0; 8];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map_err(|error| remote::error(ErrorKind::System, format!("/dev/urandom: {error}")))?;
     Ok(u64::from_ne_bytes(bytes))
 }
 

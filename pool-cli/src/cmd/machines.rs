@@ -8,33 +8,25 @@ use pool_core::PoolBuilder;
 use super::ending::Failure;
 use crate::args::Machines;
 
-#[cfg(feature = "redis")]
+// Without the feature `redis` there is this machine alone.
 impl Machines {
     /// Has these machines run the items of the pool.
     pub(crate) fn have(&self, builder: PoolBuilder) -> Result<PoolBuilder, Failure> {
-        match &self.redis {
-            Some(url) => Ok(builder.backend(pool_redis::connect(url)?)),
-            None => Ok(builder),
+        #[cfg(feature = "redis")]
+        if let Some(url) = &self.redis {
+            return Ok(builder.backend(pool_redis::connect(url)?));
         }
+        Ok(builder)
     }
 
     /// The path as workers there find it: an agent may have another working directory.
     pub(crate) fn path<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
-        match self.redis.is_some().then(|| std::path::absolute(path)) {
-            Some(Ok(path)) => path.into(),
-            _ => path.into(),
+        #[cfg(feature = "redis")]
+        if self.redis.is_some()
+            && let Ok(path) = std::path::absolute(path)
+        {
+            return path.into();
         }
-    }
-}
-
-#[cfg(not(feature = "redis"))]
-impl Machines {
-    /// There is this machine alone.
-    pub(crate) fn have(&self, builder: PoolBuilder) -> Result<PoolBuilder, Failure> {
-        Ok(builder)
-    }
-
-    pub(crate) fn path<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
         path.into()
     }
 }

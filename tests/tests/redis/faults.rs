@@ -13,7 +13,7 @@ use tests::tasks::{nap, square};
 use tests::trial::{Check, Setup, each_method, once, program};
 
 use crate::server::{Data, LEASE, Server, url_of_parent};
-use crate::work::{end, pool, start_agent};
+use crate::work::{backend, end, end_one, pool, pool_by, start_agent};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
@@ -152,12 +152,6 @@ fn an_agent_that_stood_still_delivers_no_second_result(setup: &Setup) {
     end(&server, vec![still]);
 }
 
-fn end_one(agent: Host) {
-    agent.signal(Signal::SIGTERM);
-    let (status, stderr) = agent.wait();
-    assert!(status.success(), "{status}: {stderr}");
-}
-
 fn a_job_that_costs_every_agent_is_an_error(setup: &Setup) {
     let server = Server::start();
     // More than three: on a busy machine one may run the job that meanwhile was given to another, which counts for one.
@@ -211,8 +205,7 @@ fn data_that_are_deleted_are_sent_again(setup: &Setup) {
 fn a_server_that_stays_away_ends_all_jobs(setup: &Setup) {
     let mut server = Server::start();
     let agent = start_agent(&server, setup);
-    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).engine_timeout(Duration::from_secs(1));
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(backend(&server).engine_timeout(Duration::from_secs(1)));
     let running = pool.apply_async(nap::Task, 300_000).unwrap();
     let map = pool.map_async(nap::Task, vec![300_000; 10]).unwrap();
     thread::sleep(Duration::from_millis(200));
@@ -229,8 +222,7 @@ fn a_server_that_stays_away_ends_all_jobs(setup: &Setup) {
 fn after_the_time_without_a_server_items_fail_at_once(setup: &Setup) {
     let mut server = Server::start();
     let agent = start_agent(&server, setup);
-    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).engine_timeout(Duration::from_secs(1));
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(backend(&server).engine_timeout(Duration::from_secs(1)));
     server.kill();
     assert_eq!(pool.apply(square::Task, 1).unwrap_err().kind(), ErrorKind::Unreachable);
     // The reader's word counts from here, which may come later than that of the writer.
@@ -294,8 +286,7 @@ fn a_server_that_refuses_for_a_while_is_waited_for(setup: &Setup) {
 fn a_server_that_refuses_for_ever_ends_all_jobs(setup: &Setup) {
     let server = Server::start();
     let agent = start_agent(&server, setup);
-    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).engine_timeout(Duration::from_secs(1));
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(backend(&server).engine_timeout(Duration::from_secs(1)));
     let running = pool.apply_async(nap::Task, 3_000).unwrap();
     thread::sleep(Duration::from_millis(500));
     redis::cmd("CONFIG").arg("SET").arg("maxmemory").arg(1).exec(&mut server.connection()).unwrap();
@@ -315,8 +306,7 @@ fn a_server_that_refuses_for_ever_ends_all_jobs(setup: &Setup) {
 
 /// Has its jobs run until it is killed.
 fn busy_client(_: &Setup) {
-    let backend = pool_redis::connect(&url_of_parent("pool-client")).unwrap().lease(LEASE);
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(pool_redis::connect(&url_of_parent("pool-client")).unwrap().lease(LEASE));
     let jobs = pool.map_async(nap::Task.chunk_size(1), vec![300_000; 10]).unwrap();
     say("begun");
     let _ = jobs.get();
@@ -340,8 +330,7 @@ fn the_jobs_of_a_client_that_is_killed_are_stopped(setup: &Setup) {
 
 fn without_an_agent_jobs_end_in_an_error(_: &Setup) {
     let server = Server::start();
-    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).host_timeout(Duration::from_millis(300));
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(backend(&server).host_timeout(Duration::from_millis(300)));
     let error = pool.apply(square::Task, 1).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(
@@ -354,8 +343,7 @@ fn without_an_agent_jobs_end_in_an_error(_: &Setup) {
 
 fn items_that_no_host_has_wait_together(setup: &Setup) {
     let server = Server::start();
-    let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).host_timeout(Duration::from_secs(2));
-    let pool = Pool::builder().backend(backend).build().unwrap();
+    let pool = pool_by(backend(&server).host_timeout(Duration::from_secs(2)));
     for _ in 0..2 {
         let start = Instant::now();
         let results = pool.map_results(square::Task.chunk_size(1), 0..100).unwrap();
@@ -398,10 +386,7 @@ fn settings_without_sense_are_refused_by_name(_: &Setup) {
 fn a_full_queue_makes_its_clients_wait(setup: &Setup) {
     let server = Server::start();
     let agents = vec![start_agent(&server, setup), start_agent(&server, setup)];
-    let pools = [0, 1].map(|_| {
-        let backend = pool_redis::connect(&server.url()).unwrap().lease(LEASE).max_queue(1);
-        Pool::builder().backend(backend).build().unwrap()
-    });
+    let pools = [0, 1].map(|_| pool_by(backend(&server).max_queue(1)));
     let maps: Vec<_> =
         pools.iter().map(|pool| pool.map_async(number_slowly::Task.chunk_size(1), 0..200).unwrap()).collect();
     for map in maps {

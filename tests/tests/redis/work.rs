@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pool_core::prelude::*;
+use pool_redis::Connect;
 use tests::host::{Host, say};
 use tests::procs::{self, eventually};
 use tests::tasks::{echo, halve, nap, nap_where, pid, square};
@@ -41,19 +42,30 @@ pub(crate) fn start_agent(server: &Server, setup: &Setup) -> Host {
     host
 }
 
-/// A pool whose jobs the agents run.
+/// The way to the agents.
+pub(crate) fn backend(server: &Server) -> Connect {
+    pool_redis::connect(&server.url()).expect("an address").lease(LEASE)
+}
+
+/// A pool that has its jobs run by the agents.
 pub(crate) fn pool(server: &Server) -> Pool {
-    let backend = pool_redis::connect(&server.url()).expect("an address").lease(LEASE);
+    pool_by(backend(server))
+}
+
+pub(crate) fn pool_by(backend: Connect) -> Pool {
     Pool::builder().backend(backend).build().expect("a pool")
+}
+
+/// The agent is told to end, and does.
+pub(crate) fn end_one(agent: Host) {
+    agent.signal(Signal::SIGTERM);
+    let (status, stderr) = agent.wait();
+    assert!(status.success(), "{status}: {stderr}");
 }
 
 /// The agents end, and nothing is left in Redis.
 pub(crate) fn end(server: &Server, agents: Vec<Host>) {
-    for agent in agents {
-        agent.signal(Signal::SIGTERM);
-        let (status, stderr) = agent.wait();
-        assert!(status.success(), "{status}: {stderr}");
-    }
+    agents.into_iter().for_each(end_one);
     server.assert_empties();
 }
 
@@ -154,9 +166,7 @@ fn an_agent_that_is_told_to_end_finishes_its_jobs(setup: &Setup) {
     let running = pool.apply_async(nap::Task, 1_000).unwrap();
     let queued = pool.apply_async(square::Task, 5).unwrap();
     std::thread::sleep(Duration::from_millis(200));
-    agent.signal(Signal::SIGTERM);
-    let (status, stderr) = agent.wait();
-    assert!(status.success(), "{status}: {stderr}");
+    end_one(agent);
     assert_eq!(running.get().unwrap(), 1_000);
     let other = start_agent(&server, setup);
     assert_eq!(queued.get().unwrap(), 25);

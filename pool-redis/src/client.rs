@@ -250,7 +250,7 @@ impl Session {
         Ok(Arc::new(session))
     }
 
-    /// The reason not to submit a request at all, if there is one: further ones need not wait for what others have waited for.
+    /// The reason not to submit a request at all, if there is one: others have waited already, so this one need not.
     fn refuse(&self, request: &Request) -> Option<Error> {
         if self.shared.jobs.is_away(self.engine_timeout) {
             return Some(self.unreached());

@@ -34,7 +34,7 @@
 //! | an item is cancelled, or the pool terminated | queued jobs are deleted, running ones stopped at once |
 //! | the client dies | its jobs are stopped when its lease has ended ([`Connect::lease`]) |
 //! | the server is away | client and agents connect again, ever more slowly; jobs run on meanwhile |
-//! | the server lost its data | clients submit again what it forgot, under the same numbers; an agent that still runs a job keeps it |
+//! | the server lost its data | clients submit the forgotten jobs again, under the same numbers; an agent that still runs a job keeps it |
 //! | the server stays away | every handle ends in an error after [`Connect::engine_timeout`], further ones at once until it is back |
 //! | the server refuses (`OOM`, `BUSY`, `LOADING`, `READONLY`) | it is waited for, as if it were away |
 //! | no agent has a task | its items end in an error after [`Connect::host_timeout`] that says how each agent differs, further ones at once |
@@ -46,21 +46,21 @@
 //!
 //! # Which program an agent must be
 //!
-//! Client and agent must agree on the tasks that they share, and on nothing else: a task is found by its name and by a hash of its
-//! types ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different programs with a library in common. The
-//! guide of pool-core has the details, `guide/many_machines.md`.
+//! Client and agent must agree on the tasks that they share, and on nothing else: a task is found by its name and by a hash of its types
+//! ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different programs with a library in common.
+//! The guide of pool-core has the details, `guide/many_machines.md`.
 //!
 //! # Security
 //!
-//! No code travels: an agent runs the tasks of its own program, and takes arguments for untrusted input, under the same limits as
-//! from its own host. Who may write to Redis may run these tasks, so give clients and agents users of their own: `examples/users.acl`
-//! has the rights that they need, and the tests run under them. `rediss://` (feature `tls`) encrypts. User and password belong into
-//! `POOL_REDIS_USER`, and `POOL_REDIS_PASSWORD` or the file that `POOL_REDIS_PASSWORD_FILE` names.
+//! No code travels: an agent runs the tasks of its own program, and takes arguments for untrusted input, under the same limits as from
+//! its own host. Every program that may write to Redis can have these tasks run, so give clients and agents users of their own:
+//! `examples/users.acl` has the rights that they need, and the tests run under them. `rediss://` (feature `tls`) encrypts. User and
+//! password belong into `POOL_REDIS_USER`, and `POOL_REDIS_PASSWORD` or the file that `POOL_REDIS_PASSWORD_FILE` names.
 //!
 //! # The server
 //!
-//! Redis 7 or Valkey. It holds what is in flight and nothing else: at most as many requests of each client as the agents run at
-//! once. All other items wait in the client's own queue. So it needs little memory and no persistence. Every key expires.
+//! Redis 7 or Valkey. It holds the jobs in flight and nothing else: at most as many requests of each client as the agents run at once.
+//! All other items wait in the client's own queue. So it needs little memory and no persistence. Every key expires.
 //!
 //! ## Figures
 //!
@@ -79,8 +79,8 @@
 //!
 //! # A thousand machines
 //!
-//! This is worked out from these figures, and was not run. A server has one thread for all scripts, so it carries about 10,000 requests a second. A
-//! worker makes one request for each chunk:
+//! This is worked out from these figures, and was not run. A server has one thread for all scripts, so it carries about 10,000 requests a
+//! second. A worker makes one request for each chunk:
 //!
 //! | 100,000 workers, with requests of | requests a second | servers |
 //! |---|---|---|
@@ -88,14 +88,15 @@
 //! | 1 s | 100,000 | 10 |
 //! | 10 s and more | 10,000 and fewer | 1 |
 //!
-//! Several servers are several pools: each agent and each client has one address, and one in ten agents goes to each of ten servers. In a Redis Cluster
-//! a [namespace](Connect::namespace) is the unit: all keys of one lie on one node (`{NAMESPACE}:` is their hash tag), and those of several are
-//! spread over the nodes. This crate does not follow the redirections of a cluster, so each address is that of the node with the namespace.
+//! Several servers are several pools: each agent and each client has one address, and one in ten agents goes to each of ten servers. In a
+//! Redis Cluster a [namespace](Connect::namespace) is the unit: all keys of one lie on one node (`{NAMESPACE}:` is their hash tag), and
+//! those of several are spread over the nodes. This crate does not follow the redirections of a cluster, so each address is that of the
+//! node with the namespace.
 //!
-//! An agent has three connections and a client two, so 1,000 agents need 3,000 of the 10,000 that `maxclients` allows. An agent without work
-//! sends six blocking pops a second and four renewals in a lease, together about 6,300 commands a second for 1,000 agents. The server holds of
-//! each request in flight its body twice at most, the record of 50 bytes, and the outcome until it is read: with two requests of 10 KB for each of
-//! 100,000 workers about 4 GB.
+//! An agent has three connections and a client two, so 1,000 agents need 3,000 of the 10,000 that `maxclients` allows. An agent without
+//! work sends six blocking pops a second and four renewals in a lease, together about 6,300 commands a second for 1,000 agents. The
+//! server holds of each request in flight its body twice at most, the record of 50 bytes, and the outcome until it is read: with two
+//! requests of 10 KB for each of 100,000 workers about 4 GB.
 //!
 //! # Fairness
 //!

@@ -1,4 +1,4 @@
-//! What the threads of an agent share: the deliveries that it holds, and the outcomes that wait to be handed in.
+//! The state that the threads of an agent share: the deliveries that it holds, and the outcomes that wait to be handed in.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

@@ -133,7 +133,8 @@ impl Reader {
         let Shared { deliveries_max, roster, .. } = &*self.shared;
         let host = roster.host(agent);
         let text = format!(
-            "{deliveries_max} hosts have lost the items one after the other, the last of them {host}: it ended, or was not heard of for the time of a lease"
+            "{deliveries_max} hosts have lost the items one after the other, the last of them {host}: \
+             it ended, or was not heard of for the time of a lease"
         );
         remote::error(ErrorKind::Unreachable, text)
     }

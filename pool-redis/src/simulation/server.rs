@@ -69,7 +69,7 @@ impl Server {
         self.plant
     }
 
-    /// Drops what has expired.
+    /// Drops the keys that have expired.
     pub(crate) fn expire(&mut self, now: Duration) {
         self.sessions.retain(|_, session| session.expires_at > now);
         self.replies.retain(|_, (at, replies)| *at > now && !replies.is_empty());

@@ -23,6 +23,7 @@ use crate::job::completion::Part;
 use crate::job::reports::Reports;
 use crate::job::waiters::Waiters;
 use crate::lane::messages::{Request, rules};
+use crate::priority::Priority;
 use crate::scheduler::JobSpec;
 use crate::task::table::Entry;
 use crate::units::Nanos;
@@ -139,8 +140,8 @@ impl Job {
 
     /// The rules of its request `seq`.
     #[cold]
-    pub(crate) fn rules(&self, seq: u32) -> Header {
-        let flags = if self.reports.is_some() { rules::REPORTS } else { 0 };
+    pub(crate) fn rules(&self, seq: u32, priority: Priority) -> Header {
+        let flags = rules::of_priority(priority) | if self.reports.is_some() { rules::REPORTS } else { 0 };
         Header { kind: Request::Rules.kind(), flags, seq, extra: self.context(), info: self.grace, ..Header::default() }
     }
 

@@ -9,6 +9,7 @@
 mod finisher;
 pub(crate) mod held;
 mod keeper;
+mod queues;
 mod taker;
 mod work;
 

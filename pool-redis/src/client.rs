@@ -222,7 +222,7 @@ impl Session {
             lease: settings.lease,
             deliveries_max: connect.deliveries_max,
             queue_max: connect.queue_max,
-            jobs: Jobs::new(settings.lease),
+            jobs: Jobs::new(),
             outbox: Outbox::default(),
             roster: Roster::new(tasks),
         });
@@ -293,7 +293,7 @@ impl Link for Session {
             return Err(remote::error(ErrorKind::TooLarge, text));
         }
         let shared = &self.shared;
-        let job = shared.jobs.add(shared.keys.queue(&request.task), body);
+        let job = shared.jobs.add(shared.keys.queue(&request.task, request.priority), body);
         shared.outbox.submit(job.number);
         Writer::send_here(&self.writer, &shared.outbox);
         loop {

@@ -125,7 +125,7 @@ pub(crate) fn tend<T>(
     let mut command = call(tend_script, &names);
     command.arg(session.to_string()).arg(ms(life)).arg(deliveries_max).arg(u8::from(may_expire));
     for question in questions {
-        command.arg(question.number.0).arg(u8::from(question.queue_twice));
+        command.arg(question.number.0).arg(u8::from(question.requeue));
     }
     command
 }
@@ -175,8 +175,11 @@ pub(crate) fn bytes(value: Value) -> Result<Option<Vec<u8>>, Trouble> {
 
 // ---- the agent ---------------------------------------------------------------------------------------------------------
 
+/// A blocking take of at most `count` deliveries of the first of the queues that has any, by their turns.
 pub(crate) fn take(queues: &[String], count: usize, blocks: Duration) -> Cmd {
-    pop(queues, count, blocks)
+    let mut command = cmd("BZMPOP");
+    command.arg(blocks.as_secs_f64()).arg(queues.len()).arg(queues).arg("MIN").arg("COUNT").arg(count);
+    command
 }
 
 pub(crate) fn take_orders(keys: &Keys, agent: AgentId, blocks: Duration) -> Cmd {
@@ -190,8 +193,8 @@ pub(crate) type Taken = (Delivery, Option<Vec<u8>>);
 
 /// The deliveries that were popped; those that are none of ours are left out.
 pub(crate) fn taken(value: Value) -> Result<Vec<Taken>, Trouble> {
-    let elements: Vec<Vec<u8>> = popped(value)?;
-    let delivery = |mut element: Vec<u8>| {
+    let elements: Vec<(Vec<u8>, Value)> = popped(value)?;
+    let delivery = |(mut element, _): (Vec<u8>, Value)| {
         let mut spaces = element.iter().enumerate().filter(|(_, byte)| **byte == b' ');
         let body = spaces.nth(2).map(|(at, _)| at);
         let text = std::str::from_utf8(&element[..body.unwrap_or(element.len())]).ok()?;

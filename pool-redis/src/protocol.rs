@@ -1,4 +1,4 @@
-//! The words of client, agent and server: ids, a delivery of a job, and the answers of the server.
+//! The words of client, agent and server: the number of the protocol, ids, a delivery of a job, and the answers of the server.
 
 use std::fmt;
 use std::fs::File;
@@ -6,6 +6,14 @@ use std::io::Read;
 use std::str::FromStr;
 
 use pool_core::{ErrorKind, remote};
+
+/// The protocol of this version: keys, scripts and messages. Clients and agents of different ones do not meet, and say so.
+///
+/// | | |
+/// |---|---|
+/// | 1 | lists as queues |
+/// | 2 | sorted sets as queues, one for each priority; payloads and arrays beside the jobs |
+pub(crate) const PROTOCOL: u32 = 2;
 
 /// A client, from its connection to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,6 +52,8 @@ pub(crate) enum Standing {
     /// The server has forgotten it.
     Unknown,
     Queued,
+    /// No queue has it, and no agent has claimed it: one has just popped it, or has ended before it could claim it.
+    Popped,
     /// An agent has it, or its outcome waits to be read.
     Owned,
     /// Its agent has lost it, and it was queued again.
@@ -66,8 +76,8 @@ pub(crate) struct Tended {
 pub(crate) struct Question<T> {
     pub(crate) number: JobNumber,
     pub(crate) job: T,
-    /// The job has waited so long that it may be queued twice, in case that its element was lost.
-    pub(crate) queue_twice: bool,
+    /// It was popped when last asked about. If it still is, its element is lost, and it is to be queued again.
+    pub(crate) requeue: bool,
 }
 
 impl SessionId {
@@ -161,6 +171,7 @@ impl FromStr for Standing {
             _ => match text {
                 "unknown" => Ok(Standing::Unknown),
                 "queued" => Ok(Standing::Queued),
+                "popped" => Ok(Standing::Popped),
                 "owned" => Ok(Standing::Owned),
                 _ => Err(NotOurs),
             },

@@ -1,10 +1,11 @@
 //! Seeded simulation of clients, agents and a server: one number decides delays, losses, copies of messages, deaths, pauses and
-//! restarts. Every job must have exactly one outcome, and in the end nothing may be left.
+//! restarts. Every job must have exactly one outcome, clients share the queues evenly, and in the end nothing may be left.
 //!
 //! `POOL_SEEDS=100000 cargo test -p pool-redis --lib simulation` tries more seeds; a failure names the seed.
 
 mod agent;
 mod client;
+mod fairness;
 mod real_server;
 mod rng;
 mod scripts;
@@ -30,6 +31,8 @@ enum Plant {
     RunsLost,
     /// A client submits a job again under another number.
     Renumbers,
+    /// An agent looks at the queues of low priority first.
+    IgnoresPriority,
 }
 
 const SEEDS: u64 = 300;
@@ -53,11 +56,13 @@ fn planted_faults_are_found() {
         Plant::Server(ServerPlant::LeasesForever),
         Plant::Server(ServerPlant::ForgetsPopped),
         Plant::Server(ServerPlant::RenewsForAnyone),
+        Plant::Server(ServerPlant::ServesInOrder),
         Plant::CountsTwice,
         Plant::NeverResubmits,
         Plant::RunsTwice,
         Plant::RunsLost,
         Plant::Renumbers,
+        Plant::IgnoresPriority,
     ];
     let hook = std::panic::take_hook();
     // Hundreds of panics are expected here.

@@ -10,6 +10,7 @@ use crate::job::Job;
 use crate::job::completion::Part;
 use crate::lane::messages::{Place, Request, RunRequest, request};
 use crate::observe::log::{Items, Process, Record};
+use crate::priority::Priority;
 use crate::process::death::Death;
 use crate::scheduler::{Action, FailureCause, JobId, Wake, WorkerId};
 
@@ -127,6 +128,7 @@ impl Engine {
         let is_timed = chunk.items > 1
             && self.is_logged()
             && self.scheduler.task_of(job).is_some_and(|task| self.wants_item_times(task));
+        let priority = self.scheduler.told_priority(job);
         let Some(record) = self.scheduler.record_mut(job) else { return };
         // Told to the router when the lock is free: it must look up by itself, since this call will not wake it.
         self.accounts.deferred.notices.quiet |= chunk.flags & request::QUIET != 0;
@@ -136,8 +138,8 @@ impl Engine {
         let is_map = record.is_map();
         self.active.insert(worker);
         let Some(lane) = self.workers[worker].lane.as_mut() else { return };
-        if record.has_rules() {
-            lane.send_rules(record.rules(chunk.seq));
+        if record.has_rules() || priority != Priority::Normal {
+            lane.send_rules(record.rules(chunk.seq, priority));
             self.accounts.deferred.notices.quiet |= record.reports.is_some();
         }
         let args = record.blocks.args(first, chunk.items).expect("a pending item has arguments");

@@ -206,8 +206,33 @@ pub(crate) mod request {
 /// submitted, or 0, and `info` is the grace of each item in nanoseconds, or 0: a
 /// part of its time limit, and the time that it has when it is cancelled.
 pub(crate) mod rules {
+    use crate::priority::Priority;
+
     /// The items may report.
     pub(crate) const REPORTS: u16 = 1 << 1;
+    /// The items are of high priority. To couriers alone: no other worker has use for it.
+    const HIGH: u16 = 1 << 2;
+    /// The items are of low priority.
+    const LOW: u16 = 1 << 3;
+
+    /// The flags of the priority.
+    pub(crate) fn of_priority(priority: Priority) -> u16 {
+        match priority {
+            Priority::High => HIGH,
+            Priority::Normal => 0,
+            Priority::Low => LOW,
+        }
+    }
+
+    /// The priority that the flags tell.
+    #[cfg(feature = "remote")]
+    pub(crate) fn priority(flags: u16) -> Priority {
+        match (flags & HIGH, flags & LOW) {
+            (0, 0) => Priority::Normal,
+            (0, _) => Priority::Low,
+            _ => Priority::High,
+        }
+    }
 }
 
 /// Kind of a record in the reply ring. A record of any other kind, with a flag that is not in [`reply`], or with a count

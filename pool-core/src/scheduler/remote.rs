@@ -4,11 +4,13 @@
 use std::ops::Range;
 
 use super::Scheduler;
+use super::interface::JobId;
 #[cfg(feature = "remote")]
-use super::interface::{JobId, WorkerId};
+use super::interface::WorkerId;
 #[cfg(feature = "remote")]
 use super::job::ItemRecord;
 use super::tuning::{CHUNK_NS, REMOTE_CHUNK_NS};
+use crate::priority::Priority;
 use crate::units::Nanos;
 
 impl<P> Scheduler<P> {
@@ -18,6 +20,13 @@ impl<P> Scheduler<P> {
         return self.is_remote;
         #[cfg(not(feature = "remote"))]
         false
+    }
+
+    /// The priority of the job, if its workers are to be told: other machines have queues of their own.
+    #[inline]
+    pub(crate) fn told_priority(&self, job: JobId) -> Priority {
+        let job = if self.is_remote() { self.jobs.get(job) } else { None };
+        job.map_or(Priority::Normal, |job| job.spec.priority)
     }
 
     /// Work that one chunk of a map should hold.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::bytes;
 use super::failure::Failure;
+use crate::priority::Priority;
 
 /// A task as two programs must agree on it.
 ///
@@ -36,6 +37,8 @@ pub struct Request {
     pub place: Place,
     /// The limits of each item.
     pub limits: Limits,
+    /// That of their submission, among the requests of all pools.
+    pub priority: Priority,
 }
 
 /// Where items stand in their submission.

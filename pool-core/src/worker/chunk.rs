@@ -10,6 +10,8 @@ use pool_ipc::{Backoff, Consumer, Header, HubWorker, OrderReader, Producer, Prog
 
 use crate::codec::decoder::Decoder;
 use crate::lane::messages::{Failure, ItemTimes, Place, RECORD_BYTES, ReplyKind, reply, request, rules};
+#[cfg(feature = "remote")]
+use crate::priority::Priority;
 use crate::process::last_words::LastWords;
 use crate::process::output::flush;
 use crate::process::panic;
@@ -87,6 +89,9 @@ pub struct Chunk<'w> {
     flags: u16,
     /// Start of the chunk on the monotonic clock.
     begun_ns: u64,
+    /// That of the items, as far as a courier is told it.
+    #[cfg(feature = "remote")]
+    priority: Priority,
 }
 
 impl std::fmt::Debug for Chunk<'_> {
@@ -136,6 +141,8 @@ impl<'w> Chunk<'w> {
             times: (header.flags & request::TIMED != 0).then(ItemTimes::default),
             flags: header.flags,
             begun_ns: monotonic_ns(),
+            #[cfg(feature = "remote")]
+            priority: Priority::Normal,
         }
     }
 
@@ -147,6 +154,10 @@ impl<'w> Chunk<'w> {
         }
         // Kept until the items begin: the place is written then, and with it the grace.
         self.grace_ns = rules.info;
+        #[cfg(feature = "remote")]
+        {
+            self.priority = rules::priority(rules.flags);
+        }
     }
 
     /// Whether each value is sent alone: its time is asked for, or reports may come before it.

@@ -190,6 +190,7 @@ impl Errand<'_, '_> {
             body,
             place: Place { first, attempt, seed },
             limits: self.chunk.limits(),
+            priority: self.chunk.priority(),
         })
     }
 }

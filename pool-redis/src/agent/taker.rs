@@ -13,6 +13,7 @@ use std::time::Duration;
 use pool_core::remote::TaskKey;
 use redis::Client;
 
+use super::queues::Queues;
 use super::work::{Job, Work};
 use crate::commands::{self, Taken};
 use crate::connection::{Backoff, Line, Trouble};
@@ -26,7 +27,7 @@ const BLOCKS: Duration = Duration::from_secs(1);
 pub(super) struct Taker {
     work: Arc<Work>,
     line: Line,
-    queues: Vec<String>,
+    queues: Queues,
     /// Jobs that were taken together with others.
     taken: VecDeque<Job>,
     backoff: Backoff,
@@ -37,7 +38,7 @@ impl Taker {
         Taker {
             work: Arc::clone(work),
             line: Line::new(client, commands::TAKER_SCRIPTS, BLOCKS),
-            queues: tasks.iter().map(|task| work.keys.queue(task)).collect(),
+            queues: Queues::new(&work.keys, tasks),
             taken: VecDeque::new(),
             backoff: Backoff::new(),
         }
@@ -50,9 +51,7 @@ impl Taker {
                 return Some(job);
             }
             let room = self.work.wait_for_room()?;
-            // Else the queues in front would starve those behind.
-            self.queues.rotate_left(1);
-            match self.line.ask(&commands::take(&self.queues, room, BLOCKS)).and_then(commands::taken) {
+            match self.line.ask(&commands::take(self.queues.in_turn(), room, BLOCKS)).and_then(commands::taken) {
                 Ok(taken) => self.take(taken),
                 Err(trouble) => self.rest(trouble),
             }

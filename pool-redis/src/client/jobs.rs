@@ -74,10 +74,10 @@ impl Job {
 }
 
 impl Jobs {
-    pub(super) fn new(lease: Duration) -> Jobs {
+    pub(super) fn new() -> Jobs {
         Jobs {
             start: Instant::now(),
-            pending: Mutex::new(Pending::new(ASK_AFTER, lease)),
+            pending: Mutex::new(Pending::new(ASK_AFTER)),
             contact: Mutex::new(Contact { at: Instant::now(), trouble: None }),
         }
     }

@@ -11,7 +11,6 @@ pub(crate) struct Pending<T> {
     jobs: BTreeMap<JobNumber, Entry<T>>,
     next: u64,
     ask_after: Duration,
-    queue_twice_after: Duration,
 }
 
 #[derive(Debug)]
@@ -19,10 +18,8 @@ struct Entry<T> {
     job: T,
     /// The submission, or the last answer of the server.
     heard_at: Duration,
-    /// The moment from which it may be queued twice.
-    queue_twice_at: Duration,
-    /// How long it waits after that for the next time.
-    queue_twice_wait: Duration,
+    /// No queue had it then, and no agent.
+    was_popped: bool,
 }
 
 /// The consequence of an answer.
@@ -37,16 +34,15 @@ pub(crate) enum Next {
 }
 
 impl<T: Clone> Pending<T> {
-    /// Asks the server about a job that was silent for `ask_after`, and has one queued twice that no agent took within `lease`.
-    pub(crate) fn new(ask_after: Duration, lease: Duration) -> Self {
-        Pending { jobs: BTreeMap::new(), next: 0, ask_after, queue_twice_after: lease }
+    /// Asks the server about a job that was silent for `ask_after`.
+    pub(crate) fn new(ask_after: Duration) -> Self {
+        Pending { jobs: BTreeMap::new(), next: 0, ask_after }
     }
 
     pub(crate) fn add(&mut self, job: T, now: Duration) -> JobNumber {
         self.next += 1;
         let number = JobNumber(self.next);
-        let wait = self.queue_twice_after;
-        self.jobs.insert(number, Entry { job, heard_at: now, queue_twice_at: now + wait, queue_twice_wait: wait });
+        self.jobs.insert(number, Entry { job, heard_at: now, was_popped: false });
         number
     }
 
@@ -67,13 +63,7 @@ impl<T: Clone> Pending<T> {
     /// The jobs that the server is to be asked about now.
     pub(crate) fn questions(&self, now: Duration) -> Vec<Question<T>> {
         let silent = self.jobs.iter().filter(|(_, entry)| now >= entry.heard_at + self.ask_after);
-        silent
-            .map(|(&number, entry)| Question {
-                number,
-                job: entry.job.clone(),
-                queue_twice: now >= entry.queue_twice_at,
-            })
-            .collect()
+        silent.map(|(&number, entry)| Question { number, job: entry.job.clone(), requeue: entry.was_popped }).collect()
     }
 
     /// Takes in the server's answer to a question.
@@ -82,14 +72,10 @@ impl<T: Clone> Pending<T> {
             return Next::Wait;
         };
         entry.heard_at = now;
-        if question.queue_twice || standing != Standing::Queued {
-            // Ever more seldom, so that a queue that moves slowly does not fill with copies.
-            entry.queue_twice_wait =
-                if standing == Standing::Queued { entry.queue_twice_wait * 2 } else { self.queue_twice_after };
-            entry.queue_twice_at = now + entry.queue_twice_wait;
-        }
+        // At two looks in a row, since the agent that popped it claims it within a moment if it lives.
+        entry.was_popped = standing == Standing::Popped;
         match standing {
-            Standing::Queued | Standing::Owned | Standing::Redelivered(_) => Next::Wait,
+            Standing::Queued | Standing::Popped | Standing::Owned | Standing::Redelivered(_) => Next::Wait,
             Standing::Unknown => Next::Resubmit,
             Standing::Lost(agent) => {
                 self.jobs.remove(&question.number);

@@ -8,7 +8,7 @@ use pool_core::remote::{self, TaskKey};
 use pool_core::{Error, ErrorKind};
 
 use super::jobs::lock;
-use crate::advertisement::Advertisement;
+use crate::advertisement::{Advertisement, Unreadable};
 use crate::protocol::AgentId;
 
 /// The agents, living and gone.
@@ -24,6 +24,8 @@ struct Agents {
     known: BTreeMap<AgentId, Known>,
     /// When an agent with the task last left.
     left: BTreeMap<TaskKey, Instant>,
+    /// Those of other protocols that are alive, in words.
+    foreign: BTreeMap<AgentId, String>,
 }
 
 #[derive(Debug)]
@@ -43,6 +45,30 @@ impl Known {
     }
 }
 
+/// Agents that a text names.
+const NAMED_MAX: usize = 8;
+
+impl Agents {
+    fn lack(&self, task: &TaskKey) -> Option<String> {
+        let living = || self.known.values().filter(|known| known.is_alive).map(|known| &known.advertisement);
+        if living().any(|advertisement| advertisement.tasks.contains(task)) {
+            return None;
+        }
+        let differs = |advertisement: &Advertisement| {
+            let is_other = advertisement.tasks.iter().any(|other| other.name == task.name);
+            let reason = if is_other { "has another signature" } else { "is missing" };
+            format!("{}: task `{}` {reason}", advertisement.name(), task.name)
+        };
+        let reasons: Vec<_> = living().map(differs).chain(self.foreign.values().cloned()).collect();
+        let named = reasons[..reasons.len().min(NAMED_MAX)].join("; ");
+        Some(match reasons.len().saturating_sub(NAMED_MAX) {
+            0 if reasons.is_empty() => "there is no agent".to_owned(),
+            0 => named,
+            more => format!("{named}; and {more} more"),
+        })
+    }
+}
+
 /// Agents that are gone and still known, for the texts of errors.
 const GONE_MAX: usize = 1_000;
 
@@ -54,7 +80,7 @@ impl Roster {
     /// Takes these for the living agents. Returns those that are not known.
     pub(super) fn unknown(&self, living: &[AgentId]) -> Vec<AgentId> {
         let mut agents = lock(&self.agents);
-        let Agents { known: agents, left } = &mut *agents;
+        let Agents { known: agents, left, foreign } = &mut *agents;
         let living: BTreeSet<_> = living.iter().copied().collect();
         for (agent, known) in agents.iter_mut() {
             if living.contains(agent) {
@@ -66,20 +92,29 @@ impl Roster {
         if agents.len() > living.len() + GONE_MAX {
             agents.retain(|_, known| known.is_alive);
         }
-        living.into_iter().filter(|agent| !agents.contains_key(agent)).collect()
+        foreign.retain(|agent, _| living.contains(agent));
+        living.into_iter().filter(|agent| !agents.contains_key(agent) && !foreign.contains_key(agent)).collect()
     }
 
     pub(super) fn add(&self, agent: AgentId, advertisement: &[u8]) {
-        // One that is none of ours is not an agent.
-        if let Ok(advertisement) = Advertisement::decode(advertisement) {
-            lock(&self.agents).known.insert(agent, Known { advertisement, is_alive: true });
+        let read = Advertisement::decode(advertisement);
+        let mut agents = lock(&self.agents);
+        match read {
+            Ok(advertisement) => {
+                agents.known.insert(agent, Known { advertisement, is_alive: true });
+            }
+            Err(Unreadable::OtherProtocol(text)) => {
+                agents.foreign.insert(agent, text);
+            }
+            // It is not an agent.
+            Err(Unreadable::NotOurs) => {}
         }
     }
 
     /// The agent has lost a job, so it does not count until it is heard of again.
     pub(super) fn note_lost(&self, agent: AgentId) {
         let mut agents = lock(&self.agents);
-        let Agents { known, left } = &mut *agents;
+        let Agents { known, left, .. } = &mut *agents;
         if let Some(known) = known.get_mut(&agent) {
             known.leave(&self.tasks, left);
         }
@@ -105,23 +140,13 @@ impl Roster {
         if agents.left.get(task).unwrap_or(&self.opened).elapsed() <= timeout {
             return None;
         }
-        let living = || agents.known.values().filter(|known| known.is_alive);
-        if living().any(|known| known.advertisement.tasks.contains(task)) {
-            return None;
-        }
-        let living: Vec<_> = living().collect();
-        let mut text = format!("no host has the task, and none came within {timeout:?}: ");
-        if living.is_empty() {
-            text += "there is no agent";
-        }
-        for (index, known) in living.iter().enumerate() {
-            let advertisement = &known.advertisement;
-            let is_other = advertisement.tasks.iter().any(|other| other.name == task.name);
-            let reason = if is_other { "has another signature" } else { "is missing" };
-            let separator = if index > 0 { "; " } else { "" };
-            text += &format!("{separator}{}: task `{}` {reason}", advertisement.name(), task.name);
-        }
+        let text = format!("no host has the task, and none came within {timeout:?}: {}", agents.lack(task)?);
         Some(remote::error(ErrorKind::Unreachable, text))
+    }
+
+    /// The reason why no agent runs the task now; None if one does.
+    pub(super) fn lack(&self, task: &TaskKey) -> Option<String> {
+        lock(&self.agents).lack(task)
     }
 }
 
@@ -151,8 +176,14 @@ mod tests {
         let reasons =
             "host a (process 7): task `m::g` has another signature; host b (process 7): task `m::g` is missing";
         assert_eq!(error, format!("no host has the task, and none came within 0ns: {reasons}"));
+        // One of another protocol is named, and not asked about again.
+        roster.add(AgentId(4), b"pool-redis 77 d 7\n");
+        assert!(
+            roster.lack(&g).is_some_and(|text| text.contains("host d (process 7): its pool-redis speaks protocol 77"))
+        );
+        assert_eq!(roster.unknown(&[AgentId(1), AgentId(2), AgentId(4)]), []);
         // Both have left.
-        assert_eq!(roster.unknown(&[AgentId(4)]), [AgentId(4)]);
+        assert_eq!(roster.unknown(&[AgentId(6)]), [AgentId(6)]);
         assert_eq!(roster.capacity(), 0);
         std::thread::sleep(Duration::from_millis(20));
         // Counted from when they left; of the other task there never was a host.

@@ -8,8 +8,7 @@ redis.call('HDEL', session, job, 'body ' .. job)
 local delivery = ARGV[1] .. ' ' .. job .. ' ' .. count
 if owner == '' then
   -- With its body or without it, as `submit` and `tend` have queued it.
-  redis.call('LREM', KEYS[2], 0, delivery)
-  redis.call('LREM', KEYS[2], 0, delivery .. ' ' .. body)
+  redis.call('ZREM', KEYS[2], delivery, delivery .. ' ' .. body)
 else
   redis.call('RPUSH', ARGV[3] .. owner, delivery)
   redis.call('PEXPIRE', ARGV[3] .. owner, redis.call('HGET', session, 'life'))

@@ -4,12 +4,26 @@
 local session, queue = KEYS[1], KEYS[2]
 local job, life = ARGV[2], ARGV[4]
 if redis.call('HEXISTS', session, job) == 1 then return 'known' end
-if redis.call('LLEN', queue) >= tonumber(ARGV[5]) then return 'full' end
-redis.call('HSET', session, 'life', life, job, '1  0', 'body ' .. job, ARGV[3])
+if redis.call('ZCARD', queue) >= tonumber(ARGV[5]) then return 'full' end
+-- The jobs of a session take turns one by one, from that of the job in front on: so sessions share the queue evenly, however many
+-- jobs each has there (start-time fair queueing).
+local turn
+local front, back = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2], redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')[2]
+if front then
+  -- No later than behind all: the turns of jobs that were cancelled do not count for long.
+  local after = (redis.call('HGET', session, 'turn ' .. queue) or 0) + 1
+  turn = math.max(tonumber(front), math.min(after, back + 1))
+else
+  -- Past all that were taken, since the time goes faster.
+  local time = redis.call('TIME')
+  turn = time[1] * 1000000 + time[2]
+end
+turn = string.format('%.0f', turn)
+redis.call('HSET', session, 'life', life, job, '1  0', 'body ' .. job, ARGV[3], 'turn ' .. queue, turn)
 redis.call('PEXPIRE', session, life)
 local delivery = ARGV[1] .. ' ' .. job .. ' 1'
 -- A small body is taken from the queue together with its delivery, which saves its agent a round trip.
 if #ARGV[3] <= tonumber(ARGV[6]) then delivery = delivery .. ' ' .. ARGV[3] end
-redis.call('RPUSH', queue, delivery)
+redis.call('ZADD', queue, turn, delivery)
 redis.call('PEXPIRE', queue, life)
 return 'stored'

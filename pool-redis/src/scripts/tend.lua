@@ -1,8 +1,8 @@
 -- Keeps a session alive, and looks after its jobs: those that an agent lost are queued again.
 -- KEYS: session, replies, list of agents, then the queue of each job.
 -- ARGV: session, its milliseconds, deliveries that a job may have, whether leases may end (1) or not (0), then of each job its
--- number and whether it may be queued twice (1).
--- Returns the living agents, then a text for each job: "unknown", "queued", "owned", "redelivered OWNER", "lost OWNER".
+-- number and whether it is to be queued again if no queue has it (1).
+-- Returns the living agents, then a text for each job: "unknown", "queued", "popped", "owned", "redelivered OWNER", "lost OWNER".
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local session, life = KEYS[1], ARGV[2]
@@ -21,9 +21,12 @@ for i = 4, #KEYS do
     -- Its outcome may be among those that the client has not read.
     text = has_replies and 'owned' or 'unknown'
   elseif owner == '' then
-    text = 'queued'
-    -- An element that an agent popped and never saw is gone. One too many does no harm: only the first is given out.
-    push = redis.call('LLEN', queue) == 0 or ARGV[2 * i - 2] == '1'
+    local delivery = ARGV[1] .. ' ' .. job .. ' ' .. count
+    local is_queued = redis.call('ZSCORE', queue, delivery)
+      or redis.call('ZSCORE', queue, delivery .. ' ' .. (redis.call('HGET', session, 'body ' .. job) or ''))
+    -- An element that an agent popped and never saw is gone.
+    push = not is_queued and ARGV[2 * i - 2] == '1'
+    text = (is_queued or push) and 'queued' or 'popped'
   elseif tonumber(till) < now and ARGV[4] == '1' then
     if tonumber(count) >= tonumber(ARGV[3]) then
       redis.call('HDEL', session, job, 'body ' .. job)
@@ -34,7 +37,11 @@ for i = 4, #KEYS do
       text, push = 'redelivered ' .. owner, true
     end
   end
-  if push then redis.call('RPUSH', queue, ARGV[1] .. ' ' .. job .. ' ' .. count) end
+  if push then
+    -- In front, since it has had its turn.
+    local turn = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2] or string.format('%.0f', time[1] * 1000000 + time[2])
+    redis.call('ZADD', queue, turn, ARGV[1] .. ' ' .. job .. ' ' .. count)
+  end
   if text ~= 'owned' then redis.call('PEXPIRE', queue, life) end
   answer[#answer + 1] = text
 end

@@ -17,6 +17,7 @@ pub(super) struct Agent {
     id: AgentId,
     held: Held<()>,
     capacity: usize,
+    polls: u32,
     /// Deliveries that it runs, beside the books of `held`.
     running: BTreeSet<Delivery>,
     /// Deliveries that the server has refused to renew.
@@ -37,6 +38,7 @@ impl Agent {
             id: AgentId(index as u64),
             held: Held::new(),
             capacity,
+            polls: 0,
             running: BTreeSet::new(),
             lost: BTreeSet::new(),
             is_dead: false,
@@ -52,7 +54,15 @@ impl Agent {
         match alarm {
             Alarm::Poll if self.held.room(self.capacity) > 0 => {
                 let count = self.held.room(self.capacity);
-                outside.send(self.me, Command::Pop { queues: vec![0, 1], count });
+                // As the real one: of each priority the task that was second is first.
+                self.polls += 1;
+                let first = self.polls % 2;
+                let mut queues: Vec<_> =
+                    (0..3).flat_map(|priority| [first, 1 - first].map(|task| 2 * priority + task)).collect();
+                if outside.plant == Some(Plant::IgnoresPriority) {
+                    queues.reverse();
+                }
+                outside.send(self.me, Command::Pop { queues, count });
             }
             Alarm::Poll => self.poll_again(outside),
             Alarm::Renew => {

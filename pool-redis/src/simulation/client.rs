@@ -34,8 +34,11 @@ impl Client {
     pub(super) fn new(index: usize, outside: &mut Outside) -> Client {
         let me = Actor::Client(index);
         let count = 1 + outside.rng.below(20) as usize;
+        // Some have all of their jobs at once, and fill the queues.
+        let (from, most) =
+            if outside.rng.permille(300) { (outside.rng.ms(40_000), 300) } else { (Duration::ZERO, 40_000) };
         for job in 0..count {
-            let at = outside.rng.ms(40_000);
+            let at = from + outside.rng.ms(most);
             outside.alarm(at, me, Alarm::Submit(job));
             if outside.rng.permille(100) {
                 let later = outside.rng.ms(10_000);
@@ -46,7 +49,7 @@ impl Client {
         Client {
             me,
             session: SessionId(index as u64),
-            pending: Pending::new(ASK_AFTER, LEASE),
+            pending: Pending::new(ASK_AFTER),
             jobs: (0..count).map(|_| Job::default()).collect(),
             by_number: BTreeMap::new(),
             submitting: BTreeSet::new(),
@@ -56,9 +59,16 @@ impl Client {
         }
     }
 
-    /// The queues have the jobs in turn.
+    /// The queue of a job: of one of two tasks, and mostly of the middle one of three priorities.
     fn queue(index: usize) -> u32 {
-        (index % 2) as u32
+        let priority = if index % 5 == 1 {
+            0
+        } else if index % 7 == 2 {
+            2
+        } else {
+            1
+        };
+        2 * priority + u32::from(index % 4 == 3)
     }
 
     fn submit(&mut self, job: JobNumber, outside: &mut Outside) {

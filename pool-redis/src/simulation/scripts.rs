@@ -4,6 +4,7 @@
 use std::thread::sleep;
 use std::time::Duration;
 
+use pool_core::Priority;
 use redis::{Client, cmd};
 
 use super::real_server::RealServer;
@@ -54,7 +55,8 @@ impl Both {
     }
 
     fn queue(&self, queue: u32) -> String {
-        self.keys.queue(&pool_core::remote::TaskKey { name: format!("q{queue}"), signature: 1 })
+        let priority = [Priority::Normal, Priority::High][queue as usize];
+        self.keys.queue(&pool_core::remote::TaskKey { name: format!("q{queue}"), signature: 1 }, priority)
     }
 
     fn ask(&mut self, command: &redis::Cmd) -> redis::Value {
@@ -142,7 +144,7 @@ impl Both {
             assert_eq!(real, model, "replies");
         }
         let questions: Vec<_> = (0..6)
-            .map(|job| Question { number: JobNumber(job), job: (job % 2) as u32, queue_twice: self.rng.permille(100) })
+            .map(|job| Question { number: JobNumber(job), job: (job % 2) as u32, requeue: self.rng.permille(300) })
             .collect();
         let may_expire = self.rng.permille(700);
         let names = [self.queue(0), self.queue(1)];

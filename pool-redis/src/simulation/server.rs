@@ -18,6 +18,8 @@ pub(crate) enum ServerPlant {
     ForgetsPopped,
     /// A renewal is granted to anyone.
     RenewsForAnyone,
+    /// Jobs are given out in the order in which they came.
+    ServesInOrder,
 }
 
 /// An element of a queue: a delivery, with its body if that is small.
@@ -26,13 +28,20 @@ pub(crate) type Queued = (Delivery, Option<u64>);
 /// Larger bodies do not travel in the queue.
 pub(crate) const QUEUED_BODY_MAX: u64 = 30;
 
+/// Deliveries by their turns, and as texts, by which Redis orders those of one turn.
+type Queue = BTreeMap<(u64, String), Queued>;
+
+fn text((delivery, body): &Queued) -> String {
+    body.map_or_else(|| delivery.to_string(), |body| format!("{delivery} {body}"))
+}
+
 /// The books of a server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Server {
     sessions: BTreeMap<SessionId, Session>,
     replies: BTreeMap<SessionId, (Duration, VecDeque<(JobNumber, u64)>)>,
     /// With the moment at which the key expires.
-    queues: BTreeMap<u32, (Duration, VecDeque<Queued>)>,
+    queues: BTreeMap<u32, (Duration, Queue)>,
     agents: BTreeMap<AgentId, Duration>,
     orders: BTreeMap<AgentId, (Duration, Vec<Delivery>)>,
     plant: Option<ServerPlant>,
@@ -43,6 +52,8 @@ struct Session {
     expires_at: Duration,
     life: Duration,
     jobs: BTreeMap<JobNumber, Record>,
+    /// The last turn in each queue.
+    turns: BTreeMap<u32, u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,15 +113,38 @@ impl Server {
         let entry = self.sessions.entry(session).or_default();
         (entry.life, entry.expires_at) = (life, now + life);
         entry.jobs.insert(job, Record { count: 1, owner: None, till: Duration::ZERO, body });
+        let after = entry.turns.get(&queue).map_or(1, |turn| turn + 1);
+        let turn_at = |end: Option<(&(u64, String), &Queued)>| end.map(|((turn, _), _)| *turn);
+        let ends = self.queues.get(&queue).map(|(_, queue)| (queue.first_key_value(), queue.last_key_value()));
+        let turn = match ends.map(|(front, back)| (turn_at(front), turn_at(back))) {
+            Some((Some(_), Some(back))) if self.plant == Some(ServerPlant::ServesInOrder) => back + 1,
+            Some((Some(front), Some(back))) => front.max(after.min(back + 1)),
+            _ => now.as_micros() as u64,
+        };
+        entry.turns.insert(queue, turn);
         let small = (body <= QUEUED_BODY_MAX).then_some(body);
-        self.push(queue, (Delivery { session, job, count: 1 }, small), now + life);
+        self.push(queue, turn, (Delivery { session, job, count: 1 }, small), now + life);
         Submitted::Stored
     }
 
-    fn push(&mut self, queue: u32, queued: Queued, expires_at: Duration) {
+    fn push(&mut self, queue: u32, turn: u64, queued: Queued, expires_at: Duration) {
         let (at, queue) = self.queues.entry(queue).or_default();
         *at = expires_at;
-        queue.push_back(queued);
+        // A sorted set has each text once.
+        queue.retain(|_, known| text(known) != text(&queued));
+        queue.insert((turn, text(&queued)), queued);
+    }
+
+    /// In front, since it has had its turn.
+    fn push_front(&mut self, now: Duration, queue: u32, delivery: Delivery, expires_at: Duration) {
+        let front = self.queues.get(&queue).and_then(|(_, queue)| queue.first_key_value());
+        let turn = front.map_or(now.as_micros() as u64, |((turn, _), _)| *turn);
+        self.push(queue, turn, (delivery, None), expires_at);
+    }
+
+    /// The deliveries in the queue, by their turns.
+    pub(crate) fn queued(&self, queue: u32) -> Vec<Queued> {
+        self.queues.get(&queue).into_iter().flat_map(|(_, queue)| queue.values().copied()).collect()
     }
 
     /// At most `count` deliveries of the first queue that has any.
@@ -120,7 +154,7 @@ impl Server {
             return Vec::new();
         };
         let (_, queue) = self.queues.get_mut(name).expect("was found");
-        queue.drain(..count.min(queue.len())).collect()
+        std::iter::from_fn(|| queue.pop_first()).take(count).map(|(_, queued)| queued).collect()
     }
 
     pub(crate) fn claim(
@@ -226,7 +260,7 @@ impl Server {
         may_expire: bool,
         question: &Question<u32>,
     ) -> Standing {
-        let &Question { number: job, job: queue, queue_twice } = question;
+        let &Question { number: job, job: queue, requeue } = question;
         let Session { life, jobs, .. } = self.sessions.get_mut(&session).expect("made by `tend`");
         let life = *life;
         let (standing, push) = match jobs.get_mut(&job) {
@@ -234,9 +268,15 @@ impl Server {
             None => (Standing::Unknown, None),
             Some(record) => match record.owner {
                 None => {
-                    let push = queue_twice || !self.queues.contains_key(&queue);
-                    let push = push && self.plant != Some(ServerPlant::ForgetsPopped);
-                    (Standing::Queued, push.then_some(record.count))
+                    let delivery = Delivery { session, job, count: record.count };
+                    let queued = self.queues.get(&queue).into_iter().flat_map(|(_, queue)| queue.values());
+                    let small = Some(record.body).filter(|body| *body <= QUEUED_BODY_MAX);
+                    let is_queued = queued
+                        .into_iter()
+                        .any(|queued| *queued == (delivery, None) || small.is_some() && *queued == (delivery, small));
+                    let push = !is_queued && requeue && self.plant != Some(ServerPlant::ForgetsPopped);
+                    let standing = if is_queued || push { Standing::Queued } else { Standing::Popped };
+                    (standing, push.then_some(record.count))
                 }
                 Some(_) if record.till >= now || !may_expire || self.plant == Some(ServerPlant::LeasesForever) => {
                     (Standing::Owned, None)
@@ -253,7 +293,7 @@ impl Server {
             },
         };
         if let Some(count) = push {
-            self.push(queue, (Delivery { session, job, count }, None), now + life);
+            self.push_front(now, queue, Delivery { session, job, count }, now + life);
         }
         if standing != Standing::Owned
             && let Some((at, _)) = self.queues.get_mut(&queue)
@@ -278,7 +318,7 @@ impl Server {
             *at = now + entry.life;
             orders.push(delivery);
         } else if let Some((_, queue)) = self.queues.get_mut(&queue) {
-            queue.retain(|(queued, _)| *queued != delivery);
+            queue.retain(|_, (queued, _)| *queued != delivery);
         }
         true
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::Plant;
 use super::agent::Agent;
 use super::client::Client;
+use super::fairness::Fairness;
 use super::rng::Rng;
 use super::server::{Queued, Server};
 use crate::protocol::{AgentId, Delivery, JobNumber, Question, SessionId, Submitted, Tended};
@@ -148,6 +149,7 @@ pub(super) struct World {
     agents: Vec<Agent>,
     /// Actors that stand still, and until when.
     paused: BTreeMap<Actor, Duration>,
+    fairness: Fairness,
 }
 
 impl World {
@@ -166,6 +168,7 @@ impl World {
             clients: Vec::new(),
             agents: Vec::new(),
             paused: BTreeMap::new(),
+            fairness: Fairness::default(),
         };
         let outside = &mut world.outside;
         world.clients = (0..clients as usize).map(|index| Client::new(index, outside)).collect();
@@ -210,14 +213,15 @@ impl World {
         match event {
             Event::Arrives(actor, command) => {
                 // A server that is away refuses the connection.
-                let answer = self.server.as_mut().map(|server| serve(server, outside.now, &command));
+                let answer =
+                    self.server.as_mut().map(|server| serve(server, outside.now, &command, &mut self.fairness));
                 let is_lost = outside.has_faults() && outside.rng.permille(20);
                 let at = outside.now + outside.delay();
                 outside.at(at, Event::Returns(actor, command, answer.filter(|_| !is_lost)));
             }
             Event::ArrivesAgain(command) => {
                 if let Some(server) = self.server.as_mut() {
-                    serve(server, outside.now, &command);
+                    serve(server, outside.now, &command, &mut self.fairness);
                 }
             }
             Event::Returns(Actor::Client(index), command, answer) => {
@@ -240,7 +244,10 @@ impl World {
                     outside.at(at, Event::ServerStarts);
                 }
             }
-            Event::ServerStarts => self.server = Some(self.saved.clone()),
+            Event::ServerStarts => {
+                self.server = Some(self.saved.clone());
+                self.fairness.restart();
+            }
             Event::Kill(Actor::Client(index)) => self.clients[index].is_dead = true,
             Event::Kill(Actor::Agent(index)) => self.agents[index].is_dead = true,
         }
@@ -287,7 +294,7 @@ impl World {
     }
 }
 
-fn serve(server: &mut Server, now: Duration, command: &Command) -> Answer {
+fn serve(server: &mut Server, now: Duration, command: &Command, fairness: &mut Fairness) -> Answer {
     match command.clone() {
         Command::Submit { session, job, queue, body } => {
             Answer::Submitted(server.submit(now, (session, job), queue, body, LEASE, QUEUE_MAX))
@@ -298,13 +305,20 @@ fn serve(server: &mut Server, now: Duration, command: &Command) -> Answer {
         }
         Command::Cancel { session, job, queue } => {
             server.cancel(now, (session, job), queue);
+            fairness.note_cancelled(session, queue);
             Answer::Done
         }
         Command::Close(session) => {
             server.close(session);
             Answer::Done
         }
-        Command::Pop { queues, count } => Answer::Popped(server.pop(now, &queues, count)),
+        Command::Pop { queues, count } => {
+            server.expire(now);
+            let before = server.clone();
+            let popped = server.pop(now, &queues, count);
+            fairness.check_pop(&before, &popped);
+            Answer::Popped(popped)
+        }
         Command::Claim { agent, deliveries } => Answer::Claimed(server.claim(now, agent, LEASE, &deliveries)),
         Command::Renew { agent, deliveries } => {
             server.expire(now);

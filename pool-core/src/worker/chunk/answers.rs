@@ -7,6 +7,7 @@ use pool_ipc::sys::monotonic_ns;
 use super::{Chunk, PUBLISH_BYTES};
 use crate::codec::frames;
 use crate::lane::messages::{Failure, ItemTimes, ReplyKind, reply, request};
+use crate::priority::Priority;
 use crate::wire;
 
 impl Chunk<'_> {
@@ -35,6 +36,11 @@ impl Chunk<'_> {
         // The host counts the grace as the last part of the limit.
         let timeout = (self.limit_ns > 0).then(|| Duration::from_nanos(self.limit_ns).saturating_sub(grace));
         wire::Limits { timeout, grace }
+    }
+
+    /// The priority of the items.
+    pub(in crate::worker) fn priority(&self) -> Priority {
+        self.priority
     }
 
     /// Dates the chunk as one that ran for so long until now: the host makes its chunks by that.

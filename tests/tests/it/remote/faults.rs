@@ -246,7 +246,15 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
     let runner = Runner::new(&local);
     let task = key_of(&runner, "tests::tasks::square");
     let place = remote::Place { first: Some(0), attempt: 1, seed: None };
-    let sound = Request { task, items: 2, is_raw: false, body: vec![0; 16], place, limits: remote::Limits::default() };
+    let sound = Request {
+        task,
+        items: 2,
+        is_raw: false,
+        body: vec![0; 16],
+        place,
+        limits: remote::Limits::default(),
+        priority: Priority::Normal,
+    };
     let outcomes = |request: &Request| runner.run(request, &Stop::new()).outcomes;
     assert_eq!(outcomes(&sound), [values(2, &[0; 16])]);
     let wrong = [
@@ -297,7 +305,15 @@ fn later_calls_of_a_long_request_come_back(_: &Setup) {
     let task = key_of(&runner, "tests::tasks::nap");
     let place = remote::Place { first: None, attempt: 1, seed: None };
     let body = 250u64.to_le_bytes().repeat(30);
-    let request = Request { task, items: 30, is_raw: false, body, place, limits: remote::Limits::default() };
+    let request = Request {
+        task,
+        items: 30,
+        is_raw: false,
+        body,
+        place,
+        limits: remote::Limits::default(),
+        priority: Priority::Normal,
+    };
     let outcomes = runner.run(&request, &Stop::new()).outcomes;
     assert_eq!(outcomes.iter().map(Outcome::items).sum::<u32>(), 30);
     assert!(matches!(outcomes.last(), Some(Outcome::NotRun(20..))), "{outcomes:?}");

@@ -100,8 +100,9 @@
 //!
 //! # Fairness
 //!
-//! Requests of all clients wait in one queue for each task, first come, first served. Since each client has at most as many there as the
-//! agents run at once, clients share the agents evenly.
+//! Each task has a queue for each [priority](pool_core::Priority): agents take from those of high priority first, and among the tasks of one
+//! priority in turn. In a queue the clients take turns, request by request (start-time fair queueing): a call of one client passes the
+//! requests that another has submitted by the thousand, and waits for one of them at most. Requests that run are not interrupted.
 
 #![deny(unsafe_code)]
 

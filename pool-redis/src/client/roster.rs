@@ -145,6 +145,7 @@ impl Roster {
     }
 
     /// The reason why no agent runs the task now; None if one does.
+    #[cfg(test)]
     pub(super) fn lack(&self, task: &TaskKey) -> Option<String> {
         lock(&self.agents).lack(task)
     }

@@ -101,16 +101,16 @@ pub(super) const DOORS: &Doors = &[
     ("process", &[]),
     ("scheduler", &["priority", "units"]),
     ("error", &["process", "units"]),
-    ("wire", &["error", "process"]),
+    ("wire", &["attachments", "error", "priority", "process"]),
     ("attachments", &["process"]),
     ("codec", &["attachments", "error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
     ("task", &["codec", "error", "priority", "units", "worker"]),
-    ("worker", &["attachments", "codec", "error", "lane", "process", "seed", "task", "units", "wire"]),
-    ("lane", &["attachments", "codec", "process", "scheduler", "units", "wire"]),
+    ("worker", &["attachments", "codec", "error", "lane", "priority", "process", "seed", "task", "units", "wire"]),
+    ("lane", &["attachments", "codec", "priority", "process", "scheduler", "units", "wire"]),
     ("launch", &["error", "process", "task", "units", "worker"]),
     ("observe", &["error", "process", "scheduler", "task", "units", "worker"]),
-    ("job", &["attachments", "codec", "error", "lane", "process", "scheduler", "sync", "task", "units"]),
+    ("job", &["attachments", "codec", "error", "lane", "priority", "process", "scheduler", "sync", "task", "units"]),
     (
         "engine",
         &[
@@ -120,6 +120,7 @@ pub(super) const DOORS: &Doors = &[
             "job",
             "lane",
             "observe",
+            "priority",
             "process",
             "scheduler",
             "seed",

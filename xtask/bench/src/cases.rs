@@ -14,6 +14,8 @@ mod scaling;
 mod threads;
 mod work;
 
+use std::time::Duration;
+
 use self::row::Row;
 use crate::contender::{Contender, Outcome};
 use crate::options::Scale;
@@ -22,23 +24,17 @@ use crate::options::Scale;
 pub(crate) struct Case {
     pub(crate) name: &'static str,
     pub(crate) run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>,
-    /// Whether it takes long, and says much at once: then it is measured less often.
-    pub(crate) is_long: bool,
-    /// After so many seconds it is taken for hung: when it is quick, and when not.
-    pub(crate) limit_s: (u64, u64),
+    /// After so long it is taken for hung.
+    pub(crate) limit: Duration,
 }
 
 impl Case {
     const fn new(name: &'static str, run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>) -> Case {
-        Case { name, run, is_long: false, limit_s: (20, 120) }
+        Case { name, run, limit: Duration::from_secs(20) }
     }
 
-    const fn long(self) -> Case {
-        Case { is_long: true, limit_s: (60, 300), ..self }
-    }
-
-    const fn short(self) -> Case {
-        Case { limit_s: (4, 20), ..self }
+    const fn limit_s(self, seconds: u64) -> Case {
+        Case { limit: Duration::from_secs(seconds), ..self }
     }
 }
 
@@ -67,9 +63,9 @@ pub(crate) const CASES: [Case; 41] = [
     Case::new("bytes_8mib", bytes::of_8mib),
     Case::new("bytes_64k", bytes::of_64k),
     Case::new("bytes_sweep", bytes::sweep),
-    Case::new("bytes_512mib", bytes::of_512mib).long(),
-    Case::new("array_sum", arrays::sum).long(),
-    Case::new("array_sqrt", arrays::sqrt).long(),
+    Case::new("bytes_512mib", bytes::of_512mib).limit_s(40),
+    Case::new("array_sum", arrays::sum).limit_s(40),
+    Case::new("array_sqrt", arrays::sqrt).limit_s(40),
     Case::new("array_squares", arrays::squares),
     Case::new("array_call", arrays::call),
     Case::new("work_1us", work::of_1us),
@@ -80,9 +76,10 @@ pub(crate) const CASES: [Case; 41] = [
     Case::new("create_2", lives::create_2),
     Case::new("create_32", lives::create_32),
     Case::new("close_32", lives::close_32),
-    Case::new("idle_cpu", idle::cpu).long(),
-    Case::new("idle_rss", idle::rss).long(),
-    Case::new("respawn", lives::respawn).short(),
-    Case::new("compile_time", compile::rebuild).long(),
-    Case::new("scaling", scaling::all).long(),
+    Case::new("idle_cpu", idle::cpu),
+    Case::new("idle_rss", idle::rss),
+    Case::new("respawn", lives::respawn).limit_s(5),
+    // The first time all dependencies are built.
+    Case::new("compile_time", compile::rebuild).limit_s(90),
+    Case::new("scaling", scaling::all).limit_s(40),
 ];

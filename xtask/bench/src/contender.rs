@@ -241,14 +241,22 @@ pub(crate) struct Pending {
     pub(crate) bytes: u64,
 }
 
-/// Times each of many calls, which give their argument plus one.
+/// Calls after which a contender for which they are slow has been heard enough, and the time that they may take then.
+const CALLS_MIN: u64 = 5;
+const CALLS_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Times each of up to `count` calls, which give their argument plus one.
 pub(crate) fn time_calls(
     count: u64,
     pause: Duration,
     mut call: impl FnMut(u64) -> Outcome<u64>,
 ) -> Outcome<Vec<Duration>> {
     let mut times = Vec::with_capacity(count as usize);
+    let mut total = Duration::ZERO;
     for argument in 0..count {
+        if argument >= CALLS_MIN && total > CALLS_TIME_MAX {
+            break;
+        }
         if !pause.is_zero() {
             std::thread::sleep(pause);
         }
@@ -257,6 +265,7 @@ pub(crate) fn time_calls(
             return Err(Refusal::Failed(format!("a call of {argument} gave a wrong result")));
         }
         times.push(time);
+        total += time;
     }
     Ok(times)
 }

@@ -13,12 +13,14 @@
 #![deny(unsafe_code)]
 
 mod bars;
+mod budget;
 mod cases;
 mod contender;
 mod contenders;
 mod data;
 mod driver;
 mod machine;
+mod measure;
 mod options;
 mod plot;
 mod procs;
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     }
     let options = <Options as clap::Parser>::parse();
     let outcome = match &options.measure {
-        Some(ask) => driver::measure_here(ask, &options),
+        Some(ask) => measure::measure_here(ask, &options),
         None => driver::run(&options),
     };
     match outcome {

@@ -9,7 +9,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench")]
 pub(crate) struct Options {
-    /// Smaller inputs and fewer rounds: about two minutes
+    /// Smaller inputs and fewer rounds: at most five minutes
     #[arg(long)]
     pub(crate) quick: bool,
 
@@ -21,7 +21,7 @@ pub(crate) struct Options {
     #[arg(long = "contender", value_name = "NAME")]
     pub(crate) contenders: Vec<String>,
 
-    /// How often each contender is measured, in place of as often as 15 minutes allow
+    /// How often each contender is measured, in place of as often as a quarter of an hour allows
     #[arg(long, value_name = "N")]
     pub(crate) rounds: Option<usize>,
 

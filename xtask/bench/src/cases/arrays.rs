@@ -46,7 +46,7 @@ pub(super) fn call(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<R
     contender.hold(PART)?;
     settle(contender)?;
     contender.calls_with_held(100)?;
-    let rows = rows("array_call", contender.calls_with_held(scale.pick(2_000, 20_000))?);
+    let rows = rows("array_call", contender.calls_with_held(scale.pick(2_000, 5_000))?);
     contender.close()?;
     Ok(rows)
 }

@@ -10,7 +10,7 @@ use crate::options::Scale;
 pub(super) fn latency(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     contender.open(WORKERS)?;
     settle(contender)?;
-    let rows = rows("call_latency", contender.calls(scale.pick(2_000, 20_000), Duration::ZERO)?);
+    let rows = rows("call_latency", contender.calls(scale.pick(2_000, 5_000), Duration::ZERO)?);
     contender.close()?;
     Ok(rows)
 }
@@ -31,7 +31,7 @@ pub(super) fn latency_idle(contender: &mut dyn Contender, scale: Scale) -> Outco
     const PAUSE: Duration = Duration::from_millis(1);
     contender.open(WORKERS)?;
     contender.calls(20, PAUSE)?;
-    let rows = rows("call_latency_idle", contender.calls(scale.pick(100, 1_000), PAUSE)?);
+    let rows = rows("call_latency_idle", contender.calls(scale.pick(100, 500), PAUSE)?);
     contender.close()?;
     Ok(rows)
 }
@@ -48,7 +48,7 @@ pub(super) fn rows(case: &str, mut times: Vec<Duration>) -> Vec<Row> {
 
 /// Many trivial jobs submitted, then all results got.
 pub(super) fn jobs_rate(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
-    let count = scale.pick(10_000, 100_000);
+    let count = scale.pick(10_000, 30_000);
     contender.open(WORKERS)?;
     let row = |case, time| Row::per_second(case, "jobs/s", count as f64, time);
     let time = repeat(scale, || check_sum(contender.jobs(count)?, increments(count)))?;

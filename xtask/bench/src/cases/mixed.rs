@@ -11,7 +11,7 @@ use crate::options::Scale;
 pub(super) fn call(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     let items = vec![Item::Work(scale.steps_per_us.round() as u64); 1_000_000];
     contender.open(WORKERS)?;
-    let times = contender.calls_beside(scale.pick(100, 500), Duration::from_millis(1), &items)?;
+    let times = contender.calls_beside(scale.pick(100, 300), Duration::from_millis(1), &items)?;
     contender.close()?;
     Ok(rows("mixed_call", times))
 }

@@ -67,7 +67,7 @@ pub(super) fn call_workers_64(contender: &mut dyn Contender, scale: Scale) -> Ou
 fn call(contender: &mut dyn Contender, scale: Scale, workers: usize) -> Outcome<Duration> {
     contender.open(workers)?;
     super::calls::settle(contender)?;
-    let mut times = contender.calls(scale.pick(2_000, 20_000), Duration::ZERO)?;
+    let mut times = contender.calls(scale.pick(2_000, 5_000), Duration::ZERO)?;
     contender.close()?;
     times.sort_unstable();
     Ok(times[times.len() / 2])

@@ -24,7 +24,7 @@ pub(super) fn calls_64(contender: &mut dyn Contender, scale: Scale) -> Outcome<V
 
 /// Blocking calls of the trivial task.
 fn calls(case: &str, threads: u64, contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
-    let each = scale.pick(8_000, 64_000) / threads;
+    let each = scale.pick(8_000, 32_000) / threads;
     rate(case, "calls/s", threads, each, contender, scale, |contender| contender.call_threads(threads as usize, each))
 }
 

@@ -253,7 +253,7 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
         body: vec![0; 16],
         place,
         limits: remote::Limits::default(),
-        priority: Priority::Normal,
+        priority: pool_core::Priority::Normal,
     };
     let outcomes = |request: &Request| runner.run(request, &Stop::new()).outcomes;
     assert_eq!(outcomes(&sound), [values(2, &[0; 16])]);
@@ -312,7 +312,7 @@ fn later_calls_of_a_long_request_come_back(_: &Setup) {
         body,
         place,
         limits: remote::Limits::default(),
-        priority: Priority::Normal,
+        priority: pool_core::Priority::Normal,
     };
     let outcomes = runner.run(&request, &Stop::new()).outcomes;
     assert_eq!(outcomes.iter().map(Outcome::items).sum::<u32>(), 30);

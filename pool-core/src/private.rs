@@ -58,6 +58,19 @@ impl<'a, F: FnOnce(&'a ()) -> R, R> Elide<'a> for F {
     type Args = R;
 }
 
+/// A result that may hide a lifetime. `F` is `fn() -> Result`.
+pub type Returned<F> = <F as Return>::Output;
+
+/// See [`Returned`].
+pub trait Return {
+    /// The result.
+    type Output;
+}
+
+impl<R> Return for fn() -> R {
+    type Output = R;
+}
+
 /// The decoder of raw arguments for a task that has none: its arguments never travel as their own memory.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::punctuated::Punctuated;
-use syn::{Ident, Token, Visibility};
+use syn::{Ident, Token, Type, Visibility};
 
 use crate::args::Args;
 use crate::item::{Function, Part};
@@ -101,7 +101,7 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let args_functions = args_functions(function, &private);
     let output_functions = output_functions(output, &private);
     let json = json::implementation(function, &glue!(#krate), &private);
-    let output = &output.ty;
+    let output = returned(&output.ty, &private);
     glue! {
         use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #(#pickers as _),*};
 
@@ -127,9 +127,9 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
 /// Two tasks: the one that the user has, which is written for parts of arrays, and one whose items are these parts.
 fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenStream {
     let Function { name, arguments, output, .. } = function;
-    let element = &part.element;
     let krate = &args.krate;
     let private = glue!(#krate::__private);
+    let element = element(&part.element, &private);
     let pickers = args.codec.pickers(&output.ty);
     let args_type = args_type(arguments, &private);
     let entry = entry(function, args, &private, &glue!(new), &glue!(#private::run_chunk::<#name::Items>), None);
@@ -142,7 +142,7 @@ fn chunk_implementation(function: &Function, part: &Part, args: &Args) -> TokenS
     let part = [glue!(#private::Part::elements(&mut part)), glue!(offset)].into_iter();
     let passed = part.chain(each().map(|(value, variable)| value.pass(variable)));
     let call = state_argument::call(name, passed, &function.states, &private);
-    let output = &output.ty;
+    let output = returned(&output.ty, &private);
     glue! {
         use #private::{NeverErr as _, PickBlob as _, PickNone as _, PickPlain as _, #(#pickers as _),*};
 
@@ -217,6 +217,24 @@ pub(crate) fn args_type(arguments: &[(String, Value)], private: &TokenStream) ->
         return quote_spanned!(start=> type Args<'a> = #private::Elided<'a, fn(&()) -> #types> #semicolon);
     }
     quote_spanned!(start=> type Args<'a> = #types #semicolon)
+}
+
+/// A result as an associated type. rustc reports a hidden lifetime in it with the words that it has for the function, and prints
+/// the same error once.
+pub(crate) fn returned(ty: &Type, private: &TokenStream) -> TokenStream {
+    if types::may_leave_out_lifetime(ty) { glue!(#private::Returned<fn() -> #ty>) } else { ty.to_token_stream() }
+}
+
+/// The elements of an array as an associated type. One that hides a lifetime cannot be plain memory; here it gets one, so that
+/// rustc says just that.
+fn element(ty: &Type, private: &TokenStream) -> TokenStream {
+    if !types::may_hide_lifetime(ty) {
+        return ty.to_token_stream();
+    }
+    // This type begins and ends where the user's does, so that rustc points at just that.
+    let (start, end) = value::ends(ty);
+    let args = quote_spanned!(end=> Args);
+    quote_spanned!(start=> <fn(&()) -> #ty as #private::Elide<'static>>::#args)
 }
 
 /// `args_size`, `encode_args`, `invoke`, and the ways of an argument that travels as its memory.

@@ -1,6 +1,7 @@
 //! The function under the attribute: the parts that the expansion needs, and the reasons why some cannot be tasks.
 
 use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::visit::{self, Visit};
 use syn::{Error, FnArg, Ident, ItemFn, Lifetime, LifetimeParam, Pat, PatType};
@@ -9,6 +10,7 @@ use syn::{GenericParam, Item, Result, ReturnType, Safety, Signature, Type, TypeP
 use crate::attributes::{self, Attributes};
 use crate::enclosing;
 use crate::errors::{Errors, Kind};
+use crate::sizes;
 use crate::state_argument::{StateArgument, is_state};
 use crate::text;
 use crate::types;
@@ -157,6 +159,7 @@ fn check_part(signature: &Signature, errors: &mut Errors) -> Option<Part> {
     let mut inputs = signature.inputs.iter();
     let Some(FnArg::Typed(first)) = inputs.next() else { return None };
     let element = element_of_part(&first.ty)?.clone();
+    check_element(&element, errors);
     if !cfg!(feature = "arrays") {
         errors.push(&first.ty, "a function that writes a part of an array needs the feature `arrays` of pool-core");
     }
@@ -173,6 +176,17 @@ fn check_part(signature: &Signature, errors: &mut Errors) -> Option<Part> {
         }
     };
     Some(Part { element, names: [argument_name(first, errors), name] })
+}
+
+/// Refuses elements of which rustc would say more than once that they are no plain memory.
+fn check_element(element: &Type, errors: &mut Errors) {
+    let mut refused = Errors::of(errors.kind);
+    Refused { errors: &mut refused, place: Place::Argument }.visit_type(element);
+    if !sizes::unsized_parts(element).is_empty() || refused.finish().is_err() {
+        let message =
+            "an element is plain memory: a number, an array of numbers, or a struct that derives `bytemuck::Pod`";
+        errors.push(element, message);
+    }
 }
 
 fn element_of_part(ty: &Type) -> Option<&Type> {
@@ -232,10 +246,7 @@ fn check_argument(argument: &PatType, errors: &mut Errors) -> (String, Value) {
         }
     }
     let name = argument_name(argument, errors);
-    if types::owned_twin(&argument.ty).is_some() {
-        let ty = text::of(&argument.ty);
-        errors.push(&argument.ty, format!("write `&{ty}`: the size of a `{ty}` is not known, so it is lent"));
-    }
+    check_sizes(&argument.ty, Place::Argument, errors);
     Refused { errors, place: Place::Argument }.visit_type(&argument.ty);
     (name, Value { ty: (*argument.ty).clone(), lent: lent(&argument.ty) })
 }
@@ -254,17 +265,56 @@ fn argument_name(argument: &PatType, errors: &mut Errors) -> String {
 fn check_output(output: &ReturnType, errors: &mut Errors) -> Value {
     let ReturnType::Type(_, ty) = output else { return Value { ty: syn::parse_quote!(()), lent: None } };
     if errors.kind == Kind::State {
-        // It stays in its worker, so it may be of any type.
+        // It stays in its worker, so it may be of any type that owns what it holds.
+        check_sizes(ty, Place::State, errors);
+        Refused { errors, place: Place::State }.visit_type(ty);
         return Value { ty: (**ty).clone(), lent: None };
     }
     if let Type::Never(never) = &**ty {
         errors.push(never, "a task comes back to its caller: return `()`");
     }
-    if let Some(owned) = types::owned_twin(ty) {
-        errors.push(ty, format!("return a `{owned}`: the size of a `{}` is not known", text::of(ty)));
-    }
+    check_sizes(ty, Place::Output, errors);
     Refused { errors, place: Place::Output }.visit_type(ty);
     Value { ty: (**ty).clone(), lent: None }
+}
+
+/// Refuses types without a known size, as far as tokens tell.
+fn check_sizes(ty: &Type, place: Place, errors: &mut Errors) {
+    let is_whole = sizes::is_unsized(ty);
+    for part in sizes::unsized_parts(ty) {
+        if matches!(part, Type::TraitObject(_)) && place != Place::State {
+            continue; // `Refused` has words of its own for it.
+        }
+        let (owned, name) = (sizes::owned_twin(&part), text::of(&part));
+        let message = match place {
+            Place::Argument if is_whole => {
+                format!("write `&{name}`: the size of a `{name}` is not known, so it is lent")
+            }
+            Place::Output | Place::State if is_whole => {
+                format!("return a `{owned}`: the size of a `{name}` is not known")
+            }
+            _ => format!("write `{owned}`: the size of a `{name}` is not known"),
+        };
+        errors.push(part, message);
+    }
+}
+
+/// The function without the types that were refused, where rustc would add to our errors about them.
+pub(crate) fn without_refused(item: TokenStream, kind: Kind) -> TokenStream {
+    let Ok(mut function) = syn::parse2::<ItemFn>(item.clone()) else { return item };
+    for input in &mut function.sig.inputs {
+        if let FnArg::Typed(argument) = input {
+            sizes::lend_unsized(&mut argument.ty);
+        }
+    }
+    let mut errors = Errors::of(kind);
+    check_output(&function.sig.output, &mut errors);
+    if errors.finish().is_err() {
+        // This type fits every use of the result, so that the callers get no errors of their own.
+        function.sig.output = syn::parse_quote!(-> !);
+        *function.block = syn::parse_quote!({ loop {} });
+    }
+    function.into_token_stream()
 }
 
 /// The referent of an argument that is decoded and then lent. `&[u8]` is not: bytes are lent where they lie.
@@ -286,6 +336,8 @@ fn is_bytes(ty: &Type) -> bool {
 enum Place {
     Argument,
     Output,
+    /// The result of a function that opens a state.
+    State,
 }
 
 /// Looks through a type for parts that cannot travel.
@@ -306,6 +358,9 @@ impl<'ast> Visit<'ast> for Refused<'_> {
                 matches!(bound, TypeParamBound::Trait(bound) if bound.path.segments.last().is_some_and(|last| last.ident.to_string().ends_with(name)))
             })
         };
+        if self.place == Place::State {
+            return;
+        }
         if self.place == Place::Output && has("Error") {
             if !has("Send") || !has("Sync") {
                 let message = "write `dyn Error + Send + Sync`, as the error may be taken by any thread, or return its text: \
@@ -320,14 +375,24 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     }
 
     fn visit_type_ptr(&mut self, ty: &'ast syn::TypePtr) {
+        if self.place == Place::State {
+            return;
+        }
         self.errors.push(ty, "a pointer means nothing in another process: pass the value behind it");
     }
 
     fn visit_type_fn_ptr(&mut self, ty: &'ast syn::TypeFnPtr) {
+        if self.place == Place::State {
+            return;
+        }
         self.errors.push(ty, "a function pointer means nothing in another process: pass an enum and match on it");
     }
 
     fn visit_type_reference(&mut self, ty: &'ast TypeReference) {
+        if self.place == Place::State {
+            let is_static = ty.lifetime.as_ref().is_some_and(|lifetime| lifetime.ident == "static");
+            return if is_static { self.visit_type(&ty.elem) } else { self.errors.push(ty, STATE_OWNS) };
+        }
         if self.place == Place::Output {
             let message = "return an owned value (`String` for `&str`): the result comes from another process";
             let elided = ty.lifetime.as_ref().map(elided).unwrap_or_default();
@@ -356,6 +421,9 @@ impl<'ast> Visit<'ast> for Refused<'_> {
     }
 
     fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+        if self.place == Place::State && lifetime.ident == "_" {
+            self.errors.push(lifetime, STATE_OWNS);
+        }
         // `Cow<'static, str>` owns its text once it has been decoded.
         if self.place == Place::Output && lifetime.ident != "static" {
             let message = "return a value that borrows nothing: the result comes from another process";
@@ -363,6 +431,8 @@ impl<'ast> Visit<'ast> for Refused<'_> {
         }
     }
 }
+
+const STATE_OWNS: &str = "a state owns all that it holds, such as a `String` for a `&str`: its worker keeps it";
 
 /// The rest of an error about a result with this lifetime.
 fn elided(lifetime: &Lifetime) -> String {

@@ -15,6 +15,7 @@ mod errors;
 mod expand;
 mod item;
 mod json;
+mod sizes;
 mod state_argument;
 mod states;
 mod text;
@@ -154,7 +155,7 @@ fn expand_with(
     };
     let beside = beside.unwrap_or_else(|error| {
         // Only now: in a task without mistakes every token stays as it was written.
-        item = types::with_known_sizes(std::mem::take(&mut item));
+        item = item::without_refused(std::mem::take(&mut item), kind);
         compile_errors(&error)
     });
     // The item stays even if it cannot be a task, so that whatever else refers to it goes on.

@@ -5,6 +5,7 @@ use quote::{ToTokens, format_ident};
 use syn::visit::Visit;
 use syn::{Attribute, Error, FnArg, Ident, ItemFn, Lifetime, PatType, Type, TypeReference};
 
+use crate::sizes;
 use crate::text;
 
 /// An argument that a task finds in its worker.
@@ -34,10 +35,17 @@ impl StateArgument {
         }
         let ty = &argument.ty;
         let Type::Reference(TypeReference { elem, mutability, lifetime, .. }) = &**ty else {
-            let text = text::of(ty);
+            let text = if sizes::is_unsized(ty) { sizes::owned_twin(ty) } else { text::of(ty) };
             let message = format!("a state stays in its worker: write `&{text}`, or `&mut {text}` to change it");
             return Err(Error::new_spanned(ty, message));
         };
+        if sizes::is_unsized(elem) {
+            let (owned, name) = (sizes::owned_twin(elem), text::of(elem));
+            let message = format!(
+                "write `&{owned}` or `&mut {owned}`: a state is a value, and the size of a `{name}` is not known"
+            );
+            return Err(Error::new_spanned(elem, message));
+        }
         let mut named = Named(lifetime.clone().filter(|lifetime| lifetime.ident != "_"));
         named.visit_type(elem);
         if let Some(lifetime) = named.0 {

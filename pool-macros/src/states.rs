@@ -1,7 +1,6 @@
 //! What stands beside a function that opens a state.
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens;
 use syn::{GenericArgument, Ident, PathArguments, Type};
 
 use crate::args::Args;
@@ -19,6 +18,7 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
         expand::entry(function, args, &private, &glue!(of_state), &glue!(#private::open_state::<#name::State>), None);
     let Arguments { decoded, passed, functions, .. } = Arguments::new(arguments, &private);
     let (value, is_result) = opened(&output.ty);
+    let value = expand::returned(value, &private);
     let opened = glue!(#name(#(#passed),*));
     let opened = if is_result {
         glue!(#opened.map_err(|error| #private::with_sources(&error)))
@@ -58,12 +58,13 @@ pub(crate) fn expand(function: &Function, args: &Args) -> TokenStream {
 
 /// The type of the state that a function opens, and whether it gives a `Result` of it: its type is named so, whatever alias
 /// it is.
-fn opened(output: &Type) -> (TokenStream, bool) {
-    let Type::Path(path) = output else { return (output.to_token_stream(), false) };
-    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else {
-        return (output.to_token_stream(), false);
-    };
-    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return (output.to_token_stream(), false) };
-    let mut types = arguments.args.iter().filter(|arg| matches!(arg, GenericArgument::Type(_)));
-    types.next().map_or_else(|| (output.to_token_stream(), false), |value| (value.to_token_stream(), true))
+fn opened(output: &Type) -> (&Type, bool) {
+    let Type::Path(path) = output else { return (output, false) };
+    let Some(last) = path.path.segments.last().filter(|last| last.ident == "Result") else { return (output, false) };
+    let PathArguments::AngleBracketed(arguments) = &last.arguments else { return (output, false) };
+    let mut types = arguments.args.iter().filter_map(|arg| match arg {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    types.next().map_or((output, false), |value| (value, true))
 }

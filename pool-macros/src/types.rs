@@ -1,11 +1,7 @@
 //! Facts about a type that its tokens tell.
 
-use proc_macro2::TokenStream;
-use quote::ToTokens;
 use syn::visit::{self, Visit};
-use syn::{Expr, ExprLit, FnArg, ItemFn, Lit, Path, PathArguments, PathSegment, ReturnType, Type, parse_quote};
-
-use crate::text;
+use syn::{Expr, ExprLit, Lifetime, Lit, Path, PathArguments, PathSegment, Type, TypeReference};
 
 /// Types of the standard library that have no lifetime.
 const OWNED: &[&str] = &[
@@ -64,6 +60,22 @@ pub(crate) fn may_hide_lifetime(ty: &Type) -> bool {
     let mut hidden = Hidden(false);
     hidden.visit_type(ty);
     hidden.0
+}
+
+/// Whether the type may have a lifetime that is not written, or is written as `'_`.
+pub(crate) fn may_leave_out_lifetime(ty: &Type) -> bool {
+    struct LeftOut(bool);
+    impl<'ast> Visit<'ast> for LeftOut {
+        fn visit_type_reference(&mut self, _: &'ast TypeReference) {
+            self.0 = true;
+        }
+        fn visit_lifetime(&mut self, lifetime: &'ast Lifetime) {
+            self.0 |= lifetime.ident == "_";
+        }
+    }
+    let mut left_out = LeftOut(false);
+    left_out.visit_type(ty);
+    left_out.0 || may_hide_lifetime(ty)
 }
 
 fn is_owned(segment: &PathSegment) -> bool {
@@ -143,7 +155,7 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
             }
             visit::visit_type_array(self, array);
         }
-        fn visit_type_reference(&mut self, reference: &'ast syn::TypeReference) {
+        fn visit_type_reference(&mut self, reference: &'ast TypeReference) {
             // The other causes are the likelier ones: `&Arc<T>` within a tuple fails for its `Arc`.
             if self.0.is_empty() {
                 self.0 = "_reference";
@@ -158,38 +170,3 @@ pub(crate) fn advice(ty: &Type, is_output: bool) -> &'static str {
 
 /// Elements of the longest array that serde knows.
 const SERDE_ARRAY_MAX: usize = 32;
-
-/// The owned twin of a type without a known size.
-pub(crate) fn owned_twin(ty: &Type) -> Option<String> {
-    match bare(ty) {
-        Type::Slice(slice) => Some(format!("Vec<{}>", text::of(&slice.elem))),
-        Type::Path(path) => {
-            let last = path.path.segments.last()?;
-            let twins = [("str", "String"), ("Path", "PathBuf"), ("OsStr", "OsString"), ("CStr", "CString")];
-            let twin = twins.iter().find(|(name, _)| last.ident == name && last.arguments.is_none());
-            twin.map(|(_, owned)| (*owned).to_owned())
-        }
-        _ => None,
-    }
-}
-
-/// The function with references in place of types without a known size, so that rustc adds nothing to our error about them.
-pub(crate) fn with_known_sizes(item: TokenStream) -> TokenStream {
-    let Ok(mut function) = syn::parse2::<ItemFn>(item.clone()) else { return item };
-    for input in &mut function.sig.inputs {
-        if let FnArg::Typed(argument) = input
-            && owned_twin(&argument.ty).is_some()
-        {
-            let ty = &argument.ty;
-            argument.ty = parse_quote!(&#ty);
-        }
-    }
-    if let ReturnType::Type(_, ty) = &mut function.sig.output
-        && owned_twin(ty).is_some()
-    {
-        // This type fits every use of the result, so that the callers get no errors of their own.
-        **ty = parse_quote!(!);
-        *function.block = parse_quote!({ loop {} });
-    }
-    function.into_token_stream()
-}

@@ -57,6 +57,10 @@ pub(crate) enum Command {
     /// The files that end in .png, .jpg or .jpeg are read, whatever they hold, and the thumbnails get the same names below --out.
     /// An image that takes too long or too much memory, or that crashes its decoder, costs itself alone: it is listed with
     /// the reason, and the exit code is 1. So is a FIFO or device of such a name. Symbolic links below DIR are passed over.
+    #[cfg_attr(
+        feature = "redis",
+        doc = "With --redis the content of each file is sent, so agents need not have the files."
+    )]
     #[command(after_help = THUMBS_EXAMPLES)]
     Thumbs(Thumbs),
 
@@ -69,6 +73,8 @@ pub(crate) enum Command {
         /// Its width and height in pixels
         #[arg(long, value_name = "WxH", default_value = "1920x1080", value_parser = units::size)]
         size: (u32, u32),
+        #[command(flatten)]
+        machines: Machines,
     },
 
     /// Run tasks of this program by their names: JSON lines from standard input, one answer a line to standard output
@@ -95,8 +101,29 @@ pub(crate) enum Command {
     #[command(after_help = AGENT_EXAMPLES)]
     Agent {
         /// The server: redis://HOST, rediss://HOST or unix:///PATH
-        #[arg(long, value_name = "URL")]
+        #[arg(long, value_name = "URL", value_parser = units::server)]
         redis: String,
+        /// Memory that each worker may allocate, such as 512M or 2G
+        #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+        memory: Option<u64>,
+    },
+
+    /// Show the hosts, workers, queues, running and lost jobs at a Redis server, live
+    ///
+    /// In a terminal the picture is drawn anew each second until Ctrl-C; else it is printed once. Agents report their numbers four
+    /// times in a lease of 15 s. User and password are read as for `agent`; the right to read is enough.
+    #[cfg(feature = "redis")]
+    #[command(after_help = CLUSTER_EXAMPLES)]
+    Cluster {
+        /// The server: redis://HOST, rediss://HOST or unix:///PATH
+        #[arg(long, value_name = "URL", value_parser = units::server)]
+        redis: String,
+        /// Print one object of JSON
+        #[arg(long)]
+        json: bool,
+        /// Print it once, also in a terminal
+        #[arg(long)]
+        once: bool,
     },
 
     /// List the tasks of this program: the functions that worker processes can run
@@ -120,7 +147,7 @@ pub(crate) enum Command {
 pub(crate) struct Machines {
     /// Have the agents at this Redis server run the tasks; --workers bounds the jobs that are there at once
     #[cfg(feature = "redis")]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = units::server)]
     pub(crate) redis: Option<String>,
 }
 
@@ -138,15 +165,17 @@ pub(crate) struct Thumbs {
     /// Time for each image, such as 500ms, 10s or 2m
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = units::time)]
     pub(crate) timeout: Duration,
-    /// Memory that each worker may allocate, such as 512M or 2G
-    #[arg(long, value_name = "BYTES", default_value = "512M", value_parser = units::bytes)]
-    pub(crate) memory: u64,
+    /// Memory that each worker may allocate, such as 512M or 2G [default: 512M]
+    #[arg(long, value_name = "BYTES", value_parser = units::bytes)]
+    pub(crate) memory: Option<u64>,
     /// Further attempts for an image that cost its worker
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) retries: u32,
     /// Write a line of JSON for each image, in the order in which they are done, in place of the table
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) machines: Machines,
     /// Work in one process, without a pool: the first image that crashes the decoder ends all
     #[cfg(feature = "planted")]
     #[arg(long, hide = true)]
@@ -219,6 +248,13 @@ Examples:
   pool-cli agent --redis redis://10.0.0.7 --workers 8
   seq 5 | pool-cli run square --redis redis://10.0.0.7    on another machine";
 
+#[cfg(feature = "redis")]
+const CLUSTER_EXAMPLES: &str = "\
+Examples:
+  pool-cli cluster --redis redis://10.0.0.7
+  pool-cli cluster --redis redis://10.0.0.7 --once
+  pool-cli cluster --redis redis://10.0.0.7 --json | jq '.hosts[] | select(.lost > 0)'";
+
 impl Args {
     /// Reads the command line. If it is wrong, the program ends and says why.
     pub(crate) fn read() -> Args {
@@ -231,6 +267,8 @@ impl Args {
     fn check_for_pool(&self) -> Result<(), clap::Error> {
         let command = match &self.command {
             Some(Command::Tasks) => "tasks",
+            #[cfg(feature = "redis")]
+            Some(Command::Cluster { .. }) => "cluster",
             Some(Command::Completions { .. }) => "completions",
             Some(Command::Man) => "man",
             _ => return Ok(()),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 mod args;
 mod cmd;
+mod picture;
 mod render;
 mod units;
 mod walk;

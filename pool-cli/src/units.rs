@@ -1,4 +1,4 @@
-//! Times, sizes and amounts of memory, as they are written on the command line.
+//! Times, sizes, amounts of memory and addresses, as they are written on the command line.
 
 use std::time::Duration;
 
@@ -31,9 +31,23 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let number: u64 = number.parse().map_err(|_| format!("`{number}` is no whole number"))?;
     match number.checked_mul(1 << shift) {
         None => Err("more than an address space holds".to_owned()),
-        Some(0) => Err("no image can be decoded in no memory".to_owned()),
+        Some(0) => Err("nothing can run in no memory".to_owned()),
         Some(bytes) => Ok(bytes),
     }
+}
+
+/// The address of a server. A password in it is refused: everybody on the machine can read command lines.
+#[cfg(feature = "redis")]
+pub(crate) fn server(text: &str) -> Result<String, String> {
+    let (place, query) = text.split_once('?').unwrap_or((text, ""));
+    let authority = place.split_once("://").map_or(place, |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let in_authority = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    if in_authority || query.split('&').any(|setting| setting.starts_with("pass=")) {
+        let message = "a password on the command line can be read by everybody on this machine: put it into \
+                       POOL_REDIS_PASSWORD, or into a file that POOL_REDIS_PASSWORD_FILE names";
+        return Err(message.to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 /// A width and a height, such as `1920x1080`.

@@ -109,6 +109,7 @@
 mod advertisement;
 mod agent;
 mod client;
+mod cluster;
 mod commands;
 mod connection;
 mod keys;
@@ -119,3 +120,4 @@ mod simulation;
 
 pub use agent::{Agent, agent};
 pub use client::{Connect, connect};
+pub use cluster::{Cluster, Host, Queue, cluster};

@@ -19,14 +19,19 @@ impl Machines {
         Ok(builder)
     }
 
+    /// Whether they are others than this one.
+    pub(crate) fn are_elsewhere(&self) -> bool {
+        #[cfg(feature = "redis")]
+        return self.redis.is_some();
+        #[cfg(not(feature = "redis"))]
+        false
+    }
+
     /// The path as workers there find it: an agent may have another working directory.
     pub(crate) fn path<'p>(&self, path: &'p Path) -> Cow<'p, Path> {
-        #[cfg(feature = "redis")]
-        if self.redis.is_some()
-            && let Ok(path) = std::path::absolute(path)
-        {
-            return path.into();
+        match std::path::absolute(path) {
+            Ok(path) if self.are_elsewhere() => path.into(),
+            _ => path.into(),
         }
-        path.into()
     }
 }

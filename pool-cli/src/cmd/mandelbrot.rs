@@ -1,4 +1,5 @@
-//! `mandelbrot`: workers write the rows of an image in place, in an array that all processes share.
+//! `mandelbrot`: workers write the rows of an image in place, in an array that all processes share. Workers of other machines, which
+//! share no memory with this one, return them.
 
 use std::io::{self, Cursor, Write};
 use std::path::Path;
@@ -8,8 +9,9 @@ use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 use pool_core::{SharedVec, pool_task};
 
-use super::ending::{Failure, Verdict, pool};
+use super::ending::{Failure, Verdict, builder};
 use super::file::write_atomically;
+use crate::args::Machines;
 use crate::watch::Watch;
 
 /// Bytes of a pixel: red, green, blue.
@@ -29,6 +31,14 @@ fn paint(part: &mut [u8], offset: usize, width: usize, height: usize) {
         let (x, y) = (pixel % width, pixel / width);
         colour.copy_from_slice(&colour_of(steps(x, y, width, height)));
     }
+}
+
+/// The pixels of some rows, for a machine that cannot write them in place.
+#[pool_task]
+fn rows(first: usize, width: usize, height: usize) -> Vec<u8> {
+    let mut part = vec![0; PART_ROWS.min(height - first) * width * PIXEL_BYTES];
+    paint(&mut part, first * width * PIXEL_BYTES, width, height);
+    part
 }
 
 /// Steps until the point of the pixel is past the circle from which none comes back, with a fraction.
@@ -58,17 +68,26 @@ fn colour_of(steps: Option<f64>) -> [u8; PIXEL_BYTES] {
 pub(super) fn run(
     file: &Path,
     (width, height): (u32, u32),
+    machines: &Machines,
     workers: Option<usize>,
     trace: Option<&Path>,
     watch: &Watch,
 ) -> Result<Verdict, Failure> {
-    let pool = pool(workers, "mandelbrot", trace)?;
+    let pool = machines.have(builder(workers, "mandelbrot", trace)?)?.build()?;
     let begun = Instant::now();
-    let row_bytes = width as usize * PIXEL_BYTES;
-    let mut pixels: SharedVec<u8> = SharedVec::zeroed(row_bytes * height as usize)?;
     let size = (width as usize, height as usize);
-    let parts = watch.beside(&pool, || pool.map_chunks_mut(paint::Task, &mut pixels, row_bytes * PART_ROWS, size))?;
-    parts.into_iter().collect::<pool_core::Result<()>>()?;
+    let mut pixels: SharedVec<u8> = SharedVec::zeroed(size.0 * size.1 * PIXEL_BYTES)?;
+    let part_bytes = size.0 * PIXEL_BYTES * PART_ROWS;
+    watch.beside(&pool, || {
+        if machines.are_elsewhere() {
+            let firsts = (0..size.1).step_by(PART_ROWS).map(|first| (first, size.0, size.1));
+            for (part, rows) in pixels.chunks_mut(part_bytes).zip(pool.imap(rows::Task, firsts)?) {
+                part.copy_from_slice(&rows?);
+            }
+            return Ok(());
+        }
+        pool.map_chunks_mut(paint::Task, &mut pixels, part_bytes, size)?.into_iter().collect::<pool_core::Result<()>>()
+    })?;
     let drawn = begun.elapsed();
     let mut png = Cursor::new(Vec::new());
     let encoded = PngEncoder::new(&mut png).write_image(&pixels, width, height, ExtendedColorType::Rgb8);

@@ -4,7 +4,20 @@ use std::process::{Command, Stdio};
 
 use crate::cli::{pool_cli, run};
 
-const COMMANDS: [&str; 8] = ["demo", "hash", "thumbs", "mandelbrot", "run", "tasks", "completions", "man"];
+const COMMANDS: &[&str] = &[
+    "demo",
+    "hash",
+    "thumbs",
+    "mandelbrot",
+    "run",
+    #[cfg(feature = "redis")]
+    "agent",
+    #[cfg(feature = "redis")]
+    "cluster",
+    "tasks",
+    "completions",
+    "man",
+];
 
 #[test]
 fn each_shell_gets_completions_of_all_commands() {

@@ -14,6 +14,10 @@ fn help_mentions_all_commands_and_has_examples() {
         "thumbs",
         "mandelbrot",
         "run",
+        #[cfg(feature = "redis")]
+        "agent",
+        #[cfg(feature = "redis")]
+        "cluster",
         "tasks",
         "completions",
         "man",
@@ -27,7 +31,21 @@ fn help_mentions_all_commands_and_has_examples() {
 
 #[test]
 fn each_command_has_help_with_examples() {
-    for command in ["demo", "hash", "thumbs", "mandelbrot", "run", "tasks", "completions", "man"] {
+    let commands = [
+        "demo",
+        "hash",
+        "thumbs",
+        "mandelbrot",
+        "run",
+        #[cfg(feature = "redis")]
+        "agent",
+        #[cfg(feature = "redis")]
+        "cluster",
+        "tasks",
+        "completions",
+        "man",
+    ];
+    for command in commands {
         let help = run(&mut pool_cli([command, "--help"])).expect_code(0);
         assert!(help.text().contains(&format!("  pool-cli {command}")), "{}", help.text());
     }

@@ -1,5 +1,6 @@
 //! Pools on many machines, by way of a Redis server that each check starts; ignored where there is none.
 
+mod cluster;
 mod faults;
 mod server;
 mod work;
@@ -16,7 +17,7 @@ fn main() -> ExitCode {
     if !is_check && !server::is_installed() {
         eprintln!("tests of pool-redis: ignored, this machine has no redis-server");
     }
-    let checks = [work::checks(), faults::checks()];
+    let checks = [work::checks(), cluster::checks(), faults::checks()];
     let checks = checks.into_iter().flatten().map(|check| check.only_if(server::is_installed));
     trial::main(&checks.collect::<Vec<Check>>())
 }

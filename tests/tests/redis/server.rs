@@ -68,7 +68,12 @@ impl Server {
     }
 
     pub(crate) fn url(&self) -> String {
-        url(&self.folder, "pool-client")
+        self.url_of("pool-client")
+    }
+
+    /// The address for one of the users.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        url(&self.folder, user)
     }
 
     fn try_connect(&self) -> Option<Connection> {

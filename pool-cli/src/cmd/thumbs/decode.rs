@@ -1,4 +1,4 @@
-//! The task: from a file to a thumbnail, in the format of the file's name.
+//! The tasks: from a file to a thumbnail, in the format of the file's name.
 
 use std::fs;
 use std::io::Cursor;
@@ -13,11 +13,17 @@ use crate::render::reason;
 /// The thumbnail of the image, or why there is none.
 #[pool_task]
 pub(super) fn thumbnail(path: &Path, size: u32) -> Result<Thumbnail, String> {
-    decode(path, size)
+    let bytes = fs::read(path).map_err(|error| reason(&error))?;
+    decode(bytes, path, size)
 }
 
-pub(super) fn decode(path: &Path, size: u32) -> Result<Thumbnail, String> {
-    let bytes = fs::read(path).map_err(|error| reason(&error))?;
+/// The same of a file of another machine: its content, and its name.
+#[pool_task]
+pub(super) fn thumbnail_of(bytes: Vec<u8>, name: &Path, size: u32) -> Result<Thumbnail, String> {
+    decode(bytes, name, size)
+}
+
+fn decode(bytes: Vec<u8>, path: &Path, size: u32) -> Result<Thumbnail, String> {
     #[cfg(feature = "planted")]
     planted(&bytes);
     let format = ImageFormat::from_path(path).map_err(|error| error.to_string())?;

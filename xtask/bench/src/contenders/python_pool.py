@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
+from multiprocessing import resource_tracker
 from typing import NamedTuple, Optional
 
 clock = time.perf_counter_ns
@@ -87,6 +88,8 @@ class Bench:
     memory = None
 
     def open(self, workers):
+        # Before the fork: workers with a tracker of their own would take the segments that they open for leaks.
+        resource_tracker.ensure_running()
         start = clock()
         self.pool = multiprocessing.get_context("fork").Pool(workers)
         self.pool.apply(increment, (1,))

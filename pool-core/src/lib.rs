@@ -115,6 +115,8 @@
 //! * A result that is a large array is decoded with a stack that holds it, and then needs room in the caller's.
 
 #![deny(unsafe_code)]
+// Guides and references name the arrays. Without them such a name leads nowhere, and the text is of use all the same.
+#![cfg_attr(not(feature = "arrays"), allow(rustdoc::broken_intra_doc_links))]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("pool-core needs Linux: its workers share memory by sealed memfds, and their deaths are told by pidfds");

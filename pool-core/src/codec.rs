@@ -29,6 +29,7 @@ pub(crate) mod large_vec;
 pub(crate) mod lent;
 pub(crate) mod limits;
 mod naming;
+pub(crate) mod number;
 pub(crate) mod number_buffer;
 pub(crate) mod plain;
 mod trace;

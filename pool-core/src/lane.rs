@@ -22,7 +22,7 @@ use pool_ipc::{Descriptors, HostEnd, Progress, Record};
 
 use self::array_link::ArrayLink;
 use crate::codec::bytes::Bytes;
-use crate::lane::messages::ReplyKind;
+use crate::lane::messages::{ReplyKind, ReportType};
 use crate::lane::report_flow::ReportFlow;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
@@ -98,6 +98,17 @@ struct Taken {
     seq: u32,
     items: u32,
     bytes: usize,
+}
+
+impl Taken {
+    /// The bytes that have come behind them. Reports follow the number of their type, which stays where it is.
+    fn rest_of(self, mut bytes: Vec<u8>) -> Vec<u8> {
+        if self.kind != ReplyKind::Report {
+            return bytes.split_off(self.bytes);
+        }
+        bytes.drain(self.bytes.min(ReportType::BYTES)..self.bytes);
+        bytes
+    }
 }
 
 /// The progress of a dead worker.
@@ -288,7 +299,7 @@ impl Lane {
         }
         // Kept until the reply is published: it begins with these bytes, which must not be delivered again.
         self.taken = Some(Taken { items: before.items + new.items, bytes: bytes.len(), ..new });
-        Some(Bytes::Heap(bytes.split_off(before.bytes)))
+        Some(Bytes::Heap(before.rest_of(bytes)))
     }
 
     pub(crate) fn last_words(&self) -> Option<LastWords> {

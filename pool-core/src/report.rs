@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use crate::codec::CodecError;
 use crate::codec::compact;
 use crate::codec::decoder::Decoder;
+use crate::codec::number;
 use crate::error::{Error, ErrorKind, Result};
 use crate::handle::AsyncResult;
 use crate::imap::{Imap, ImapUnordered};
@@ -39,28 +40,34 @@ fn hear_each<T: Serialize + DeserializeOwned>(
 ) {
     let RawReports { item, attempt, worker, bytes } = raw;
     let worker = Worker::of_process(worker.id, worker.incarnation, worker.pid);
-    let mut rest = &bytes[..];
+    let Some((of, mut rest)) = bytes.split_first_chunk() else { return };
+    let of = ReportType::from_bytes(*of);
     // Asked before each: the caller may drop the handle in between.
     while !rest.is_empty() && !reports.is_over() {
-        let value = split_first(&mut rest).and_then(decode).map_err(|error| blame(reports, raw, error));
+        let value = split_first(of, &mut rest).and_then(|bytes| decode(of, bytes));
+        let value = value.map_err(|error| blame(reports, raw, error));
         listener(Report { item: *item as usize, attempt: *attempt, worker, value });
     }
 }
 
 /// Takes the first report off the front of the bytes.
 #[inline]
-fn split_first<'a>(bytes: &mut &'a [u8]) -> Result<(ReportType, &'a [u8])> {
+fn split_first<'a>(of: ReportType, bytes: &mut &'a [u8]) -> Result<&'a [u8]> {
     // All are taken if there is no whole one: behind it none can be found.
     let mut all = Decoder::new(std::mem::take(bytes));
-    let mut report = all.item(None).map_err(undecodable)?;
+    let report = all.item(of.size()).map_err(undecodable)?;
     *bytes = all.rest;
-    Ok((ReportType::from_bytes(report.take_array().map_err(undecodable)?), report.rest))
+    Ok(report.rest)
 }
 
-fn decode<T: Serialize + DeserializeOwned>((of, bytes): (ReportType, &[u8])) -> Result<T> {
+#[inline]
+fn decode<T: Serialize + DeserializeOwned>(of: ReportType, bytes: &[u8]) -> Result<T> {
     // Bytes of another type might well be a value of this one.
     if of != type_number::<T>() {
         return Err(not_a_value(of, bytes, std::any::type_name::<T>()));
+    }
+    if let Some(value) = number::from_bytes(bytes) {
+        return Ok(value);
     }
     // As a result is decoded: all bytes must be used up.
     let mut rest = bytes;
@@ -205,14 +212,18 @@ mod tests {
 
     #[test]
     fn lies_about_lengths_are_errors_and_come_to_an_end() {
-        // Past the end; too short for a type; no length at all.
-        for lie in [&[9, 0, 0, 0, 1, 2][..], &[3, 0, 0, 0, 1, 2, 3], &[0, 0, 0, 0], &[1, 0]] {
+        let (framed, numbers) = (type_number::<String>(), type_number::<u32>());
+        // Past the end; no length at all; a part of a number.
+        for (of, lie) in [(framed, &[9, 0, 0, 0, 1, 2][..]), (framed, &[1, 0]), (numbers, &[1, 2, 3])] {
             let mut rest = lie;
-            assert_eq!(split_first(&mut rest).unwrap_err().kind(), ErrorKind::Decode, "{lie:?}");
+            assert_eq!(split_first(of, &mut rest).unwrap_err().kind(), ErrorKind::Decode, "{lie:?}");
             assert!(rest.is_empty(), "{lie:?}");
         }
-        let mut rest = &[9, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0][..];
-        assert_eq!(split_first(&mut rest).unwrap(), (ReportType(7), &[1][..]));
+        let mut rest = &[1, 0, 0, 0, 7, 0][..];
+        assert_eq!(split_first(framed, &mut rest).unwrap(), [7]);
         assert_eq!(rest, [0]);
+        let mut rest = &[1, 0, 0, 0, 7, 0][..];
+        assert_eq!(decode::<u32>(numbers, split_first(numbers, &mut rest).unwrap()).unwrap(), 1);
+        assert_eq!(rest, [7, 0]);
     }
 }

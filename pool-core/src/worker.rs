@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod alone;
 mod arrays;
 pub(crate) mod chunk;
 #[cfg(feature = "remote")]
@@ -10,6 +11,7 @@ pub(crate) mod courier;
 pub(crate) mod forwarding;
 pub(crate) mod limits;
 pub(crate) mod links;
+mod number_run;
 mod panics;
 pub(crate) mod position;
 pub(crate) mod preload;

@@ -89,7 +89,7 @@ fn unpack(word: u64) -> (u32, u32) {
     ((word >> HIGH_SHIFT) as u32, word as u32)
 }
 
-/// Marks consecutive items as begun, one after the other; see [`ProgressWriter::item_marks`].
+/// Marks items as begun, one after the other; see [`ProgressWriter::item_marks`] and [`ProgressWriter::end_marks`].
 #[derive(Debug)]
 pub struct ItemMarks<'a> {
     word: &'a AtomicU64,
@@ -146,6 +146,15 @@ impl ProgressWriter {
         // Beyond that the lower half of the word, a number modulo 2^32, would overflow into the item.
         let most = ((u32::MAX - unpublished_end) / size.max(1)) as usize + 1;
         (ItemMarks { word: &self.marks.item, next: pack(first, unpublished_end), step: pack(1, size) }, most)
+    }
+
+    /// [`begin_item`](ProgressWriter::begin_item) for the same item again and again, each time with `size` bytes more than
+    /// before, first than `unpublished_end`. Also returns the number of times that it can be done.
+    #[inline]
+    pub fn end_marks(&self, item: u32, unpublished_end: u32, size: u32) -> (ItemMarks<'_>, usize) {
+        let most = ((u32::MAX - unpublished_end) / size.max(1)) as usize;
+        let next = pack(item, unpublished_end.wrapping_add(size));
+        (ItemMarks { word: &self.marks.item, next, step: pack(0, size) }, most)
     }
 
     /// The item that was marked last.

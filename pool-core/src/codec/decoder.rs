@@ -22,12 +22,6 @@ impl<'a> Decoder<'a> {
         take(&mut self.rest, n)
     }
 
-    /// As [`take`](Decoder::take), for a number of bytes that is known when the program is compiled.
-    #[inline]
-    pub(crate) fn take_array<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        take_array(&mut self.rest)
-    }
-
     /// The next value written with [`Encoder::item`](crate::codec::encoder::Encoder::item) (`size` is `None`) or of a fixed
     /// size.
     #[inline]

@@ -15,6 +15,7 @@ use crate::codec::bytes::Bytes;
 use crate::job::origin::OriginWorker;
 use crate::job::owner::Owner;
 use crate::job::waiters::Callback;
+use crate::lane::messages::ReportType;
 use crate::scheduler::JobId;
 use crate::sync::{AtomicBool, Ordering};
 use crate::task::table::Entry;
@@ -31,7 +32,8 @@ pub(crate) struct RawReports {
     pub(crate) item: u64,
     pub(crate) attempt: u32,
     pub(crate) worker: OriginWorker,
-    /// As in a record of [`ReplyKind::Report`](crate::lane::messages::ReplyKind::Report).
+    /// The number of their type and their values, as in a record of
+    /// [`ReplyKind::Report`](crate::lane::messages::ReplyKind::Report).
     pub(crate) bytes: Bytes,
 }
 
@@ -113,8 +115,8 @@ impl Reports {
         if matches!(state.audience, Audience::Nobody) {
             return (Flow::Drop, None);
         }
-        // Of a record whose reports have all been taken before it was published, nothing is left.
-        if !reports.bytes.is_empty() {
+        // All reports of a record may have been taken before it was published: then only the type is left.
+        if reports.bytes.len() > ReportType::BYTES {
             state.bytes += reports.weight();
             state.queue.push_back(reports);
         }

@@ -246,7 +246,7 @@ pub(crate) mod rules {
 /// |---|---|---|---|
 /// | 1 | [`Values`](ReplyKind::Values) | items, or 0 in a last one | their values, one behind the other |
 /// | 2 | [`Failed`](ReplyKind::Failed) | 1 | a [`Failure`] |
-/// | 3 | [`Report`](ReplyKind::Report) | 0 | reports of the running item: of each its length (`u32`), the number of its type ([`ReportType`]), and the value |
+/// | 3 | [`Report`](ReplyKind::Report) | 0 | reports of the running item that are of one type: its number ([`ReportType`]), then the values, each behind its length (`u32`) unless all are numbers |
 /// | 4 | set aside for lines of log and output | 0 | lines |
 /// | 5 | [`Array`](ReplyKind::Array) | 0 | none: `info` is the name of an array, and `extra` its kind |
 ///
@@ -313,21 +313,41 @@ pub(crate) mod reply {
     }
 }
 
-/// The number of the type of a report.
+/// The number of the type of reports. Its low byte is the size of each, or [`FRAMED`](ReportType::FRAMED).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ReportType(pub(crate) u64);
+pub(crate) struct ReportType(u64);
 
 impl ReportType {
+    pub(crate) const BYTES: usize = size_of::<u64>();
     /// Of a value that could not be encoded: in its place stands the reason, as text.
     pub(crate) const UNENCODABLE: ReportType = ReportType(0);
+    /// Each stands behind its length. No number is that large.
+    const FRAMED: u8 = u8::MAX;
+
+    /// Of the type with this number, of which all values are numbers of `size` bytes if there is one.
+    #[inline]
+    pub(crate) fn new(number: u64, size: Option<usize>) -> Self {
+        let size = size.map_or(Self::FRAMED, |size| size as u8);
+        ReportType(number & !u64::from(u8::MAX) | u64::from(size))
+    }
+
+    /// The bytes of each report, if none stands behind its length.
+    #[inline]
+    pub(crate) fn size(self) -> Option<usize> {
+        match self.0 as u8 {
+            // A size of 0, which only a lie can have, would be a report without end.
+            0 | Self::FRAMED => None,
+            size => Some(size.into()),
+        }
+    }
 
     #[inline]
-    pub(crate) fn to_bytes(self) -> [u8; size_of::<u64>()] {
+    pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
         self.0.to_le_bytes()
     }
 
     #[inline]
-    pub(crate) fn from_bytes(bytes: [u8; size_of::<u64>()]) -> Self {
+    pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
         ReportType(u64::from_le_bytes(bytes))
     }
 }

@@ -59,7 +59,7 @@ impl Lane {
                 let mut bytes = Vec::new();
                 self.end.replies.copy(&record, &mut bytes);
                 self.release_or_keep(record);
-                Body::Gathered(bytes.split_off(taken.bytes))
+                Body::Gathered(taken.rest_of(bytes))
             } else if record.more() || self.gathered_from.is_some() {
                 let position = record.position();
                 // One round of the ring for each call, so that a fast writer does not keep the other lanes waiting.

@@ -371,34 +371,35 @@ fn reports_of_a_living_worker_are_taken_once() {
     assert!(lane.may_hold_reports());
     assert!(lane.take_held_reports(5, 1).is_none() && lane.take_held_reports(6, 2).is_none(), "of another item");
     let before = worker.orders.order();
+    at_item(&mut worker, 2, b"of typesaabb");
     let taken = |lane: &mut Lane| lane.take_held_reports(5, 2).map(Bytes::into_vec);
-    assert_eq!(taken(&mut lane).as_deref(), Some(&b"aabb"[..]));
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"of typesaabb"[..]));
     assert!(lane.answer_reports(4, 5, Flow::Go));
     assert_ne!(worker.orders.order(), before, "the worker learns of it");
     assert!(taken(&mut lane).is_none());
-    at_item(&mut worker, 2, b"aabbcc");
-    assert_eq!(taken(&mut lane).as_deref(), Some(&b"cc"[..]));
-    worker.replies.spare(8)[..8].copy_from_slice(b"aabbccdd");
-    worker.replies.publish(&REPORT, 8);
+    at_item(&mut worker, 2, b"of typesaabbcc");
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"of typescc"[..]), "each part has the type");
+    worker.replies.spare(16)[..16].copy_from_slice(b"of typesaabbccdd");
+    worker.replies.publish(&REPORT, 16);
     assert!(taken(&mut lane).is_none(), "it is published");
-    assert_eq!(take_report(&mut lane, Flow::Go), (b"dd".to_vec(), true));
+    assert_eq!(take_report(&mut lane, Flow::Go), (b"of typesdd".to_vec(), true));
     assert_eq!(worker.replies.backlog(), 0);
     assert!(taken(&mut lane).is_none(), "the progress is of a record that was published");
     // The next record is whole again.
-    at_item(&mut worker, 2, b"e");
-    assert_eq!(taken(&mut lane).as_deref(), Some(&b"e"[..]));
-    worker.replies.publish(&REPORT, 1);
-    assert_eq!(take_report(&mut lane, Flow::Go), (Vec::new(), true), "nothing of it is left");
+    at_item(&mut worker, 2, b"of typese");
+    assert_eq!(taken(&mut lane).as_deref(), Some(&b"of typese"[..]));
+    worker.replies.publish(&REPORT, 9);
+    assert_eq!(take_report(&mut lane, Flow::Go), (b"of types".to_vec(), true), "no report of it is left");
 }
 
 #[test]
 fn a_record_without_its_taken_reports_is_refused() {
-    let lies = [(REPORT, 1), (Header { seq: 6, ..REPORT }, 2), (header(ReplyKind::Values.kind(), 0, 1), 2)];
+    let lies = [(REPORT, 9), (Header { seq: 6, ..REPORT }, 10), (header(ReplyKind::Values.kind(), 0, 1), 10)];
     for (lie, bytes) in lies {
         let mut victim = Victim::new();
         reporting(&mut victim);
         let Victim { mut lane, mut worker, .. } = victim;
-        at_item(&mut worker, 0, b"aa");
+        at_item(&mut worker, 0, b"of typesaa");
         assert!(lane.take_held_reports(5, 0).is_some());
         worker.replies.publish(&lie, bytes);
         assert!(lane.next_reply().is_err(), "{lie:?}");

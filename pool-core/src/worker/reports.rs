@@ -1,4 +1,4 @@
-//! Items that send their values one by one, and the reports that they send before that.
+//! Reports of the item that runs.
 //!
 //! A report is written directly into the next record of the reply ring. For that the function of the task must reach the ring,
 //! which the loop over the items holds; so while an item runs, a place of its thread points to the parts that a report needs.
@@ -9,9 +9,8 @@ use std::cell::Cell;
 use std::mem;
 use std::ptr::{self, NonNull};
 
-use nix::errno::Errno;
 use pool_ipc::sys::monotonic_ns;
-use pool_ipc::{Backoff, Flow, Header, Order, Producer, own_lines};
+use pool_ipc::{Backoff, Flow, Header, MORE, Order, Producer, own_lines};
 use serde::Serialize;
 
 use crate::attachments::Attachments;
@@ -19,22 +18,26 @@ use crate::attachments::scope::Side;
 use crate::codec::CodecError;
 use crate::codec::compact;
 use crate::codec::encoder::{Encoder, Spill};
+use crate::codec::number::{self, NUMBER_BYTES_MAX};
 use crate::codec::type_identity;
-use crate::lane::messages::{ItemTimes, ReplyKind, ReportType};
-use crate::process::memory_limit::has_memory_limit;
-use crate::process::signals;
-use crate::worker::chunk::{Chunk, Link, MARGIN_BYTES, PUBLISH_BYTES, stamp};
+use crate::lane::messages::{ReplyKind, ReportType};
+use crate::worker::chunk::{Chunk, Link, MARGIN_BYTES, PUBLISH_BYTES};
+use crate::worker::number_run::NumberRun;
 use crate::worker::reporting::Reporting;
-use crate::worker::run::{ItemOutcome, OWNED_BYTES, OneInput};
+use crate::worker::run::OWNED_BYTES;
 
 /// The parts of a chunk that a report needs, and the record of reports under construction.
-struct Reporter<'c, 'w> {
+pub(super) struct Reporter<'c, 'w> {
     link: &'c mut Link<'w>,
     seq: u32,
     item: u32,
     reporting: &'c mut Reporting,
     /// Bytes of the record.
     bytes: &'c mut usize,
+    /// The type of the reports in it, unless it is empty.
+    of: Option<ReportType>,
+    /// The place for further numbers in it.
+    numbers: NumberRun<'w>,
     /// The record is looked at once it has so many bytes: it may have to be published.
     look_at: usize,
     /// The latest order that the item has found, if it was to go on.
@@ -88,7 +91,11 @@ thread_local! {
 /// # Ok(()) }
 /// ```
 pub fn report<T: Serialize + ?Sized>(value: &T) -> bool {
-    send_report(type_number::<T>(), &mut |out| compact::write(value, out))
+    let of = type_number::<T>();
+    match number::to_bytes(value) {
+        Some(number) => send_number(of, u128::from_le_bytes(number)),
+        None => send_report(of, &mut |out| compact::write(value, out)),
+    }
 }
 
 /// The number of a type of reports. Text is the same, lent or owned.
@@ -96,7 +103,15 @@ pub(crate) fn type_number<T: ?Sized>() -> ReportType {
     let identity = type_identity::of::<T>();
     // `&str` is convenient to report, and nobody can listen for it: a listener needs a type that it can own.
     let is_text = identity == type_identity::of::<str>() || identity == type_identity::of::<&str>();
-    ReportType(type_identity::number(if is_text { type_identity::of::<String>() } else { identity }))
+    let identity = if is_text { type_identity::of::<String>() } else { identity };
+    ReportType::new(type_identity::number(identity), number::size::<T>())
+}
+
+// By value: the bytes stay in registers.
+fn send_number(of: ReportType, number: u128) -> bool {
+    let Some(mut taken) = Taken::take() else { return false };
+    let reporter = taken.reporter();
+    reporter.may_report() && (reporter.push_number(of, number) || reporter.append_number(of, number))
 }
 
 fn send_report(of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Result<(), CodecError>) -> bool {
@@ -130,20 +145,74 @@ impl Reporter<'_, '_> {
         let goes_on = order.flow(self.seq) == Flow::Go && me.is_here();
         self.order = goes_on.then_some(order);
         // The host has taken the reports before and may sleep, so the next one does not wait for others.
-        self.look_at = 0;
+        (self.look_at, self.numbers) = (0, NumberRun::NONE);
         *self.reporting = Reporting::Used;
         goes_on
+    }
+
+    /// Begins a record of reports of this type, if the last one was of another.
+    #[inline]
+    fn begin(&mut self, of: ReportType) {
+        if self.of != Some(of) {
+            self.begin_anew(of);
+        }
+    }
+
+    #[cold]
+    fn begin_anew(&mut self, of: ReportType) {
+        self.publish();
+        if let Some(room) = self.link.replies.known_spare().get_mut(..ReportType::BYTES) {
+            room.copy_from_slice(&of.to_bytes());
+            *self.bytes = ReportType::BYTES;
+            self.of = Some(of);
+        }
+    }
+
+    /// Writes a number behind others of its type. False if there is no room that is known.
+    #[inline]
+    fn push_number(&mut self, of: ReportType, number: u128) -> bool {
+        if !self.numbers.takes(of) {
+            return false;
+        }
+        *self.bytes += of.size().unwrap_or_default();
+        // SAFETY:
+        // - there is room, as has just been asked;
+        // - all other uses of the ring end the run, and none is made outside of this file while an item runs that may report.
+        if unsafe { self.numbers.push(number) } {
+            self.look();
+        }
+        true
+    }
+
+    /// Writes a number behind the other reports.
+    #[cold]
+    fn append_number(&mut self, of: ReportType, number: u128) -> bool {
+        self.begin(of);
+        let (from, size) = (*self.bytes, of.size().unwrap_or_default());
+        let room = self.link.replies.known_spare().get_mut(from..from + NUMBER_BYTES_MAX);
+        let (Some(room), true) = (room, self.of.is_some()) else {
+            return self.send_alone(of, Ok(Some(Spill::Heap(number.to_le_bytes()[..size].to_vec()))));
+        };
+        // All bytes, as that is one instruction; those behind the number are overwritten by the next one.
+        room.copy_from_slice(&number.to_le_bytes());
+        self.has_written(size);
+        let Link { replies, progress, .. } = &mut *self.link;
+        self.numbers = match self.of {
+            Some(of) => NumberRun::begin(of, replies, progress, self.item, *self.bytes, self.look_at),
+            None => NumberRun::NONE,
+        };
+        true
     }
 
     /// Writes a report behind the others, directly into the ring: most are small, and fit there.
     #[inline]
     fn append(&mut self, of: ReportType, encode: &mut dyn FnMut(&mut Encoder<'_>) -> Result<(), CodecError>) -> bool {
-        let room = self.link.replies.known_spare().get_mut(*self.bytes..).unwrap_or_default();
+        self.begin(of);
+        // Without room for the type there is none for a report.
+        let from = if self.of.is_some() { *self.bytes } else { usize::MAX };
+        let room = self.link.replies.known_spare().get_mut(from..).unwrap_or_default();
         let mut out = Encoder::new(room).naming_alone(&mut self.no_arrays, Side::Report);
-        let written = out.item(None, |out| {
-            out.put_array(of.to_bytes());
-            encode(out)
-        });
+        let written = out.item(None, encode);
         let used = out.used();
         // Nothing is left in it: a report that does not fit has been taken out. Its destructor would ask for that each time.
         mem::forget(out);
@@ -153,14 +222,20 @@ impl Reporter<'_, '_> {
         }
         match written {
             Ok(None) => {}
-            other => return self.send_alone(other),
+            other => return self.send_alone(of, other),
         }
-        *self.bytes += used;
+        self.has_written(used);
+        true
+    }
+
+    /// So many bytes have been appended.
+    #[inline]
+    fn has_written(&mut self, bytes: usize) {
+        *self.bytes += bytes;
         self.mark();
         if *self.bytes >= self.look_at {
             self.look();
         }
-        true
     }
 
     /// Lets the host find the reports that are written.
@@ -173,6 +248,7 @@ impl Reporter<'_, '_> {
     /// most of the time of a report, so they are rare: the host looks by itself from time to time while items run that may report.
     #[cold]
     fn look(&mut self) {
+        self.numbers = NumberRun::NONE;
         let now = monotonic_ns();
         let is_due = now.wrapping_sub(NOTIFIED_NS.get()) >= NOTIFY_PAUSE_NS;
         // Again when there are twice as many, so that few reports do not wait long for the end of the pause.
@@ -192,6 +268,7 @@ impl Reporter<'_, '_> {
 
     fn publish(&mut self) {
         publish(self.link.replies, self.seq, self.bytes);
+        (self.of, self.numbers) = (None, NumberRun::NONE);
         // At once: the old place could be taken for one in a later record when the ring has gone round.
         self.mark();
     }
@@ -199,26 +276,34 @@ impl Reporter<'_, '_> {
     /// Sends a report that does not fit behind the others, or an error in place of one that cannot be encoded: it must not pass
     /// in silence, and the task cannot do anything about it.
     #[cold]
-    fn send_alone(&mut self, written: Result<Option<Spill>, CodecError>) -> bool {
+    fn send_alone(&mut self, mut of: ReportType, written: Result<Option<Spill>, CodecError>) -> bool {
         self.publish();
         let report = written.or_else(|error| {
+            of = ReportType::UNENCODABLE;
             Encoder::to_vec(Vec::new()).item(None, |out| {
-                out.put_array(ReportType::UNENCODABLE.to_bytes());
                 out.put(error.to_string().as_bytes());
                 Ok(())
             })
         });
-        let bytes = report.ok().flatten().map(Spill::into_vec).unwrap_or_default();
-        let is_sent = self.send(&bytes);
+        let report = report.ok().flatten().map(Spill::into_vec).unwrap_or_default();
+        let is_sent = self.send(of, &report);
         self.mark();
         self.look();
         is_sent
     }
 
     /// Sends a report in as many records as it takes. False if there is no room any more.
-    fn send(&mut self, bytes: &[u8]) -> bool {
+    fn send(&mut self, of: ReportType, bytes: &[u8]) -> bool {
         // The host reserves memory by the announced length.
-        let header = Header { info: bytes.len() as u64, ..header(self.seq) };
+        let header = Header { info: (ReportType::BYTES + bytes.len()) as u64, ..header(self.seq) };
+        // The type goes ahead in a record of its own: a large report would have to be moved to stand behind it.
+        while !self.link.replies.fits(ReportType::BYTES) {
+            if !self.link.wait_room(ReportType::BYTES) {
+                return false;
+            }
+        }
+        self.link.replies.spare(ReportType::BYTES)[..ReportType::BYTES].copy_from_slice(&of.to_bytes());
+        self.link.replies.publish(&Header { flags: header.flags | MORE, ..header }, ReportType::BYTES);
         let mut sent = 0;
         loop {
             let step = self.link.replies.send(&header, bytes, sent);
@@ -236,9 +321,11 @@ impl Reporter<'_, '_> {
 
 /// Publishes the record of reports under construction, if it is not empty.
 fn publish(replies: &mut Producer, seq: u32, bytes: &mut usize) {
-    if *bytes > 0 {
-        replies.publish(&header(seq), mem::take(bytes));
+    // A type alone says nothing.
+    if *bytes > ReportType::BYTES {
+        replies.publish(&header(seq), *bytes);
     }
+    *bytes = 0;
 }
 
 fn header(seq: u32) -> Header {
@@ -273,9 +360,21 @@ impl Drop for Taken {
     }
 }
 
-impl Reporter<'_, '_> {
+impl<'c, 'w> Reporter<'c, 'w> {
+    /// For an item of which nothing has been reported.
+    pub(super) fn new(
+        link: &'c mut Link<'w>,
+        seq: u32,
+        item: u32,
+        reporting: &'c mut Reporting,
+        bytes: &'c mut usize,
+    ) -> Self {
+        let (numbers, no_arrays) = (NumberRun::NONE, Attachments::new());
+        Reporter { link, seq, item, reporting, bytes, of: None, numbers, look_at: 0, order: None, no_arrays }
+    }
+
     /// Runs `body`, in which [`report`] reaches this reporter.
-    fn run<R>(&mut self, body: impl FnOnce() -> R) -> R {
+    pub(super) fn run<R>(&mut self, body: impl FnOnce() -> R) -> R {
         struct Clear;
         impl Drop for Clear {
             fn drop(&mut self) {
@@ -291,55 +390,6 @@ impl Reporter<'_, '_> {
 }
 
 impl Chunk<'_> {
-    /// Runs the next item and returns its outcome, which is to be sent alone: times or reports belong to it.
-    pub(super) fn run_alone(
-        &mut self,
-        args_size: Option<usize>,
-        run: fn(OneInput<'_>, &mut dyn FnMut(bool)) -> ItemOutcome,
-    ) -> Option<ItemOutcome> {
-        let Chunk { link, input, raw, next, limit_ns, times, seq, reporting, errs, unpublished_bytes, .. } = self;
-        let (progress, me) = (link.progress, link.me);
-        stamp(progress, link.position, *limit_ns);
-        if let Some(times) = times {
-            *times = ItemTimes { begun_ns: monotonic_ns(), ran_ns: 0 };
-            // The host reads it should the item cost the worker.
-            progress.stamp(times.begun_ns);
-        }
-        progress.begin_item(*next, link.replies.unpublished_end(0));
-        if has_memory_limit() {
-            // Should the item die, this tells whether memory was refused to it; a refusal to an earlier item must not count.
-            Errno::clear();
-        }
-        let input = match raw.take() {
-            Some(bytes) => OneInput::Raw(bytes),
-            None => OneInput::Framed(input.item(args_size)),
-        };
-        let mut has_run = |is_err| {
-            if let Some(times) = times {
-                times.ran_ns = monotonic_ns().saturating_sub(times.begun_ns).max(1);
-            }
-            if !me.is_here() {
-                // A process that the task forked must not answer in the worker's place.
-                signals::exit_copy();
-            }
-            *errs += u32::from(is_err);
-        };
-        // Timed items may well be unable to report, and pay nothing for it.
-        let outcome = if *reporting == Reporting::Off {
-            run(input, &mut has_run)
-        } else {
-            let (seq, item, bytes) = (*seq, *next, unpublished_bytes);
-            let no_arrays = Attachments::new();
-            let mut reporter = Reporter { link, seq, item, reporting, bytes, look_at: 0, order: None, no_arrays };
-            reporter.run(|| run(input, &mut has_run))
-        };
-        if !me.is_here() {
-            return Some(ItemOutcome::stopped());
-        }
-        self.publish_reports();
-        Some(outcome)
-    }
-
     /// Publishes the reports of an item that has ended, before its outcome.
     pub(super) fn publish_reports(&mut self) {
         if self.reporting != Reporting::Off {

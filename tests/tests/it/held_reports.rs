@@ -6,6 +6,8 @@ use std::thread;
 
 use pool_core::prelude::*;
 use pool_core::{Report, is_cancelled, report};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tests::gate::{Gate, pass};
 use tests::panics::silently;
 use tests::procs::{SOON, kill_9};
@@ -16,6 +18,7 @@ use crate::reports::{listener, values};
 
 pub(crate) fn checks() -> Vec<Check> {
     vec![
+        each_method(reports_of_several_types_in_turns_keep_their_order),
         each_method(reports_of_an_item_that_falls_silent_are_heard),
         each_method(reports_of_a_map_whose_items_fall_silent_are_heard),
         each_method(reports_before_a_kill_in_a_silence_are_heard).workers(&[1]),
@@ -199,4 +202,50 @@ fn a_slow_listener_hears_all_in_order(setup: &Setup) {
     });
     assert_eq!(job.get().unwrap(), END);
     assert!(heard.iter().eq(0..END));
+}
+
+const IN_TURNS: u64 = 20_000;
+
+#[pool_task(reports)]
+fn report_in_turns(pause_at: u64) {
+    for number in 0..IN_TURNS {
+        report(&number);
+        // As large, and as small as another number; with a length; larger than most.
+        if number.is_multiple_of(7) {
+            report(&(number as f64));
+            report(&(number as u8));
+        }
+        if number.is_multiple_of(11) {
+            report(&number.to_string());
+        }
+        if number.is_multiple_of(13) {
+            report(&u128::from(number));
+        }
+        if number == pause_at {
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// Of each type its own values are heard, in their order, and each other report is an error.
+fn reports_of_several_types_in_turns_keep_their_order(setup: &Setup) {
+    fn hear<T>(setup: &Setup, value: fn(u64) -> T, step: usize)
+    where
+        T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug + Send + 'static,
+    {
+        const ALL: usize = IN_TURNS as usize;
+        let (hear, heard) = listener::<T>();
+        let pool = setup.pool();
+        pool.apply_async(report_in_turns::Task, 12_345).unwrap().on_report(hear).get().unwrap();
+        let heard: Vec<_> = heard.iter().map(|(_, _, value)| value).collect();
+        assert_eq!(heard.len(), ALL + 2 * ALL.div_ceil(7) + ALL.div_ceil(11) + ALL.div_ceil(13));
+        assert!(heard.iter().flat_map(|value| value.as_ref().err()).all(|error| error.kind() == ErrorKind::Decode));
+        let values = heard.into_iter().filter_map(Result::ok);
+        assert!(values.eq((0..IN_TURNS).step_by(step).map(value)));
+    }
+    hear(setup, |number| number, 1);
+    hear(setup, |number| number as f64, 7);
+    hear(setup, |number| number as u8, 7);
+    hear(setup, |number| number.to_string(), 11);
+    hear(setup, u128::from, 13);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// The state of all clients and agents at a Redis server, as it is now. Made by [`cluster`](crate::cluster).
+/// The state of all clients and agents at a Redis server, as it is now. Made by [`cluster()`](crate::cluster()).
 ///
 /// `Display` is a table, and `Serialize` has all of it for other programs. More fields may follow.
 #[derive(Clone, Debug, Serialize)]

@@ -4,18 +4,19 @@
 //! |---|---|
 //! | that calls [`Agent::run`] (keeper) | renews leases, hears of cancelled jobs and of SIGTERM |
 //! | runners, one for each job at once | in turn take a job from the queues; each runs it in the pool, and hands in its outcome |
-//! | finisher | hands in the outcomes for which no runner could, since another was at it |
+//! | finisher | hands in the outcomes for which no runner could, since others were at it |
 
 mod finisher;
 pub(crate) mod held;
 mod keeper;
+mod outcomes;
 mod queues;
 mod taker;
 mod work;
 
 use std::fmt;
 use std::process;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use pool_core::{Error, ErrorKind, Pool, PoolBuilder, Result};
 use self::finisher::Finisher;
 use self::keeper::Keeper;
 use self::taker::Taker;
-use self::work::Work;
+use self::work::{Step, Work};
 use crate::advertisement::Advertisement;
 use crate::protocol::AgentId;
 use crate::settings::Settings;
@@ -214,13 +215,20 @@ impl Agent {
         };
         let work = Arc::new(Work::new(AgentId::random()?, &self.settings, workers));
         let mut keeper = Keeper::new(&client, &work, &advertisement, self.settings.engine_timeout);
-        let taker = Mutex::new(Taker::new(&client, &work, &advertisement.tasks));
+        (0..TAKERS).for_each(|_| work.add_taker(Taker::new(&client, &work, &advertisement.tasks)));
         let finisher = Mutex::new(Finisher::new(&client, &work));
-        let next = || taker.lock().unwrap_or_else(PoisonError::into_inner).next();
         let run_jobs = || {
-            while let Some(job) = next() {
-                work.run(&runner, job, &advertisement.host);
-                Finisher::send_here(&finisher, &work);
+            let mut has_outcome = false;
+            while let Some(step) = work.next_step(has_outcome) {
+                has_outcome = matches!(step, Step::Run(_));
+                match step {
+                    Step::Run(job) => work.run(&runner, job, &advertisement.host),
+                    Step::Take(mut taker, count) => {
+                        let jobs = taker.take(&work, count);
+                        work.took(taker, count, jobs);
+                    }
+                    Step::HandIn => Finisher::send_here(&finisher, &work),
+                }
             }
         };
         let finish = || Finisher::run(&finisher, &work);
@@ -240,6 +248,9 @@ impl Agent {
 fn system(doing: &str, error: impl fmt::Display) -> Error {
     remote::error(ErrorKind::System, format!("{doing}: {error}"))
 }
+
+/// Connections that wait for jobs: while the job of one runs, the other waits for the next, and no thread has to be woken for that.
+const TAKERS: usize = 2;
 
 /// Tells all threads to end when it is dropped.
 struct EndOfWork<'w>(&'w Work);

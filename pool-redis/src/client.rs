@@ -2,11 +2,12 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | that calls [`Link::run`] | encodes a request, waits for its reply, decodes it; submits it if the writer rests |
+//! | that calls [`Link::run`] | encodes a request, decodes its reply; submits it, and takes in replies, if writer and reader rest |
 //! | writer | submits and cancels, all that waits in one go |
-//! | reader | waits for replies, and asks about jobs that are silent |
+//! | reader | waits for replies while jobs have none, and asks about jobs that are silent |
 
 mod jobs;
+mod orders;
 mod outbox;
 pub(crate) mod pending;
 mod reader;
@@ -201,6 +202,7 @@ struct Session {
     shared: Arc<Shared>,
     engine_timeout: Duration,
     host_timeout: Duration,
+    reader: Arc<Mutex<Reader>>,
     writer: Arc<Mutex<Writer>>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -229,20 +231,21 @@ impl Session {
         let mut reader = Reader::new(&client, &shared);
         // Here and not in the thread, so that a wrong address or password is the error of `build`.
         reader.begin().map_err(|trouble| trouble.error("connecting"))?;
-        let writer = Arc::new(Mutex::new(Writer::new(&client, &shared)));
-        let (for_thread, for_writer) = (Arc::clone(&writer), Arc::clone(&shared));
+        let (reader, writer) = (Arc::new(Mutex::new(reader)), Arc::new(Mutex::new(Writer::new(&client, &shared))));
+        let (reads, writes) = ((Arc::clone(&reader), Arc::clone(&shared)), (Arc::clone(&writer), Arc::clone(&shared)));
         let system = |error| remote::error(ErrorKind::System, format!("starting a thread: {error}"));
         let mut session = Session {
             shared,
             engine_timeout: settings.engine_timeout,
             host_timeout: connect.host_timeout,
+            reader,
             writer,
             threads: Vec::new(),
         };
         // One at a time: a session that is dropped here ends the first thread.
         for (name, body) in [
-            ("pool-redis-read", Box::new(move || reader.run()) as Box<dyn FnOnce() + Send>),
-            ("pool-redis-write", Box::new(move || Writer::run(&for_thread, &for_writer))),
+            ("pool-redis-read", Box::new(move || Reader::run(&reads.0, &reads.1)) as Box<dyn FnOnce() + Send>),
+            ("pool-redis-write", Box::new(move || Writer::run(&writes.0, &writes.1))),
         ] {
             let thread = thread::Builder::new().name(name.to_owned()).spawn(body);
             session.threads.push(thread.map_err(system)?);
@@ -295,7 +298,9 @@ impl Link for Session {
         let shared = &self.shared;
         let job = shared.jobs.add(shared.keys.queue(&request.task, request.priority), body);
         shared.outbox.submit(job.number);
-        Writer::send_here(&self.writer, &shared.outbox);
+        if !Reader::lead(&self.reader, shared, &job) {
+            Writer::send_here(&self.writer, &shared.outbox);
+        }
         loop {
             match job.wait(LOOK_EVERY) {
                 Some(End::Outcome(bytes)) => {

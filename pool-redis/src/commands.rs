@@ -30,10 +30,10 @@ scripts! {
 
 /// Those that a client writes with.
 pub(crate) const WRITER_SCRIPTS: &[fn() -> &'static Script] = &[submit_script, cancel_script];
-/// That of a client's reader.
-pub(crate) const READER_SCRIPTS: &[fn() -> &'static Script] = &[tend_script];
-/// Those of the thread of an agent that takes jobs.
-pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script];
+/// Those of a client's reader, which submits and cancels, too.
+pub(crate) const READER_SCRIPTS: &[fn() -> &'static Script] = &[tend_script, submit_script, cancel_script];
+/// Those of the threads of an agent that take jobs, and hand in outcomes on the way.
+pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script, finish_script];
 /// Those of the thread of an agent that keeps its leases.
 pub(crate) const KEEPER_SCRIPTS: &[fn() -> &'static Script] = &[renew_script];
 /// Those of the thread of an agent that hands in outcomes.

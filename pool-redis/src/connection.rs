@@ -14,7 +14,12 @@ pub(crate) struct Line {
     client: Client,
     scripts: &'static [fn() -> &'static Script],
     connection: Option<Connection>,
+    /// The time for an answer, unless the caller gives another.
     timeout: Duration,
+    /// The one that the connection has.
+    read_timeout: Duration,
+    /// The connection is not to be used for further commands.
+    is_stale: bool,
 }
 
 /// A failure to have a command carried out.
@@ -28,16 +33,19 @@ pub(crate) struct Trouble {
 impl Line {
     /// `blocks` is the time that a command may block at the server.
     pub(crate) fn new(client: &Client, scripts: &'static [fn() -> &'static Script], blocks: Duration) -> Line {
-        Line { client: client.clone(), scripts, connection: None, timeout: blocks + ANSWER_TIMEOUT }
+        let timeout = blocks + ANSWER_TIMEOUT;
+        Line { client: client.clone(), scripts, connection: None, timeout, read_timeout: timeout, is_stale: false }
     }
 
     /// True if the next command makes a new connection.
     pub(crate) fn is_lost(&self) -> bool {
-        self.connection.is_none()
+        self.connection.is_none() || self.is_stale
     }
 
-    fn connection(&mut self) -> Result<&mut Connection, Trouble> {
-        if self.connection.is_none() {
+    /// The connection, with this time for an answer.
+    fn connection(&mut self, timeout: Duration) -> Result<&mut Connection, Trouble> {
+        if self.is_lost() {
+            self.connection = None;
             let mut connection = self.client.get_connection_with_timeout(ANSWER_TIMEOUT)?;
             connection.set_read_timeout(Some(self.timeout))?;
             connection.set_write_timeout(Some(self.timeout))?;
@@ -45,9 +53,15 @@ impl Line {
             for script in self.scripts {
                 script().load(&mut connection)?;
             }
-            self.connection = Some(connection);
+            (self.connection, self.read_timeout, self.is_stale) = (Some(connection), self.timeout, false);
         }
-        Ok(self.connection.as_mut().expect("was just made"))
+        let connection = self.connection.as_mut().expect("was just made");
+        // A system call, which most commands need not pay for.
+        if self.read_timeout != timeout {
+            connection.set_read_timeout(Some(timeout))?;
+            self.read_timeout = timeout;
+        }
+        Ok(connection)
     }
 
     /// Sends the command, and waits for the answer.
@@ -56,52 +70,57 @@ impl Line {
         answers.pop().expect("one for each command")
     }
 
-    /// As [`ask_all`](Line::ask_all), but the connection is given up after this time.
-    pub(crate) fn ask_all_within(
-        &mut self,
-        commands: &[Cmd],
-        most: Duration,
-    ) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
-        let timeout = self.timeout;
-        self.connection()?.set_read_timeout(Some(most))?;
-        let answers = self.ask_all(commands)?;
-        if let Some(connection) = &self.connection {
-            connection.set_read_timeout(Some(timeout))?;
-        }
-        Ok(answers)
-    }
-
     /// Sends all commands in one go, and waits for all answers: one for each, some of which may be errors.
     ///
     /// # Errors
     ///
     /// The connection failed. Any of the commands may have been carried out.
     pub(crate) fn ask_all(&mut self, commands: &[Cmd]) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
-        let result = self.connection().and_then(|connection| exchange(connection, commands));
-        let needs_another =
-            |answer: &Result<Value, Trouble>| answer.as_ref().is_err_and(|trouble| !trouble.is_permanent);
-        // Also after errors that pass: after a failover another server answers under the address, and a server that has started
-        // again needs the scripts.
-        if result.as_ref().map_or(true, |answers| answers.iter().any(needs_another)) {
+        self.send(commands, None)?;
+        commands.iter().map(|_| self.receive()).collect()
+    }
+
+    /// Sends all commands in one go. The caller [receives](Line::receive) an answer for each, up to the first failure. With
+    /// `most` the connection is given up if an answer takes longer.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed. Any of the commands may be carried out.
+    pub(crate) fn send(&mut self, commands: &[Cmd], most: Option<Duration>) -> Result<(), Trouble> {
+        let timeout = most.unwrap_or(self.timeout);
+        let mut bytes = Vec::new();
+        commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
+        let sent = self.connection(timeout).and_then(|connection| Ok(connection.send_packed_command(&bytes)?));
+        if sent.is_err() {
             self.connection = None;
         }
-        result
+        sent
     }
-}
 
-fn exchange(connection: &mut Connection, commands: &[Cmd]) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
-    let mut bytes = Vec::new();
-    commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
-    connection.send_packed_command(&bytes)?;
-    let mut answers = Vec::with_capacity(commands.len());
-    for _ in commands {
+    /// The next answer, which may be an error of the server.
+    ///
+    /// # Errors
+    ///
+    /// The connection failed.
+    pub(crate) fn receive(&mut self) -> Result<Result<Value, Trouble>, Trouble> {
+        // An answer before this one has failed.
+        let failed = || Trouble { text: "the connection was lost".to_owned(), is_permanent: false };
+        let connection = self.connection.as_mut().ok_or_else(failed)?;
         match connection.recv_response().and_then(Value::extract_error) {
-            Ok(value) => answers.push(Ok(value)),
-            Err(error) if is_of_server(&error) => answers.push(Err(error.into())),
-            Err(error) => return Err(error.into()),
+            Ok(value) => Ok(Ok(value)),
+            Err(error) if is_of_server(&error) => {
+                let trouble = Trouble::from(error);
+                // Also after errors that pass: after a failover another server answers under the address, and a server that has
+                // started again needs the scripts.
+                self.is_stale |= !trouble.is_permanent;
+                Ok(Err(trouble))
+            }
+            Err(error) => {
+                self.connection = None;
+                Err(error.into())
+            }
         }
     }
-    Ok(answers)
 }
 
 /// True if the connection is as good as before.

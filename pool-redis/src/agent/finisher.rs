@@ -1,17 +1,15 @@
-//! Hands in outcomes. All that wait are sent in one go: by the runner that has the last of them if nobody else sends, and otherwise by
-//! a thread of its own.
+//! Hands in the outcomes that no taker carries. All that wait are sent in one go: by the runner that has the last of them if nobody else
+//! sends, and otherwise by a thread of its own.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::Client;
 
-use super::work::{Done, Work};
+use super::outcomes::Outcomes;
+use super::work::Work;
 use crate::commands;
 use crate::connection::{Backoff, Line};
-
-/// Outcomes sent in one go.
-const BATCH_MAX: usize = 64;
 
 /// The connection by which outcomes are handed in.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ impl Finisher {
         if let Ok(mut finisher) = finisher.try_lock()
             && !finisher.line.is_lost()
         {
-            finisher.send(work.take_outcomes(BATCH_MAX));
+            finisher.send(Outcomes::take(work));
         }
         // For those that have come meanwhile, or come back.
         work.notify_finisher();
@@ -42,7 +40,7 @@ impl Finisher {
     pub(super) fn run(finisher: &Mutex<Finisher>, work: &Work) {
         while work.wait_for_outcomes() {
             let mut finisher = finisher.lock().unwrap_or_else(PoisonError::into_inner);
-            let outcomes = work.take_outcomes(BATCH_MAX);
+            let outcomes = Outcomes::take(work);
             let rest = finisher.send(outcomes);
             drop(finisher);
             if let Some(rest) = rest {
@@ -53,31 +51,18 @@ impl Finisher {
 
     /// Hands in the outcomes. Those that the server cannot take now are put back, for another attempt after the time that is
     /// returned.
-    fn send(&mut self, outcomes: Vec<Done>) -> Option<Duration> {
-        if outcomes.is_empty() {
+    fn send(&mut self, outcomes: Outcomes) -> Option<Duration> {
+        if outcomes.commands().is_empty() {
             return None;
         }
-        let work = &self.work;
-        let finish = |(delivery, outcome): &Done| commands::finish(&work.keys, work.agent, *delivery, outcome);
-        let commands: Vec<_> = outcomes.iter().map(finish).collect();
-        let answers = self.line.ask_all(&commands);
-        let answers = answers.unwrap_or_else(|trouble| outcomes.iter().map(|_| Err(trouble.clone())).collect());
-        let mut again = Vec::new();
-        for (outcome, answer) in outcomes.into_iter().zip(answers) {
-            match answer.and_then(commands::finished) {
-                // Taken, or the job is another agent's, or nobody's: this agent is through with it.
-                Ok(_) => work.finished(outcome.0),
-                Err(trouble) if trouble.is_permanent => work.fail(trouble.error("handing in results")),
-                Err(_) => again.push(outcome),
-            }
-        }
-        if again.is_empty() {
-            self.backoff.reset();
+        let sent = self.line.send(outcomes.commands(), None);
+        let Finisher { work, line, backoff } = self;
+        if outcomes.settle(work, || sent.clone().and_then(|()| line.receive()?)) {
+            backoff.reset();
             return None;
         }
-        work.put_back(again);
-        let rest = self.backoff.wait();
-        self.backoff.grow();
+        let rest = backoff.wait();
+        backoff.grow();
         Some(rest)
     }
 }

@@ -8,6 +8,7 @@ use pool_core::remote::{Failure, Outcome, Reply, Request, Runner, Stop};
 use pool_core::{Error, ErrorKind};
 
 use super::held::Held;
+use super::taker::Taker;
 use crate::keys::Keys;
 use crate::protocol::{AgentId, Delivery};
 use crate::settings::Settings;
@@ -20,8 +21,10 @@ pub(super) struct Work {
     pub(super) lease: Duration,
     workers: usize,
     state: Mutex<State>,
-    /// There is room, or the end has come.
-    changed: Condvar,
+    /// The end has come.
+    ended: Condvar,
+    /// A runner has something to do.
+    has_steps: Condvar,
     /// Outcomes wait that no runner hands in, or the end has come.
     has_outcomes: Condvar,
 }
@@ -30,6 +33,13 @@ pub(super) struct Work {
 struct State {
     /// With the word that stops each.
     held: Held<Stop>,
+    /// The takers that do not wait at the server.
+    takers: Vec<Taker>,
+    /// The number of those that do, and of the jobs that they may take.
+    away: usize,
+    reserved: usize,
+    /// Jobs that were taken together with others.
+    taken: VecDeque<Job>,
     /// Deliveries were taken that the server does not know to be the agent's.
     has_unclaimed: bool,
     outcomes: VecDeque<Done>,
@@ -37,6 +47,17 @@ struct State {
     pace: Duration,
     failure: Option<Error>,
     is_over: bool,
+}
+
+/// The next thing that a runner does.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// Runs the job.
+    Run(Job),
+    /// Waits at the server for at most so many jobs, and hands in the outcomes that wait.
+    Take(Taker, usize),
+    /// Hands in the outcomes that wait.
+    HandIn,
 }
 
 /// A request that is to run.
@@ -57,15 +78,26 @@ const REPLY_BYTES_MAX: usize = 500 << 20;
 
 impl Work {
     pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize) -> Work {
-        let (held, outcomes) = (Held::new(), VecDeque::new());
-        let state = State { held, has_unclaimed: false, outcomes, pace: Duration::ZERO, failure: None, is_over: false };
+        let state = State {
+            held: Held::new(),
+            takers: Vec::new(),
+            away: 0,
+            reserved: 0,
+            taken: VecDeque::new(),
+            has_unclaimed: false,
+            outcomes: VecDeque::new(),
+            pace: Duration::ZERO,
+            failure: None,
+            is_over: false,
+        };
         Work {
             agent,
             keys: settings.keys(),
             lease: settings.lease,
             workers,
             state: Mutex::new(state),
-            changed: Condvar::new(),
+            ended: Condvar::new(),
+            has_steps: Condvar::new(),
             has_outcomes: Condvar::new(),
         }
     }
@@ -75,7 +107,7 @@ impl Work {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    // ---- the taker -----------------------------------------------------------------------------------------------------
+    // ---- the runners ---------------------------------------------------------------------------------------------------
 
     /// The requests that run at once, at most: of short ones as many again as there are workers, so that no worker waits for the
     /// next one to come from the server.
@@ -83,20 +115,67 @@ impl Work {
         2 * workers
     }
 
+    pub(super) fn add_taker(&self, taker: Taker) {
+        self.lock().takers.push(taker);
+    }
+
+    /// Waits for something to do. None when no more is to be taken. `has_outcome` says that the caller has just run a job.
+    pub(super) fn next_step(&self, has_outcome: bool) -> Option<Step> {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.taken.pop_front() {
+                return Some(if has_outcome {
+                    state.taken.push_front(job);
+                    Step::HandIn
+                } else {
+                    Step::Run(job)
+                });
+            }
+            let room = self.room(&state);
+            // One at the server is enough, but an outcome is to be brought there in any case.
+            if room > 0
+                && (has_outcome || state.away == 0)
+                && let Some(taker) = state.takers.pop()
+            {
+                // Half of the room, so that another can wait there as well.
+                let count = room.div_ceil(2);
+                state.away += 1;
+                state.reserved += count;
+                return Some(Step::Take(taker, count));
+            }
+            if has_outcome {
+                return Some(Step::HandIn);
+            }
+            if state.held.is_draining() {
+                return None;
+            }
+            state = self.has_steps.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// The jobs that may be taken beside those for which takers wait.
+    fn room(&self, state: &State) -> usize {
+        let is_short = state.pace < SHORT;
+        let room = state.held.room(if is_short { Work::capacity(self.workers) } else { self.workers });
+        room.saturating_sub(state.reserved)
+    }
+
+    /// A taker is back, with these jobs. The caller runs one of them.
+    pub(super) fn took(&self, taker: Taker, count: usize, jobs: Vec<Job>) {
+        let mut state = self.lock();
+        state.takers.push(taker);
+        state.away -= 1;
+        state.reserved -= count;
+        state.taken.extend(jobs);
+        let others = state.taken.len().saturating_sub(1);
+        let next_taker = usize::from(state.away == 0 && !state.taken.is_empty() && self.room(&state) > 0);
+        drop(state);
+        (0..others + next_taker).for_each(|_| self.has_steps.notify_one());
+    }
+
     /// Deliveries were taken without a claim.
     pub(super) fn note_unclaimed(&self) {
         self.lock().has_unclaimed = true;
-    }
-
-    /// Waits for room. None when no more is to be taken.
-    pub(super) fn wait_for_room(&self) -> Option<usize> {
-        let room = |state: &State| {
-            let is_short = state.pace < SHORT;
-            state.held.room(if is_short { Work::capacity(self.workers) } else { self.workers })
-        };
-        let waits = |state: &mut State| room(state) == 0 && !state.held.is_draining();
-        let state = self.changed.wait_while(self.lock(), waits).unwrap_or_else(PoisonError::into_inner);
-        (!state.held.is_draining()).then(|| room(&state))
     }
 
     pub(super) fn hold(&self, delivery: Delivery, body: Vec<u8>) -> Option<Job> {
@@ -104,8 +183,6 @@ impl Work {
         let is_new = self.lock().held.hold(delivery, stop.clone());
         is_new.then_some(Job { delivery, body, stop })
     }
-
-    // ---- the runners ---------------------------------------------------------------------------------------------------
 
     /// Runs the job. Its outcome waits to be handed in.
     pub(super) fn run(&self, runner: &Runner, job: Job, host: &str) {
@@ -116,9 +193,6 @@ impl Work {
         if state.held.ran(delivery) {
             state.outcomes.push_back((delivery, outcome));
         }
-        drop(state);
-        // There is room.
-        self.changed.notify_all();
     }
 
     // ---- the finisher --------------------------------------------------------------------------------------------------
@@ -171,13 +245,14 @@ impl Work {
         if let Some(stop) = self.lock().held.remove(delivery) {
             stop.set();
         }
-        self.changed.notify_all();
+        // There is room.
+        self.has_steps.notify_one();
     }
 
     /// No more is taken.
     pub(super) fn drain(&self) {
         self.lock().held.drain();
-        self.changed.notify_all();
+        self.has_steps.notify_all();
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -207,13 +282,14 @@ impl Work {
         state.is_over = true;
         state.held.remove_all().iter().for_each(Stop::set);
         drop(state);
-        self.changed.notify_all();
+        self.ended.notify_all();
+        self.has_steps.notify_all();
         self.has_outcomes.notify_all();
     }
 
     /// Sleeps, but no longer than until the end.
     pub(super) fn pause(&self, time: Duration) {
-        let _ = self.changed.wait_timeout_while(self.lock(), time, |state| !state.is_over);
+        let _ = self.ended.wait_timeout_while(self.lock(), time, |state| !state.is_over);
     }
 
     pub(super) fn is_over(&self) -> bool {

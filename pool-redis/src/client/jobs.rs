@@ -65,6 +65,10 @@ impl Job {
         self.ended.notify_one();
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        lock(&self.end).is_some()
+    }
+
     /// Waits for the end for a while.
     pub(super) fn wait(&self, most: Duration) -> Option<End> {
         let end = lock(&self.end);
@@ -96,6 +100,11 @@ impl Jobs {
     /// The job, the first time that it is removed: its one outcome is the caller's.
     pub(super) fn remove(&self, number: JobNumber) -> Option<Arc<Job>> {
         lock(&self.pending).remove(number)
+    }
+
+    /// Whether none waits for an outcome.
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.pending).is_empty()
     }
 
     /// The jobs to ask about now.

@@ -1,7 +1,7 @@
 //! The commands that wait for the writer, and the sleep of all threads of a client until its end.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::jobs::lock;
@@ -13,6 +13,8 @@ use crate::protocol::JobNumber;
 pub(super) struct Outbox {
     waiting: Mutex<Waiting>,
     changed: Condvar,
+    /// The reader's thread is wanted, or the end has come.
+    reads: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ struct Waiting {
     submitting: BTreeSet<JobNumber>,
     /// The server takes no jobs, and since when.
     refusal: Option<(Instant, Trouble)>,
+    /// Jobs wait for outcomes, and no thread that waits for them takes these in.
+    wants_reader: bool,
     is_closed: bool,
 }
 
@@ -79,6 +83,7 @@ impl Outbox {
     pub(super) fn close(&self) {
         lock(&self.waiting).is_closed = true;
         self.changed.notify_all();
+        self.reads.notify_all();
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -109,5 +114,19 @@ impl Outbox {
         if !lock(&self.waiting).orders.is_empty() {
             self.changed.notify_all();
         }
+    }
+
+    /// Wakes the reader's thread.
+    pub(super) fn want_reader(&self) {
+        lock(&self.waiting).wants_reader = true;
+        self.reads.notify_all();
+    }
+
+    /// Waits until the reader's thread is wanted, the moment has come, or the end.
+    pub(super) fn wait_for_want(&self, until: Instant) {
+        let time = until.saturating_duration_since(Instant::now());
+        let idle = |waiting: &mut Waiting| !waiting.wants_reader && !waiting.is_closed;
+        let waited = self.reads.wait_timeout_while(lock(&self.waiting), time, idle);
+        waited.unwrap_or_else(PoisonError::into_inner).0.wants_reader = false;
     }
 }

@@ -55,7 +55,6 @@ impl<T: Clone> Pending<T> {
         self.jobs.remove(&number).map(|entry| entry.job)
     }
 
-    #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }

@@ -4,22 +4,17 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use redis::{Client, Cmd};
+use redis::Client;
 
-use super::jobs::{End, lock};
-use super::outbox::{Order, Outbox};
+use super::jobs::lock;
+use super::orders::Orders;
+use super::outbox::Outbox;
 use super::shared::Shared;
 use crate::commands;
-use crate::connection::{Backoff, Line, Trouble};
-use crate::protocol::Submitted;
-
-/// Commands sent in one go.
-const BATCH_MAX: usize = 64;
-/// The time before a full queue is tried again.
-const FULL_WAIT: Duration = Duration::from_millis(20);
+use crate::connection::{Backoff, Line};
 
 /// The time for which a thread of the pool waits for an answer: it has to see that its items are cancelled.
-const HERE_WAIT: Duration = Duration::from_millis(500);
+pub(super) const HERE_WAIT: Duration = Duration::from_millis(500);
 
 /// The connection for submissions and cancellations.
 #[derive(Debug)]
@@ -40,7 +35,8 @@ impl Writer {
         if let Ok(mut writer) = writer.try_lock()
             && !writer.line.is_lost()
         {
-            writer.send(outbox.take(BATCH_MAX), Some(HERE_WAIT));
+            let orders = Orders::take(&writer.shared);
+            writer.send(orders, Some(HERE_WAIT));
         }
         // Those that have come meanwhile, or come back.
         outbox.notify();
@@ -51,9 +47,9 @@ impl Writer {
         loop {
             shared.outbox.wait();
             let mut writer = lock(writer);
-            let orders = shared.outbox.take(BATCH_MAX);
+            let orders = Orders::take(shared);
             // A pool that ends does not wait for a server that is away.
-            if shared.outbox.is_closed() && (orders.is_empty() || writer.line.is_lost()) {
+            if shared.outbox.is_closed() && (orders.commands().is_empty() || writer.line.is_lost()) {
                 // Without an answer the session expires.
                 let _ = writer.line.ask_all(&commands::close(&shared.keys, shared.session));
                 return;
@@ -67,77 +63,12 @@ impl Writer {
     }
 
     /// Sends the orders. Those that the server cannot take now come back, and are to be sent again after the time that is returned.
-    fn send(&mut self, orders: Vec<Order>, most: Option<Duration>) -> Option<Duration> {
-        let (mut sent, mut commands) = (Vec::new(), Vec::new());
-        for order in orders {
-            if let Some(command) = self.command(&order) {
-                sent.push(order);
-                commands.push(command);
-            }
-        }
-        if sent.is_empty() {
+    fn send(&mut self, orders: Orders, most: Option<Duration>) -> Option<Duration> {
+        if orders.commands().is_empty() {
             return None;
         }
-        let answers = match most {
-            Some(most) => self.line.ask_all_within(&commands, most),
-            None => self.line.ask_all(&commands),
-        };
-        let answers = answers.unwrap_or_else(|trouble| sent.iter().map(|_| Err(trouble.clone())).collect());
-        let (mut again, mut rest) = (Vec::new(), None);
-        for (order, answer) in sent.into_iter().zip(answers) {
-            let answer = answer.and_then(|value| match order {
-                Order::Submit(_) => commands::submitted(value),
-                Order::Cancel(..) => Ok(Submitted::Known),
-            });
-            match answer {
-                Ok(Submitted::Full) => {
-                    self.shared.outbox.forget_refusal();
-                    rest = rest.or(Some(FULL_WAIT));
-                    again.push(order);
-                }
-                Err(trouble) if !trouble.is_permanent => {
-                    self.shared.outbox.note_refusal(&trouble);
-                    self.shared.jobs.note_trouble(trouble);
-                    rest = Some(self.backoff.wait());
-                    again.push(order);
-                }
-                answer => {
-                    self.backoff.reset();
-                    self.settle(&order, answer.err());
-                }
-            }
-        }
-        if rest.is_some() {
-            self.backoff.grow();
-            self.shared.outbox.put_back(again);
-        }
-        rest
-    }
-
-    fn command(&self, order: &Order) -> Option<Cmd> {
-        let Shared { keys, session, lease, queue_max, jobs, outbox, .. } = &*self.shared;
-        match order {
-            Order::Cancel(number, queue) => Some(commands::cancel(keys, (*session, *number), queue)),
-            Order::Submit(number) => {
-                let job = jobs.get(*number);
-                if job.is_none() {
-                    outbox.submitted(*number);
-                }
-                job.map(|job| commands::submit(keys, (*session, *number), &job.queue, &job.body, *lease, *queue_max))
-            }
-        }
-    }
-
-    /// The server has answered.
-    fn settle(&self, order: &Order, trouble: Option<Trouble>) {
-        let Order::Submit(number) = order else {
-            return;
-        };
-        self.shared.outbox.submitted(*number);
-        if let Some(trouble) = trouble
-            && let Some(job) = self.shared.jobs.remove(*number)
-        {
-            job.end(End::Failed(trouble.error("submitting the items")));
-        }
+        let sent = self.line.send(orders.commands(), most);
+        let Writer { shared, line, backoff } = self;
+        orders.settle(shared, backoff, || sent.clone().and_then(|()| line.receive()?))
     }
 }

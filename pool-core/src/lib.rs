@@ -18,6 +18,46 @@
 //! It is Python's `multiprocessing.Pool` in Rust, with a promise: a task that crashes fails alone, with an error
 //! that says why. The worker is replaced, and everything else goes on.
 //!
+//! Values of your own derive serde's traits. A task's own `Result` comes back within that of the pool, which says whether the item
+//! came to its end at all:
+//!
+//! ```
+//! use pool_core::prelude::*;
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Page { text: String, first: usize }
+//!
+//! #[pool_task]
+//! fn count(page: Page) -> Result<usize, String> {
+//!     let text = page.text.get(page.first..).ok_or("it begins past its end")?;
+//!     if text.is_empty() { std::process::abort() } // as a C library might
+//!     Ok(text.split_whitespace().count())
+//! }
+//!
+//! # fn main() -> pool_core::Result<()> {
+//! let pool = Pool::builder().build()?; // as many workers as CPUs
+//! let pages = [("a b", 0), ("a b", 9), ("", 0)].map(|(text, first)| Page { text: text.to_owned(), first });
+//! for (index, result) in pool.map_results(count::Task.timeout(Duration::from_secs(2)), pages)?.into_iter().enumerate() {
+//!     match result {
+//!         Ok(Ok(words)) => assert_eq!((index, words), (0, 2)),
+//!         Ok(Err(text)) => assert_eq!((index, text.as_str()), (1, "it begins past its end")), // said by the task
+//!         Err(error) => assert_eq!((index, error.kind()), (2, ErrorKind::WorkerDied)),        // killed by SIGABRT
+//!     }
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! | for | call |
+//! |---|---|
+//! | one result, now | [`Pool::apply`] |
+//! | one later: a handle that is also a future | [`Pool::apply_async`] |
+//! | the results of many items, or the first error | [`Pool::map`] |
+//! | a result or an error for each item | [`Pool::map_results`] |
+//! | results as they come, of any number of items | [`Pool::imap`], [`Pool::imap_unordered`] |
+//! | a time limit, retries, a priority | `count::Task.timeout(limit)`, see [`Task`] |
+//! | workers that read a model or open a database once | [`PoolBuilder::state`], [`PoolBuilder::preload`] |
+//!
 //! The guides have a page for each question, such as how to write a call of `multiprocessing`, how errors come back, and how to
 //! use a pool behind a web server: see [`guide`].
 //!

@@ -42,6 +42,9 @@
 //!
 //! The pool's insights have no state for "no agent": items that wait for one look like any that wait.
 //!
+//! [`cluster()`] shows what runs where: agents, their workers and jobs, clients, the tasks that wait, and those that no agent has; `pool-cli
+//! cluster` draws it live.
+//!
 //! Clocks of hosts may differ: all times are counted by the server or by one host alone.
 //!
 //! # Which program an agent must be

@@ -7,6 +7,8 @@ pub(crate) mod reply;
 
 mod array_link;
 mod arrays;
+#[cfg(feature = "remote")]
+pub(crate) mod parcels;
 mod replies;
 mod report_flow;
 mod reports;
@@ -20,9 +22,11 @@ use std::sync::Arc;
 use nix::unistd::Pid;
 use pool_ipc::{Descriptors, HostEnd, Progress, Record};
 
-use self::array_link::ArrayLink;
+use self::array_link::{ArrayLink, Way};
 use crate::codec::bytes::Bytes;
 use crate::lane::messages::{ReplyKind, ReportType};
+#[cfg(feature = "remote")]
+use crate::lane::parcels::Parcels;
 use crate::lane::report_flow::ReportFlow;
 use crate::lane::sent::{OutgoingRequest, SentRequest};
 use crate::process::last_words::LastWords;
@@ -162,7 +166,13 @@ impl Lane {
 
     /// Adds the host's end of the socket to the worker.
     pub(crate) fn with_socket(self, socket: Socket) -> Self {
-        Lane { arrays: Some(ArrayLink::new(socket)), ..self }
+        Lane { arrays: Some(ArrayLink::new(Way::Socket(socket))), ..self }
+    }
+
+    /// Adds the host's end of the way to a courier.
+    #[cfg(feature = "remote")]
+    pub(crate) fn with_parcels(self, parcels: Arc<Parcels>) -> Self {
+        Lane { arrays: Some(ArrayLink::new(Way::Parcels(parcels))), ..self }
     }
 
     /// Wakes the worker if it sleeps and the lane has changed since it was last woken.

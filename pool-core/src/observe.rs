@@ -22,6 +22,8 @@ mod worker_record;
 
 use self::exit::Exit;
 use self::log::Logs;
+#[cfg(feature = "remote")]
+use self::log::Record;
 use self::task_record::TaskRecord;
 use self::worker_record::WorkerRecord;
 use crate::error::ErrorKind;
@@ -41,6 +43,8 @@ pub(crate) struct Observer {
     last_finalizer_failure: Option<String>,
     /// Why the trace ended before the pool.
     pub(crate) trace_end: Option<String>,
+    /// Why items wait for other machines.
+    hindrance: Option<String>,
 }
 
 impl Observer {
@@ -53,6 +57,7 @@ impl Observer {
             finalizer_failures: 0,
             last_finalizer_failure: None,
             trace_end: None,
+            hindrance: None,
         }
     }
 
@@ -66,7 +71,17 @@ impl Observer {
             finalizer_failures: self.finalizer_failures,
             last_finalizer_failure: self.last_finalizer_failure.clone(),
             trace_end: self.trace_end.clone(),
+            hindrance: self.hindrance.clone(),
         }
+    }
+
+    /// Other machines cannot run items for this reason, or can again.
+    #[cfg(feature = "remote")]
+    pub(crate) fn note_hindrance(&mut self, hindrance: Option<String>) {
+        if !self.logs.is_empty() {
+            self.logs.push(&Record::Hindered { why: hindrance.as_deref().map(Into::into) });
+        }
+        self.hindrance = hindrance;
     }
 
     /// When the pool was made.

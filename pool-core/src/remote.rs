@@ -6,10 +6,11 @@
 use crate::error::{Error, ErrorKind};
 mod form;
 pub(crate) mod keys;
+mod names;
 mod runner;
 
 pub use self::runner::Runner;
-pub use crate::wire::{Backend, Failure, Limits, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
+pub use crate::wire::{Array, Backend, Failure, Limits, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
 
 /// An error of this kind, for a [`Link`] and its like.
 ///

@@ -44,6 +44,7 @@ impl Advertisement {
             return Err(was_first.map_or(Unreadable::NotOurs, |first| Unreadable::other(&first.name(), 1)));
         };
         let mut words = words.split_whitespace();
+        // Looked at before the rest, which another protocol may write in any way.
         let protocol = words.next().and_then(|word| word.parse().ok()).ok_or(Unreadable::NotOurs)?;
         if protocol != PROTOCOL {
             let (host, pid) = (words.next().unwrap_or("?"), words.next().unwrap_or("?"));

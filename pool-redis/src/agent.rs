@@ -11,9 +11,11 @@ pub(crate) mod held;
 mod keeper;
 mod outcomes;
 mod queues;
+mod store;
 mod taker;
 mod work;
 
+use std::cell::Cell;
 use std::fmt;
 use std::process;
 use std::sync::{Arc, Mutex};
@@ -27,7 +29,8 @@ use pool_core::remote::{self, Runner, Stop};
 use pool_core::{Error, ErrorKind, Pool, PoolBuilder, Result};
 
 use self::finisher::Finisher;
-use self::keeper::Keeper;
+use self::keeper::{Keeper, Wish};
+use self::store::Store;
 use self::taker::Taker;
 use self::work::{Step, Work};
 use crate::advertisement::Advertisement;
@@ -40,6 +43,7 @@ pub struct Agent {
     settings: Settings,
     builder: PoolBuilder,
     workers: Option<usize>,
+    cache_bytes: usize,
 }
 
 /// An agent: it takes jobs from this Redis server, and runs them in a pool of worker processes of this machine.
@@ -68,8 +72,11 @@ pub struct Agent {
 /// }
 /// ```
 pub fn agent(url: &str) -> Agent {
-    Agent { settings: Settings::new(url), builder: Pool::builder(), workers: None }
+    Agent { settings: Settings::new(url), builder: Pool::builder(), workers: None, cache_bytes: CACHE_BYTES }
 }
+
+/// The bytes of payloads that an agent keeps, unless set.
+const CACHE_BYTES: usize = 1 << 30;
 
 impl Agent {
     /// The number of worker processes [default: as many as CPUs].
@@ -144,8 +151,24 @@ impl Agent {
         self
     }
 
+    /// The bytes of shared arrays, and of arguments of more than a megabyte, that stay in memory for further jobs [default: 1 GiB].
+    /// Those that jobs use at the moment count, and stay in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// # fn main() -> pool_core::Result<()> {
+    /// pool_redis::agent("redis://10.0.0.7").cache_bytes(8 << 30).run()
+    /// # }
+    /// ```
+    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
     /// Runs until SIGTERM or SIGINT: then it takes no more jobs, finishes those that it has, and returns. While the server is
-    /// away that waits for it, up to the [`engine_timeout`](Agent::engine_timeout).
+    /// away that waits for it, up to the [`engine_timeout`](Agent::engine_timeout). A second signal stops the items that run, with
+    /// their grace, and gives them back: they run elsewhere at once.
     ///
     /// Call it before the program starts threads: it blocks the two signals for this thread and those that it starts, and
     /// another thread that does not block them would end the process.
@@ -166,7 +189,13 @@ impl Agent {
             signals.thread_swap_mask(SigmaskHow::SIG_BLOCK).map_err(|error| system("blocking signals", error))?;
         let signals = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC);
         let signals = signals.map_err(|error| system("signalfd", error))?;
-        let result = self.run_while(|| matches!(signals.read_signal(), Ok(None)));
+        let wish = Cell::new(Wish::GoOn);
+        let result = self.run_as(|| {
+            if !matches!(signals.read_signal(), Ok(None)) {
+                wish.set(if wish.get() == Wish::GoOn { Wish::Drain } else { Wish::Stop });
+            }
+            wish.get()
+        });
         // A signal that came during the end is delivered now, and ends the program as it would have before.
         let _ = before.thread_set_mask();
         result
@@ -192,10 +221,15 @@ impl Agent {
     /// # }
     /// ```
     pub fn run_until(self, stop: &Stop) -> Result<()> {
-        self.run_while(|| !stop.is_set())
+        self.run_as(|| if stop.is_set() { Wish::Drain } else { Wish::GoOn })
     }
 
-    fn run_while(self, goes_on: impl Fn() -> bool) -> Result<()> {
+    fn run_as(self, wish: impl Fn() -> Wish) -> Result<()> {
+        // It would hand each job to other machines, or to itself.
+        if self.builder.has_backend() {
+            let text = "the pool of an agent has a backend: the agent runs its jobs on this machine";
+            return Err(remote::error(ErrorKind::InvalidInput, text));
+        }
         let client = self.settings.client()?;
         let builder = match self.workers {
             Some(workers) => self.builder.workers(workers),
@@ -213,7 +247,8 @@ impl Agent {
             capacity: capacity as u32,
             tasks: runner.tasks(),
         };
-        let work = Arc::new(Work::new(AgentId::random()?, &self.settings, workers));
+        let store = Store::new(&client, self.settings.keys(), self.settings.engine_timeout, self.cache_bytes);
+        let work = Arc::new(Work::new(AgentId::random()?, &self.settings, workers, store));
         let mut keeper = Keeper::new(&client, &work, &advertisement, self.settings.engine_timeout);
         (0..TAKERS).for_each(|_| work.add_taker(Taker::new(&client, &work, &advertisement.tasks)));
         let finisher = Mutex::new(Finisher::new(&client, &work));
@@ -240,7 +275,7 @@ impl Agent {
             spawn("pool-redis-done").spawn_scoped(scope, finish).map_err(failed)?;
             let runners = (0..capacity).map(|_| spawn("pool-redis-run").spawn_scoped(scope, run_jobs).map_err(failed));
             let runners = runners.collect::<Result<Vec<_>>>()?;
-            keeper.run(goes_on, || runners.iter().all(|runner| runner.is_finished()))
+            keeper.run(wish, || runners.iter().all(|runner| runner.is_finished()))
         })
     }
 }

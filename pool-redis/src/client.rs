@@ -6,6 +6,8 @@
 //! | writer | submits and cancels, all that waits in one go |
 //! | reader | waits for replies while jobs have none, and asks about jobs that are silent |
 
+mod blobs;
+mod exchange;
 mod jobs;
 mod orders;
 mod outbox;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use pool_core::remote::{self, Backend, Link, Reply, Request, Stop, TaskKey};
 use pool_core::{Error, ErrorKind, Result};
 
+use self::blobs::Blobs;
 use self::jobs::{End, Jobs};
 use self::outbox::Outbox;
 use self::reader::Reader;
@@ -210,9 +213,6 @@ struct Session {
 /// How often a thread that waits for a reply looks whether it is to stop.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Redis takes no larger value.
-const BODY_BYTES_MAX: usize = 500 << 20;
-
 impl Session {
     fn open(connect: &Connect, tasks: &[TaskKey]) -> Result<Arc<Session>> {
         connect.check()?;
@@ -227,6 +227,7 @@ impl Session {
             jobs: Jobs::new(),
             outbox: Outbox::default(),
             roster: Roster::new(tasks),
+            blobs: Blobs::new(&client, settings.keys(), settings.lease, settings.engine_timeout),
         });
         let mut reader = Reader::new(&client, &shared);
         // Here and not in the thread, so that a wrong address or password is the error of `build`.
@@ -258,7 +259,17 @@ impl Session {
         if self.shared.jobs.is_away(self.engine_timeout) {
             return Some(self.unreached());
         }
+        // It will not go away by waiting.
+        if let Some(error) = self.denied() {
+            return Some(error);
+        }
         self.shared.roster.refusal(&request.task, self.host_timeout)
+    }
+
+    /// The error of a server that does not let this client in any more, such as after a change of the password.
+    fn denied(&self) -> Option<Error> {
+        let trouble = self.shared.jobs.last_trouble().filter(|trouble| trouble.is_permanent);
+        trouble.map(|trouble| trouble.error("the server refuses this client"))
     }
 
     fn unreached(&self) -> Error {
@@ -276,6 +287,9 @@ impl Session {
         if self.shared.jobs.silence() > self.engine_timeout {
             return Some(self.unreached());
         }
+        if let Some(error) = self.denied() {
+            return Some(error);
+        }
         self.shared.roster.refusal(&request.task, self.host_timeout)
     }
 }
@@ -285,16 +299,18 @@ impl Link for Session {
         self.shared.roster.capacity()
     }
 
+    fn hindrance(&self) -> Option<String> {
+        self.shared.hindrance()
+    }
+
     fn run(&self, request: &Request, stop: &Stop) -> Result<Reply> {
-        if let Some(reason) = self.refuse(request) {
-            return Err(reason);
-        }
-        let invalid = |error| remote::error(ErrorKind::Encode, format!("the request: {error}"));
-        let body = postcard::to_allocvec(request).map_err(invalid)?;
-        if body.len() > BODY_BYTES_MAX {
-            let text = format!("a request of {} bytes; Redis takes {BODY_BYTES_MAX}", body.len());
-            return Err(remote::error(ErrorKind::TooLarge, text));
-        }
+        self.exchange(request, stop)
+    }
+}
+
+impl Session {
+    /// Has an agent answer the message. Returns the number of the job, and the bytes of the answer.
+    fn ask(&self, request: &Request, body: Vec<u8>, stop: &Stop) -> Result<(JobNumber, Vec<u8>)> {
         let shared = &self.shared;
         let job = shared.jobs.add(shared.keys.queue(&request.task, request.priority), body);
         shared.outbox.submit(job.number);
@@ -303,10 +319,7 @@ impl Link for Session {
         }
         loop {
             match job.wait(LOOK_EVERY) {
-                Some(End::Outcome(bytes)) => {
-                    let odd = |error| remote::error(ErrorKind::Unreachable, format!("the reply: {error}"));
-                    return postcard::from_bytes(&bytes).map_err(odd);
-                }
+                Some(End::Outcome(bytes)) => return Ok((job.number, bytes)),
                 Some(End::Failed(error)) => return Err(error),
                 None => {}
             }

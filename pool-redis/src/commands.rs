@@ -25,7 +25,8 @@ scripts! {
     renew_script "renew.lua",
     finish_script "finish.lua",
     tend_script "tend.lua",
-    cancel_script "cancel.lua"
+    cancel_script "cancel.lua",
+    put_script "put.lua"
 }
 
 /// Those that a client writes with.
@@ -38,6 +39,9 @@ pub(crate) const TAKER_SCRIPTS: &[fn() -> &'static Script] = &[claim_script, fin
 pub(crate) const KEEPER_SCRIPTS: &[fn() -> &'static Script] = &[renew_script];
 /// Those of the thread of an agent that hands in outcomes.
 pub(crate) const FINISHER_SCRIPTS: &[fn() -> &'static Script] = &[finish_script];
+
+/// That of the connections for payloads, of clients and agents.
+pub(crate) const BLOB_SCRIPTS: &[fn() -> &'static Script] = &[put_script];
 
 fn call(script: fn() -> &'static Script, keys: &[String]) -> Cmd {
     let mut command = cmd("EVALSHA");
@@ -120,7 +124,7 @@ pub(crate) fn tend<T>(
     questions: &[Question<T>],
     queue: impl Fn(&T) -> String,
 ) -> Cmd {
-    let mut names = vec![keys.session(session), keys.replies(session), keys.agents()];
+    let mut names = vec![keys.session(session), keys.replies(session), keys.agents(), keys.losses()];
     names.extend(questions.iter().map(|question| queue(&question.job)));
     let mut command = call(tend_script, &names);
     command.arg(session.to_string()).arg(ms(life)).arg(deliveries_max).arg(u8::from(may_expire));
@@ -167,6 +171,56 @@ pub(crate) fn advertisement(keys: &Keys, agent: AgentId) -> Cmd {
     let mut command = cmd("GET");
     command.arg(keys.agent(agent));
     command
+}
+
+// ---- payloads ----------------------------------------------------------------------------------------------------------
+
+pub(crate) fn put_piece(key: &str, index: usize, piece: &[u8], life: Duration) -> Cmd {
+    let mut command = call(put_script, &[key.to_owned()]);
+    command.arg(index).arg(piece).arg(ms(life));
+    command
+}
+
+/// A piece of a result, for as long as the session has; 0 if there is none.
+pub(crate) fn put_result(key: &str, session: &str, index: usize, piece: &[u8]) -> Cmd {
+    let mut command = call(put_script, &[key.to_owned(), session.to_owned()]);
+    command.arg(index).arg(piece);
+    command
+}
+
+pub(crate) fn count_pieces(key: &str) -> Cmd {
+    let mut command = cmd("HLEN");
+    command.arg(key);
+    command
+}
+
+pub(crate) fn get_piece(key: &str, index: usize) -> Cmd {
+    let mut command = cmd("HGET");
+    command.arg(key).arg(index);
+    command
+}
+
+pub(crate) fn renew_blob(key: &str, life: Duration) -> Cmd {
+    let mut command = cmd("PEXPIRE");
+    command.arg(key).arg(ms(life));
+    command
+}
+
+/// It goes after this time, if nobody else renews it.
+pub(crate) fn end_blob(key: &str, lingers: Duration) -> Cmd {
+    let mut command = renew_blob(key, lingers);
+    command.arg("LT");
+    command
+}
+
+pub(crate) fn forget(key: &str) -> Cmd {
+    let mut command = cmd("UNLINK");
+    command.arg(key);
+    command
+}
+
+pub(crate) fn number(value: Value) -> Result<usize, Trouble> {
+    read(value)
 }
 
 pub(crate) fn bytes(value: Value) -> Result<Option<Vec<u8>>, Trouble> {
@@ -233,13 +287,13 @@ pub(crate) fn renew(
     keys: &Keys,
     agent: AgentId,
     lease: Duration,
-    advertisement: &[u8],
+    (advertisement, status): (&[u8], &str),
     deliveries: &[Delivery],
 ) -> Cmd {
-    let mut names = vec![keys.agents(), keys.agent(agent)];
+    let mut names = vec![keys.agents(), keys.agent(agent), keys.status(agent)];
     names.extend(deliveries.iter().map(|delivery| keys.session(delivery.session)));
     let mut command = call(renew_script, &names);
-    command.arg(agent.to_string()).arg(ms(lease)).arg(advertisement);
+    command.arg(agent.to_string()).arg(ms(lease)).arg(advertisement).arg(status);
     for delivery in deliveries {
         command.arg(delivery.job.0).arg(delivery.count);
     }
@@ -266,6 +320,6 @@ pub(crate) fn finished(value: Value) -> Result<bool, Trouble> {
 pub(crate) fn leave(keys: &Keys, agent: AgentId) -> [Cmd; 2] {
     let [mut unlist, mut forget] = [cmd("ZREM"), cmd("DEL")];
     unlist.arg(keys.agents()).arg(agent.to_string());
-    forget.arg(keys.agent(agent)).arg(keys.orders(agent));
+    forget.arg(keys.agent(agent)).arg(keys.orders(agent)).arg(keys.status(agent));
     [unlist, forget]
 }

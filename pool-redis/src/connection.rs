@@ -76,6 +76,9 @@ impl Line {
     ///
     /// The connection failed. Any of the commands may have been carried out.
     pub(crate) fn ask_all(&mut self, commands: &[Cmd]) -> Result<Vec<Result<Value, Trouble>>, Trouble> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
         self.send(commands, None)?;
         commands.iter().map(|_| self.receive()).collect()
     }

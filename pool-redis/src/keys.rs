@@ -6,17 +6,20 @@
 //! | `2:replies:S` | list | outcomes that the client has not read | the same |
 //! | `2:queue:PRIORITY:NAME:SIGNATURE` | sorted set | deliveries of a task that no agent has, by their turns | the same, of its last client |
 //! | `2:orders:A` | list | deliveries that were cancelled | the same |
+//! | `2:blob:HASH` | hash | the pieces of a payload of arguments, or of a shared array | the lease of the last client that used it |
+//! | `2:result:S:J:COUNT` | hash | the pieces of a large outcome | the lease of the client |
 //! | `agents` | sorted set | the agents by the ends of their leases | the lease of the last agent |
 //! | `agent:A` | string | host, number of workers and tasks of an agent | its lease |
 //! | `status:A` | string | jobs that an agent runs, has handed in, and has lost: three numbers | its lease |
-//! | `losses` | hash | jobs that were delivered again, and those that were lost | an hour |
+//! | `losses` | hash | jobs that were delivered again, and those that were lost, of all clients | ten leases of the last client |
 //!
 //! `2` is the [`PROTOCOL`]. Agents of all protocols are in one set, so that a client without an agent can say why.
 
 use pool_core::Priority;
 use pool_core::remote::TaskKey;
 
-use crate::protocol::{AgentId, PROTOCOL, SessionId};
+use crate::blob::Blob;
+use crate::protocol::{AgentId, Delivery, PROTOCOL, SessionId};
 
 /// The keys of a namespace.
 #[derive(Clone, Debug)]
@@ -44,6 +47,15 @@ impl Keys {
             _ => "normal",
         };
         format!("{}{PROTOCOL}:queue:{priority}:{}:{:016x}", self.prefix, task.name, task.signature)
+    }
+
+    pub(crate) fn blob(&self, blob: Blob) -> String {
+        format!("{}{PROTOCOL}:blob:{blob}", self.prefix)
+    }
+
+    pub(crate) fn result(&self, delivery: Delivery) -> String {
+        let Delivery { session, job, count } = delivery;
+        format!("{}{PROTOCOL}:result:{session}:{job}:{count}", self.prefix)
     }
 
     pub(crate) fn agents(&self) -> String {

@@ -36,11 +36,19 @@
 //! | the server is away | client and agents connect again, ever more slowly; jobs run on meanwhile |
 //! | the server lost its data | clients submit the forgotten jobs again, under the same numbers; an agent that still runs a job keeps it |
 //! | the server stays away | every handle ends in an error after [`Connect::engine_timeout`], further ones at once until it is back |
-//! | the server refuses (`OOM`, `BUSY`, `LOADING`, `READONLY`) | it is waited for, as if it were away |
+//! | the server refuses (`OOM`, `BUSY`, `LOADING`, `READONLY`, `MISCONF`, `NOSCRIPT`) | it is waited for, as if it were away |
+//! | a replica is promoted, and answers under the address | client and agents go on with it; jobs that it does not know are submitted again |
+//! | the server does not let a user in any more | pending jobs end in an error at once, and so does an agent |
+//! | a payload is gone before it was read | the request is sent again with it; the fifth time it is an error |
 //! | no agent has a task | its items end in an error after [`Connect::host_timeout`] that says how each agent differs, further ones at once |
 //! | an agent gets SIGTERM | it takes no more, finishes, and leaves; while the server is away that waits up to [`Agent::engine_timeout`] |
+//! | an agent gets SIGTERM again | its items are stopped, with their grace, and run elsewhere at once |
 //!
-//! The pool's insights have no state for "no agent": items that wait for one look like any that wait.
+//! While no agent has a task, or the server is away, the pool says so within a second or two: in [`Insights::hindrance`], the text of the
+//! insights, and [`Event::Hindered`].
+//!
+//! [`Insights::hindrance`]: pool_core::Insights::hindrance
+//! [`Event::Hindered`]: pool_core::Event::Hindered
 //!
 //! [`cluster()`] shows what runs where: agents, their workers and jobs, clients, the tasks that wait, and those that no agent has; `pool-cli
 //! cluster` draws it live.
@@ -50,8 +58,22 @@
 //! # Which program an agent must be
 //!
 //! Client and agent must agree on the tasks that they share, and on nothing else: a task is found by its name and by a hash of its types
-//! ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different programs with a library in common.
-//! The guide of pool-core has the details, `guide/many_machines.md`.
+//! and of the names of its parameters ([`TaskKey`](pool_core::remote::TaskKey)). So they may be builds of different days, or different
+//! programs with a library in common. The guide of pool-core has the details, `guide/many_machines.md`. Versions of this crate that
+//! speak different protocols do not meet: a client that finds only such agents names them, with both numbers.
+//!
+//! # Large payloads and shared arrays
+//!
+//! Arguments of more than about a megabyte, and each [shared array](pool_core::SharedSlice) that arguments name, lie beside the jobs, in
+//! pieces of 512 KiB under the hash of their content (SHA-256). So a program that maps over `data.chunks(n)` moves to many machines by the
+//! one line. A client writes each once, and not at all if the server has it. An agent reads each once, checks it against the hash, and
+//! keeps the last ones for further jobs ([`Agent::cache_bytes`]); its workers share one copy of an array. The whole array goes to each
+//! agent, also if a job names a part of it.
+//!
+//! The server keeps a payload as long as a job of some client needs it, and then for three seconds; if the client is gone, for its lease.
+//! Results of more than a megabyte travel in pieces, too: they are for one job, and deleted when they have been read. A payload has 16 GiB at
+//! most, and no value that the server sees is longer than 1 MiB (the least that `proto-max-bulk-len` can be). Set `maxmemory-policy noeviction`,
+//! so that a server without memory refuses further payloads, which wait, and drops none.
 //!
 //! # Security
 //!
@@ -62,8 +84,8 @@
 //!
 //! # The server
 //!
-//! Redis 7 or Valkey. It holds the jobs in flight and nothing else: at most as many requests of each client as the agents run at once.
-//! All other items wait in the client's own queue. So it needs little memory and no persistence. Every key expires.
+//! Redis 7 or Valkey. It holds the jobs in flight, with their payloads, and nothing else: at most as many requests of each client as the
+//! agents run at once. All other items wait in the client's own queue. So it needs little memory and no persistence. Every key expires.
 //!
 //! ## Figures
 //!
@@ -96,7 +118,8 @@
 //! those of several are spread over the nodes. This crate does not follow the redirections of a cluster, so each address is that of the
 //! node with the namespace.
 //!
-//! An agent has three connections and a client two, so 1,000 agents need 3,000 of the 10,000 that `maxclients` allows. An agent without
+//! An agent has three connections and a client two, and two more each when payloads are large, so 1,000 agents need 5,000 of the 10,000 that
+//! `maxclients` allows. An agent without
 //! work sends six blocking pops a second and four renewals in a lease, together about 6,300 commands a second for 1,000 agents. The
 //! server holds of each request in flight its body twice at most, the record of 50 bytes, and the outcome until it is read: with two
 //! requests of 10 KB for each of 100,000 workers about 4 GB.
@@ -105,17 +128,22 @@
 //!
 //! Each task has a queue for each [priority](pool_core::Priority): agents take from those of high priority first, and among the tasks of one
 //! priority in turn. In a queue the clients take turns, request by request (start-time fair queueing): a call of one client passes the
-//! requests that another has submitted by the thousand, and waits for one of them at most. Requests that run are not interrupted.
+//! requests that another has submitted by the thousand, and waits for one of each client at most. Requests that run are not interrupted.
+//! Turns count requests and not their time. A client has no more requests at the server than agents run at once, so a call of high priority
+//! may wait in its own program until one of these is over.
 
 #![deny(unsafe_code)]
 
 mod advertisement;
 mod agent;
+mod blob;
 mod client;
 mod cluster;
 mod commands;
 mod connection;
 mod keys;
+mod message;
+mod pieces;
 mod protocol;
 mod settings;
 #[cfg(test)]

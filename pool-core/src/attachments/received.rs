@@ -65,6 +65,16 @@ impl ReceivedArray {
 }
 
 impl GivenMemory {
+    /// All of the memory, if nobody has taken it.
+    ///
+    /// # Errors
+    ///
+    /// In words, as of [`take`](GivenMemory::take).
+    #[cfg(feature = "remote")]
+    pub(crate) fn take_all(this: &Mutex<GivenMemory>) -> Result<ArrayBuffer, String> {
+        GivenMemory::take(this, 0, false)
+    }
+
     /// The memory, of at least so many bytes. A copy if it is only looked at.
     ///
     /// # Errors

@@ -36,7 +36,8 @@ impl PoolBuilder {
     ///   `idle_timeout`, `restart_limit`, `pin_cpus`, `threads_per_worker`, `worker_env`, `on_output`, `forward_tracing`. A task that
     ///   takes a state finds that of the other pool.
     /// * [`broadcast`](crate::Pool::broadcast), [`resize`](crate::Pool::resize), `map_chunks_mut` and [`reports`](crate::Task::reports)
-    ///   are [`Unsupported`](ErrorKind::Unsupported), and so are arguments and results with a shared array.
+    ///   are [`Unsupported`](ErrorKind::Unsupported).
+    /// * Shared arrays travel as copies: the other machine has one of each array that arguments name, and its workers share that.
     /// * Of items with [times](crate::Imap::detailed), each has the mean of its chunk; workers in
     ///   [insights](crate::Pool::insights) and events are the threads here, and values that are `Err` are not counted there.
     ///
@@ -50,6 +51,19 @@ impl PoolBuilder {
     pub fn backend(mut self, backend: impl Backend) -> Self {
         self.backend = Some(Box::new(backend));
         self
+    }
+}
+
+impl PoolBuilder {
+    /// Whether the pool will have other machines run its items.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(!pool_core::Pool::builder().has_backend());
+    /// ```
+    pub fn has_backend(&self) -> bool {
+        self.backend.is_some()
     }
 }
 
@@ -92,7 +106,7 @@ impl Away {
         let Away { route, most } = self;
         let Some(route) = route else { return Ok(None) };
         let host = Arc::clone(host);
-        let follow = move || host.follow_capacity(most, || route.link.capacity());
+        let follow = move || host.follow_capacity(most, || (route.link.capacity(), route.link.hindrance()));
         spawn(format!("{name}-room"), follow).map(Some)
     }
 }

@@ -147,10 +147,13 @@ impl Engine {
         let attachments = args.attachments.cloned();
         let mut parts = 0;
         if let Some(list) = &attachments {
-            let is_attached = lane.attach(list, self.forgotten.as_ref());
+            let is_handed = lane.hand_over(chunk.seq, list);
+            if !is_handed {
+                lane.attach(list, self.forgotten.as_ref());
+            }
             // An item that writes a part names the array last.
             let writes_parts = list.last().is_some_and(Attachment::is_lent);
-            parts = if writes_parts || !is_attached { request::PARTS } else { 0 };
+            parts = if writes_parts || is_handed { request::PARTS } else { 0 };
         }
         let flags = chunk.flags | singly | timed | parts | if args.raw { request::RAW } else { 0 };
         let header = RunRequest { task, time_limit_ns, flags, ..chunk }.header();

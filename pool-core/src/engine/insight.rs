@@ -35,6 +35,12 @@ impl Engine {
         self.observer.exited(worker, exit, partial, since);
     }
 
+    /// Other machines cannot run items for this reason, or can again.
+    #[cfg(feature = "remote")]
+    pub(crate) fn note_hindrance(&mut self, hindrance: Option<String>) {
+        self.observer.note_hindrance(hindrance);
+    }
+
     /// The counters, and the state of each worker.
     pub(crate) fn snapshot(&mut self) -> Snapshot {
         // Replies that are there count, as it does for a caller that waits.

@@ -10,11 +10,16 @@ use crate::error::{Error, ErrorKind, Result};
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 impl Host {
-    /// Has as many workers as there is `capacity`, from 1 to `most`, until the pool is over.
-    pub(crate) fn follow_capacity(&self, most: usize, capacity: impl Fn() -> usize) {
+    /// Has as many workers as there is `capacity`, from 1 to `most`, and tells of hindrances, until the pool is over.
+    pub(crate) fn follow_capacity(&self, most: usize, look: impl Fn() -> (usize, Option<String>)) {
+        let mut told = None;
         while !self.wait_over(Some(Instant::now() + LOOK_EVERY)) {
             // A backend that panics once may know more the next time.
-            let Ok(capacity) = catch_unwind(AssertUnwindSafe(&capacity)) else { continue };
+            let Ok((capacity, hindrance)) = catch_unwind(AssertUnwindSafe(&look)) else { continue };
+            if hindrance != told {
+                told.clone_from(&hindrance);
+                self.with(|engine| engine.note_hindrance(hindrance));
+            }
             let workers = capacity.clamp(1, most);
             if workers != self.workers() {
                 // Refused by a pool that takes no more jobs, and so needs no more workers.

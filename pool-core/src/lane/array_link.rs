@@ -1,17 +1,31 @@
 //! The socket of a worker, and the arrays that both sides have.
 
 use std::collections::{BTreeMap, VecDeque};
+#[cfg(feature = "remote")]
+use std::sync::Arc;
 use std::sync::Weak;
 
 use crate::attachments::ArrayId;
 use crate::attachments::array::Array;
 use crate::attachments::received::ReceivedArray;
+#[cfg(feature = "remote")]
+use crate::lane::parcels::Parcels;
 use crate::process::socket::Socket;
 
-/// The host's end of the worker's socket, and the arrays on both sides of it.
+/// The way of arrays to a worker and back.
+#[derive(Debug)]
+pub(super) enum Way {
+    /// As descriptors.
+    Socket(Socket),
+    /// As they are, to a courier.
+    #[cfg(feature = "remote")]
+    Parcels(Arc<Parcels>),
+}
+
+/// The way to the worker, and the arrays at both ends of it.
 #[derive(Debug)]
 pub(super) struct ArrayLink {
-    pub(super) socket: Socket,
+    pub(super) way: Way,
     /// The arrays that the worker has been given. One that is lent has no handle here.
     pub(super) known: BTreeMap<ArrayId, Option<Weak<Array>>>,
     /// The records of descriptors that the worker may not have taken, by their positions.
@@ -21,7 +35,7 @@ pub(super) struct ArrayLink {
 }
 
 impl ArrayLink {
-    pub(super) fn new(socket: Socket) -> Self {
-        ArrayLink { socket, known: BTreeMap::new(), untaken: VecDeque::new(), received: Vec::new() }
+    pub(super) fn new(way: Way) -> Self {
+        ArrayLink { way, known: BTreeMap::new(), untaken: VecDeque::new(), received: Vec::new() }
     }
 }

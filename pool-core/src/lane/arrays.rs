@@ -9,7 +9,9 @@ use std::sync::{Arc, Weak};
 use nix::sys::socket::MsgFlags;
 use pool_ipc::Header;
 
+use super::array_link::{ArrayLink, Way};
 use super::{Lane, nonsense};
+use crate::attachments::array::Array;
 use crate::attachments::presence::Forgotten;
 use crate::attachments::received::{Content, ReceivedArray};
 use crate::attachments::{ARRAYS_MAX, ArrayId, Attachment, Attachments, Kind};
@@ -23,14 +25,27 @@ const DESCRIPTORS_AHEAD: usize = 16;
 // ---- to the worker ---------------------------------------------------------------------------------------------------
 
 impl Lane {
-    /// Gives the worker those of the arrays that it does not have. The request that names them is to be sent next. False if there
-    /// is no way for them.
+    /// Hands the arrays to a courier, for the request `seq` that is to be sent next. False if the worker is none.
     #[cold]
-    pub(crate) fn attach(&mut self, list: &Attachments, pool: Option<&Arc<Forgotten>>) -> bool {
-        let Some(link) = &mut self.arrays else { return false };
+    pub(crate) fn hand_over(&self, seq: u32, list: &Arc<Attachments>) -> bool {
+        #[cfg(feature = "remote")]
+        if let Some(Way::Parcels(parcels)) = self.arrays.as_ref().map(|link| &link.way) {
+            // Without a descriptor or a mapping: the thread has the same memory.
+            parcels.send(seq, list);
+            return true;
+        }
+        let _ = (seq, list);
+        false
+    }
+
+    /// Gives the worker those of the arrays that it does not have. The request that names them is to be sent next.
+    #[cold]
+    pub(crate) fn attach(&mut self, list: &Attachments, pool: Option<&Arc<Forgotten>>) {
+        let Some(link) = &mut self.arrays else { return };
         for attachment in list {
-            // Mostly so: the descriptor went with an earlier request.
-            if link.known.contains_key(&attachment.id()) {
+            // Mostly so: the descriptor went with an earlier request. If that array is gone, this is another one of its name, which
+            // has come from another machine once more.
+            if link.known.get(&attachment.id()).is_some_and(|known| !is_gone(known.as_ref())) {
                 continue;
             }
             let (presence, handle) = match attachment {
@@ -54,7 +69,6 @@ impl Lane {
             });
         }
         self.pump();
-        true
     }
 
     /// Keeps the arrays until the request that was sent last is answered whole.
@@ -73,7 +87,7 @@ impl Lane {
         }
         let (Some(link), Some(front)) = (&mut self.arrays, self.outgoing.front_mut()) else { return true };
         if let Some(attachment) = front.attachment.take()
-            && let Err(error) = link.socket.send(&attachment.id().number(), &[attachment.as_fd()])
+            && let Err(error) = link.send(&attachment)
         {
             // The worker learns why there is none, for the error of the items that name the array.
             front.header.count = 0;
@@ -110,12 +124,31 @@ impl Lane {
     /// Has the worker unmap an array, if it was given that.
     pub(crate) fn forget_array(&mut self, id: ArrayId) {
         let Some(link) = &mut self.arrays else { return };
-        if link.known.remove(&id).is_some() {
+        // Another one of its name may have taken its place.
+        let is_there = link.known.get(&id).is_some_and(|known| known.is_none() || is_gone(known.as_ref()));
+        if is_there {
+            link.known.remove(&id);
             // Behind all requests that name it, since the ring keeps the order.
             self.send_cut(record(Request::Forget, id), Cut::default());
             self.wake();
         }
     }
+}
+
+impl ArrayLink {
+    fn send(&self, attachment: &Attachment) -> io::Result<()> {
+        match &self.way {
+            Way::Socket(socket) => socket.send(&attachment.id().number(), &[attachment.as_fd()]),
+            #[cfg(feature = "remote")]
+            Way::Parcels(_) => Err(io::Error::from_raw_os_error(libc::EIO)),
+        }
+    }
+}
+
+/// Whether the array is gone that a worker was given.
+fn is_gone(known: Option<&Weak<Array>>) -> bool {
+    // One that is lent has no handle, and is there until it is forgotten.
+    known.is_some_and(|array| array.strong_count() == 0)
 }
 
 /// A record about an array. It has the number of no request of items.
@@ -140,7 +173,16 @@ impl Lane {
         if link.received.len() == ARRAYS_MAX {
             return Err(nonsense("the arrays of a result", ARRAYS_MAX as u64 + 1, ARRAYS_MAX as u64));
         }
-        let (told, fds) = match link.socket.receive::<u64>(MsgFlags::MSG_DONTWAIT) {
+        let socket = match &link.way {
+            Way::Socket(socket) => socket,
+            #[cfg(feature = "remote")]
+            Way::Parcels(parcels) => {
+                let array = parcels.take_answer(id).ok_or_else(|| nonsense("the name of an array", header.info, 0))?;
+                link.received.push(array);
+                return Ok(());
+            }
+        };
+        let (told, fds) = match socket.receive::<u64>(MsgFlags::MSG_DONTWAIT) {
             Ok(Some(message)) => message,
             _ => return Err(nonsense("the descriptor of an array", header.info, 0)),
         };

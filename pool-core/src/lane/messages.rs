@@ -149,7 +149,7 @@ pub(crate) mod request {
     /// The caller asks for the start and the time of each item: each outcome is sent alone, with its
     /// [`ItemTimes`](super::ItemTimes) behind it.
     pub(crate) const TIMED: u16 = 1 << 7;
-    /// The items write parts of arrays, so parts that are mapped may stay so. To a worker without a way for arrays: they name some.
+    /// The items write parts of arrays, so parts that are mapped may stay so. To a courier: they name some.
     pub(crate) const PARTS: u16 = 1 << 13;
 
     /// `count` is the index of the first item in its map, and `limit` alone tells the number of items. Only of a request in

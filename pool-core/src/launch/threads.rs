@@ -10,6 +10,8 @@ use nix::unistd::gettid;
 use pool_ipc::Descriptors;
 
 use crate::error::{Error, Result};
+#[cfg(feature = "remote")]
+use crate::lane::parcels::Parcels;
 use crate::launch::messages::{Launch, ServerReport};
 use crate::process::panic;
 use crate::process::signals;
@@ -68,6 +70,7 @@ impl Threads {
         launch: Option<&Launch>,
         lane: Descriptors,
         socket: Socket,
+        #[cfg(feature = "remote")] parcels: Option<Arc<Parcels>>,
     ) -> Result<(u32, Arc<Stop>)> {
         let &Launch { worker, incarnation } = launch.unwrap_or(&Launch { worker: 0, incarnation: 0 });
         let is_worker = launch.is_some();
@@ -76,7 +79,7 @@ impl Threads {
         let (for_thread, ends) = (Arc::clone(&stop), Arc::clone(&self.ends));
         let (hub, settings, blocked) = (Arc::clone(&self.hub), Arc::clone(&self.settings), self.blocked);
         #[cfg(feature = "remote")]
-        let route = self.route.clone();
+        let route = self.route.clone().zip(parcels);
         let body = move || {
             // The supervisor, which starts the later ones, blocks all signals.
             let _ = blocked.thread_set_mask();

@@ -61,6 +61,14 @@ pub enum Event {
         /// The error, with the name of the finalizer or of the state's type.
         error: String,
     },
+    /// Other machines cannot run the items that wait, for this reason; `None`: now they can. Only of a pool with a
+    /// [backend](crate::PoolBuilder::backend).
+    #[cfg(feature = "remote")]
+    #[non_exhaustive]
+    Hindered {
+        /// The reason, such as "there is no agent".
+        why: Option<String>,
+    },
     /// A call or a map was submitted.
     #[non_exhaustive]
     JobSubmitted {
@@ -176,6 +184,8 @@ impl Event {
             Record::NotFinalized { process, why, .. } => {
                 Event::FinalizerFailed { worker: process.worker(), error: why.into() }
             }
+            #[cfg(feature = "remote")]
+            Record::Hindered { why } => Event::Hindered { why: why.map(Into::into) },
             Record::Submitted(items) => {
                 Event::JobSubmitted { job: items.key(), task: items.path(), label: items.label }
             }

@@ -42,6 +42,9 @@ pub struct Insights {
     /// Items run on other machines, see [`backend`](crate::PoolBuilder::backend): workers are the threads that wait for them.
     #[cfg(feature = "remote")]
     pub is_remote: bool,
+    /// Why items wait, if other machines cannot run them at this moment, such as "there is no agent".
+    #[cfg(feature = "remote")]
+    pub hindrance: Option<String>,
     /// All workers, by their numbers; those that a [resize](crate::Pool::resize) has taken away are absent.
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
@@ -64,6 +67,8 @@ impl Insights {
             in_process: false,
             #[cfg(feature = "remote")]
             is_remote: false,
+            #[cfg(feature = "remote")]
+            hindrance: None,
             workers: Vec::new(),
             tasks: Vec::new(),
             finalizer_failures: 0,

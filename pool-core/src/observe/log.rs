@@ -52,6 +52,11 @@ pub(crate) enum Record {
         why: Box<str>,
         at: Nanos,
     },
+    /// Other machines cannot run items, or can again.
+    #[cfg(feature = "remote")]
+    Hindered {
+        why: Option<Box<str>>,
+    },
     /// A call, or a map of items that are to come.
     Submitted(Items),
     Finished(Items),

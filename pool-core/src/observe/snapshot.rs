@@ -70,6 +70,8 @@ impl Snapshot {
             in_process: in_process && !is_remote,
             #[cfg(feature = "remote")]
             is_remote,
+            #[cfg(feature = "remote")]
+            hindrance: observer.hindrance,
             workers: workers.iter().map(worker).collect(),
             tasks,
             finalizer_failures: observer.finalizer_failures,

@@ -42,6 +42,10 @@ impl fmt::Display for Insights {
         #[cfg(feature = "remote")]
         let place = if self.is_remote { " on other machines" } else { place };
         writeln!(f, "{workers} worker{plural}{place}, up {}, {pending} items pending\n", short(self.uptime))?;
+        #[cfg(feature = "remote")]
+        if let Some(why) = &self.hindrance {
+            writeln!(f, "items wait: {why}\n")?;
+        }
         write_table(f, WORKERS, self.workers.iter().map(worker_cells))?;
         if !self.tasks.is_empty() {
             writeln!(f)?;

@@ -118,6 +118,8 @@ impl TraceWriter {
             }
             // Jobs overlap, and blocks of one line cannot.
             Record::Submitted(_) | Record::Finished(_) => {}
+            #[cfg(feature = "remote")]
+            Record::Hindered { .. } => {}
         }
     }
 

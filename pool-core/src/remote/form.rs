@@ -6,8 +6,8 @@ use crate::task::Task;
 use crate::task::form::Form;
 
 impl Form {
-    /// That of `T`, of which other values are encoded by `codec`.
-    pub const fn of<T: Task>(codec: &'static str) -> Form {
+    /// That of `T`, of which other values `codec` encodes; its function has these `parameters`.
+    pub const fn of<T: Task>(codec: &'static str, parameters: &'static str) -> Form {
         Form {
             args_size: T::args_size,
             output_size: T::output_size,
@@ -19,6 +19,7 @@ impl Form {
                 align_of::<T::Output>(),
             ],
             codec,
+            parameters,
         }
     }
 }

@@ -10,6 +10,8 @@ pub(crate) fn key(entry: &Entry) -> Option<TaskKey> {
     let sizes = [(form.args_size)(), (form.output_size)()];
     // Plain values travel as they lie in memory, which depends on the machine; the format of all else is this version's.
     let machine = (usize::BITS, cfg!(target_endian = "little"), env!("CARGO_PKG_VERSION"));
-    let text = format!("{args} -> {output} {sizes:?} {:?} {} {machine:?}", form.layouts, form.codec);
+    // Two parameters of one type that changed places would be no other types.
+    let text =
+        format!("({}): {args} -> {output} {sizes:?} {:?} {} {machine:?}", form.parameters, form.layouts, form.codec);
     Some(TaskKey { name: entry.path(), signature: fnv1a(&text) })
 }

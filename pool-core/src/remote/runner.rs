@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::keys::key;
+use super::names::Names;
+use crate::attachments::Attachments;
 use crate::caller::feed::encoded::{EncodedItems, EncodedMap};
+use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::job::completion::Part;
@@ -16,7 +19,7 @@ use crate::scheduler::JobSpec;
 use crate::task::TaskOptions;
 use crate::task::form::Form;
 use crate::task::table::{Entry, tasks};
-use crate::wire::{Failure, Limits, Outcome, Reply, Request, Stop, TaskKey};
+use crate::wire::{Array, Failure, Limits, Outcome, Reply, Request, Stop, TaskKey};
 
 /// Runs requests of other machines in a pool of this one.
 ///
@@ -65,6 +68,7 @@ use crate::wire::{Failure, Limits, Outcome, Reply, Request, Stop, TaskKey};
 pub struct Runner {
     host: Arc<Host>,
     tasks: Arc<BTreeMap<TaskKey, (&'static Entry, Form)>>,
+    names: Arc<Names>,
 }
 
 impl fmt::Debug for Runner {
@@ -87,7 +91,11 @@ impl Runner {
     pub fn new(pool: &Pool) -> Runner {
         // Two tasks of one key are copies of one function, and either will do.
         let known = |entry: &'static Entry| Some((key(entry)?, (entry, entry.form?)));
-        Runner { host: Arc::clone(pool.host()), tasks: Arc::new(tasks().into_iter().filter_map(known).collect()) }
+        Runner {
+            host: Arc::clone(pool.host()),
+            tasks: Arc::new(tasks().into_iter().filter_map(known).collect()),
+            names: Arc::default(),
+        }
     }
 
     /// The tasks that it can run.
@@ -131,7 +139,11 @@ impl Runner {
         if first.checked_add(request.items.into()).is_none() {
             return Err(corrupt());
         }
-        let submit = |groups| EncodedMap::submit(&self.host, spec, task, groups, (first, place.attempt, place.seed));
+        let arrays = request.arrays.iter().map(|array| self.names.attachment(array));
+        let arrays = arrays.collect::<Result<Attachments>>()?;
+        let submit = |groups| {
+            EncodedMap::submit(&self.host, spec, task, groups, arrays.clone(), (first, place.attempt, place.seed))
+        };
         let mut waiting =
             if is_map { vec![groups] } else { groups.into_iter().map(|call| vec![call]).collect() }.into_iter();
         // Two for each worker, so that none waits for this thread; the others can still be given back.
@@ -227,13 +239,33 @@ fn add(outcome: Outcome, outcomes: &mut Vec<Outcome>) {
 
 fn outcome(part: Part) -> Outcome {
     match part.values {
-        Err(error) => Outcome::Failed(Failure::of(&error)),
-        // Alone, as each value that names arrays is.
-        Ok(bytes) if bytes.received().is_some() => {
-            let text = "the result names a shared array, which does not travel to another machine";
-            Outcome::Failed(Failure::new(ErrorKind::Unsupported, text))
-        }
+        Err(error) => Outcome::Failed(failure(&error)),
+        Ok(bytes) if bytes.received().is_some() => naming(bytes),
         Ok(bytes) if part.raw => Outcome::Raw(bytes.into_vec()),
         Ok(bytes) => Outcome::Values { items: part.items, bytes: bytes.into_vec() },
+    }
+}
+
+/// The failure of an item. Arguments that cannot be decoded were mostly written by another version of the types.
+fn failure(error: &Error) -> Failure {
+    let failure = Failure::of(error);
+    match error.kind() {
+        ErrorKind::Decode => failure.saying(|text| {
+            format!(
+                "{text} (the program that called has perhaps another version of this type than the one that runs the task: build both \
+                 from the same sources)"
+            )
+        }),
+        _ => failure,
+    }
+}
+
+/// The outcome of an item with a value that names arrays.
+fn naming(bytes: Bytes) -> Outcome {
+    let received = bytes.received().map(Arc::clone);
+    let arrays = received.iter().flat_map(|received| received.arrays.iter()).map(Array::of_result);
+    match arrays.collect() {
+        Ok(arrays) => Outcome::Naming { bytes: bytes.into_vec(), arrays },
+        Err(why) => Outcome::Failed(Failure::new(ErrorKind::System, format!("an array of the result: {why}"))),
     }
 }

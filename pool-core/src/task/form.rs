@@ -13,4 +13,6 @@ pub struct Form {
     pub(crate) layouts: [usize; 4],
     /// The codec of values that are no plain numbers, bytes or text.
     pub(crate) codec: &'static str,
+    /// The names of the function's parameters.
+    pub(crate) parameters: &'static str,
 }

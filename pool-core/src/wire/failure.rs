@@ -42,6 +42,10 @@ impl Failure {
         Failure { host: Some(host.into()), ..self }
     }
 
+    pub(crate) fn saying(self, text: impl FnOnce(&str) -> String) -> Failure {
+        Failure { message: text(&self.message), ..self }
+    }
+
     /// The kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
@@ -56,7 +60,8 @@ impl Failure {
         self.ran
     }
 
-    pub(crate) fn of(error: &Error) -> Failure {
+    /// That of an error, without its task and item.
+    pub fn of(error: &Error) -> Failure {
         Failure {
             kind: error.kind(),
             message: error.message().to_owned(),

@@ -23,6 +23,13 @@ pub trait Link: Send + Sync + 'static {
     /// requests out, at least one.
     fn capacity(&self) -> usize;
 
+    /// Why items wait, if the other machines cannot run them at this moment: in a few words for people, such as "there is no agent". The
+    /// pool asks about once a second, and shows it in [insights](crate::Insights::hindrance) and
+    /// [events](crate::Event::Hindered).
+    fn hindrance(&self) -> Option<String> {
+        None
+    }
+
     /// Has the items run somewhere, and waits for that. Many threads call it at once.
     ///
     /// It returns within about 100 ms after `stop` [is set](Stop::is_set), since the items are cancelled or the pool ends. They

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::array::Array;
 use super::bytes;
 use super::failure::Failure;
 use crate::priority::Priority;
 
 /// A task as two programs must agree on it.
 ///
-/// The programs may be of different builds. The signature covers the types of the arguments and of the result as they are written,
-/// their names, sizes and alignments as the compiler knows them, the codec, the version of this crate, and the width of a pointer
-/// and the order of bytes of the machine; not the file or the line.
+/// The programs may be of different builds. The signature covers the names of the parameters, the types of the arguments and of the
+/// result as they are written, their names, sizes and alignments as the compiler knows them, the codec, the version of this crate, and
+/// the width of a pointer and the order of bytes of the machine; not the file or the line.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TaskKey {
     /// The path of the module and the name of the function, `module::function`.
@@ -39,6 +40,8 @@ pub struct Request {
     pub limits: Limits,
     /// That of their submission, among the requests of all pools.
     pub priority: Priority,
+    /// The shared arrays that the arguments name.
+    pub arrays: Vec<Array>,
 }
 
 /// Where items stand in their submission.
@@ -83,6 +86,14 @@ pub enum Outcome {
     },
     /// The value of one item that is bytes or text, without a frame.
     Raw(#[serde(with = "bytes")] Vec<u8>),
+    /// The value of one item that names shared arrays.
+    Naming {
+        /// The value, as the pool encodes it.
+        #[serde(with = "bytes")]
+        bytes: Vec<u8>,
+        /// The arrays. One of the request's own is there by its name and memory, too.
+        arrays: Vec<Array>,
+    },
     /// One item has no value.
     Failed(Failure),
     /// So many items have not been run, such as after a [`Stop`](crate::remote::Stop): the pool sends them again.
@@ -94,7 +105,7 @@ impl Outcome {
     pub fn items(&self) -> u32 {
         match self {
             Outcome::Values { items, .. } | Outcome::NotRun(items) => *items,
-            Outcome::Raw(_) | Outcome::Failed(_) => 1,
+            Outcome::Raw(_) | Outcome::Naming { .. } | Outcome::Failed(_) => 1,
         }
     }
 }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use crate::codec::frames;
 use crate::error::{Error, ErrorKind};
 use crate::lane::messages;
+use crate::lane::parcels::Parcels;
 use crate::process::panic;
 use crate::process::standing;
 use crate::task::form::Form;
 use crate::task::table::Entry;
-use crate::wire::{Failure, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
+use crate::wire::{Array, Failure, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
 use crate::worker::chunk::{Chunk, Input};
 
 /// The way that all couriers of a pool take.
@@ -33,6 +34,7 @@ impl fmt::Debug for Route {
 /// One courier.
 pub(super) struct Courier {
     route: Arc<Route>,
+    parcels: Arc<Parcels>,
     /// Set when the host tells this thread to end.
     stop: Stop,
 }
@@ -43,22 +45,25 @@ const ROUNDS_MAX: u32 = 5;
 const ROUND_PAUSE: Duration = Duration::from_millis(20);
 
 impl Courier {
-    pub(super) fn new(route: Arc<Route>, word: &Arc<standing::Stop>) -> Courier {
-        Courier { route, stop: Stop::of(Arc::clone(word)) }
+    pub(super) fn new(route: Arc<Route>, parcels: Arc<Parcels>, word: &Arc<standing::Stop>) -> Courier {
+        Courier { route, parcels, stop: Stop::of(Arc::clone(word)) }
     }
 
     /// Has the items of the chunk run, and answers them.
     pub(super) fn run(&self, chunk: &mut Chunk<'_>, entry: &'static Entry, place: messages::Place) {
         let items = chunk.claim_all();
         let key = self.route.keys.get(entry.index() as usize).and_then(Option::as_ref);
-        match (key, entry.form) {
-            (Some(key), Some(form)) if !chunk.names_arrays() => {
+        // Also of a request that was taken back, or its arrays would stay.
+        let list = if chunk.names_arrays() { self.parcels.take(chunk.seq()) } else { Arc::default() };
+        match (key, entry.form, Array::of_arguments(&list)) {
+            (Some(key), Some(form), Some(arrays)) => {
                 let bytes = chunk.input.rest;
                 let arguments = chunk.raw.take().map_or(Input::Framed(bytes), Input::Raw);
-                Errand { courier: self, chunk, key, form, arguments, place }.run(items);
+                Errand { courier: self, chunk, key, form, arguments, arrays, place }.run(items);
             }
+            // Refused before, by the methods that submit such items.
             _ => {
-                let text = "its arguments name a shared array, which does not travel to another machine; pass a `Vec`";
+                let text = "its arguments name memory that workers write, which does not travel to another machine";
                 fail_all(chunk, items, &Failure::new(ErrorKind::Unsupported, text));
             }
         }
@@ -80,6 +85,7 @@ struct Errand<'c, 'w> {
     key: &'c TaskKey,
     form: Form,
     arguments: Input<'w>,
+    arrays: Vec<Array>,
     place: messages::Place,
 }
 
@@ -124,6 +130,9 @@ impl Errand<'_, '_> {
                     }
                 }
                 Outcome::Raw(bytes) => self.chunk.put_raw(bytes),
+                Outcome::Naming { bytes, arrays } => {
+                    self.chunk.put_naming(bytes, &arrays, &self.arrays, &self.courier.parcels)
+                }
                 Outcome::Failed(failure) => self.chunk.put_failure(failure),
             }
         }
@@ -151,7 +160,7 @@ impl Errand<'_, '_> {
         let Some(request) = self.request(items) else {
             return failed(&Error::new(ErrorKind::Protocol, "the request does not hold its items"));
         };
-        let Courier { route, stop } = self.courier;
+        let Courier { route, stop, .. } = self.courier;
         // The link is another crate's code: a panic of it concerns these items, and the thread goes on.
         let reply = match catch_unwind(AssertUnwindSafe(|| route.link.run(&request, stop))) {
             Ok(reply) => reply,
@@ -191,6 +200,7 @@ impl Errand<'_, '_> {
             place: Place { first, attempt, seed },
             limits: self.chunk.limits(),
             priority: self.chunk.priority(),
+            arrays: self.arrays.clone(),
         })
     }
 }

@@ -14,6 +14,8 @@ use super::links::open;
 use super::position::{Position, Worker};
 use super::{RequestLoop, states};
 use crate::attachments::scope;
+#[cfg(feature = "remote")]
+use crate::lane::parcels::Parcels;
 use crate::process::exit;
 use crate::process::fork_check::ForkCheck;
 use crate::process::socket::Socket;
@@ -30,7 +32,7 @@ pub(crate) struct WorkerThread<'t> {
     pub(crate) stop: &'t Arc<Stop>,
     /// The way to other machines, if they run the items.
     #[cfg(feature = "remote")]
-    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) route: Option<(Arc<Route>, Arc<Parcels>)>,
 }
 
 impl WorkerThread<'_> {
@@ -51,7 +53,7 @@ impl WorkerThread<'_> {
                 let mut requests = RequestLoop::<true>::new(end, socket, hub, &position, standing, None);
                 #[cfg(feature = "remote")]
                 {
-                    requests.courier = self.route.map(|route| Courier::new(route, stop));
+                    requests.courier = self.route.map(|(route, parcels)| Courier::new(route, parcels, stop));
                 }
                 let code = requests.serve();
                 // Also in a worker that was told to end: they would outlive the pool.

@@ -24,8 +24,7 @@ impl<T> Held<T> {
 
     /// The number of jobs that the agent may take now, if so many may run at once.
     pub(crate) fn room(&self, capacity: usize) -> usize {
-        let running = self.deliveries.values().filter(|(phase, _)| *phase == Phase::Runs).count();
-        if self.is_draining { 0 } else { capacity.saturating_sub(running) }
+        if self.is_draining { 0 } else { capacity.saturating_sub(self.running()) }
     }
 
     /// No more is taken.
@@ -65,6 +64,16 @@ impl<T> Held<T> {
     /// The delivery is held no longer: the server has taken its outcome, or given it to another agent, or its job was cancelled.
     pub(crate) fn remove(&mut self, delivery: Delivery) -> Option<T> {
         self.deliveries.remove(&delivery).map(|(_, with)| with)
+    }
+
+    /// The values that are kept with them.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.deliveries.values().map(|(_, with)| with)
+    }
+
+    /// The number of deliveries that run.
+    pub(crate) fn running(&self) -> usize {
+        self.deliveries.values().filter(|(phase, _)| *phase == Phase::Runs).count()
     }
 
     /// None is held any longer.

@@ -14,6 +14,16 @@ use crate::connection::{Backoff, Line, Trouble};
 /// How often it looks whether the agent is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// The order that an agent has from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    GoOn,
+    /// It takes no more, and finishes its jobs.
+    Drain,
+    /// It gives its jobs back.
+    Stop,
+}
+
 /// The thread.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -49,10 +59,15 @@ impl Keeper {
     /// # Errors
     ///
     /// The failure that ended it.
-    pub(super) fn run(&mut self, goes_on: impl Fn() -> bool, has_taken_all: impl Fn() -> bool) -> Result<()> {
+    pub(super) fn run(&mut self, wish: impl Fn() -> Wish, has_taken_all: impl Fn() -> bool) -> Result<()> {
         while !self.work.is_over() {
-            if !self.work.is_draining() && !goes_on() {
-                self.drain();
+            match wish() {
+                Wish::GoOn => {}
+                _ if !self.work.is_draining() => self.drain(),
+                Wish::Drain => {}
+                // Without the server nothing can be given back: the leases end.
+                Wish::Stop if self.line.is_lost() => self.work.end(),
+                Wish::Stop => self.work.stop_all(),
             }
             if self.work.is_draining() && has_taken_all() && self.work.is_empty() {
                 break;
@@ -87,7 +102,9 @@ impl Keeper {
             // Four times in a lease, so that a few may be late.
             let next = Instant::now() + work.lease / 4;
             let deliveries = work.deliveries();
-            let renew = commands::renew(&work.keys, work.agent, work.lease, &self.advertisement, &deliveries);
+            let status = work.status();
+            let renew =
+                commands::renew(&work.keys, work.agent, work.lease, (&self.advertisement, &status), &deliveries);
             let held = commands::renewed(self.line.ask(&renew)?, deliveries.len())?;
             for (&delivery, is_held) in deliveries.iter().zip(&held) {
                 if !is_held {

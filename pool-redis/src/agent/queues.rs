@@ -15,6 +15,7 @@ pub(super) struct Queues {
 impl Queues {
     pub(super) fn new(keys: &Keys, tasks: &[TaskKey]) -> Queues {
         let of = |priority| tasks.iter().map(move |task| keys.queue(task, priority));
+        // A server looks at them in this order, and takes from the first that has any.
         let names = [Priority::High, Priority::Normal, Priority::Low].into_iter().flat_map(of).collect();
         Queues { names, tasks: tasks.len() }
     }

@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use pool_core::remote::{Failure, Outcome, Reply, Request, Runner, Stop};
+use pool_core::remote::{self, Failure, Outcome, Reply, Request, Runner, Stop};
 use pool_core::{Error, ErrorKind};
 
 use super::held::Held;
+use super::store::{Parts, Store};
 use super::taker::Taker;
+use crate::blob::{BLOB_BYTES_MAX, Blob, MESSAGE_BYTES_MAX};
 use crate::keys::Keys;
+use crate::message::{self, Answer};
 use crate::protocol::{AgentId, Delivery};
 use crate::settings::Settings;
 
@@ -20,6 +23,7 @@ pub(super) struct Work {
     pub(super) keys: Keys,
     pub(super) lease: Duration,
     workers: usize,
+    store: Store,
     state: Mutex<State>,
     /// The end has come.
     ended: Condvar,
@@ -47,6 +51,10 @@ struct State {
     pace: Duration,
     failure: Option<Error>,
     is_over: bool,
+    /// Outcomes that the server has heard of.
+    done: u64,
+    /// Jobs that became another agent's, or nobody's.
+    lost: u64,
 }
 
 /// The next thing that a runner does.
@@ -73,11 +81,8 @@ pub(super) type Done = (Delivery, Vec<u8>);
 
 /// A request that takes less is short.
 const SHORT: Duration = Duration::from_millis(50);
-/// Redis takes no larger value.
-const REPLY_BYTES_MAX: usize = 500 << 20;
-
 impl Work {
-    pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize) -> Work {
+    pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize, store: Store) -> Work {
         let state = State {
             held: Held::new(),
             takers: Vec::new(),
@@ -89,12 +94,15 @@ impl Work {
             pace: Duration::ZERO,
             failure: None,
             is_over: false,
+            done: 0,
+            lost: 0,
         };
         Work {
             agent,
             keys: settings.keys(),
             lease: settings.lease,
             workers,
+            store,
             state: Mutex::new(state),
             ended: Condvar::new(),
             has_steps: Condvar::new(),
@@ -187,7 +195,9 @@ impl Work {
     /// Runs the job. Its outcome waits to be handed in.
     pub(super) fn run(&self, runner: &Runner, job: Job, host: &str) {
         let Job { delivery, body, stop } = job;
-        let (outcome, ran) = run(runner, &body, &stop, host);
+        let (outcome, ran) = self.answer(runner, delivery, &body, &stop, host);
+        // Its payloads are in use no longer, and may be more than are kept.
+        self.store.shrink();
         let mut state = self.lock();
         state.pace = (state.pace * 3 + ran) / 4;
         if state.held.ran(delivery) {
@@ -226,7 +236,8 @@ impl Work {
 
     /// The server has taken the outcome, or has given the job to another.
     pub(super) fn finished(&self, delivery: Delivery) {
-        self.lock().held.remove(delivery);
+        let mut state = self.lock();
+        state.done += u64::from(state.held.remove(delivery).is_some());
     }
 
     // ---- the keeper ----------------------------------------------------------------------------------------------------
@@ -242,11 +253,25 @@ impl Work {
 
     /// The delivery is the agent's no longer: it is stopped.
     pub(super) fn lose(&self, delivery: Delivery) {
-        if let Some(stop) = self.lock().held.remove(delivery) {
+        let mut state = self.lock();
+        if let Some(stop) = state.held.remove(delivery) {
             stop.set();
+            state.lost += 1;
         }
+        drop(state);
         // There is room.
         self.has_steps.notify_one();
+    }
+
+    /// Jobs that run, outcomes handed in, and jobs lost: for people.
+    pub(super) fn status(&self) -> String {
+        let state = self.lock();
+        format!("{} {} {}", state.held.running(), state.done, state.lost)
+    }
+
+    /// Stops all that runs. Items that have not been run go back to their client.
+    pub(super) fn stop_all(&self) {
+        self.lock().held.values().for_each(Stop::set);
     }
 
     /// No more is taken.
@@ -297,28 +322,79 @@ impl Work {
     }
 }
 
-/// The reply to the request in `body` as bytes, and the time that it took.
-fn run(runner: &Runner, body: &[u8], stop: &Stop, host: &str) -> (Vec<u8>, Duration) {
-    let request: Request = match postcard::from_bytes(body) {
-        Ok(request) => request,
-        // Of a client of another version: it takes the reply for too few outcomes.
-        Err(_) => return (encode(&Reply { outcomes: Vec::new(), ran: Duration::ZERO }), Duration::ZERO),
-    };
-    let mut reply = runner.run(&request, stop);
-    let at_host = |outcome| match outcome {
-        Outcome::Failed(failure) => Outcome::Failed(failure.at(host)),
-        outcome => outcome,
-    };
-    reply.outcomes = reply.outcomes.into_iter().map(at_host).collect();
-    let bytes = encode(&reply);
-    if bytes.len() <= REPLY_BYTES_MAX {
-        return (bytes, reply.ran);
+// ---- one request -------------------------------------------------------------------------------------------------------
+
+impl Work {
+    /// The answer to the request in `body` as bytes, and the time that it took.
+    fn answer(&self, runner: &Runner, delivery: Delivery, body: &[u8], stop: &Stop, host: &str) -> (Vec<u8>, Duration) {
+        let Ok((mut request, apart)) = message::decode_request(body) else {
+            // Of no honest client: it takes the reply for too few outcomes.
+            let reply = Reply { outcomes: Vec::new(), ran: Duration::ZERO };
+            return (message::encode_answer(&Answer::Reply(reply)), Duration::ZERO);
+        };
+        if let Some(apart) = apart {
+            match self.store.get(&apart, stop) {
+                Ok(Some(Parts { body, arrays })) => {
+                    request.body = body.unwrap_or(request.body);
+                    request.arrays = arrays;
+                }
+                Ok(None) => {
+                    let bytes = apart.blobs().filter_map(|blob| blob.len()).sum::<usize>();
+                    return (message::encode_answer(&Answer::Missing(bytes as u64)), Duration::ZERO);
+                }
+                Err(error) => {
+                    let reply = undone(&request, &error, host);
+                    return (message::encode_answer(&Answer::Reply(reply)), Duration::ZERO);
+                }
+            }
+        }
+        let mut reply = runner.run(&request, stop);
+        // Without the way of its results to the server: the pool makes its chunks by it.
+        let ran = reply.ran;
+        let at_host = |outcome| match outcome {
+            Outcome::Failed(failure) => Outcome::Failed(failure.at(host)),
+            outcome => outcome,
+        };
+        reply.outcomes = reply.outcomes.into_iter().map(at_host).collect();
+        message::strip(&mut reply, &request.arrays);
+        (self.packed(&request, delivery, reply, stop, host), ran)
     }
-    let text = format!("the results of a request have {} bytes; Redis takes {REPLY_BYTES_MAX}", bytes.len());
-    let failed = |_| Outcome::Failed(Failure::new(ErrorKind::TooLarge, text.clone()).at(host));
-    (encode(&Reply { outcomes: (0..request.items).map(failed).collect(), ..reply }), reply.ran)
+
+    /// The reply as bytes that can travel with the job.
+    fn packed(&self, request: &Request, delivery: Delivery, reply: Reply, stop: &Stop, host: &str) -> Vec<u8> {
+        let answer = Answer::Reply(reply);
+        let bytes = message::encode_answer(&answer);
+        let Answer::Reply(reply) = answer else { return bytes };
+        if bytes.len() <= MESSAGE_BYTES_MAX {
+            return bytes;
+        }
+        let bytes = message::encode_reply(&reply);
+        // Before they are there, since they stay no longer than the lease of the client, until it reads them.
+        let blob = Blob::of(&bytes);
+        let put = match bytes.len() <= BLOB_BYTES_MAX {
+            true => self.store.put_reply(delivery, &bytes, stop),
+            false => {
+                let text = format!("results of {} bytes; over Redis they may have {BLOB_BYTES_MAX}", bytes.len());
+                Err(remote::error(ErrorKind::TooLarge, text))
+            }
+        };
+        message::encode_answer(&match put {
+            // Or nobody waits for them.
+            Ok(_) => Answer::Large(blob, delivery.count),
+            Err(error) => Answer::Reply(undone(request, &error, host)),
+        })
+    }
 }
 
-fn encode(reply: &Reply) -> Vec<u8> {
-    postcard::to_allocvec(reply).expect("bytes, strings and numbers are encoded without an error")
+/// The reply to a request that failed as a whole.
+fn undone(request: &Request, error: &Error, host: &str) -> Reply {
+    match error.kind() {
+        // Another agent may do better.
+        ErrorKind::Cancelled | ErrorKind::Unreachable => message::not_run(request.items),
+        _ => {
+            let failure = Failure::of(error).at(host);
+            let outcomes = (0..request.items).map(|_| Outcome::Failed(failure.clone())).collect();
+            Reply { outcomes, ran: Duration::ZERO }
+        }
+    }
 }

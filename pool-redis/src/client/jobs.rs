@@ -1,5 +1,6 @@
 //! The jobs of a client that have no outcome, and the threads that wait for them.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -137,6 +138,16 @@ impl Jobs {
     pub(super) fn is_away(&self, timeout: Duration) -> bool {
         let contact = lock(&self.contact);
         contact.trouble.is_some() && contact.at.elapsed() > timeout
+    }
+
+    /// The queues of the jobs.
+    pub(super) fn queues(&self) -> BTreeSet<Arc<str>> {
+        lock(&self.pending).jobs().map(|job| Arc::clone(&job.queue)).collect()
+    }
+
+    /// The failure since the last answer, if there is one.
+    pub(super) fn last_trouble(&self) -> Option<Trouble> {
+        lock(&self.contact).trouble.clone()
     }
 
     /// The last failure.

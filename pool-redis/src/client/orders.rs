@@ -52,7 +52,7 @@ impl Orders {
         backoff: &mut Backoff,
         mut answer: impl FnMut() -> Result<Value, Trouble>,
     ) -> Option<Duration> {
-        let (mut again, mut rest) = (Vec::new(), None);
+        let (mut again, mut rest, mut is_troubled) = (Vec::new(), None, false);
         for order in self.orders {
             let answer = answer().and_then(|value| match order {
                 Order::Submit(_) => commands::submitted(value),
@@ -67,7 +67,7 @@ impl Orders {
                 Err(trouble) if !trouble.is_permanent => {
                     shared.outbox.note_refusal(&trouble);
                     shared.jobs.note_trouble(trouble);
-                    rest = Some(backoff.wait());
+                    (rest, is_troubled) = (Some(backoff.wait()), true);
                     again.push(order);
                 }
                 answer => {
@@ -76,10 +76,11 @@ impl Orders {
                 }
             }
         }
-        if rest.is_some() {
+        // A full queue is no trouble: it is looked at again at the same pace.
+        if is_troubled {
             backoff.grow();
-            shared.outbox.put_back(again);
         }
+        shared.outbox.put_back(again);
         rest
     }
 }

@@ -46,6 +46,10 @@ impl<T: Clone> Pending<T> {
         number
     }
 
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &T> {
+        self.jobs.values().map(|entry| &entry.job)
+    }
+
     pub(crate) fn get(&self, number: JobNumber) -> Option<T> {
         self.jobs.get(&number).map(|entry| entry.job.clone())
     }

@@ -162,7 +162,7 @@ impl Reader {
     }
 
     fn tend(&mut self) -> Result<(), Trouble> {
-        let Shared { keys, session, lease, deliveries_max, jobs, outbox, roster, .. } = &*self.shared;
+        let Shared { keys, session, lease, deliveries_max, jobs, outbox, roster, blobs, .. } = &*self.shared;
         let may_expire = Instant::now() >= self.leases_end_from;
         let questions = jobs.questions(self.is_new);
         let mut agents = Vec::new();
@@ -191,6 +191,9 @@ impl Reader {
                 }
             }
             agents = tended.agents;
+        }
+        for answer in self.line.ask_all(&blobs.renewals())? {
+            answer?;
         }
         self.is_new = false;
         self.tend_at = Instant::now() + (*lease / 4).min(ASK_AFTER);

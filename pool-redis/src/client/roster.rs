@@ -145,7 +145,6 @@ impl Roster {
     }
 
     /// The reason why no agent runs the task now; None if one does.
-    #[cfg(test)]
     pub(super) fn lack(&self, task: &TaskKey) -> Option<String> {
         lock(&self.agents).lack(task)
     }

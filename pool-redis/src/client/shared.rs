@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::blobs::Blobs;
 use super::jobs::Jobs;
 use super::outbox::Outbox;
 use super::roster::Roster;
@@ -19,4 +20,21 @@ pub(super) struct Shared {
     pub(super) jobs: Jobs,
     pub(super) outbox: Outbox,
     pub(super) roster: Roster,
+    pub(super) blobs: Blobs,
+}
+
+impl Shared {
+    /// Why the jobs of this client wait, if it is not for their turn.
+    pub(super) fn hindrance(&self) -> Option<String> {
+        if let Some(trouble) = self.jobs.last_trouble() {
+            return Some(trouble.to_string());
+        }
+        let lack = |queue: &str| {
+            let task = self.keys.task_of(queue)?;
+            let why = self.roster.lack(&task)?;
+            Some(format!("no host has the task `{}`: {why}", task.name))
+        };
+        // One is enough: a text for each task would be a page.
+        self.jobs.queues().iter().find_map(|queue| lack(queue))
+    }
 }

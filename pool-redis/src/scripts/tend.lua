@@ -1,5 +1,5 @@
 -- Keeps a session alive, and looks after its jobs: those that an agent lost are queued again.
--- KEYS: session, replies, list of agents, then the queue of each job.
+-- KEYS: session, replies, list of agents, losses, then the queue of each job.
 -- ARGV: session, its milliseconds, deliveries that a job may have, whether leases may end (1) or not (0), then of each job its
 -- number and whether it is to be queued again if no queue has it (1).
 -- Returns the living agents, then a text for each job: "unknown", "queued", "popped", "owned", "redelivered OWNER", "lost OWNER".
@@ -13,8 +13,8 @@ if redis.call('PEXPIRE', session, life) == 0 then
 end
 local answer = { redis.call('ZRANGEBYSCORE', KEYS[3], now, '+inf') }
 local has_replies = redis.call('LLEN', KEYS[2]) > 0
-for i = 4, #KEYS do
-  local queue, job = KEYS[i], ARGV[2 * i - 3]
+for i = 5, #KEYS do
+  local queue, job = KEYS[i], ARGV[2 * i - 5]
   local count, owner, till = string.match(redis.call('HGET', session, job) or '', '^(%d+) (%x*) (%d+)')
   local push, text = false, 'owned'
   if not count then
@@ -25,17 +25,20 @@ for i = 4, #KEYS do
     local is_queued = redis.call('ZSCORE', queue, delivery)
       or redis.call('ZSCORE', queue, delivery .. ' ' .. (redis.call('HGET', session, 'body ' .. job) or ''))
     -- An element that an agent popped and never saw is gone.
-    push = not is_queued and ARGV[2 * i - 2] == '1'
+    push = not is_queued and ARGV[2 * i - 4] == '1'
     text = (is_queued or push) and 'queued' or 'popped'
   elseif tonumber(till) < now and ARGV[4] == '1' then
     if tonumber(count) >= tonumber(ARGV[3]) then
       redis.call('HDEL', session, job, 'body ' .. job)
       text = 'lost ' .. owner
+      redis.call('HINCRBY', KEYS[4], 'lost', 1)
     else
       count = tostring(count + 1)
       redis.call('HSET', session, job, count .. '  0')
       text, push = 'redelivered ' .. owner, true
+      redis.call('HINCRBY', KEYS[4], 'redelivered', 1)
     end
+    redis.call('PEXPIRE', KEYS[4], 10 * life)
   end
   if push then
     -- In front, since it has had its turn.

@@ -21,6 +21,7 @@ const SCRIPTS: &[&[fn() -> &'static redis::Script]] = &[
     commands::TAKER_SCRIPTS,
     commands::KEEPER_SCRIPTS,
     commands::FINISHER_SCRIPTS,
+    commands::BLOB_SCRIPTS,
 ];
 
 /// Longer than the test.
@@ -111,7 +112,7 @@ impl Both {
             4 => {
                 let deliveries = self.some_deliveries();
                 let lease = Both::lease(agent);
-                let real = self.ask(&commands::renew(&self.keys, agent, lease, &[], &deliveries));
+                let real = self.ask(&commands::renew(&self.keys, agent, lease, (&[], ""), &deliveries));
                 let real = commands::renewed(real, deliveries.len()).expect("an answer");
                 assert_eq!(real, self.model.renew(self.now, agent, lease, false, &deliveries), "renew");
             }
@@ -183,4 +184,40 @@ fn the_scripts_do_what_the_model_does() {
             result.unwrap_or_else(|_| panic!("{step_of}"));
         }
     }
+}
+
+#[test]
+fn a_client_with_many_jobs_does_not_hold_up_another() {
+    let Some(server) = RealServer::start("pool-redis-fairness") else {
+        eprintln!("the order of queues was not looked at: this machine has no redis-server");
+        return;
+    };
+    let client = Client::open(server.url()).expect("an address");
+    let mut line = Line::new(&client, &[], Duration::ZERO);
+    let mut connection = client.get_connection().expect("a connection");
+    for script in SCRIPTS.iter().copied().flatten() {
+        script().load(&mut connection).expect("a script");
+    }
+    let (keys, task) = (Keys::new("pool"), pool_core::remote::TaskKey { name: "f".to_owned(), signature: 1 });
+    let queue = keys.queue(&task, Priority::Normal);
+    let [busy, second, third] = [SessionId(7), SessionId(8), SessionId(1)];
+    let mut submit = |session, jobs: std::ops::Range<u64>| {
+        for job in jobs {
+            let command = commands::submit(&keys, (session, JobNumber(job)), &queue, b"body", LONG, 10_000);
+            line.ask(&command).expect("it is stored");
+        }
+    };
+    submit(busy, 0..1_000);
+    submit(second, 0..3);
+    submit(third, 0..1);
+    submit(busy, 1_000..1_010);
+    let mut line = Line::new(&client, &[], Duration::ZERO);
+    let taken = line.ask(&commands::take(std::slice::from_ref(&queue), 8, Duration::from_secs(1)));
+    let taken = commands::taken(taken.expect("an answer")).expect("deliveries");
+    let count = |session| taken.iter().filter(|(delivery, _)| delivery.session == session).count();
+    // As many as the others, while these have any.
+    assert_eq!((count(second), count(third), count(busy)), (3, 1, 4), "{taken:?}");
+    let busy: Vec<_> =
+        taken.iter().filter(|(delivery, _)| delivery.session == busy).map(|(delivery, _)| delivery.job.0).collect();
+    assert_eq!(busy, [0, 1, 2, 3], "in their order");
 }

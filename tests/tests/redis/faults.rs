@@ -9,7 +9,7 @@ use pool_core::remote::Stop;
 use tests::gate::{self, Gate};
 use tests::host::{Host, say};
 use tests::procs::{self, Process, eventually};
-use tests::tasks::{nap, square};
+use tests::tasks::{echo, nap, square};
 use tests::trial::{Check, Setup, each_method, once, program};
 
 use crate::server::{Data, LEASE, Server, url_of_parent};
@@ -30,8 +30,7 @@ pub(crate) fn checks() -> Vec<Check> {
         once(a_server_that_refuses_for_a_while_is_waited_for),
         once(a_server_that_refuses_for_ever_ends_all_jobs),
         each_method(the_jobs_of_a_client_that_is_killed_are_stopped),
-        once(without_an_agent_jobs_end_in_an_error),
-        once(items_that_no_host_has_wait_together),
+        once(payloads_that_are_deleted_are_sent_again),
         once(settings_without_sense_are_refused_by_name),
         once(a_full_queue_makes_its_clients_wait),
         program(busy_client),
@@ -40,7 +39,7 @@ pub(crate) fn checks() -> Vec<Check> {
 
 /// The number, after a millisecond.
 #[pool_task]
-fn number_slowly(x: u64) -> u64 {
+pub(crate) fn number_slowly(x: u64) -> u64 {
     thread::sleep(Duration::from_millis(1));
     x
 }
@@ -75,7 +74,7 @@ fn kill_the_agent(agents: Vec<u32>) {
 const ITEMS: u64 = 2_000;
 
 /// Runs a map with a fault in the middle of it, and compares every result.
-fn map_during(pool: &Pool, fault: impl FnOnce()) {
+pub(crate) fn map_during(pool: &Pool, fault: impl FnOnce()) {
     let input: Vec<u64> = (0..ITEMS).collect();
     let map = pool.map_async(number_slowly::Task.chunk_size(5), input.clone()).unwrap();
     thread::sleep(Duration::from_millis(500));
@@ -328,42 +327,27 @@ fn the_jobs_of_a_client_that_is_killed_are_stopped(setup: &Setup) {
     end(&server, vec![agent]);
 }
 
-fn without_an_agent_jobs_end_in_an_error(_: &Setup) {
+fn payloads_that_are_deleted_are_sent_again(setup: &Setup) {
     let server = Server::start();
-    let pool = pool_by(backend(&server).host_timeout(Duration::from_millis(300)));
-    let error = pool.apply(square::Task, 1).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unreachable);
-    assert!(
-        error.to_string().ends_with("no host has the task, and none came within 300ms: there is no agent"),
-        "{error}"
-    );
-    drop(pool);
-    end(&server, Vec::new());
-}
-
-fn items_that_no_host_has_wait_together(setup: &Setup) {
-    let server = Server::start();
-    let pool = pool_by(backend(&server).host_timeout(Duration::from_secs(2)));
-    for _ in 0..2 {
-        let start = Instant::now();
-        let results = pool.map_results(square::Task.chunk_size(1), 0..100).unwrap();
-        let took = start.elapsed();
-        assert!(
-            results.iter().all(|result| result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unreachable))
-        );
-        // One after the other it would be more than three minutes.
-        assert!(took < Duration::from_secs(40), "{took:?}");
-    }
-    // One that comes later is used.
+    let pool = pool(&server);
+    let bytes: Vec<u8> = (0..3 << 20).map(|at| at as u8).collect();
+    let job = pool.apply_async(echo::Task, bytes.clone()).unwrap();
+    assert!(eventually(|| server.queued() == 1), "it is queued");
+    let payloads: Vec<String> = server.keys().into_iter().filter(|key| key.contains(":blob:")).collect();
+    assert_eq!(payloads.len(), 1);
+    redis::cmd("DEL").arg(payloads).exec(&mut server.connection()).unwrap();
     let agent = start_agent(&server, setup);
-    assert!(eventually(|| pool.apply(square::Task, 3).is_ok_and(|nine| nine == 9)), "the agent is used");
-    // Its loss is waited out again: another may come.
-    end_one(agent);
-    let job = pool.apply_async(square::Task, 4).unwrap();
-    let other = start_agent(&server, setup);
-    assert_eq!(job.get().unwrap(), 16);
+    assert!(job.get().unwrap() == bytes);
+    // Arguments and results, at any moment.
+    let inputs: Vec<Vec<u8>> = (0..20).map(|number| vec![number; 2 << 20]).collect();
+    let map = pool.map_async(echo::Task.chunk_size(1), inputs.clone()).unwrap();
+    for _ in 0..5 {
+        thread::sleep(Duration::from_millis(50));
+        redis::cmd("FLUSHALL").exec(&mut server.connection()).unwrap();
+    }
+    assert!(map.get().unwrap() == inputs);
     drop(pool);
-    end(&server, vec![other]);
+    end(&server, vec![agent]);
 }
 
 fn settings_without_sense_are_refused_by_name(_: &Setup) {

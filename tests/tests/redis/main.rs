@@ -1,7 +1,9 @@
 //! Pools on many machines, by way of a Redis server that each check starts; ignored where there is none.
 
 mod cluster;
+mod engine;
 mod faults;
+mod hosts;
 mod server;
 mod work;
 
@@ -17,7 +19,7 @@ fn main() -> ExitCode {
     if !is_check && !server::is_installed() {
         eprintln!("tests of pool-redis: ignored, this machine has no redis-server");
     }
-    let checks = [work::checks(), cluster::checks(), faults::checks()];
+    let checks = [work::checks(), cluster::checks(), faults::checks(), hosts::checks(), engine::checks()];
     let checks = checks.into_iter().flatten().map(|check| check.only_if(server::is_installed));
     trial::main(&checks.collect::<Vec<Check>>())
 }

@@ -1,6 +1,7 @@
 //! A Redis server of a check: on a Unix socket in a folder of its own, and gone with the check.
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use redis::{Client, Commands, Connection};
+use redis::{Client, Commands, Connection, ErrorKind, ServerErrorKind};
 use tests::procs::{self, eventually};
 
 /// The server.
@@ -23,6 +24,26 @@ pub(crate) enum Data {
     Kept,
     Lost,
 }
+
+/// Arguments of the server in a folder of its own.
+const OPTIONS: [&str; 16] = [
+    "--port",
+    "0",
+    "--unixsocket",
+    "socket",
+    "--aclfile",
+    "users.acl",
+    "--save",
+    "",
+    "--loglevel",
+    "warning",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+    "--busy-reply-threshold",
+    "50",
+];
 
 /// The lease in all checks: as short as may be.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
@@ -52,11 +73,8 @@ impl Server {
         let folder = folder_of(std::process::id());
         // Left by a check of the same process number that was killed.
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir(&folder).expect("a folder for the server");
-        // The rights that the documentation gives to clients and agents, and a user of the checks.
-        let users = include_str!("../../../pool-redis/examples/users.acl");
-        fs::write(folder.join("users.acl"), format!("{users}user check on >change-me ~* &* +@all\n")).expect("a file");
-        let child = launch(&folder);
+        make(&folder);
+        let child = launch(&folder, &[]);
         let server = Server { folder, child };
         server.wait();
         server
@@ -84,6 +102,10 @@ impl Server {
         self.try_connect().expect("a running server")
     }
 
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         procs::signal(self.child.id(), signal);
     }
@@ -98,8 +120,60 @@ impl Server {
         if data == Data::Lost {
             fs::remove_dir_all(self.folder.join("appendonlydir")).expect("its data");
         }
-        self.child = launch(&self.folder);
+        self.child = launch(&self.folder, &[]);
         self.wait();
+    }
+
+    /// Kills it and starts it again so that it takes long to load its data. Returns when it answers.
+    pub(crate) fn load_slowly(&mut self) {
+        // A delay for each command that the server has noted in its log.
+        let mut commands = redis::pipe();
+        for field in 0..20_000 {
+            commands.hset("filler", field, 0).ignore();
+        }
+        commands.expire("filler", 600).exec(&mut self.connection()).expect("an answer");
+        self.kill();
+        self.child = launch(&self.folder, &["--key-load-delay", "100"]);
+        let loads = || {
+            let client = Client::open(url(&self.folder, "check")).expect("an address");
+            let answer = client.get_connection().and_then(|mut server| server.ping::<String>());
+            answer.is_err_and(|error| error.kind() == ErrorKind::Server(ServerErrorKind::BusyLoading))
+        };
+        assert!(eventually(loads), "the server is not seen to load its data");
+        self.wait();
+        self.connection().del::<_, ()>("filler").expect("an answer");
+    }
+
+    /// A replica is promoted and takes the server's place, which is gone.
+    pub(crate) fn fail_over(&mut self) {
+        let mut connection = self.connection();
+        // Replicas come by TCP alone. The port is free at this moment.
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        redis::cmd("CONFIG").arg("SET").arg("port").arg(port).exec(&mut connection).expect("an answer");
+        let folder = self.folder.join("replica");
+        make(&folder);
+        let port = port.to_string();
+        let options = ["--replicaof", "127.0.0.1", &port, "--masteruser", "check", "--masterauth", "change-me"];
+        let child = launch(&folder, &options);
+        let connect = || Client::open(url(&folder, "check")).expect("an address").get_connection().ok();
+        let follows = || {
+            let info = connect()
+                .and_then(|mut replica| redis::cmd("INFO").arg("replication").query::<String>(&mut replica).ok());
+            info.is_some_and(|info| info.contains("master_link_status:up"))
+        };
+        assert!(eventually(follows), "the replica does not follow");
+        self.kill();
+        redis::cmd("REPLICAOF").arg("NO").arg("ONE").exec(&mut connect().expect("a replica")).expect("an answer");
+        fs::rename(folder.join("socket"), self.folder.join("socket")).expect("the socket of the replica");
+        self.child = child;
+        self.wait();
+    }
+
+    /// The number of requests that no agent has.
+    pub(crate) fn queued(&self) -> usize {
+        let mut connection = self.connection();
+        let queues: Vec<String> = connection.keys("*:queue:*").expect("keys");
+        queues.iter().map(|queue| connection.zcard::<_, usize>(queue).expect("a number")).sum()
     }
 
     /// The names of the keys, each of which must expire.
@@ -120,22 +194,20 @@ impl Server {
     }
 }
 
-fn launch(folder: &std::path::Path) -> Child {
+/// Makes the folder of a server.
+fn make(folder: &std::path::Path) {
+    fs::create_dir(folder).expect("a folder for the server");
+    // The rights that the documentation gives to clients and agents, and a user of the checks.
+    let users = include_str!("../../../pool-redis/examples/users.acl");
+    fs::write(folder.join("users.acl"), format!("{users}user check on >change-me ~* &* +@all\n")).expect("a file");
+}
+
+fn launch(folder: &std::path::Path, options: &[&str]) -> Child {
     let mut command = Command::new("redis-server");
     command
-        .args([
-            "--port",
-            "0",
-            "--unixsocket",
-            "socket",
-            "--aclfile",
-            "users.acl",
-            "--save",
-            "",
-            "--loglevel",
-            "warning",
-        ])
-        .args(["--appendonly", "yes", "--appendfsync", "always", "--busy-reply-threshold", "50", "--logfile", "log"])
+        .args(OPTIONS)
+        .args(["--logfile", "log"])
+        .args(options)
         .arg("--dir")
         .arg(folder)
         .stdin(Stdio::null())

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use pool_core::prelude::*;
+use pool_core::remote::Stop;
+use pool_core::{Priority, SharedSlice, SharedVec};
 use pool_redis::Connect;
+use tests::gate::{self, Gate};
 use tests::host::{Host, say};
 use tests::procs::{self, eventually};
 use tests::tasks::{echo, halve, nap, nap_where, pid, square};
@@ -16,10 +19,16 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(calls_and_maps_run_at_agents),
         once(values_of_all_sizes_come_back),
+        once(large_arguments_are_fetched_once),
+        once(shared_arrays_are_fetched_once),
+        once(payloads_pass_a_server_that_takes_short_values),
+        once(priorities_hold_among_clients),
         once(failures_come_back_as_they_are),
         once(two_agents_share_the_work),
         once(cancelled_items_are_stopped_at_the_agent),
         once(an_agent_that_is_told_to_end_finishes_its_jobs),
+        once(an_agent_that_is_told_twice_gives_its_jobs_back),
+        once(an_agent_runs_its_jobs_itself),
         once(two_clients_share_the_agents),
         program(agent),
     ]
@@ -34,10 +43,11 @@ pub(crate) fn agent(setup: &Setup) {
 
 /// Starts an agent, and waits until it is known.
 pub(crate) fn start_agent(server: &Server, setup: &Setup) -> Host {
-    let known = server.keys().len();
+    let agents = || server.keys().iter().filter(|key| key.contains(":agent:")).count();
+    let known = agents();
     let mut host = Host::start(agent, setup);
     host.line();
-    let is_known = || server.keys().len() > known;
+    let is_known = || agents() > known;
     assert!(eventually(is_known), "the agent does not come up: {:?}", server.keys());
     host
 }
@@ -99,6 +109,110 @@ fn values_of_all_sizes_come_back(setup: &Setup) {
     let inputs: Vec<_> = (0..200_usize).map(|length| vec![b' '; length * 50]).collect();
     assert!(pool.map(echo::Task, inputs.clone()).unwrap() == inputs);
     drop(pool);
+    end(&server, vec![agent]);
+}
+
+/// Megabytes that the server has sent since it began.
+fn sent_mb(server: &Server) -> u64 {
+    let info: String = redis::cmd("INFO").arg("stats").query(&mut server.connection()).unwrap();
+    let line = info.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:"));
+    line.expect("it counts them").parse::<u64>().expect("a number") >> 20
+}
+
+#[pool_task]
+fn sum_bytes(bytes: &[u8], times: u64) -> u64 {
+    bytes.iter().map(|&byte| u64::from(byte)).sum::<u64>() * times
+}
+
+fn large_arguments_are_fetched_once(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, setup);
+    let pool = pool(&server);
+    let bytes = vec![1; 20 << 20];
+    for _ in 0..10 {
+        assert_eq!(pool.apply(sum_bytes::Task, (&bytes[..], 1)).unwrap(), 20 << 20);
+    }
+    // Ten times as many otherwise.
+    assert!(sent_mb(&server) < 60, "{} MB", sent_mb(&server));
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+#[pool_task]
+fn sum(part: SharedSlice<u64>) -> u64 {
+    part.iter().sum()
+}
+
+#[pool_task]
+fn doubled(part: SharedSlice<u64>) -> Result<SharedSlice<u64>, String> {
+    let doubled = SharedVec::try_from_iter(part.iter().map(|number| 2 * number)).and_then(SharedVec::freeze);
+    doubled.map_err(|error| error.to_string())
+}
+
+fn shared_arrays_are_fetched_once(setup: &Setup) {
+    let server = Server::start();
+    let agents = vec![start_agent(&server, &setup.with_workers(1)), start_agent(&server, &setup.with_workers(1))];
+    let pool = pool(&server);
+    let numbers = SharedVec::try_from_iter(0..3_000_000_u64).unwrap().freeze().unwrap();
+    let sums: Vec<u64> = numbers.chunks(10_000).map(|part| part.iter().sum()).collect();
+    for _ in 0..5 {
+        assert_eq!(pool.map(sum::Task.chunk_size(5), numbers.chunks(10_000)).unwrap(), sums);
+    }
+    // 23 MB for each agent.
+    assert!(sent_mb(&server) < 100, "{} MB", sent_mb(&server));
+    // As results they are not shared, and may be as large.
+    let two = pool.map(doubled::Task, numbers.chunks(1_500_000)).unwrap();
+    for (result, part) in two.into_iter().zip(numbers.chunks(1_500_000)) {
+        let result = result.unwrap();
+        assert!(result.iter().zip(part.iter()).all(|(two, one)| *two == 2 * one) && result.len() == part.len());
+    }
+    drop((pool, numbers));
+    end(&server, agents);
+}
+
+fn payloads_pass_a_server_that_takes_short_values(setup: &Setup) {
+    let server = Server::start();
+    // The least that it can be told.
+    let mut admin = server.connection();
+    redis::cmd("CONFIG").arg("SET").arg("proto-max-bulk-len").arg("1mb").exec(&mut admin).unwrap();
+    let agent = start_agent(&server, setup);
+    let pool = pool(&server);
+    for length in [1_000_000, 1 << 20, 5 << 20] {
+        let bytes: Vec<u8> = (0..length).map(|at| at as u8).collect();
+        assert!(pool.apply(echo::Task, bytes.clone()).unwrap() == bytes, "{length}");
+    }
+    let inputs: Vec<_> = (0..20).map(|length| vec![b' '; length * 60_000]).collect();
+    assert!(pool.map(echo::Task, inputs.clone()).unwrap() == inputs);
+    drop(pool);
+    end(&server, vec![agent]);
+}
+
+/// The number of calls so far, with this one.
+#[pool_task]
+fn position(gate: String) -> usize {
+    gate::count(&gate) + 1
+}
+
+fn priorities_hold_among_clients(setup: &Setup) {
+    let server = Server::start();
+    let gate = Gate::new();
+    let path = || gate.path().to_owned();
+    let pools: Vec<_> = (0..8).map(|_| pool(&server)).collect();
+    // Each client has one request at the server while there is no agent.
+    let call = |pool: &Pool, priority| {
+        let before = server.queued();
+        let call = pool.apply_async(position::Task.priority(priority), path()).unwrap();
+        assert!(eventually(|| server.queued() == before + 1), "it is not queued");
+        call
+    };
+    let low = call(&pools[0], Priority::Low);
+    let normal: Vec<_> = pools[1..7].iter().map(|pool| call(pool, Priority::Normal)).collect();
+    let high = call(&pools[7], Priority::High);
+    let agent = start_agent(&server, &setup.with_workers(1));
+    assert_eq!(high.get().unwrap(), 1);
+    assert_eq!(low.get().unwrap(), 8);
+    assert!(normal.into_iter().all(|call| (2..8).contains(&call.get().unwrap())));
+    drop(pools);
     end(&server, vec![agent]);
 }
 
@@ -172,6 +286,44 @@ fn an_agent_that_is_told_to_end_finishes_its_jobs(setup: &Setup) {
     assert_eq!(queued.get().unwrap(), 25);
     drop(pool);
     end(&server, vec![other]);
+}
+
+fn an_agent_that_is_told_twice_gives_its_jobs_back(setup: &Setup) {
+    let server = Server::start();
+    let agent = start_agent(&server, &setup.with_workers(1));
+    let pool = pool(&server);
+    let gate = Gate::new();
+    let running = pool.apply_async(nap_once_long::Task, gate.path().to_owned()).unwrap();
+    assert!(eventually(|| gate.count() == 1), "the job has begun");
+    let other = start_agent(&server, setup);
+    agent.signal(Signal::SIGTERM);
+    std::thread::sleep(Duration::from_millis(500));
+    agent.signal(Signal::SIGTERM);
+    let (status, stderr) = agent.wait();
+    assert!(status.success(), "{status}: {stderr}");
+    // It would have taken minutes there, and runs elsewhere.
+    assert_eq!(running.get().unwrap(), 2);
+    drop(pool);
+    end(&server, vec![other]);
+}
+
+/// The first call takes minutes.
+#[pool_task]
+fn nap_once_long(gate: String) -> usize {
+    let calls = gate::count(&gate) + 1;
+    if calls == 1 {
+        std::thread::sleep(Duration::from_secs(300));
+    }
+    calls
+}
+
+fn an_agent_runs_its_jobs_itself(_: &Setup) {
+    let server = Server::start();
+    let agent = pool_redis::agent(&server.url()).pool(Pool::builder().backend(backend(&server)));
+    let error = agent.run_until(&Stop::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput);
+    assert!(error.to_string().contains("the pool of an agent has a backend"), "{error}");
+    end(&server, Vec::new());
 }
 
 fn two_clients_share_the_agents(setup: &Setup) {

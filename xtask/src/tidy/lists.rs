@@ -110,7 +110,7 @@ pub(super) const DOORS: &Doors = &[
     ("task", &["codec", "error", "priority", "units", "worker"]),
     ("worker", &["attachments", "codec", "error", "lane", "priority", "process", "seed", "task", "units", "wire"]),
     ("lane", &["attachments", "codec", "priority", "process", "scheduler", "units", "wire"]),
-    ("launch", &["error", "process", "task", "units", "worker"]),
+    ("launch", &["error", "lane", "process", "task", "units", "worker"]),
     ("observe", &["error", "process", "scheduler", "task", "units", "worker"]),
     ("job", &["attachments", "codec", "error", "lane", "priority", "process", "scheduler", "sync", "task", "units"]),
     (

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{BLOCK_BYTES, Feed, Source};
+use crate::attachments::Attachments;
 use crate::codec::frames;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -59,6 +60,8 @@ pub(crate) struct EncodedMap<'b> {
     /// Items that are out.
     out: u64,
     parts: Vec<Part>,
+    /// The arrays that the items name.
+    attachments: Attachments,
 }
 
 /// The share of the items that is handed over at first.
@@ -76,6 +79,7 @@ impl<'b> EncodedMap<'b> {
         spec: JobSpec,
         (entry, size): (&'static Entry, Option<usize>),
         groups: Vec<EncodedItems<'b>>,
+        attachments: Attachments,
         (first, attempt, seed): (u64, u32, Option<u64>),
     ) -> Result<EncodedMap<'b>> {
         let completion = host.open_map(spec, entry, None)?;
@@ -85,7 +89,7 @@ impl<'b> EncodedMap<'b> {
         // Two for each worker, so that none waits for this thread.
         let ahead = (items / u64::from(FIRST_SHARE)).max(2 * host.workers() as u64);
         let groups = groups.into_iter();
-        let mut map = EncodedMap { feed, groups, ahead, next: first, out: 0, parts: Vec::new() };
+        let mut map = EncodedMap { feed, groups, ahead, next: first, out: 0, parts: Vec::new(), attachments };
         map.hand_over();
         Ok(map)
     }
@@ -96,11 +100,12 @@ impl<'b> EncodedMap<'b> {
     }
 
     fn hand_over(&mut self) {
-        let EncodedMap { feed, groups, ahead, next, out, .. } = self;
+        let EncodedMap { feed, groups, ahead, next, out, attachments, .. } = self;
         while *out < *ahead
             && let Some(EncodedItems { items, is_raw, bytes }) = groups.next()
         {
-            let block = Block::new(*next, items, feed.args_size, Content::Own(bytes.to_vec()));
+            let mut block = Block::new(*next, items, feed.args_size, Content::Own(bytes.to_vec()));
+            block.attach(attachments);
             feed.hand_over(if is_raw { block.raw() } else { block });
             (*next, *out) = (*next + u64::from(items), *out + u64::from(items));
         }

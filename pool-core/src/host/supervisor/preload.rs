@@ -43,7 +43,13 @@ impl Supervisor {
     pub(super) fn begin_preload_here(&mut self) -> Result<()> {
         let (Some(preload), Some(threads)) = (&mut self.preload, &self.threads) else { return Ok(()) };
         let ((end, socket), (theirs, their_socket)) = link("the preload")?;
-        let (tid, stop) = threads.launch(None, theirs, their_socket)?;
+        let (tid, stop) = threads.launch(
+            None,
+            theirs,
+            their_socket,
+            #[cfg(feature = "remote")]
+            None,
+        )?;
         preload.begin(Lane::of_thread(end, tid, stop).with_socket(socket));
         Ok(())
     }

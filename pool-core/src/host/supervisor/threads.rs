@@ -1,10 +1,15 @@
 //! Workers that are threads, as the supervisor has them.
 
+#[cfg(feature = "remote")]
+use std::sync::Arc;
+
 use pool_ipc::{Descriptors, HostEnd};
 
 use super::Supervisor;
 use crate::error::Result;
 use crate::lane::Lane;
+#[cfg(feature = "remote")]
+use crate::lane::parcels::Parcels;
 use crate::launch::messages::Launch;
 use crate::launch::threads::Threads;
 use crate::process::socket::Socket;
@@ -20,10 +25,24 @@ impl Supervisor {
         (ours, theirs): (Socket, Socket),
     ) -> Result<()> {
         // It waits for the thread's first words alone, so a task cannot hold the supervisor up.
-        let (tid, stop) = threads.launch(Some(launch), lane, theirs)?;
+        // A courier needs no descriptors, as it is a thread of the host.
+        #[cfg(feature = "remote")]
+        let parcels = threads.is_remote().then(Arc::<Parcels>::default);
+        let (tid, stop) = threads.launch(
+            Some(launch),
+            lane,
+            theirs,
+            #[cfg(feature = "remote")]
+            parcels.clone(),
+        )?;
         let lane = Lane::of_thread(end, tid, stop);
-        // Arrays do not go to another machine.
-        let lane = if threads.is_remote() { lane } else { lane.with_socket(ours) };
+        #[cfg(feature = "remote")]
+        let lane = match parcels {
+            Some(parcels) => lane.with_parcels(parcels),
+            None => lane.with_socket(ours),
+        };
+        #[cfg(not(feature = "remote"))]
+        let lane = lane.with_socket(ours);
         self.host.with(|engine| engine.launched(WorkerId(launch.worker), lane));
         Ok(())
     }

@@ -6,7 +6,9 @@ use pool_ipc::sys::monotonic_ns;
 
 use super::{Chunk, PUBLISH_BYTES};
 use crate::codec::frames;
+use crate::error::ErrorKind;
 use crate::lane::messages::{Failure, ItemTimes, ReplyKind, reply, request};
+use crate::lane::parcels::Parcels;
 use crate::priority::Priority;
 use crate::wire;
 
@@ -23,6 +25,11 @@ impl Chunk<'_> {
         self.link.progress.stamp(self.begun_ns);
         self.mark_item();
         self.items
+    }
+
+    /// The number of the request.
+    pub(in crate::worker) fn seq(&self) -> u32 {
+        self.seq
     }
 
     /// Whether an item names an array.
@@ -91,6 +98,32 @@ impl Chunk<'_> {
     /// The next item has this value, which is bytes or text.
     pub(in crate::worker) fn put_raw(&mut self, bytes: Vec<u8>) {
         self.send_value(bytes, reply::RAW);
+        self.next += 1;
+    }
+
+    /// The next item has this value, which names the arrays.
+    pub(in crate::worker) fn put_naming(
+        &mut self,
+        bytes: Vec<u8>,
+        arrays: &[wire::Array],
+        own: &[wire::Array],
+        parcels: &Parcels,
+    ) {
+        // As those of any worker: first the arrays, then the value.
+        self.publish_values();
+        for array in arrays {
+            let name = array.name();
+            let (kind, received) = match array.received(own) {
+                Ok(received) => received,
+                Err(error) => {
+                    let text = format!("an array of the result: {error}");
+                    return self.put_failure(wire::Failure::new(ErrorKind::System, text));
+                }
+            };
+            parcels.answer(received);
+            self.send_record(ReplyKind::Array.kind(), kind as u32, name);
+        }
+        self.send_value(bytes, 0);
         self.next += 1;
     }
 

@@ -254,6 +254,7 @@ fn wrong_requests_are_errors_of_their_items(_: &Setup) {
         place,
         limits: remote::Limits::default(),
         priority: pool_core::Priority::Normal,
+        arrays: Vec::new(),
     };
     let outcomes = |request: &Request| runner.run(request, &Stop::new()).outcomes;
     assert_eq!(outcomes(&sound), [values(2, &[0; 16])]);
@@ -313,6 +314,7 @@ fn later_calls_of_a_long_request_come_back(_: &Setup) {
         place,
         limits: remote::Limits::default(),
         priority: pool_core::Priority::Normal,
+        arrays: Vec::new(),
     };
     let outcomes = runner.run(&request, &Stop::new()).outcomes;
     assert_eq!(outcomes.iter().map(Outcome::items).sum::<u32>(), 30);

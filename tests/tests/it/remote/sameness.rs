@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use pool_core::prelude::*;
-use pool_core::{Event, Priority, current_item};
+use pool_core::{Event, Priority, SharedSlice, SharedVec, current_item};
 use serde::{Deserialize, Serialize};
 use tests::far::Far;
 use tests::gate::{Gate, count, pass};
@@ -18,6 +18,8 @@ pub(super) fn checks() -> Vec<Check> {
     vec![
         once(values_of_all_kinds_come_back),
         once(maps_calls_and_iterators_have_the_same_results),
+        once(shared_arrays_travel_as_copies),
+        once(names_of_arrays_are_found_again),
         once(items_have_the_same_place_and_seed),
         once(errors_have_the_same_text_and_fields),
         once(a_time_limit_is_counted_where_the_item_runs),
@@ -52,6 +54,60 @@ fn nothing(_nothing: ()) {}
 #[pool_task]
 fn lengths(text: &str, bytes: &[u8], numbers: &[u32]) -> [usize; 3] {
     [text.len(), bytes.len(), numbers.len()]
+}
+
+#[pool_task]
+fn sum(part: SharedSlice<u64>) -> u64 {
+    part.iter().sum()
+}
+
+#[pool_task(codec = "cbor")]
+fn sum_two(parts: (SharedSlice<u64>, String, SharedSlice<u8>)) -> u64 {
+    parts.0.iter().sum::<u64>() + parts.2.iter().map(|&byte| u64::from(byte)).sum::<u64>()
+}
+
+/// A frozen array, one that its receiver may write, and the argument as it is.
+#[pool_task]
+fn arrays_of(
+    part: SharedSlice<u64>,
+    items: usize,
+) -> Result<(SharedSlice<u64>, SharedVec<u64>, SharedSlice<u64>), String> {
+    let mut vec = SharedVec::from_slice(&[7; 3]).map_err(|error| error.to_string())?;
+    vec.push(items as u64).map_err(|error| error.to_string())?;
+    let frozen = SharedVec::try_from_iter(0..items as u64).and_then(SharedVec::freeze);
+    Ok((frozen.map_err(|error| error.to_string())?, vec, part))
+}
+
+fn shared_arrays_travel_as_copies(_: &Setup) {
+    let (pool, _far) = pools();
+    let numbers = SharedVec::try_from_iter(0..10_000u64).unwrap().freeze().unwrap();
+    let bytes = SharedVec::from_slice(&[1u8; 100]).unwrap().freeze().unwrap();
+    let sums: Vec<u64> = numbers.chunks(100).map(|part| part.iter().sum()).collect();
+    assert_eq!(pool.map(sum::Task, numbers.chunks(100)).unwrap(), sums);
+    assert_eq!(pool.apply(sum::Task, numbers.slice(..4)).unwrap(), 6);
+    assert_eq!(pool.apply(sum_two::Task, (numbers.slice(..4), String::new(), bytes)).unwrap(), 106);
+    let results = pool.map_results(arrays_of::Task, (0..20).map(|items| (numbers.slice(5..7), items))).unwrap();
+    for (items, result) in results.into_iter().enumerate() {
+        let (frozen, mut vec, part) = result.unwrap().unwrap();
+        assert_eq!(frozen[..], (0..items as u64).collect::<Vec<_>>());
+        // It is this value's alone.
+        vec[0] = 8;
+        assert_eq!(vec[..], [8, 7, 7, items as u64]);
+        assert_eq!(part[..], [5, 6]);
+        // Arrays that came back go out again.
+        assert_eq!(pool.apply(sum::Task, frozen.clone()).unwrap(), frozen.iter().sum::<u64>());
+        assert_eq!(pool.apply(sum::Task, part).unwrap(), 11);
+    }
+}
+
+fn names_of_arrays_are_found_again(_: &Setup) {
+    let (pool, _far) = pools();
+    // The link brings a copy for each request, and each is gone after it: workers are told of ends while the next one comes.
+    let numbers = SharedVec::from_slice(&[3u64; 1_000]).unwrap().freeze().unwrap();
+    for _ in 0..200 {
+        let jobs = [3, 2, 1].map(|items| pool.apply_async(sum::Task, numbers.slice(..items)).unwrap());
+        assert_eq!(jobs.map(|job| job.get().unwrap()), [9, 6, 3]);
+    }
 }
 
 #[pool_task(codec = "cbor")]

@@ -66,8 +66,14 @@ pub(crate) enum Command {
 
     /// Draw the Mandelbrot set: worker processes write the parts of one shared array in place
     ///
-    #[cfg_attr(not(feature = "redis"), doc = "Each writes a few rows at a time, since some take a hundred times as long as others.")]
-    #[cfg_attr(feature = "redis", doc = "With --redis they share no memory with this program, and send the rows as values.")]
+    #[cfg_attr(
+        not(feature = "redis"),
+        doc = "Each writes a few rows at a time, since some take a hundred times as long as others."
+    )]
+    #[cfg_attr(
+        feature = "redis",
+        doc = "With --redis they share no memory with this program, and send the rows as values."
+    )]
     #[command(after_help = MANDELBROT_EXAMPLES)]
     Mandelbrot {
         /// The image to write, in PNG

@@ -43,13 +43,10 @@ pub use serde;
 pub use std::boxed::Box;
 pub use std::vec::Vec;
 
-/// Arguments in which a lifetime may be hidden. `F` is `fn(&()) -> Arguments`, so the compiler itself gives its elided lifetimes the
-/// name `'a`.
-pub type Elided<'a, F> = <F as Elide<'a>>::Args;
-
-/// See [`Elided`].
+/// Arguments in which a lifetime may be hidden. The type is `fn(&()) -> Arguments`, so the compiler itself gives its elided lifetimes
+/// the name `'a`.
 pub trait Elide<'a> {
-    /// The result for that lifetime.
+    /// The arguments for that lifetime.
     type Args;
 }
 

@@ -215,7 +215,10 @@ pub(crate) fn args_type(arguments: &[(String, Value)], private: &TokenStream) ->
     let semicolon = quote_spanned!(end=> ;);
     let types = one_or_tuple(types);
     if hides {
-        return quote_spanned!(start=> type Args<'a> = #private::Elided<'a, fn(&()) -> #types> #semicolon);
+        // The type begins and ends where the user's do, so that rustc points at just these.
+        let args = quote_spanned!(end=> Args);
+        let elided = quote_spanned!(start=> <fn(&()) -> #types as #private::Elide<'a>>::#args);
+        return quote_spanned!(start=> type Args<'a> = #elided #semicolon);
     }
     quote_spanned!(start=> type Args<'a> = #types #semicolon)
 }
@@ -232,8 +235,7 @@ fn element(ty: &Type, private: &TokenStream) -> TokenStream {
     if !types::may_hide_lifetime(ty) {
         return ty.to_token_stream();
     }
-    // This type begins and ends where the user's does, so that rustc points at just that.
-    let (start, end) = value::ends(ty);
+    let (start, end) = value::ends(ty); // as in `args_type`
     let args = quote_spanned!(end=> Args);
     quote_spanned!(start=> <fn(&()) -> #ty as #private::Elide<'static>>::#args)
 }

@@ -18,7 +18,7 @@ pub struct Cluster {
     pub queues: Vec<Queue>,
     /// Clients that are alive.
     pub clients: u64,
-    /// Jobs that their agents lost and that were queued again, since the count began. It ends when no client lost one for the time of ten leases.
+    /// Jobs that their agents lost and that were queued again, of all clients. The count ends ten leases after the last client.
     pub redelivered: u64,
     /// Jobs that were lost too often, so that their items ended in an error. Counted as `redelivered`.
     pub lost: u64,

@@ -1,16 +1,21 @@
 //! The picture of agents, clients and queues, for a user who may only read.
 
+use nix::sys::signal::Signal;
 use pool_core::prelude::*;
 use pool_redis::Cluster;
 use tests::procs::eventually;
-use tests::tasks::square;
+use tests::tasks::{nap, square};
 use tests::trial::{Check, Setup, once};
 
 use crate::server::Server;
 use crate::work::{end, pool, start_agent};
 
 pub(crate) fn checks() -> Vec<Check> {
-    vec![once(the_cluster_has_agents_clients_and_queues), once(each_namespace_is_a_cluster)]
+    vec![
+        once(the_cluster_has_agents_clients_and_queues),
+        once(running_and_lost_jobs_are_counted),
+        once(each_namespace_is_a_cluster),
+    ]
 }
 
 fn look(server: &Server) -> Cluster {
@@ -37,6 +42,27 @@ fn the_cluster_has_agents_clients_and_queues(setup: &Setup) {
     assert!(eventually(|| look(&server).clients == 0), "{}", look(&server));
     end(&server, vec![agent]);
     assert!(look(&server).hosts.is_empty());
+}
+
+fn running_and_lost_jobs_are_counted(setup: &Setup) {
+    let server = Server::start();
+    let first = start_agent(&server, setup);
+    let pool = pool(&server);
+    assert_eq!(pool.apply(square::Task, 12).unwrap(), 144);
+    assert!(eventually(|| look(&server).hosts[0].done == Some(1)), "{}", look(&server));
+    let call = pool.apply_async(nap::Task, 3_000).unwrap();
+    assert!(eventually(|| look(&server).running() == 1), "{}", look(&server));
+    let second = start_agent(&server, setup);
+    first.signal(Signal::SIGKILL);
+    // It runs again, at the other agent.
+    assert!(eventually(|| look(&server).redelivered == 1), "{}", look(&server));
+    call.get().unwrap();
+    let is_counted = || look(&server).hosts.iter().any(|host| host.pid == second.pid() && host.done == Some(1));
+    assert!(eventually(is_counted), "{}", look(&server));
+    assert_eq!(look(&server).lost, 0);
+    drop(first.wait());
+    drop(pool);
+    end(&server, vec![second]);
 }
 
 fn each_namespace_is_a_cluster(_: &Setup) {

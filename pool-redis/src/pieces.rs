@@ -17,6 +17,8 @@ use crate::connection::{Backoff, Line, Trouble};
 pub(crate) struct Courier {
     line: Line,
     engine_timeout: Duration,
+    /// The first failure since the last answer.
+    failing_since: Option<Instant>,
 }
 
 /// Pause between two attempts, or of a thread that waits for another one's payload.
@@ -24,7 +26,8 @@ const PAUSE_MAX: Duration = Duration::from_millis(50);
 
 impl Courier {
     pub(crate) fn new(client: &Client, engine_timeout: Duration) -> Courier {
-        Courier { line: Line::new(client, commands::BLOB_SCRIPTS, Duration::ZERO), engine_timeout }
+        let line = Line::new(client, commands::BLOB_SCRIPTS, Duration::ZERO);
+        Courier { line, engine_timeout, failing_since: None }
     }
 
     /// Whether the server has all pieces, of so many bytes; `life` is how long it keeps them from now on.
@@ -103,7 +106,7 @@ impl Courier {
         stop: &Stop,
         read: impl Fn(redis::Value) -> std::result::Result<T, Trouble>,
     ) -> Result<Vec<T>> {
-        let (begun, mut backoff) = (Instant::now(), Backoff::new());
+        let mut backoff = Backoff::new();
         loop {
             if stop.is_set() {
                 return Err(stopped());
@@ -111,8 +114,15 @@ impl Courier {
             let answers = self.line.ask_all(commands);
             let answers = answers.and_then(|answers| answers.into_iter().map(|answer| read(answer?)).collect());
             match answers {
-                Ok(answers) => return Ok(answers),
-                Err(trouble) if trouble.is_permanent || begun.elapsed() > self.engine_timeout => {
+                Ok(answers) => {
+                    self.failing_since = None;
+                    return Ok(answers);
+                }
+                // Counted once for all threads that wait for this connection, or they would give up one after the other.
+                Err(trouble)
+                    if trouble.is_permanent
+                        || self.failing_since.get_or_insert_with(Instant::now).elapsed() > self.engine_timeout =>
+                {
                     return Err(trouble.error(doing));
                 }
                 Err(_) => {

@@ -67,11 +67,10 @@ fn sum_two(parts: (SharedSlice<u64>, String, SharedSlice<u8>)) -> u64 {
 }
 
 /// A frozen array, one that its receiver may write, and the argument as it is.
+type ThreeArrays = (SharedSlice<u64>, SharedVec<u64>, SharedSlice<u64>);
+
 #[pool_task]
-fn arrays_of(
-    part: SharedSlice<u64>,
-    items: usize,
-) -> Result<(SharedSlice<u64>, SharedVec<u64>, SharedSlice<u64>), String> {
+fn arrays_of(part: SharedSlice<u64>, items: usize) -> Result<ThreeArrays, String> {
     let mut vec = SharedVec::from_slice(&[7; 3]).map_err(|error| error.to_string())?;
     vec.push(items as u64).map_err(|error| error.to_string())?;
     let frozen = SharedVec::try_from_iter(0..items as u64).and_then(SharedVec::freeze);

@@ -95,8 +95,7 @@ fn implementation(function: &Function, args: &Args) -> TokenStream {
     let pickers = args.codec.pickers(&output.ty);
     let args_type = args_type(arguments, &private);
     let (constructor, run) = json::entry(name, glue!(#private::run_chunk::<#name::Task>), &private);
-    let codec = args.codec.name();
-    let names = arguments.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let (codec, names) = (args.codec.name(), function.parameters());
     let form = cfg!(feature = "remote").then(|| glue!(.with_form(#private::Form::of::<#name::Task>(#codec, #names))));
     let entry = entry(function, args, &private, &constructor, &run, form.as_ref());
     let args_functions = args_functions(function, &private);

@@ -33,6 +33,14 @@ pub(crate) struct Function {
     pub(crate) attributes: Attributes,
 }
 
+impl Function {
+    /// The names of the arguments, as a part of the task's signature.
+    pub(crate) fn parameters(&self) -> String {
+        let names: Vec<_> = self.arguments.iter().map(|(name, _)| name.as_str()).collect();
+        names.join(", ")
+    }
+}
+
 /// The arguments `part: &mut [T], offset: usize`.
 pub(crate) struct Part {
     pub(crate) element: Type,

@@ -111,6 +111,7 @@ impl Courier {
             if stop.is_set() {
                 return Err(stopped());
             }
+            // Again as a whole, since each of them may be carried out twice.
             let answers = self.line.ask_all(commands);
             let answers = answers.and_then(|answers| answers.into_iter().map(|answer| read(answer?)).collect());
             match answers {

@@ -26,6 +26,7 @@ impl Names {
         // No honest pool sends one: arguments are copied and frozen.
         let new = array.frozen().ok_or_else(|| wrong("memory that its value may write"))?;
         let mut names = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Seldom: a look at each costs more than the few bytes of those that are gone.
         if names.len() >= NAMES_MAX {
             names.retain(|_, known| known.strong_count() > 0);
         }

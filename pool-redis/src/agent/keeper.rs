@@ -63,6 +63,7 @@ impl Keeper {
         while !self.work.is_over() {
             match wish() {
                 Wish::GoOn => {}
+                // First in any case, also at the second signal: no more is to come.
                 _ if !self.work.is_draining() => self.drain(),
                 Wish::Drain => {}
                 // Without the server nothing can be given back: the leases end.

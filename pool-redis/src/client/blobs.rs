@@ -170,6 +170,7 @@ impl Blobs {
     ///
     /// The server does not answer, or `stop` is set.
     pub(super) fn take_reply(&self, delivery: Delivery, blob: Blob, stop: &Stop) -> Result<Option<Vec<u8>>> {
+        // By the delivery and not by its content: another job's equal result is not to be deleted with it.
         let key = self.keys.result(delivery);
         // It may wait for longer than the server would keep it.
         lock(&self.uses).results.insert(key.clone());

@@ -60,6 +60,7 @@ impl Agents {
             format!("{}: task `{}` {reason}", advertisement.name(), task.name)
         };
         let reasons: Vec<_> = living().map(differs).chain(self.foreign.values().cloned()).collect();
+        // A text for each of a thousand hosts would tell less.
         let named = reasons[..reasons.len().min(NAMED_MAX)].join("; ");
         Some(match reasons.len().saturating_sub(NAMED_MAX) {
             0 if reasons.is_empty() => "there is no agent".to_owned(),
@@ -92,6 +93,7 @@ impl Roster {
         if agents.len() > living.len() + GONE_MAX {
             agents.retain(|_, known| known.is_alive);
         }
+        // Also these: an agent that was replaced by one of this protocol is in nobody's way.
         foreign.retain(|agent, _| living.contains(agent));
         living.into_iter().filter(|agent| !agents.contains_key(agent) && !foreign.contains_key(agent)).collect()
     }

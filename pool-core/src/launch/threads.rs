@@ -117,11 +117,9 @@ impl Threads {
     }
 
     /// Whether its workers have other machines run the items.
+    #[cfg(feature = "remote")]
     pub(crate) fn is_remote(&self) -> bool {
-        #[cfg(feature = "remote")]
-        return self.route.is_some();
-        #[cfg(not(feature = "remote"))]
-        false
+        self.route.is_some()
     }
 
     /// The workers that have ended.

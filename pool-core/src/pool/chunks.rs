@@ -64,6 +64,7 @@ impl Pool {
         args: C::Args<'_>,
     ) -> Result<Vec<Result<C::Output>>> {
         let entry = C::Items::entry();
+        #[cfg(feature = "remote")]
         self.host.check_local("map_chunks_mut").map_err(|error| error.of_task(entry.path()))?;
         if chunk == 0 {
             let text = "chunks must have at least one element";

@@ -36,8 +36,7 @@ pub(crate) struct Function {
 impl Function {
     /// The names of the arguments, as a part of the task's signature.
     pub(crate) fn parameters(&self) -> String {
-        let names: Vec<_> = self.arguments.iter().map(|(name, _)| name.as_str()).collect();
-        names.join(", ")
+        self.arguments.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
     }
 }
 

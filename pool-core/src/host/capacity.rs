@@ -16,6 +16,7 @@ impl Host {
         while !self.wait_over(Some(Instant::now() + LOOK_EVERY)) {
             // A backend that panics once may know more the next time.
             let Ok((capacity, hindrance)) = catch_unwind(AssertUnwindSafe(&look)) else { continue };
+            // Once for each change, since listeners hear of it.
             if hindrance != told {
                 told.clone_from(&hindrance);
                 self.with(|engine| engine.note_hindrance(hindrance));

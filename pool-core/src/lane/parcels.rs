@@ -39,6 +39,7 @@ impl Parcels {
             if of == seq {
                 found = Some(list);
             } else {
+                // Of a request that was taken back before its turn.
                 passed.push(list);
             }
         }

@@ -43,6 +43,7 @@ impl fmt::Display for Insights {
         let place = if self.is_remote { " on other machines" } else { place };
         writeln!(f, "{workers} worker{plural}{place}, up {}, {pending} items pending\n", short(self.uptime))?;
         #[cfg(feature = "remote")]
+        // First, since all below looks as if items ran.
         if let Some(why) = &self.hindrance {
             writeln!(f, "items wait: {why}\n")?;
         }

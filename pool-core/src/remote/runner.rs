@@ -250,6 +250,7 @@ fn outcome(part: Part) -> Outcome {
 fn failure(error: &Error) -> Failure {
     let failure = Failure::of(error);
     match error.kind() {
+        // Types of one name and one size have the same signature.
         ErrorKind::Decode => failure.saying(|text| {
             format!(
                 "{text} (the program that called has perhaps another version of this type than the one that runs the task: build both \

@@ -51,7 +51,7 @@ impl Array {
     ///
     /// # Errors
     ///
-    /// That of `fill`, or [`OutOfMemory`](ErrorKind::OutOfMemory) and the like from the system.
+    /// That of `fill`, or [`System`](ErrorKind::System): the system refuses the memory.
     pub fn new(name: u64, is_given: bool, bytes: usize, fill: impl FnOnce(&mut [u8]) -> Result<()>) -> Result<Array> {
         let failed =
             |error: pool_ipc::Error| Error::new(ErrorKind::System, format!("memory for a shared array: {error}"));
@@ -182,6 +182,7 @@ struct Owned(#[serde(with = "bytes")] Vec<u8>);
 
 impl Serialize for Array {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        // By hand: the memory is no vector that a derive could write.
         let mut tuple = serializer.serialize_tuple(3)?;
         tuple.serialize_element(&self.name())?;
         tuple.serialize_element(&self.is_given())?;
@@ -193,6 +194,7 @@ impl Serialize for Array {
 impl<'de> Deserialize<'de> for Array {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
         let (name, is_given, bytes): (u64, bool, Owned) = Deserialize::deserialize(deserializer)?;
+        // As many bytes as have come, whatever their sender claims.
         let fill = |memory: &mut [u8]| {
             memory.copy_from_slice(&bytes.0);
             Ok(())

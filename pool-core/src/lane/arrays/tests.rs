@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use pool_ipc::{ArrayBuffer, WorkerEnd};
+use pool_ipc::{ArrayBuffer, FrozenArray, WorkerEnd};
 
 use super::*;
 use crate::attachments::array::Array;
@@ -48,10 +48,14 @@ impl Pair {
     }
 }
 
-fn array(byte: u8) -> Arc<Array> {
+fn frozen(byte: u8) -> FrozenArray {
     let mut buffer = ArrayBuffer::with_capacity(1).unwrap();
     buffer.bytes_mut()[0] = byte;
-    Array::new(buffer.freeze(1).unwrap())
+    buffer.freeze(1).unwrap()
+}
+
+fn array(byte: u8) -> Arc<Array> {
+    Array::new(frozen(byte))
 }
 
 fn sealed(byte: u8) -> OwnedFd {
@@ -73,7 +77,7 @@ fn byte(received: &ReceivedArray) -> Option<u8> {
 #[test]
 fn descriptors_come_once_in_order_and_not_too_many_at_a_time() {
     let mut pair = Pair::new();
-    let arrays: Vec<_> = (0..40).map(array).collect();
+    let mut arrays: Vec<_> = (0..40).map(array).collect();
     let list: Attachments = arrays.iter().map(|array| Attachment::Frozen(Arc::clone(array))).collect();
     pair.lane.attach(&list, None);
     pair.lane.attach(&list, None);
@@ -87,13 +91,37 @@ fn descriptors_come_once_in_order_and_not_too_many_at_a_time() {
     }
     let attach = Request::Attach.kind();
     assert!(taken.into_iter().eq(arrays.iter().map(|array| (attach, array.id().number(), true))));
-    // Only an array that the worker has is forgotten, and only once.
-    for id in [arrays[3].id(), arrays[3].id(), ArrayId::new()] {
+    // Only an array that is gone, and that the worker has, is forgotten, and only once.
+    let fourth = arrays[3].id();
+    pair.lane.forget_array(fourth);
+    assert_eq!(pair.take(), [], "it is there");
+    drop(list);
+    drop(arrays.remove(3));
+    for id in [fourth, fourth, ArrayId::new()] {
         pair.lane.forget_array(id);
     }
-    assert_eq!(pair.take(), [(Request::Forget.kind(), arrays[3].id().number(), false)]);
-    pair.lane.attach(&list, None);
-    assert_eq!(pair.take(), [(attach, arrays[3].id().number(), true)], "it is given again");
+    assert_eq!(pair.take(), [(Request::Forget.kind(), fourth.number(), false)]);
+}
+
+#[test]
+fn a_name_that_comes_again_means_the_new_array() {
+    let mut pair = Pair::new();
+    let id = ArrayId::new();
+    let attached = |pair: &mut Pair, byte| {
+        let array = Array::of_host(id, frozen(byte));
+        pair.lane.attach(&vec![Attachment::Frozen(Arc::clone(&array))], None);
+        assert_eq!(pair.take(), [(Request::Attach.kind(), id.number(), true)]);
+        array
+    };
+    let first = attached(&mut pair, 1);
+    drop(first);
+    let second = attached(&mut pair, 2);
+    // The end of the first is told late.
+    pair.lane.forget_array(id);
+    assert_eq!(pair.take(), []);
+    drop(second);
+    pair.lane.forget_array(id);
+    assert_eq!(pair.take(), [(Request::Forget.kind(), id.number(), false)]);
 }
 
 #[test]

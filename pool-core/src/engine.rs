@@ -411,7 +411,8 @@ impl Engine {
         }
         // Before the scheduler launches the next process, which begins with calls of its own.
         self.end_own(worker, &death);
-        self.accounts.counts.exited(status);
+        // A courier is told to end if its item is cancelled: no process has died.
+        self.accounts.counts.exited(status.success() || is_told && self.scheduler.is_remote());
         self.observe_exit(worker, &death);
         self.scheduler.exited(worker, remains.begun);
         self.act_after(Some(&death));

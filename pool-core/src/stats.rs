@@ -1,7 +1,5 @@
 //! Counts of a pool's jobs, items and workers.
 
-use std::process::ExitStatus;
-
 /// Counts since the pool was made; from [`Pool::stats`](crate::Pool::stats).
 ///
 /// They are of one moment: no job or item is counted in part.
@@ -75,7 +73,7 @@ impl Counts {
         self.0.workers_started += 1;
     }
 
-    pub(crate) fn exited(&mut self, status: ExitStatus) {
-        self.0.workers_died += u64::from(!status.success());
+    pub(crate) fn exited(&mut self, in_peace: bool) {
+        self.0.workers_died += u64::from(!in_peace);
     }
 }

@@ -94,6 +94,7 @@ pub struct Check {
     methods: Vec<StartMethod>,
     workers: Vec<usize>,
     in_process: bool,
+    processes_only: bool,
     is_remote: bool,
     options: WatchOptions,
     is_possible: fn() -> bool,
@@ -113,6 +114,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         methods: METHODS.to_vec(),
         workers: vec![1, 2, 5],
         in_process: false,
+        processes_only: false,
         is_remote: false,
         options: WatchOptions::default(),
         is_possible: || true,
@@ -158,6 +160,12 @@ impl Check {
         Check { in_process: true, ..self }
     }
 
+    /// Never with workers that are threads.
+    #[must_use]
+    pub fn with_processes_only(self) -> Check {
+        Check { processes_only: true, ..self }
+    }
+
     /// Also with items that run in another pool.
     #[must_use]
     pub fn remote_too(self) -> Check {
@@ -185,7 +193,8 @@ impl Check {
     fn trials(&self) -> impl Iterator<Item = Trial> {
         let Check { name, options, is_possible, .. } = *self;
         let of_process = self.methods.iter().map(|&method| Setup { method, ..ORDINARY });
-        let kinds = of_process.chain(self.in_process.then_some(IN_PROCESS)).chain(self.is_remote.then_some(ELSEWHERE));
+        let in_process = (self.in_process && !self.processes_only).then_some(IN_PROCESS);
+        let kinds = of_process.chain(in_process).chain(self.is_remote.then_some(ELSEWHERE));
         let setups = kinds.flat_map(|kind| self.workers.iter().map(move |&workers| kind.with_workers(workers)));
         setups.map(move |setup| {
             let [method, workers] = setup.to_args();

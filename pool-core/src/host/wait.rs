@@ -124,19 +124,21 @@ impl Host {
             }
             // No worker notifies of silent chunks, so the leader looks up by itself.
             let until = earlier(deadline, has_silent_calls.then(|| Instant::now() + nap));
-            let mut was_woken = false;
+            let (mut was_woken, mut found_news) = (false, false);
             let wakes_up = || {
                 let is_there = ready() || self.engine().has_news();
+                found_news = is_there;
                 was_notified_in_vain |= was_woken && !is_there;
                 // A wake-up has used the registration up, so the next sleep needs a new one.
                 is_there || std::mem::replace(&mut was_woken, true)
             };
-            let is_there = self.hub.wait(Sleeper::Caller, wakes_up, until);
-            if until.is_some_and(|until| until <= Instant::now()) {
+            self.hub.wait(Sleeper::Caller, wakes_up, until);
+            let is_time_up = until.is_some_and(|until| until <= Instant::now());
+            if is_time_up {
                 // Reports that a worker has not published are no news, so they are looked for.
                 self.with(Engine::route);
             }
-            nap = if is_there { LEADER_NAP_MIN } else { (2 * nap).min(LEADER_NAP_MAX) };
+            nap = if found_news || !is_time_up { LEADER_NAP_MIN } else { (2 * nap).min(LEADER_NAP_MAX) };
         }
     }
 

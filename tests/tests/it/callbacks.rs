@@ -21,8 +21,11 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(the_end_of_the_pool_waits_for_callbacks),
         each_method(a_join_with_a_limit_does_not_wait_longer_for_callbacks),
         each_method(a_callback_may_join_the_pool),
-        each_method(callbacks_of_two_pools_may_drop_each_others),
-        each_method(callbacks_wait_for_the_system_to_allow_a_thread),
+        // The second pool would be made in a process with the threads of the first, which `Fork` refuses.
+        each_method(callbacks_of_two_pools_may_drop_each_others)
+            .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
+        // Workers that are threads start and allocate in this process: its limit would stop them at times, or leave room.
+        each_method(callbacks_wait_for_the_system_to_allow_a_thread).with_processes_only(),
     ]
 }
 
@@ -137,10 +140,6 @@ fn a_callback_may_join_the_pool(setup: &Setup) {
 }
 
 fn callbacks_of_two_pools_may_drop_each_others(setup: &Setup) {
-    if setup.method == StartMethod::Fork {
-        // The second pool would be made in a process with the threads of the first.
-        return;
-    }
     let pools = [Mutex::new(Some(setup.pool())), Mutex::new(Some(setup.pool()))];
     let (pools, barrier) = (Arc::new(pools), Arc::new(Barrier::new(2)));
     let (sender, receiver) = mpsc::channel();
@@ -169,10 +168,6 @@ fn address_space() -> u64 {
 }
 
 fn callbacks_wait_for_the_system_to_allow_a_thread(setup: &Setup) {
-    if setup.in_process {
-        // Workers that are threads start and allocate in this process: its limit would stop them at times, or leave room.
-        return;
-    }
     let pool = setup.pool();
     let job = pool.apply_async(square::Task, 3).unwrap();
     let (sender, receiver) = mpsc::channel();

@@ -15,7 +15,9 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         everywhere(each_worker_has_its_value_and_so_have_its_replacements),
         each_method(one_value_is_there_for_all_before_anything_else),
-        each_method(a_replaced_server_gives_its_workers_the_same_values),
+        // With `Fork` the server is not replaced.
+        each_method(a_replaced_server_gives_its_workers_the_same_values)
+            .methods(&[StartMethod::ForkServer, StartMethod::Spawn]),
         each_method(the_initializer_finds_them),
         once(the_last_setting_of_a_name_counts),
         once(impossible_variables_are_refused),
@@ -80,9 +82,6 @@ fn one_value_is_there_for_all_before_anything_else(setup: &Setup) {
 }
 
 fn a_replaced_server_gives_its_workers_the_same_values(setup: &Setup) {
-    if setup.method == StartMethod::Fork {
-        return; // Its server is not replaced.
-    }
     let values = ["a", "b", "c"];
     let pool = setup.builder().worker_env(NAME, values).build().unwrap();
     assert_values(&pool, &values);

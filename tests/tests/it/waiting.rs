@@ -23,6 +23,7 @@ pub(crate) fn checks() -> Vec<Check> {
         each_method(a_wait_that_ran_out_leaves_the_future_its_waker),
         each_method(as_completed_takes_over_handles_that_were_polled),
         once(a_long_wait_costs_next_to_nothing),
+        once(a_thread_that_maps_looks_ever_less_often_for_long_items),
     ]
 }
 
@@ -184,4 +185,13 @@ fn a_long_wait_costs_next_to_nothing(setup: &Setup) {
     }
     let woken = switches() - before;
     assert!(woken < 100, "{woken} times in 3.5 s");
+}
+
+fn a_thread_that_maps_looks_ever_less_often_for_long_items(setup: &Setup) {
+    let pool = setup.pool();
+    let before = switches();
+    // The ends of the chunks before the last ones wake nobody, so the thread looks for them by itself.
+    pool.map(nap::Task.chunk_size(1), std::iter::repeat_n(500, 8)).unwrap();
+    let woken = switches() - before;
+    assert!(woken < 120, "{woken} times in 2 s");
 }

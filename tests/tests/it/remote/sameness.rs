@@ -240,11 +240,14 @@ fn a_cancelled_item_ends_there(_: &Setup) {
     let call = pool.apply_async(nap::Task, 600_000).unwrap();
     let map = pool.map_async(nap::Task.chunk_size(3), [600_000; 9]).unwrap();
     assert!(eventually(|| far.0.pool.lock().unwrap().as_ref().unwrap().running().len() == 2));
+    let started = pool.stats().workers_started;
     assert!(call.cancel() && map.cancel());
     assert_eq!(call.get().unwrap_err().kind(), ErrorKind::Cancelled);
     assert_eq!(map.get().unwrap_err().kind(), ErrorKind::Cancelled);
     assert!(eventually(|| far.0.is_idle()), "the items go on");
     assert_eq!(pool.apply(square::Task, 3).unwrap(), 9);
+    assert!(eventually(|| pool.stats().workers_started > started), "the courier is replaced");
+    assert_eq!(pool.stats().workers_died, 0, "a courier is no process");
 }
 
 #[pool_task]

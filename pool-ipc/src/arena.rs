@@ -6,9 +6,10 @@
 //! memory.
 //!
 //! Among segments of one size the one that has been free for longest is used next, since bytes that lie in another CPU's
-//! second-level cache are slow to overwrite. The rings of a lane are large for the same reason. A large segment is taken from
-//! memory that was used before, if there is enough in one piece: fresh memory of the kernel takes ten times as long to write
-//! (5 ms for a MiB on a virtual machine, and 0.1 ms the second time).
+//! second-level cache are slow to overwrite. The rings of a lane are large for the same reason. But fresh memory of the kernel takes
+//! ten times as long to write (5 ms for a MiB on a virtual machine, and 0.1 ms the second time). So few segments take turns at
+//! first, and more with each that is taken; and a large segment is taken from memory that was used before, if there is enough in one
+//! piece.
 
 #![allow(unsafe_code)]
 
@@ -27,6 +28,12 @@ pub const SEGMENT_BYTES: usize = 64 << 10;
 
 /// Size of an encoded location (offset and length).
 pub const LOCATION_BYTES: usize = 8;
+
+/// Segments of one size that take turns at first: enough for two workers to read some while the host writes the next.
+const FIRST_SEGMENTS: u32 = 6;
+
+/// For so many segments that were taken, one more takes turns: so fresh memory is at most this share of the bytes that a map carries.
+const TAKES_PER_FRESH: u32 = 32;
 
 /// The host's side.
 #[derive(Debug)]
@@ -50,6 +57,8 @@ struct Free {
     used: VecDeque<u32>,
     /// Segments that have none yet.
     fresh: Range<u32>,
+    /// Segments taken since the last fresh one.
+    takes: u32,
     /// How far the workers' CPUs are from here.
     distance: Distance,
 }
@@ -87,27 +96,40 @@ impl InUse {
 impl Arena {
     /// An arena from offset `at` of the mapping on: `segments` segments of one size, then `large_bytes` for large ones.
     pub(crate) fn new(mapping: Arc<Mapping>, at: usize, segments: u32, large_bytes: usize) -> Arena {
-        let free = Free { used: VecDeque::new(), fresh: 0..segments, distance: Distance::default() };
+        let free = Free { used: VecDeque::new(), fresh: 0..segments, takes: 0, distance: Distance::default() };
         let small_bytes = segments as usize * SEGMENT_BYTES;
         let large = Mutex::new(Extents::new(small_bytes..small_bytes + large_bytes));
         Arena(Arc::new(Ground { mapping, at, small_bytes, free: Mutex::new(free), large }))
     }
 
-    /// Takes a segment of arbitrary bytes. `None` if all are taken, or if the kernel has no memory for another one or
-    /// (before Linux 5.14) cannot tell.
+    /// Takes a segment of arbitrary bytes, of those that take turns. `None` if all of these are taken.
     ///
     /// A process that the host has forked does not have the memory and must not call this.
     pub fn take(&self) -> Option<Segment> {
+        self.take_of(Free::has_earned_fresh)
+    }
+
+    /// As [`take`](Arena::take), but if all of them are taken, another one takes turns from now on. `None` if there is no other,
+    /// or if the kernel has no memory for it or (before Linux 5.14) cannot tell.
+    pub fn take_or_grow(&self) -> Option<Segment> {
+        self.take_of(|free| free.used.is_empty() || free.has_earned_fresh())
+    }
+
+    fn take_of(&self, takes_fresh: impl FnOnce(&Free) -> bool) -> Option<Segment> {
         let ground = &self.0;
         let mut free = ground.free();
         let range = |number: u32| number as usize * SEGMENT_BYTES..(number as usize + 1) * SEGMENT_BYTES;
-        // Fresh segments first, until all have memory: the more of them take turns, the longer each has been free.
-        let fresh = free.fresh.next().map(range).filter(|range| ground.populate(range));
-        let is_fresh = fresh.is_some();
-        if !is_fresh {
-            free.fresh = 0..0; // a kernel without memory is not asked again
+        let mut fresh = None;
+        if !free.fresh.is_empty() && takes_fresh(&free) {
+            free.takes = 0;
+            fresh = free.fresh.next().map(range).filter(|range| ground.populate(range));
+            if fresh.is_none() {
+                free.fresh = 0..0; // a kernel without memory is not asked again
+            }
         }
+        let is_fresh = fresh.is_some();
         let range = fresh.or_else(|| free.used.pop_front().map(range))?;
+        free.takes = free.takes.saturating_add(1);
         let mut segment = Segment { hold: Hold { ground: Arc::clone(ground), range }, is_far: false };
         // Only a segment that a worker has read tells how far its CPU is.
         if !is_fresh {
@@ -141,6 +163,13 @@ impl Arena {
     /// Bytes of the largest segment that there can be.
     pub fn large_bytes_max(&self) -> usize {
         self.0.large().capacity()
+    }
+}
+
+impl Free {
+    /// True if enough segments were taken for one more to take turns.
+    fn has_earned_fresh(&self) -> bool {
+        self.fresh.start < FIRST_SEGMENTS || self.takes >= TAKES_PER_FRESH
     }
 }
 

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, PAD, Record, span};
-use super::ring::{OneThread, is_crowded, unpublished_end_of};
+use super::ring::{OneThread, has_earned_growth, is_crowded, unpublished_end_of};
 use super::shared::Shared;
 use super::sync::{AtomicU64, Ordering, fence, publish_order};
 
@@ -23,6 +23,8 @@ pub struct Consumer {
     memory: Memory,
     /// Bytes of the memory, from its start, in which records may lie.
     extent: usize,
+    /// Position at which it became that.
+    grown_at: u64,
     /// The peer's index, in shared memory.
     tail_word: Shared<AtomicU64>,
     /// Our index, in shared memory, where the peer reads it.
@@ -37,7 +39,7 @@ impl Consumer {
     /// The reading end of an empty ring.
     pub(super) fn new(memory: Memory, tail_word: Shared<AtomicU64>, head_word: Shared<AtomicU64>) -> Consumer {
         let extent = memory.capacity();
-        Consumer { memory, extent, tail_word, head_word, head: 0, tail: 0, one_thread: PhantomData }
+        Consumer { memory, extent, grown_at: 0, tail_word, head_word, head: 0, tail: 0, one_thread: PhantomData }
     }
 
     /// Limits the ring to the first `extent` bytes of its memory until it is extended.
@@ -48,6 +50,13 @@ impl Consumer {
     /// Allows records in the first `extent` bytes of the memory from now on.
     pub(super) fn extend(&mut self, extent: usize) {
         self.extent = extent.min(self.capacity()).max(self.extent);
+        self.grown_at = self.head;
+    }
+
+    /// True if the ring has been used so much at its present extent that growth is worth its memory, even if all that it gains is speed.
+    #[inline]
+    pub fn has_earned_growth(&self) -> bool {
+        has_earned_growth(self.grown_at, self.head, self.capacity(), self.extent)
     }
 
     /// Bytes of the memory in which records may lie: the capacity, unless the ring may still grow.

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::error::Error;
 use super::memory::Memory;
 use super::record::{HEADER_BYTES, Header, MORE, PAD, span};
-use super::ring::{OneThread, is_crowded, unpublished_end_of};
+use super::ring::{OneThread, has_earned_growth, is_crowded, unpublished_end_of};
 use super::shared::Shared;
 use super::stream::Distance;
 use super::sync::{AtomicU64, Ordering, fence, publish_order, store_load_fence};
@@ -23,6 +23,8 @@ pub struct Producer {
     memory: Memory,
     /// Bytes of the memory, from its start, in which records may lie.
     extent: usize,
+    /// Position at which it became that.
+    grown_at: u64,
     /// The extent in shared memory, if the peer decides on it.
     extent_word: Option<Shared<AtomicU64>>,
     /// Our index, in shared memory, where the peer reads it.
@@ -61,6 +63,7 @@ impl Producer {
         Producer {
             memory,
             extent,
+            grown_at: 0,
             extent_word: None,
             tail_word,
             head_word,
@@ -85,6 +88,13 @@ impl Producer {
     pub(super) fn extend(&mut self, extent: usize) {
         // Never smaller: records may lie up to the old end. Never past the memory: the peer's word may say anything.
         self.extent = extent.min(self.capacity()).max(self.extent);
+        self.grown_at = self.tail;
+    }
+
+    /// True if the ring has been used so much at its present extent that growth is worth its memory, even if all that it gains is speed.
+    #[inline]
+    pub fn has_earned_growth(&self) -> bool {
+        has_earned_growth(self.grown_at, self.tail, self.capacity(), self.extent)
     }
 
     /// Bytes of the memory in which records may lie: the capacity, unless the ring may still grow.

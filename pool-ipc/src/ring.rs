@@ -46,6 +46,20 @@ pub(crate) fn unpublished_end_of(position: u64, bytes: usize) -> u32 {
     (position as u32).wrapping_add(HEADER_BYTES as u32).wrapping_add(bytes as u32)
 }
 
+/// Extent from which on a ring that would be faster if it were larger does not grow at once.
+const CHEAP_EXTENT: usize = 64 << 10;
+
+/// Rounds that such a ring makes before it grows. The kernel takes some microseconds for each page of fresh memory on a virtual
+/// machine, which a short map would not earn back: so at most a sixteenth of the bytes that a ring carries go to fresh pages.
+const ROUNDS_PER_GROWTH: u64 = 16;
+
+/// True if a ring has been used so much, since the position at which it got this extent, that growth is worth its memory.
+#[inline]
+pub(crate) fn has_earned_growth(grown_at: u64, position: u64, capacity: usize, extent: usize) -> bool {
+    let round = |position: u64| position / capacity as u64;
+    extent < CHEAP_EXTENT || round(position) >= round(grown_at) + ROUNDS_PER_GROWTH
+}
+
 /// True if the bytes between two positions lie in one piece and are more than half of the extent. With a pad between them,
 /// growth would give no room before the next round, since the producer has left the end of the extent.
 #[inline]

@@ -162,15 +162,15 @@ impl Host {
         // Without the engine's lock: segments come back when their last request is complete.
         let mut segment = arena.take();
         if segment.is_none() && expects_news {
-            // A worker that is about to be through frees a segment within microseconds; without one the arguments are
-            // copied twice.
+            // A worker that is about to be through frees a segment within microseconds; fresh memory takes longer, and
+            // without any the arguments are copied twice.
             Backoff::default().wait(|| {
                 self.with(Engine::route_news);
                 segment = arena.take();
                 segment.is_some()
             });
         }
-        segment
+        segment.or_else(|| arena.take_or_grow())
     }
 }
 

@@ -51,7 +51,10 @@ impl Lane {
                 continue;
             }
             let length = if record.more() { header.info } else { record.len as u64 };
-            if is_small_for(length, self.end.replies.extent()) || self.end.replies.is_crowded() {
+            let replies = &self.end.replies;
+            let would_gain = is_small_for(length, replies.extent()) || replies.is_crowded();
+            // A reply that does not fit grows the ring at once, since it would wait for each of its pieces.
+            if would_gain && (replies.has_earned_growth() || length > replies.extent() as u64) {
                 self.end.grow_replies();
             }
             let body = if let Some(taken) = self.taken.take() {

@@ -30,8 +30,8 @@ impl Lane {
     /// True if the bytes fit into one record now. Grows the ring for them if necessary.
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
-        // The ring starts small, and grows with the first message that shows the need.
-        if is_small_for(bytes as u64, self.end.requests.extent()) {
+        // The ring starts small, and grows when messages have shown the need.
+        if is_small_for(bytes as u64, self.end.requests.extent()) && self.end.requests.has_earned_growth() {
             self.end.grow_requests();
         }
         self.end.requests.room(bytes).is_some_and(|room| room >= bytes)
@@ -40,9 +40,15 @@ impl Lane {
 
     #[cold]
     fn make_room(&mut self, bytes: usize) -> bool {
+        // Before it goes round in what it has: behind a pad its bytes are not in one piece, and growth gives no room.
+        if self.end.requests.is_crowded() && self.end.requests.has_earned_growth() {
+            self.end.grow_requests();
+        }
         while !self.end.requests.fits(bytes) {
-            let is_small = !self.will_fit(bytes) || self.end.requests.is_crowded();
-            if !is_small || !self.end.grow_requests() {
+            let is_needed = !self.will_fit(bytes);
+            let requests = &mut self.end.requests;
+            let would_gain = requests.is_crowded() && requests.has_earned_growth();
+            if !(is_needed || would_gain) || !self.end.grow_requests() {
                 return false;
             }
         }

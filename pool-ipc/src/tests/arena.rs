@@ -76,6 +76,29 @@ fn a_segment_is_somebodys_until_the_last_has_dropped_it() -> Result<(), Error> {
 }
 
 #[test]
+fn few_segments_take_turns_at_first_and_all_in_the_end() -> Result<(), Error> {
+    const SEGMENTS: u32 = 12;
+    let (hub, _worker) = arena(SEGMENTS)?;
+    let places = |count: usize| -> std::collections::BTreeSet<_> {
+        (0..count).map(|_| taken(&hub).finish().locate(0..1)).collect()
+    };
+    assert!(places(32).len() <= 6, "a short map touches little memory");
+    assert!(places(32 * SEGMENTS as usize).len() > 6);
+    assert_eq!(places(100).len() as u32, SEGMENTS, "the more take turns, the longer each has been free");
+    Ok(())
+}
+
+#[test]
+fn more_segments_take_turns_if_all_are_taken_and_another_is_asked_for() -> Result<(), Error> {
+    let (hub, _worker) = arena(8)?;
+    let mut held: Vec<_> = std::iter::from_fn(|| hub.arena().take()).collect();
+    assert!(held.len() < 8);
+    held.extend(std::iter::from_fn(|| hub.arena().take_or_grow()));
+    assert_eq!(held.len(), 8);
+    Ok(())
+}
+
+#[test]
 fn bytes_that_are_no_location_are_refused() -> Result<(), Error> {
     let (hub, worker) = arena(2)?;
     let all = 2 * SEGMENT_BYTES as u64;

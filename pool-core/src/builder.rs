@@ -32,7 +32,7 @@ use crate::launch::StartMethod;
 use crate::launch::spawn::Inherited;
 use crate::launch::threads::Threads;
 use crate::pool::{Pool, check_workers};
-use crate::scheduler::{Scheduler, SchedulerConfig};
+use crate::scheduler::{NARROW_WORKERS, Scheduler, SchedulerConfig};
 use crate::task::state_type::StateType;
 use crate::task::table;
 use crate::task::{Task, TaskOptions};
@@ -345,7 +345,9 @@ impl PoolBuilder {
             items: self.max_pending.map_or(u64::MAX, |items| items as u64),
             bytes: self.max_pending_bytes.unwrap_or(u64::MAX),
         };
-        let scheduler = away.scheduler(Scheduler::new(config, table::TASKS.len()));
+        // Of no interest to small pools, in which each map uses all workers: the answer is in files of the system.
+        let cpus = if workers > NARROW_WORKERS { cpus() } else { workers };
+        let scheduler = away.scheduler(Scheduler::new(config, table::TASKS.len()).on_cpus(cpus));
         let mut engine = Engine::new(scheduler, own_calls, self.limits.memory_limit, most_pending);
         engine.in_process = self.in_process;
         let host = Host::new(engine, hub, most_pending, self.defaults, away.states(states), &self.limits.name)?;
@@ -377,8 +379,6 @@ impl PoolBuilder {
 
     fn checked_workers(&self) -> Result<usize> {
         let refuse = |text: String| Err(Error::new(ErrorKind::InvalidInput, text));
-        // Counts the CPUs that this process may use, by affinity and control group.
-        let cpus = || thread::available_parallelism().map_or(1, usize::from);
         match self.workers.unwrap_or_else(cpus) {
             _ if self.max_tasks_per_worker == Some(0) => {
                 refuse("max_tasks_per_worker must be at least 1, and is 0".into())
@@ -398,4 +398,9 @@ impl PoolBuilder {
             },
         }
     }
+}
+
+/// The CPUs that this process may use, by affinity and control group.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }

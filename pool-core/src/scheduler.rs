@@ -50,7 +50,8 @@ pub(crate) use self::interface::{
 use self::job::JobEntry;
 use self::slab::Slab;
 use self::task::TaskState;
-pub(crate) use self::tuning::CALLS_PER_CHUNK_MAX;
+use self::tuning::NARROW_WORKERS_MIN;
+pub(crate) use self::tuning::{CALLS_PER_CHUNK_MAX, NARROW_WORKERS};
 use self::worker::{Phase, Range, WorkerState};
 pub(crate) use self::worker_set::WorkerSet;
 use crate::units::Nanos;
@@ -115,6 +116,8 @@ pub(crate) struct Scheduler<P> {
     busy: WorkerSet,
     /// When the first worker of all was ready, or `Nanos::MAX` before.
     first_ready_at: Nanos,
+    /// Workers that a short map wakes at first.
+    narrow_workers: usize,
     unsettled: u64,
     open_jobs: usize,
     /// Callers that wait for the end for a limited time.
@@ -140,6 +143,7 @@ impl<P> Scheduler<P> {
             in_flight: [0; 3],
             contended_until: 0,
             first_ready_at: Nanos::MAX,
+            narrow_workers: NARROW_WORKERS,
             holds_back: false,
             stale: 0,
             retries: BTreeMap::new(),
@@ -161,6 +165,11 @@ impl<P> Scheduler<P> {
         // All at once, so that the first map finds all workers.
         scheduler.workers.ids().for_each(|worker| scheduler.launch(worker));
         scheduler
+    }
+
+    /// Workers share so many CPUs.
+    pub(crate) fn on_cpus(self, cpus: usize) -> Self {
+        Scheduler { narrow_workers: cpus.clamp(NARROW_WORKERS_MIN, NARROW_WORKERS), ..self }
     }
 
     pub(crate) fn state(&self) -> State {

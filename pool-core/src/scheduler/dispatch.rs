@@ -54,12 +54,13 @@ impl<P> Scheduler<P> {
                 continue;
             }
             let pace = task.pace;
-            let worth = pace.workers_worth(queued, self.config.workers);
-            let narrow_until = job.narrow_until(self.first_ready_at, pace);
+            let worth = pace.workers_worth(queued, self.config.workers, self.narrow_workers);
+            let narrow = job.narrow(self.first_ready_at, pace, self.narrow_workers);
+            let may_use = worth.max(narrow.workers(self.now));
             // Not beside others of any priority: these wait behind it for the idle workers.
             let is_alone = || self.turns.iter().filter(|turns| !turns.is_empty()).count() == 1;
             // A map that is worth all workers uses them all at once.
-            let is_narrow = worth < self.config.workers && self.now < narrow_until && !is_contended && is_alone();
+            let is_narrow = may_use < self.config.workers && !is_contended && is_alone();
             let want = match spec.chunk_size {
                 // Items that travel together may run at once on another machine.
                 _ if is_remote && spec.max_concurrent.is_some() => 1,
@@ -82,7 +83,7 @@ impl<P> Scheduler<P> {
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
             let found = if is_narrow {
-                let may_wake = job.wakes_another || self.awake().count() < worth;
+                let may_wake = job.wakes_another || self.awake().count() < may_use;
                 self.roomiest_of_few(capacity, may_wake, pace.is_known())
             } else {
                 self.roomiest(capacity, preferred)
@@ -92,8 +93,9 @@ impl<P> Scheduler<P> {
                 if is_narrow {
                     self.is_narrow = true;
                     // Without a time before the first worker is ready: that event looks again.
-                    if narrow_until < Nanos::MAX {
-                        self.wake_by(narrow_until);
+                    let next = narrow.next_step(self.now);
+                    if next < Nanos::MAX {
+                        self.wake_by(next);
                     }
                     // For items behind a worker that is silent: one that is idle need not wait for replies of others.
                     self.rebalance();
@@ -252,6 +254,8 @@ impl<P> Scheduler<P> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::super::interface::{SchedulerConfig, Seq};
     use super::super::tuning::{NARROW_NS, NARROW_WORKERS};
     use super::*;
@@ -288,6 +292,43 @@ mod tests {
         let mut scheduler = self::scheduler(64, Some(10));
         map(&mut scheduler, 1_000_000);
         assert!((15..40).contains(&working(&scheduler)), "ten of it: {}", working(&scheduler));
+    }
+
+    #[test]
+    fn a_map_whose_items_come_slowly_stays_with_few() {
+        let mut scheduler = scheduler(64, Some(1));
+        let id = scheduler.submit(JobSpec { bulk: true, ..JobSpec::default() }, |_| ());
+        // The replies come eight blocks later.
+        let mut out = VecDeque::new();
+        for block in 0..80 {
+            scheduler.set_now(block * 100_000);
+            scheduler.add_items(id, block * 10_000, 10_000);
+            while let Some(action) = scheduler.next_action() {
+                if let Action::Send { worker, seq, items, .. } = action {
+                    out.push_back((block + 8, worker, seq, items));
+                }
+            }
+            while let Some((_, worker, seq, items)) = out.pop_front_if(|(due, ..)| *due <= block) {
+                scheduler.replied(worker, seq, items, true, items.into());
+            }
+            assert!(working(&scheduler) <= NARROW_WORKERS, "less than a millisecond of work, which comes in eight");
+        }
+    }
+
+    #[test]
+    fn a_short_map_wakes_no_more_workers_than_there_are_cpus() {
+        let mut scheduler = scheduler(64, Some(1)).on_cpus(2);
+        map(&mut scheduler, 500_000);
+        assert_eq!(working(&scheduler), 2);
+    }
+
+    #[test]
+    fn a_worker_that_lacked_a_cpu_wakes_no_others() {
+        let mut scheduler = scheduler(64, Some(10));
+        // A chunk of ten thousand items that took a time slice longer.
+        scheduler.tasks[0].pace.learn(10_000, 4_000_000);
+        map(&mut scheduler, 100_000);
+        assert_eq!(working(&scheduler), NARROW_WORKERS);
     }
 
     #[test]

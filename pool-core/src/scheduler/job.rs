@@ -6,7 +6,7 @@ use std::ops;
 use super::flow::Flow;
 use super::interface::JobSpec;
 use super::pace::Pace;
-use super::tuning::{NARROW_MAX_NS, NARROW_NS, NARROW_WORKERS};
+use super::tuning::{NARROW_FEED_NS, NARROW_MAX_NS, NARROW_NS};
 use super::worker::Range;
 use crate::units::Nanos;
 
@@ -34,6 +34,8 @@ pub(super) struct JobEntry<P> {
     pub(super) queued: u64,
     /// When its first items came, if it does not wake all of the many workers at once.
     pub(super) begun_at: Option<Nanos>,
+    /// When its latest items came.
+    pub(super) fed_at: Nanos,
     /// Its next chunk may wake a worker in any case.
     pub(super) wakes_another: bool,
     /// Chunks with workers.
@@ -56,6 +58,38 @@ pub(super) struct ItemRecord {
     pub(super) rests: bool,
 }
 
+/// The few workers that a map keeps to at first.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Narrow {
+    /// It keeps to them until then. 0 if it uses all at once.
+    until: Nanos,
+    few: usize,
+    /// The time of its items is known.
+    is_known: bool,
+}
+
+impl Narrow {
+    /// Workers that it may use now, whatever its known work is worth.
+    #[inline]
+    pub(super) fn workers(self, now: Nanos) -> usize {
+        match now.checked_sub(self.until) {
+            None => self.few,
+            // Short items take longer than was expected, perhaps for want of a CPU: all at once would leave each with less.
+            Some(late) if self.is_known && self.until > 0 => self.few << (1 + late / NARROW_NS).min(16),
+            Some(_) => usize::MAX,
+        }
+    }
+
+    /// When it may use more.
+    #[inline]
+    pub(super) fn next_step(self, now: Nanos) -> Nanos {
+        match now.checked_sub(self.until) {
+            None => self.until,
+            Some(late) => now.saturating_add(NARROW_NS - late % NARROW_NS),
+        }
+    }
+}
+
 impl<P> JobEntry<P> {
     pub(super) fn new(spec: JobSpec, record: P) -> Self {
         JobEntry {
@@ -71,21 +105,24 @@ impl<P> JobEntry<P> {
             is_cut_off: false,
             queued: 0,
             begun_at: None,
+            fed_at: 0,
             wakes_another: false,
             in_flight: 0,
             records: BTreeMap::new(),
         }
     }
 
-    /// Until then the job does not wake workers beyond those that its known work is worth. 0 if it uses all at once.
+    /// How few workers the job keeps to.
     #[inline]
-    pub(super) fn narrow_until(&self, first_ready_at: Nanos, pace: Pace) -> Nanos {
-        let Some(begun_at) = self.begun_at else { return 0 };
+    pub(super) fn narrow(&self, first_ready_at: Nanos, pace: Pace, few: usize) -> Narrow {
+        let is_known = pace.is_known();
+        let Some(begun_at) = self.begun_at else { return Narrow { until: 0, few, is_known } };
+        let fed_at = self.fed_at.min(begun_at.saturating_add(NARROW_FEED_NS));
         // As long as few workers need for all of it, if that is not long.
         let items = u32::try_from(self.end).unwrap_or(u32::MAX);
-        let time = (pace.time(items).unwrap_or(0) / NARROW_WORKERS as Nanos).min(NARROW_MAX_NS);
+        let time = (pace.time(items).unwrap_or(0) / few as Nanos).min(NARROW_MAX_NS);
         // In a fresh pool no item runs before the first worker is ready, so nothing is learnt until then.
-        begun_at.max(first_ready_at).saturating_add(NARROW_NS + time)
+        Narrow { until: fed_at.max(first_ready_at).saturating_add(NARROW_NS + time), few, is_known }
     }
 
     /// The number of the next attempt at the item, from 1.
@@ -138,5 +175,28 @@ impl<P> JobEntry<P> {
         // Almost always none has a history, so the check above spares the tree.
         let records = self.records.extract_if(first..first + u64::from(items), |_, _| true);
         records.filter(|(_, record)| record.cancelled).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_of_short_items_that_takes_longer_uses_ever_more_workers() {
+        let narrow = Narrow { until: 3_000_000, few: 4, is_known: true };
+        let (mut now, mut steps) = (0, Vec::new());
+        while narrow.workers(now) < 64 {
+            steps.push((now, narrow.workers(now)));
+            now = narrow.next_step(now);
+        }
+        assert_eq!(steps, [(0, 4), (3_000_000, 8), (4_000_000, 16), (5_000_000, 32)]);
+        assert_eq!(narrow.next_step(3_400_000), 4_000_000);
+    }
+
+    #[test]
+    fn a_map_of_unknown_items_uses_all_after_a_while() {
+        let narrow = Narrow { until: 1_000_000, few: 4, is_known: false };
+        assert_eq!((narrow.workers(999_999), narrow.workers(1_000_000)), (4, usize::MAX));
     }
 }

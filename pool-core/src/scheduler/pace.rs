@@ -11,6 +11,8 @@ use crate::units::Nanos;
 pub(crate) struct Pace {
     /// Moving average of nanoseconds per item; 0 is unknown.
     item: Nanos,
+    /// The least of late: it follows a shorter time at once, and longer ones slowly.
+    least: Nanos,
     /// The chunks that it was learnt from, up to `u16::MAX`.
     chunks: u16,
 }
@@ -23,6 +25,8 @@ impl Pace {
         let item = (elapsed / u64::from(items.max(1))).clamp(1, ITEM_MAX_NS);
         // A quarter of the new one: an outlier passes within a few chunks, and a change is followed as soon.
         self.item = if self.item == 0 { item } else { (3 * self.item + item) / 4 }.max(1);
+        // An eighth more for each chunk, so that half a dozen longer ones double it.
+        self.least = if self.chunks == 0 { item } else { item.min(self.least + self.least / 8 + 1) };
         // No more than that is ever asked for: pools have fewer workers.
         self.chunks = self.chunks.saturating_add(1);
     }
@@ -61,18 +65,20 @@ impl Pace {
         self.item > 0
     }
 
-    /// How many of the pool's `workers` it is worth waking for so many items.
+    /// How many of the pool's `workers` it is worth waking for so many items, and at least `few` of them.
     #[inline]
-    pub(crate) fn workers_worth(self, items: u64, workers: usize) -> usize {
+    pub(crate) fn workers_worth(self, items: u64, workers: usize, few: usize) -> usize {
         // Asked first, since most pools are small and need no division.
         if workers <= NARROW_WORKERS {
             return workers;
         }
-        let worth = usize::try_from(self.item.saturating_mul(items) / WAKE_WORTH_NS).unwrap_or(usize::MAX);
+        // By the least time: a worker that lacked a CPU for a while says a thousand times as much, and waking more of them would leave
+        // each with less.
+        let worth = usize::try_from(self.least.saturating_mul(items) / WAKE_WORTH_NS).unwrap_or(usize::MAX);
         // The first items of a process may take a thousand times as long as later ones, since its memory is new.
-        let is_doubtful = self.item < NEW_MEMORY_NS;
-        let most = if is_doubtful { NARROW_WORKERS + usize::from(self.chunks) } else { workers };
-        worth.min(most).clamp(NARROW_WORKERS, workers)
+        let is_doubtful = self.least < NEW_MEMORY_NS;
+        let most = if is_doubtful { few + usize::from(self.chunks) } else { workers };
+        worth.min(most).clamp(few, workers)
     }
 
     /// Chunks of `items` that a worker may hold.

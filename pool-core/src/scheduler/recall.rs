@@ -39,10 +39,10 @@ impl<P> Scheduler<P> {
             }
             let silence = Some(self.now.saturating_sub(state.heard)).filter(|silence| *silence >= REPLY_SILENCE_NS);
             let pace = self.tasks[job.spec.task as usize].pace;
-            let job_narrow_until = job.narrow_until(self.first_ready_at, pace);
+            let narrow = job.narrow(self.first_ready_at, pace, self.narrow_workers);
             // Awake workers will be through with it before an idle one is awake.
-            if silence.is_none() && self.now < job_narrow_until {
-                narrow_until = Some(job_narrow_until);
+            if silence.is_none() && narrow.workers(self.now) < self.config.workers {
+                narrow_until = Some(narrow.next_step(self.now));
                 continue;
             }
             let waiting: u32 = state.in_flight.iter().map(|sent| sent.range.items - sent.settled).sum();

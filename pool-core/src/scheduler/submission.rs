@@ -26,6 +26,7 @@ impl<P> Scheduler<P> {
             if job.end == 0 && self.config.workers > NARROW_WORKERS {
                 job.begun_at = Some(self.now);
             }
+            job.fed_at = self.now;
             job.end = first + u64::from(items);
             job.unsettled += u64::from(items);
             job.queued += u64::from(items);

@@ -17,14 +17,20 @@ pub(super) const AHEAD_NS: Nanos = 200_000;
 /// when half of this is done. Fewer wake-ups are needed, each of which takes a CPU from a worker.
 pub(super) const BULK_AHEAD_NS: Nanos = 6_400_000;
 
-/// A map that has begun less than this ago is sent to few workers: it may be over before more of them are awake ...
+/// A map that has begun less than this ago is sent to few workers: it may be over before more of them are awake. A map of short items
+/// that takes longer is sent to twice as many after each time as long.
 pub(super) const NARROW_NS: Nanos = 1_000_000;
-/// ... and for at most so much longer, if its known work is over then, ...
+/// It keeps to the few for at most so much longer, if its known work is over then.
 pub(super) const NARROW_MAX_NS: Nanos = 3_000_000;
-/// ... one for each so much work that is known to wait, since a wake-up costs some microseconds on both sides, ...
+/// Both count from its latest items, but no later than this after its first: a thread that feeds millions of short items is slower than
+/// a few workers.
+pub(super) const NARROW_FEED_NS: Nanos = 10_000_000;
+/// The few are one for each so much known work, since a wake-up costs some microseconds on both sides.
 pub(super) const WAKE_WORTH_NS: Nanos = 300_000;
-/// ... and these at the least, since nothing may be known yet. Pools of no more workers always use all.
-pub(super) const NARROW_WORKERS: usize = 4;
+/// They are so many at the least, since nothing may be known yet. Pools of no more workers always use all.
+pub(crate) const NARROW_WORKERS: usize = 4;
+/// The same where there are fewer CPUs: more workers would keep each other silent, and silence wakes further ones.
+pub(super) const NARROW_WORKERS_MIN: usize = 2;
 
 /// Shorter times of items may be those of their process' first use of memory, so each chunk that confirms them lets one more
 /// worker be woken.

@@ -4,8 +4,8 @@ use super::books::{Books, Item, Place, ProcessBook};
 use super::plan::Plan;
 use crate::priority::Priority;
 use crate::scheduler::flow::{Flow, FlowId, Standing};
-use crate::scheduler::job::JobEntry;
-use crate::scheduler::tuning::{NARROW_WORKERS, REPLY_SILENCE_NS};
+use crate::scheduler::job::{JobEntry, Narrow};
+use crate::scheduler::tuning::REPLY_SILENCE_NS;
 use crate::scheduler::worker::{Phase, Range, WorkerState};
 use crate::scheduler::{ByWorker, JobId, JobSpec, Scheduler, State, WorkerId};
 use crate::units::Nanos;
@@ -155,8 +155,9 @@ pub(super) fn outranks(scheduler: &Scheduler<usize>, spec: JobSpec) {
     }
 }
 
-fn narrow_until(scheduler: &Scheduler<usize>, job: &JobEntry<usize>) -> Nanos {
-    job.narrow_until(scheduler.first_ready_at, scheduler.tasks[job.spec.task as usize].pace)
+fn narrow(scheduler: &Scheduler<usize>, job: &JobEntry<usize>) -> Narrow {
+    let pace = scheduler.tasks[job.spec.task as usize].pace;
+    job.narrow(scheduler.first_ready_at, pace, scheduler.narrow_workers)
 }
 
 /// No worker is idle while items wait, but for those of a map that has just begun, when some of its items are under way and
@@ -165,20 +166,22 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     let standing = |range: &Range| flow(scheduler, range.job).map(|flow| flow.standing);
     // One that was killed counts until its end, at which room is looked for.
     let is_awake = |state: &&WorkerState| state.phase != Phase::Starting && !state.in_flight.is_empty();
-    let are_awake = scheduler.workers.values().filter(is_awake).count() >= NARROW_WORKERS;
+    let are_awake = scheduler.workers.values().filter(is_awake).count() >= scheduler.narrow_workers;
     let is_narrow = |range: &Range| {
         let job = scheduler.jobs.get(range.job).expect("its items wait");
         // The first worker that is ready is looked for, too.
         let is_looked_at = scheduler.first_ready_at == Nanos::MAX
-            || scheduler.wake_at().is_some_and(|at| at <= narrow_until(scheduler, job));
-        scheduler.now < narrow_until(scheduler, job)
-            && (are_awake || scheduler.first_ready_at == Nanos::MAX && job.in_flight as usize >= NARROW_WORKERS)
+            || scheduler.wake_at().is_some_and(|at| at <= narrow(scheduler, job).next_step(scheduler.now));
+        narrow(scheduler, job).workers(scheduler.now) < scheduler.config.workers
+            && (are_awake
+                || scheduler.first_ready_at == Nanos::MAX && job.in_flight as usize >= scheduler.narrow_workers)
             && is_looked_at
     };
     let may_go = |range: &Range| standing(range).is_some_and(|standing| standing != Standing::Parked);
     let is_begun = |range: &Range| {
         let job = scheduler.jobs.get(range.job).expect("its items wait");
-        scheduler.first_ready_at < Nanos::MAX && scheduler.now < narrow_until(scheduler, job)
+        scheduler.first_ready_at < Nanos::MAX
+            && narrow(scheduler, job).workers(scheduler.now) < scheduler.config.workers
     };
     let waiting: Vec<_> = queued(scheduler).filter(|range| may_go(range) && !is_narrow(range)).collect();
     // A map that has just begun does not go to starting workers once others are ready.

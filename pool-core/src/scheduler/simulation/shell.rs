@@ -42,7 +42,7 @@ impl World {
         let mut workers = ByWorker::default();
         workers.grow(config.workers, WorkerHandle::default);
         let tasks = plan.tasks.len();
-        let scheduler = Scheduler::new(config, tasks);
+        let scheduler = Scheduler::new(config, tasks).on_cpus(tasks);
         let books = Books::new();
         World { scheduler, books, plan, rng, workers, jobs: Vec::new(), plant, is_traced, is_unchecked: false }
     }

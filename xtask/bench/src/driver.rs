@@ -42,9 +42,13 @@ pub(crate) fn run(options: &Options) -> Outcome {
         None => Budget::new(scale.pick(QUICK_TIME_MAX, TIME_MAX), rounds, cases.len()),
     };
     let mut run = Run { start, scale, budget, results };
+    let mut order: Vec<_> = cases.iter().enumerate().collect();
+    // Long ones last: where others use the machine, too, the time may be up before the first round is.
+    order.sort_by_key(|(_, case)| case.limit);
     for round in 0..rounds {
-        for (number, case) in cases.iter().enumerate() {
-            if run.budget.is_due(number, round) {
+        for &(number, case) in &order {
+            // In the first round each case has at least the word that there was no time for it.
+            if run.budget.is_due(number, round) && (round == 0 || run.has_time()) {
                 let place = format!("round {} of {rounds}, case {} of {}", round + 1, number + 1, cases.len());
                 progress(&format!("{:4.0} s: {place}: {}", start.elapsed().as_secs_f64(), case.name));
                 run.measure_all(number, case, &entries, round);
@@ -74,6 +78,10 @@ struct Run {
 }
 
 impl Run {
+    fn has_time(&self) -> bool {
+        self.budget.limit(self.start.elapsed(), Duration::MAX).is_some()
+    }
+
     /// Measures one case with all contenders.
     fn measure_all(&mut self, number: usize, case: &'static Case, entries: &[&'static Entry], round: usize) {
         let before = self.start.elapsed();

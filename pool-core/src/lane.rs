@@ -325,6 +325,13 @@ fn is_small_for(bytes: u64, extent: usize) -> bool {
     bytes > extent as u64 / 32
 }
 
+/// True if a message of this length mostly finds no room in one piece in a ring of this extent. Each piece would wait until the peer is
+/// awake, so such a ring grows at once.
+#[inline]
+fn goes_in_pieces(bytes: u64, extent: usize) -> bool {
+    bytes > extent as u64 / 2
+}
+
 /// The error of a record that no worker writes.
 #[cold]
 fn nonsense(word: &'static str, found: u64, bound: u64) -> pool_ipc::Error {

@@ -299,6 +299,12 @@ impl Producer {
         self.tail - self.head
     }
 
+    /// True if the next record goes to the ring's start, since no header fits before the extent's end.
+    #[inline]
+    pub fn is_at_end(&self) -> bool {
+        self.to_end() == 0
+    }
+
     /// True if more than half of the ring is in use, and in one piece, so that growth gives room at once.
     pub fn is_crowded(&mut self) -> bool {
         self.refresh();

@@ -2,7 +2,7 @@
 
 use pool_ipc::{Header, MORE, Record};
 
-use super::{Lane, Taken, is_small_for, nonsense};
+use super::{Lane, Taken, goes_in_pieces, is_small_for, nonsense};
 use crate::codec::bytes::{Bytes, INLINE};
 use crate::codec::encoder::FRAME;
 use crate::codec::large_vec;
@@ -53,8 +53,7 @@ impl Lane {
             let length = if record.more() { header.info } else { record.len as u64 };
             let replies = &self.end.replies;
             let would_gain = is_small_for(length, replies.extent()) || replies.is_crowded();
-            // A reply that does not fit grows the ring at once, since it would wait for each of its pieces.
-            if would_gain && (replies.has_earned_growth() || length > replies.extent() as u64) {
+            if would_gain && (replies.has_earned_growth() || goes_in_pieces(length, replies.extent())) {
                 self.end.grow_replies();
             }
             let body = if let Some(taken) = self.taken.take() {

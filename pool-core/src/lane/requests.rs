@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use pool_ipc::{HEADER_BYTES, Header, Written};
 
-use super::{Lane, is_small_for};
+use super::{Lane, goes_in_pieces, is_small_for};
 use crate::codec::bytes::Cut;
 use crate::lane::messages::{RECORD_BYTES, Request, request, rules};
 use crate::lane::sent::{OutgoingRequest, SentRequest};
@@ -31,11 +31,16 @@ impl Lane {
     #[inline]
     fn has_room(&mut self, bytes: usize) -> bool {
         // The ring starts small, and grows when messages have shown the need.
-        if is_small_for(bytes as u64, self.end.requests.extent()) && self.end.requests.has_earned_growth() {
+        let (length, extent) = (bytes as u64, self.end.requests.extent());
+        let may_grow = || self.end.requests.has_earned_growth() || goes_in_pieces(length, extent);
+        if is_small_for(length, extent) && may_grow() {
             self.end.grow_requests();
         }
-        self.end.requests.room(bytes).is_some_and(|room| room >= bytes)
-            || bytes <= RECORD_BYTES && self.make_room(bytes)
+        let fits_in_record = bytes <= RECORD_BYTES;
+        // At its end a ring may grow, so it is not asked for room, which would have it go round.
+        let has_room = !(fits_in_record && self.end.requests.is_at_end())
+            && self.end.requests.room(bytes).is_some_and(|room| room >= bytes);
+        has_room || fits_in_record && self.make_room(bytes)
     }
 
     #[cold]

@@ -121,6 +121,7 @@ impl Arena {
         let range = |number: u32| number as usize * SEGMENT_BYTES..(number as usize + 1) * SEGMENT_BYTES;
         let mut fresh = None;
         if !free.fresh.is_empty() && takes_fresh(&free) {
+            // Also if there is no memory, since the kernel is not asked for each segment then.
             free.takes = 0;
             fresh = free.fresh.next().map(range).filter(|range| ground.populate(range));
             if fresh.is_none() {

@@ -50,6 +50,7 @@ impl Consumer {
     /// Allows records in the first `extent` bytes of the memory from now on.
     pub(super) fn extend(&mut self, extent: usize) {
         self.extent = extent.min(self.capacity()).max(self.extent);
+        // A position and no count of rounds, since records are released more often than a ring grows.
         self.grown_at = self.head;
     }
 

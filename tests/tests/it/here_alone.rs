@@ -56,6 +56,7 @@ pub(crate) const HERE_ALONE: &[&str] = &[
     "large_arguments::large_slices_are_lent_in_place_and_small_ones_arrive_too",
     "values::bytes_of_settled_calls_are_freed_while_their_handles_are_kept",
     "waiting::a_long_wait_costs_next_to_nothing",
+    "waiting::a_thread_that_maps_looks_ever_less_often_for_long_items",
     // Reports, and the count of values that are `Err`, do not come from there.
     "foreign_errors::an_err_is_a_value_and_is_not_retried",
     "grace::an_item_that_waits_to_report_hears_that_it_is_cancelled",

@@ -10,15 +10,17 @@ enum Bar {
     Beside(&'static str, &'static str, f64),
     /// At most so much.
     AtMost(&'static str, f64),
+    /// At least so much.
+    AtLeast(&'static str, f64),
     /// At most so many times as much as in another case.
     Flat(&'static str, &'static str, f64),
 }
 
-use Bar::{AtMost, Beside, Flat};
+use Bar::{AtLeast, AtMost, Beside, Flat};
 
 const PYTHON: &str = "python-pool";
 
-const BARS: [Bar; 29] = [
+const BARS: [Bar; 32] = [
     Beside("call_latency", PYTHON, 30.0),
     Beside("call_latency", "procspawn", 10.0),
     Beside("call_latency", "ipc-channel", 1.0),
@@ -44,6 +46,9 @@ const BARS: [Bar; 29] = [
     Beside("skewed", "rayon", 0.95),
     Beside("create_2", PYTHON, 3.0),
     Beside("create_32", PYTHON, 5.0),
+    Beside("redis_call", FLOOR, 1.0 / 2.0),
+    Beside("redis_items_1ms", "local", 0.9),
+    AtLeast("redis_map_u64", 2e6),
     AtMost("idle_cpu", 0.01),
     AtMost("idle_rss", 1024.0),
     // Memory that is touched for the first time and does not fit into caches has its price; a curve that bends would be far beyond.
@@ -74,6 +79,11 @@ impl Bar {
                 let series = results.of(case, OURS)?;
                 let text = format!("{case:<22} {:>9.3} {}, wanted at most {most}", series.median(), series.unit);
                 (series.median() <= most, text)
+            }
+            AtLeast(case, least) => {
+                let series = results.of(case, OURS)?;
+                let text = format!("{case:<22} {:>9.0} {}, wanted at least {least}", series.median(), series.unit);
+                (series.median() >= least, text)
             }
             Flat(case, other, most) => {
                 let ratio = results.of(case, OURS)?.median() / results.of(other, OURS)?.median();

@@ -9,6 +9,7 @@ mod lives;
 mod maps;
 mod mixed;
 mod pools;
+mod redis;
 pub(crate) mod row;
 mod scaling;
 mod threads;
@@ -26,11 +27,17 @@ pub(crate) struct Case {
     pub(crate) run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>,
     /// After so long it is taken for hung.
     pub(crate) limit: Duration,
+    /// It needs a Redis server.
+    pub(crate) is_by_redis: bool,
 }
 
 impl Case {
     const fn new(name: &'static str, run: fn(&mut dyn Contender, Scale) -> Outcome<Vec<Row>>) -> Case {
-        Case { name, run, limit: Duration::from_secs(20) }
+        Case { name, run, limit: Duration::from_secs(20), is_by_redis: false }
+    }
+
+    const fn by_redis(self) -> Case {
+        Case { is_by_redis: true, ..self }
     }
 
     const fn limit_s(self, seconds: u64) -> Case {
@@ -39,7 +46,7 @@ impl Case {
 }
 
 /// All, in the order of the table.
-pub(crate) const CASES: [Case; 41] = [
+pub(crate) const CASES: [Case; 44] = [
     Case::new("call_latency", calls::latency),
     Case::new("call_latency_idle", calls::latency_idle),
     Case::new("jobs_rate", calls::jobs_rate),
@@ -82,4 +89,7 @@ pub(crate) const CASES: [Case; 41] = [
     // The first time all dependencies are built.
     Case::new("compile_time", compile::rebuild).limit_s(90),
     Case::new("scaling", scaling::all).limit_s(40),
+    Case::new("redis_call", redis::call).by_redis(),
+    Case::new("redis_map_u64", redis::numbers).by_redis(),
+    Case::new("redis_items_1ms", redis::naps).by_redis(),
 ];

@@ -14,6 +14,11 @@ pub(crate) trait Contender {
     /// Makes the workers, and says how long that took until the first result was there.
     fn open(&mut self, workers: usize) -> Outcome<Duration>;
 
+    /// The same beyond a Redis server: operations reach the workers by way of it.
+    fn open_far(&mut self, _workers: usize) -> Outcome<Duration> {
+        unsupported()
+    }
+
     /// Ends the workers that `open` has made, and waits for them.
     fn close(&mut self) -> Outcome<Duration>;
 
@@ -118,6 +123,11 @@ pub(crate) trait Contender {
 
     /// Maps [`data::work`] over numbers of steps.
     fn map_work(&mut self, _steps: &[u64]) -> Outcome<Timed> {
+        unsupported()
+    }
+
+    /// Maps [`Item::run`].
+    fn map_items(&mut self, _items: &[Item]) -> Outcome<Timed> {
         unsupported()
     }
 

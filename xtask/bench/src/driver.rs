@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::budget::Budget;
 use crate::cases::{CASES, Case};
-use crate::contenders::{self, ENTRIES, Entry};
+use crate::contenders::{self, ENTRIES, Entry, redis};
 use crate::machine::Machine;
 use crate::measure::{Answer, measure};
 use crate::options::{Options, Scale};
@@ -25,7 +25,15 @@ const QUICK_ROUNDS: usize = 3;
 /// Measures everything that was asked for, and reports.
 pub(crate) fn run(options: &Options) -> Outcome {
     let start = Instant::now();
-    let (cases, entries) = (chosen_cases(options)?, chosen_entries(options)?);
+    let (mut cases, entries) = (chosen_cases(options)?, chosen_entries(options)?);
+    if !redis::is_installed() {
+        cases.retain(|case| {
+            if case.is_by_redis {
+                eprintln!("{} is left out: there is no redis-server", case.name);
+            }
+            !case.is_by_redis
+        });
+    }
     procs::adopt_orphans()?;
     let scale = Scale { steps_per_us: data::steps_per_us(), ..options.scale() };
     let mut results = Results::new(Machine::new(options.quick, scale.steps_per_us));
@@ -111,8 +119,11 @@ impl Run {
 
 fn chosen_cases(options: &Options) -> Result<Vec<&'static Case>, String> {
     let names: Vec<_> = CASES.iter().map(|case| case.name).collect();
-    check_names("case", &options.cases, &names)?;
-    let is_chosen = |case: &&Case| options.cases.is_empty() || options.cases.iter().any(|name| name == case.name);
+    let (begins, wholes): (Vec<_>, Vec<_>) = options.cases.iter().partition(|name| name.ends_with('*'));
+    check_names("case", &wholes, &names)?;
+    let begins = |case: &Case| begins.iter().any(|begin| case.name.starts_with(begin.trim_end_matches('*')));
+    let is_chosen =
+        |case: &&Case| options.cases.is_empty() || wholes.iter().any(|name| *name == case.name) || begins(case);
     Ok(CASES.iter().filter(is_chosen).collect())
 }
 
@@ -124,9 +135,9 @@ fn chosen_entries(options: &Options) -> Result<Vec<&'static Entry>, String> {
     Ok(ENTRIES.iter().filter(is_chosen).collect())
 }
 
-fn check_names(what: &str, asked: &[String], known: &[&str]) -> Result<(), String> {
-    match asked.iter().find(|name| !known.contains(&name.as_str())) {
-        Some(name) => Err(format!("there is no {what} {name}; there are {}", known.join(", "))),
+fn check_names<S: AsRef<str>>(what: &str, asked: &[S], known: &[&str]) -> Result<(), String> {
+    match asked.iter().find(|name| !known.contains(&name.as_ref())) {
+        Some(name) => Err(format!("there is no {what} {}; there are {}", name.as_ref(), known.join(", "))),
         None => Ok(()),
     }
 }

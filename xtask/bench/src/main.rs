@@ -34,7 +34,10 @@ use crate::options::Options;
 fn main() -> ExitCode {
     // A rival's workers are this executable, started once more.
     procspawn::init();
-    if contenders::ipc_channel::serve_if_asked() || contenders::ringfire::serve_if_asked() {
+    if contenders::ipc_channel::serve_if_asked()
+        || contenders::ringfire::serve_if_asked()
+        || contenders::redis::serve_if_asked()
+    {
         return ExitCode::SUCCESS;
     }
     let options = <Options as clap::Parser>::parse();

@@ -13,7 +13,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Only this case (may be given several times)
+    /// Only this case, or those with this beginning and a `*` (may be given several times)
     #[arg(long = "case", value_name = "NAME")]
     pub(crate) cases: Vec<String>,
 

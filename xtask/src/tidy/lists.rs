@@ -85,7 +85,7 @@ pub(super) const ARROWS: &[(&str, &[&str])] = &[
     ("tests/tasks_lib", &["pool-core"]),
     ("tests/web", &["pool-core"]),
     ("xtask", &[]),
-    ("xtask/bench", &["pool-core"]),
+    ("xtask/bench", &["pool-core", "pool-redis"]),
 ];
 
 /// The crates in which no files may import each other in circles.
@@ -100,10 +100,11 @@ pub(super) const DOORS: &Doors = &[
     ("priority", &[]),
     ("sync", &[]),
     ("stats", &[]),
+    ("worker_state", &[]),
     ("process", &[]),
     ("scheduler", &["priority", "units"]),
     ("error", &["process", "units"]),
-    ("wire", &["attachments", "error", "priority", "process"]),
+    ("wire", &["attachments", "error", "priority", "process", "worker_state"]),
     ("attachments", &["process"]),
     ("codec", &["attachments", "error", "process", "units"]),
     // The dispatch table holds the loop over the items of a chunk, so task and worker know each other.
@@ -111,7 +112,7 @@ pub(super) const DOORS: &Doors = &[
     ("worker", &["attachments", "codec", "error", "lane", "priority", "process", "seed", "task", "units", "wire"]),
     ("lane", &["attachments", "codec", "priority", "process", "scheduler", "units", "wire"]),
     ("launch", &["error", "lane", "process", "task", "units", "worker"]),
-    ("observe", &["error", "process", "scheduler", "task", "units", "worker"]),
+    ("observe", &["error", "process", "scheduler", "task", "units", "wire", "worker", "worker_state"]),
     ("job", &["attachments", "codec", "error", "lane", "priority", "process", "scheduler", "sync", "task", "units"]),
     (
         "engine",
@@ -148,6 +149,7 @@ pub(super) const DOORS: &Doors = &[
             "sync",
             "task",
             "units",
+            "wire",
             "worker",
         ],
     ),

@@ -11,6 +11,7 @@ use std::time::Duration;
 use self::memory::{Shared, wait_awake};
 use self::worker::{ARRAY_AT, DATA_AT, ITEMS_AT, NEXT_AT, Order, Worker};
 use super::note::Note;
+use super::redis::{self, Bare};
 use crate::contender::{Contender, Item, Outcome, in_threads, time_calls, unsupported};
 use crate::data::{first, sum};
 use crate::timing::{Timed, timed};
@@ -55,6 +56,8 @@ pub(crate) struct Floor {
     common: Option<Shared>,
     /// Numbers of the array.
     held: usize,
+    /// In place of the workers.
+    bare: Option<Bare>,
 }
 
 impl Floor {
@@ -98,7 +101,16 @@ impl Contender for Floor {
         Ok(elapsed)
     }
 
+    fn open_far(&mut self, _workers: usize) -> Outcome<Duration> {
+        let (elapsed, bare) = redis::opened(Bare::start)?;
+        self.bare = Some(bare);
+        Ok(elapsed)
+    }
+
     fn close(&mut self) -> Outcome<Duration> {
+        if let Some(bare) = self.bare.take() {
+            return Ok(timed(|| drop(bare)).0);
+        }
         let (elapsed, outcome) = timed(|| {
             self.workers.iter_mut().for_each(|worker| worker.order(Order::Stop, 0, 0));
             self.workers.drain(..).try_for_each(|worker| worker.reap())
@@ -108,6 +120,9 @@ impl Contender for Floor {
     }
 
     fn calls(&mut self, count: u64, pause: Duration) -> Outcome<Vec<Duration>> {
+        if let Some(bare) = &mut self.bare {
+            return time_calls(count, pause, |number| bare.call(number));
+        }
         // A side that waits for long sleeps, so the two become a pair of futexes.
         self.workers[0].be_sleepy(!pause.is_zero());
         let times = time_calls(count, pause, |number| Ok(self.call(number)));

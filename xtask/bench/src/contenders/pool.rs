@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use pool_core::{Pool, SharedSlice, SharedVec, Task, pool_task};
 
+use super::redis::{self, Far};
 use crate::contender::{BATCH, Contender, Item, Outcome, Pending, Program, beside, in_threads, time_calls};
 use crate::data::{self, Record, sum};
 use crate::procs;
 use crate::timing::{Timed, timed};
 
 #[pool_task]
-fn increment(number: u64) -> u64 {
+pub(super) fn increment(number: u64) -> u64 {
     data::increment(number)
 }
 
@@ -86,11 +87,13 @@ pub(crate) struct PoolCore {
     /// The array that is written, and the one that is read.
     held: Option<(SharedVec<f64>, SharedSlice<f64>)>,
     numbers: Option<SharedVec<u64>>,
+    far: Option<Far>,
 }
 
 impl PoolCore {
     fn pool(&self) -> &Pool {
-        self.pool.as_ref().expect("the case opens it first")
+        let far = || self.far.as_ref().map(Far::pool);
+        self.pool.as_ref().or_else(far).expect("the case opens it first")
     }
 }
 
@@ -105,7 +108,16 @@ impl Contender for PoolCore {
         Ok(elapsed)
     }
 
+    fn open_far(&mut self, workers: usize) -> Outcome<Duration> {
+        let (elapsed, far) = redis::opened(|| Far::start(workers))?;
+        self.far = Some(far);
+        Ok(elapsed)
+    }
+
     fn close(&mut self) -> Outcome<Duration> {
+        if let Some(far) = self.far.take() {
+            return Ok(timed(|| drop(far)).0);
+        }
         (self.held, self.numbers) = (None, None);
         let pool = self.pool.take().expect("the case opens it first");
         let (elapsed, joined) = timed(|| {
@@ -263,6 +275,11 @@ impl Contender for PoolCore {
 
     fn map_work(&mut self, steps: &[u64]) -> Outcome<Timed> {
         let (elapsed, results) = timed(|| self.pool().map(work::Task, steps.iter().copied()));
+        Ok(Timed { elapsed, sum: sum(results?) })
+    }
+
+    fn map_items(&mut self, items: &[Item]) -> Outcome<Timed> {
+        let (elapsed, results) = timed(|| self.pool().map(run_item::Task, items.iter().copied()));
         Ok(Timed { elapsed, sum: sum(results?) })
     }
 

@@ -1,6 +1,7 @@
 //! Python's `multiprocessing.Pool`, which measures itself: see `python_pool.py`.
 
 use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -36,10 +37,8 @@ struct Interpreter {
 }
 
 impl Interpreter {
-    fn start() -> Outcome<Interpreter> {
-        let mut command = Command::new("python3");
-        // With `-c` its workers, forks, have the functions, too.
-        let mut process = command.args(["-c", PROGRAM]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    fn start(mut command: Command) -> Outcome<Interpreter> {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let input = process.stdin.take().expect("it is piped");
         let output = BufReader::new(process.stdout.take().expect("it is piped"));
         Ok(Interpreter { process, input, output })
@@ -60,11 +59,25 @@ pub(crate) struct Python {
 }
 
 impl Python {
+    /// One that runs this program with the modules of a folder.
+    pub(super) fn of_folder(folder: &Path, program: &str) -> Outcome<Python> {
+        let mut command = Command::new("python3");
+        command.args(["-c", program]).current_dir(folder).env("PYTHONPATH", folder);
+        Ok(Python { interpreter: Some(Interpreter::start(command)?) })
+    }
+}
+
+impl Python {
     /// One line there, one back.
     pub(super) fn ask(&mut self, line: &str) -> Outcome<Vec<u64>> {
         let interpreter = match &mut self.interpreter {
             Some(interpreter) => interpreter,
-            none => none.insert(Interpreter::start()?),
+            none => {
+                let mut command = Command::new("python3");
+                // With `-c` its workers, forks, have the functions, too.
+                command.args(["-c", PROGRAM]);
+                none.insert(Interpreter::start(command)?)
+            }
         };
         writeln!(interpreter.input, "{line}")?;
         let mut reply = String::new();

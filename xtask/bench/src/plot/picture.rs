@@ -21,7 +21,7 @@ pub(super) trait Picture {
 
 /// The same in all pictures, and ours the one that is seen first.
 pub(super) fn color(contender: &str) -> RGBColor {
-    const COLORS: [RGBColor; 9] = [
+    const COLORS: [RGBColor; 13] = [
         RGBColor(208, 52, 44),
         RGBColor(60, 60, 60),
         RGBColor(38, 112, 192),
@@ -31,6 +31,10 @@ pub(super) fn color(contender: &str) -> RGBColor {
         RGBColor(40, 150, 160),
         RGBColor(140, 100, 70),
         RGBColor(220, 110, 160),
+        RGBColor(170, 180, 60),
+        RGBColor(110, 190, 120),
+        RGBColor(100, 120, 220),
+        RGBColor(230, 140, 110),
     ];
     // Two contenders of one colour could not be told apart.
     const _: () = assert!(ENTRIES.len() <= COLORS.len());

@@ -26,8 +26,10 @@ pub(crate) mod tracing;
 pub(crate) mod turn;
 mod wait;
 
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "remote", feature = "tracing"))]
 use std::sync::OnceLock;
+#[cfg(feature = "remote")]
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Instant;
@@ -57,6 +59,8 @@ use crate::scheduler::{JobSpec, WorkerId};
 use crate::task::TaskOptions;
 use crate::task::state_type::StateType;
 use crate::units::Nanos;
+#[cfg(feature = "remote")]
+use crate::wire::Link;
 
 #[derive(Debug)]
 pub(crate) struct Host {
@@ -96,6 +100,9 @@ pub(crate) struct Host {
     pub(crate) owner: ForkCheck,
     /// Items run on other machines.
     is_remote: bool,
+    /// The way there, which ends with the workers.
+    #[cfg(feature = "remote")]
+    pub(crate) link: OnceLock<Weak<dyn Link>>,
 }
 
 /// Requests to the supervisor, and whether it has left.
@@ -144,6 +151,8 @@ impl Host {
             states,
             owner: ForkCheck::here(),
             is_remote,
+            #[cfg(feature = "remote")]
+            link: OnceLock::new(),
         }))
     }
 

@@ -210,6 +210,7 @@ mod wire;
 // The fork server, and the worker processes.
 mod launch;
 mod worker;
+mod worker_state;
 
 // Functions and values.
 mod codec;
@@ -243,9 +244,7 @@ pub use crate::imap::{Imap, ImapUnordered};
 pub use crate::launch::StartMethod;
 pub use crate::observe::event::{Event, JobKey};
 pub use crate::observe::exit::ExitCause;
-pub use crate::observe::insights::{
-    Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights, WorkerState,
-};
+pub use crate::observe::insights::{Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights};
 pub use crate::observe::output::{LineEnd, OutputLine, OutputStream};
 pub use crate::pool::{Pool, PoolState};
 pub use crate::priority::Priority;
@@ -259,5 +258,6 @@ pub use crate::task::table::{Entry, tasks};
 pub use crate::task::{Configured, Task};
 pub use crate::worker::position::{CurrentItem, Worker, current_item, current_worker, is_cancelled};
 pub use crate::worker::reports::report;
+pub use crate::worker_state::WorkerState;
 #[doc(inline)]
 pub use pool_macros::{pool_state, pool_task};

@@ -10,7 +10,9 @@ mod names;
 mod runner;
 
 pub use self::runner::Runner;
-pub use crate::wire::{Array, Backend, Failure, Limits, Link, Outcome, Place, Reply, Request, Stop, TaskKey};
+pub use crate::wire::{
+    Array, Backend, Failure, HostInsights, HostWorker, Limits, Link, Outcome, Place, Reply, Request, Stop, TaskKey,
+};
 
 /// An error of this kind, for a [`Link`] and its like.
 ///

@@ -18,7 +18,7 @@ mod work;
 use std::cell::Cell;
 use std::fmt;
 use std::process;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ use self::finisher::Finisher;
 use self::keeper::{Keeper, Wish};
 use self::store::Store;
 use self::taker::Taker;
-use self::work::{Step, Work};
+use self::work::{Step, TAKERS, Work};
 use crate::advertisement::Advertisement;
 use crate::protocol::AgentId;
 use crate::settings::Settings;
@@ -250,7 +250,8 @@ impl Agent {
         let store = Store::new(&client, self.settings.keys(), self.settings.engine_timeout, self.cache_bytes);
         let work = Arc::new(Work::new(AgentId::random()?, &self.settings, workers, store));
         let mut keeper = Keeper::new(&client, &work, &advertisement, self.settings.engine_timeout);
-        (0..TAKERS).for_each(|_| work.add_taker(Taker::new(&client, &work, &advertisement.tasks)));
+        let taker = |_| Mutex::new(Taker::new(&client, &work, &advertisement.tasks));
+        let takers: Vec<_> = (0..TAKERS).map(taker).collect();
         let finisher = Mutex::new(Finisher::new(&client, &work));
         let run_jobs = || {
             let mut has_outcome = false;
@@ -258,8 +259,8 @@ impl Agent {
                 has_outcome = matches!(step, Step::Run(_));
                 match step {
                     Step::Run(job) => work.run(&runner, job, &advertisement.host),
-                    Step::Take(mut taker, count) => {
-                        let jobs = taker.take(&work, count);
+                    Step::Take(taker, count) => {
+                        let jobs = takers[taker].lock().unwrap_or_else(PoisonError::into_inner).take(&work, count);
                         work.took(taker, count, jobs);
                     }
                     Step::HandIn => Finisher::send_here(&finisher, &work),
@@ -283,9 +284,6 @@ impl Agent {
 fn system(doing: &str, error: impl fmt::Display) -> Error {
     remote::error(ErrorKind::System, format!("{doing}: {error}"))
 }
-
-/// Connections that wait for jobs: while the job of one runs, the other waits for the next, and no thread has to be woken for that.
-const TAKERS: usize = 2;
 
 /// Tells all threads to end when it is dropped.
 struct EndOfWork<'w>(&'w Work);

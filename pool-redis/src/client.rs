@@ -22,7 +22,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use pool_core::remote::{self, Backend, Link, Reply, Request, Stop, TaskKey};
+use pool_core::remote::{self, Backend, HostInsights, Link, Reply, Request, Stop, TaskKey};
 use pool_core::{Error, ErrorKind, Result};
 
 use self::blobs::Blobs;
@@ -32,6 +32,7 @@ use self::reader::Reader;
 use self::roster::Roster;
 use self::shared::Shared;
 use self::writer::Writer;
+use crate::head::Head;
 use crate::protocol::{JobNumber, SessionId};
 use crate::settings::Settings;
 
@@ -319,7 +320,12 @@ impl Session {
         }
         loop {
             match job.wait(LOOK_EVERY) {
-                Some(End::Outcome(bytes)) => return Ok((job.number, bytes)),
+                Some(End::Outcome(mut bytes)) => {
+                    let odd = |error| remote::error(ErrorKind::Unreachable, format!("the reply: {error}"));
+                    let head = Head::take(&mut bytes).map_err(odd)?;
+                    shared.roster.note_answer(head, request.items);
+                    return Ok((job.number, bytes));
+                }
                 Some(End::Failed(error)) => return Err(error),
                 None => {}
             }
@@ -335,6 +341,10 @@ impl Session {
                 return Err(reason);
             }
         }
+    }
+
+    fn hosts(&self) -> Vec<HostInsights> {
+        self.shared.roster.hosts()
     }
 }
 

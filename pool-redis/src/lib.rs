@@ -141,6 +141,7 @@ mod client;
 mod cluster;
 mod commands;
 mod connection;
+mod head;
 mod keys;
 mod message;
 mod pieces;

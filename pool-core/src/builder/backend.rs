@@ -106,6 +106,8 @@ impl Away {
         let Away { route, most } = self;
         let Some(route) = route else { return Ok(None) };
         let host = Arc::clone(host);
+        // The workers alone keep it.
+        let _ = host.link.set(Arc::downgrade(&route.link));
         let follow = move || host.follow_capacity(most, || (route.link.capacity(), route.link.hindrance()));
         spawn(format!("{name}-room"), follow).map(Some)
     }

@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 #[cfg(feature = "remote")]
 use std::ops::Range;
 use std::sync::Arc;
+#[cfg(feature = "remote")]
+use std::sync::Weak;
 use std::thread::Thread;
 use std::time::Instant;
 
@@ -291,7 +293,17 @@ impl Host {
     pub(crate) fn insights(&self) -> Insights {
         // Text and `/proc` come after the lock.
         let snapshot = self.ask(None, |engine| Some(engine.snapshot()));
-        snapshot.map_or_else(Insights::nothing, Snapshot::insights)
+        #[cfg_attr(not(feature = "remote"), expect(unused_mut, reason = "the other machines are added"))]
+        let mut insights = snapshot.map_or_else(Insights::nothing, Snapshot::insights);
+        // Without the lock: it is another crate's code.
+        #[cfg(feature = "remote")]
+        if self.owner.is_here()
+            && let Some(link) = self.link.get().and_then(Weak::upgrade)
+        {
+            insights.hosts = link.hosts();
+            insights.hosts.sort_by(|one, other| (&one.host, one.pid).cmp(&(&other.host, other.pid)));
+        }
+        insights
     }
 
     pub(crate) fn running(&self) -> Vec<Running> {

@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use super::exit::ExitCause;
 use crate::error::ErrorKind;
+#[cfg(feature = "remote")]
+use crate::wire::HostInsights;
+use crate::worker_state::WorkerState;
 
 /// The workers and tasks of a pool at one moment; from [`Pool::insights`](crate::Pool::insights).
 ///
@@ -45,6 +48,9 @@ pub struct Insights {
     /// Why items wait, if other machines cannot run them at this moment, such as "there is no agent".
     #[cfg(feature = "remote")]
     pub hindrance: Option<String>,
+    /// The machines on which items run, if the backend tells them. By name, and by process.
+    #[cfg(feature = "remote")]
+    pub hosts: Vec<HostInsights>,
     /// All workers, by their numbers; those that a [resize](crate::Pool::resize) has taken away are absent.
     pub workers: Vec<WorkerInsights>,
     /// The tasks that workers have run, by their names. Two functions of one name are two entries.
@@ -69,6 +75,8 @@ impl Insights {
             is_remote: false,
             #[cfg(feature = "remote")]
             hindrance: None,
+            #[cfg(feature = "remote")]
+            hosts: Vec::new(),
             workers: Vec::new(),
             tasks: Vec::new(),
             finalizer_failures: 0,
@@ -116,28 +124,6 @@ pub struct WorkerInsights {
     pub exit_count: u64,
     /// The last eight of these ends, the oldest first.
     pub exits: Vec<WorkerExit>,
-}
-
-/// The state of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[non_exhaustive]
-pub enum WorkerState {
-    /// It has no process, and needs none now.
-    Absent,
-    /// Its process failed to start; the next attempt follows after a pause.
-    BackingOff,
-    /// Its process is being made.
-    Starting,
-    /// It runs the initializer.
-    Initializing,
-    /// It has nothing to do.
-    Waiting,
-    /// It runs items.
-    Working,
-    /// It was told to leave.
-    Leaving,
-    /// Its process was killed, and is not gone yet.
-    Ending,
 }
 
 /// The end of one process of a worker.

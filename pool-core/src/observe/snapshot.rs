@@ -4,13 +4,14 @@ use std::fs;
 use std::time::Duration;
 
 use super::Observer;
-use super::insights::{Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights, WorkerState};
+use super::insights::{Insights, Running, SlowItem, TaskInsights, WorkerExit, WorkerInsights};
 use super::task_record::TaskRecord;
 use super::worker_record::WorkerRecord;
 use crate::error::ErrorKind;
 use crate::scheduler::{Activity, CurrentChunk, WorkerId};
 use crate::task::table::TASKS;
 use crate::units::Nanos;
+use crate::worker_state::WorkerState;
 
 #[derive(Debug)]
 pub(crate) struct Snapshot {
@@ -72,6 +73,8 @@ impl Snapshot {
             is_remote,
             #[cfg(feature = "remote")]
             hindrance: observer.hindrance,
+            #[cfg(feature = "remote")]
+            hosts: Vec::new(),
             workers: workers.iter().map(worker).collect(),
             tasks,
             finalizer_failures: observer.finalizer_failures,

@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 use std::time::Duration;
 
-use super::insights::{Insights, TaskInsights, WorkerInsights, WorkerState};
+use super::insights::{Insights, TaskInsights, WorkerInsights};
+#[cfg(feature = "remote")]
+use crate::wire::{HostInsights, HostWorker};
 
 /// A column: its heading, and whether its cells are numbers, which stand at the right.
 type Column = (&'static str, bool);
@@ -34,6 +36,19 @@ const TASKS: [Column; 10] = [
     ("slowest items", false),
 ];
 
+#[cfg(feature = "remote")]
+const HOSTS: [Column; 9] = [
+    ("host", false),
+    ("worker", true),
+    ("pid", true),
+    ("state", false),
+    ("for", true),
+    ("requests", true),
+    ("items", true),
+    ("busy", true),
+    ("task", false),
+];
+
 impl fmt::Display for Insights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (workers, pending) = (self.workers.len(), count(self.pending));
@@ -54,6 +69,11 @@ impl fmt::Display for Insights {
             if self.tasks.iter().any(|task| task.averaged > 0) {
                 writeln!(f, "\n~ some times are means of chunks")?;
             }
+        }
+        #[cfg(feature = "remote")]
+        if !self.hosts.is_empty() {
+            writeln!(f)?;
+            write_table(f, HOSTS, self.hosts.iter().flat_map(host_cells))?;
         }
         if let Some(why) = &self.last_finalizer_failure {
             let failures = match self.finalizer_failures {
@@ -85,21 +105,6 @@ impl WorkerInsights {
     }
 }
 
-impl fmt::Display for WorkerState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            WorkerState::Absent => "absent",
-            WorkerState::BackingOff => "backing off",
-            WorkerState::Starting => "starting",
-            WorkerState::Initializing => "initializing",
-            WorkerState::Waiting => "waiting",
-            WorkerState::Working => "working",
-            WorkerState::Leaving => "leaving",
-            WorkerState::Ending => "ending",
-        })
-    }
-}
-
 fn worker_cells(worker: &WorkerInsights) -> [String; WORKERS.len()] {
     // The share of its whole life, so that a pool that mostly starts processes shows it.
     let all = worker.starting + worker.initializing + worker.working + worker.waiting;
@@ -116,6 +121,39 @@ fn worker_cells(worker: &WorkerInsights) -> [String; WORKERS.len()] {
         worker.job(),
         worker.exits.last().map(|exit| exit.cause.to_string()).unwrap_or_default(),
     ]
+}
+
+/// A row for the host, and one for each of its workers.
+#[cfg(feature = "remote")]
+fn host_cells(host: &HostInsights) -> Vec<[String; HOSTS.len()]> {
+    let state = if host.is_alive { "takes requests" } else { "gone" };
+    let answered = host.answered.map(|ago| format!("answered {} ago", short(ago))).unwrap_or_default();
+    let own = [
+        host.host.clone(),
+        String::new(),
+        host.pid.to_string(),
+        state.to_owned(),
+        String::new(),
+        count(host.requests),
+        count(host.items),
+        short(host.working),
+        answered,
+    ];
+    let of_worker = |worker: &HostWorker| {
+        let item = worker.item.map(|item| format!(" [{item}]")).unwrap_or_default();
+        [
+            String::new(),
+            worker.worker.to_string(),
+            worker.pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            worker.state.to_string(),
+            short(worker.since),
+            String::new(),
+            count(worker.items),
+            String::new(),
+            worker.task.as_ref().map(|task| format!("{task}{item}")).unwrap_or_default(),
+        ]
+    };
+    std::iter::once(own).chain(host.workers.iter().map(of_worker)).collect()
 }
 
 fn task_cells(task: &TaskInsights) -> [String; TASKS.len()] {

@@ -14,12 +14,13 @@ use crate::codec::bytes::Bytes;
 use crate::error::{Error, ErrorKind, Result};
 use crate::host::Host;
 use crate::job::completion::Part;
+use crate::observe::insights::WorkerInsights;
 use crate::pool::Pool;
 use crate::scheduler::JobSpec;
 use crate::task::TaskOptions;
 use crate::task::form::Form;
 use crate::task::table::{Entry, tasks};
-use crate::wire::{Array, Failure, Limits, Outcome, Reply, Request, Stop, TaskKey};
+use crate::wire::{Array, Failure, HostWorker, Limits, Outcome, Reply, Request, Stop, TaskKey};
 
 /// Runs requests of other machines in a pool of this one.
 ///
@@ -101,6 +102,32 @@ impl Runner {
     /// The tasks that it can run.
     pub fn tasks(&self) -> Vec<TaskKey> {
         self.tasks.keys().cloned().collect()
+    }
+
+    /// The workers of the pool at this moment, for the pool that sends the requests.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool_core::Pool;
+    /// use pool_core::remote::Runner;
+    ///
+    /// # fn main() -> pool_core::Result<()> {
+    /// let pool = Pool::new(2)?;
+    /// assert_eq!(Runner::new(&pool).workers().len(), 2);
+    /// # Ok(()) }
+    /// ```
+    pub fn workers(&self) -> Vec<HostWorker> {
+        let told = |worker: WorkerInsights| HostWorker {
+            worker: worker.worker as u32,
+            pid: worker.pid,
+            state: worker.state,
+            since: worker.since,
+            task: worker.task,
+            item: worker.item.map(|item| item as u64),
+            items: worker.items,
+        };
+        self.host.insights().workers.into_iter().map(told).collect()
     }
 
     /// Runs the items and waits for them. When `stop` is set, items that have not ended are cancelled, with their grace, and it

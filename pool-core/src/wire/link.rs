@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::hosts::HostInsights;
 use super::messages::{Reply, Request, TaskKey};
 use crate::error::Result;
 use crate::process::standing;
@@ -40,6 +41,11 @@ pub trait Link: Send + Sync + 'static {
     /// One for all items. The kind [`Unreachable`](crate::ErrorKind::Unreachable) is for a link that has failed: the items are
     /// tried again if their task allows [`retries`](crate::Task::retries).
     fn run(&self, request: &Request, stop: &Stop) -> Result<Reply>;
+
+    /// The other machines, as far as they are known, for [`Pool::insights`](crate::Pool::insights). It does not wait for them.
+    fn hosts(&self) -> Vec<HostInsights> {
+        Vec::new()
+    }
 }
 
 /// A word by which items are told to end; its clones are the same word.

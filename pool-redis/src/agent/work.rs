@@ -1,19 +1,19 @@
 //! The state that the threads of an agent share: the deliveries that it holds, and the outcomes that wait to be handed in.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool_core::remote::{self, Failure, Outcome, Reply, Request, Runner, Stop};
 use pool_core::{Error, ErrorKind};
 
 use super::held::Held;
 use super::store::{Parts, Store};
-use super::taker::Taker;
 use crate::blob::{BLOB_BYTES_MAX, Blob, MESSAGE_BYTES_MAX};
+use crate::head::Head;
 use crate::keys::Keys;
 use crate::message::{self, Answer};
-use crate::protocol::{AgentId, Delivery};
+use crate::protocol::{AgentId, Delivery, SessionId};
 use crate::settings::Settings;
 
 /// The state of an agent.
@@ -38,7 +38,7 @@ struct State {
     /// With the word that stops each.
     held: Held<Stop>,
     /// The takers that do not wait at the server.
-    takers: Vec<Taker>,
+    takers: Vec<usize>,
     /// The number of those that do, and of the jobs that they may take.
     away: usize,
     reserved: usize,
@@ -47,6 +47,8 @@ struct State {
     /// Deliveries were taken that the server does not know to be the agent's.
     has_unclaimed: bool,
     outcomes: VecDeque<Done>,
+    /// The clients that were told of the workers within [`REPORT_EVERY`].
+    reported: BTreeMap<SessionId, Instant>,
     /// The mean time of a request; each new one counts for a quarter (EWMA).
     pace: Duration,
     failure: Option<Error>,
@@ -62,8 +64,8 @@ struct State {
 pub(super) enum Step {
     /// Runs the job.
     Run(Job),
-    /// Waits at the server for at most so many jobs, and hands in the outcomes that wait.
-    Take(Taker, usize),
+    /// By the taker of this number waits at the server for at most so many jobs, and hands in the outcomes that wait.
+    Take(usize, usize),
     /// Hands in the outcomes that wait.
     HandIn,
 }
@@ -79,18 +81,23 @@ pub(super) struct Job {
 /// A delivery, and the bytes of its reply.
 pub(super) type Done = (Delivery, Vec<u8>);
 
+/// Connections that wait for jobs: while the job of one runs, the other waits for the next, and no thread has to be woken for that.
+pub(super) const TAKERS: usize = 2;
 /// A request that takes less is short.
 const SHORT: Duration = Duration::from_millis(50);
+/// How often a client is told of the workers.
+const REPORT_EVERY: Duration = Duration::from_millis(250);
 impl Work {
     pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize, store: Store) -> Work {
         let state = State {
             held: Held::new(),
-            takers: Vec::new(),
+            takers: (0..TAKERS).collect(),
             away: 0,
             reserved: 0,
             taken: VecDeque::new(),
             has_unclaimed: false,
             outcomes: VecDeque::new(),
+            reported: BTreeMap::new(),
             pace: Duration::ZERO,
             failure: None,
             is_over: false,
@@ -121,10 +128,6 @@ impl Work {
     /// next one to come from the server.
     pub(super) fn capacity(workers: usize) -> usize {
         2 * workers
-    }
-
-    pub(super) fn add_taker(&self, taker: Taker) {
-        self.lock().takers.push(taker);
     }
 
     /// Waits for something to do. None when no more is to be taken. `has_outcome` says that the caller has just run a job.
@@ -169,7 +172,7 @@ impl Work {
     }
 
     /// A taker is back, with these jobs. The caller runs one of them.
-    pub(super) fn took(&self, taker: Taker, count: usize, jobs: Vec<Job>) {
+    pub(super) fn took(&self, taker: usize, count: usize, jobs: Vec<Job>) {
         let mut state = self.lock();
         state.takers.push(taker);
         state.away -= 1;
@@ -192,12 +195,25 @@ impl Work {
         is_new.then_some(Job { delivery, body, stop })
     }
 
+    /// Whether the next answer to this client is to tell of the workers.
+    fn is_report_due(&self, session: SessionId) -> bool {
+        let reported = &mut self.lock().reported;
+        reported.retain(|_, at| at.elapsed() < REPORT_EVERY);
+        let is_due = !reported.contains_key(&session);
+        if is_due {
+            reported.insert(session, Instant::now());
+        }
+        is_due
+    }
+
     /// Runs the job. Its outcome waits to be handed in.
     pub(super) fn run(&self, runner: &Runner, job: Job, host: &str) {
         let Job { delivery, body, stop } = job;
         let (outcome, ran) = self.answer(runner, delivery, &body, &stop, host);
         // Its payloads are in use no longer, and may be more than are kept.
         self.store.shrink();
+        let workers = self.is_report_due(delivery.session).then(|| runner.workers());
+        let outcome = Head { agent: self.agent.0, ran, workers }.before(&outcome);
         let mut state = self.lock();
         state.pace = (state.pace * 3 + ran) / 4;
         if state.held.ran(delivery) {

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use pool_core::remote::{self, TaskKey};
+use pool_core::remote::{self, HostInsights, HostWorker, TaskKey};
 use pool_core::{Error, ErrorKind};
 
 use super::jobs::lock;
 use crate::advertisement::{Advertisement, Unreadable};
+use crate::head::Head;
 use crate::protocol::AgentId;
 
 /// The agents, living and gone.
@@ -24,8 +25,21 @@ struct Agents {
     known: BTreeMap<AgentId, Known>,
     /// When an agent with the task last left.
     left: BTreeMap<TaskKey, Instant>,
+    /// The answers of each.
+    answers: BTreeMap<AgentId, Answers>,
     /// Those of other protocols that are alive, in words.
     foreign: BTreeMap<AgentId, String>,
+}
+
+/// The answers of an agent to this client, and its last word of its workers.
+#[derive(Debug)]
+struct Answers {
+    requests: u64,
+    items: u64,
+    working: Duration,
+    last: Instant,
+    workers: Vec<HostWorker>,
+    told_at: Instant,
 }
 
 #[derive(Debug)]
@@ -81,7 +95,7 @@ impl Roster {
     /// Takes these for the living agents. Returns those that are not known.
     pub(super) fn unknown(&self, living: &[AgentId]) -> Vec<AgentId> {
         let mut agents = lock(&self.agents);
-        let Agents { known: agents, left, foreign } = &mut *agents;
+        let Agents { known: agents, left, foreign, .. } = &mut *agents;
         let living: BTreeSet<_> = living.iter().copied().collect();
         for (agent, known) in agents.iter_mut() {
             if living.contains(agent) {
@@ -120,6 +134,53 @@ impl Roster {
         if let Some(known) = known.get_mut(&agent) {
             known.leave(&self.tasks, left);
         }
+    }
+
+    /// An agent has answered a request of so many items.
+    pub(super) fn note_answer(&self, head: Head, items: u32) {
+        let now = Instant::now();
+        let new =
+            || Answers { requests: 0, items: 0, working: Duration::ZERO, last: now, workers: Vec::new(), told_at: now };
+        let mut agents = lock(&self.agents);
+        let Agents { known, answers, .. } = &mut *agents;
+        if answers.len() > known.len() + GONE_MAX {
+            answers.retain(|agent, _| known.contains_key(agent));
+        }
+        let told = answers.entry(AgentId(head.agent)).or_insert_with(new);
+        told.requests += 1;
+        told.items += u64::from(items);
+        // Another machine's word.
+        told.working = told.working.saturating_add(head.ran);
+        told.last = now;
+        if let Some(workers) = head.workers {
+            (told.workers, told.told_at) = (workers, now);
+        }
+    }
+
+    /// The agents that are alive, or have answered this client.
+    pub(super) fn hosts(&self) -> Vec<HostInsights> {
+        let agents = lock(&self.agents);
+        let host = |(agent, known): (&AgentId, &Known)| {
+            let told = agents.answers.get(agent);
+            let Advertisement { host, pid, .. } = &known.advertisement;
+            (known.is_alive || told.is_some()).then(|| HostInsights {
+                host: host.clone(),
+                pid: *pid,
+                is_alive: known.is_alive,
+                requests: told.map_or(0, |told| told.requests),
+                items: told.map_or(0, |told| told.items),
+                working: told.map_or(Duration::ZERO, |told| told.working),
+                answered: told.map(|told| told.last.elapsed()),
+                workers: told.map_or_else(Vec::new, |told| {
+                    let later = |worker: &HostWorker| HostWorker {
+                        since: worker.since.saturating_add(told.told_at.elapsed()),
+                        ..worker.clone()
+                    };
+                    told.workers.iter().map(later).collect()
+                }),
+            })
+        };
+        agents.known.iter().filter_map(host).collect()
     }
 
     /// The host of an agent.

@@ -30,22 +30,32 @@ pub(crate) fn checks() -> Vec<Check> {
         once(an_agent_that_is_told_twice_gives_its_jobs_back),
         once(an_agent_runs_its_jobs_itself),
         once(two_clients_share_the_agents),
+        once(insights_show_the_hosts_and_their_workers),
         program(agent),
     ]
 }
 
 /// An agent of the check's server.
 pub(crate) fn agent(setup: &Setup) {
-    let agent = pool_redis::agent(&url_of_parent("pool-agent")).lease(LEASE).pool(setup.builder());
+    run_agent(&url_of_parent("pool-agent"), setup);
+}
+
+pub(crate) fn run_agent(url: &str, setup: &Setup) {
+    let agent = pool_redis::agent(url).lease(LEASE).pool(setup.builder());
     say(std::process::id());
     agent.run().expect("an ordinary end");
 }
 
 /// Starts an agent, and waits until it is known.
 pub(crate) fn start_agent(server: &Server, setup: &Setup) -> Host {
+    start_agent_as(server, agent, setup)
+}
+
+/// Starts this program as an agent.
+pub(crate) fn start_agent_as<F: Fn(&Setup)>(server: &Server, program: F, setup: &Setup) -> Host {
     let agents = || server.keys().iter().filter(|key| key.contains(":agent:")).count();
     let known = agents();
-    let mut host = Host::start(agent, setup);
+    let mut host = Host::start(program, setup);
     host.line();
     let is_known = || agents() > known;
     assert!(eventually(is_known), "the agent does not come up: {:?}", server.keys());
@@ -337,4 +347,34 @@ fn two_clients_share_the_agents(setup: &Setup) {
     }
     drop(pools);
     end(&server, vec![agent]);
+}
+
+fn insights_show_the_hosts_and_their_workers(setup: &Setup) {
+    let server = Server::start();
+    let agents = [start_agent(&server, &setup.with_workers(1)), start_agent(&server, &setup.with_workers(2))];
+    let pool = pool(&server);
+    let has_both = || pool.insights().hosts.iter().filter(|host| host.is_alive).count() == 2;
+    assert!(eventually(has_both), "{}", pool.insights());
+    // Both answer several times, for longer than the time between two reports.
+    pool.map(nap::Task.chunk_size(1), vec![40; 60]).unwrap();
+    let insights = pool.insights();
+    for (agent, workers) in agents.iter().zip([1, 2]) {
+        let host = insights.hosts.iter().find(|host| host.pid == agent.pid()).expect("its row");
+        assert_eq!(host.host, nix::unistd::gethostname().unwrap().to_str().unwrap());
+        assert_eq!(host.requests, host.items);
+        assert!(host.items > 0 && host.working >= Duration::from_millis(40) * host.items as u32, "{host:?}");
+        assert!(host.answered.is_some());
+        assert_eq!(host.workers.len(), workers);
+        assert!(host.workers.iter().all(|worker| worker.pid.is_some_and(procs::is_alive)), "{host:?}");
+    }
+    assert_eq!(insights.hosts.iter().map(|host| host.items).sum::<u64>(), 60);
+    let tasks = insights.hosts.iter().flat_map(|host| &host.workers).filter_map(|worker| worker.task.as_deref());
+    assert!(tasks.into_iter().any(|task| task.ends_with("::nap")), "one of three was at work: {insights}");
+    assert!(insights.to_string().contains("takes requests"), "{insights}");
+    let [one, other] = agents;
+    end_one(one);
+    assert!(eventually(|| pool.insights().hosts.iter().filter(|host| host.is_alive).count() == 1));
+    assert_eq!(pool.insights().hosts.len(), 2, "the one that left has answered, and is told of");
+    drop(pool);
+    end(&server, vec![other]);
 }

@@ -22,6 +22,7 @@ pub mod json;
 #[cfg(target_arch = "x86_64")]
 pub mod kill_points;
 pub mod leaks;
+pub mod over_redis;
 pub mod panics;
 pub mod procs;
 pub mod seccomp;

@@ -10,6 +10,7 @@ use pool_core::{Pool, PoolBuilder, StartMethod};
 
 use crate::far::Far;
 use crate::leaks::Snapshot;
+use crate::over_redis::{self, OverRedis};
 use crate::tasks::square;
 use crate::watchdog::{self, WatchOptions};
 
@@ -24,6 +25,8 @@ pub struct Setup {
     pub in_process: bool,
     /// Items run in another pool, by way of a backend.
     pub is_remote: bool,
+    /// Items run at an agent, by way of a Redis server.
+    pub by_redis: bool,
 }
 
 impl Setup {
@@ -31,6 +34,10 @@ impl Setup {
     pub fn builder(&self) -> PoolBuilder {
         if self.is_remote {
             return Pool::builder().backend(Far::honest(Setup { is_remote: false, ..*self }.builder()));
+        }
+        if self.by_redis {
+            let pool = Setup { by_redis: false, ..*self }.builder();
+            return Pool::builder().backend(OverRedis::new(pool, self.workers));
         }
         let builder = Pool::builder().start_method(self.method).workers(self.workers);
         if self.in_process { builder.in_process() } else { builder }
@@ -51,6 +58,7 @@ impl Setup {
         let method = match self {
             Setup { in_process: true, .. } => THREADS,
             Setup { is_remote: true, .. } => REMOTE,
+            Setup { by_redis: true, .. } => REDIS,
             Setup { method, .. } => method_name(method),
         };
         [method.to_owned(), self.workers.to_string()]
@@ -61,6 +69,7 @@ impl Setup {
         match method {
             THREADS => return IN_PROCESS.with_workers(workers),
             REMOTE => return ELSEWHERE.with_workers(workers),
+            REDIS => return BY_REDIS.with_workers(workers),
             _ => {}
         }
         let method = METHODS.into_iter().find(|known| method_name(*known) == method).expect("a method's name");
@@ -73,10 +82,13 @@ const METHODS: [StartMethod; 3] = [StartMethod::ForkServer, StartMethod::Fork, S
 /// In the place of a method's name.
 const THREADS: &str = "in_process";
 const REMOTE: &str = "remote";
+const REDIS: &str = "redis";
 
-const ORDINARY: Setup = Setup { method: StartMethod::ForkServer, workers: 2, in_process: false, is_remote: false };
+const ORDINARY: Setup =
+    Setup { method: StartMethod::ForkServer, workers: 2, in_process: false, is_remote: false, by_redis: false };
 const IN_PROCESS: Setup = Setup { in_process: true, ..ORDINARY };
 const ELSEWHERE: Setup = Setup { is_remote: true, ..ORDINARY };
+const BY_REDIS: Setup = Setup { by_redis: true, ..ORDINARY };
 
 fn method_name(method: StartMethod) -> &'static str {
     match method {
@@ -96,6 +108,7 @@ pub struct Check {
     in_process: bool,
     processes_only: bool,
     is_remote: bool,
+    by_redis: bool,
     options: WatchOptions,
     is_possible: fn() -> bool,
 }
@@ -116,6 +129,7 @@ pub fn everywhere<F: Fn(&Setup) + Copy + Send + Sync + 'static>(run: F) -> Check
         in_process: false,
         processes_only: false,
         is_remote: false,
+        by_redis: false,
         options: WatchOptions::default(),
         is_possible: || true,
     }
@@ -172,6 +186,12 @@ impl Check {
         Check { is_remote: true, ..self }
     }
 
+    /// Also with items that run at an agent of a Redis server, where there is one.
+    #[must_use]
+    pub fn by_redis_too(self) -> Check {
+        Check { by_redis: true, ..self }
+    }
+
     /// It may write to standard error.
     #[must_use]
     pub fn noisy(self) -> Check {
@@ -196,7 +216,10 @@ impl Check {
         let in_process = (self.in_process && !self.processes_only).then_some(IN_PROCESS);
         let kinds = of_process.chain(in_process).chain(self.is_remote.then_some(ELSEWHERE));
         let setups = kinds.flat_map(|kind| self.workers.iter().map(move |&workers| kind.with_workers(workers)));
-        setups.map(move |setup| {
+        // A server and an agent for each pool take their time, so two workers stand for all numbers.
+        let by_redis = (self.by_redis && self.workers.contains(&2)).then_some(BY_REDIS);
+        setups.chain(by_redis).map(move |setup| {
+            let is_possible = || is_possible() && (!setup.by_redis || over_redis::is_installed());
             let [method, workers] = setup.to_args();
             let run = move || watchdog::run(&trial_args(name, setup), options).map_err(Into::into);
             Trial::test(format!("{name}/{method}/{workers}"), run).with_ignored_flag(!is_possible())

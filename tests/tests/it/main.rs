@@ -105,20 +105,32 @@ fn anywhere(checks: Vec<Check>) -> Vec<Check> {
     checks.into_iter().map(|check| if is_anywhere(&check) { check.remote_too() } else { check }).collect()
 }
 
+/// These stand for all of them by way of Redis, where a server and an agent for each pool take their time.
+fn by_redis_too(checks: Vec<Check>) -> Vec<Check> {
+    let is_anywhere = |check: &Check| !here_alone::HERE_ALONE.contains(&check.name());
+    let checks = anywhere(checks).into_iter();
+    checks.map(|check| if is_anywhere(&check) { check.by_redis_too() } else { check }).collect()
+}
+
+#[expect(clippy::print_stderr, reason = "a line for those that miss the checks")]
 fn main() -> ExitCode {
+    let is_check = std::env::args().nth(1).is_some_and(|argument| argument == "--run");
+    if !is_check && !tests::over_redis::is_installed() {
+        eprintln!("checks by way of Redis: ignored, this machine has no redis-server");
+    }
     let checks = [
         walk_through::checks(),
-        anywhere(calls::checks()),
-        anywhere(in_threads_too(cancels::checks())),
-        anywhere(maps::checks()),
+        by_redis_too(calls::checks()),
+        by_redis_too(in_threads_too(cancels::checks())),
+        by_redis_too(maps::checks()),
         anywhere(long_maps::checks()),
-        anywhere(lazy_maps::checks()),
+        by_redis_too(lazy_maps::checks()),
         anywhere(pending_limits::checks()),
         anywhere(in_threads_too(backpressure::checks())),
         anywhere(stopping::checks()),
         nested_pools::checks(),
         anywhere(in_threads_too(fairness::checks())),
-        anywhere(handles::checks()),
+        by_redis_too(handles::checks()),
         anywhere(in_threads_too(waiting::checks())),
         anywhere(wakers::checks()),
         anywhere(futures::checks()),
@@ -128,11 +140,11 @@ fn main() -> ExitCode {
         traces::checks(),
         anywhere(in_threads_too(callbacks::checks())),
         forked_hosts::checks(),
-        anywhere(in_threads_too(values::checks())),
+        by_redis_too(in_threads_too(values::checks())),
         anywhere(in_threads_too(formats::checks())),
         anywhere(in_threads_too(foreign_errors::checks())),
         jsonl::checks(),
-        anywhere(crashes::checks()),
+        by_redis_too(crashes::checks()),
         anywhere(matrix::checks()),
         task_processes::checks(),
         task_damage::checks(),
@@ -149,9 +161,9 @@ fn main() -> ExitCode {
         deaths::checks(),
         #[cfg(target_arch = "x86_64")]
         kill_points::checks(),
-        anywhere(time_limits::checks()),
+        by_redis_too(time_limits::checks()),
         anywhere(grace::checks()),
-        anywhere(retries::checks()),
+        by_redis_too(retries::checks()),
         anywhere(seeds::checks()),
         reports::checks(),
         in_threads_too(listeners::checks()),

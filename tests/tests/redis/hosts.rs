@@ -72,7 +72,7 @@ fn an_agent_of_another_protocol_is_named(_: &Setup) {
 
 fn items_that_no_host_has_wait_together(setup: &Setup) {
     let server = Server::start();
-    let pool = pool_by(backend(&server).host_timeout(Duration::from_secs(2)));
+    let pool = pool_by(backend(&server).host_timeout(Duration::from_secs(5)));
     for _ in 0..2 {
         let start = Instant::now();
         let results = pool.map_results(square::Task.chunk_size(1), 0..100).unwrap();

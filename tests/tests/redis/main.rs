@@ -4,6 +4,8 @@ mod cluster;
 mod engine;
 mod faults;
 mod hosts;
+mod partitions;
+mod proxy;
 mod server;
 mod work;
 
@@ -19,7 +21,8 @@ fn main() -> ExitCode {
     if !is_check && !server::is_installed() {
         eprintln!("tests of pool-redis: ignored, this machine has no redis-server");
     }
-    let checks = [work::checks(), cluster::checks(), faults::checks(), hosts::checks(), engine::checks()];
+    let checks =
+        [work::checks(), cluster::checks(), faults::checks(), hosts::checks(), engine::checks(), partitions::checks()];
     let checks = checks.into_iter().flatten().map(|check| check.only_if(server::is_installed));
     trial::main(&checks.collect::<Vec<Check>>())
 }

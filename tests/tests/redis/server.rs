@@ -48,6 +48,9 @@ const OPTIONS: [&str; 16] = [
 /// The lease in all checks: as short as may be.
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
+/// The socket beside the server's, by which bytes can get lost.
+pub(crate) const BY_PROXY: &str = "by_proxy";
+
 /// Whether this machine has a server.
 pub(crate) fn is_installed() -> bool {
     let version = Command::new("redis-server").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -83,6 +86,10 @@ impl Server {
     fn wait(&self) {
         let answers = || self.try_connect().is_some_and(|mut server| server.ping::<String>().is_ok());
         assert!(eventually(answers), "the server does not answer");
+    }
+
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
     }
 
     pub(crate) fn url(&self) -> String {

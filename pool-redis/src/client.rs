@@ -307,6 +307,10 @@ impl Link for Session {
     fn run(&self, request: &Request, stop: &Stop) -> Result<Reply> {
         self.exchange(request, stop)
     }
+
+    fn hosts(&self) -> Vec<HostInsights> {
+        self.shared.roster.hosts()
+    }
 }
 
 impl Session {
@@ -341,10 +345,6 @@ impl Session {
                 return Err(reason);
             }
         }
-    }
-
-    fn hosts(&self) -> Vec<HostInsights> {
-        self.shared.roster.hosts()
     }
 }
 

@@ -4,12 +4,14 @@
 local session, queue = KEYS[1], KEYS[2]
 local job, life = ARGV[2], ARGV[4]
 if redis.call('HEXISTS', session, job) == 1 then return 'known' end
-if redis.call('ZCARD', queue) >= tonumber(ARGV[5]) then return 'full' end
+local length = redis.call('ZCARD', queue)
+if length >= tonumber(ARGV[5]) then return 'full' end
 -- The jobs of a session take turns one by one, from that of the job in front on: so sessions share the queue evenly, however many
 -- jobs each has there (start-time fair queueing).
 local turn
-local front, back = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2], redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')[2]
-if front then
+if length > 0 then
+  local front = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+  local back = redis.call('ZRANGE', queue, -1, -1, 'WITHSCORES')[2]
   -- No later than behind all: the turns of jobs that were cancelled do not count for long.
   local after = (redis.call('HGET', session, 'turn ' .. queue) or 0) + 1
   turn = math.max(tonumber(front), math.min(after, back + 1))

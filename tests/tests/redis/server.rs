@@ -109,10 +109,6 @@ impl Server {
         self.try_connect().expect("a running server")
     }
 
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        &self.folder
-    }
-
     pub(crate) fn signal(&self, signal: Signal) {
         procs::signal(self.child.id(), signal);
     }

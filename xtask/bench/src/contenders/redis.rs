@@ -18,8 +18,10 @@ pub(super) const CELERY_NOTES: &[Note] =
     &[Note { cases: &[], text: "Python's queue over Redis: two workers, tasks acknowledged late, results by `get`" }];
 pub(super) const RQ_NOTES: &[Note] =
     &[Note { cases: &[], text: "Python's queue over Redis: two workers that fork for each job; at most 200 calls" }];
-pub(super) const DASK_NOTES: &[Note] =
-    &[Note { cases: &[], text: "Dask distributed: its own scheduler in place of Redis, two worker processes" }];
+pub(super) const DASK_NOTES: &[Note] = &[Note {
+    cases: &[],
+    text: "Dask distributed: its own scheduler in place of Redis, two worker processes; at most 300 calls",
+}];
 
 /// Does the work of such a process, if this is one.
 pub(crate) fn serve_if_asked() -> bool {

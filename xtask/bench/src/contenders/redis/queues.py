@@ -93,7 +93,7 @@ class OverRq:
 
 
 class OverDask:
-    calls_max = 2_000
+    calls_max = 300
 
     def __init__(self, _socket, workers):
         import dask.distributed as distributed

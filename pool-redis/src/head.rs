@@ -20,6 +20,7 @@ impl Head {
     /// Puts it before the outcome.
     pub(crate) fn before(&self, outcome: &[u8]) -> Vec<u8> {
         let mut bytes = postcard::to_allocvec(self).expect("strings and numbers are encoded without an error");
+        // Behind it, so that the outcome needs no length.
         bytes.extend_from_slice(outcome);
         bytes
     }

@@ -198,6 +198,7 @@ impl Work {
     /// Whether the next answer to this client is to tell of the workers.
     fn is_report_due(&self, session: SessionId) -> bool {
         let reported = &mut self.lock().reported;
+        // Clients that are gone need no entry.
         reported.retain(|_, at| at.elapsed() < REPORT_EVERY);
         let is_due = !reported.contains_key(&session);
         if is_due {

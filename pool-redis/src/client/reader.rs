@@ -94,6 +94,7 @@ impl Reader {
     fn leave(mut reader: MutexGuard<'_, Reader>, shared: &Shared) -> bool {
         let ended = std::mem::take(&mut reader.ended);
         drop(reader);
+        // Asked before they are told, since each may submit its next job at once.
         let is_wanted = !shared.jobs.is_empty();
         ended.into_iter().for_each(|(job, end)| job.end(end));
         is_wanted

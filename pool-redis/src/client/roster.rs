@@ -143,6 +143,7 @@ impl Roster {
             || Answers { requests: 0, items: 0, working: Duration::ZERO, last: now, workers: Vec::new(), told_at: now };
         let mut agents = lock(&self.agents);
         let Agents { known, answers, .. } = &mut *agents;
+        // Or agents that come and go would fill memory.
         if answers.len() > known.len() + GONE_MAX {
             answers.retain(|agent, _| known.contains_key(agent));
         }

@@ -36,6 +36,7 @@ impl Far {
             if self.pool.workers() >= 2 * self.agents.len() {
                 return Ok(());
             }
+            // The pool asks for the number of agents once a second.
             std::thread::sleep(Duration::from_millis(10));
         }
         Err(Refusal::Failed("the agents do not come up".to_owned()))

@@ -254,6 +254,7 @@ impl Agent {
         let takers: Vec<_> = (0..TAKERS).map(taker).collect();
         let finisher = Mutex::new(Finisher::new(&client, &work));
         let run_jobs = || {
+            // So that the outcome goes out by this thread, which is awake.
             let mut has_outcome = false;
             while let Some(step) = work.next_step(has_outcome) {
                 has_outcome = matches!(step, Step::Run(_));

@@ -327,6 +327,7 @@ impl Session {
                 Some(End::Outcome(mut bytes)) => {
                     let odd = |error| remote::error(ErrorKind::Unreachable, format!("the reply: {error}"));
                     let head = Head::take(&mut bytes).map_err(odd)?;
+                    // Each attempt counts: the agent has worked for it.
                     shared.roster.note_answer(head, request.items);
                     return Ok((job.number, bytes));
                 }

@@ -91,6 +91,7 @@ impl Line {
     /// The connection failed. Any of the commands may be carried out.
     pub(crate) fn send(&mut self, commands: &[Cmd], most: Option<Duration>) -> Result<(), Trouble> {
         let timeout = most.unwrap_or(self.timeout);
+        // One buffer, and so one system call.
         let mut bytes = Vec::new();
         commands.iter().for_each(|command| command.write_packed_command(&mut bytes));
         let sent = self.connection(timeout).and_then(|connection| Ok(connection.send_packed_command(&bytes)?));

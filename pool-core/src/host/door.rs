@@ -301,6 +301,7 @@ impl Host {
             && let Some(link) = self.link.get().and_then(Weak::upgrade)
         {
             insights.hosts = link.hosts();
+            // So that a table that is drawn again has its rows where they were.
             insights.hosts.sort_by(|one, other| (&one.host, one.pid).cmp(&(&other.host, other.pid)));
         }
         insights

@@ -153,6 +153,7 @@ fn host_cells(host: &HostInsights) -> Vec<[String; HOSTS.len()]> {
             worker.task.as_ref().map(|task| format!("{task}{item}")).unwrap_or_default(),
         ]
     };
+    // Below their host, so its name is not repeated.
     std::iter::once(own).chain(host.workers.iter().map(of_worker)).collect()
 }
 

@@ -127,6 +127,7 @@ impl Runner {
             item: worker.item.map(|item| item as u64),
             items: worker.items,
         };
+        // The numbers of a moment: they travel, and are old when they arrive.
         self.host.insights().workers.into_iter().map(told).collect()
     }
 

@@ -31,6 +31,7 @@ impl Outcomes {
 
     /// Takes the answers to all of them. Those that the server cannot take now wait again; then it returns false.
     pub(super) fn settle(self, work: &Work, mut answer: impl FnMut() -> Result<Value, Trouble>) -> bool {
+        // Each has an answer of its own: one that is refused must not hold up the others.
         let mut again = Vec::new();
         for outcome in self.outcomes {
             match answer().and_then(commands::finished) {

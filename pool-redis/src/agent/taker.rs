@@ -42,6 +42,7 @@ impl Taker {
     /// Hands in the outcomes that wait, and waits a while for at most so many jobs.
     pub(super) fn take(&mut self, work: &Work, count: usize) -> Vec<Job> {
         let outcomes = Outcomes::take(work);
+        // In one go: the outcome is handed in while the connection would only wait.
         let take = commands::take(self.queues.in_turn(), count, BLOCKS);
         let commands: Vec<_> = outcomes.commands().iter().chain([&take]).cloned().collect();
         let sent = self.line.send(&commands, None);

@@ -178,7 +178,9 @@ impl Work {
         state.away -= 1;
         state.reserved -= count;
         state.taken.extend(jobs);
+        // The caller is awake, and takes the first.
         let others = state.taken.len().saturating_sub(1);
+        // Woken only now, since a job is about to keep this one busy.
         let next_taker = usize::from(state.away == 0 && !state.taken.is_empty() && self.room(&state) > 0);
         drop(state);
         (0..others + next_taker).for_each(|_| self.has_steps.notify_one());

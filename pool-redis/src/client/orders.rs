@@ -52,6 +52,7 @@ impl Orders {
         backoff: &mut Backoff,
         mut answer: impl FnMut() -> Result<Value, Trouble>,
     ) -> Option<Duration> {
+        // One that is refused must not hold up the others.
         let (mut again, mut rest, mut is_troubled) = (Vec::new(), None, false);
         for order in self.orders {
             let answer = answer().and_then(|value| match order {
@@ -80,6 +81,7 @@ impl Orders {
         if is_troubled {
             backoff.grow();
         }
+        // In front, so that they keep their order.
         shared.outbox.put_back(again);
         rest
     }

@@ -39,7 +39,7 @@ pub(super) struct Reader {
     leases_end_from: Instant,
     /// All jobs are to be asked about, since the server may have lost them.
     is_new: bool,
-    /// Jobs that have ended, whose threads have not been told.
+    /// Jobs that have ended, and of which no thread was told.
     ended: Vec<(Arc<Job>, End)>,
 }
 
@@ -60,6 +60,7 @@ impl Reader {
     /// Submits what waits, and takes in replies until the job has ended, but not for long. Returns false if another thread is at
     /// it, or the connection is lost.
     pub(super) fn lead(reader: &Mutex<Reader>, shared: &Shared, job: &Job) -> bool {
+        // Never waits: the thread that has it may be at the server for a second.
         let mut reader = match reader.try_lock() {
             Ok(reader) => reader,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -68,6 +69,7 @@ impl Reader {
         if reader.line.is_lost() {
             return false;
         }
+        // Bounded, since its own job may take long while others come and go.
         let until = Instant::now() + LEAD;
         let mut orders = Orders::take(shared);
         loop {
@@ -89,7 +91,7 @@ impl Reader {
         true
     }
 
-    /// Lets go of the lock, and only then tells the threads whose jobs have ended: so each finds it free for its next job. Returns
+    /// Lets go of the lock, and only then tells the threads of jobs that have ended: so each finds it free for its next job. Returns
     /// whether others still wait, such as those of threads that found the lock taken.
     fn leave(mut reader: MutexGuard<'_, Reader>, shared: &Shared) -> bool {
         let ended = std::mem::take(&mut reader.ended);

@@ -164,6 +164,7 @@ impl Roster {
         let host = |(agent, known): (&AgentId, &Known)| {
             let told = agents.answers.get(agent);
             let Advertisement { host, pid, .. } = &known.advertisement;
+            // One that is gone and has answered is still of interest: its items count.
             (known.is_alive || told.is_some()).then(|| HostInsights {
                 host: host.clone(),
                 pid: *pid,
@@ -171,6 +172,7 @@ impl Roster {
                 requests: told.map_or(0, |told| told.requests),
                 items: told.map_or(0, |told| told.items),
                 working: told.map_or(Duration::ZERO, |told| told.working),
+                // By this host's clock alone.
                 answered: told.map(|told| told.last.elapsed()),
                 workers: told.map_or_else(Vec::new, |told| {
                     let later = |worker: &HostWorker| HostWorker {

@@ -19,7 +19,7 @@ pub(crate) fn checks() -> Vec<Check> {
     vec![
         each_method(calls_and_maps_run_at_agents),
         once(values_of_all_sizes_come_back),
-        once(large_arguments_are_fetched_once),
+        once(large_arguments_are_fetched_once).backoff(Duration::from_secs(240)),
         once(shared_arrays_are_fetched_once),
         once(payloads_pass_a_server_that_takes_short_values),
         once(priorities_hold_among_clients),

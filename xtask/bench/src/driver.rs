@@ -27,6 +27,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let start = Instant::now();
     let (mut cases, entries) = (chosen_cases(options)?, chosen_entries(options)?);
     if !redis::is_installed() {
+        // Once, and not for each contender.
         cases.retain(|case| {
             if case.is_by_redis {
                 eprintln!("{} is left out: there is no redis-server", case.name);

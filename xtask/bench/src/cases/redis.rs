@@ -10,6 +10,7 @@ use crate::options::Scale;
 /// A blocking call of the trivial task, one after the other.
 pub(super) fn call(contender: &mut dyn Contender, scale: Scale) -> Outcome<Vec<Row>> {
     contender.open_far(WORKERS)?;
+    // Connections, scripts and the pace of the task are new to the first ones.
     contender.calls(200, Duration::ZERO)?;
     let rows = calls::rows("redis_call", contender.calls(scale.pick(3_000, 10_000), Duration::ZERO)?);
     contender.close()?;

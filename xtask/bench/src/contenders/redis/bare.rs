@@ -22,6 +22,7 @@ impl Bare {
         let server = Server::start()?;
         let mut bare =
             Bare { connection: server.connect()?, _answerer: Helper::start(ANSWERER, &server)?, _server: server };
+        // So that the first call that counts need not wait for the other process to begin.
         bare.call(1)?;
         Ok(bare)
     }

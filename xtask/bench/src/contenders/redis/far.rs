@@ -22,6 +22,7 @@ pub(crate) struct Far {
 impl Far {
     pub(crate) fn start(workers: usize) -> Outcome<Far> {
         let server = Server::start()?;
+        // One worker each, so that they are as many machines as can be.
         let agents = (0..workers).map(|_| Helper::start(AGENT, &server)).collect::<std::io::Result<Vec<_>>>()?;
         let pool = Pool::builder().backend(pool_redis::connect(&server.url())?).build()?;
         let far = Far { pool, agents, _server: server };

@@ -23,6 +23,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
+        // It would wait for the next job without end.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

@@ -45,6 +45,7 @@ impl Contender for Queue {
             let server = Server::start()?;
             // A file, since their workers import it.
             std::fs::write(server.folder().join("queues.py"), PROGRAM)?;
+            // Another interpreter for each rival: they change what others import.
             let mut python = Python::of_folder(server.folder(), "import queues; queues.main()")?;
             let name = format!("{:?}", self.rival).to_lowercase();
             python.ask(&format!("open {name} {} {workers}", server.socket().display()))?;
@@ -57,6 +58,7 @@ impl Contender for Queue {
     fn close(&mut self) -> Outcome<Duration> {
         let (elapsed, reply) = crate::timing::timed(|| self.python()?.ask("close"));
         reply?;
+        // The server last, or workers that are ending would try to reach it.
         (self.python, self.server) = (None, None);
         Ok(elapsed)
     }

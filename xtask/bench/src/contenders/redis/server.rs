@@ -23,6 +23,7 @@ impl Server {
         let folder = std::env::temp_dir().join(format!("bench-redis-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let mut command = Command::new("redis-server");
+        // A socket of its own, since a port may be taken; without a file, or the disk would be measured.
         command.args(["--port", "0", "--unixsocket", "socket", "--save", "", "--dir"]).arg(&folder);
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
         let server = Server { folder, process };
@@ -30,6 +31,7 @@ impl Server {
             if server.connect().is_ok() {
                 return Ok(server);
             }
+            // It says nowhere that it is ready.
             std::thread::sleep(Duration::from_millis(5));
         }
         Err(std::io::Error::other("redis-server does not come up"))

@@ -39,6 +39,7 @@ impl ArrayId {
 /// Bits that other machines do not have: the time, and where the system has put the program. No call that a sandbox could refuse.
 fn seed(place: &AtomicU32) -> u64 {
     let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    // In places of their own, so that one does not undo the other.
     scramble(time.as_nanos() as u64 ^ monotonic_ns().rotate_left(20) ^ (std::ptr::from_ref(place).addr() as u64) << 24)
 }
 

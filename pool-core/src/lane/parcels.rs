@@ -56,6 +56,7 @@ impl Parcels {
 
     /// Takes the array of this name, if it is the next one.
     pub(crate) fn take_answer(&self, id: ArrayId) -> Option<ReceivedArray> {
+        // By name, too: out of step, a value would get the array of another.
         self.state().results.pop_front().filter(|array| array.id == id)
     }
 }

@@ -98,6 +98,7 @@ impl Array {
             Attachment::Frozen(array) => Some(Array { id: array.id(), memory: Memory::Frozen(Arc::clone(array)) }),
             Attachment::Given(..) | Attachment::Lent(_) => None,
         };
+        // All or none: a value without one of its arrays cannot be read.
         list.iter().map(array).collect()
     }
 

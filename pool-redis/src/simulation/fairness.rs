@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::server::{Queued, Server};
-use crate::protocol::{Delivery, SessionId};
+use crate::protocol::{Delivery, JobNumber, SessionId};
 
 /// Jobs that others may have taken before a session that waits gets one of its own.
 const PASSED_MAX: u32 = 1;
@@ -20,6 +20,8 @@ pub(super) struct Fairness {
     cancelled: BTreeMap<(QueueNumber, SessionId), u32>,
     /// Deliveries that were popped. One that is queued again comes first.
     popped: BTreeSet<Delivery>,
+    /// Jobs that may have been queued again without that, as their queue was lost.
+    requeued: BTreeSet<(SessionId, JobNumber)>,
 }
 
 impl Fairness {
@@ -31,6 +33,11 @@ impl Fairness {
     /// The session has cancelled a job.
     pub(super) fn note_cancelled(&mut self, session: SessionId, queue: QueueNumber) {
         *self.cancelled.entry((queue, session)).or_default() += 1;
+    }
+
+    /// The session has this job queued again, if no queue has it.
+    pub(super) fn note_requeued(&mut self, session: SessionId, job: JobNumber) {
+        self.requeued.insert((session, job));
     }
 
     /// An agent with all tasks has popped these; `server` is as before that.
@@ -49,7 +56,8 @@ impl Fairness {
             let taker = delivery.session;
             self.passed.retain(|(at, passed, _), _| (*at, *passed) != (queue, taker));
             // It has waited for its turn once.
-            if !self.popped.insert(*delivery) || delivery.count > 1 {
+            let is_again = self.requeued.contains(&(taker, delivery.job)) || delivery.count > 1;
+            if !self.popped.insert(*delivery) || is_again {
                 continue;
             }
             let others: BTreeSet<_> =

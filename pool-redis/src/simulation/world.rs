@@ -301,6 +301,8 @@ fn serve(server: &mut Server, now: Duration, command: &Command, fairness: &mut F
         }
         Command::TakeReplies(session) => Answer::Replies(server.take_replies(now, session)),
         Command::Tend { session, may_expire, questions } => {
+            let requeued = questions.iter().filter(|question| question.requeue);
+            requeued.for_each(|question| fairness.note_requeued(session, question.number));
             Answer::Tended(server.tend(now, session, LEASE, DELIVERIES_MAX, may_expire, &questions))
         }
         Command::Cancel { session, job, queue } => {

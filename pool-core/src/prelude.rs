@@ -5,6 +5,6 @@ pub use std::time::Duration;
 #[cfg(feature = "arrays")]
 pub use crate::ChunkTask;
 pub use crate::{
-    AsyncResult, Error, ErrorKind, Imap, ImapUnordered, Pool, PoolBuilder, StartMethod, State, Task, current_worker,
-    pool_state, pool_task,
+    AsyncResult, Error, ErrorKind, Imap, ImapUnordered, Pool, PoolBuilder, Priority, StartMethod, State, Task,
+    current_worker, pool_state, pool_task,
 };

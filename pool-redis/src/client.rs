@@ -232,7 +232,8 @@ impl Session {
         });
         let mut reader = Reader::new(&client, &shared);
         // Here and not in the thread, so that a wrong address or password is the error of `build`.
-        reader.begin().map_err(|trouble| trouble.error("connecting"))?;
+        let address = client.get_connection_info().addr();
+        reader.begin().map_err(|trouble| trouble.error(&format!("connecting to {address}")))?;
         let (reader, writer) = (Arc::new(Mutex::new(reader)), Arc::new(Mutex::new(Writer::new(&client, &shared))));
         let (reads, writes) = ((Arc::clone(&reader), Arc::clone(&shared)), (Arc::clone(&writer), Arc::clone(&shared)));
         let system = |error| remote::error(ErrorKind::System, format!("starting a thread: {error}"));

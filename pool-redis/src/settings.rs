@@ -52,8 +52,10 @@ impl Settings {
         }
         // The text of the error has no address: it may hold a password.
         let info = self.url.as_str().into_connection_info();
-        let info = info.map_err(|error| invalid(format!("the address of Redis: {error}")))?;
-        Client::open(with_credentials(info)?).map_err(|error| invalid(format!("the address of Redis: {error}")))
+        let refused = |error| {
+            invalid(format!("the address of Redis: {error}; write `redis://HOST`, `rediss://HOST` or `unix:///PATH`"))
+        };
+        Client::open(with_credentials(info.map_err(refused)?)?).map_err(refused)
     }
 
     pub(crate) fn keys(&self) -> Keys {

@@ -61,9 +61,16 @@ impl<T> Held<T> {
         entry.map(|(phase, _)| *phase = Phase::Ran).is_some()
     }
 
-    /// The delivery is held no longer: the server has taken its outcome, or given it to another agent, or its job was cancelled.
+    /// The delivery is held no longer: the server has answered to its outcome.
     pub(crate) fn remove(&mut self, delivery: Delivery) -> Option<T> {
         self.deliveries.remove(&delivery).map(|(_, with)| with)
+    }
+
+    /// The job is the agent's no longer. None if the delivery is not held, or has an outcome: the server says what counts when that is
+    /// handed in, and has often taken it already.
+    pub(crate) fn lose(&mut self, delivery: Delivery) -> Option<T> {
+        let runs = self.deliveries.get(&delivery).is_some_and(|(phase, _)| *phase == Phase::Runs);
+        if runs { self.remove(delivery) } else { None }
     }
 
     /// The values that are kept with them.
@@ -79,5 +86,24 @@ impl<T> Held<T> {
     /// None is held any longer.
     pub(crate) fn remove_all(&mut self) -> Vec<T> {
         std::mem::take(&mut self.deliveries).into_values().map(|(_, with)| with).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{JobNumber, SessionId};
+
+    /// A renewal that was sent before the outcome may be answered after it, when the server has forgotten the job.
+    #[test]
+    fn a_delivery_with_an_outcome_is_not_lost() {
+        let delivery = |job| Delivery { session: SessionId(1), job: JobNumber(job), count: 1 };
+        let mut held = Held::new();
+        assert!(held.hold(delivery(1), 'a') && held.hold(delivery(2), 'b'));
+        assert!(held.ran(delivery(1)));
+        assert_eq!(held.lose(delivery(1)), None);
+        assert_eq!(held.lose(delivery(2)), Some('b'));
+        assert_eq!(held.remove(delivery(1)), Some('a'));
+        assert!(held.is_empty());
     }
 }

@@ -273,7 +273,7 @@ impl Work {
     /// The delivery is the agent's no longer: it is stopped.
     pub(super) fn lose(&self, delivery: Delivery) {
         let mut state = self.lock();
-        if let Some(stop) = state.held.remove(delivery) {
+        if let Some(stop) = state.held.lose(delivery) {
             stop.set();
             state.lost += 1;
         }

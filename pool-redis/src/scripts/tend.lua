@@ -27,6 +27,10 @@ for i = 5, #KEYS do
     -- An element that an agent popped and never saw is gone.
     push = not is_queued and ARGV[2 * i - 4] == '1'
     text = (is_queued or push) and 'queued' or 'popped'
+    if push then
+      redis.call('HINCRBY', KEYS[4], 'redelivered', 1)
+      redis.call('PEXPIRE', KEYS[4], 10 * life)
+    end
   elseif tonumber(till) < now and ARGV[4] == '1' then
     if tonumber(count) >= tonumber(ARGV[3]) then
       redis.call('HDEL', session, job, 'body ' .. job)

@@ -128,7 +128,7 @@ impl Agent {
                     if !is_held {
                         self.lost.insert(delivery);
                         if outside.plant != Some(Plant::RunsLost) {
-                            self.stop(delivery);
+                            self.lose(delivery);
                         }
                     }
                 }
@@ -136,7 +136,7 @@ impl Agent {
             (Command::Renew { .. }, None) => {}
             (Command::TakeOrders(_), answer) => {
                 if let Some(Answer::Orders(orders)) = answer {
-                    orders.into_iter().for_each(|delivery| self.stop(delivery));
+                    orders.into_iter().for_each(|delivery| self.lose(delivery));
                 }
                 let wait = outside.rng.ms(500);
                 outside.alarm(wait, self.me, Alarm::Orders);
@@ -155,6 +155,12 @@ impl Agent {
             let most = if outside.has_faults() && outside.rng.permille(100) { 12_000 } else { 300 };
             let time = outside.rng.ms(most);
             outside.alarm(time, self.me, Alarm::Ran(delivery, body));
+        }
+    }
+
+    fn lose(&mut self, delivery: Delivery) {
+        if self.held.lose(delivery).is_some() {
+            self.running.remove(&delivery);
         }
     }
 

@@ -93,8 +93,6 @@ pub(crate) struct Scheduler<P> {
     in_flight: [u32; 3],
     /// Several flows have items for workers, or had so lately.
     contended_until: Nanos,
-    /// A thread submits one call after the other until then, and takes replies in itself.
-    burst_until: Nanos,
     /// True while all waiting items are being cancelled, or the items of a dead worker come back; nothing is sent then.
     holds_back: bool,
     /// Items in the calls' queues that will not run: cancelled ones, and those of jobs that have ended.
@@ -144,7 +142,6 @@ impl<P> Scheduler<P> {
             turns: Default::default(),
             in_flight: [0; 3],
             contended_until: 0,
-            burst_until: 0,
             first_ready_at: Nanos::MAX,
             narrow_workers: NARROW_WORKERS,
             holds_back: false,

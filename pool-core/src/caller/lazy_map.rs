@@ -17,10 +17,6 @@ use crate::job::completion::Part;
 use crate::job::origin::Origin;
 use crate::task::Task;
 
-/// Items of one block at the most: the workers run one while the next is pulled, and its results while the ones before are
-/// taken. Few enough that a worker has the next block before it falls asleep over short items.
-const LAZY_BLOCK_ITEMS_MAX: u64 = 1024;
-
 /// An input is slow if its block takes longer than this to fill.
 const SLOW: Duration = Duration::from_millis(1);
 
@@ -247,7 +243,7 @@ impl<'a, T: Task, I: Iterator<Item = T::Args<'a>>> LazyMap<T, I> {
             if until.is_some_and(|until| until <= now) {
                 return Pulled::Enough;
             }
-            self.is_slow = self.pull_block(wanted.min(room).min(LAZY_BLOCK_ITEMS_MAX)) && start.elapsed() > SLOW;
+            self.is_slow = self.pull_block(wanted.min(room)) && start.elapsed() > SLOW;
         }
     }
 

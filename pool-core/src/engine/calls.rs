@@ -14,11 +14,10 @@ use crate::job::batch::CompletionRef;
 use crate::job::blocks::Call;
 use crate::job::owner::Owner;
 use crate::job::reports::Reports;
-use crate::scheduler::{CALLS_PER_CHUNK_MAX, JobId, JobSpec};
+use crate::scheduler::{JobId, JobSpec};
 
-/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else. A multiple of
-/// the calls that make a chunk, so that a round parts few of them.
-const SUBMISSIONS_PER_ROUND: u64 = 8 * CALLS_PER_CHUNK_MAX as u64;
+/// Replies are taken in at the latest after so many submissions, should the submitting thread do nothing else.
+const SUBMISSIONS_PER_ROUND: u64 = 128;
 
 impl Engine {
     /// Takes a call of the pool's.
@@ -35,8 +34,6 @@ impl Engine {
     ) -> Result<CompletionRef, Error> {
         // Before the call: else a thread that only submits would fill the reply rings, and its workers would stop.
         if (self.accounts.counts.0.jobs_submitted + 1).is_multiple_of(SUBMISSIONS_PER_ROUND) {
-            self.scheduler.set_now(monotonic_ns());
-            self.scheduler.note_burst();
             self.route();
         }
         self.check_open().map_err(|error| error.of_task(call.entry.path()))?;

@@ -1,6 +1,5 @@
 //! The router: the host's thread that takes replies in while no thread waits for any.
 
-use std::thread;
 use std::time::{Duration, Instant};
 
 use pool_ipc::Sleeper;
@@ -18,10 +17,6 @@ const NAP_BESIDE_LEADER: Duration = Duration::from_millis(4);
 
 /// Submissions since the router last looked up that make it wait for [`NAP_MIN`].
 pub(crate) const BURST: u32 = 32;
-/// No submission for so long: the burst is over.
-const BURST_PAUSE: Duration = Duration::from_micros(20);
-/// If it is not over, the router looks again after this at the latest: it may not hear of a worker that runs out meanwhile.
-const BURST_NAP: Duration = Duration::from_micros(200);
 
 impl Host {
     /// Takes replies in until the pool is over.
@@ -29,11 +24,10 @@ impl Host {
         // Short at first, and doubled: a short call is found soon, and a long one costs few looks.
         let mut nap = NAP_MIN;
         let is_over = || self.is_over.load(Ordering::Acquire);
-        let (mut seen, mut burst_nap) = (0, NAP_MIN);
+        let mut seen = 0;
         while !is_over() {
-            let submission_count = || self.submission_count.load(Ordering::Relaxed);
-            let since = std::mem::replace(&mut seen, submission_count());
-            if seen.wrapping_sub(since) > BURST {
+            let submission_count = self.submission_count.load(Ordering::Relaxed);
+            if submission_count.wrapping_sub(std::mem::replace(&mut seen, submission_count)) > BURST {
                 // A thread that submits takes replies in as well, and two would only wait for each other's lock. A worker
                 // that has run out of requests notifies: then the burst may be over, and a future wait for its outcome.
                 let mut looks = 0;
@@ -41,17 +35,7 @@ impl Host {
                     looks += 1;
                     looks > 1 || is_over()
                 };
-                let until = Instant::now() + std::mem::replace(&mut burst_nap, NAP_MIN);
-                if !self.hub.wait(Sleeper::Router, is_notified, Some(until)) {
-                    continue;
-                }
-                // A fast worker runs out of requests again and again while they come, so only a pause says that they do not.
-                let last = submission_count();
-                thread::sleep(BURST_PAUSE);
-                let is_burst = submission_count() != last || self.try_engine().is_none();
-                if is_burst && !is_over() {
-                    // However few submissions came in so short a time: a large one may take longer.
-                    (seen, burst_nap) = (seen.wrapping_sub(BURST + 1), BURST_NAP);
+                if !self.hub.wait(Sleeper::Router, is_notified, Some(Instant::now() + NAP_MIN)) {
                     continue;
                 }
             }

@@ -8,7 +8,7 @@ use super::Scheduler;
 use super::flow::{FlowId, Standing};
 use super::interface::{Action, Begun, FailureCause, JobId, JobSpec, State, WorkerId};
 use super::job::JobEntry;
-use super::tuning::{BURST_NS, CALLS_PER_CHUNK_MAX, REPLY_SILENCE_NS, STALE_ITEMS_MAX};
+use super::tuning::{CALLS_PER_CHUNK_MAX, REPLY_SILENCE_NS, STALE_ITEMS_MAX};
 use super::worker::{KillReason, Phase, Range, SentChunk, WorkerState};
 
 /// A worker with so many chunks need not be sent the newest calls before these make a chunk.
@@ -36,10 +36,6 @@ impl<P> Scheduler<P> {
     /// before, so that one chunk can hold both.
     #[inline]
     pub(crate) fn join(&mut self, id: JobId, beside: bool) {
-        // Calls that waited for this one are as many as one chunk can hold: with it, they would be sent as two.
-        if !beside && self.turns.iter().any(|turns| !turns.is_empty()) {
-            self.dispatch();
-        }
         let job = self.jobs.get_mut(id).expect("it takes another call");
         let item = job.end;
         job.end += 1;
@@ -72,21 +68,12 @@ impl<P> Scheduler<P> {
         }
     }
 
-    /// A thread submits many calls, one after the other, and takes replies in meanwhile.
-    #[inline]
-    pub(crate) fn note_burst(&mut self) {
-        self.burst_until = self.now.saturating_add(BURST_NS);
-    }
-
     /// Whether the newest calls, which are short, may wait for more to make a chunk: no worker needs them now.
     #[inline]
     fn can_wait(&self) -> bool {
         // A hand-over now would wake a worker for one short call; a moment later it serves many.
-        let has_enough = |state: &WorkerState| state.in_flight.len() >= DEPTH_ENOUGH;
-        let is_served = |state: &WorkerState| has_enough(state) || state.phase == Phase::Vacant;
-        self.full
-            || self.soon_done().is_some_and(|worker| has_enough(&self.workers[worker]))
-            || self.workers.values().all(is_served)
+        let is_served = |state: &WorkerState| state.in_flight.len() >= DEPTH_ENOUGH || state.phase == Phase::Vacant;
+        self.full || self.workers.values().all(is_served)
     }
 
     /// Ends one call, which must not have ended: a queued one is skipped when its turn comes, a sent one that has not begun
@@ -225,7 +212,6 @@ fn as_calls(spec: JobSpec) -> JobSpec {
 #[cfg(test)]
 mod tests {
     use super::super::interface::{SchedulerConfig, Seq};
-    use super::super::tuning::AWAKE_SILENCE_NS;
     use super::*;
 
     /// Two workers, ready, and that an item of the only task takes so long.
@@ -242,19 +228,13 @@ mod tests {
         scheduler
     }
 
-    /// The worker of each chunk that has been sent, and the items of that.
-    fn chunks(scheduler: &mut Scheduler<()>) -> Vec<(u32, u32)> {
-        let actions = std::iter::from_fn(|| scheduler.next_action());
-        let chunk =
-            |action| if let Action::Send { worker, items, .. } = action { Some((worker.0, items)) } else { None };
-        actions.filter_map(chunk).collect()
-    }
-
     /// Submits so many calls, and tells how many each chunk has that is sent meanwhile.
     fn sent(scheduler: &mut Scheduler<()>, calls: u32) -> Vec<u32> {
         let id = scheduler.call(JobSpec::default(), |_| ());
         (1..calls).for_each(|_| scheduler.join(id, true));
-        chunks(scheduler).into_iter().map(|(_, items)| items).collect()
+        let actions = std::iter::from_fn(|| scheduler.next_action());
+        let items = |action| if let Action::Send { items, .. } = action { Some(items) } else { None };
+        actions.filter_map(items).collect()
     }
 
     #[test]
@@ -262,29 +242,8 @@ mod tests {
         let mut scheduler = scheduler(100);
         assert_eq!(
             sent(&mut scheduler, 4 + 3 * CALLS_PER_CHUNK_MAX + 5),
-            [1, 1, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX]
+            [1, 1, 1, 1, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX, CALLS_PER_CHUNK_MAX]
         );
-    }
-
-    #[test]
-    fn calls_that_wait_are_sent_when_the_next_one_lies_apart_from_them() {
-        let mut scheduler = scheduler(100);
-        let id = scheduler.call(JobSpec::default(), |_| ());
-        // The first two go at once. Behind them, memory ends at each multiple of 31.
-        (1..100).for_each(|call| scheduler.join(id, call % CALLS_PER_CHUNK_MAX != 0));
-        assert_eq!(chunks(&mut scheduler), [(0, 1), (0, 1), (0, 29), (0, 31), (0, 31)]);
-    }
-
-    #[test]
-    fn short_calls_wake_a_second_worker_only_if_the_first_has_much_to_do_or_is_silent() {
-        for (item, now, workers) in [(100, 0, 1), (600, 0, 2), (100, 2 * AWAKE_SILENCE_NS, 2)] {
-            let mut scheduler = scheduler(item);
-            let id = scheduler.call(JobSpec::default(), |_| ());
-            scheduler.set_now(now);
-            (1..4 * CALLS_PER_CHUNK_MAX).for_each(|_| scheduler.join(id, true));
-            let used = chunks(&mut scheduler).iter().map(|(worker, _)| worker + 1).max();
-            assert_eq!(used, Some(workers), "items of {item} ns, {now} ns after the first");
-        }
     }
 
     /// All workers are busy, with calls of another job behind.

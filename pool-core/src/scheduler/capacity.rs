@@ -3,7 +3,7 @@
 use super::Scheduler;
 use super::interface::{JobSpec, WorkerId};
 use super::pace::Pace;
-use super::tuning::{AWAKE_AHEAD_NS, AWAKE_SILENCE_NS, CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS};
+use super::tuning::{CONTENDED_AHEAD_NS, CONTENDED_MAP_AHEAD_NS};
 use super::worker::{Phase, WorkerState};
 use crate::units::Nanos;
 
@@ -109,23 +109,6 @@ impl<P> Scheduler<P> {
         // Workers that had some may still be among the busy ones.
         let is_awake = |state: &WorkerState| state.phase == Phase::Ready && !state.in_flight.is_empty();
         self.busy.iter().filter(move |worker| is_awake(&self.workers[*worker]))
-    }
-
-    /// A worker that will be through with all that it has before an idle one would be awake.
-    #[inline]
-    pub(super) fn soon_done(&self) -> Option<WorkerId> {
-        self.awake().find(|worker| {
-            let state = &self.workers[*worker];
-            // One that falls silent may be at an item that takes longer than was expected.
-            state.ahead < AWAKE_AHEAD_NS && self.now.saturating_sub(state.heard) < AWAKE_SILENCE_NS
-        })
-    }
-
-    /// The worker for a chunk for which it is not worth waking one.
-    #[inline]
-    pub(super) fn roomiest_for_brief(&mut self, capacity: Capacity) -> Option<WorkerId> {
-        let awake = self.soon_done().filter(|worker| self.load(*worker, capacity).is_some());
-        awake.or_else(|| self.roomiest(capacity, None))
     }
 
     /// The worker for a map that has just begun: an idle one if one `may_wake`, else one that works, since that one is awake.

@@ -82,14 +82,9 @@ impl<P> Scheduler<P> {
             let jumping = (spec.calls && is_contended).then_some(spec.priority);
             // A flow that is alone keeps to the first idle workers, so that few are awake.
             let preferred = preferred.filter(|_| is_contended);
-            // The results of all other maps are waited for together, and the sooner the more workers run them.
-            let is_brief =
-                if spec.calls { pace.is_short(CALLS_PER_CHUNK_MAX) } else { spec.lazy && pace.is_short(items) };
             let found = if is_narrow {
                 let may_wake = job.wakes_another || self.awake().count() < may_use;
                 self.roomiest_of_few(capacity, may_wake, pace.is_known())
-            } else if is_brief && !spec.urgent && !is_contended {
-                self.roomiest_for_brief(capacity)
             } else {
                 self.roomiest(capacity, preferred)
             };
@@ -212,7 +207,7 @@ impl<P> Scheduler<P> {
         } else if !is_urgent
             && !is_alone
             && pace.is_short(if are_calls { 1 } else { range.items })
-            && (!seq.0.is_multiple_of(SHORT_CHUNKS_PER_WAKE) || are_calls && self.now < self.burst_until)
+            && !seq.0.is_multiple_of(SHORT_CHUNKS_PER_WAKE)
         {
             Wake::LeaderOnly
         } else {

@@ -32,11 +32,6 @@ pub(crate) const NARROW_WORKERS: usize = 4;
 /// The same where there are fewer CPUs: more workers would keep each other silent, and silence wakes further ones.
 pub(super) const NARROW_WORKERS_MIN: usize = 2;
 
-/// Short calls, and short chunks of lazy maps, go to a worker that is awake, and not to an idle one, if less than this is ahead of it, ...
-pub(super) const AWAKE_AHEAD_NS: Nanos = 20_000;
-/// ... and it has begun or replied so lately.
-pub(super) const AWAKE_SILENCE_NS: Nanos = 100_000;
-
 /// Shorter times of items may be those of their process' first use of memory, so each chunk that confirms them lets one more
 /// worker be woken.
 pub(super) const NEW_MEMORY_NS: Nanos = 100_000;
@@ -53,9 +48,6 @@ pub(super) const DEPTH_MAX: usize = 512;
 pub(super) const SHORT_CHUNK_NS: Nanos = 20_000;
 /// One in this many short chunks wakes the host all the same, so that the replies of the others do not wait for long.
 pub(super) const SHORT_CHUNKS_PER_WAKE: u32 = 32;
-/// ... but not for so long after a thread has submitted many calls in a row: it takes replies in between, and a second thread
-/// would hold the lock that it needs for the next one.
-pub(super) const BURST_NS: Nanos = 1_000_000;
 
 /// The longest time per item that is believed, whatever a worker says: some 146 years, and four times that is still a
 /// number.

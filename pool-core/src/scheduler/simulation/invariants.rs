@@ -5,7 +5,7 @@ use super::plan::Plan;
 use crate::priority::Priority;
 use crate::scheduler::flow::{Flow, FlowId, Standing};
 use crate::scheduler::job::{JobEntry, Narrow};
-use crate::scheduler::tuning::{CALLS_PER_CHUNK_MAX, DEPTH_MIN, REPLY_SILENCE_NS};
+use crate::scheduler::tuning::REPLY_SILENCE_NS;
 use crate::scheduler::worker::{Phase, Range, WorkerState};
 use crate::scheduler::{ByWorker, JobId, JobSpec, Scheduler, State, WorkerId};
 use crate::units::Nanos;
@@ -160,9 +160,8 @@ fn narrow(scheduler: &Scheduler<usize>, job: &JobEntry<usize>) -> Narrow {
     job.narrow(scheduler.first_ready_at, pace, scheduler.narrow_workers)
 }
 
-/// No worker is idle while items wait, but for two kinds: those of a map that has just begun, when some of its items are under
-/// way and the clock is set for the others; and short calls that wait for more of them, for a millisecond at most, when a
-/// worker has others to run.
+/// No worker is idle while items wait, but for those of a map that has just begun, when some of its items are under way and
+/// the clock is set for the others.
 fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
     let standing = |range: &Range| flow(scheduler, range.job).map(|flow| flow.standing);
     // One that was killed counts until its end, at which room is looked for.
@@ -178,21 +177,13 @@ fn no_hands_are_idle(scheduler: &Scheduler<usize>) {
                 || scheduler.first_ready_at == Nanos::MAX && job.in_flight as usize >= scheduler.narrow_workers)
             && is_looked_at
     };
-    let waits_for_more = |range: &Range| {
-        let job = scheduler.jobs.get(range.job).expect("its items wait");
-        let is_looked_at = scheduler.wake_at().is_some_and(|at| at <= scheduler.now + REPLY_SILENCE_NS);
-        let is_one_chunk = job.queued < u64::from(CALLS_PER_CHUNK_MAX);
-        let are_others_out = scheduler.workers.values().any(|state| state.in_flight.len() >= DEPTH_MIN);
-        job.spec.calls && !job.spec.urgent && is_one_chunk && is_looked_at && are_others_out
-    };
     let may_go = |range: &Range| standing(range).is_some_and(|standing| standing != Standing::Parked);
     let is_begun = |range: &Range| {
         let job = scheduler.jobs.get(range.job).expect("its items wait");
         scheduler.first_ready_at < Nanos::MAX
             && narrow(scheduler, job).workers(scheduler.now) < scheduler.config.workers
     };
-    let waiting: Vec<_> =
-        queued(scheduler).filter(|range| may_go(range) && !is_narrow(range) && !waits_for_more(range)).collect();
+    let waiting: Vec<_> = queued(scheduler).filter(|range| may_go(range) && !is_narrow(range)).collect();
     // A map that has just begun does not go to starting workers once others are ready.
     let may_start = !scheduler.config.has_initializer && !waiting.iter().all(is_begun);
     let may_work = |phase| phase == Phase::Ready || phase == Phase::Starting && may_start;

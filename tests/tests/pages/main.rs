@@ -75,7 +75,7 @@ fn arenas_are_read() {
     let worker = HubWorker::open(&memory).expect("it is a hub");
     drop(memory);
     let segments = (0..SEGMENTS).map(|number| {
-        let mut segment = hub.arena().take().expect("memory for a segment");
+        let mut segment = hub.arena().take_or_grow().expect("memory for a segment");
         segment.bytes_mut().fill(number as u8 + 1);
         segment.finish()
     });

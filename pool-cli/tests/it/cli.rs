@@ -12,6 +12,22 @@ pub(crate) const WATCHDOG: Duration = Duration::from_secs(60);
 /// How often the watchdog looks.
 const GLANCE: Duration = Duration::from_millis(5);
 
+/// All commands.
+pub(crate) const COMMANDS: &[&str] = &[
+    "demo",
+    "hash",
+    "thumbs",
+    "mandelbrot",
+    "run",
+    #[cfg(feature = "redis")]
+    "agent",
+    #[cfg(feature = "redis")]
+    "cluster",
+    "tasks",
+    "completions",
+    "man",
+];
+
 /// `pool-cli` with these arguments, its output piped.
 pub(crate) fn pool_cli<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pool-cli"));

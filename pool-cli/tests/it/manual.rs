@@ -2,22 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::cli::{pool_cli, run};
-
-const COMMANDS: &[&str] = &[
-    "demo",
-    "hash",
-    "thumbs",
-    "mandelbrot",
-    "run",
-    #[cfg(feature = "redis")]
-    "agent",
-    #[cfg(feature = "redis")]
-    "cluster",
-    "tasks",
-    "completions",
-    "man",
-];
+use crate::cli::{COMMANDS, pool_cli, run};
 
 #[test]
 fn each_shell_gets_completions_of_all_commands() {

@@ -3,50 +3,20 @@
 use std::fs::File;
 use std::process::Stdio;
 
-use crate::cli::{pool_cli, run};
+use crate::cli::{COMMANDS, pool_cli, run};
 
 #[test]
 fn help_mentions_all_commands_and_has_examples() {
     let help = run(&mut pool_cli(["--help"])).expect_code(0);
-    for word in [
-        "demo",
-        "hash",
-        "thumbs",
-        "mandelbrot",
-        "run",
-        #[cfg(feature = "redis")]
-        "agent",
-        #[cfg(feature = "redis")]
-        "cluster",
-        "tasks",
-        "completions",
-        "man",
-        "--workers",
-        "--trace",
-        "Examples:",
-    ] {
+    for word in COMMANDS.iter().chain(&["--workers", "--trace", "Examples:"]) {
         assert!(help.text().contains(word), "{word} in\n{}", help.text());
     }
 }
 
 #[test]
 fn each_command_has_help_with_examples() {
-    let commands = [
-        "demo",
-        "hash",
-        "thumbs",
-        "mandelbrot",
-        "run",
-        #[cfg(feature = "redis")]
-        "agent",
-        #[cfg(feature = "redis")]
-        "cluster",
-        "tasks",
-        "completions",
-        "man",
-    ];
-    for command in commands {
-        let help = run(&mut pool_cli([command, "--help"])).expect_code(0);
+    for command in COMMANDS {
+        let help = run(&mut pool_cli([*command, "--help"])).expect_code(0);
         assert!(help.text().contains(&format!("  pool-cli {command}")), "{}", help.text());
     }
 }

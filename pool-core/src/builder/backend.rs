@@ -39,8 +39,8 @@ impl PoolBuilder {
     ///   are [`Unsupported`](ErrorKind::Unsupported).
     /// * Shared arrays travel as copies: the other machine has one of each array that arguments name, and its workers share that.
     /// * Of items with [times](crate::Imap::detailed), each has the mean of its chunk; workers in
-    ///   [insights](crate::Pool::insights) and events are the threads here, and values that are `Err` are not counted there. `Insights::hosts` has the other machines and
-    ///   their workers, as of their last answers; events and traces have none of these.
+    ///   [insights](crate::Pool::insights) and events are the threads here, and values that are `Err` are not counted there.
+    ///   `Insights::hosts` has the other machines and their workers, as of their last answers; events and traces have none of these.
     ///
     /// # Errors
     ///
@@ -53,9 +53,7 @@ impl PoolBuilder {
         self.backend = Some(Box::new(backend));
         self
     }
-}
 
-impl PoolBuilder {
     /// Whether the pool will have other machines run its items.
     ///
     /// # Examples

@@ -87,6 +87,7 @@ pub(super) const TAKERS: usize = 2;
 const SHORT: Duration = Duration::from_millis(50);
 /// How often a client is told of the workers.
 const REPORT_EVERY: Duration = Duration::from_millis(250);
+
 impl Work {
     pub(super) fn new(agent: AgentId, settings: &Settings, workers: usize, store: Store) -> Work {
         let state = State {
